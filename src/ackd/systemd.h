@@ -1,0 +1,38 @@
+#pragma once
+
+/*
+ * Everything the daemon asks of systemd. systemd.c uses libsystemd; nosystemd.c takes its place
+ * where there is none, and has the same outcome as running outside systemd. Which one: meson.build.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+/* Whether stderr is connected to the journal ($JOURNAL_STREAM names its device and inode). */
+bool systemd_stderr_is_journal(void);
+
+/* Writes one journal entry of @n fields "NAME=value". May block. Returns 0 or a negative errno. */
+int systemd_journal_send(const struct iovec *fields, int n);
+
+/* Sends a notification (sd_notify(3)). May block. Returns 0, also without a service manager. */
+int systemd_notify(const char *state);
+
+/* Returns the watchdog interval in microseconds; 0 when it is off. */
+uint64_t systemd_watchdog_us(void);
+
+/* A descriptor that the service manager passed. */
+struct systemd_fd {
+	int fd;	    /* CLOEXEC; the caller's from here */
+	char *name; /* FileDescriptorName; "" for none; the caller's from here */
+};
+
+/*
+ * Takes the passed descriptors out of the environment, which forgets them. Returns their number (0
+ * without a service manager) and gives the caller *@ret_fds (NULL when 0), or a negative errno.
+ */
+int systemd_listen_fds(struct systemd_fd **ret_fds);
+
+/* Returns the version of libsystemd as text, or "none". Static. */
+const char *systemd_version(void);

@@ -1,0 +1,30 @@
+#include "core/budget.h"
+
+void budget_init(struct budget *budget, size_t max_bytes)
+{
+	atomic_init(&budget->used_bytes, 0);
+	budget->max_bytes = max_bytes;
+}
+
+bool budget_take(struct budget *budget, size_t bytes)
+{
+	size_t used = atomic_load_explicit(&budget->used_bytes, memory_order_relaxed);
+
+	do {
+		if (bytes > budget->max_bytes || used > budget->max_bytes - bytes)
+			return false;
+	} while (!atomic_compare_exchange_weak_explicit(&budget->used_bytes, &used, used + bytes,
+							memory_order_relaxed,
+							memory_order_relaxed));
+	return true;
+}
+
+void budget_give(struct budget *budget, size_t bytes)
+{
+	atomic_fetch_sub_explicit(&budget->used_bytes, bytes, memory_order_relaxed);
+}
+
+size_t budget_used(const struct budget *budget)
+{
+	return atomic_load_explicit(&budget->used_bytes, memory_order_relaxed);
+}

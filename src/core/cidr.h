@@ -1,0 +1,37 @@
+#pragma once
+
+/* Lists of address ranges in CIDR notation, and which of them an address falls in. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct sockaddr;
+
+struct cidr {
+	uint8_t address[16]; /* IPv6, or IPv4 as ::ffff:a.b.c.d; bits after the prefix are 0 */
+	uint8_t prefix;	     /* 0 to 128; an IPv4 prefix plus 96 */
+};
+
+struct cidr_list {
+	struct cidr *items;
+	size_t n;
+	bool has_unix; /* "unix": peers of a UNIX socket */
+};
+
+/*
+ * Parses "192.0.2.0/24", "2001:db8::/32" or an address alone (all of its bits). Bits set after the
+ * prefix are an error. Returns 0, -EINVAL (not an address), -ERANGE (prefix length) or -EDOM (bits
+ * after the prefix).
+ */
+int cidr_parse(const char *text, struct cidr *ret_cidr);
+
+/*
+ * Returns the length of the longest prefix in @list that @address (AF_INET, AF_INET6; an
+ * IPv4-mapped IPv6 address counts as IPv4) falls in, as prefix length in the 128-bit form, or -1.
+ * For AF_UNIX: 128 when the list has "unix", else -1.
+ */
+int cidr_list_match(const struct cidr_list *list, const struct sockaddr *address);
+
+/* Releases the items. */
+void cidr_list_finish(struct cidr_list *list);

@@ -1,0 +1,197 @@
+#pragma once
+
+/*
+ * One connection's protocol, without the connection: received bytes in, spans of reply bytes out.
+ * Pure: no I/O, no clock, no logging. The same session fed the same bytes gives the same replies,
+ * whatever the reads were (stream framing cuts messages at reads, but says the same).
+ *
+ * A thread has one struct session_io: the working memory that all its sessions use in turn. What
+ * a session keeps between calls is its struct session, plus what it *holds*, charged to the budget:
+ * an unfinished line, and input that could not be answered yet.
+ *
+ * The happy path, once per read:
+ *
+ *	state = session_feed(s, io, data, n);
+ *	for (;;) {
+ *		send what io->out describes;
+ *		if (not all of it was sent) {
+ *			keep a copy of the unsent bytes (at most SESSION_REPLY_MAX);
+ *			session_hold(s, io);     // from here data is not referenced any more
+ *			session_io_clear(io);
+ *			break;                   // stop reading; once sent: session_resume()
+ *		}
+ *		session_io_clear(io);
+ *		if (state != SESSION_FULL)
+ *			break;
+ *		state = session_resume(s, io);
+ *	}
+ */
+
+#include "buf.h"
+#include "policy.h"
+#include "utf8.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+/* The largest read that session_feed() takes. */
+#define SESSION_READ_MAX ((size_t)64 * 1024)
+
+/* The most reply bytes that one call makes; then SESSION_FULL. */
+#define SESSION_REPLY_MAX ((size_t)256 * 1024)
+
+/* The most spans that one call makes. */
+#define SESSION_SPANS_MAX 64
+
+/* Why data was refused: the reasons of NAK lines, in the words of nak_reason_name(). */
+enum nak_reason {
+	NAK_INVALID_START,
+	NAK_INVALID_CONTINUATION,
+	NAK_UNEXPECTED_END,
+	NAK_CANNOT_ENCODE,
+	NAK_LINE_TOO_LONG,
+	NAK_TOO_MANY_CONNECTIONS,
+	NAK_REASON_COUNT,
+};
+
+/* A fault in the data. */
+struct nak {
+	enum nak_reason reason;
+	uint32_t code_point; /* NAK_CANNOT_ENCODE */
+	uint64_t offset;     /* received bytes before the first byte at fault */
+};
+
+/* The longest NAK line, LF included. */
+#define NAK_LINE_MAX 64
+
+/* Returns the reason as NAK lines and metrics say it, without the code point: "cannot encode". */
+const char *nak_reason_name(enum nak_reason reason);
+
+/* Writes the line "NAK <offset> <reason>\n" to @out (not NUL-terminated); returns its length. */
+size_t nak_format(const struct nak *nak, char out[NAK_LINE_MAX]);
+
+enum session_state {
+	SESSION_IDLE, /* all input is consumed; its replies are in io->out */
+	SESSION_FULL, /* io->out is full: send it, then session_resume() */
+	SESSION_DONE, /* after io->out no reply follows, ever: shut down; further input is dropped
+		       */
+};
+
+struct session_line; /* a held line that io->out may refer to */
+
+/* What is being answered: the rest of the input, and a message of which part may be out already. */
+struct session_job {
+	const uint8_t *input; /* what is left to be looked at */
+	size_t input_length;
+	bool end; /* end of input follows */
+	/* the rest belongs to session.c */
+	size_t checked;	 /* bytes at input that are known to be complete and well-formed */
+	struct buf line; /* the held line that the message is made of, if it is */
+	const uint8_t *body;
+	size_t body_length;
+	size_t body_offset;
+	uint64_t message_bytes;
+	uint64_t message_characters;
+	struct nak nak;
+	uint8_t head[UTF8_CHARACTER_MAX];
+	uint8_t head_length;
+	uint8_t phase;
+	uint8_t terminator_length;
+	bool dirty;
+	bool nak_due;
+};
+
+/* The working memory of a thread. */
+struct session_io {
+	/* out: the reply bytes made by the last call, in order */
+	struct iovec spans[SESSION_SPANS_MAX];
+	unsigned n_spans;
+	size_t n_bytes; /* their sum, at most SESSION_REPLY_MAX */
+
+	/* counted since the caller last zeroed it */
+	uint64_t n_messages;
+
+	/* called for each fault, whether or not NAK lines are sent; may be NULL */
+	void (*on_nak)(void *data, const struct nak *nak);
+	void *on_nak_data;
+
+	/* the rest belongs to session.c */
+	struct budget *budget;
+	struct session_job job;
+	size_t area_used;
+	uint8_t *area; /* SESSION_REPLY_MAX bytes, where replies are made */
+};
+
+/* One connection's protocol state. */
+struct session {
+	const struct policy *policy;
+	const char *peer;	  /* for ${peer}; NULL unless a template of the policy uses it */
+	uint64_t connection;	  /* for ${connection} */
+	uint64_t received;	  /* bytes consumed so far: the offset of the next one */
+	uint64_t messages;	  /* messages so far, NAKed ones too */
+	uint64_t line_start;	  /* offset of the current line's first byte */
+	struct session_job *held; /* input that waits for its replies to be sent, or NULL */
+	struct buf line; /* the unfinished line, without a terminator (a last CR may be one) */
+	struct utf8_carry carry; /* the unfinished character */
+	bool sent_anything;
+	uint8_t last_byte; /* the last byte sent, if anything was */
+	bool skipping;	   /* the rest of the current line is dropped: it was NAKed */
+	bool done;	   /* SESSION_DONE was returned */
+};
+
+/* Allocates the working memory; what sessions hold is charged to @budget. Returns 0 or -ENOMEM. */
+int session_io_init(struct session_io *io, struct budget *budget);
+void session_io_finish(struct session_io *io);
+
+/*
+ * Forgets io->out: everything in it has been sent or copied. Call it after each of the three calls
+ * below that make replies, before another session uses @io.
+ */
+void session_io_clear(struct session_io *io);
+
+/*
+ * Begins the protocol of a connection. @policy and @peer (see struct session) outlive the session.
+ */
+void session_init(struct session *session, const struct policy *policy, const char *peer,
+		  uint64_t connection);
+
+/* Releases all that is held. @io is that of the session's thread, for its budget. */
+void session_finish(struct session *session, struct session_io *io);
+
+/* Puts the greeting, if there is one, into io->out. Call it once, before any session_feed(). */
+void session_greet(struct session *session, struct session_io *io);
+
+/*
+ * Answers one read: @n bytes (1 to SESSION_READ_MAX) at @data, which stay valid until the state is
+ * not SESSION_FULL or session_hold() returned. Not to be called while the last state was
+ * SESSION_FULL. Returns an enum session_state, -ENOBUFS (the budget is exceeded) or -ENOMEM; after
+ * an error io->out still holds replies that are due, and only session_finish() may follow.
+ */
+int session_feed(struct session *session, struct session_io *io, const uint8_t *data, size_t n);
+
+/*
+ * Answers the end of input: a cut-off character, a last line without terminator. Returns
+ * SESSION_DONE, SESSION_FULL or an error as session_feed() does.
+ */
+int session_end(struct session *session, struct session_io *io);
+
+/* Goes on after SESSION_FULL, once io->out has been sent. Returns as session_feed() does. */
+int session_resume(struct session *session, struct session_io *io);
+
+/*
+ * Copies what is left of the input, so that the caller may reuse its read buffer; does nothing
+ * unless the last state was SESSION_FULL. To be called after the caller has copied what was not
+ * sent of io->out, and before session_io_clear(). Returns 0, -ENOBUFS or -ENOMEM.
+ */
+int session_hold(struct session *session, struct session_io *io);
+
+/* Whether input is held that session_resume() will answer. */
+static inline bool session_is_held(const struct session *session)
+{
+	return session->held != NULL;
+}
+
+/* Returns the bytes of memory that the session holds now, as charged to the budget. */
+size_t session_held_bytes(const struct session *session);

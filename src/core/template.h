@@ -1,0 +1,94 @@
+#pragma once
+
+/*
+ * ${...} templates (greeting, ack_prefix, ack_suffix): compiled once when the configuration is
+ * read, already in the reply charset, and expanded per connection or per message without
+ * allocation.
+ */
+
+#include "charset.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* No template can expand to more; template_compile() refuses one that could. */
+#define TEMPLATE_EXPANDED_MAX 1024
+
+/* The longest values: what template_compile() reckons with. Numbers have up to 20 digits. */
+#define TEMPLATE_PEER_MAX 128
+#define TEMPLATE_HOST_MAX 64
+#define TEMPLATE_LISTENER_MAX 64
+
+enum template_variable {
+	TEMPLATE_PEER = 1 << 0,	      /* the peer's address: [2001:db8::1]:4711, unix */
+	TEMPLATE_HOST = 1 << 1,	      /* this machine's name */
+	TEMPLATE_LISTENER = 1 << 2,   /* the listener's name */
+	TEMPLATE_CONNECTION = 1 << 3, /* number of the connection in the daemon's life */
+	TEMPLATE_MESSAGE = 1 << 4,    /* number of the message on its connection, from 1 */
+	TEMPLATE_BYTES = 1 << 5,      /* received bytes of the message */
+	TEMPLATE_CHARACTERS = 1 << 6, /* characters of the message */
+};
+
+#define TEMPLATE_IN_GREETING                                                                       \
+	(TEMPLATE_PEER | TEMPLATE_HOST | TEMPLATE_LISTENER | TEMPLATE_CONNECTION)
+#define TEMPLATE_IN_REPLY                                                                          \
+	(TEMPLATE_IN_GREETING | TEMPLATE_MESSAGE | TEMPLATE_BYTES | TEMPLATE_CHARACTERS)
+
+enum template_fault {
+	TEMPLATE_OK,
+	TEMPLATE_NOT_UTF_8,	    /* ill-formed UTF-8 at @offset */
+	TEMPLATE_UNKNOWN_VARIABLE,  /* ${name} does not exist */
+	TEMPLATE_VARIABLE_NOT_HERE, /* ${name} exists but is not in the allowed set */
+	TEMPLATE_BAD_DOLLAR,	    /* $ followed by neither $ nor {, or ${ without } */
+	TEMPLATE_NOT_ENCODABLE,	    /* the charset lacks the character @code_point */
+	TEMPLATE_TOO_LONG,	    /* could expand to @length bytes */
+	TEMPLATE_NO_MEMORY,
+};
+
+/* What is wrong with a template, for a message to the operator. */
+struct template_error {
+	enum template_fault fault;
+	size_t offset;	     /* where in the source, in bytes */
+	char name[32];	     /* the variable's name, cut to fit; "" when there is none */
+	uint32_t code_point; /* TEMPLATE_NOT_ENCODABLE */
+	size_t length;	     /* TEMPLATE_TOO_LONG */
+};
+
+struct template;
+
+/*
+ * Compiles the @source (UTF-8, NUL-terminated) for @charset. @allowed is a set of enum
+ * template_variable. Returns TEMPLATE_OK and gives the caller *@ret_template, to be destroyed with
+ * template_destroy(); or fills *@ret_error and returns its fault.
+ */
+enum template_fault template_compile(const char *source, enum charset charset, unsigned allowed,
+				     struct template **ret_template,
+				     struct template_error *ret_error);
+
+/* Accepts NULL. */
+void template_destroy(struct template *template);
+
+/* Returns the set of enum template_variable that @template uses; 0 for NULL. */
+unsigned template_variables(const struct template *template);
+
+/* Whether @template expands to nothing, ever; true for NULL. */
+bool template_is_empty(const struct template *template);
+
+/*
+ * What the variables stand for. Strings are ASCII and NUL-terminated; one that is longer than its
+ * maximum above is cut; one that the template does not use may be NULL.
+ */
+struct template_values {
+	const char *peer;
+	const char *host;
+	const char *listener;
+	uint64_t connection;
+	uint64_t message;
+	uint64_t bytes;
+	uint64_t characters;
+};
+
+/* Expands @template to @out; returns the length in bytes. NULL expands to nothing. */
+size_t template_expand(const struct template *template, const struct template_values *values,
+		       uint8_t out[TEMPLATE_EXPANDED_MAX]);

@@ -1,0 +1,76 @@
+#pragma once
+
+/*
+ * UTF-8 as RFC 3629 and table 3-7 of the Unicode Standard define it: no surrogates, no overlong
+ * forms, nothing above U+10FFFF. An ill-formed subsequence is a *maximal subpart* (Unicode
+ * chapter 3, D93b), which is also what CPython, WHATWG and Rust report.
+ *
+ * A character that the end of a buffer cuts off is carried into the next one by struct utf8_carry,
+ * so the outcome never depends on where the buffers end.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* The longest character, and so the most that a carry and what completes it can hold. */
+#define UTF8_CHARACTER_MAX 4
+
+enum utf8_status {
+	UTF8_COMPLETE,		   /* everything is well-formed, and the last character is whole */
+	UTF8_PARTIAL,		   /* well-formed, but the last character is cut off */
+	UTF8_INVALID_START,	   /* a byte that starts no character */
+	UTF8_INVALID_CONTINUATION, /* a character that its next byte does not continue */
+};
+
+/*
+ * Checks @n bytes at @p, which begin at a character boundary.
+ *
+ * Sets *@ret_valid to the length in bytes of the longest prefix that is made of complete,
+ * well-formed characters, and *@ret_length to the length of what follows it: 0 for
+ * UTF8_COMPLETE; the 1 to 3 bytes of the cut-off character for UTF8_PARTIAL (valid + length == n);
+ * the 1 to 3 bytes of the maximal subpart otherwise (1 for UTF8_INVALID_START).
+ *
+ * A fault is reported as soon as the bytes prove it: ED A0 is UTF8_INVALID_CONTINUATION of length 1
+ * at ED, never UTF8_PARTIAL. Reads no byte outside [@p, @p + @n).
+ */
+enum utf8_status utf8_check(const uint8_t *p, size_t n, size_t *ret_valid, size_t *ret_length);
+
+/* The same in plain C, whatever the kernel in use: the reference. */
+enum utf8_status utf8_check_scalar(const uint8_t *p, size_t n, size_t *ret_valid,
+				   size_t *ret_length);
+
+/* Returns the number of characters in @n bytes of well-formed UTF-8 at @p. */
+size_t utf8_count(const uint8_t *p, size_t n);
+
+/* The bytes of a character that the end of a buffer cut off; 0 <= length <= 3. Zeroed: empty. */
+struct utf8_carry {
+	uint8_t bytes[UTF8_CHARACTER_MAX - 1];
+	uint8_t length;
+};
+
+/*
+ * Goes on with a carry that is not empty, given the next @n bytes (@n > 0) at @p.
+ *
+ * Sets *@ret_used to how many of the bytes at @p were consumed (0 to 3), and fills @ret_head:
+ *   UTF8_COMPLETE              one whole character, its length in *@ret_length;
+ *   UTF8_PARTIAL               all of @p was consumed and the character is still cut off;
+ *   UTF8_INVALID_CONTINUATION  the maximal subpart, its length in *@ret_length. The byte that
+ *                              proves the fault is not consumed.
+ * @carry itself is emptied, or for UTF8_PARTIAL extended (then @ret_head is not written).
+ */
+enum utf8_status utf8_carry_join(struct utf8_carry *carry, const uint8_t *p, size_t n,
+				 uint8_t ret_head[UTF8_CHARACTER_MAX], size_t *ret_length,
+				 size_t *ret_used);
+
+/*
+ * Chooses the kernel that utf8_check() and utf8_count() use: by @name, or when it is NULL the best
+ * that this processor has. Returns 0, or -EINVAL when there is no such kernel here. Until it is
+ * called, the scalar one is in use. Call it once, before other threads start.
+ */
+int utf8_kernel_select(const char *name);
+
+/* Returns the name of the kernel in use: "scalar", "avx2", "avx512", "neon". Static. */
+const char *utf8_kernel_name(void);
+
+/* Returns the names of the kernels that this processor can run, NULL-terminated, best first. */
+const char *const *utf8_kernel_list(void);
