@@ -6,6 +6,8 @@
  * byte.
  */
 
+#include "utf8.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -45,10 +47,14 @@ enum charset_status charset_encode(enum charset charset, enum encode_errors erro
 				   size_t *ret_read, size_t *ret_written);
 
 /*
+ * Writes what the character @c becomes in @charset under @errors to @ret_bytes; returns its length,
+ * 0 to CHARSET_CHARACTER_MAX, or -1 when the charset lacks it and @errors is ENCODE_STRICT.
+ */
+int charset_encode_character(enum charset charset, enum encode_errors errors, uint32_t c,
+			     uint8_t ret_bytes[CHARSET_CHARACTER_MAX]);
+
+/*
  * Returns the length in bytes of the longest prefix of @text (@n bytes of well-formed UTF-8, whole
  * characters) whose every character @charset has.
  */
 size_t charset_encodable(enum charset charset, const uint8_t *text, size_t n);
-
-/* Returns the code point of the character that begins at @text, which is well-formed and whole. */
-uint32_t utf8_code_point(const uint8_t *text);

@@ -39,8 +39,17 @@ enum utf8_status utf8_check(const uint8_t *p, size_t n, size_t *ret_valid, size_
 enum utf8_status utf8_check_scalar(const uint8_t *p, size_t n, size_t *ret_valid,
 				   size_t *ret_length);
 
+/*
+ * Looks at the first character of @n > 0 bytes at @p alone; *@ret_length is that of the character
+ * (UTF8_COMPLETE), of what there is of it (UTF8_PARTIAL: @n), or of the maximal subpart.
+ */
+enum utf8_status utf8_character(const uint8_t *p, size_t n, size_t *ret_length);
+
 /* Returns the number of characters in @n bytes of well-formed UTF-8 at @p. */
 size_t utf8_count(const uint8_t *p, size_t n);
+
+/* Returns the code point of the character that begins at @p, which is well-formed and whole. */
+uint32_t utf8_code_point(const uint8_t *p);
 
 /* The bytes of a character that the end of a buffer cut off; 0 <= length <= 3. Zeroed: empty. */
 struct utf8_carry {

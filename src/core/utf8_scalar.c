@@ -1,0 +1,135 @@
+/* UTF-8 in plain C: the reference, and what explains a fault that a vector kernel met. */
+
+#include "core/utf8.h"
+
+#include "core/utf8_kernels.h"
+
+#include <string.h>
+
+#define WORD_HIGH_BITS UINT64_C(0x8080808080808080)
+
+static uint64_t load_word(const uint8_t *p)
+{
+	uint64_t word;
+
+	memcpy(&word, p, sizeof(word));
+	return word;
+}
+
+/* Returns the length of the character that @lead begins and the range of its second byte (table
+ * 3-7); 0 when it begins none. */
+static size_t lead_length(uint8_t lead, uint8_t *ret_low, uint8_t *ret_high)
+{
+	*ret_low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
+	*ret_high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
+	if (lead < 0x80)
+		return 1;
+	if (lead < 0xc2)
+		return 0;
+	if (lead < 0xe0)
+		return 2;
+	if (lead < 0xf0)
+		return 3;
+	return lead < 0xf5 ? 4 : 0;
+}
+
+static inline enum utf8_status look(const uint8_t *p, size_t n, size_t *ret_length)
+{
+	uint8_t low, high;
+	size_t length = lead_length(p[0], &low, &high);
+
+	if (length == 0) {
+		*ret_length = 1;
+		return UTF8_INVALID_START;
+	}
+	for (size_t i = 1; i < length; i++) {
+		*ret_length = i;
+		if (i == n)
+			return UTF8_PARTIAL;
+		if (p[i] < low || p[i] > high)
+			return UTF8_INVALID_CONTINUATION;
+		low = 0x80;
+		high = 0xbf;
+	}
+	*ret_length = length;
+	return UTF8_COMPLETE;
+}
+
+enum utf8_status utf8_character(const uint8_t *p, size_t n, size_t *ret_length)
+{
+	return look(p, n, ret_length);
+}
+
+enum utf8_status utf8_check_scalar(const uint8_t *p, size_t n, size_t *ret_valid,
+				   size_t *ret_length)
+{
+	enum utf8_status status;
+	size_t length;
+	size_t i = 0;
+
+	while (i < n) {
+		if (p[i] < 0x80) {
+			while (n - i >= 8 && !(load_word(p + i) & WORD_HIGH_BITS))
+				i += 8;
+			while (i < n && p[i] < 0x80)
+				i++;
+			continue;
+		}
+		status = look(p + i, n - i, &length);
+		if (status != UTF8_COMPLETE) {
+			*ret_valid = i;
+			*ret_length = length;
+			return status;
+		}
+		i += length;
+	}
+	*ret_valid = n;
+	*ret_length = 0;
+	return UTF8_COMPLETE;
+}
+
+uint32_t utf8_code_point(const uint8_t *p)
+{
+	if (p[0] < 0x80)
+		return p[0];
+	if (p[0] < 0xe0)
+		return (uint32_t)(p[0] & 0x1f) << 6 | (p[1] & 0x3f);
+	if (p[0] < 0xf0)
+		return (uint32_t)(p[0] & 0x0f) << 12 | (uint32_t)(p[1] & 0x3f) << 6 | (p[2] & 0x3f);
+	return (uint32_t)(p[0] & 0x07) << 18 | (uint32_t)(p[1] & 0x3f) << 12 |
+	       (uint32_t)(p[2] & 0x3f) << 6 | (p[3] & 0x3f);
+}
+
+static bool is_supported(void)
+{
+	return true;
+}
+
+/* Proves nothing, so that what follows looks at each byte once. */
+static size_t prove(const uint8_t *p, size_t n)
+{
+	return 0;
+}
+
+/* Every byte that is not a continuation byte (10xxxxxx) begins a character. */
+static size_t count(const uint8_t *p, size_t n)
+{
+	size_t continuations = 0;
+	size_t i = 0;
+
+	for (; n - i >= 8; i += 8) {
+		uint64_t word = load_word(p + i);
+
+		continuations += (size_t)__builtin_popcountll(word & ~word << 1 & WORD_HIGH_BITS);
+	}
+	for (; i < n; i++)
+		continuations += (p[i] & 0xc0) == 0x80;
+	return n - continuations;
+}
+
+const struct utf8_kernel utf8_kernel_scalar = {
+	.name = "scalar",
+	.is_supported = is_supported,
+	.prove = prove,
+	.count = count,
+};
