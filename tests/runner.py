@@ -1,0 +1,418 @@
+"""The test run: builds every flavour, runs every suite, adds up the cases. See tests/run.
+
+Suites are found, not listed: unit and fuzz tests from meson, integration tests by pytest, checks of
+the house rules from the TAP that tests/lint prints. Jobs run as many at a time as there are
+processors, each with its output in build-tests/logs and a time limit.
+"""
+
+import argparse
+import collections
+import concurrent.futures
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree
+
+TOP = pathlib.Path(__file__).resolve().parent.parent
+BUILDS = TOP / "build-tests"
+LOGS = BUILDS / "logs"
+SUITES = ["build", "unit", "integration", "fuzz", "lint", "cross"]
+SHOWN_LINES = 60  # of the output of a job that failed
+
+SANITIZE = ["-Db_lundef=false", "-Db_sanitize=address,undefined", "-Dfuzz=enabled"]
+# name: (compiler, options of meson, slower than a plain build by)
+FLAVOURS = {
+    "gcc": ("gcc", ["-Dsystemd=enabled"], 1),
+    "clang": ("clang", ["-Dsystemd=enabled"], 1),
+    "nosystemd": ("gcc", ["-Dsystemd=disabled"], 1),
+    "sanitize": ("clang", SANITIZE, 4),
+    "tsan": ("clang", ["-Db_lundef=false", "-Db_sanitize=thread"], 8),
+    "cross": ("gcc", ["-Dsystemd=disabled", f"--cross-file={BUILDS}/cross-tools/cross.ini"], 10),
+    "coverage": ("gcc", ["-Db_coverage=true", "-Doptimization=0"], 2),
+}
+
+Case = collections.namedtuple("Case", "name outcome reason", defaults=[""])
+Job = collections.namedtuple("Job", "name command read_cases limit_seconds environment",
+                             defaults=[{}])
+
+
+def environment(extra):
+    """Returns the environment of a job: Debian's tools first, and faults that end the test."""
+    return {
+        **os.environ,
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin:" + os.environ.get("PATH", ""),
+        "LC_ALL": "C.UTF-8",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "CMOCKA_MESSAGE_OUTPUT": "TAP",
+        "ASAN_OPTIONS": "detect_stack_use_after_return=1:strict_string_checks=1",
+        "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+        "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
+        **extra,
+    }
+
+
+def run(job):
+    """Runs a job to its end or its time limit. Returns (its cases, seconds, its log's path)."""
+    log = LOGS / (job.name.replace("/", "-") + ".log")
+    start = time.monotonic()
+    trouble = None
+    with open(log, "wb") as output:
+        child = subprocess.Popen(job.command, cwd=TOP, env=environment(job.environment),
+                                 stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                                 start_new_session=True)
+        try:
+            status = child.wait(job.limit_seconds)
+            if status != 0:
+                trouble = f"exit status {status}"
+        except subprocess.TimeoutExpired:
+            trouble = f"still running after {job.limit_seconds} s"
+        finally:
+            try:
+                os.killpg(child.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            child.wait()
+    cases = job.read_cases(log.read_text(errors="replace"), trouble)
+    if trouble and not any(case.outcome == "failed" for case in cases):
+        cases.append(Case(job.name, "failed", trouble))
+    if not cases:
+        cases.append(Case(job.name, "failed", "it ran no test"))
+    return cases, time.monotonic() - start, log
+
+
+def one_case(name):
+    """The whole job is one case."""
+    return lambda output, trouble: [Case(name, "failed" if trouble else "passed", trouble or "")]
+
+
+def tap_cases(output, prefix=""):
+    """Reads TAP. cmocka says `not ok N # SKIP name`; what the test printed before is the reason."""
+    cases = []
+    said = ""
+    for line in output.splitlines():
+        match = re.match(r"(not )?ok \d+ (?:- )?(.*?)(?:\s*# SKIP (.*))?$", line)
+        if not match:
+            said = line if line and line[0] not in "#1" else said
+            continue
+        failed, name, skip = match.groups()
+        if skip is not None:
+            name, skip = (name, skip) if name else (skip, said or "no reason given")
+            cases.append(Case(prefix + name, "skipped", skip))
+        else:
+            cases.append(Case(prefix + name, "failed" if failed else "passed"))
+        said = ""
+    return cases
+
+
+def meson_cases(path, output, trouble):
+    """Reads meson's testlog: each test's TAP cases, or the test itself as one case."""
+    cases = []
+    if not path.exists():
+        return cases
+    for line in path.read_text().splitlines():
+        test = json.loads(line)
+        text = test.get("stdout", "") + test.get("stderr", "")
+        found = tap_cases(test.get("stdout", ""), test["name"] + ": ")
+        good = test["result"] in ("OK", "EXPECTEDFAIL")
+        if test["result"] == "SKIP":
+            found = found or [Case(test["name"], "skipped", text.strip() or "no reason given")]
+        elif not found or not good and all(case.outcome != "failed" for case in found):
+            found.append(Case(test["name"], "passed" if good else "failed",
+                              "" if good else test["result"].lower()))
+        cases += found
+        tell(re.findall(r"^(?:# )?(.*\brows\b.*)$", text, re.MULTILINE), test["name"])
+    return cases
+
+
+def junit_cases(path, output, trouble):
+    """Reads the report of pytest; what tests recorded with record_property() is told."""
+    cases = []
+    if not path.exists():
+        return cases
+    for test in xml.etree.ElementTree.parse(path).iter("testcase"):
+        name = test.get("classname", "").split(".")[-1] + "::" + test.get("name", "")
+        skip = test.find("skipped")
+        fault = test.find("failure") if test.find("failure") is not None else test.find("error")
+        if fault is not None:
+            cases.append(Case(name, "failed", fault.get("message", "").split("\n")[0]))
+        elif skip is not None:
+            cases.append(Case(name, "skipped", skip.get("message") or "no reason given"))
+        else:
+            cases.append(Case(name, "passed"))
+        tell([f"{p.get('name')}: {p.get('value')}" for p in test.iter("property")], name)
+    return cases
+
+
+def tell(lines, about=""):
+    for line in lines:
+        print(f"      {about + ': ' if about else ''}{line}", flush=True)
+
+
+def report(job_name, cases, seconds, log):
+    """Prints one line for the job, and what there is to say of cases that did not pass."""
+    count = collections.Counter(case.outcome for case in cases)
+    verdict = "FAIL" if count["failed"] else "skip" if not count["passed"] else "ok"
+    numbers = ", ".join(f"{count[x]} {x}" for x in ("passed", "failed", "skipped") if count[x])
+    print(f"{verdict:4}  {job_name}: {numbers} ({seconds:.0f} s)", flush=True)
+    reasons = collections.defaultdict(list)
+    for case in cases:
+        if case.outcome == "failed":
+            print(f"      FAILED {case.name}{': ' + case.reason if case.reason else ''}")
+        elif case.outcome == "skipped":
+            reasons[case.reason].append(case.name)
+    for reason, names in reasons.items():
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        print(f"      skipped {names[0]}{more}: {reason}")
+    if count["failed"]:
+        print(f"      --- the end of {log.relative_to(TOP)}:")
+        for line in log.read_text(errors="replace").splitlines()[-SHOWN_LINES:]:
+            print(f"      {line}")
+    sys.stdout.flush()
+
+
+class Run:
+    def __init__(self, options):
+        self.options = options
+        self.cases = []
+        self.broken = set()  # flavours that are not built
+
+    def do(self, jobs):
+        """Runs jobs, as many at a time as there are processors, in the order given."""
+        with concurrent.futures.ThreadPoolExecutor(max(2, os.cpu_count())) as pool:
+            names = {pool.submit(run, job): job.name for job in jobs}
+            for future in concurrent.futures.as_completed(names):
+                cases, seconds, log = future.result()
+                report(names[future], cases, seconds, log)
+                self.cases += cases
+
+    def wants(self, suite):
+        return suite in self.options.suites
+
+    def skip(self, name, reason):
+        self.cases.append(Case(name, "skipped", reason))
+        print(f"skip  {name}: {reason}", flush=True)
+
+    def install(self, group):
+        """Installs packages that only some runs need. Returns whether they are there."""
+        command = [TOP / "packaging/install-missing", group]
+        return subprocess.run(command, check=False).returncode == 0
+
+    def build(self, flavour):
+        """Configures if need be, and compiles; warnings are errors. A failure is a failed case."""
+        compiler, options, _ = FLAVOURS[flavour]
+        directory = BUILDS / flavour
+        setup = ["meson", "setup", "-Dwerror=true", *options, str(directory), str(TOP)]
+        stamp = directory / "options-of-the-test-run"
+        if not stamp.exists() or stamp.read_text() != repr(setup):
+            shutil.rmtree(directory, ignore_errors=True)
+        script = "[ -f \"$0/build.ninja\" ] || \"$@\"; exec ninja -C \"$0\""
+        name = "build/" + flavour
+        job = Job(name, ["sh", "-ec", script, str(directory), *setup], one_case(name), 600,
+                  {"CC": compiler})
+        cases, seconds, log = run(job)
+        report(name, cases, seconds, log)
+        self.cases += cases
+        if any(case.outcome == "failed" for case in cases):
+            self.broken.add(flavour)
+        else:
+            stamp.write_text(repr(setup))
+
+    def build_all(self):
+        needed = set()
+        if self.wants("build"):
+            needed |= {"gcc", "clang", "nosystemd", "sanitize"}
+        if self.wants("unit") or self.wants("integration"):
+            needed |= {"gcc", "nosystemd", "sanitize"}
+            needed |= {"tsan"} if self.options.all else set()
+            needed |= {"coverage"} if self.options.coverage else set()
+        if self.wants("fuzz"):
+            needed |= {"gcc", "sanitize"}
+        if self.wants("lint"):
+            needed |= {"clang"}
+        if self.wants("cross") and self.prepare_cross():
+            needed |= {"cross"}
+        self.broken = set(FLAVOURS) - needed
+        for flavour in FLAVOURS:
+            if flavour in needed:
+                self.build(flavour)
+
+    def tested_flavours(self):
+        flavours = ["sanitize", "gcc", "nosystemd"]
+        flavours += ["tsan"] if self.options.all else []
+        flavours += ["coverage"] if self.options.coverage else []
+        return [flavour for flavour in flavours if flavour not in self.broken]
+
+    def meson_job(self, suite, flavour, name, extra=()):
+        directory = BUILDS / flavour
+        base = name.replace("/", "-")
+        log = directory / "meson-logs" / (base + ".json")
+        log.unlink(missing_ok=True)
+        slowness = FLAVOURS[flavour][2] * (20 if extra else 1)
+        command = ["meson", "test", "-C", str(directory), "--no-rebuild", "--suite", suite,
+                   "--num-processes", "1", "--timeout-multiplier", str(slowness),
+                   "--logbase", base, *extra]
+        return Job(name, command, lambda *text: meson_cases(log, *text), 600 * slowness)
+
+    def unit_jobs(self):
+        jobs = [self.meson_job("unit", flavour, "unit/" + flavour)
+                for flavour in self.tested_flavours()]
+        if self.options.all and "gcc" not in self.broken:
+            valgrind = "--wrap=valgrind -q --error-exitcode=99 --leak-check=full"
+            jobs.append(self.meson_job("unit", "gcc", "unit/valgrind", [valgrind]))
+        return jobs
+
+    def integration_job(self, flavour, name, extra):
+        report_path = LOGS / (name.replace("/", "-") + ".xml")
+        report_path.unlink(missing_ok=True)
+        command = ["/usr/bin/python3", "-B", "-m", "pytest", "-p", "no:cacheprovider", "-q",
+                   "--durations=10", f"--junitxml={report_path}", "tests/integration"]
+        slowness = FLAVOURS[flavour][2]
+        return Job(name, command, lambda *text: junit_cases(report_path, *text), 900 * slowness,
+                   {"ACKD_BUILD": str(BUILDS / flavour), **extra})
+
+    def integration_jobs(self):
+        jobs = [self.integration_job(flavour, "integration/" + flavour, {})
+                for flavour in self.tested_flavours()]
+        if self.options.all and "gcc" not in self.broken:
+            wrapper = "valgrind -q --error-exitcode=99 --leak-check=full"
+            jobs.append(self.integration_job("gcc", "integration/valgrind",
+                                             {"ACKD_WRAPPER": wrapper}))
+        return jobs
+
+    def fuzz_jobs(self):
+        """One job a target, with libFuzzer; and one that replays the corpus in the plain build."""
+        jobs = []
+        if "gcc" not in self.broken:
+            jobs.append(self.meson_job("fuzz", "gcc", "fuzz/replay"))
+        if "sanitize" in self.broken:
+            return jobs
+        listed = subprocess.run(["meson", "introspect", "--tests", BUILDS / "sanitize"], text=True,
+                                stdout=subprocess.PIPE, check=True, env=environment({})).stdout
+        seconds = self.options.fuzz_seconds
+        for test in json.loads(listed):
+            if not any(suite.split(":")[-1] == "fuzz" for suite in test["suite"]):
+                continue
+            target = test["name"].removeprefix("fuzz_")
+            found = BUILDS / "fuzz" / target
+            found.mkdir(parents=True, exist_ok=True)
+            command = [test["cmd"][0], f"-max_total_time={seconds}", "-timeout=10",
+                       "-rss_limit_mb=2048", "-print_final_stats=1",
+                       f"-artifact_prefix={found}-", str(found), *test["cmd"][2:]]
+            jobs.append(Job("fuzz/" + target, command, self.fuzz_case(target), seconds + 120))
+        return jobs
+
+    @staticmethod
+    def fuzz_case(target):
+        def read_cases(output, trouble):
+            runs = re.findall(r"number_of_executed_units: (\d+)", output)
+            tell([f"{count} runs" for count in runs], "fuzz/" + target)
+            return one_case("fuzz/" + target)(output, trouble)
+        return read_cases
+
+    def lint_jobs(self):
+        if "clang" in self.broken:
+            return []
+        return [Job("lint", [str(TOP / "tests/lint"), str(BUILDS / "clang")],
+                    lambda output, trouble: tap_cases(output, "lint: "), 600)]
+
+    def prepare_cross(self):
+        """Gets the means to build for aarch64. Returns whether they are there."""
+        if not self.install("cross"):
+            self.skip("cross", "the cross compiler and qemu-user could not be installed")
+            return False
+        with open(LOGS / "cross-prepare.log", "wb") as log:
+            prepare = subprocess.run([TOP / "tests/cross/prepare", BUILDS / "cross-tools"],
+                                     check=False, stdout=log, stderr=log)
+        if prepare.returncode != 0:
+            self.skip("cross", "the arm64 libraries could not be fetched: " + log.name)
+            return False
+        return True
+
+    def cross_jobs(self):
+        return [] if "cross" in self.broken else [self.meson_job("unit", "cross", "cross")]
+
+    def soak_jobs(self):
+        soak = TOP / "tests/soak"
+        if not self.options.all or "gcc" in self.broken or not os.access(soak, os.X_OK):
+            return []
+        return [Job("soak", [str(soak)], one_case("soak"), 3600,
+                    {"ACKD_BUILD": str(BUILDS / "gcc")})]
+
+    def print_coverage(self):
+        """Prints the figures of lcov for what the coverage flavour's tests ran."""
+        directory = BUILDS / "coverage"
+        info = directory / "coverage.info"
+        branches = ["--quiet", "--rc", "lcov_branch_coverage=1"]
+        with open(LOGS / "lcov.log", "wb") as log:
+            subprocess.run(["lcov", *branches, "--capture", "--no-external", "-d", directory,
+                            "-b", TOP, "-o", info], check=True, stdout=log, stderr=log)
+            for part, pattern in (("core", "*/src/core/*"), ("whole", "*/src/*")):
+                subprocess.run(["lcov", *branches, "-e", info, pattern, "-o",
+                                directory / f"{part}.info"], check=True, stdout=log, stderr=log)
+        for part in ("core", "whole"):
+            summary = subprocess.run(["lcov", *branches[1:], "--summary",
+                                      directory / f"{part}.info"],
+                                     check=True, text=True, stdout=subprocess.PIPE,
+                                     stderr=subprocess.STDOUT).stdout
+            figures = re.findall(r"(lines|functions|branches)\.*: (.*)", summary)
+            print(f"coverage of the {part}: "
+                  + ", ".join(f"{kind} {value}" for kind, value in figures), flush=True)
+
+    def all(self):
+        self.build_all()
+        jobs = []
+        if self.wants("integration"):
+            jobs += self.integration_jobs()
+        if self.wants("unit"):
+            jobs += self.unit_jobs()
+        if self.wants("fuzz"):
+            jobs += self.fuzz_jobs()
+        if self.wants("lint"):
+            jobs += self.lint_jobs()
+        if self.wants("cross"):
+            jobs += self.cross_jobs()
+        self.do(jobs)
+        self.do(self.soak_jobs())
+        if self.options.coverage and "coverage" not in self.broken:
+            self.print_coverage()
+
+
+def parse_options():
+    parser = argparse.ArgumentParser(prog="tests/run")
+    parser.add_argument("--all", action="store_true")
+    parser.add_argument("--coverage", action="store_true")
+    parser.add_argument("--fuzz-seconds", type=int)
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help=", ".join(SUITES))
+    options = parser.parse_args()
+    unknown = set(options.suites) - set(SUITES)
+    if unknown:
+        parser.error(f"no such suite: {', '.join(sorted(unknown))}")
+    options.suites = options.suites or SUITES
+    options.fuzz_seconds = options.fuzz_seconds or (600 if options.all else 20)
+    return options
+
+
+def main():
+    start = time.monotonic()
+    test_run = Run(parse_options())
+    shutil.rmtree(LOGS, ignore_errors=True)
+    LOGS.mkdir(parents=True)
+    for wanted, group in ((test_run.options.all, "long"), (test_run.options.coverage, "coverage")):
+        if wanted and not test_run.install(group):
+            return 1
+    test_run.all()
+    count = collections.Counter(case.outcome for case in test_run.cases)
+    print(f"logs in {LOGS.relative_to(TOP)}; {time.monotonic() - start:.0f} s in all")
+    skipped = f", {count['skipped']} skipped" if count["skipped"] else ""
+    print(f"{count['passed']} passed, {count['failed']} failed{skipped}")
+    return 1 if count["failed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
