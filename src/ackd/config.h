@@ -3,8 +3,13 @@
 /*
  * The configuration in effect: made once from /etc/ackd.conf (libconfig) or the defaults, immutable
  * afterwards, and shared by every thread. Connections keep the one that they were accepted with, so
- * it is counted. config.c is the only file that knows libconfig; settings.def is the one table of
- * settings.
+ * it is counted.
+ *
+ * In the order of the work: config.c is the frame; config_scan.c (with config_file.c,
+ * config_token.c) makes one text of the file and its includes; config_parse.c, the only file that
+ * knows libconfig, takes that apart; config_setting.c has the one table of settings (settings.def),
+ * config_value.c the rules for the value of each type; config_check.c sees to what settings say
+ * together; config_dump.c writes it all down again.
  */
 
 #include "core/cidr.h"
@@ -35,6 +40,9 @@ struct config_listener {
 	char *path; /* UNIX socket; NULL otherwise */
 	mode_t mode;
 	int backlog;
+	char *greeting; /* the templates' sources; compiled in policy */
+	char *ack_prefix;
+	char *ack_suffix;
 	bool freebind;
 	struct cidr_list allow;
 	struct cidr_list deny;
@@ -49,6 +57,7 @@ struct config {
 
 	struct config_listener *listeners;
 	size_t n_listeners; /* at least 1 */
+	bool listed;	    /* they were listed: there is more than the top-level settings */
 
 	unsigned workers;      /* as configured; 0: one per CPU */
 	uint64_t busy_poll_us; /* 0: off */

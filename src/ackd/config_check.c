@@ -1,0 +1,288 @@
+/* What settings say together: of one listener first, then of all. */
+
+#include "config_loader.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct setting_source *source_of(const struct listener_sources *sources,
+					      const char *name)
+{
+	return &sources->settings[setting_find(SCOPE_LISTENER, name)];
+}
+
+/* Returns where the setting of listener @i was set; where the listener begins if it was not. */
+static struct config_place place_of(struct config_loader *loader, size_t i, const char *name)
+{
+	const struct listener_sources *sources = &loader->listeners[i];
+	const struct setting_source *source = source_of(sources, name);
+	struct config_place place = {
+		.errors = &loader->errors,
+		.file = source->file,
+		.line = source->line,
+		.group = source->level == SOURCE_TOP ? "" : sources->group,
+		.setting = name,
+	};
+
+	if (place.file == NULL) {
+		place.file = sources->file != NULL ? sources->file : loader->config->path;
+		place.line = sources->line;
+	}
+	return place;
+}
+
+/* Writes the end of a message that points to where listener @i has what another has as well. */
+static const char *other_text(struct config_loader *loader, size_t i, const char *name,
+			      char out[QUOTE_MAX])
+{
+	struct config_place place = place_of(loader, i, name);
+
+	if (place.line > 0)
+		snprintf(out, QUOTE_MAX, "%.100s:%u", place.file, place.line);
+	else
+		snprintf(out, QUOTE_MAX, "the default");
+	return out;
+}
+
+static void clear_string(char **string)
+{
+	free(*string);
+	*string = NULL;
+}
+
+/* Decides between path and address: what was set last has precedence; both at once is an error. */
+static void check_socket(struct config_loader *loader, size_t i)
+{
+	struct config_listener *l = &loader->config->listeners[i];
+	const struct listener_sources *sources = &loader->listeners[i];
+	enum source_level path = source_of(sources, "path")->level;
+	enum source_level address = source_of(sources, "address")->level;
+	enum source_level port = source_of(sources, "port")->level;
+	enum source_level last = address > port ? address : port;
+	enum source_level own = loader->config->listed ? SOURCE_LISTENER : SOURCE_TOP;
+	struct config_place place = place_of(loader, i, "path");
+
+	if (path != SOURCE_DEFAULT && path == last)
+		config_error(&place,
+			     "found together with %s; allowed: a path, or an address and "
+			     "a port",
+			     address == last				? "address"
+			     : source_of(sources, "port")->file != NULL ? "port"
+									: "-p");
+	if (l->path != NULL && path < last)
+		clear_string(&l->path);
+	if (l->path != NULL) {
+		clear_string(&l->address);
+		l->port = 0;
+		place = place_of(loader, i, "freebind");
+		if (l->freebind && source_of(sources, "freebind")->level >= path)
+			config_error(&place, "found together with path; allowed: with an address");
+		l->freebind = false;
+	} else if (source_of(sources, "mode")->level == own && !source_of(sources, "mode")->bad &&
+		   !source_of(sources, "path")->bad) {
+		place = place_of(loader, i, "mode");
+		config_error(&place, "found without path; allowed: with a path");
+	}
+}
+
+static int template_error(const struct config_place *place, const struct template_error *error)
+{
+	switch (error->fault) {
+	case TEMPLATE_NO_MEMORY:
+		return -ENOMEM;
+	case TEMPLATE_UNKNOWN_VARIABLE:
+		config_error(place,
+			     "found ${%s}, which does not exist; allowed: ${peer}, ${host}, "
+			     "${listener}, ${connection}%s",
+			     error->name,
+			     strcmp(place->setting, "greeting") == 0
+				     ? ""
+				     : ", ${message}, ${bytes}, ${characters}");
+		break;
+	case TEMPLATE_VARIABLE_NOT_HERE:
+		config_error(place,
+			     "found ${%s}, which has no meaning before there is a message; "
+			     "allowed: ${peer}, ${host}, ${listener}, ${connection}",
+			     error->name);
+		break;
+	case TEMPLATE_BAD_DOLLAR:
+		config_error(place,
+			     "found a $ that begins no ${name}, at byte %zu; "
+			     "allowed: ${name}, or $$ for a dollar",
+			     error->offset + 1);
+		break;
+	case TEMPLATE_NOT_ENCODABLE:
+		config_error(place,
+			     "found U+%04" PRIX32 ", which encoding.reply_charset lacks; "
+			     "allowed: its characters",
+			     error->code_point);
+		break;
+	case TEMPLATE_TOO_LONG:
+		config_error(place, "can expand to %zu bytes; allowed: %d", error->length,
+			     TEMPLATE_EXPANDED_MAX);
+		break;
+	case TEMPLATE_NOT_UTF_8:
+	case TEMPLATE_OK:
+		config_error(place, "found ill-formed UTF-8 at byte %zu; allowed: UTF-8",
+			     error->offset + 1);
+		break;
+	}
+	return 0;
+}
+
+static int check_template(struct config_loader *loader, size_t i, const char *name,
+			  const char *source, unsigned variables, struct template **ret_template)
+{
+	const struct policy *policy = &loader->config->listeners[i].policy;
+	const struct listener_sources *sources = &loader->listeners[i];
+	struct config_place place = place_of(loader, i, name);
+	struct template_error error;
+	enum template_fault fault;
+
+	if (source_of(sources, name)->bad || source_of(sources, "encoding.reply_charset")->bad)
+		return 0;
+	fault = template_compile(source, policy->transcoder.charset, variables, ret_template,
+				 &error);
+	return fault == TEMPLATE_OK ? 0 : template_error(&place, &error);
+}
+
+static int check_listener(struct config_loader *loader, size_t i)
+{
+	struct config_listener *l = &loader->config->listeners[i];
+	const struct setting_source *name = source_of(&loader->listeners[i], "name");
+	struct config_place place = place_of(loader, i, "name");
+	int r;
+
+	if (loader->config->listed && name->level == SOURCE_TOP)
+		config_error(&place, "found at top level, with listeners; "
+				     "allowed: in each of the listeners");
+	else if (loader->config->listed && name->level == SOURCE_DEFAULT && !name->bad)
+		config_error(&place, "found none; allowed: one, for each of the listeners");
+	check_socket(loader, i);
+	r = check_template(loader, i, "greeting", l->greeting, TEMPLATE_IN_GREETING,
+			   &l->policy.greeting);
+	if (r == 0)
+		r = check_template(loader, i, "ack_prefix", l->ack_prefix, TEMPLATE_IN_REPLY,
+				   &l->policy.ack_prefix);
+	if (r == 0)
+		r = check_template(loader, i, "ack_suffix", l->ack_suffix, TEMPLATE_IN_REPLY,
+				   &l->policy.ack_suffix);
+	l->policy.max_line_bytes = loader->config->max_line_bytes;
+	l->policy.listener = l->name;
+	l->policy.host = loader->config->host;
+	return r;
+}
+
+/* An address as far as it can be told without asking a resolver. */
+struct known_address {
+	enum { ADDRESS_ALL, ADDRESS_V4, ADDRESS_V6, ADDRESS_NAME } kind;
+	bool any; /* 0.0.0.0, :: */
+	struct in6_addr bits;
+};
+
+static struct known_address know_address(const char *text)
+{
+	struct known_address address = {.kind = ADDRESS_NAME};
+
+	if (strcmp(text, "*") == 0)
+		address.kind = ADDRESS_ALL;
+	else if (inet_pton(AF_INET, text, &address.bits) == 1)
+		address.kind = ADDRESS_V4;
+	else if (inet_pton(AF_INET6, text, &address.bits) == 1)
+		address.kind = ADDRESS_V6;
+	address.any = (address.kind == ADDRESS_V4 || address.kind == ADDRESS_V6) &&
+		      memcmp(&address.bits, &in6addr_any, sizeof(address.bits)) == 0;
+	return address;
+}
+
+/* Whether two sockets at these addresses, with one port, are sure to get in each other's way. */
+static bool addresses_overlap(const char *a, const char *b)
+{
+	struct known_address known_a = know_address(a), known_b = know_address(b);
+
+	if (known_a.kind == ADDRESS_ALL || known_b.kind == ADDRESS_ALL)
+		return true;
+	if (known_a.kind != known_b.kind)
+		return false;
+	if (known_a.kind == ADDRESS_NAME)
+		return strcasecmp(a, b) == 0;
+	return known_a.any || known_b.any ||
+	       memcmp(&known_a.bits, &known_b.bits, sizeof(known_a.bits)) == 0;
+}
+
+/* Tells what listener @i has that @j, before it, has as well. */
+static void check_pair(struct config_loader *loader, size_t i, size_t j)
+{
+	const struct config_listener *a = &loader->config->listeners[j];
+	const struct config_listener *b = &loader->config->listeners[i];
+	const struct listener_sources *of_a = &loader->listeners[j], *of_b = &loader->listeners[i];
+	struct config_place place;
+	char other[QUOTE_MAX];
+
+	if (source_of(of_a, "name")->level == SOURCE_LISTENER && !source_of(of_a, "name")->bad &&
+	    source_of(of_b, "name")->level == SOURCE_LISTENER && !source_of(of_b, "name")->bad &&
+	    strcmp(a->name, b->name) == 0) {
+		place = place_of(loader, i, "name");
+		config_error(&place, "found \"%s\" again, after %s; allowed: a name of its own",
+			     b->name, other_text(loader, j, "name", other));
+	}
+	if (a->path != NULL && b->path != NULL && strcmp(a->path, b->path) == 0) {
+		place = place_of(loader, i, "path");
+		config_error(&place,
+			     "found that of listener %zu (%s) again; "
+			     "allowed: a path of its own",
+			     j, other_text(loader, j, "path", other));
+	}
+	if (a->address != NULL && b->address != NULL && a->port == b->port && b->port != 0 &&
+	    !source_of(of_a, "port")->bad && !source_of(of_b, "port")->bad &&
+	    !source_of(of_a, "address")->bad && !source_of(of_b, "address")->bad &&
+	    addresses_overlap(a->address, b->address)) {
+		place = place_of(loader, i, "port");
+		place.group = of_b->group;
+		config_error(&place,
+			     "found port %d on \"%s\", which listener %zu has on \"%s\" (%s); "
+			     "allowed: an address and port of its own",
+			     b->port, b->address, j, a->address,
+			     other_text(loader, j, "port", other));
+	}
+}
+
+/* A metrics group needs a port; its address is localhost unless it says another. */
+static int check_metrics(struct config_loader *loader)
+{
+	const struct setting_source *address =
+		&loader->sources[setting_find(SCOPE_DAEMON, "metrics.address")];
+	const struct setting_source *port =
+		&loader->sources[setting_find(SCOPE_DAEMON, "metrics.port")];
+	struct config_place place = {
+		.errors = &loader->errors,
+		.file = address->file,
+		.line = address->line,
+		.setting = "metrics.port",
+	};
+
+	if (address->level != SOURCE_DEFAULT && port->level == SOURCE_DEFAULT)
+		config_error(&place, "found none; allowed: one, with metrics.address");
+	if (address->level == SOURCE_DEFAULT && port->level != SOURCE_DEFAULT) {
+		loader->config->metrics_address = strdup("localhost");
+		if (loader->config->metrics_address == NULL)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+int config_check(struct config_loader *loader)
+{
+	int r = check_metrics(loader);
+
+	for (size_t i = 0; i < loader->config->n_listeners && r == 0; i++)
+		r = check_listener(loader, i);
+	for (size_t i = 0; i < loader->config->n_listeners && r == 0; i++) {
+		for (size_t j = 0; j < i; j++)
+			check_pair(loader, i, j);
+	}
+	return r;
+}

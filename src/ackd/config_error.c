@@ -1,0 +1,123 @@
+#include "config_error.h"
+
+#include "core/utf8.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Takes @line over. Writes it unless it was written before: listeners share top-level settings. */
+static int emit(struct config_errors *errors, char *line)
+{
+	char **grown;
+
+	for (size_t i = 0; i < errors->n; i++) {
+		if (strcmp(errors->lines[i], line) == 0) {
+			free(line);
+			return 0;
+		}
+	}
+	grown = reallocarray(errors->lines, errors->n + 1, sizeof(*grown));
+	if (grown == NULL) {
+		free(line);
+		return -ENOMEM;
+	}
+	errors->lines = grown;
+	errors->lines[errors->n++] = line;
+	fprintf(errors->out, "%s\n", line);
+	return 0;
+}
+
+int config_error(const struct config_place *place, const char *format, ...)
+{
+	struct config_errors *errors = place->errors;
+	char *line = NULL;
+	size_t n;
+	FILE *f;
+	va_list args;
+
+	f = open_memstream(&line, &n);
+	if (f == NULL) {
+		errors->no_memory = true;
+		return -EINVAL;
+	}
+	if (place->file != NULL)
+		fputs(place->file, f);
+	if (place->line > 0)
+		fprintf(f, ":%u", place->line);
+	if (place->file != NULL)
+		fputs(": ", f);
+	if (place->setting != NULL)
+		fprintf(f, "%s%s: ", place->group != NULL ? place->group : "", place->setting);
+	va_start(args, format);
+	vfprintf(f, format, args);
+	va_end(args);
+	if (fclose(f) != 0) {
+		free(line);
+		errors->no_memory = true;
+	} else if (emit(errors, line) < 0) {
+		errors->no_memory = true;
+	}
+	return -EINVAL;
+}
+
+void config_errors_finish(struct config_errors *errors)
+{
+	for (size_t i = 0; i < errors->n; i++)
+		free(errors->lines[i]);
+	free(errors->lines);
+	*errors = (struct config_errors){0};
+}
+
+/*
+ * Writes what the character at @text becomes to @out. Sets *@ret_n to its length; returns how many
+ * bytes of @text that was.
+ */
+static size_t quote_character(const char *text, char out[5], size_t *ret_n)
+{
+	unsigned char c = (unsigned char)text[0];
+	size_t n = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+	size_t valid, length;
+	bool printable = c >= 0x20 && c != 0x7f;
+
+	if (n > 1) { /* C1 controls are no more printable than C0 */
+		printable =
+			strnlen(text, n) == n &&
+			utf8_check((const uint8_t *)text, n, &valid, &length) == UTF8_COMPLETE &&
+			valid == n && !(c == 0xc2 && (unsigned char)text[1] < 0xa0);
+	}
+	if (!printable) {
+		const char *letter = c == '\n' ? "n" : c == '\r' ? "r" : c == '\t' ? "t" : NULL;
+
+		*ret_n = (size_t)(letter != NULL ? snprintf(out, 5, "\\%s", letter)
+						 : snprintf(out, 5, "\\x%02x", c));
+		return 1;
+	}
+	if (c == '"' || c == '\\')
+		*ret_n = (size_t)snprintf(out, 5, "\\%c", c);
+	else
+		memcpy(out, text, *ret_n = n);
+	return n;
+}
+
+const char *config_quote(const char *text, char out[QUOTE_MAX])
+{
+	size_t n = 0, written;
+	char piece[5];
+
+	out[n++] = '"';
+	while (*text != '\0') {
+		text += quote_character(text, piece, &written);
+		if (n + written + sizeof("...\"") > QUOTE_MAX) {
+			memcpy(out + n, "...", 3);
+			n += 3;
+			break;
+		}
+		memcpy(out + n, piece, written);
+		n += written;
+	}
+	out[n++] = '"';
+	out[n] = '\0';
+	return out;
+}

@@ -1,0 +1,41 @@
+#pragma once
+
+/* The errors of a configuration: one line each, all of a file in one go, none of them twice. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+struct config_errors {
+	FILE *out;
+	char **lines; /* what was written */
+	size_t n;
+	bool no_memory; /* an error could not be written */
+};
+
+/* Where something stands in a configuration, and who wants to hear of what is wrong with it. */
+struct config_place {
+	struct config_errors *errors;
+	const char *file;    /* NULL: no file, as for -p */
+	unsigned line;	     /* 0: none */
+	const char *group;   /* what comes before the name: "", "listeners[1]." */
+	const char *setting; /* dotted; NULL: none */
+};
+
+/*
+ * Writes "FILE:LINE: SETTING: " and the message. Returns -EINVAL, so that the caller can return it
+ * in turn; -ENOMEM is seen in @place->errors->no_memory.
+ */
+int config_error(const struct config_place *place, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+void config_errors_finish(struct config_errors *errors);
+
+/* The most that quote() writes. */
+#define QUOTE_MAX 128
+
+/*
+ * Writes @text between double quotes, as libconfig would read it back, without control characters
+ * and ill-formed UTF-8, cut to fit. Returns @out.
+ */
+const char *config_quote(const char *text, char out[QUOTE_MAX]);

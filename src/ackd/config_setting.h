@@ -1,0 +1,130 @@
+#pragma once
+
+/*
+ * The table of settings (settings.def) and what can be done with one of them, whatever its type:
+ * set it from a value that was read, compare it, print it. Nothing here knows libconfig.
+ */
+
+#include "config.h"
+#include "config_error.h"
+
+enum setting_scope { SCOPE_LISTENER, SCOPE_DAEMON };
+
+/* What is written in the file, and the type of the member that holds it. */
+enum setting_type {
+	SETTING_INTEGER,      /* integer: any unsigned type */
+	SETTING_SIZE,	      /* bytes, or a string with a unit: any unsigned type */
+	SETTING_MILLISECONDS, /* seconds, or a string with a unit: uint64_t */
+	SETTING_MICROSECONDS, /* the same: uint64_t */
+	SETTING_BOOLEAN,      /* bool */
+	SETTING_NAME,	      /* [A-Za-z0-9._-]: char * */
+	SETTING_ADDRESS,      /* address, name or "*": char * */
+	SETTING_PATH,	      /* char * */
+	SETTING_MODE,	      /* octal string: mode_t */
+	SETTING_TEMPLATE,     /* source of a template: char * */
+	SETTING_WORD,	      /* one of some words: an enum */
+	SETTING_NETWORKS,     /* array of CIDR strings: struct cidr_list */
+	SETTING_PROXIES,      /* the same, or "unix" */
+};
+
+enum setting_flag {
+	SETTING_RESTART = 1 << 0, /* a reload does not put it into effect */
+	SETTING_UNBUILT = 1 << 1, /* anything but the default is refused */
+};
+
+struct setting {
+	enum setting_scope scope;
+	const char *name; /* dotted */
+	enum setting_type type;
+	size_t offset; /* of the member in struct config_listener or struct config */
+	size_t size;
+	uint64_t minimum; /* of numbers: in the unit of the member; of strings: length in bytes */
+	uint64_t maximum;
+	const char *const *words;
+	const char *default_text; /* NULL: none */
+	unsigned flags;		  /* set of enum setting_flag */
+};
+
+extern const struct setting settings[];
+extern const size_t n_settings;
+
+/* The most settings that the table can have: for arrays with an element for each. */
+#define SETTINGS_MAX 64
+
+/* A value as it was read. */
+struct value {
+	enum value_type {
+		VALUE_INTEGER,
+		VALUE_BIG_INTEGER, /* does not fit: as written, in @string */
+		VALUE_FLOAT,
+		VALUE_BOOLEAN,
+		VALUE_STRING,
+		VALUE_GROUP,
+		VALUE_ARRAY,
+		VALUE_LIST,
+	} type;
+	int64_t integer; /* VALUE_BOOLEAN as well */
+	double real;
+	const char *string;
+};
+
+/* In a string that was read: stands for \x00. Not UTF-8, so that nothing else reads like it. */
+#define VALUE_NUL "\xc0\x80"
+
+/* Returns the index in settings[] of the setting with the dotted @name, or -1. */
+int setting_find(enum setting_scope scope, const char *name);
+
+/* Whether @name is a group: the first part of the dotted name of a setting in @scope. */
+bool setting_is_group(enum setting_scope scope, const char *name);
+
+/* Whether the setting takes an array, whose elements are given to setting_set() one by one. */
+bool setting_is_array(const struct setting *setting);
+
+/* Gives the member in @object its default. Returns 0 or -ENOMEM. */
+int setting_set_default(const struct setting *setting, void *object);
+
+/* Empties a list, or releases a string; before the setting is read anew. */
+void setting_clear(const struct setting *setting, void *object);
+
+/*
+ * Checks @value and gives it to the member in @object (for an array: adds one element). Returns 0,
+ * -EINVAL after telling @error what is wrong, or -ENOMEM.
+ */
+int setting_set(const struct setting *setting, void *object, const struct value *value,
+		const struct config_place *place);
+
+/* The most that value_text() writes. */
+#define VALUE_TEXT_MAX 256
+
+/* Says for a message what @value is: "70000", "the string \"abc\"", "a group { ... }". Returns
+ * @out. */
+const char *value_text(const struct value *value, char out[VALUE_TEXT_MAX]);
+
+/* Tells that @value is not what @setting takes. Returns -EINVAL. */
+int setting_mismatch(const struct setting *setting, const struct value *value,
+		     const struct config_place *place);
+
+/* Returns the number that the member holds, which is one of the unsigned types. */
+uint64_t setting_number(const struct setting *setting, const void *object);
+
+/* Whether the member is the same in both objects. */
+bool setting_equal(const struct setting *setting, const void *a, const void *b);
+
+/* Writes the value in libconfig syntax; a string must not be NULL. */
+void setting_print(const struct setting *setting, const void *object, FILE *out);
+
+/* The most that cidr_text() writes. */
+#define CIDR_TEXT_MAX 64
+
+/* Writes @cidr as cidr_parse() reads it. Returns @out. */
+const char *cidr_text(const struct cidr *cidr, char out[CIDR_TEXT_MAX]);
+
+/* The member that @setting is about, as the type that the caller knows it to have. */
+static inline void *setting_member(const struct setting *setting, void *object)
+{
+	return (char *)object + setting->offset;
+}
+static inline const void *setting_member_const(const struct setting *setting, const void *object)
+{
+	return (const char *)object + setting->offset;
+}
