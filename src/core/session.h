@@ -79,28 +79,36 @@ enum session_state {
 		       */
 };
 
-struct session_line; /* a held line that io->out may refer to */
-
-/* What is being answered: the rest of the input, and a message of which part may be out already. */
+/*
+ * What is being answered: the input that is left, and the message before it, of which part may be
+ * out already. Belongs to frame.c, which finds the message, and reply.c, which answers it.
+ */
 struct session_job {
 	const uint8_t *input; /* what is left to be looked at */
 	size_t input_length;
-	bool end; /* end of input follows */
-	/* the rest belongs to session.c */
-	size_t checked;	 /* bytes at input that are known to be complete and well-formed */
-	struct buf line; /* the held line that the message is made of, if it is */
-	const uint8_t *body;
+	size_t checked; /* bytes at input that are known to be complete and well-formed */
+	bool end;	/* end of input follows */
+	bool close;	/* nothing is answered after this message */
+
+	uint8_t phase; /* enum reply_phase: what of the message comes next */
+	bool dirty;    /* it has ill-formed subsequences, which are to be replaced */
+	bool nak_due;  /* it is followed, or replaced, by a NAK line */
+	uint8_t head_length;
+	uint8_t head[UTF8_CHARACTER_MAX]; /* its first character, where a read cut that in two */
+	uint8_t terminator_length;	  /* of LF or CRLF, which lies behind the body */
+	const uint8_t *body;		  /* what is not out yet of the received bytes after head */
 	size_t body_length;
-	size_t body_offset;
 	uint64_t message_bytes;
 	uint64_t message_characters;
 	struct nak nak;
-	uint8_t head[UTF8_CHARACTER_MAX];
-	uint8_t head_length;
-	uint8_t phase;
-	uint8_t terminator_length;
-	bool dirty;
-	bool nak_due;
+	struct buf line; /* what body points into, when the line had been held; else empty */
+};
+
+/* A job that waits for its replies to be sent, with a copy of its input. */
+struct session_held {
+	struct session_job job;
+	size_t size_bytes; /* of all this, as charged to the budget */
+	uint8_t bytes[];
 };
 
 /* The working memory of a thread. */
@@ -119,25 +127,33 @@ struct session_io {
 
 	/* the rest belongs to session.c */
 	struct budget *budget;
+	struct session *full; /* the session that io->job goes on for after SESSION_FULL, or NULL */
 	struct session_job job;
+	size_t reply_max; /* SESSION_REPLY_MAX; tests lower it, to no less than a NAK line or a
+			   * template takes */
 	size_t area_used;
 	uint8_t *area; /* SESSION_REPLY_MAX bytes, where replies are made */
+	/* what spans may point into, and nothing else needs any more */
+	struct session_held *spent;
+	struct buf spent_line;
 };
 
 /* One connection's protocol state. */
 struct session {
 	const struct policy *policy;
-	const char *peer;	  /* for ${peer}; NULL unless a template of the policy uses it */
-	uint64_t connection;	  /* for ${connection} */
-	uint64_t received;	  /* bytes consumed so far: the offset of the next one */
-	uint64_t messages;	  /* messages so far, NAKed ones too */
-	uint64_t line_start;	  /* offset of the current line's first byte */
-	struct session_job *held; /* input that waits for its replies to be sent, or NULL */
-	struct buf line; /* the unfinished line, without a terminator (a last CR may be one) */
-	struct utf8_carry carry; /* the unfinished character */
+	const char *peer;	   /* for ${peer}; NULL unless a template of the policy uses it */
+	uint64_t connection;	   /* for ${connection} */
+	uint64_t received;	   /* bytes consumed so far: the offset of the next one */
+	uint64_t messages;	   /* messages so far, NAKed ones too */
+	uint64_t line_start;	   /* offset of the current line's first byte */
+	struct session_held *held; /* input that waits for its replies to be sent, or NULL */
+	struct buf line; /* the unfinished line, unless it is discarded; a last CR may be half
+			  * of its terminator */
+	struct utf8_carry carry; /* the unfinished character, in line framing the line's last */
+	bool line_dirty;	 /* the unfinished line has ill-formed subsequences */
+	bool skipping;		 /* the rest of the current line is dropped: it was NAKed */
 	bool sent_anything;
 	uint8_t last_byte; /* the last byte sent, if anything was */
-	bool skipping;	   /* the rest of the current line is dropped: it was NAKed */
 	bool done;	   /* SESSION_DONE was returned */
 };
 
@@ -146,8 +162,8 @@ int session_io_init(struct session_io *io, struct budget *budget);
 void session_io_finish(struct session_io *io);
 
 /*
- * Forgets io->out: everything in it has been sent or copied. Call it after each of the three calls
- * below that make replies, before another session uses @io.
+ * Forgets io->out: everything in it has been sent or copied. Call it after each call below that
+ * makes replies, before the next one and before another session uses @io.
  */
 void session_io_clear(struct session_io *io);
 
@@ -157,7 +173,10 @@ void session_io_clear(struct session_io *io);
 void session_init(struct session *session, const struct policy *policy, const char *peer,
 		  uint64_t connection);
 
-/* Releases all that is held. @io is that of the session's thread, for its budget. */
+/*
+ * Releases all that is held. @io is that of the session's thread; what its out refers to may be
+ * released too.
+ */
 void session_finish(struct session *session, struct session_io *io);
 
 /* Puts the greeting, if there is one, into io->out. Call it once, before any session_feed(). */

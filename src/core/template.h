@@ -75,6 +75,9 @@ unsigned template_variables(const struct template *template);
 /* Whether @template expands to nothing, ever; true for NULL. */
 bool template_is_empty(const struct template *template);
 
+/* Returns the most bytes that @template can expand to: at most TEMPLATE_EXPANDED_MAX. */
+size_t template_length_max(const struct template *template);
+
 /*
  * What the variables stand for. Strings are ASCII and NUL-terminated; one that is longer than its
  * maximum above is cut; one that the template does not use may be NULL.
@@ -89,6 +92,9 @@ struct template_values {
 	uint64_t characters;
 };
 
-/* Expands @template to @out; returns the length in bytes. NULL expands to nothing. */
+/*
+ * Expands @template to @out, which has room for template_length_max() bytes; returns the length.
+ * NULL expands to nothing.
+ */
 size_t template_expand(const struct template *template, const struct template_values *values,
-		       uint8_t out[TEMPLATE_EXPANDED_MAX]);
+		       uint8_t *out);

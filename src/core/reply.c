@@ -1,0 +1,279 @@
+#include "core/reply.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* From here on a span of its own costs less than a copy. */
+#define REFERENCE_MIN ((size_t)1024)
+
+static const char *const reason_names[NAK_REASON_COUNT] = {
+	[NAK_INVALID_START] = "invalid start byte",
+	[NAK_INVALID_CONTINUATION] = "invalid continuation byte",
+	[NAK_UNEXPECTED_END] = "unexpected end of data",
+	[NAK_CANNOT_ENCODE] = "cannot encode",
+	[NAK_LINE_TOO_LONG] = "line too long",
+	[NAK_TOO_MANY_CONNECTIONS] = "too many connections",
+};
+
+const char *nak_reason_name(enum nak_reason reason)
+{
+	return reason_names[reason];
+}
+
+size_t nak_format(const struct nak *nak, char out[NAK_LINE_MAX])
+{
+	char code_point[16] = "";
+
+	if (nak->reason == NAK_CANNOT_ENCODE)
+		snprintf(code_point, sizeof(code_point), " U+%04" PRIX32, nak->code_point);
+	return (size_t)snprintf(out, NAK_LINE_MAX, "NAK %" PRIu64 " %s%s\n", nak->offset,
+				nak_reason_name(nak->reason), code_point);
+}
+
+/* ---- io->out ---- */
+
+static bool out_ends_at(const struct session_io *io, const uint8_t *p)
+{
+	const struct iovec *last;
+
+	if (io->n_spans == 0)
+		return false;
+	last = &io->spans[io->n_spans - 1];
+	return (const uint8_t *)last->iov_base + last->iov_len == p;
+}
+
+/* Adds @n bytes at @p, which stay; there is a span left, or @p continues the last one. */
+static void out_add(struct session_io *io, const uint8_t *p, size_t n)
+{
+	if (out_ends_at(io, p))
+		io->spans[io->n_spans - 1].iov_len += n;
+	else
+		io->spans[io->n_spans++] = (struct iovec){(void *)(uintptr_t)p, n};
+	io->n_bytes += n;
+}
+
+static size_t out_room(const struct session_io *io, const uint8_t *p)
+{
+	if (io->n_spans == SESSION_SPANS_MAX && !out_ends_at(io, p))
+		return 0;
+	return io->reply_max - io->n_bytes;
+}
+
+/* Where in the area the next bytes are made. */
+static uint8_t *area_end(const struct session_io *io)
+{
+	return io->area + io->area_used;
+}
+
+static size_t area_room(const struct session_io *io)
+{
+	return out_room(io, area_end(io));
+}
+
+/* Adds the @n bytes that were made at area_end(). */
+static void area_commit(struct session_io *io, size_t n)
+{
+	if (n == 0)
+		return;
+	out_add(io, area_end(io), n);
+	io->area_used += n;
+}
+
+/*
+ * Puts @n bytes of the input or of a held line, without a copy where that is the cheaper way:
+ * @stretch is how many bytes from @p on are likely to follow each other in the output. Returns how
+ * many there was room for.
+ */
+static size_t out_put(struct session_io *io, const uint8_t *p, size_t n, size_t stretch)
+{
+	bool copy = stretch < REFERENCE_MIN && io->n_spans > 0 && !out_ends_at(io, p);
+	size_t room = copy ? area_room(io) : out_room(io, p);
+
+	if (n > room)
+		n = room;
+	if (n == 0)
+		return 0;
+	if (copy) {
+		memcpy(area_end(io), p, n);
+		area_commit(io, n);
+	} else {
+		out_add(io, p, n);
+	}
+	return n;
+}
+
+uint8_t reply_last_byte(const struct session *session, const struct session_io *io)
+{
+	const struct iovec *last;
+
+	if (io->n_spans == 0)
+		return session->sent_anything ? session->last_byte : '\n';
+	last = &io->spans[io->n_spans - 1];
+	return ((const uint8_t *)last->iov_base)[last->iov_len - 1];
+}
+
+/* ---- the parts of an answer: each returns false when io->out is full ---- */
+
+static size_t count_characters(const struct policy *policy, const struct session_job *job)
+{
+	return transcode_count(&policy->transcoder, job->head, job->head_length) +
+	       transcode_count(&policy->transcoder, job->body, job->body_length);
+}
+
+static bool put_template(const struct session *session, struct session_io *io,
+			 const struct session_job *job, const struct template *template)
+{
+	const struct policy *policy = session->policy;
+	const struct template_values values = {
+		.peer = session->peer,
+		.host = policy->host,
+		.listener = policy->listener,
+		.connection = session->connection,
+		.message = session->messages,
+		.bytes = job->message_bytes,
+		.characters = job->message_characters,
+	};
+
+	if (template_is_empty(template))
+		return true;
+	if (area_room(io) < template_length_max(template))
+		return false;
+	area_commit(io, template_expand(template, &values, area_end(io)));
+	return true;
+}
+
+void reply_greet(const struct session *session, struct session_io *io)
+{
+	static const struct session_job no_job;
+
+	put_template(session, io, &no_job, session->policy->greeting);
+}
+
+static bool put_prefix(const struct session *session, struct session_io *io,
+		       struct session_job *job)
+{
+	const struct policy *policy = session->policy;
+	unsigned variables =
+		template_variables(policy->ack_prefix) | template_variables(policy->ack_suffix);
+
+	if (variables & TEMPLATE_CHARACTERS)
+		job->message_characters = count_characters(policy, job);
+	return put_template(session, io, job, policy->ack_prefix);
+}
+
+/* Makes the reply bytes of *@text, in the area, and advances it. */
+static bool put_transcoded(struct session_io *io, const struct transcoder *t, bool dirty,
+			   const uint8_t **text, size_t *length)
+{
+	size_t room = area_room(io);
+	size_t read, written;
+
+	if (*length == 0)
+		return true;
+	if (room < TRANSCODE_UNIT_MAX)
+		return false;
+	if (dirty)
+		transcode(t, *text, *length, area_end(io), room, &read, &written);
+	else
+		charset_encode(t->charset, t->encode_errors, *text, *length, area_end(io), room,
+			       &read, &written);
+	area_commit(io, written);
+	*text += read;
+	*length -= read;
+	return *length == 0;
+}
+
+static bool put_head(const struct session *session, struct session_io *io, struct session_job *job)
+{
+	const uint8_t *head = job->head;
+	size_t length = job->head_length;
+
+	/* All of it or nothing: what is out of so little need not be remembered. */
+	if (length > 0 && area_room(io) < TRANSCODE_UNIT_MAX)
+		return false;
+	return put_transcoded(io, &session->policy->transcoder, true, &head, &length);
+}
+
+static bool put_body(const struct session *session, struct session_io *io, struct session_job *job)
+{
+	const struct policy *policy = session->policy;
+	size_t stretch = job->body_length;
+	size_t n;
+
+	if (job->dirty || policy->transcoder.charset != CHARSET_UTF_8)
+		return put_transcoded(io, &policy->transcoder, job->dirty, &job->body,
+				      &job->body_length);
+	/* An echo's next message follows this one in memory, too. */
+	if (policy->reply == REPLY_ECHO)
+		stretch += job->checked;
+	n = out_put(io, job->body, job->body_length, stretch);
+	job->body += n;
+	job->body_length -= n;
+	return job->body_length == 0;
+}
+
+static bool put_terminator(struct session_io *io, struct session_job *job)
+{
+	size_t n = out_put(io, job->body, job->terminator_length, 0);
+
+	job->body += n;
+	job->terminator_length -= (uint8_t)n;
+	return job->terminator_length == 0;
+}
+
+static bool put_nak(const struct session *session, struct session_io *io, const struct nak *nak)
+{
+	char line[1 + NAK_LINE_MAX] = "\n";
+	size_t skip = reply_last_byte(session, io) == '\n' ? 1 : 0;
+	size_t n = 1 + nak_format(nak, line + 1);
+
+	if (session->policy->nak) {
+		if (area_room(io) < sizeof(line))
+			return false;
+		memcpy(area_end(io), line + skip, n - skip);
+		area_commit(io, n - skip);
+	}
+	if (io->on_nak)
+		io->on_nak(io->on_nak_data, nak);
+	return true;
+}
+
+/* Goes on with one part. */
+static bool put_phase(const struct session *session, struct session_io *io, struct session_job *job)
+{
+	const struct policy *policy = session->policy;
+
+	switch ((enum reply_phase)job->phase) {
+	case REPLY_PREFIX:
+		return policy->reply != REPLY_ACK || put_prefix(session, io, job);
+	case REPLY_HEAD:
+		return put_head(session, io, job);
+	case REPLY_BODY:
+		return put_body(session, io, job);
+	case REPLY_SUFFIX:
+		return policy->reply != REPLY_ACK ||
+		       put_template(session, io, job, policy->ack_suffix);
+	case REPLY_TERMINATOR:
+		return put_terminator(io, job);
+	case REPLY_NAK:
+		return !job->nak_due || put_nak(session, io, &job->nak);
+	case REPLY_NOTHING:
+		break;
+	}
+	return true;
+}
+
+bool reply_put(const struct session *session, struct session_io *io, struct session_job *job)
+{
+	while (job->phase != REPLY_NOTHING) {
+		if (!put_phase(session, io, job))
+			return false;
+		job->phase = job->phase == REPLY_NAK ? REPLY_NOTHING : job->phase + 1;
+	}
+	if (job->line.data) {
+		io->spent_line = job->line;
+		job->line = (struct buf){0};
+	}
+	return true;
+}

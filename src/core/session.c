@@ -1,0 +1,230 @@
+/*
+ * The life of a session: input comes from session_feed(), is cut into messages by frame_next() and
+ * answered by reply_put(), until the input is used up (SESSION_IDLE), io->out is full
+ * (SESSION_FULL) or nothing more is to be said (SESSION_DONE).
+ *
+ * What goes wrong: io->out is full. The job then stays in io->job, and session_resume() goes on
+ * with it. When io->out cannot be sent at once, session_hold() moves the job with a copy of its
+ * input to the heap, since other sessions use io meanwhile; its memory, like that of a held line,
+ * is released no earlier than the spans that point into it: by session_io_clear().
+ */
+
+#include "core/session.h"
+
+#include "core/frame.h"
+#include "core/reply.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* There is one for each connection, however idle. */
+static_assert(sizeof(struct session) <= 112, "struct session has grown");
+
+int session_io_init(struct session_io *io, struct budget *budget)
+{
+	uint8_t *area = malloc(SESSION_REPLY_MAX);
+
+	if (!area)
+		return -ENOMEM;
+	*io = (struct session_io){
+		.budget = budget,
+		.reply_max = SESSION_REPLY_MAX,
+		.area = area,
+	};
+	return 0;
+}
+
+static void held_free(struct session_held *held, struct budget *budget)
+{
+	if (!held)
+		return;
+	buf_finish(&held->job.line, budget);
+	budget_give(budget, held->size_bytes);
+	free(held);
+}
+
+/* Ends the job of the session that was left at SESSION_FULL, if there is one. */
+static void session_io_abandon(struct session_io *io)
+{
+	if (io->full)
+		buf_finish(&io->job.line, io->budget);
+	io->full = NULL;
+}
+
+void session_io_clear(struct session_io *io)
+{
+	io->n_spans = 0;
+	io->n_bytes = 0;
+	io->area_used = 0;
+	if (io->spent_line.data)
+		buf_finish(&io->spent_line, io->budget);
+	if (io->spent) {
+		held_free(io->spent, io->budget);
+		io->spent = NULL;
+	}
+}
+
+void session_io_finish(struct session_io *io)
+{
+	session_io_clear(io);
+	session_io_abandon(io);
+	free(io->area);
+	io->area = NULL;
+}
+
+void session_init(struct session *session, const struct policy *policy, const char *peer,
+		  uint64_t connection)
+{
+	*session = (struct session){.policy = policy, .peer = peer, .connection = connection};
+}
+
+void session_finish(struct session *session, struct session_io *io)
+{
+	if (io->full == session)
+		session_io_abandon(io);
+	held_free(session->held, io->budget);
+	session->held = NULL;
+	buf_finish(&session->line, io->budget);
+	session->carry.length = 0;
+}
+
+/* Remembers what was said last. */
+static void session_note_sent(struct session *session, const struct session_io *io)
+{
+	if (io->n_bytes == 0)
+		return;
+	session->last_byte = reply_last_byte(session, io);
+	session->sent_anything = true;
+}
+
+void session_greet(struct session *session, struct session_io *io)
+{
+	reply_greet(session, io);
+	session_note_sent(session, io);
+}
+
+/* Answers messages until one of the things happens that end a call. */
+static int session_answer(struct session *session, struct session_io *io, struct session_job *job)
+{
+	int r;
+
+	do {
+		if (job->phase != REPLY_NOTHING && !reply_put(session, io, job))
+			return SESSION_FULL;
+		if (job->close)
+			return SESSION_DONE;
+		r = frame_next(session, io, job);
+	} while (r > 0);
+	if (r < 0)
+		return r;
+	return job->end ? SESSION_DONE : SESSION_IDLE;
+}
+
+/* Goes on with @job, which is io->job or the session's held one. */
+static int session_run(struct session *session, struct session_io *io, struct session_job *job)
+{
+	int state = session_answer(session, io, job);
+
+	session_note_sent(session, io);
+	if (state == SESSION_DONE) {
+		session->done = true;
+		buf_finish(&session->line, io->budget);
+	}
+	if (state == SESSION_FULL) {
+		if (!session->held)
+			io->full = session;
+	} else if (session->held) {
+		io->spent = session->held;
+		session->held = NULL;
+	}
+	return state;
+}
+
+static int session_start(struct session *session, struct session_io *io, const uint8_t *data,
+			 size_t n, bool end)
+{
+	struct session_job *job = &io->job;
+
+	if (session->done)
+		return SESSION_DONE;
+	if (io->full)
+		session_io_abandon(io);
+	job->input = data;
+	job->input_length = n;
+	job->checked = 0;
+	job->end = end;
+	job->close = false;
+	job->phase = REPLY_NOTHING;
+	job->line = (struct buf){0};
+	return session_run(session, io, job);
+}
+
+int session_feed(struct session *session, struct session_io *io, const uint8_t *data, size_t n)
+{
+	return session_start(session, io, data, n, false);
+}
+
+int session_end(struct session *session, struct session_io *io)
+{
+	return session_start(session, io, (const uint8_t *)"", 0, true);
+}
+
+int session_resume(struct session *session, struct session_io *io)
+{
+	if (session->held)
+		return session_run(session, io, &session->held->job);
+	if (io->full != session)
+		return session->done ? SESSION_DONE : SESSION_IDLE;
+	io->full = NULL;
+	return session_run(session, io, &io->job);
+}
+
+/* Where the bytes begin that @job still needs: those of a message in the input lie before it. */
+static const uint8_t *job_begin(const struct session_job *job)
+{
+	bool in_input =
+		job->phase >= REPLY_PREFIX && job->phase <= REPLY_TERMINATOR && !job->line.data;
+
+	return in_input ? job->body : job->input;
+}
+
+int session_hold(struct session *session, struct session_io *io)
+{
+	struct session_job *job = &io->job;
+	const uint8_t *begin = job_begin(job);
+	struct session_held *held;
+	size_t n, size;
+
+	if (io->full != session)
+		return 0;
+	n = (size_t)(job->input + job->input_length - begin);
+	size = sizeof(*held) + n;
+	if (!budget_take(io->budget, size))
+		return -ENOBUFS;
+	held = malloc(size);
+	if (!held) {
+		budget_give(io->budget, size);
+		return -ENOMEM;
+	}
+	held->job = *job;
+	held->size_bytes = size;
+	if (n > 0)
+		memcpy(held->bytes, begin, n);
+	if (begin == job->body)
+		held->job.body = held->bytes;
+	held->job.input = held->bytes + (job->input - begin);
+	session->held = held;
+	io->full = NULL;
+	return 0;
+}
+
+size_t session_held_bytes(const struct session *session)
+{
+	size_t bytes = session->line.capacity;
+
+	if (session->held)
+		bytes += session->held->size_bytes + session->held->job.line.capacity;
+	return bytes;
+}

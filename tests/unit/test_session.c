@@ -1,0 +1,549 @@
+/* session: fixed cases at every split, full output, held input, budgets. */
+
+#include "core/session.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define OUT_MAX ((size_t)4 * 1024 * 1024)
+
+/* A session, its thread's memory, and everything that it has said. */
+struct fixture {
+	struct budget budget;
+	struct session_io io;
+	struct session session;
+	struct policy policy;
+	bool hold; /* after each SESSION_FULL, as when the socket takes nothing */
+	unsigned n_full;
+	unsigned n_naks;
+	struct nak nak; /* the last one */
+	uint8_t *out;
+	size_t n_out;
+};
+
+static void on_nak(void *data, const struct nak *nak)
+{
+	struct fixture *f = data;
+
+	f->n_naks++;
+	f->nak = *nak;
+}
+
+static struct template *compile(const char *source)
+{
+	struct template_error error;
+	struct template *template = NULL;
+
+	assert_int_equal(
+		template_compile(source, CHARSET_UTF_8, TEMPLATE_IN_REPLY, &template, &error),
+		TEMPLATE_OK);
+	return template;
+}
+
+static void start(struct fixture *f)
+{
+	f->n_out = 0;
+	f->n_full = 0;
+	f->n_naks = 0;
+	session_init(&f->session, &f->policy, "unix", 7);
+}
+
+static void stop(struct fixture *f)
+{
+	session_finish(&f->session, &f->io);
+	session_io_clear(&f->io);
+	assert_int_equal(budget_used(&f->budget), 0);
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	budget_init(&f->budget, (size_t)1 << 30);
+	assert_int_equal(session_io_init(&f->io, &f->budget), 0);
+	f->io.on_nak = on_nak;
+	f->io.on_nak_data = f;
+	f->out = malloc(OUT_MAX);
+	f->policy = (struct policy){
+		.reply = REPLY_ECHO,
+		.nak = true,
+		.max_line_bytes = 65536,
+		.listener = "ackd",
+		.host = "example",
+	};
+	start(f);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	stop(f);
+	session_io_finish(&f->io);
+	template_destroy(f->policy.greeting);
+	template_destroy(f->policy.ack_prefix);
+	template_destroy(f->policy.ack_suffix);
+	free(f->out);
+	free(f);
+	return 0;
+}
+
+/* Takes what io->out describes, as a socket would. */
+static void take(struct fixture *f)
+{
+	size_t n = 0;
+
+	assert_true(f->io.n_spans <= SESSION_SPANS_MAX);
+	assert_true(f->io.n_bytes <= f->io.reply_max);
+	for (unsigned i = 0; i < f->io.n_spans; i++) {
+		const struct iovec *span = &f->io.spans[i];
+
+		assert_true(span->iov_len > 0 && f->n_out + span->iov_len <= OUT_MAX);
+		memcpy(f->out + f->n_out, span->iov_base, span->iov_len);
+		f->n_out += span->iov_len;
+		n += span->iov_len;
+	}
+	assert_int_equal(n, f->io.n_bytes);
+}
+
+/* Does with the outcome @state of a call what a connection does; returns the last outcome. */
+static int answer(struct fixture *f, int state, uint8_t *data, size_t n)
+{
+	for (;;) {
+		take(f);
+		if (state == SESSION_FULL) {
+			f->n_full++;
+			if (f->hold) {
+				assert_int_equal(session_hold(&f->session, &f->io), 0);
+				assert_true(session_is_held(&f->session));
+				memset(data, 0xee, n);
+			}
+		}
+		session_io_clear(&f->io);
+		if (state != SESSION_FULL)
+			break;
+		state = session_resume(&f->session, &f->io);
+	}
+	assert_false(session_is_held(&f->session));
+	return state;
+}
+
+/* Feeds a copy that is gone afterwards. */
+static int feed(struct fixture *f, const char *p, size_t n)
+{
+	uint8_t *data = malloc(n ? n : 1);
+	int state;
+
+	memcpy(data, p, n);
+	state = answer(f, session_feed(&f->session, &f->io, data, n), data, n);
+	free(data);
+	return state;
+}
+
+static int feed_string(struct fixture *f, const char *string)
+{
+	return feed(f, string, strlen(string));
+}
+
+static int end(struct fixture *f)
+{
+	uint8_t none[1];
+
+	return answer(f, session_end(&f->session, &f->io), none, 0);
+}
+
+static void check_out(struct fixture *f, const char *expected)
+{
+	f->out[f->n_out] = '\0';
+	assert_string_equal((const char *)f->out, expected);
+}
+
+/* Checks the whole outcome of @input: in one read, in two at each place, and in single bytes. */
+static void check(struct fixture *f, const char *input, const char *expected)
+{
+	size_t n = strlen(input);
+
+	for (size_t split = 0; split <= n; split++) {
+		start(f);
+		if (split > 0)
+			feed(f, input, split);
+		if (split < n)
+			feed(f, input + split, n - split);
+		assert_int_equal(end(f), SESSION_DONE);
+		check_out(f, expected);
+		stop(f);
+	}
+	start(f);
+	for (size_t i = 0; i < n; i++)
+		feed(f, input + i, 1);
+	assert_int_equal(end(f), SESSION_DONE);
+	check_out(f, expected);
+	stop(f);
+}
+
+static void test_echo_stream(void **state)
+{
+	struct fixture *f = *state;
+
+	check(f, "", "");
+	check(f, "hello", "hello");
+	check(f, "\xd0\x9f\xe2\x82\xac\xf0\x9f\x98\x80", "\xd0\x9f\xe2\x82\xac\xf0\x9f\x98\x80");
+	check(f, "ab\xffzz", "ab\nNAK 2 invalid start byte\n");
+	check(f, "ab\n\xe2\x82zz", "ab\nNAK 3 invalid continuation byte\n");
+	check(f, "\xed\xa0\x80", "NAK 0 invalid continuation byte\n");
+	check(f, "a\xf0\x9f\x98", "a\nNAK 1 unexpected end of data\n");
+	f->policy.nak = false;
+	check(f, "ab\xffzz", "ab");
+	assert_int_equal(f->n_naks, 1);
+	assert_int_equal(f->nak.offset, 2);
+}
+
+static void test_echo_line(void **state)
+{
+	struct fixture *f = *state;
+
+	f->policy.framing = FRAMING_LINE;
+	check(f, "a\nb\r\n\n\r\nc", "a\nb\r\n\n\r\nc");
+	check(f, "a\rb\r\r\nc\r", "a\rb\r\r\nc\r");
+	check(f,
+	      "ab\xff"
+	      "cd\xff\nx\n",
+	      "NAK 2 invalid start byte\nx\n");
+	check(f, "x\n\xe2\n\xe2\x82\r\ny\n",
+	      "x\nNAK 2 invalid continuation byte\nNAK 4 invalid continuation byte\ny\n");
+	check(f, "x\ny\xe2\x82", "x\nNAK 3 unexpected end of data\n");
+	check(f, "\xff without an end", "NAK 0 invalid start byte\n");
+}
+
+static void test_ack_line(void **state)
+{
+	struct fixture *f = *state;
+
+	f->policy.framing = FRAMING_LINE;
+	f->policy.reply = REPLY_ACK;
+	f->policy.ack_prefix = compile("${message} ${bytes} ${characters} ");
+	f->policy.ack_suffix = compile("<");
+	check(f, "h\xc3\xa9\r\n\n\xff\nz",
+	      "1 3 2 h\xc3\xa9<\r\n2 0 0 <\nNAK 6 invalid start byte\n"
+	      "4 1 1 z<");
+	f->policy.transcoder.decode_errors = DECODE_BACKSLASHREPLACE;
+	check(f, "a\xffz\n", "1 3 6 a\\xffz<\n");
+}
+
+static void test_ack_stream(void **state)
+{
+	struct fixture *f = *state;
+
+	f->policy.reply = REPLY_ACK;
+	f->policy.ack_prefix = compile("${connection}/${message}/${bytes} ");
+	assert_int_equal(feed_string(f, "a\xe2"), SESSION_IDLE);
+	assert_int_equal(feed_string(f, "\x82"), SESSION_IDLE);
+	check_out(f, "7/1/1 a");
+	assert_int_equal(feed_string(f, "\xac"
+					"b"),
+			 SESSION_IDLE);
+	check_out(f, "7/1/1 a7/2/4 \xe2\x82\xac"
+		     "b");
+	assert_int_equal(feed_string(f, "c\xff"
+					"d"),
+			 SESSION_DONE);
+	check_out(f, "7/1/1 a7/2/4 \xe2\x82\xac"
+		     "b7/3/1 c\nNAK 6 invalid start byte\n");
+	assert_int_equal(f->session.messages, 3);
+	assert_int_equal(f->io.n_messages, 3);
+	assert_int_equal(f->session.received, 7);
+	assert_int_equal(feed_string(f, "dropped"), SESSION_DONE);
+	assert_int_equal(end(f), SESSION_DONE);
+	assert_int_equal(f->session.received, 7);
+}
+
+static void test_handlers(void **state)
+{
+	struct fixture *f = *state;
+	const char *input = "a\xc3\xa9\xe2\x82z\xff";
+
+	f->policy.transcoder.decode_errors = DECODE_REPLACE;
+	check(f, input, "a\xc3\xa9\xef\xbf\xbdz\xef\xbf\xbd");
+	f->policy.transcoder.decode_errors = DECODE_IGNORE;
+	check(f, input, "a\xc3\xa9z");
+	f->policy.transcoder.charset = CHARSET_ASCII;
+	check(f, input, "a\nNAK 1 cannot encode U+00E9\n");
+	f->policy.transcoder.encode_errors = ENCODE_XMLCHARREFREPLACE;
+	check(f, input, "a&#233;z");
+	f->policy.transcoder.decode_errors = DECODE_REPLACE;
+	check(f, input, "a&#233;&#65533;z&#65533;");
+	f->policy.transcoder.charset = CHARSET_ISO_8859_1;
+	f->policy.transcoder.encode_errors = ENCODE_STRICT;
+	check(f, input, "a\xe9\nNAK 3 cannot encode U+FFFD\n");
+	f->policy.framing = FRAMING_LINE;
+	check(f, "\xf0\x9f\x98\x80\nz\n", "NAK 0 cannot encode U+1F600\nz\n");
+}
+
+/* Bytes that a handler drops make no message. */
+static void test_only_ignored(void **state)
+{
+	struct fixture *f = *state;
+
+	f->policy.reply = REPLY_ACK;
+	f->policy.ack_prefix = compile("Got ");
+	f->policy.transcoder.decode_errors = DECODE_IGNORE;
+	check(f, "\xff\xfe", "");
+	assert_int_equal(f->session.messages, 0);
+	f->policy.framing = FRAMING_LINE;
+	check(f, "\xff\n", "Got \n");
+	assert_int_equal(f->session.messages, 1);
+}
+
+static void test_discard(void **state)
+{
+	struct fixture *f = *state;
+
+	f->policy.reply = REPLY_DISCARD;
+	f->policy.transcoder.charset = CHARSET_ASCII;
+	check(f, "a\xc3\xa9", "");
+	check(f, "ab\xff", "NAK 2 invalid start byte\n");
+	f->policy.framing = FRAMING_LINE;
+	f->policy.max_line_bytes = 4;
+	check(f,
+	      "\xc3\xa9\r\n1234\n\xff"
+	      "34567\n\nx",
+	      "NAK 9 invalid start byte\n");
+	assert_int_equal(f->session.messages, 5);
+	check(f, "12345", "NAK 0 line too long\n");
+}
+
+static void test_line_too_long(void **state)
+{
+	struct fixture *f = *state;
+
+	f->policy.framing = FRAMING_LINE;
+	f->policy.max_line_bytes = 4;
+	check(f, "1234\n1234\r\n1234", "1234\n1234\r\n1234");
+	check(f, "1\n12345\n2\n", "1\nNAK 2 line too long\n");
+	check(f, "1234\r5\n", "NAK 0 line too long\n");
+	check(f, "1234\r\r\n", "NAK 0 line too long\n");
+	check(f, "1234\r", "NAK 0 line too long\n");
+	/* a refused line is never too long */
+	check(f,
+	      "1\xff"
+	      "34567890\nx\n",
+	      "NAK 1 invalid start byte\nx\n");
+	/* the fault that the bytes prove first; at the same byte, the one that begins first */
+	check(f,
+	      "123\xe2"
+	      "5\nx\n",
+	      "NAK 3 invalid continuation byte\nx\n");
+	check(f, "123\xe2\x82\xac\nx\n", "NAK 0 line too long\n");
+	check(f, "1234\r\xff\nx\n", "NAK 0 line too long\n");
+	check(f, "12345\xff\nx\n", "NAK 0 line too long\n");
+}
+
+static void test_greeting(void **state)
+{
+	struct fixture *f = *state;
+
+	f->policy.greeting = compile("${listener} ${peer} ${host}");
+	start(f);
+	session_greet(&f->session, &f->io);
+	assert_int_equal(answer(f, SESSION_IDLE, NULL, 0), SESSION_IDLE);
+	assert_int_equal(feed_string(f, "\xff"), SESSION_DONE);
+	check_out(f, "ackd unix example\nNAK 0 invalid start byte\n");
+}
+
+/* Clean input is not copied: one span, that of the read. */
+static void test_zero_copy(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t data[] = "one\ntwo\nthree\n";
+	size_t n = sizeof(data) - 1;
+
+	assert_int_equal(session_feed(&f->session, &f->io, data, n), SESSION_IDLE);
+	assert_int_equal(f->io.n_spans, 1);
+	assert_ptr_equal(f->io.spans[0].iov_base, data);
+	assert_int_equal(f->io.spans[0].iov_len, n);
+	session_io_clear(&f->io);
+	f->policy.framing = FRAMING_LINE;
+	assert_int_equal(session_feed(&f->session, &f->io, data, n), SESSION_IDLE);
+	assert_int_equal(f->io.n_spans, 1);
+	assert_ptr_equal(f->io.spans[0].iov_base, data);
+	assert_int_equal(f->io.spans[0].iov_len, n);
+	session_io_clear(&f->io);
+	f->policy.reply = REPLY_ACK;
+	f->policy.ack_prefix = compile("Got ");
+	assert_int_equal(session_feed(&f->session, &f->io, data, n), SESSION_IDLE);
+	assert_int_equal(f->io.n_spans, 1);
+	take(f);
+	check_out(f, "Got one\nGot two\nGot three\n");
+	session_io_clear(&f->io);
+}
+
+/* A read whose answer is many times as long comes out whole, held or not. */
+static void check_full(struct fixture *f, const char *line, const char *reply)
+{
+	size_t n = SESSION_READ_MAX / strlen(line);
+	char *input = malloc(SESSION_READ_MAX);
+
+	for (size_t i = 0; i < n; i++)
+		memcpy(input + i * strlen(line), line, strlen(line));
+	start(f);
+	assert_int_equal(feed(f, input, n * strlen(line)), SESSION_IDLE);
+	assert_true(f->n_full > 0);
+	assert_int_equal(f->n_out, n * strlen(reply));
+	for (size_t i = 0; i < n; i++)
+		assert_memory_equal(f->out + i * strlen(reply), reply, strlen(reply));
+	assert_int_equal(f->session.messages, n);
+	assert_int_equal(end(f), SESSION_DONE);
+	stop(f);
+	free(input);
+}
+
+/* Each reply takes two spans, since its line is worth no copy. */
+static void check_full_spans(struct fixture *f)
+{
+	char line[1025 + 1], reply[1029 + 1];
+
+	memset(line, 'x', sizeof(line));
+	memcpy(line + 1024, "\n", 2);
+	memcpy(reply, "Got ", 4);
+	memcpy(reply + 4, line, sizeof(line));
+	check_full(f, line, reply);
+}
+
+static void test_full(void **state)
+{
+	struct fixture *f = *state;
+
+	f->policy.framing = FRAMING_LINE;
+	f->policy.reply = REPLY_ACK;
+	f->policy.ack_prefix = compile("Got ");
+	f->policy.transcoder.encode_errors = ENCODE_XMLCHARREFREPLACE;
+	f->policy.transcoder.charset = CHARSET_ASCII;
+	f->io.reply_max = 4096;
+	check_full(f, "\n", "Got \n");
+	check_full(f, "a\xc3\xa9\r\n", "Got a&#233;\r\n");
+	f->hold = true;
+	check_full(f, "\n", "Got \n");
+	check_full(f, "a\xc3\xa9\r\n", "Got a&#233;\r\n");
+	f->policy.transcoder.charset = CHARSET_UTF_8;
+	check_full(f, "a\xc3\xa9\r\n", "Got a\xc3\xa9\r\n");
+	f->io.reply_max = SESSION_REPLY_MAX;
+	f->hold = false;
+	check_full(f, "\n", "Got \n");
+	check_full_spans(f);
+}
+
+/* A held line that is longer than the output has room for. */
+static void test_full_held_line(void **state)
+{
+	struct fixture *f = *state;
+	size_t n = 100000;
+	char *line = malloc(n + 1);
+
+	memset(line, 'x', n);
+	line[n] = '\n';
+	f->policy.framing = FRAMING_LINE;
+	f->policy.max_line_bytes = (uint32_t)n;
+	f->io.reply_max = 1024;
+	for (int hold = 0; hold < 2; hold++) {
+		f->hold = hold;
+		start(f);
+		feed(f, line, n / 2);
+		assert_true(session_held_bytes(&f->session) >= n / 2);
+		assert_int_equal(session_held_bytes(&f->session), budget_used(&f->budget));
+		feed(f, line + n / 2, n / 2 + 1);
+		assert_int_equal(session_held_bytes(&f->session), 0);
+		feed(f, "y\n", 2);
+		assert_int_equal(f->n_out, n + 3);
+		assert_memory_equal(f->out, line, n + 1);
+		assert_memory_equal(f->out + n + 1, "y\n", 2);
+		stop(f);
+	}
+	free(line);
+}
+
+/* A connection may be lost while its job is in the thread's memory. */
+static void test_abandoned(void **state)
+{
+	struct fixture *f = *state;
+	struct session other;
+	uint8_t data[2048];
+
+	memset(data, 'x', sizeof(data));
+	data[sizeof(data) - 1] = '\n';
+	f->policy.framing = FRAMING_LINE;
+	f->io.reply_max = 1024;
+	assert_int_equal(feed(f, "y", 1), SESSION_IDLE);
+	assert_int_equal(session_feed(&f->session, &f->io, data, sizeof(data)), SESSION_FULL);
+	session_io_clear(&f->io);
+	session_init(&other, &f->policy, NULL, 8);
+	assert_int_equal(session_feed(&other, &f->io, data, 3), SESSION_IDLE);
+	session_io_clear(&f->io);
+	session_finish(&f->session, &f->io);
+	session_finish(&other, &f->io);
+	assert_int_equal(budget_used(&f->budget), 0);
+}
+
+/* What exceeds the budget: earlier replies are still due, and nothing stays charged. */
+static void test_budget(void **state)
+{
+	struct fixture *f = *state;
+	char data[2048] = "a\n";
+
+	memset(data + 2, 'x', sizeof(data) - 2);
+	f->policy.framing = FRAMING_LINE;
+	budget_init(&f->budget, sizeof(data) - 3);
+	assert_int_equal(feed(f, data, sizeof(data)), -ENOBUFS);
+	check_out(f, "a\n");
+	stop(f);
+	f->io.reply_max = 1024;
+	start(f);
+	data[sizeof(data) - 1] = '\n';
+	assert_int_equal(session_feed(&f->session, &f->io, (const uint8_t *)data, sizeof(data)),
+			 SESSION_FULL);
+	budget_init(&f->budget, 1024);
+	assert_int_equal(session_hold(&f->session, &f->io), -ENOBUFS);
+	session_io_clear(&f->io);
+	stop(f);
+}
+
+static void test_nak_format(void **state)
+{
+	const struct nak longest = {NAK_INVALID_CONTINUATION, 0, UINT64_MAX};
+	const struct nak encode = {NAK_CANNOT_ENCODE, 0x10ffff, UINT64_MAX};
+	const struct nak many = {NAK_TOO_MANY_CONNECTIONS, 0, 0};
+	char line[NAK_LINE_MAX];
+	size_t n;
+
+	n = nak_format(&longest, line);
+	assert_int_equal(n, strlen("NAK 18446744073709551615 invalid continuation byte\n"));
+	assert_memory_equal(line, "NAK 18446744073709551615 invalid continuation byte\n", n);
+	n = nak_format(&encode, line);
+	assert_memory_equal(line, "NAK 18446744073709551615 cannot encode U+10FFFF\n", n);
+	n = nak_format(&many, line);
+	assert_int_equal(n, strlen("NAK 0 too many connections\n"));
+	assert_memory_equal(line, "NAK 0 too many connections\n", n);
+	for (int i = 0; i < NAK_REASON_COUNT; i++)
+		assert_non_null(nak_reason_name((enum nak_reason)i));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_echo_stream), TEST(test_echo_line),	  TEST(test_ack_line),
+		TEST(test_ack_stream),	TEST(test_handlers),	  TEST(test_only_ignored),
+		TEST(test_discard),	TEST(test_line_too_long), TEST(test_greeting),
+		TEST(test_zero_copy),	TEST(test_full),	  TEST(test_full_held_line),
+		TEST(test_abandoned),	TEST(test_budget),	  cmocka_unit_test(test_nak_format),
+	};
+
+	return cmocka_run_group_tests_name("session", tests, NULL, NULL);
+}
