@@ -13,8 +13,14 @@
 /* Whether stderr is connected to the journal ($JOURNAL_STREAM names its device and inode). */
 bool systemd_stderr_is_journal(void);
 
-/* Writes one journal entry of @n fields "NAME=value". May block. Returns 0 or a negative errno. */
+/*
+ * Writes one journal entry of @n fields "NAME=value". May block. Returns 0 or a negative errno,
+ * also where there is no journal.
+ */
 int systemd_journal_send(const struct iovec *fields, int n);
+
+/* Whether a service manager wants notifications ($NOTIFY_SOCKET). */
+bool systemd_notify_wanted(void);
 
 /* Sends a notification (sd_notify(3)). May block. Returns 0, also without a service manager. */
 int systemd_notify(const char *state);
@@ -25,14 +31,37 @@ uint64_t systemd_watchdog_us(void);
 /* A descriptor that the service manager passed. */
 struct systemd_fd {
 	int fd;	    /* CLOEXEC; the caller's from here */
-	char *name; /* FileDescriptorName; "" for none; the caller's from here */
+	char *name; /* FileDescriptorName, allocated; "" for none; the caller's from here */
 };
 
 /*
  * Takes the passed descriptors out of the environment, which forgets them. Returns their number (0
- * without a service manager) and gives the caller *@ret_fds (NULL when 0), or a negative errno.
+ * without a service manager) and gives the caller *@ret_fds (NULL when 0), or a negative errno. Call
+ * it before other threads start: it changes the environment.
  */
 int systemd_listen_fds(struct systemd_fd **ret_fds);
+
+/*
+ * The service manager's descriptor store, which outlives the process. Each of these may block.
+ *
+ * Returns how many descriptors the store takes ($FDSTORE); 0: there is no store.
+ */
+unsigned systemd_store_max(void);
+
+/*
+ * Puts copies of @n descriptors into the store under @name, to stay there until they are removed,
+ * the unit stops, or the store is full: that it took them is not told. Returns 0 or a negative errno.
+ */
+int systemd_store_add(const char *name, const int *fds, size_t n);
+
+/* Removes every descriptor named @name from the store. Returns 0 or a negative errno. */
+int systemd_store_remove(const char *name);
+
+/*
+ * Waits until the service manager has handled every notification sent so far, for at most
+ * @timeout_us. Returns 0, -ETIMEDOUT or another negative errno.
+ */
+int systemd_barrier(uint64_t timeout_us);
 
 /* Returns the version of libsystemd as text, or "none". Static. */
 const char *systemd_version(void);

@@ -1,0 +1,59 @@
+#include "ackd/systemd.h"
+
+#include <errno.h>
+
+bool systemd_stderr_is_journal(void)
+{
+	return false;
+}
+
+int systemd_journal_send(const struct iovec *fields, int n)
+{
+	return -ENOSYS;
+}
+
+bool systemd_notify_wanted(void)
+{
+	return false;
+}
+
+int systemd_notify(const char *state)
+{
+	return 0;
+}
+
+uint64_t systemd_watchdog_us(void)
+{
+	return 0;
+}
+
+int systemd_listen_fds(struct systemd_fd **ret_fds)
+{
+	*ret_fds = NULL;
+	return 0;
+}
+
+unsigned systemd_store_max(void)
+{
+	return 0;
+}
+
+int systemd_store_add(const char *name, const int *fds, size_t n)
+{
+	return -ENOSYS;
+}
+
+int systemd_store_remove(const char *name)
+{
+	return -ENOSYS;
+}
+
+int systemd_barrier(uint64_t timeout_us)
+{
+	return 0;
+}
+
+const char *systemd_version(void)
+{
+	return "none";
+}

@@ -1,0 +1,151 @@
+#include "ackd/systemd.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define SD_JOURNAL_SUPPRESS_LOCATION
+#include <systemd/sd-daemon.h>
+#include <systemd/sd-journal.h>
+
+#define JOURNAL_SOCKET "/run/systemd/journal/socket"
+
+/* What libsystemd calls a descriptor for which the manager gave no name. */
+#define NAME_UNKNOWN "unknown"
+
+bool systemd_stderr_is_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	unsigned long long device, inode;
+	struct stat st;
+	char end;
+
+	if (!stream || sscanf(stream, "%llu:%llu%c", &device, &inode, &end) != 2)
+		return false;
+	if (fstat(STDERR_FILENO, &st) < 0)
+		return false;
+	return st.st_dev == (dev_t)device && st.st_ino == (ino_t)inode;
+}
+
+int systemd_journal_send(const struct iovec *fields, int n)
+{
+	/* Without a journal libsystemd drops the entry and says that all is well. */
+	if (access(JOURNAL_SOCKET, F_OK) < 0)
+		return -errno;
+	return sd_journal_sendv(fields, n);
+}
+
+bool systemd_notify_wanted(void)
+{
+	const char *socket = getenv("NOTIFY_SOCKET");
+
+	return socket && *socket;
+}
+
+int systemd_notify(const char *state)
+{
+	int r = sd_notify(0, state);
+
+	return r < 0 ? r : 0;
+}
+
+uint64_t systemd_watchdog_us(void)
+{
+	uint64_t interval_us = 0;
+
+	return sd_watchdog_enabled(0, &interval_us) > 0 ? interval_us : 0;
+}
+
+/* Moves the @n names out of @names, which may be NULL, and numbers the descriptors. */
+static int take_fds(struct systemd_fd *fds, int n, char **names)
+{
+	for (int i = 0; i < n; i++) {
+		fds[i].fd = SD_LISTEN_FDS_START + i;
+		if (names && strcmp(names[i], NAME_UNKNOWN) != 0) {
+			fds[i].name = names[i];
+			names[i] = NULL;
+			continue;
+		}
+		fds[i].name = strdup("");
+		if (!fds[i].name) {
+			for (int j = 0; j < i; j++)
+				free(fds[j].name);
+			return -ENOMEM;
+		}
+	}
+	return n;
+}
+
+int systemd_listen_fds(struct systemd_fd **ret_fds)
+{
+	char **names = NULL;
+	struct systemd_fd *fds = NULL;
+	int n = sd_listen_fds_with_names(1, &names);
+	int r = n;
+
+	if (n > 0) {
+		fds = calloc((size_t)n, sizeof(*fds));
+		r = fds ? take_fds(fds, n, names) : -ENOMEM;
+	}
+	for (int i = 0; names && i < n; i++)
+		free(names[i]);
+	free(names);
+	if (r < 0) {
+		free(fds);
+		return r;
+	}
+	*ret_fds = fds;
+	return r;
+}
+
+unsigned systemd_store_max(void)
+{
+	const char *text = getenv("FDSTORE");
+	unsigned long max;
+	char *end;
+
+	if (!text || *text < '0' || *text > '9')
+		return 0;
+	max = strtoul(text, &end, 10);
+	return *end || max > INT32_MAX ? 0 : (unsigned)max;
+}
+
+/* With FDPOLL=0 the manager keeps a descriptor whose other end is closed. */
+int systemd_store_add(const char *name, const int *fds, size_t n)
+{
+	char state[512];
+	int r;
+
+	r = snprintf(state, sizeof(state), "FDSTORE=1\nFDPOLL=0\nFDNAME=%s", name);
+	if (r < 0 || (size_t)r >= sizeof(state))
+		return -ENAMETOOLONG;
+	r = sd_pid_notify_with_fds(0, 0, state, fds, (unsigned)n);
+	return r < 0 ? r : r == 0 ? -ENOTCONN : 0;
+}
+
+int systemd_store_remove(const char *name)
+{
+	char state[512];
+	int r;
+
+	r = snprintf(state, sizeof(state), "FDSTOREREMOVE=1\nFDNAME=%s", name);
+	if (r < 0 || (size_t)r >= sizeof(state))
+		return -ENAMETOOLONG;
+	r = sd_notify(0, state);
+	return r < 0 ? r : r == 0 ? -ENOTCONN : 0;
+}
+
+int systemd_barrier(uint64_t timeout_us)
+{
+	int r = sd_notify_barrier(0, timeout_us);
+
+	return r < 0 ? r : 0;
+}
+
+const char *systemd_version(void)
+{
+	return LIBSYSTEMD_VERSION;
+}
