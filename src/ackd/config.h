@@ -99,3 +99,6 @@ int config_dump(const struct config *config, FILE *out);
  */
 void config_diff_restart(const struct config *a, const struct config *b,
 			 void (*changed)(void *data, const char *setting), void *data);
+
+/* Returns the version of libconfig as text: "1.5". Static. */
+const char *config_library_version(void);

@@ -412,3 +412,11 @@ int config_parse(struct config_loader *loader, const struct config_scan *scan, i
 	config_destroy(&tree);
 	return r;
 }
+
+#define TEXT_OF(number) #number
+#define VERSION_TEXT(major, minor, revision) TEXT_OF(major) "." TEXT_OF(minor) "." TEXT_OF(revision)
+
+const char *config_library_version(void)
+{
+	return VERSION_TEXT(LIBCONFIG_VER_MAJOR, LIBCONFIG_VER_MINOR, LIBCONFIG_VER_REVISION);
+}

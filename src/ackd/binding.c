@@ -1,0 +1,255 @@
+#include "ackd/binding.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+/* A dead peer of an idle connection is found after idle + n * interval: under five minutes. */
+#define KEEPALIVE_IDLE_S 120
+#define KEEPALIVE_INTERVAL_S 30
+#define KEEPALIVE_PROBES 5
+
+static int set_int(int fd, int level, int option, int value)
+{
+	return setsockopt(fd, level, option, &value, sizeof(value)) < 0 ? -errno : 0;
+}
+
+static bool is_tcp(const struct sockaddr_storage *address)
+{
+	return address->ss_family == AF_INET || address->ss_family == AF_INET6;
+}
+
+/*
+ * Sets what every accepted connection is to have: Linux passes these on from the listening socket,
+ * which saves the calls per connection. TCP_USER_TIMEOUT also ends a peer whose window stays zero,
+ * so it must not be shorter than the idle time-out.
+ */
+static void set_inherited(int fd, const struct binding_options *options)
+{
+	uint64_t timeout_ms = options->idle_timeout_ms;
+
+	set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+	set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S);
+	set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S);
+	set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES);
+	set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, timeout_ms < INT_MAX ? (int)timeout_ms : 0);
+}
+
+static int socket_prepare(int fd, int family, const struct binding_options *options)
+{
+	int r = set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+
+	if (r == 0 && family == AF_INET6)
+		r = set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+	if (r == 0 && options->freebind)
+		r = family == AF_INET6 ? set_int(fd, IPPROTO_IPV6, IPV6_FREEBIND, 1)
+				       : set_int(fd, IPPROTO_IP, IP_FREEBIND, 1);
+	return r;
+}
+
+/*
+ * Binds one socket. The first of an address is bound without SO_REUSEPORT, so that an address that
+ * is taken, even by another ackd of the same user, is an error; only then it lets the @others join.
+ */
+static int socket_bind(const struct sockaddr *address, socklen_t length, bool first,
+		       const struct binding_options *options)
+{
+	int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	r = socket_prepare(fd, address->sa_family, options);
+	if (r == 0 && !first)
+		r = set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	if (r == 0 && bind(fd, address, length) < 0)
+		r = -errno;
+	if (r == 0 && first && options->n_sockets > 1)
+		r = set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	if (r == 0) {
+		set_inherited(fd, options);
+		if (listen(fd, options->backlog) < 0)
+			r = -errno;
+	}
+	if (r < 0) {
+		close(fd);
+		return r;
+	}
+	return fd;
+}
+
+static int bind_tcp(struct binding *binding, const struct binding_options *options)
+{
+	socklen_t length = binding->length;
+	int fd = socket_bind((struct sockaddr *)&binding->configured, length, true, options);
+
+	if (fd < 0)
+		return fd;
+	binding->fds[binding->n_fds++] = fd;
+	if (getsockname(fd, (struct sockaddr *)&binding->bound, &length) < 0)
+		return -errno;
+	while (binding->n_fds < options->n_sockets) {
+		fd = socket_bind((struct sockaddr *)&binding->bound, length, false, options);
+		if (fd < 0)
+			return fd;
+		binding->fds[binding->n_fds++] = fd;
+	}
+	return 0;
+}
+
+/* Removes the file of a socket that nobody listens on any more. */
+static int unlink_stale(const struct sockaddr_un *un, socklen_t length)
+{
+	struct stat st;
+	int fd, r = -EADDRINUSE;
+
+	if (lstat(un->sun_path, &st) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (!S_ISSOCK(st.st_mode))
+		return -EEXIST;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (const struct sockaddr *)un, length) < 0 && errno == ECONNREFUSED)
+		r = unlink(un->sun_path) < 0 && errno != ENOENT ? -errno : 0;
+	close(fd);
+	return r;
+}
+
+static int bind_unix(struct binding *binding, const struct binding_options *options)
+{
+	const struct sockaddr_un *un = (const struct sockaddr_un *)&binding->configured;
+	struct stat st;
+	int r = unlink_stale(un, binding->length);
+	int fd;
+
+	if (r < 0)
+		return r;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	binding->fds[binding->n_fds++] = fd;
+	if (bind(fd, (const struct sockaddr *)un, binding->length) < 0)
+		return -errno;
+	if (lstat(un->sun_path, &st) < 0)
+		return -errno;
+	binding->device = st.st_dev;
+	binding->inode = st.st_ino;
+	binding->bound = binding->configured;
+	/* until it listens nobody can connect, whatever the mode was for a moment */
+	if (chmod(un->sun_path, options->mode) < 0 || listen(fd, options->backlog) < 0)
+		return -errno;
+	return 0;
+}
+
+static struct binding *binding_new(const char *listener, unsigned n_fds)
+{
+	struct binding *binding = calloc(1, sizeof(*binding) + n_fds * sizeof(int));
+
+	if (!binding)
+		return NULL;
+	binding->listener = strdup(listener);
+	if (!binding->listener) {
+		free(binding);
+		return NULL;
+	}
+	return binding;
+}
+
+int binding_create(const char *listener, const struct sockaddr *address, socklen_t length,
+		   const struct binding_options *options, struct binding **ret_binding)
+{
+	struct binding *binding = binding_new(listener, options->n_sockets);
+	int r;
+
+	if (!binding)
+		return -ENOMEM;
+	memcpy(&binding->configured, address, length);
+	binding->length = length;
+	r = address->sa_family == AF_UNIX ? bind_unix(binding, options)
+					  : bind_tcp(binding, options);
+	if (r < 0) {
+		binding_destroy(binding);
+		return r;
+	}
+	*ret_binding = binding;
+	return 0;
+}
+
+static int adopt_check(int fd, struct binding *binding)
+{
+	int type = 0, accepts = 0;
+	socklen_t size = sizeof(type);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0)
+		return errno == ENOTSOCK ? -EINVAL : -errno;
+	size = sizeof(accepts);
+	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &accepts, &size) < 0)
+		return -errno;
+	if (type != SOCK_STREAM || !accepts)
+		return -EINVAL;
+	binding->length = sizeof(binding->bound);
+	if (getsockname(fd, (struct sockaddr *)&binding->bound, &binding->length) < 0)
+		return -errno;
+	if (!is_tcp(&binding->bound) && binding->bound.ss_family != AF_UNIX)
+		return -EINVAL;
+	binding->configured = binding->bound;
+	return fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0 ? -errno : 0;
+}
+
+int binding_adopt(const char *listener, int fd, struct binding **ret_binding)
+{
+	struct binding *binding = binding_new(listener, 1);
+	int r;
+
+	if (!binding) {
+		close(fd);
+		return -ENOMEM;
+	}
+	binding->passed = true;
+	binding->fds[binding->n_fds++] = fd;
+	r = adopt_check(fd, binding);
+	if (r < 0) {
+		binding_destroy(binding);
+		return r;
+	}
+	*ret_binding = binding;
+	return 0;
+}
+
+void binding_configure(struct binding *binding, const struct binding_options *options)
+{
+	for (unsigned i = 0; i < binding->n_fds; i++) {
+		if (is_tcp(&binding->bound))
+			set_inherited(binding->fds[i], options);
+		if (!binding->passed)
+			listen(binding->fds[i], options->backlog);
+	}
+	if (!binding->passed && binding->bound.ss_family == AF_UNIX)
+		chmod(((struct sockaddr_un *)&binding->bound)->sun_path, options->mode);
+}
+
+void binding_destroy(struct binding *binding)
+{
+	const struct sockaddr_un *un;
+	struct stat st;
+
+	if (!binding)
+		return;
+	un = (const struct sockaddr_un *)&binding->bound;
+	if (un->sun_family == AF_UNIX && binding->inode && lstat(un->sun_path, &st) == 0 &&
+	    st.st_dev == binding->device && st.st_ino == binding->inode)
+		unlink(un->sun_path);
+	for (unsigned i = 0; i < binding->n_fds; i++)
+		close(binding->fds[i]);
+	free(binding->listener);
+	free(binding);
+}

@@ -1,0 +1,75 @@
+#include "ackd/conn_internal.h"
+
+void conn_unwait(struct conn *c)
+{
+	struct conn_queue *queue = c->queue;
+
+	if (!queue)
+		return;
+	*(c->prev ? &c->prev->next : &queue->first) = c->next;
+	*(c->next ? &c->next->prev : &queue->last) = c->prev;
+	c->prev = c->next = NULL;
+	c->queue = NULL;
+}
+
+static void queue_append(struct conn_queue *queue, struct conn *c)
+{
+	c->queue = queue;
+	c->next = NULL;
+	c->prev = queue->last;
+	*(queue->last ? &queue->last->next : &queue->first) = c;
+	queue->last = c;
+}
+
+void conn_wait(struct conn *c, struct conn_queue *queue)
+{
+	conn_unwait(c);
+	c->active_ms = uv_now(&conn_worker(c)->loop);
+	queue_append(queue, c);
+	if (queue->timeout_ms > 0)
+		worker_wake_in(conn_worker(c), queue->timeout_ms);
+}
+
+void conn_touch(struct conn *c)
+{
+	struct conn_queue *queue = c->queue;
+
+	c->active_ms = uv_now(&conn_worker(c)->loop);
+	if (queue && queue->last != c) {
+		conn_unwait(c);
+		queue_append(queue, c);
+	}
+}
+
+/* A slow reader that takes something now and then is not idle. */
+static bool conn_has_progressed(struct conn *c)
+{
+	size_t unsent;
+
+	if (!c->output)
+		return false;
+	unsent = uv_stream_get_write_queue_size(&c->io.stream);
+	if (unsent == c->output->unsent)
+		return false;
+	c->output->unsent = unsent;
+	return true;
+}
+
+uint64_t conn_queue_expire(struct conn_queue *queue, uint64_t now_ms)
+{
+	struct conn *c;
+
+	if (queue->timeout_ms == 0)
+		return UINT64_MAX;
+	while ((c = queue->first)) {
+		uint64_t waited_ms = now_ms - c->active_ms;
+
+		if (waited_ms < queue->timeout_ms)
+			return queue->timeout_ms - waited_ms;
+		if (c->phase < CONN_LINGERING && conn_has_progressed(c))
+			conn_touch(c);
+		else
+			conn_close(c, CONN_IDLE);
+	}
+	return UINT64_MAX;
+}

@@ -1,0 +1,71 @@
+#pragma once
+
+/*
+ * A configured listener as one worker sees it: its settings, its counters, its connections, and the
+ * descriptors that it accepts from. Worker thread only.
+ *
+ * A reload makes new listeners and hands the descriptors over to them; an old one lives as long as
+ * its connections.
+ */
+
+#include "ackd/config.h"
+#include "ackd/conn.h"
+#include "ackd/stats.h"
+
+#include <uv.h>
+
+struct worker;
+
+struct listener {
+	struct listener *next; /* in the worker's list of all listeners */
+	struct worker *worker;
+	struct config *config;			/* a reference */
+	const struct config_listener *settings; /* in config */
+	struct counters *counters;
+	struct conn_queue idle;
+	unsigned references; /* one while it is in force, and one per connection */
+};
+
+/* A descriptor that connections are accepted from. The descriptor itself is the server's. */
+struct acceptor {
+	struct acceptor *next;
+	struct listener *listener; /* counted */
+	int fd;
+	bool paused; /* after an error; the worker's timer goes on */
+	bool kept;   /* mark of worker_apply() */
+	bool passed; /* its queue outlives us: the service manager keeps the socket */
+	uv_poll_t poll;
+};
+
+/* How long accepting pauses after an error that would come again at once. */
+#define ACCEPT_PAUSE_MS 200
+
+/*
+ * Makes a listener with one reference, in @worker's list. Takes a reference to @config. Returns
+ * NULL when out of memory.
+ */
+struct listener *listener_create(struct worker *worker, struct config *config,
+				 const struct config_listener *settings, struct counters *counters);
+
+void listener_ref(struct listener *listener);
+
+/* Gives a reference back; the last one frees. */
+void listener_unref(struct listener *listener);
+
+/*
+ * Starts to accept from @fd (listening, non-blocking, stays open until acceptor_close() is called).
+ * Takes a reference to @listener. Returns 0 or a libuv error.
+ */
+int acceptor_open(struct listener *listener, int fd, bool passed, struct acceptor **ret_acceptor);
+
+/* From here on accepts for @listener. */
+void acceptor_move(struct acceptor *acceptor, struct listener *listener);
+
+/*
+ * Stops for good; first accepts what is queued already, unless the queue outlives us. Frees
+ * @acceptor in a later turn.
+ */
+void acceptor_close(struct acceptor *acceptor);
+
+/* Goes on after a pause. */
+void acceptor_resume(struct acceptor *acceptor);

@@ -1,0 +1,172 @@
+/* The command line, and what each of its ways does. */
+
+#include "ackd/control.h"
+#include "ackd/server.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+enum command { COMMAND_RUN, COMMAND_CHECK, COMMAND_DUMP, COMMAND_RELOAD };
+
+struct options {
+	enum command command;
+	const char *config;
+	int port; /* -1: not given */
+};
+
+static const char usage[] =
+	"Usage: ackd [-c FILE] [-p PORT] [-t] [-T] [-h] [-V]\n"
+	"       ackd [-c FILE] --reload\n"
+	"\n"
+	"Accepts connections, checks what arrives as UTF-8 and answers: an echo, or an\n"
+	"acknowledgement. It stays in the foreground.\n"
+	"\n"
+	"  -c, --config FILE   read FILE instead of " CONFIG_PATH "\n"
+	"  -p, --port PORT     listen on PORT (0 to 65535) instead of the top-level port\n"
+	"  -t, --check-config  check the configuration and exit: 0 good, 78 not\n"
+	"  -T, --dump-config   print the configuration in effect and exit\n"
+	"      --reload        for the unit: make the ackd with the process ID in $MAINPID\n"
+	"                      reload, wait for the outcome and exit with it\n"
+	"  -h, --help          print this and exit\n"
+	"  -V, --version       print the versions of ackd and what it uses, and exit\n"
+	"\n"
+	"See ackd(8) and ackd.conf(5).\n";
+
+static void print_version(void)
+{
+	printf("ackd %s\nlibuv %s\nlibconfig %s\nlibsystemd %s\nUTF-8 kernel %s\n", ACKD_VERSION,
+	       uv_version_string(), config_library_version(), systemd_version(),
+	       utf8_kernel_name());
+}
+
+/* Says what is wrong with the command line. */
+__attribute__((format(printf, 1, 2))) static enum exit_status usage_error(const char *format, ...)
+{
+	va_list arguments;
+
+	fputs("ackd: ", stderr);
+	va_start(arguments, format);
+	vfprintf(stderr, format, arguments);
+	va_end(arguments);
+	fputs("\nTry 'ackd --help'.\n", stderr);
+	return EXIT_USAGE;
+}
+
+static int parse_port(const char *text, int *ret_port)
+{
+	char *end;
+	long port;
+
+	errno = 0;
+	port = strtol(text, &end, 10);
+	if (*text < '0' || *text > '9' || *end != '\0' || errno != 0 || port > 65535)
+		return -EINVAL;
+	*ret_port = (int)port;
+	return 0;
+}
+
+/* Returns -1 when the command is to be carried out, else the exit status. */
+static int parse_options(int argc, char *argv[], struct options *ret_options)
+{
+	enum { OPTION_RELOAD = 256 };
+	static const struct option longs[] = {
+		{"config", required_argument, NULL, 'c'},
+		{"port", required_argument, NULL, 'p'},
+		{"check-config", no_argument, NULL, 't'},
+		{"dump-config", no_argument, NULL, 'T'},
+		{"reload", no_argument, NULL, OPTION_RELOAD},
+		{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'},
+		{0},
+	};
+	struct options options = {.port = -1};
+	int option;
+
+	opterr = 0;
+	while ((option = getopt_long(argc, argv, ":c:p:tThV", longs, NULL)) != -1) {
+		switch (option) {
+		case 'c':
+			options.config = optarg;
+			break;
+		case 'p':
+			if (parse_port(optarg, &options.port) < 0)
+				return (int)usage_error("port \"%s\": a number from 0 to 65535 is "
+							"expected",
+							optarg);
+			break;
+		case 't':
+			options.command = COMMAND_CHECK;
+			break;
+		case 'T':
+			options.command = COMMAND_DUMP;
+			break;
+		case OPTION_RELOAD:
+			options.command = COMMAND_RELOAD;
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			return EXIT_DONE;
+		case 'V':
+			print_version();
+			return EXIT_DONE;
+		case ':':
+			return (int)usage_error("option '%s' needs a value", argv[optind - 1]);
+		default:
+			return (int)usage_error("unknown option '%s'", argv[optind - 1]);
+		}
+	}
+	if (optind < argc)
+		return (int)usage_error("unexpected argument '%s'", argv[optind]);
+	*ret_options = options;
+	return -1;
+}
+
+/* -t and -T: neither resolves names nor binds. */
+static enum exit_status check_or_dump(const struct options *options)
+{
+	struct config *config;
+	int r = config_load(options->config, options->port, stderr, &config);
+
+	if (r < 0)
+		goto out;
+	if (options->command == COMMAND_DUMP)
+		r = config_dump(config, stdout);
+	else
+		printf("%s: no errors\n", config->path ? config->path : "built-in defaults");
+	if (r == 0 && fflush(stdout) == EOF)
+		r = -errno;
+	config_unref(config);
+out:
+	if (r < 0 && r != -EINVAL)
+		fprintf(stderr, "ackd: %s\n", uv_strerror(r));
+	return r == 0 || r == -EINVAL ? exit_status_of(r) : EXIT_OS;
+}
+
+int main(int argc, char *argv[])
+{
+	struct options options = {0};
+	int status;
+
+	if (utf8_kernel_select(getenv("ACKD_UTF8_KERNEL")) < 0)
+		return (int)usage_error("ACKD_UTF8_KERNEL=%s: this machine has no such kernel",
+					getenv("ACKD_UTF8_KERNEL"));
+	status = parse_options(argc, argv, &options);
+	if (status >= 0)
+		return status;
+	switch (options.command) {
+	case COMMAND_CHECK:
+	case COMMAND_DUMP:
+		return (int)check_or_dump(&options);
+	case COMMAND_RELOAD:
+		return (int)control_reload(options.config);
+	case COMMAND_RUN:
+		break;
+	}
+	signal(SIGPIPE, SIG_IGN); /* a peer that is gone is an error of write(2) */
+	return (int)server_run(options.config, options.port);
+}

@@ -1,0 +1,330 @@
+/*
+ * Puts configurations into effect. The happy path of a reload: SIGHUP -> prepare (in libuv's thread
+ * pool: it reads files and may look up names) -> bind -> a plan to each worker -> all have applied
+ * it -> what is not needed any more is closed.
+ *
+ * Until the plans are sent, a failure changes nothing: new sockets are closed again, and the reload
+ * ends with the error. A worker that runs out of memory while it applies its plan keeps what it
+ * had; then nothing is closed, and the next reload tries again.
+ */
+
+#include "ackd/control.h"
+#include "ackd/server.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Descriptors that a worker's loop and the rest of the process need, beside connections. */
+#define RESERVE_PER_WORKER 8
+#define RESERVE 64
+
+/* ---- plans ---- */
+
+static int prepare_counters(struct server *server, const struct config *config)
+{
+	struct counters **counters = calloc(config->n_listeners, sizeof(struct counters *));
+
+	if (!counters)
+		return -ENOMEM;
+	for (size_t i = 0; i < config->n_listeners; i++) {
+		counters[i] = stats_listener(config->listeners[i].name);
+		if (!counters[i]) {
+			free(counters);
+			return -ENOMEM;
+		}
+	}
+	free(server->counters);
+	server->counters = counters;
+	return 0;
+}
+
+/* Worker @w serves socket s if s mod workers = w; sockets that are fewer than workers are shared.
+ */
+static bool serves(const struct server *server, unsigned w, unsigned s, unsigned n_fds)
+{
+	return n_fds >= server->n_workers ? s % server->n_workers == w : w % n_fds == s;
+}
+
+static struct worker_plan *plan_create(struct server *server, struct config *config,
+				       const struct bound *bound, unsigned w)
+{
+	struct worker_plan *plan;
+	size_t n = 0;
+
+	for (size_t i = 0; i < bound->n; i++)
+		n += bound->items[i].binding->n_fds;
+	plan = calloc(1, sizeof(*plan) + n * sizeof(plan->sockets[0]));
+	if (!plan)
+		return NULL;
+	for (size_t i = 0; i < bound->n; i++) {
+		const struct binding *b = bound->items[i].binding;
+
+		for (unsigned s = 0; s < b->n_fds; s++)
+			if (serves(server, w, s, b->n_fds))
+				plan->sockets[plan->n_sockets++] = (struct worker_socket){
+					.fd = b->fds[s],
+					.passed = b->passed,
+					.listener = bound->items[i].listener,
+				};
+	}
+	plan->config = config_ref(config);
+	plan->counters = server->counters;
+	return plan;
+}
+
+static void plan_destroy(struct worker_plan *plan)
+{
+	if (!plan)
+		return;
+	config_unref(plan->config);
+	free(plan);
+}
+
+static int send_plans(struct server *server, struct config *config, const struct bound *bound)
+{
+	struct worker_plan **plans = calloc(server->n_workers, sizeof(struct worker_plan *));
+	int r = plans ? prepare_counters(server, config) : -ENOMEM;
+
+	for (unsigned w = 0; w < server->n_workers && r == 0; w++) {
+		plans[w] = plan_create(server, config, bound, w);
+		if (!plans[w])
+			r = -ENOMEM;
+	}
+	for (unsigned w = 0; plans && w < server->n_workers; w++) {
+		if (r == 0)
+			worker_apply(&server->workers[w], plans[w]);
+		else
+			plan_destroy(plans[w]);
+	}
+	free(plans);
+	return r;
+}
+
+/* ---- sockets ---- */
+
+static void binding_rename(struct binding *binding, const char *name)
+{
+	char *copy;
+
+	if (strcmp(binding->listener, name) == 0)
+		return;
+	copy = strdup(name);
+	if (!copy)
+		return; /* the next reload prefers another name's address, that is all */
+	free(binding->listener);
+	binding->listener = copy;
+}
+
+static void unlink_binding(struct binding **list, const struct binding *binding)
+{
+	while (*list && *list != binding)
+		list = &(*list)->next;
+	if (*list)
+		*list = binding->next;
+}
+
+/*
+ * Makes @bound the server's sockets; those that were and are not any more become the unwanted ones,
+ * which may be closed only once no worker accepts from them.
+ */
+static void take_sockets(struct server *server, const struct config *config, struct bound *bound)
+{
+	struct binding **end = &server->unwanted;
+
+	while (*end)
+		end = &(*end)->next;
+	*end = server->bindings;
+	server->bindings = NULL;
+	for (size_t i = bound->n; i-- > 0;) {
+		struct binding *b = bound->items[i].binding;
+
+		unlink_binding(&server->unwanted, b);
+		binding_rename(b, config->listeners[bound->items[i].listener].name);
+		b->next = server->bindings;
+		server->bindings = b;
+	}
+}
+
+static void log_listening(const struct bound *bound)
+{
+	for (size_t i = 0; i < bound->n; i++) {
+		const struct binding *b = bound->items[i].binding;
+		char text[ADDRESS_TEXT_MAX];
+		struct log_fields fields = {
+			.listener = b->listener,
+			.address = sockaddr_format((const struct sockaddr *)&b->bound, text),
+		};
+
+		if (bound->items[i].is_new || b->passed)
+			log_post(LOG_LISTEN, &fields, "%s: listening on %s", b->listener, text);
+	}
+}
+
+int server_apply(struct server *server, struct config *config, struct bound *bound)
+{
+	int r;
+
+	atomic_store(&server->n_applied, 0);
+	atomic_store(&server->apply_error, 0);
+	r = send_plans(server, config, bound);
+	if (r == 0) {
+		take_sockets(server, config, bound);
+		log_listening(bound);
+	}
+	bound_finish(bound, r < 0);
+	return r;
+}
+
+int server_applied(struct server *server)
+{
+	int error = atomic_load(&server->apply_error);
+
+	while (error == 0 && server->unwanted) {
+		struct binding *next = server->unwanted->next;
+
+		binding_destroy(server->unwanted);
+		server->unwanted = next;
+	}
+	return error;
+}
+
+void server_configure_limits(struct server *server, const struct config *config)
+{
+	uint64_t reserve = RESERVE + LIMITS_REFUSALS_MAX +
+			   server->n_workers * (RESERVE_PER_WORKER + 2 * config->n_listeners);
+	uint64_t max = limits_configure(&server->limits, config->max_connections,
+					config->max_connections_per_address, reserve);
+
+	if (max < config->max_connections)
+		log_post_at(LOG_LEVEL_NOTICE, LOG_START, NULL,
+			    "limits.max_connections is %" PRIu64 " instead of %" PRIu64
+			    ": the descriptor limit allows no more",
+			    max, config->max_connections);
+	log_post(LOG_START, NULL,
+		 "worst case: %" PRIu64 " connections of %zu bytes, holding %zu KiB together; "
+		 "%u workers of %zu KiB",
+		 max, sizeof(struct conn), config->max_memory_bytes / 1024, server->n_workers,
+		 (SESSION_READ_MAX + SESSION_REPLY_MAX) / 1024);
+}
+
+/* ---- reload ---- */
+
+static void reload_work(uv_work_t *work)
+{
+	struct server *server = work->data;
+	struct reload *reload = &server->reload;
+	FILE *errors = open_memstream(&reload->errors, &reload->errors_length);
+
+	if (!errors) {
+		reload->status = -ENOMEM;
+		return;
+	}
+	reload->status = setup_prepare(server->path, server->port, errors, &reload->setup);
+	fclose(errors);
+}
+
+static void reload_begin(struct server *server);
+
+static void reload_end(struct server *server, int status)
+{
+	struct reload *reload = &server->reload;
+
+	if (status < 0) {
+		if (reload->errors)
+			report_lines(LOG_RELOAD_FAILED, reload->errors);
+		log_post(LOG_RELOAD_FAILED, NULL,
+			 "reload failed: %s; the configuration in force stays",
+			 status == -EINVAL ? "error in the configuration" : uv_strerror(status));
+	} else {
+		log_post(LOG_RELOAD, NULL, "reloaded the configuration");
+	}
+	free(reload->errors);
+	reload->errors = NULL;
+	setup_destroy(reload->setup);
+	reload->setup = NULL;
+	reload->running = false;
+	if (server->phase == SERVER_RUNNING) {
+		log_notify("READY=1");
+		report_status(server);
+	}
+	control_report(reload->begun_us, exit_status_of(status));
+	if (reload->again)
+		reload_begin(server);
+}
+
+static void on_needs_restart(void *data, const char *setting)
+{
+	log_post_at(LOG_LEVEL_NOTICE, LOG_RELOAD, NULL, "%s has changed: that needs a restart",
+		    setting);
+}
+
+void reload_applied(struct server *server, int error)
+{
+	struct config *config = server->reload.setup->config;
+
+	if (error == 0) {
+		config_diff_restart(server->config, config, on_needs_restart, NULL);
+		config_unref(server->config);
+		server->config = config_ref(config);
+		server_configure_limits(server, config);
+		log_configure(config->log_level, config->log_target);
+	}
+	reload_end(server, error);
+}
+
+static int reload_bind(struct server *server)
+{
+	struct reload *reload = &server->reload;
+	struct bound bound;
+	FILE *errors;
+	int r;
+
+	free(reload->errors);
+	reload->errors = NULL;
+	errors = open_memstream(&reload->errors, &reload->errors_length);
+	if (!errors)
+		return -ENOMEM;
+	r = setup_bind(reload->setup, server->bindings, server->n_workers, errors, &bound);
+	fclose(errors);
+	return r < 0 ? r : server_apply(server, reload->setup->config, &bound);
+}
+
+static void on_reload_prepared(uv_work_t *work, int status)
+{
+	struct server *server = work->data;
+	int r = status < 0 ? status : server->reload.status;
+
+	if (r == 0 && server->phase != SERVER_RUNNING)
+		r = UV_ECANCELED; /* a signal to end came meanwhile */
+	if (r == 0)
+		r = reload_bind(server);
+	if (r < 0)
+		reload_end(server, r);
+}
+
+static void reload_begin(struct server *server)
+{
+	struct reload *reload = &server->reload;
+	int r;
+
+	reload->again = false;
+	if (server->phase != SERVER_RUNNING)
+		return;
+	reload->running = true;
+	reload->begun_us = control_now_us();
+	reload->work.data = server;
+	log_notify("RELOADING=1\nMONOTONIC_USEC=%" PRIu64, reload->begun_us);
+	r = uv_queue_work(&server->loop, &reload->work, reload_work, on_reload_prepared);
+	if (r < 0)
+		reload_end(server, r);
+}
+
+void reload_request(struct server *server)
+{
+	if (server->reload.running)
+		server->reload.again = true;
+	else
+		reload_begin(server);
+}

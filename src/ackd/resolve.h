@@ -1,0 +1,25 @@
+#pragma once
+
+/* From a listener's configured address to the socket addresses that it is to be bound to. */
+
+#include "ackd/config.h"
+
+#include <sys/socket.h>
+
+#define RESOLVED_MAX 64
+
+/* Where a listener is to listen: at least one address, without repetition. */
+struct resolved {
+	struct sockaddr_storage addresses[RESOLVED_MAX];
+	socklen_t lengths[RESOLVED_MAX];
+	size_t n;
+	bool lenient; /* addresses that this host lacks are skipped if one binds */
+};
+
+/*
+ * Resolves the address (or the path) of @listener. "localhost" is the two loopback addresses, as
+ * RFC 6761 has it, without a look-up; any other name may block in one. Returns 0, or -EADDRNOTAVAIL
+ * with *@ret_why saying why there is no address (static).
+ */
+int resolve_listener(const struct config_listener *listener, struct resolved *ret_resolved,
+		     const char **ret_why);

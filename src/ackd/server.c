@@ -1,0 +1,314 @@
+/*
+ * The happy path: prepare -> log thread -> limits -> bind -> workers -> plans applied -> ready ->
+ * SIGTERM -> workers drain -> their threads end -> stop. Until it is ready a failure goes straight
+ * to the end, with the exit status that says what kind it was. Signals are taken from the first
+ * moment, and acted on when the loop turns.
+ */
+
+#include "ackd/server.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+
+#define EXTEND_EVERY_MS 1000
+#define LOG_STOP_MS 2000
+
+enum exit_status exit_status_of(int error)
+{
+	switch (error) {
+	case 0:
+		return EXIT_DONE;
+	case -EINVAL:
+		return EXIT_CONFIG;
+	case -ENOMEM:
+	case -EMFILE:
+	case -ENFILE:
+	case -ECANCELED:
+		return EXIT_OS;
+	default:
+		return EXIT_UNAVAILABLE;
+	}
+}
+
+/* ---- the end ---- */
+
+static void close_handle(uv_handle_t *handle, void *data)
+{
+	if (!uv_is_closing(handle))
+		uv_close(handle, NULL);
+}
+
+static void bindings_destroy(struct binding **bindings)
+{
+	while (*bindings) {
+		struct binding *next = (*bindings)->next;
+
+		binding_destroy(*bindings);
+		*bindings = next;
+	}
+}
+
+static void server_order(struct server *server, enum worker_order order)
+{
+	for (unsigned i = 0; i < server->n_started; i++)
+		worker_order(&server->workers[i], order);
+}
+
+static void server_stop(struct server *server)
+{
+	if (server->phase == SERVER_STOPPING)
+		return;
+	server->phase = SERVER_STOPPING;
+	server_order(server, WORKER_STOP);
+}
+
+/* While draining: asks the service manager for time, and ends what takes too long. */
+static void on_drain_timer(uv_timer_t *timer)
+{
+	struct server *server = timer->data;
+	uint64_t now_ms = uv_now(&server->loop);
+
+	if (now_ms >= server->drain_deadline_ms) {
+		struct stats s = stats_sum(NULL);
+
+		if (server->phase == SERVER_DRAINING)
+			log_post(LOG_DRAIN, NULL,
+				 "drain_timeout is over: closing %" PRIu64 " connections", s.open);
+		server_stop(server);
+		return;
+	}
+	log_notify("EXTEND_TIMEOUT_USEC=%u", 5 * EXTEND_EVERY_MS * 1000);
+	uint64_t left_ms = server->drain_deadline_ms - now_ms;
+	uv_timer_start(timer, on_drain_timer, left_ms < EXTEND_EVERY_MS ? left_ms : EXTEND_EVERY_MS,
+		       0);
+}
+
+static void server_drain(struct server *server)
+{
+	struct stats s = stats_sum(NULL);
+
+	server->phase = SERVER_DRAINING;
+	log_notify("STOPPING=1");
+	log_post(LOG_DRAIN, NULL, "draining %" PRIu64 " connections, for at most %" PRIu64 " ms",
+		 s.open, server->config->drain_timeout_ms);
+	server_order(server, WORKER_DRAIN);
+	server->drain_deadline_ms = uv_now(&server->loop) + server->config->drain_timeout_ms;
+	on_drain_timer(&server->drain_timer);
+}
+
+static void on_signal(uv_signal_t *handle, int signum)
+{
+	struct server *server = handle->data;
+
+	switch (signum) {
+	case SIGHUP:
+		reload_request(server);
+		break;
+	case SIGUSR1:
+		report_stats();
+		break;
+	default:
+		if (server->phase == SERVER_RUNNING)
+			server_drain(server);
+		else if (signum != SIGUSR2)
+			server_stop(server);
+		break;
+	}
+}
+
+/* ---- news from workers ---- */
+
+static void on_worker_done(void *data, struct worker *worker, unsigned order, int status)
+{
+	struct server *server = data;
+
+	if (order == WORKER_APPLY) {
+		if (status < 0)
+			atomic_store(&server->apply_error, status);
+		atomic_fetch_add(&server->n_applied, 1);
+	} else if (order == WORKER_DRAIN) {
+		atomic_fetch_add(&server->n_not_accepting, 1);
+	} else {
+		atomic_fetch_add(&server->n_ended, 1);
+	}
+	uv_async_send(&server->async);
+}
+
+static void server_ready(struct server *server)
+{
+	server->phase = SERVER_RUNNING;
+	log_post(LOG_READY, NULL, "ready: %u workers", server->n_workers);
+	log_notify("READY=1");
+	report_start(server);
+}
+
+static void on_news(uv_async_t *async)
+{
+	struct server *server = async->data;
+
+	if (atomic_load(&server->n_applied) == server->n_workers) {
+		atomic_store(&server->n_applied, 0);
+		int error = server_applied(server);
+
+		if (server->reload.running)
+			reload_applied(server, error);
+		else if (server->phase == SERVER_STARTING && error == 0)
+			server_ready(server);
+		else if (server->phase == SERVER_STARTING)
+			server_stop(server);
+	}
+	if (atomic_load(&server->n_not_accepting) == server->n_workers) {
+		/* nobody accepts any more: from here on a connect is refused, not left hanging */
+		atomic_store(&server->n_not_accepting, 0);
+		bindings_destroy(&server->bindings);
+		bindings_destroy(&server->unwanted);
+	}
+	if (atomic_load(&server->n_ended) == server->n_workers)
+		uv_walk(&server->loop, close_handle, NULL);
+}
+
+/* ---- the beginning ---- */
+
+static int server_init_handles(struct server *server)
+{
+	static const int signums[SERVER_N_SIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
+	uv_timer_t *timers[] = {&server->status_timer, &server->watchdog_timer,
+				&server->drain_timer};
+	int r = uv_async_init(&server->loop, &server->async, on_news);
+
+	if (r < 0)
+		return r;
+	server->async.data = server;
+	for (size_t i = 0; i < sizeof(timers) / sizeof(timers[0]); i++) {
+		uv_timer_init(&server->loop, timers[i]);
+		timers[i]->data = server;
+	}
+	for (size_t i = 0; i < SERVER_N_SIGNALS && r == 0; i++) {
+		r = uv_signal_init(&server->loop, &server->signals[i]);
+		if (r < 0)
+			break;
+		server->signals[i].data = server;
+		r = uv_signal_start(&server->signals[i], on_signal, signums[i]);
+	}
+	return r;
+}
+
+static int server_start_workers(struct server *server)
+{
+	server->n_workers = server->config->workers;
+	if (server->n_workers == 0)
+		server->n_workers = uv_available_parallelism();
+	server->workers =
+		aligned_alloc(STATS_CACHE_LINE, server->n_workers * sizeof(struct worker));
+	server->turns = calloc(server->n_workers, sizeof(*server->turns));
+	if (!server->workers || !server->turns)
+		return -ENOMEM;
+	stats_init(server->n_workers);
+	for (unsigned i = 0; i < server->n_workers; i++) {
+		int r = worker_start(&server->workers[i], i, &server->limits,
+				     server->config->busy_poll_us, on_worker_done, server);
+		if (r < 0)
+			return r;
+		server->n_started++;
+	}
+	return 0;
+}
+
+/* Takes the sockets that the service manager passed, and binds what is missing. */
+static int server_bind(struct server *server, const struct setup *setup, FILE *errors)
+{
+	struct systemd_fd *fds = NULL;
+	struct bound bound;
+	int n = systemd_listen_fds(&fds);
+	int r = n < 0 ? n : 0;
+
+	if (n > 0)
+		r = setup_adopt(server->config, fds, (size_t)n, errors, &server->bindings);
+	if (r == 0)
+		r = setup_bind(setup, server->bindings, server->n_workers, errors, &bound);
+	return r < 0 ? r : server_apply(server, server->config, &bound);
+}
+
+/* Everything up to the loop. Errors are lines to @errors. */
+static int server_start(struct server *server, FILE *errors)
+{
+	struct setup *setup;
+	int r = setup_prepare(server->path, server->port, errors, &setup);
+
+	if (r < 0)
+		return r;
+	server->config = config_ref(setup->config);
+	r = log_start(server->config->log_level, server->config->log_target);
+	if (r == 0)
+		r = limits_init(&server->limits, server->config->max_memory_bytes);
+	if (r == 0) {
+		log_post(LOG_START, NULL, "ackd %s, configuration: %s", ACKD_VERSION,
+			 server->config->path ? server->config->path : "built-in defaults");
+		r = server_start_workers(server);
+	}
+	if (r == 0) {
+		server_configure_limits(server, server->config);
+		r = server_bind(server, setup, errors);
+	}
+	setup_destroy(setup);
+	return r;
+}
+
+/* Releases what server_start() made; the workers' threads have ended or are about to. */
+static void server_finish(struct server *server)
+{
+	for (unsigned i = 0; i < server->n_started; i++)
+		worker_join(&server->workers[i]);
+	free(server->workers);
+	free(server->turns);
+	free(server->counters);
+	bindings_destroy(&server->bindings);
+	bindings_destroy(&server->unwanted);
+	limits_finish(&server->limits);
+	stats_finish();
+	config_unref(server->config);
+	uv_loop_close(&server->loop);
+}
+
+enum exit_status server_run(const char *path, int port)
+{
+	struct server *server = calloc(1, sizeof(*server));
+	char *errors = NULL;
+	size_t errors_length = 0;
+	FILE *stream = open_memstream(&errors, &errors_length);
+	int r = server && stream ? uv_loop_init(&server->loop) : UV_ENOMEM;
+
+	if (r < 0)
+		goto out;
+	server->path = path;
+	server->port = port;
+	r = server_init_handles(server);
+	if (r == 0)
+		r = server_start(server, stream);
+	if (r < 0) {
+		server_stop(server);
+		if (server->n_started == 0)
+			uv_walk(&server->loop, close_handle, NULL);
+		server->n_workers = server->n_started;
+	}
+	uv_run(&server->loop, UV_RUN_DEFAULT);
+	if (r == 0)
+		r = atomic_load(&server->apply_error);
+	server_finish(server);
+out:
+	if (stream)
+		fclose(stream);
+	if (r < 0 && errors)
+		report_lines(LOG_STOP, errors);
+	log_post_at(r < 0 ? LOG_LEVEL_ERROR : LOG_LEVEL_NOTICE, LOG_STOP, NULL,
+		    r < 0 ? "cannot start: %s" : "%s",
+		    r == 0	   ? "stopped"
+		    : r == -EINVAL ? "error in the configuration"
+				   : uv_strerror(r));
+	log_stop(LOG_STOP_MS);
+	free(errors);
+	free(server);
+	return exit_status_of(r);
+}

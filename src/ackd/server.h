@@ -1,0 +1,107 @@
+#pragma once
+
+/*
+ * The daemon as a whole: owns the workers and the listening sockets, and turns signals into reload
+ * and drain. Everything here runs in the main thread. server.c is its life, reload.c puts
+ * configurations into effect, report.c says how things are.
+ */
+
+#include "ackd/log.h"
+#include "ackd/setup.h"
+#include "ackd/worker.h"
+
+#include <stdatomic.h>
+#include <uv.h>
+
+/* Exit statuses: those of sysexits.h that the manual promises. */
+enum exit_status {
+	EXIT_DONE = 0,
+	EXIT_USAGE = 64,
+	EXIT_UNAVAILABLE = 69, /* an address could not be resolved or bound */
+	EXIT_OS = 71,
+	EXIT_CONFIG = 78,
+};
+
+/* Returns the exit status that a negative errno of setup_prepare() or setup_bind() stands for. */
+enum exit_status exit_status_of(int error);
+
+/*
+ * Runs the daemon until a signal ends it. @path and @port are those of config_load(). Returns the
+ * exit status; errors have been logged.
+ */
+enum exit_status server_run(const char *path, int port);
+
+enum { SERVER_N_SIGNALS = 5 };
+
+enum server_phase { SERVER_STARTING, SERVER_RUNNING, SERVER_DRAINING, SERVER_STOPPING };
+
+/* A reload under way. */
+struct reload {
+	uv_work_t work;
+	bool running;
+	bool again; /* SIGHUP came while it ran */
+	uint64_t begun_us;
+	struct setup *setup;
+	char *errors; /* lines */
+	size_t errors_length;
+	int status;
+};
+
+struct server {
+	uv_loop_t loop;
+	uv_signal_t signals[SERVER_N_SIGNALS];
+	uv_async_t async; /* news from workers */
+	uv_timer_t status_timer;
+	uv_timer_t watchdog_timer;
+	uv_timer_t drain_timer;
+	uint64_t drain_deadline_ms;
+	const char *path;
+	int port;
+	struct config *config;	  /* in force */
+	struct binding *bindings; /* its sockets */
+	struct binding *unwanted; /* sockets that only the configuration before had */
+	struct limits limits;
+	struct worker *workers;
+	unsigned n_workers;
+	unsigned n_started;
+	uint64_t *turns;	    /* of each worker, at the last look */
+	struct counters **counters; /* per listener of the configuration being applied */
+	enum server_phase phase;
+	struct reload reload;
+
+	/* written by workers */
+	_Atomic unsigned n_applied;
+	_Atomic unsigned n_not_accepting;
+	_Atomic unsigned n_ended;
+	_Atomic int apply_error;
+};
+
+/*
+ * Sends the plans for @config and its sockets @bound (consumed) to all workers; when they have
+ * applied it, server_applied() is called. Returns 0, or a negative errno and nothing changed.
+ */
+int server_apply(struct server *server, struct config *config, struct bound *bound);
+
+/* All workers have applied their plans: closes what is not wanted any more. Returns the outcome. */
+int server_applied(struct server *server);
+
+/* Puts the limits of @config into effect, and logs what they allow in the worst case. */
+void server_configure_limits(struct server *server, const struct config *config);
+
+/* Begins a reload, or notes that another is wanted once the one under way has ended. */
+void reload_request(struct server *server);
+
+/* Ends the reload under way, whose plans have been applied with the outcome @error. */
+void reload_applied(struct server *server, int error);
+
+/* Starts the timers that tell the service manager the status and feed its watchdog. */
+void report_start(struct server *server);
+
+/* Tells the service manager the status now. */
+void report_status(struct server *server);
+
+/* Logs the counters of every listener. */
+void report_stats(void);
+
+/* Logs each line of @lines, which it takes apart, as an error. */
+void report_lines(enum log_event event, char *lines);

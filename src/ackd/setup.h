@@ -1,0 +1,62 @@
+#pragma once
+
+/*
+ * From a configuration to listening sockets, in two steps, so that a reload changes nothing until
+ * everything has worked: setup_prepare() may block in name look-ups and touches nothing;
+ * setup_bind() makes the missing sockets and keeps those that are there.
+ */
+
+#include "ackd/binding.h"
+#include "ackd/resolve.h"
+#include "ackd/systemd.h"
+
+#include <stdio.h>
+
+struct setup {
+	struct config *config;
+	struct resolved *resolved; /* one per listener */
+};
+
+/*
+ * Reads the configuration (see config_load()) and resolves its addresses. Every error is a line to
+ * @errors. Returns 0 and the caller's *@ret_setup, -EINVAL for an error in the configuration,
+ * -EADDRNOTAVAIL when an address could not be resolved, or another negative errno.
+ */
+int setup_prepare(const char *path, int port, FILE *errors, struct setup **ret_setup);
+
+/* Accepts NULL. */
+void setup_destroy(struct setup *setup);
+
+/* What a struct binding serves in the configuration that is about to come into effect. */
+struct bound_listener {
+	struct binding *binding;
+	size_t listener; /* index in the configuration */
+	bool is_new;
+};
+
+/* The sockets of a configuration. */
+struct bound {
+	struct bound_listener *items;
+	size_t n;
+};
+
+/*
+ * Finds or makes the sockets of @setup: those of @current (a list) that it still wants are used
+ * again. Addresses that this host lacks are skipped, with a notice, where the setup is lenient.
+ * @n_sockets: per address. Errors are lines to @errors. Returns 0 and the caller's @ret_bound, or a
+ * negative errno and everything as before.
+ */
+int setup_bind(const struct setup *setup, struct binding *current, unsigned n_sockets, FILE *errors,
+	       struct bound *ret_bound);
+
+/* Destroys the new bindings if @undo, and releases the list. */
+void bound_finish(struct bound *bound, bool undo);
+
+/*
+ * Makes bindings of the descriptors that the service manager passed, each for the listener of
+ * @config that it belongs to: the one of the same name; without a name, or with one that ends in
+ * ".socket", the first that has none. Consumes @fds. Errors are lines to @errors. Returns 0 and a
+ * list (NULL: none) that is the caller's, -EINVAL when one fits no listener, or another errno.
+ */
+int setup_adopt(const struct config *config, struct systemd_fd *fds, size_t n, FILE *errors,
+		struct binding **ret_bindings);

@@ -1,0 +1,361 @@
+#include "ackd/worker.h"
+
+#include "ackd/conn_internal.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+
+/* ---- time ---- */
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static void acceptors_resume(struct worker *worker)
+{
+	worker->accept_paused = false;
+	for (struct acceptor *a = worker->acceptors; a; a = a->next)
+		if (a->paused)
+			acceptor_resume(a);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	struct worker *worker = timer->data;
+	uint64_t now_ms = uv_now(&worker->loop);
+	uint64_t next_ms = UINT64_MAX;
+
+	worker->timer_at_ms = UINT64_MAX;
+	for (struct listener *l = worker->listeners; l; l = l->next)
+		next_ms = min_u64(next_ms, conn_queue_expire(&l->idle, now_ms));
+	next_ms = min_u64(next_ms, conn_queue_expire(&worker->lingering, now_ms));
+	next_ms = min_u64(next_ms, conn_queue_expire(&worker->waiting, now_ms));
+	if (worker->accept_paused) {
+		if (now_ms >= worker->accept_resume_ms)
+			acceptors_resume(worker);
+		else
+			next_ms = min_u64(next_ms, worker->accept_resume_ms - now_ms);
+	}
+	if (next_ms != UINT64_MAX)
+		worker_wake_in(worker, next_ms);
+}
+
+void worker_wake_in(struct worker *worker, uint64_t ms)
+{
+	uint64_t at_ms = uv_now(&worker->loop) + ms;
+
+	if (at_ms >= worker->timer_at_ms)
+		return;
+	worker->timer_at_ms = at_ms;
+	uv_timer_start(&worker->timer, on_timer, ms, 0);
+}
+
+/* ---- the end ---- */
+
+static void worker_close_acceptors(struct worker *worker)
+{
+	while (worker->acceptors) {
+		struct acceptor *next = worker->acceptors->next;
+
+		acceptor_close(worker->acceptors);
+		worker->acceptors = next;
+	}
+}
+
+/* Ends the thread once it has no connection: with its last handle closed, the loop stops. */
+static void worker_check_end(struct worker *worker)
+{
+	if (!worker->draining || worker->connections > 0 ||
+	    uv_is_closing((uv_handle_t *)&worker->async))
+		return;
+	uv_close((uv_handle_t *)&worker->async, NULL);
+	uv_close((uv_handle_t *)&worker->timer, NULL);
+}
+
+void worker_conn_opened(struct worker *worker)
+{
+	worker->connections++;
+}
+
+void worker_conn_closed(struct worker *worker)
+{
+	worker->connections--;
+	worker_check_end(worker);
+}
+
+static void for_each_conn(struct worker *worker, void (*f)(struct conn *c))
+{
+	struct conn_queue *queues[] = {&worker->lingering, &worker->waiting};
+	struct conn *next;
+
+	for (struct listener *l = worker->listeners; l; l = l->next)
+		for (struct conn *c = l->idle.first; c; c = next) {
+			next = c->next;
+			f(c);
+		}
+	for (size_t i = 0; i < sizeof(queues) / sizeof(queues[0]); i++)
+		for (struct conn *c = queues[i]->first; c; c = next) {
+			next = c->next;
+			f(c);
+		}
+}
+
+static void conn_shut(struct conn *c)
+{
+	conn_close(c, CONN_SHUTDOWN);
+}
+
+static void worker_end(struct worker *worker, void (*how)(struct conn *c))
+{
+	worker->draining = true;
+	worker_close_acceptors(worker);
+	for_each_conn(worker, how);
+	worker_check_end(worker);
+}
+
+/* ---- orders ---- */
+
+static struct acceptor *acceptor_find(struct worker *worker, int fd)
+{
+	struct acceptor *a = worker->acceptors;
+
+	while (a && a->fd != fd)
+		a = a->next;
+	return a;
+}
+
+/* Accepts from a socket for @listener from here on, whether or not it did already. */
+static int worker_accept_from(struct worker *worker, const struct worker_socket *from,
+			      struct listener *listener)
+{
+	struct acceptor *acceptor = acceptor_find(worker, from->fd);
+	int r;
+
+	if (acceptor) {
+		acceptor_move(acceptor, listener);
+	} else {
+		r = acceptor_open(listener, from->fd, from->passed, &acceptor);
+		if (r < 0)
+			return r;
+		acceptor->next = worker->acceptors;
+		worker->acceptors = acceptor;
+	}
+	acceptor->kept = true;
+	return 0;
+}
+
+static void worker_close_unkept(struct worker *worker)
+{
+	struct acceptor **link = &worker->acceptors;
+
+	while (*link) {
+		struct acceptor *a = *link;
+
+		if (a->kept) {
+			link = &a->next;
+		} else {
+			*link = a->next;
+			acceptor_close(a);
+		}
+	}
+}
+
+static int worker_put_into_effect(struct worker *worker, struct worker_plan *plan)
+{
+	size_t n = plan->config->n_listeners;
+	struct listener **listeners = calloc(n, sizeof(struct listener *));
+	int r = listeners ? 0 : UV_ENOMEM;
+
+	for (size_t i = 0; i < n && r == 0; i++) {
+		listeners[i] = listener_create(worker, plan->config, &plan->config->listeners[i],
+					       &plan->counters[i][worker->index]);
+		if (!listeners[i])
+			r = UV_ENOMEM;
+	}
+	for (size_t i = 0; i < plan->n_sockets && r == 0; i++)
+		r = worker_accept_from(worker, &plan->sockets[i],
+				       listeners[plan->sockets[i].listener]);
+	if (r == 0)
+		worker_close_unkept(worker);
+	for (struct acceptor *a = worker->acceptors; a; a = a->next)
+		a->kept = false;
+	for (size_t i = 0; listeners && i < n; i++)
+		if (listeners[i])
+			listener_unref(listeners[i]); /* its acceptors keep it */
+	free(listeners);
+	return r;
+}
+
+static void worker_take_plan(struct worker *worker)
+{
+	struct worker_plan *plan;
+	int r = 0;
+
+	uv_mutex_lock(&worker->mutex);
+	plan = worker->plan;
+	worker->plan = NULL;
+	uv_mutex_unlock(&worker->mutex);
+	if (!plan)
+		return;
+	if (!worker->draining)
+		r = worker_put_into_effect(worker, plan);
+	config_unref(plan->config);
+	free(plan);
+	worker->on_done(worker->on_done_data, worker, WORKER_APPLY, r);
+}
+
+static void on_async(uv_async_t *async)
+{
+	struct worker *worker = async->data;
+	unsigned orders = atomic_exchange(&worker->orders, 0);
+
+	if (orders & WORKER_TURN)
+		atomic_fetch_add_explicit(&worker->turns, 1, memory_order_relaxed);
+	if (orders & WORKER_APPLY)
+		worker_take_plan(worker);
+	if (orders & WORKER_DRAIN) {
+		worker_end(worker, conn_drain);
+		worker->on_done(worker->on_done_data, worker, WORKER_DRAIN, 0);
+	}
+	if (orders & WORKER_STOP)
+		worker_end(worker, conn_shut);
+}
+
+void worker_order(struct worker *worker, enum worker_order order)
+{
+	atomic_fetch_or(&worker->orders, order);
+	uv_async_send(&worker->async);
+}
+
+void worker_apply(struct worker *worker, struct worker_plan *plan)
+{
+	uv_mutex_lock(&worker->mutex);
+	worker->plan = plan;
+	uv_mutex_unlock(&worker->mutex);
+	worker_order(worker, WORKER_APPLY);
+}
+
+/* ---- the thread ---- */
+
+/* Polls without sleeping until nothing has happened for busy_poll. */
+static void worker_poll_busily(struct worker *worker)
+{
+	uint64_t until_ns = uv_hrtime() + worker->busy_poll_ns;
+	uint64_t n_events = worker->n_events;
+
+	while (uv_run(&worker->loop, UV_RUN_NOWAIT) && uv_hrtime() < until_ns) {
+		if (worker->n_events == n_events)
+			continue;
+		n_events = worker->n_events;
+		until_ns = uv_hrtime() + worker->busy_poll_ns;
+	}
+}
+
+static void worker_loop(struct worker *worker)
+{
+	uint64_t n_events;
+
+	if (worker->busy_poll_ns == 0) {
+		uv_run(&worker->loop, UV_RUN_DEFAULT);
+		return;
+	}
+	do {
+		n_events = worker->n_events;
+		if (!uv_run(&worker->loop, UV_RUN_ONCE))
+			return;
+		if (worker->n_events != n_events)
+			worker_poll_busily(worker);
+	} while (uv_loop_alive(&worker->loop));
+}
+
+static void worker_run(void *data)
+{
+	struct worker *worker = data;
+
+	worker_loop(worker);
+	worker->on_done(worker->on_done_data, worker, 0, 0);
+}
+
+/* Signals are the main thread's business: starts the thread with all of them blocked. */
+static int worker_start_thread(struct worker *worker)
+{
+	sigset_t all, before;
+	int r;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	r = uv_thread_create(&worker->thread, worker_run, worker);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return r;
+}
+
+int worker_start(struct worker *worker, unsigned index, struct limits *limits,
+		 uint64_t busy_poll_us,
+		 void (*on_done)(void *data, struct worker *worker, unsigned order, int status),
+		 void *data)
+{
+	int r;
+
+	*worker = (struct worker){
+		.index = index,
+		.limits = limits,
+		.busy_poll_ns = busy_poll_us * 1000,
+		.timer_at_ms = UINT64_MAX,
+		.lingering.timeout_ms = LINGER_MS,
+		.waiting.timeout_ms = PROXY_MS,
+		.on_done = on_done,
+		.on_done_data = data,
+	};
+	worker->read_buffer = malloc(SESSION_READ_MAX);
+	if (!worker->read_buffer)
+		return UV_ENOMEM;
+	r = session_io_init(&worker->io, &limits->budget);
+	if (r < 0)
+		goto free_buffer;
+	worker->io.on_nak = conn_on_nak;
+	r = uv_mutex_init(&worker->mutex);
+	if (r < 0)
+		goto finish_io;
+	r = uv_loop_init(&worker->loop);
+	if (r < 0)
+		goto destroy_mutex;
+	r = uv_async_init(&worker->loop, &worker->async, on_async);
+	if (r < 0)
+		goto close_loop;
+	worker->async.data = worker;
+	uv_timer_init(&worker->loop, &worker->timer);
+	worker->timer.data = worker;
+	r = worker_start_thread(worker);
+	if (r < 0)
+		goto close_handles;
+	return 0;
+
+close_handles:
+	uv_close((uv_handle_t *)&worker->timer, NULL);
+	uv_close((uv_handle_t *)&worker->async, NULL);
+	uv_run(&worker->loop, UV_RUN_DEFAULT);
+close_loop:
+	uv_loop_close(&worker->loop);
+destroy_mutex:
+	uv_mutex_destroy(&worker->mutex);
+finish_io:
+	session_io_finish(&worker->io);
+free_buffer:
+	free(worker->read_buffer);
+	return r;
+}
+
+void worker_join(struct worker *worker)
+{
+	uv_thread_join(&worker->thread);
+	uv_loop_close(&worker->loop);
+	uv_mutex_destroy(&worker->mutex);
+	session_io_finish(&worker->io);
+	free(worker->read_buffer);
+	if (worker->plan) {
+		config_unref(worker->plan->config);
+		free(worker->plan);
+	}
+}

@@ -1,0 +1,102 @@
+#pragma once
+
+/*
+ * One thread, one loop: connections never leave it. It shares nothing with the other workers but
+ * the immutable configuration and struct limits, and takes orders from the main thread through a
+ * queue.
+ */
+
+#include "ackd/limits.h"
+#include "ackd/listener.h"
+
+#include <stdatomic.h>
+#include <uv.h>
+
+/* The longest that a connection whose session is over may keep us reading. */
+#define LINGER_MS 2000
+
+/* How long a proxy has to send the PROXY header. */
+#define PROXY_MS 5000
+
+/* What a worker accepts from: descriptor @fd for the listener @listener of the configuration. */
+struct worker_socket {
+	int fd;
+	bool passed; /* its queue outlives us: the service manager keeps the socket */
+	size_t listener;
+};
+
+/* A configuration for one worker. */
+struct worker_plan {
+	struct config *config;	    /* a reference */
+	struct counters **counters; /* per listener: this worker's block; the server's array */
+	size_t n_sockets;
+	struct worker_socket sockets[];
+};
+
+struct worker {
+	_Alignas(STATS_CACHE_LINE) unsigned index; /* no cache line is shared between workers */
+	struct limits *limits;
+	uint64_t busy_poll_ns; /* keep polling this long after an event; 0: sleep at once */
+	uint64_t n_events;     /* reads and accepts so far */
+	uv_loop_t loop;
+	uv_thread_t thread;
+	uv_async_t async;
+	uv_timer_t timer;     /* time-outs of connections, paused acceptors */
+	uint64_t timer_at_ms; /* when it fires; UINT64_MAX: stopped */
+	struct session_io io;
+	uint8_t *read_buffer; /* SESSION_READ_MAX bytes, lent to each read */
+	struct conn_queue lingering;
+	struct conn_queue waiting; /* for a PROXY header */
+	struct listener *listeners;
+	struct acceptor *acceptors;
+	bool accept_paused;
+	uint64_t accept_resume_ms;
+	unsigned connections; /* open handles of connections */
+	bool draining;
+	bool stopping;
+
+	/* between the main thread and this one */
+	uv_mutex_t mutex;
+	struct worker_plan *plan; /* to be put into effect */
+	_Atomic unsigned orders;  /* set of enum worker_order */
+	_Atomic uint64_t turns;	  /* how often the loop has answered WORKER_TURN */
+	void (*on_done)(void *data, struct worker *worker, unsigned order, int status);
+	void *on_done_data;
+};
+
+enum worker_order {
+	WORKER_TURN = 1 << 0,  /* show that the loop turns */
+	WORKER_APPLY = 1 << 1, /* put the plan into effect */
+	WORKER_DRAIN = 1 << 2, /* stop accepting, finish the connections, end the thread */
+	WORKER_STOP = 1 << 3,  /* close everything, end the thread */
+};
+
+/*
+ * Makes the worker @index and starts its thread. @on_done is called in the worker's thread when an
+ * order was carried out: WORKER_APPLY with its outcome (0 or a libuv error), WORKER_DRAIN when
+ * nothing is accepted any more, and with order 0 when the thread is about to end. Returns 0 or a
+ * libuv error.
+ */
+int worker_start(struct worker *worker, unsigned index, struct limits *limits,
+		 uint64_t busy_poll_us,
+		 void (*on_done)(void *data, struct worker *worker, unsigned order, int status),
+		 void *data);
+
+/*
+ * Puts @plan into effect: listeners that are in it begin, go on with its settings, or end. @plan is
+ * the worker's from here on. Main thread.
+ */
+void worker_apply(struct worker *worker, struct worker_plan *plan);
+
+/* Gives an order. Main thread. */
+void worker_order(struct worker *worker, enum worker_order order);
+
+/* Waits for the end of the thread and releases everything. Main thread. */
+void worker_join(struct worker *worker);
+
+/* Makes the timer fire in @ms at the latest. Worker thread. */
+void worker_wake_in(struct worker *worker, uint64_t ms);
+
+/* Tells the worker that a connection's handle has been opened or closed. Worker thread. */
+void worker_conn_opened(struct worker *worker);
+void worker_conn_closed(struct worker *worker);
