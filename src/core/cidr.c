@@ -5,59 +5,65 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
-#define PREFIX_MAX 128
+#define ADDRESS_BITS 128
+#define IPV4_BITS 32
+#define IPV4_PREFIX (ADDRESS_BITS - IPV4_BITS)
 
-static const uint8_t v4_mapped[12] = {[10] = 0xff, [11] = 0xff};
+/* ::ffff:0:0/96: where IPv4 lies in the 128 bits */
+static const struct cidr mapped = {.address = {[10] = 0xff, [11] = 0xff}, .prefix = IPV4_PREFIX};
 
-/* Parses the digits of a prefix length from 0 to @max. */
-static int parse_prefix(const char *text, unsigned max, unsigned *ret_prefix)
+/* Parses a decimal number of at most @max, without sign or leading zeros; -1 when it is none. */
+static int parse_prefix(const char *text, int max)
 {
-	unsigned prefix = 0;
+	int n = 0;
 
-	if (!*text)
-		return -ERANGE;
+	if (text[0] == '\0' || (text[0] == '0' && text[1] != '\0'))
+		return -1;
 	for (; *text; text++) {
 		if (*text < '0' || *text > '9')
-			return -ERANGE;
-		prefix = prefix * 10 + (unsigned)(*text - '0');
-		if (prefix > max)
-			return -ERANGE;
+			return -1;
+		n = n * 10 + (*text - '0');
+		if (n > max)
+			return -1;
 	}
-	*ret_prefix = prefix;
-	return 0;
+	return n;
 }
 
-/* Parses an address into the 128-bit form; *@ret_bits is how many bits its own form has. */
-static int parse_address(const char *text, uint8_t ret_address[16], unsigned *ret_bits)
+/* Parses an address; sets *@ret_bits to how many bits its family has. */
+static int parse_address(const char *text, uint8_t ret_address[16], int *ret_bits)
 {
 	if (inet_pton(AF_INET6, text, ret_address) == 1) {
-		*ret_bits = 128;
+		*ret_bits = ADDRESS_BITS;
 		return 0;
 	}
-	memcpy(ret_address, v4_mapped, sizeof(v4_mapped));
-	if (inet_pton(AF_INET, text, ret_address + sizeof(v4_mapped)) != 1)
-		return -EINVAL;
-	*ret_bits = 32;
-	return 0;
+	if (inet_pton(AF_INET, text, ret_address + IPV4_PREFIX / 8) == 1) {
+		memcpy(ret_address, mapped.address, IPV4_PREFIX / 8);
+		*ret_bits = IPV4_BITS;
+		return 0;
+	}
+	return -EINVAL;
 }
 
-/* Whether the first @prefix bits of both are the same. */
-static bool same_prefix(const uint8_t *a, const uint8_t *b, unsigned prefix)
+/* Whether the first @prefix bits are equal. */
+static bool prefix_equals(const uint8_t a[16], const uint8_t b[16], int prefix)
 {
-	unsigned bytes = prefix / 8;
-	uint8_t mask = (uint8_t)(0xff00 >> prefix % 8);
+	int bytes = prefix / 8;
+	int bits = prefix % 8;
 
-	if (memcmp(a, b, bytes) != 0)
+	if (memcmp(a, b, (size_t)bytes) != 0)
 		return false;
-	return prefix % 8 == 0 || ((a[bytes] ^ b[bytes]) & mask) == 0;
+	return bits == 0 || (a[bytes] ^ b[bytes]) >> (8 - bits) == 0;
 }
 
-static bool bits_after(const uint8_t address[16], unsigned prefix)
+/* Whether a bit after the first @prefix ones is set. */
+static bool has_host_bits(const uint8_t address[16], int prefix)
 {
-	for (unsigned bit = prefix; bit < PREFIX_MAX; bit++)
-		if (address[bit / 8] & (0x80 >> bit % 8))
+	for (int i = prefix; i < ADDRESS_BITS; i++) {
+		if (address[i / 8] & 0x80 >> i % 8)
 			return true;
+	}
 	return false;
 }
 
@@ -66,52 +72,58 @@ int cidr_parse(const char *text, struct cidr *ret_cidr)
 	char address[INET6_ADDRSTRLEN];
 	const char *slash = strchr(text, '/');
 	size_t length = slash ? (size_t)(slash - text) : strlen(text);
-	struct cidr cidr;
-	unsigned bits, prefix;
-	int r;
+	struct cidr cidr = {0};
+	int bits, prefix;
 
 	if (length >= sizeof(address))
 		return -EINVAL;
 	memcpy(address, text, length);
 	address[length] = '\0';
-	r = parse_address(address, cidr.address, &bits);
-	if (r < 0)
-		return r;
-	prefix = bits;
-	if (slash) {
-		r = parse_prefix(slash + 1, bits, &prefix);
-		if (r < 0)
-			return r;
-	}
-	cidr.prefix = (uint8_t)(prefix + PREFIX_MAX - bits);
-	if (bits_after(cidr.address, cidr.prefix))
+	if (parse_address(address, cidr.address, &bits) < 0)
+		return -EINVAL;
+	prefix = slash ? parse_prefix(slash + 1, bits) : bits;
+	if (prefix < 0)
+		return -ERANGE;
+	cidr.prefix = (uint8_t)(prefix + ADDRESS_BITS - bits);
+	if (has_host_bits(cidr.address, cidr.prefix))
 		return -EDOM;
 	*ret_cidr = cidr;
 	return 0;
 }
 
-int cidr_list_match(const struct cidr_list *list, const struct sockaddr *address)
+/* Returns the longest prefix that an address in the 128-bit form falls in, or -1. */
+static int match(const struct cidr_list *list, const uint8_t address[16])
 {
-	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)address;
-	const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)address;
-	uint8_t bytes[16];
+	bool is_ipv4 = prefix_equals(address, mapped.address, mapped.prefix);
 	int longest = -1;
 
-	if (address->sa_family == AF_INET6) {
-		memcpy(bytes, &in6->sin6_addr, sizeof(bytes));
-	} else if (address->sa_family == AF_INET) {
-		memcpy(bytes, v4_mapped, sizeof(v4_mapped));
-		memcpy(bytes + sizeof(v4_mapped), &in->sin_addr, 4);
-	} else {
-		return list->has_unix ? PREFIX_MAX : -1;
-	}
 	for (size_t i = 0; i < list->n; i++) {
 		const struct cidr *cidr = &list->items[i];
 
-		if (cidr->prefix > longest && same_prefix(cidr->address, bytes, cidr->prefix))
+		if (is_ipv4 && cidr->prefix < IPV4_PREFIX)
+			continue;
+		if (cidr->prefix > longest && prefix_equals(address, cidr->address, cidr->prefix))
 			longest = cidr->prefix;
 	}
 	return longest;
+}
+
+int cidr_list_match(const struct cidr_list *list, const struct sockaddr *address)
+{
+	uint8_t bytes[16];
+
+	switch (address->sa_family) {
+	case AF_INET:
+		memcpy(bytes, mapped.address, sizeof(bytes));
+		memcpy(bytes + IPV4_PREFIX / 8, &((const struct sockaddr_in *)address)->sin_addr,
+		       IPV4_BITS / 8);
+		return match(list, bytes);
+	case AF_INET6:
+		return match(list, ((const struct sockaddr_in6 *)address)->sin6_addr.s6_addr);
+	case AF_UNIX:
+		return list->has_unix ? ADDRESS_BITS : -1;
+	}
+	return -1;
 }
 
 void cidr_list_finish(struct cidr_list *list)

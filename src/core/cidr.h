@@ -21,15 +21,16 @@ struct cidr_list {
 
 /*
  * Parses "192.0.2.0/24", "2001:db8::/32" or an address alone (all of its bits). Bits set after the
- * prefix are an error. Returns 0, -EINVAL (not an address), -ERANGE (prefix length) or -EDOM (bits
- * after the prefix).
+ * prefix are an error. Returns 0, -EINVAL (not an address), -ERANGE (not a prefix length for it) or
+ * -EDOM (bits after the prefix).
  */
 int cidr_parse(const char *text, struct cidr *ret_cidr);
 
 /*
  * Returns the length of the longest prefix in @list that @address (AF_INET, AF_INET6; an
  * IPv4-mapped IPv6 address counts as IPv4) falls in, as prefix length in the 128-bit form, or -1.
- * For AF_UNIX: 128 when the list has "unix", else -1.
+ * An IPv4 address falls in no IPv6 range, not even ::/0. For AF_UNIX: 128 when the list has "unix",
+ * else -1.
  */
 int cidr_list_match(const struct cidr_list *list, const struct sockaddr *address);
 
