@@ -141,7 +141,7 @@ static int scan_and_parse(struct config_loader *loader, struct config_scan *scan
 int config_load_with(const char *path, int port, config_reader reader, void *reader_data,
 		     FILE *errors, struct config **ret_config)
 {
-	struct config_loader loader = {.errors = {.out = errors}};
+	struct config_loader loader = {0};
 	struct config_scan scan;
 	int r;
 
@@ -159,6 +159,7 @@ int config_load_with(const char *path, int port, config_reader reader, void *rea
 		*ret_config = loader.config;
 	else
 		config_unref(loader.config);
+	config_errors_write(&loader.errors, errors);
 	config_scan_finish(&scan);
 	config_errors_finish(&loader.errors);
 	free(loader.listeners);

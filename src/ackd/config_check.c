@@ -23,6 +23,7 @@ static struct config_place place_of(struct config_loader *loader, size_t i, cons
 		.errors = &loader->errors,
 		.file = source->file,
 		.line = source->line,
+		.order = source->order,
 		.group = source->level == SOURCE_TOP ? "" : sources->group,
 		.setting = name,
 	};
@@ -30,6 +31,7 @@ static struct config_place place_of(struct config_loader *loader, size_t i, cons
 	if (place.file == NULL) {
 		place.file = sources->file != NULL ? sources->file : loader->config->path;
 		place.line = sources->line;
+		place.order = sources->order;
 	}
 	return place;
 }
@@ -261,6 +263,7 @@ static int check_metrics(struct config_loader *loader)
 		.errors = &loader->errors,
 		.file = address->file,
 		.line = address->line,
+		.order = address->order,
 		.setting = "metrics.port",
 	};
 

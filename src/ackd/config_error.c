@@ -7,25 +7,32 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Takes @line over. Writes it unless it was written before: listeners share top-level settings. */
-static int emit(struct config_errors *errors, char *line)
+/* Takes @text over. Keeps it in order, once: listeners share the settings at top level. */
+static int keep(struct config_errors *errors, char *text, unsigned order)
 {
-	char **grown;
+	struct config_error_line *grown;
+	size_t i;
 
-	for (size_t i = 0; i < errors->n; i++) {
-		if (strcmp(errors->lines[i], line) == 0) {
-			free(line);
+	for (i = 0; i < errors->n; i++) {
+		if (strcmp(errors->lines[i].text, text) == 0) {
+			free(text);
 			return 0;
 		}
 	}
+	if (errors->n == CONFIG_ERRORS_MAX) {
+		errors->too_many = true;
+		free(text);
+		return 0;
+	}
 	grown = reallocarray(errors->lines, errors->n + 1, sizeof(*grown));
 	if (grown == NULL) {
-		free(line);
+		free(text);
 		return -ENOMEM;
 	}
 	errors->lines = grown;
-	errors->lines[errors->n++] = line;
-	fprintf(errors->out, "%s\n", line);
+	for (i = errors->n++; i > 0 && grown[i - 1].order > order; i--)
+		grown[i] = grown[i - 1];
+	grown[i] = (struct config_error_line){text, order};
 	return 0;
 }
 
@@ -56,16 +63,24 @@ int config_error(const struct config_place *place, const char *format, ...)
 	if (fclose(f) != 0) {
 		free(line);
 		errors->no_memory = true;
-	} else if (emit(errors, line) < 0) {
+	} else if (keep(errors, line, place->order) < 0) {
 		errors->no_memory = true;
 	}
 	return -EINVAL;
 }
 
+void config_errors_write(const struct config_errors *errors, FILE *out)
+{
+	for (size_t i = 0; i < errors->n; i++)
+		fprintf(out, "%s\n", errors->lines[i].text);
+	if (errors->too_many)
+		fprintf(out, "more than %d errors: the rest is left out\n", CONFIG_ERRORS_MAX);
+}
+
 void config_errors_finish(struct config_errors *errors)
 {
 	for (size_t i = 0; i < errors->n; i++)
-		free(errors->lines[i]);
+		free(errors->lines[i].text);
 	free(errors->lines);
 	*errors = (struct config_errors){0};
 }

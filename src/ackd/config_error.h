@@ -6,11 +6,17 @@
 #include <stddef.h>
 #include <stdio.h>
 
+/* What comes after so many is not kept: nobody reads that far. */
+#define CONFIG_ERRORS_MAX 1000
+
 struct config_errors {
-	FILE *out;
-	char **lines; /* what was written */
+	struct config_error_line {
+		char *text;
+		unsigned order;
+	} * lines;
 	size_t n;
-	bool no_memory; /* an error could not be written */
+	bool too_many;	/* there were more than CONFIG_ERRORS_MAX */
+	bool no_memory; /* an error could not be kept */
 };
 
 /* Where something stands in a configuration, and who wants to hear of what is wrong with it. */
@@ -18,16 +24,20 @@ struct config_place {
 	struct config_errors *errors;
 	const char *file;    /* NULL: no file, as for -p */
 	unsigned line;	     /* 0: none */
+	unsigned order;	     /* errors are written by this number, then as they came */
 	const char *group;   /* what comes before the name: "", "listeners[1]." */
 	const char *setting; /* dotted; NULL: none */
 };
 
 /*
- * Writes "FILE:LINE: SETTING: " and the message. Returns -EINVAL, so that the caller can return it
+ * Keeps "FILE:LINE: SETTING: " and the message. Returns -EINVAL, so that the caller can return it
  * in turn; -ENOMEM is seen in @place->errors->no_memory.
  */
 int config_error(const struct config_place *place, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+
+/* Writes the errors, a line each. */
+void config_errors_write(const struct config_errors *errors, FILE *out);
 
 void config_errors_finish(struct config_errors *errors);
 

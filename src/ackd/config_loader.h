@@ -13,6 +13,7 @@ struct setting_source {
 	bool bad;	  /* was told; the member still has what it had before */
 	const char *file; /* NULL for the default, and for -p */
 	unsigned line;
+	unsigned order; /* as in struct config_place */
 };
 
 /* Of one element of the configuration's listeners. */
@@ -21,6 +22,7 @@ struct listener_sources {
 	char group[32];				      /* "listeners[1]."; "" without a list */
 	const char *file;			      /* where it begins */
 	unsigned line;
+	unsigned order;
 };
 
 struct config_loader {

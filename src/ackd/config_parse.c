@@ -31,6 +31,7 @@ static struct config_place place_of(const struct walk *walk, const config_settin
 		.errors = &walk->loader->errors,
 		.file = origin.file,
 		.line = origin.line,
+		.order = config_setting_source_line(node),
 		.group = walk->group,
 		.setting = name,
 	};
@@ -141,6 +142,7 @@ static int read_setting(struct walk *walk, int index, const config_setting_t *no
 	source->bad = r < 0;
 	source->file = place.file;
 	source->line = place.line;
+	source->order = place.order;
 	return r == -EINVAL ? 0 : r;
 }
 
@@ -343,6 +345,7 @@ static int walk_listener(struct walk *walk, const config_setting_t *node, size_t
 	place = place_of(walk, node, sources->group);
 	sources->file = place.file;
 	sources->line = place.line;
+	sources->order = place.order;
 	if (value.type != VALUE_GROUP) {
 		place.group = "";
 		config_error(&place, "found %s; allowed: a group { ... }",

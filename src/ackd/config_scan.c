@@ -29,6 +29,7 @@ struct config_place scan_place(const struct scan_input *in, unsigned line)
 		.errors = in->scan->errors,
 		.file = in->file,
 		.line = line,
+		.order = (unsigned)in->scan->n_origins,
 		.setting = name[0] != '\0' ? name : NULL,
 	};
 }

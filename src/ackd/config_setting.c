@@ -76,7 +76,7 @@ static bool is_string(const struct setting *setting)
 int setting_set_default(const struct setting *setting, void *object)
 {
 	const char *text = setting->default_text;
-	struct config_errors errors = {.out = stderr};
+	struct config_errors errors = {0};
 	struct config_place place = {.errors = &errors, .setting = setting->name};
 	struct value value = {.type = VALUE_STRING, .string = text};
 	char *end;

@@ -1,0 +1,68 @@
+/*
+ * What the loader makes of a file, for tests without a daemon:
+ *
+ *   config_probe FILE [PORT]  prints the configuration in effect (0), or its errors on stderr (78)
+ *   config_probe --settings   prints the table of settings, one a line, with tabs between
+ */
+
+#include "ackd/config_setting.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *kind(const struct setting *setting)
+{
+	switch (setting->type) {
+	case SETTING_INTEGER:
+	case SETTING_SIZE:
+	case SETTING_MILLISECONDS:
+	case SETTING_MICROSECONDS:
+		return "number";
+	case SETTING_BOOLEAN:
+		return "boolean";
+	case SETTING_NETWORKS:
+	case SETTING_PROXIES:
+		return "array";
+	case SETTING_WORD:
+		return "word";
+	default:
+		return "string";
+	}
+}
+
+/* scope, name, kind, default, words, flags */
+static void print_table(void)
+{
+	for (size_t i = 0; i < n_settings; i++) {
+		const struct setting *s = &settings[i];
+
+		printf("%s\t%s\t%s\t%s\t", s->scope == SCOPE_LISTENER ? "listener" : "daemon",
+		       s->name, kind(s), s->default_text != NULL ? s->default_text : "none");
+		for (size_t j = 0; s->words != NULL && s->words[j] != NULL; j++)
+			printf("%s%s", j > 0 ? "," : "", s->words[j]);
+		printf("\t%s%s\n", s->flags & SETTING_RESTART ? "restart" : "",
+		       s->flags & SETTING_UNBUILT ? "unbuilt" : "");
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct config *config;
+	int r;
+
+	if (argc == 2 && strcmp(argv[1], "--settings") == 0) {
+		print_table();
+		return 0;
+	}
+	if (argc < 2 || argc > 3) {
+		fprintf(stderr, "usage: config_probe FILE [PORT] | --settings\n");
+		return 64;
+	}
+	r = config_load(argv[1], argc == 3 ? atoi(argv[2]) : -1, stderr, &config);
+	if (r < 0)
+		return 78;
+	r = config_dump(config, stdout);
+	config_unref(config);
+	return r < 0 ? 71 : 0;
+}

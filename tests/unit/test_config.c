@@ -1,0 +1,246 @@
+/*
+ * config: what is wrong with a configuration is said in these words, at these places, all of it in
+ * one go. "F" in what is expected stands for the path of the file.
+ */
+
+#include "config_files.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+struct fault {
+	const char *text;
+	const char *errors;
+};
+
+static void check_all(const struct fault *faults, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		files_write_text("F", faults[i].text);
+		files_expect_errors("F", -1, faults[i].errors);
+	}
+}
+#define CHECK_ALL(faults) check_all(faults, sizeof(faults) / sizeof((faults)[0]))
+
+#define DURATION "a number (seconds), or a string such as \"500ms\", \"30s\", \"5min\", \"1h\"\n"
+#define SIZE "an integer (bytes), or a string such as \"64KiB\", \"1MiB\"\n"
+#define NETWORKS "allowed: an array of strings such as \"192.0.2.0/24\", \"2001:db8::/32\"\n"
+
+static void test_types(void **state)
+{
+	static const struct fault faults[] = {
+		{"port = \"80\";", "F:1: port: found the string \"80\"; allowed: an integer from 0 "
+				   "to 65535\n"},
+		{"\n\nport = 70000",
+		 "F:3: port: found 70000; allowed: an integer from 0 to 65535\n"},
+		{"port = -1", "F:1: port: found -1; allowed: an integer from 0 to 65535\n"},
+		{"port = 80.5", "F:1: port: found 80.5; allowed: an integer from 0 to 65535\n"},
+		{"backlog = 0", "F:1: backlog: found 0; allowed: an integer from 1 to 65535\n"},
+		{"backlog = 65536",
+		 "F:1: backlog: found 65536; allowed: an integer from 1 to 65535\n"},
+		{"workers = 1025",
+		 "F:1: workers: found 1025; allowed: an integer from 0 to 1024\n"},
+		{"workers = {}",
+		 "F:1: workers: found a group { ... }; allowed: an integer from 0 to "
+		 "1024\n"},
+		{"limits = { max_connections = 0; }", "F:1: limits.max_connections: found 0; "
+						      "allowed: an integer from 1 to 2147483647\n"},
+		{"nak = 1", "F:1: nak: found 1; allowed: true or false\n"},
+		{"nak = \"yes\"", "F:1: nak: found the string \"yes\"; allowed: true or false\n"},
+		{"reply = true",
+		 "F:1: reply: found true; allowed: \"ack\", \"echo\" or \"discard\"\n"},
+		{"reply = \"Echo\"", "F:1: reply: found the string \"Echo\"; allowed: \"ack\", "
+				     "\"echo\" or \"discard\"\n"},
+		{"framing = \"\"", "F:1: framing: found the string \"\"; allowed: \"stream\" or "
+				   "\"line\"\n"},
+		{"greeting = [\"a\"]",
+		 "F:1: greeting: found an array [ ... ]; allowed: a string\n"},
+		{"encoding = \"utf-8\"",
+		 "F:1: encoding: found the string \"utf-8\"; allowed: a group { ... }\n"},
+		{"limits = ( )", "F:1: limits: found a list ( ... ); allowed: a group { ... }\n"},
+		{"name = \"a b\"",
+		 "F:1: name: found the string \"a b\"; allowed: a string of 1 to 64 "
+		 "of the characters A-Z a-z 0-9 . _ -\n"},
+		{"log = { level = \"trace\"; target = 5; }",
+		 "F:1: log.level: found the string \"trace\"; allowed: \"error\", \"warning\", "
+		 "\"notice\", \"info\" or \"debug\"\n"
+		 "F:1: log.target: found 5; allowed: \"auto\", \"journal\" or \"stderr\"\n"},
+	};
+
+	CHECK_ALL(faults);
+}
+
+static void test_addresses(void **state)
+{
+#define ALLOWED "allowed: a string: an IPv4 or IPv6 address, a host name, or \"*\"\n"
+	static const struct fault faults[] = {
+		{"address = \"\"", "F:1: address: found the string \"\"; " ALLOWED},
+		{"address = 1", "F:1: address: found 1; " ALLOWED},
+		{"address = \"127.0.0.300\"",
+		 "F:1: address: found the string \"127.0.0.300\"; " ALLOWED},
+		{"address = \"[::1]\"", "F:1: address: found the string \"[::1]\"; " ALLOWED},
+		{"address = \"localhost:80\"",
+		 "F:1: address: found the string \"localhost:80\"; " ALLOWED},
+		{"address = \"a b\"", "F:1: address: found the string \"a b\"; " ALLOWED},
+		{"address = \"fe80::1%\"", "F:1: address: found the string \"fe80::1%\"; " ALLOWED},
+		{"path = \"\"",
+		 "F:1: path: found the string \"\"; allowed: a string: a path of 1 to 107 bytes\n"},
+		{"path = \"/a\\nb\"",
+		 "F:1: path: found the string \"/a\\nb\"; allowed: a string: a "
+		 "path of 1 to 107 bytes\n"},
+		{"path = \"/x\" mode = 0660", "F:1: mode: found 660; allowed: a string of octal "
+					      "digits from \"0000\" to \"0777\"\n"},
+		{"path = \"/x\" mode = \"0888\"",
+		 "F:1: mode: found the string \"0888\"; allowed: a string of octal digits from "
+		 "\"0000\" to \"0777\"\n"},
+		{"path = \"/x\" mode = \"1777\"",
+		 "F:1: mode: found the string \"1777\"; allowed: a string of octal digits from "
+		 "\"0000\" to \"0777\"\n"},
+	};
+#undef ALLOWED
+
+	CHECK_ALL(faults);
+}
+
+static void test_units(void **state)
+{
+	static const struct fault faults[] = {
+		{"limits = { idle_timeout = -1; }",
+		 "F:1: limits.idle_timeout: found -1; allowed: from 0 to 24d, in whole "
+		 "milliseconds: " DURATION},
+		{"limits = { idle_timeout = \"5 min\"; }",
+		 "F:1: limits.idle_timeout: found the string \"5 min\"; allowed: from 0 to 24d, in "
+		 "whole milliseconds: " DURATION},
+		{"limits = { idle_timeout = \"30\"; }",
+		 "F:1: limits.idle_timeout: found the string \"30\"; allowed: from 0 to 24d, in "
+		 "whole milliseconds: " DURATION},
+		{"limits = { idle_timeout = \"25d\"; }",
+		 "F:1: limits.idle_timeout: found the string \"25d\"; allowed: from 0 to 24d, in "
+		 "whole milliseconds: " DURATION},
+		{"limits = { drain_timeout = 1e300; }",
+		 "F:1: limits.drain_timeout: found 1e+300; allowed: from 0 to 24d, in whole "
+		 "milliseconds: " DURATION},
+		{"limits = { drain_timeout = 0.0005; }",
+		 "F:1: limits.drain_timeout: found 0.0005; allowed: from 0 to 24d, in whole "
+		 "milliseconds: " DURATION},
+		{"limits = { drain_timeout = 1e-30; }",
+		 "F:1: limits.drain_timeout: found 1e-30; allowed: from 0 to 24d, in whole "
+		 "milliseconds: " DURATION},
+		{"limits = { drain_timeout = true; }",
+		 "F:1: limits.drain_timeout: found true; allowed: from 0 to 24d, in whole "
+		 "milliseconds: " DURATION},
+		{"limits = { max_line = 0; }",
+		 "F:1: limits.max_line: found 0; allowed: from 1B to 16MiB: " SIZE},
+		{"limits = { max_line = 16777217; }",
+		 "F:1: limits.max_line: found 16777217; allowed: from 1B to 16MiB: " SIZE},
+		{"limits = { max_line = \"64K\"; }", "F:1: limits.max_line: found the string "
+						     "\"64K\"; allowed: from 1B to 16MiB: " SIZE},
+		{"limits = { max_memory = \"99999999999999999999B\"; }",
+		 "F:1: limits.max_memory: found the string \"99999999999999999999B\"; allowed: "
+		 "from "
+		 "1B to 1TiB: " SIZE},
+		{"limits = { max_memory = \"18446744073709551TiB\"; }",
+		 "F:1: limits.max_memory: found the string \"18446744073709551TiB\"; allowed: from "
+		 "1B to 1TiB: " SIZE},
+		{"limits = { max_memory = 1.5; }",
+		 "F:1: limits.max_memory: found 1.5; allowed: from 1B to 1TiB: " SIZE},
+	};
+
+	CHECK_ALL(faults);
+}
+
+static void test_networks(void **state)
+{
+	static const struct fault faults[] = {
+		{"allow = \"10.0.0.0/8\"",
+		 "F:1: allow: found the string \"10.0.0.0/8\"; " NETWORKS},
+		{"allow = [1]", "F:1: allow: found 1; " NETWORKS},
+		{"allow = [\"10.0.0.0/8\",\n \"ten\",\n \"10.0.0.0/33\"\n];",
+		 "F:2: allow: found the string \"ten\", which is not an address; " NETWORKS
+		 "F:3: allow: found the string \"10.0.0.0/33\", whose prefix is not from 0 to 32 "
+		 "(IPv4), 0 to 128 (IPv6); " NETWORKS},
+		{"deny = (\"10.1.2.3/8\", \"2001:db8::1/32\");",
+		 "F:1: deny: found \"10.1.2.3/8\", which has bits set after its prefix; allowed: "
+		 "\"10.0.0.0/8\", \"10.1.2.3\"\n"
+		 "F:1: deny: found \"2001:db8::1/32\", which has bits set after its prefix; "
+		 "allowed: \"2001:db8::/32\", \"2001:db8::1\"\n"},
+		{"deny = [\"unix\"]",
+		 "F:1: deny: found the string \"unix\", which is not an address; " NETWORKS},
+	};
+
+	CHECK_ALL(faults);
+}
+
+static void test_names(void **state)
+{
+	static const struct fault faults[] = {
+		{"prot = 1;",
+		 "F:1: prot: no such setting; allowed: name, address, port, path, mode, backlog, "
+		 "reply, framing, greeting, ack_prefix, ack_suffix, nak, encoding, freebind, "
+		 "allow, "
+		 "deny, proxies, workers, busy_poll, keep_connections, limits, log, metrics, "
+		 "listeners\n"},
+		{"limits = { max_lines = 5; };",
+		 "F:1: limits.max_lines: no such setting; allowed: max_connections, "
+		 "max_connections_per_address, max_line, max_memory, idle_timeout, "
+		 "drain_timeout\n"},
+		{"max_line = 5;",
+		 "F:1: max_line: no such setting; allowed: limits.max_line (at top "
+		 "level)\n"},
+		{"errors = \"strict\";",
+		 "F:1: errors: no such setting; allowed: encoding.errors\n"},
+		{"listeners = ( { name = \"a\"; workers = 2; } );",
+		 "F:1: listeners[0].workers: no such setting; allowed: workers (at top level)\n"},
+		{"port = 1;\nreply = \"echo\";\nport = 2;",
+		 "F:3: port: found a second time (duplicate setting); allowed: once\n"},
+		{"encoding = { errors = \"xmlcharrefreplace\"; };",
+		 "F:1: encoding.errors: found the string \"xmlcharrefreplace\", which is for "
+		 "characters that a charset lacks: set encoding.reply_errors to it; allowed: "
+		 "\"strict\", \"replace\", \"ignore\" or \"backslashreplace\"\n"},
+	};
+
+	CHECK_ALL(faults);
+}
+
+static void test_all_in_one_go(void **state)
+{
+	static const char text[] = "port = 70000;\n"
+				   "greeting = \"${nobody}\";\n"
+				   "workers = -1;\n"
+				   "listeners = (\n"
+				   "	{ name = \"a\"; port = \"x\"; },\n"
+				   "	{ name = \"a\"; backlog = 99999999999; }\n"
+				   ");\n"
+				   "limits = { max_line = \"1\"; };\n";
+
+	files_write_text("F", text);
+	files_expect_errors(
+		"F", -1,
+		"F:1: port: found 70000; allowed: an integer from 0 to 65535\n"
+		"F:2: greeting: found ${nobody}, which does not exist; allowed: ${peer}, ${host}, "
+		"${listener}, ${connection}\n"
+		"F:3: workers: found -1; allowed: an integer from 0 to 1024\n"
+		"F:5: listeners[0].port: found the string \"x\"; allowed: an integer from 0 to "
+		"65535\n"
+		"F:6: listeners[1].backlog: found 99999999999, too large for an integer without "
+		"the "
+		"suffix L; allowed: an integer from 1 to 65535\n"
+		"F:6: listeners[1].name: found \"a\" again, after F:5; allowed: a name of its own\n"
+		"F:8: limits.max_line: found the string \"1\"; allowed: from 1B to 16MiB: " SIZE);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_types), cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_units), cmocka_unit_test(test_networks),
+		cmocka_unit_test(test_names), cmocka_unit_test(test_all_in_one_go),
+	};
+
+	return cmocka_run_group_tests_name("config", tests, files_setup, files_teardown);
+}

@@ -1,0 +1,377 @@
+/* config: defaults, units, several listeners, what contradicts itself, and the dump of it all. */
+
+#include "config_files.h"
+
+#include "ackd/config_setting.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void expect_errors(const char *text, const char *errors)
+{
+	files_write_text("F", text);
+	files_expect_errors("F", -1, errors);
+}
+
+static void test_defaults(void **state)
+{
+	struct config *config = files_load_text("");
+	const struct config_listener *l = &config->listeners[0];
+
+	assert_int_equal(config->n_listeners, 1);
+	assert_string_equal(l->name, "ackd");
+	assert_string_equal(l->address, "localhost");
+	assert_int_equal(l->port, 10080);
+	assert_null(l->path);
+	assert_int_equal(l->backlog, 4096);
+	assert_int_equal(l->policy.reply, REPLY_ACK);
+	assert_int_equal(l->policy.framing, FRAMING_STREAM);
+	assert_true(l->policy.nak);
+	assert_true(template_is_empty(l->policy.greeting));
+	assert_false(template_is_empty(l->policy.ack_prefix));
+	assert_string_equal(l->ack_prefix, "Got ");
+	assert_int_equal(l->policy.max_line_bytes, 65536);
+	assert_ptr_equal(l->policy.listener, l->name);
+	assert_ptr_equal(l->policy.host, config->host);
+	assert_true(strlen(config->host) > 0);
+	assert_int_equal(l->allow.n + l->deny.n + l->proxies.n, 0);
+	assert_int_equal(config->workers, 0);
+	assert_true(config->keep_connections);
+	assert_int_equal(config->max_connections, 10000);
+	assert_int_equal(config->max_connections_per_address, 0);
+	assert_int_equal(config->max_memory_bytes, 256 << 20);
+	assert_int_equal(config->idle_timeout_ms, 300000);
+	assert_int_equal(config->drain_timeout_ms, 10000);
+	assert_int_equal(config->log_level, LOG_LEVEL_INFO);
+	assert_int_equal(config->log_target, LOG_TARGET_AUTO);
+	assert_null(config->metrics_address);
+	config_unref(config);
+}
+
+static void test_units(void **state)
+{
+	static const struct {
+		const char *written;
+		uint64_t ms;
+		const char *dumped;
+	} durations[] = {
+		{"0", 0, "0"},
+		{"30", 30000, "30"},
+		{"1.5", 1500, "\"1500ms\""},
+		{".001", 1, "\"1ms\""},
+		{"0.3", 300, "\"300ms\""},
+		{"3e2", 300000, "300"},
+		{"\"500ms\"", 500, "\"500ms\""},
+		{"\"2500000us\"", 2500, "\"2500ms\""},
+		{"\"1.5min\"", 90000, "90"},
+		{"\"1h\"", 3600000, "3600"},
+		{"\"24d\"", 2073600000, "2073600"},
+	};
+	static const struct {
+		const char *written;
+		uint64_t bytes;
+		const char *dumped;
+	} sizes[] = {
+		{"1", 1, "1"},
+		{"1025", 1025, "1025"},
+		{"65536", 65536, "\"64KiB\""},
+		{"\"3B\"", 3, "3"},
+		{"\"16MiB\"", 16 << 20, "\"16MiB\""},
+	};
+	char text[128], expected[128], *dump;
+	struct config *config;
+
+	for (size_t i = 0; i < sizeof(durations) / sizeof(durations[0]); i++) {
+		snprintf(text, sizeof(text), "limits = { idle_timeout = %s; }",
+			 durations[i].written);
+		config = files_load_text(text);
+		assert_int_equal(config->idle_timeout_ms, durations[i].ms);
+		dump = files_dump(config);
+		snprintf(expected, sizeof(expected), "\tidle_timeout = %s;\n", durations[i].dumped);
+		assert_non_null(strstr(dump, expected));
+		free(dump);
+		config_unref(config);
+	}
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		snprintf(text, sizeof(text), "limits = { max_line = %s; }", sizes[i].written);
+		config = files_load_text(text);
+		assert_int_equal(config->max_line_bytes, sizes[i].bytes);
+		assert_int_equal(config->listeners[0].policy.max_line_bytes, sizes[i].bytes);
+		dump = files_dump(config);
+		snprintf(expected, sizeof(expected), "\tmax_line = %s;\n", sizes[i].dumped);
+		assert_non_null(strstr(dump, expected));
+		free(dump);
+		config_unref(config);
+	}
+}
+
+static const char several[] =
+	"greeting = \"\\x01 \\\"q\\\" \\\\ \\n\\r\\t\\f \xd0\x96 $$ ${host}\\x7f\";\n"
+	"port = 7007; mode = \"600\"; allow = [\"10.0.0.0/8\", \"::/0\", \"192.0.2.1\"];\n"
+	"encoding = { errors = \"replace\"; };\n"
+	"listeners = (\n"
+	"	{ name = \"a\"; encoding = { reply_errors = \"ignore\"; }; },\n"
+	"	{ name = \"b.B-_9\"; path = \"/run/\xd0\x96\"; allow = ( ); },\n"
+	"	{ name = \"c\"; address = \"::1\"; port = 7008; reply = \"discard\"; nak = false; "
+	"}\n"
+	");\n"
+	"limits = { idle_timeout = 0.25; max_memory = 2147483649L; };\n"
+	"log = { level = \"debug\"; };";
+
+static void test_listeners(void **state)
+{
+	struct config *config = files_load_text(several);
+	const struct config_listener *l = config->listeners;
+
+	assert_int_equal(config->n_listeners, 3);
+	assert_string_equal(l[0].address, "localhost");
+	assert_int_equal(l[0].port, 7007);
+	assert_int_equal(l[0].allow.n, 3);
+	assert_int_equal(l[0].policy.transcoder.decode_errors, DECODE_REPLACE);
+	assert_int_equal(l[0].policy.transcoder.encode_errors, ENCODE_IGNORE);
+	assert_string_equal(l[1].name, "b.B-_9");
+	assert_null(l[1].address);
+	assert_string_equal(l[1].path, "/run/\xd0\x96");
+	assert_int_equal(l[1].mode, 0600);
+	assert_int_equal(l[1].allow.n, 0);
+	assert_int_equal(l[1].policy.transcoder.decode_errors, DECODE_REPLACE);
+	assert_int_equal(l[1].policy.transcoder.encode_errors, ENCODE_STRICT);
+	assert_string_equal(l[2].address, "::1");
+	assert_int_equal(l[2].port, 7008);
+	assert_int_equal(l[2].policy.reply, REPLY_DISCARD);
+	assert_false(l[2].policy.nak);
+	assert_string_equal(l[2].greeting, "\x01 \"q\" \\ \n\r\t\f \xd0\x96 $$ ${host}\x7f");
+	config_unref(config);
+}
+
+/* Loads @text, dumps it, loads the dump, dumps that: both are the same. */
+static void expect_round_trip(const char *text)
+{
+	struct config *first = files_load_text(text), *second;
+	char *dump = files_dump(first), *again;
+
+	second = files_load_text(dump);
+	again = files_dump(second);
+	assert_string_equal(again, dump);
+	assert_int_equal(second->n_listeners, first->n_listeners);
+	for (size_t i = 0; i < n_settings; i++) {
+		if (settings[i].scope == SCOPE_DAEMON)
+			assert_true(setting_equal(&settings[i], first, second));
+		for (size_t j = 0; settings[i].scope == SCOPE_LISTENER && j < first->n_listeners;
+		     j++)
+			assert_true(strcmp(settings[i].name, "mode") == 0 ||
+				    setting_equal(&settings[i], &first->listeners[j],
+						  &second->listeners[j]));
+	}
+	config_unref(first);
+	config_unref(second);
+	free(dump);
+	free(again);
+}
+
+static void test_dump_reads_back(void **state)
+{
+	expect_round_trip("");
+	expect_round_trip(several);
+	expect_round_trip("path = \"/x\\\\\\\"y\"; mode = \"0007\"; workers = 1024;");
+	expect_round_trip("listeners = ({ name = \"one\"; deny = [\"::ffff:1.2.3.4\", "
+			  "\"2001:db8::/32\"]; });");
+}
+
+static void test_path_or_address(void **state)
+{
+	static const char both[] = "found together with ";
+	char errors[256];
+	struct config *config;
+
+	snprintf(errors, sizeof(errors),
+		 "F:2: path: %saddress; allowed: a path, or an address and a "
+		 "port\n",
+		 both);
+	expect_errors("address = \"::1\";\npath = \"/x\";", errors);
+	snprintf(errors, sizeof(errors),
+		 "F:1: listeners[0].path: %sport; allowed: a path, or an "
+		 "address and a port\n",
+		 both);
+	expect_errors("listeners = ({ name = \"a\"; port = 1; path = \"/x\"; });", errors);
+	snprintf(errors, sizeof(errors),
+		 "F:1: path: %s-p; allowed: a path, or an address and a "
+		 "port\n",
+		 both);
+	files_write_text("F", "path = \"/x\";");
+	files_expect_errors("F", 80, errors);
+	expect_errors("mode = \"0600\";", "F:1: mode: found without path; allowed: with a path\n");
+	expect_errors("listeners = ({ name = \"a\"; mode = \"0600\"; });",
+		      "F:1: listeners[0].mode: found without path; allowed: with a path\n");
+	expect_errors("path = \"/x\"; freebind = true;",
+		      "F:1: freebind: found together with path; allowed: with an address\n");
+
+	/* what a listener says has precedence over what is said for all */
+	config = files_load_text("path = \"/x\"; listeners = ({ name = \"a\"; port = 1; },"
+				 "{ name = \"b\"; });");
+	assert_null(config->listeners[0].path);
+	assert_string_equal(config->listeners[0].address, "localhost");
+	assert_string_equal(config->listeners[1].path, "/x");
+	assert_null(config->listeners[1].address);
+	config_unref(config);
+	config = files_load_text("port = 1; freebind = true; listeners = ({ name = \"a\"; "
+				 "path = \"/x\"; });");
+	assert_string_equal(config->listeners[0].path, "/x");
+	assert_false(config->listeners[0].freebind);
+	config_unref(config);
+}
+
+static void test_names_of_listeners(void **state)
+{
+	expect_errors("listeners = (\n{ port = 1; } );",
+		      "F:2: listeners[0].name: found none; allowed: one, for each of the "
+		      "listeners\n");
+	expect_errors("name = \"x\";\nlisteners = ( { port = 1; } );",
+		      "F:1: name: found at top level, with listeners; allowed: in each of the "
+		      "listeners\n");
+}
+
+static void test_same_address(void **state)
+{
+#define PAIR(a, b) "listeners = ( { name = \"a\"; " a " },\n{ name = \"b\"; " b " } );"
+#define TOLD(port, b, a, line)                                                                     \
+	port " on \"" b "\", which listener 0 has on \"" a "\" (" line "); "                       \
+	     "allowed: an address and port of its own\n"
+	struct config *config;
+
+	expect_errors(PAIR("", ""), "F:2: listeners[1].port: found port " TOLD("10080", "localhost",
+									       "localhost", "F:1"));
+	expect_errors(
+		PAIR("port = 5;", "port = 5; address = \"LOCALHOST\";"),
+		"F:2: listeners[1].port: found port " TOLD("5", "LOCALHOST", "localhost", "F:1"));
+	expect_errors(PAIR("address = \"*\";", "address = \"192.0.2.1\";"),
+		      "F:2: listeners[1].port: found port " TOLD("10080", "192.0.2.1", "*", "F:1"));
+	expect_errors(PAIR("address = \"::1\";", "address = \"0:0::1\";"),
+		      "F:2: listeners[1].port: found port " TOLD("10080", "0:0::1", "::1", "F:1"));
+	expect_errors(
+		PAIR("address = \"0.0.0.0\";", "address = \"127.0.0.1\";"),
+		"F:2: listeners[1].port: found port " TOLD("10080", "127.0.0.1", "0.0.0.0", "F:1"));
+	expect_errors(PAIR("path = \"/x\";", "path = \"/x\";"),
+		      "F:2: listeners[1].path: found that of listener 0 (F:1) again; allowed: a "
+		      "path of its own\n");
+	config = files_load_text(PAIR("port = 0;", "port = 0;"));
+	config_unref(config);
+	config = files_load_text(PAIR("address = \"0.0.0.0\";", "address = \"::\";"));
+	config_unref(config);
+	config = files_load_text(PAIR("address = \"127.0.0.1\";", "address = \"127.0.0.2\";"));
+	config_unref(config);
+#undef PAIR
+#undef TOLD
+}
+
+static void test_lists_that_are_none(void **state)
+{
+	expect_errors("listeners = ();",
+		      "F:1: listeners: found an empty list; allowed: at least one listener\n");
+	expect_errors("listeners = { name = \"a\"; };",
+		      "F:1: listeners: found a group { ... }; allowed: a list of groups ( { ... }, "
+		      "... )\n");
+	expect_errors("listeners = ( 5,\n\"x\" );",
+		      "F:1: listeners[0]: found 5; allowed: a group { ... }\n"
+		      "F:2: listeners[1]: found the string \"x\"; allowed: a group { ... }\n");
+}
+
+static void test_templates(void **state)
+{
+	char text[2100], errors[256];
+
+	expect_errors("greeting = \"${message}\";",
+		      "F:1: greeting: found ${message}, which has no meaning before there is a "
+		      "message; allowed: ${peer}, ${host}, ${listener}, ${connection}\n");
+	expect_errors("ack_prefix = \"${Peer}\";",
+		      "F:1: ack_prefix: found ${Peer}, which does not exist; allowed: ${peer}, "
+		      "${host}, ${listener}, ${connection}, ${message}, ${bytes}, ${characters}\n");
+	expect_errors("ack_suffix = \"5 $\";",
+		      "F:1: ack_suffix: found a $ that begins no ${name}, at byte 3; allowed: "
+		      "${name}, or $$ for a dollar\n");
+	expect_errors(
+		"encoding = { reply_charset = \"iso-8859-1\"; };\ngreeting = \"\xe2\x82\xac\";",
+		"F:2: greeting: found U+20AC, which encoding.reply_charset lacks; allowed: "
+		"its characters\n");
+	expect_errors(
+		"listeners = ( { name = \"a\"; encoding = { reply_charset = \"ascii\"; };\n"
+		"greeting = \"\xc3\xa9\"; } );",
+		"F:2: listeners[0].greeting: found U+00E9, which encoding.reply_charset lacks; "
+		"allowed: its characters\n");
+	config_unref(files_load_text("encoding = { reply_charset = \"windows-1252\"; };"
+				     "greeting = \"\xe2\x82\xac\";"));
+	for (int n = TEMPLATE_EXPANDED_MAX; n <= TEMPLATE_EXPANDED_MAX + 1; n++) {
+		snprintf(text, sizeof(text), "greeting = \"%0*d\";", n, 0);
+		if (n == TEMPLATE_EXPANDED_MAX) {
+			config_unref(files_load_text(text));
+			continue;
+		}
+		snprintf(errors, sizeof(errors),
+			 "F:1: greeting: can expand to %d bytes; allowed: %d\n", n,
+			 TEMPLATE_EXPANDED_MAX);
+		expect_errors(text, errors);
+	}
+}
+
+static void test_port_of_the_command_line(void **state)
+{
+	struct config *config;
+
+	files_write_text("F", "port = 5;");
+	config = files_load("F", 80);
+	assert_int_equal(config->listeners[0].port, 80);
+	config_unref(config);
+	files_write_text("F", "port = 5; listeners = ({name=\"a\"; }, {name=\"b\"; port = 6;});");
+	config = files_load("F", 80);
+	assert_int_equal(config->listeners[0].port, 80);
+	assert_int_equal(config->listeners[1].port, 6);
+	config_unref(config);
+}
+
+static void collect(void *data, const char *setting)
+{
+	strcat(data, setting);
+	strcat(data, " ");
+}
+
+static void test_what_needs_a_restart(void **state)
+{
+	struct config *a = files_load_text("workers = 1; port = 1;");
+	struct config *b = files_load_text("workers = 2; port = 2; log = { level = \"error\"; };");
+	char names[128] = "";
+
+	config_diff_restart(a, b, collect, names);
+	assert_string_equal(names, "workers ");
+	names[0] = '\0';
+	config_diff_restart(a, a, collect, names);
+	assert_string_equal(names, "");
+	assert_ptr_equal(config_ref(a), a);
+	assert_null(config_unref(a));
+	config_unref(a);
+	config_unref(b);
+	assert_null(config_unref(NULL));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_units),
+		cmocka_unit_test(test_listeners),
+		cmocka_unit_test(test_dump_reads_back),
+		cmocka_unit_test(test_path_or_address),
+		cmocka_unit_test(test_names_of_listeners),
+		cmocka_unit_test(test_same_address),
+		cmocka_unit_test(test_lists_that_are_none),
+		cmocka_unit_test(test_templates),
+		cmocka_unit_test(test_port_of_the_command_line),
+		cmocka_unit_test(test_what_needs_a_restart),
+	};
+
+	return cmocka_run_group_tests_name("config_listeners", tests, files_setup, files_teardown);
+}

@@ -1,0 +1,102 @@
+/*
+ * config: every allocation of the loader's own fails once, in turn: the outcome is -ENOMEM or the
+ * right one, never a crash, a leak (AddressSanitizer tells) or a configuration that lacks
+ * something. The linker puts the functions below in place of the allocating ones; what libconfig
+ * and libc allocate inside is not failed, because libconfig does not survive it.
+ */
+
+#include "config_files.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static long countdown = -1; /* allocations until one fails; negative: none does */
+static bool failed;
+
+static bool fails(void)
+{
+	if (countdown < 0 || countdown-- > 0)
+		return false;
+	failed = true;
+	errno = ENOMEM;
+	return true;
+}
+
+#define WRAP(type, name, parameters, arguments)                                                    \
+	type __real_##name parameters;                                                             \
+	type __wrap_##name parameters;                                                             \
+	type __wrap_##name parameters                                                              \
+	{                                                                                          \
+		return fails() ? NULL : __real_##name arguments;                                   \
+	}
+WRAP(void *, malloc, (size_t n), (n))
+WRAP(void *, calloc, (size_t n, size_t size), (n, size))
+WRAP(void *, realloc, (void *p, size_t n), (p, n))
+WRAP(void *, reallocarray, (void *p, size_t n, size_t size), (p, n, size))
+WRAP(char *, strdup, (const char *text), (text))
+WRAP(char *, strndup, (const char *text, size_t n), (text, n))
+WRAP(FILE *, open_memstream, (char **text, size_t *n), (text, n))
+
+/* Loads @text with each allocation failing in turn; without any the outcome is @expected. */
+static void check_every_failure(const char *text, int expected)
+{
+	char *errors = NULL;
+	size_t n;
+	FILE *out = open_memstream(&errors, &n);
+	long i = 0;
+	int r;
+
+	files_write_text("F", text);
+	assert_non_null(out);
+	do {
+		struct config *config = NULL;
+
+		failed = false;
+		countdown = i++;
+		r = config_load("F", -1, out, &config);
+		countdown = -1;
+		assert_int_equal(r, failed ? -ENOMEM : expected);
+		assert_true((config != NULL) == (r == 0));
+		config_unref(config);
+	} while (failed);
+	assert_int_equal(fclose(out), 0);
+	free(errors);
+	assert_true(i > 30);
+}
+
+static void test_good(void **state)
+{
+	files_write_text("inc", "limits = { idle_timeout = \"5min\"; };\n");
+	check_every_failure("@include \"inc\"\n"
+			    "greeting = \"${host} ${connection}\\n\";\n"
+			    "allow = [\"10.0.0.0/8\", \"::1\", \"192.0.2.0/24\"];\n"
+			    "listeners = ( { name = \"a\"; ack_suffix = \"!\"; },\n"
+			    "{ name = \"b\"; path = \"/x\"; } );\n",
+			    0);
+}
+
+static void test_bad(void **state)
+{
+	check_every_failure("port = 99999999999;\nnothing = 1;\ngreeting = \"$\\q\";\n"
+			    "allow = [\"10.0.0.1/8\"]; /* \xff */\n",
+			    -EINVAL);
+	check_every_failure("port = 1;\nport = 2;\nworkers = 99999999999;\n# a few more \xff\n"
+			    "@include \"nothing\"\n",
+			    -EINVAL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_good),
+		cmocka_unit_test(test_bad),
+	};
+
+	return cmocka_run_group_tests_name("config_memory", tests, files_setup, files_teardown);
+}

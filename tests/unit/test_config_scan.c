@@ -1,0 +1,263 @@
+/*
+ * config_scan: what libconfig alone would read as something else, or differently from version to
+ * version: integers, strings, comments, @include; and files that are none.
+ */
+
+#include "config_files.h"
+
+#include "ackd/config_scan.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static void expect_errors(const char *text, const char *errors)
+{
+	files_write_text("F", text);
+	files_expect_errors("F", -1, errors);
+}
+
+static void test_integers_that_do_not_fit(void **state)
+{
+	/* What libconfig 1.5 makes of them: 7007, 0x7fffffff + 1, -1 */
+	static const char *const integers[] = {
+		"4294974303",		"2147483648",  "-2147483649",
+		"0x1FFFFFFFF",		"0xFFFFFFFF",  "0x80000000",
+		"99999999999999999999", "+4294974303", "0b11111111111111111111111111111111",
+	};
+	char text[128], errors[256];
+
+	for (size_t i = 0; i < sizeof(integers) / sizeof(integers[0]); i++) {
+		snprintf(text, sizeof(text), "port = %s;\n", integers[i]);
+		snprintf(errors, sizeof(errors),
+			 "F:1: port: found %s, too large for an integer without the suffix L; "
+			 "allowed: an integer from 0 to 65535\n",
+			 integers[i]);
+		expect_errors(text, errors);
+	}
+	expect_errors("port = 99999999999999999999L;",
+		      "F:1: port: found 99999999999999999999L, too large for an integer; allowed: "
+		      "an integer from 0 to 65535\n");
+	expect_errors("port = 4294974303L;",
+		      "F:1: port: found 4294974303; allowed: an integer from 0 to 65535\n");
+	expect_errors("port = 0xFFFFFFFFL;",
+		      "F:1: port: found 4294967295; allowed: an integer from 0 to 65535\n");
+}
+
+static void test_integer_in_an_include(void **state)
+{
+	files_write_text("inc/a.conf", "# 4294974303\nport = 4294974303;\n");
+	files_write_text("F", "@include \"inc/a.conf\"\n");
+	files_expect_errors(
+		"F", -1,
+		"inc/a.conf:2: port: found 4294974303, too large for an integer without "
+		"the suffix L; allowed: an integer from 0 to 65535\n");
+}
+
+static void test_integers_that_are_none(void **state)
+{
+	struct config *config =
+		files_load_text("# 4294974303\n"
+				"// 4294974303\n"
+				"/* 4294974303\n4294974303 */ port = 0x50;\n"
+				"greeting = \"4294974303 # /* // \\\" 99999999999\";\n"
+				"ack_suffix = \" a\" /* x */ \"b\" # 5\n \"c\";\n"
+				"limits = { max_memory = 4294974303L;\n"
+				"idle_timeout = 1.5e0 };\n"
+				"workers = 0b11 backlog = 0o17, nak : false");
+
+	assert_int_equal(config->listeners[0].port, 80);
+	assert_string_equal(config->listeners[0].greeting, "4294974303 # /* // \" 99999999999");
+	assert_string_equal(config->listeners[0].ack_suffix, " abc");
+	assert_int_equal(config->max_memory_bytes, 4294974303);
+	assert_int_equal(config->idle_timeout_ms, 1500);
+	assert_int_equal(config->workers, 3);
+	assert_int_equal(config->listeners[0].backlog, 15);
+	assert_false(config->listeners[0].policy.nak);
+	config_unref(config);
+}
+
+static void test_strings(void **state)
+{
+	struct config *config = files_load_text("greeting = \"\\\"\\\\\\n\\r\\t\\f\\x41\\xd0\"\n"
+						"\"\\x96\xd0\x96\nx\";\n");
+
+	assert_string_equal(config->listeners[0].greeting, "\"\\\n\r\t\fA\xd0\x96\xd0\x96\nx");
+	config_unref(config);
+	expect_errors("\ngreeting = \"a\\x00b\";",
+		      "F:2: greeting: found a string with \\x00; allowed: text without NUL\n");
+	expect_errors("name = \"\\X00\";",
+		      "F:1: name: found a string with \\x00; allowed: text without NUL\n");
+	expect_errors("greeting = \"a\xff\";",
+		      "F:1: greeting: found the string \"a\\xff\", whose byte 2 (0xFF) is not "
+		      "UTF-8; allowed: UTF-8\n");
+	expect_errors("listeners = ( { name = \"a\"; ack_suffix = \"\\xed\\xa0\\x80\"; } );",
+		      "F:1: listeners[0].ack_suffix: found the string \"\\xed\\xa0\\x80\", whose "
+		      "byte 1 (0xED) is not UTF-8; allowed: UTF-8\n");
+	expect_errors("greeting = \"caf\\u00e9\\a\";",
+		      "F:1: greeting: found the escape \\u in a string; allowed: \\\\ \\\" \\n \\r "
+		      "\\t \\f and \\xHH\n"
+		      "F:1: greeting: found the escape \\a in a string; allowed: \\\\ \\\" \\n \\r "
+		      "\\t \\f and \\xHH\n");
+}
+
+static void test_syntax(void **state)
+{
+	expect_errors("port = \nreply = \"ack\";\n", "F:2: syntax error; allowed: name = value;\n");
+	expect_errors("limits = { max_line = 5;\n", "F:1: syntax error; allowed: name = value;\n");
+	expect_errors("port = 1;\ngreeting = \"abc;\nport = 2;\n",
+		      "F:2: greeting: syntax error: found a string without closing quote\n");
+	expect_errors("port = 1;\n/* abc\n\n",
+		      "F:2: syntax error: found a comment without end; allowed: /* ... */\n");
+	expect_errors("port = $x;", "F:1: syntax error: found an unexpected '$'\n");
+	expect_errors("greeting = \xe2\x80\x9cx\xe2\x80\x9d;",
+		      "F:1: syntax error: found U+201C outside of a string\n");
+	expect_errors("port = 1; \xe9", "F:1: syntax error: found the byte 0xE9; allowed: UTF-8\n");
+	expect_errors("# caf\xe9\nport = 1;\n/*\n\xff */",
+		      "F:1: found the byte 0xE9; allowed: UTF-8, in comments too\n"
+		      "F:4: found the byte 0xFF; allowed: UTF-8, in comments too\n");
+	expect_errors("x = [1, \"a\"];", "F:1: syntax error: mismatched element type in array\n");
+	files_write("F", "port = 1;\n\0port = 2;", 20);
+	files_expect_errors("F", -1, "F:2: syntax error: found a NUL byte; allowed: text\n");
+}
+
+static void test_include(void **state)
+{
+	struct config *config;
+	char path[4096], text[4096 + 64];
+
+	files_write_text("inc/deep/b.conf", "reply = \"echo\";");
+	files_write_text("inc/a.conf", "  @include \"deep/b.conf\"\nport = 1; # end");
+	files_write_text("F", "\xef\xbb\xbf"
+			      "@include \"inc/a.conf\" nak = false;\nbacklog = 7");
+	config = files_load("F", -1);
+	assert_int_equal(config->listeners[0].policy.reply, REPLY_ECHO);
+	assert_int_equal(config->listeners[0].port, 1);
+	assert_int_equal(config->listeners[0].backlog, 7);
+	assert_false(config->listeners[0].policy.nak);
+	config_unref(config);
+
+	assert_non_null(getcwd(path, sizeof(path)));
+	snprintf(text, sizeof(text), "@include \"%s/inc/deep/b.conf\"\n", path);
+	config = files_load_text(text);
+	assert_int_equal(config->listeners[0].policy.reply, REPLY_ECHO);
+	config_unref(config);
+
+	/* a string is no place for one, even at the beginning of a line */
+	config = files_load_text("greeting = \"\n@include \\\"inc/a.conf\\\"\";");
+	assert_string_equal(config->listeners[0].greeting, "\n@include \"inc/a.conf\"");
+	config_unref(config);
+}
+
+static void test_include_faults(void **state)
+{
+	files_write_text("inc/bad.conf", "port = 1;\n\nbacklog = 0;\nlimits = { x = 1; };\n");
+	expect_errors("@include \"inc/bad.conf\"\nnak = 5;\n",
+		      "inc/bad.conf:3: backlog: found 0; allowed: an integer from 1 to 65535\n"
+		      "inc/bad.conf:4: limits.x: no such setting; allowed: max_connections, "
+		      "max_connections_per_address, max_line, max_memory, idle_timeout, "
+		      "drain_timeout\n"
+		      "F:2: nak: found 5; allowed: true or false\n");
+	files_write_text("inc/bad.conf", "port = 1;\n\nport = 0;\n");
+	expect_errors("@include \"inc/bad.conf\"\n",
+		      "inc/bad.conf:3: port: found a second time (duplicate setting); allowed: "
+		      "once\n");
+	files_write_text("inc/bad.conf", "port = ;\n");
+	expect_errors("\n@include \"inc/bad.conf\"\n",
+		      "inc/bad.conf:1: syntax error; allowed: name = value;\n");
+	expect_errors("\n@include \"none.conf\"\n",
+		      "F:2: @include: cannot read \"none.conf\": No such file or directory\n");
+	expect_errors("@include \"inc\"\n", "F:1: @include: cannot read \"inc\": Is a directory\n");
+	expect_errors("@include inc\n",
+		      "F:1: @include: syntax error; allowed: @include \"FILE\"\n");
+	expect_errors("@include \"inc\n",
+		      "F:1: @include: syntax error; allowed: @include \"FILE\"\n");
+	expect_errors("port = 1; @include \"inc/a.conf\"\n",
+		      "F:1: syntax error: found an unexpected '@'\n");
+	expect_errors("@include \"F\"\n",
+		      "F:1: @include: found \"F\" nested in 10 others; allowed: 9\n");
+}
+
+/* A reader of files that are not there. */
+static int read_huge(void *data, const char *path, char **ret_bytes, size_t *ret_n)
+{
+	static const char text[] = "@include \"x\"\n@include \"y\"\n";
+	bool first = path[0] == 'F';
+	size_t n = first ? strlen(text) : CONFIG_SCAN_BYTES_MAX / 2;
+
+	*ret_bytes = malloc(n);
+	assert_non_null(*ret_bytes);
+	if (first)
+		memcpy(*ret_bytes, text, n);
+	else
+		memset(*ret_bytes, ' ', n);
+	*ret_n = n;
+	return 0;
+}
+
+static void test_size_of_all_files(void **state)
+{
+	struct config_errors errors = {0};
+	struct config_scan scan;
+
+	assert_int_equal(config_scan(&scan, "F", read_huge, NULL, &errors), -EINVAL);
+	assert_int_equal(errors.n, 1);
+	assert_string_equal(errors.lines[0].text,
+			    "F:2: @include: \"y\": more than 16 MiB in all; allowed: less");
+	config_scan_finish(&scan);
+	config_errors_finish(&errors);
+}
+
+static void test_files(void **state)
+{
+	struct config *config;
+
+	files_expect_errors("none", -1, "none: cannot read: No such file or directory\n");
+	assert_int_equal(mkdir("dir", 0700), 0);
+	files_expect_errors("dir", -1, "dir: cannot read: Is a directory\n");
+	files_write_text("none/file", "");
+	files_expect_errors("none/file/x", -1, "none/file/x: cannot read: Not a directory\n");
+	files_expect_errors("/dev/zero", -1, "/dev/zero: more than 16 MiB in all; allowed: less\n");
+	config = files_load("none/file", -1);
+	assert_string_equal(config->path, "none/file");
+	config_unref(config);
+}
+
+static void test_unreadable_file(void **state)
+{
+	bool root = geteuid() == 0; /* root reads everything */
+
+	files_write_text("secret", "port = 1;");
+	assert_int_equal(chmod("secret", 0200), 0);
+	assert_int_equal(chmod(".", 0755), 0);
+	if (root)
+		assert_int_equal(seteuid(65534), 0);
+	files_expect_errors("secret", -1, "secret: cannot read: Permission denied\n");
+	if (root)
+		assert_int_equal(seteuid(0), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_integers_that_do_not_fit),
+		cmocka_unit_test(test_integer_in_an_include),
+		cmocka_unit_test(test_integers_that_are_none),
+		cmocka_unit_test(test_strings),
+		cmocka_unit_test(test_syntax),
+		cmocka_unit_test(test_include),
+		cmocka_unit_test(test_include_faults),
+		cmocka_unit_test(test_size_of_all_files),
+		cmocka_unit_test(test_files),
+		cmocka_unit_test(test_unreadable_file),
+	};
+
+	return cmocka_run_group_tests_name("config_scan", tests, files_setup, files_teardown);
+}
