@@ -5,23 +5,14 @@
 #include <errno.h>
 #include <string.h>
 
-/* Best first. */
-static const struct utf8_kernel *const kernels[] = {
-	&utf8_kernel_scalar,
-};
-
-#define N_KERNELS (sizeof(kernels) / sizeof(kernels[0]))
+/* More than any architecture has. */
+#define KERNELS_MAX 8
 
 static const struct utf8_kernel *kernel = &utf8_kernel_scalar;
 
 enum utf8_status utf8_check(const uint8_t *p, size_t n, size_t *ret_valid, size_t *ret_length)
 {
-	size_t proven = kernel->prove(p, n);
-	enum utf8_status status;
-
-	status = utf8_check_scalar(p + proven, n - proven, ret_valid, ret_length);
-	*ret_valid += proven;
-	return status;
+	return kernel->check(p, n, ret_valid, ret_length);
 }
 
 size_t utf8_count(const uint8_t *p, size_t n)
@@ -56,12 +47,12 @@ enum utf8_status utf8_carry_join(struct utf8_carry *carry, const uint8_t *p, siz
 
 int utf8_kernel_select(const char *name)
 {
-	for (size_t i = 0; i < N_KERNELS; i++) {
-		if (name && strcmp(name, kernels[i]->name) != 0)
+	for (size_t i = 0; utf8_kernels[i]; i++) {
+		if (name && strcmp(name, utf8_kernels[i]->name) != 0)
 			continue;
-		if (!kernels[i]->is_supported())
+		if (!utf8_kernels[i]->is_supported())
 			continue;
-		kernel = kernels[i];
+		kernel = utf8_kernels[i];
 		return 0;
 	}
 	return -EINVAL;
@@ -74,12 +65,12 @@ const char *utf8_kernel_name(void)
 
 const char *const *utf8_kernel_list(void)
 {
-	static const char *names[N_KERNELS + 1];
+	static const char *names[KERNELS_MAX];
 	size_t n = 0;
 
-	for (size_t i = 0; i < N_KERNELS; i++) {
-		if (kernels[i]->is_supported())
-			names[n++] = kernels[i]->name;
+	for (size_t i = 0; utf8_kernels[i] && n < KERNELS_MAX - 1; i++) {
+		if (utf8_kernels[i]->is_supported())
+			names[n++] = utf8_kernels[i]->name;
 	}
 	names[n] = NULL;
 	return names;

@@ -1,6 +1,17 @@
 #pragma once
 
-/* What utf8.c and the kernels share. A kernel proves; the scalar code explains. */
+/*
+ * What utf8.c and the vector kernels share. A kernel proves; the scalar code explains.
+ *
+ * The kernels classify each pair of neighbouring bytes with three table look-ups, an algorithm of
+ * John Keiser and Daniel Lemire, "Validating UTF-8 In Less Than One Instruction Per Byte",
+ * Software: Practice and Experience 51 (5), 2021, https://arxiv.org/abs/2010.03090. Each bit of a
+ * table's byte is one way in which a pair can be wrong; a pair is wrong when the high nibble of
+ * its first byte, the low nibble of its first byte and the high nibble of its second byte agree on
+ * a bit. What is left is whether bytes that must be third or fourth ones are continuation bytes.
+ */
+
+#include "utf8.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -10,14 +21,87 @@ struct utf8_kernel {
 	const char *name;
 	/* whether this processor has the instructions */
 	bool (*is_supported)(void);
-	/*
-	 * Returns the length of a prefix of @p that is made of complete, well-formed characters:
-	 * all of it but a cut-off character at the end when there is no fault; at most 64 bytes
-	 * less than the longest one when there is. Reads nothing outside [@p, @p + @n).
-	 */
-	size_t (*prove)(const uint8_t *p, size_t n);
-	/* Counts the characters of well-formed text. */
+	/* utf8_check() */
+	enum utf8_status (*check)(const uint8_t *p, size_t n, size_t *ret_valid,
+				  size_t *ret_length);
+	/* utf8_count() */
 	size_t (*count)(const uint8_t *p, size_t n);
 };
 
+/* The kernels of this architecture, best first, NULL-terminated; the scalar one is the last. */
+extern const struct utf8_kernel *const utf8_kernels[];
+
 extern const struct utf8_kernel utf8_kernel_scalar;
+extern const struct utf8_kernel utf8_kernel_avx2;
+extern const struct utf8_kernel utf8_kernel_avx512;
+extern const struct utf8_kernel utf8_kernel_neon;
+
+/* How a pair of bytes can be wrong. */
+enum {
+	TOO_SHORT = 1 << 0,  /* a lead byte, then no continuation byte */
+	TOO_LONG = 1 << 1,   /* ASCII, then a continuation byte */
+	OVERLONG_3 = 1 << 2, /* E0, then 80 to 9F */
+	TOO_LARGE = 1 << 3,  /* F4, then 90 to BF; F5 to FF, then the same */
+	SURROGATE = 1 << 4,  /* ED, then A0 to BF */
+	OVERLONG_2 = 1 << 5, /* C0 or C1, then a continuation byte */
+	OVERLONG_4 = 1 << 6, /* F0, then 80 to 8F; F5 to FF, then the same */
+	TWO_CONTS = -128,    /* two continuation bytes: wrong unless a longer character is due */
+	/* whatever the low nibble of the first byte is */
+	ANY_LOW = TOO_SHORT | TOO_LONG | TWO_CONTS,
+	ABOVE_F4 = ANY_LOW | TOO_LARGE | OVERLONG_4,
+};
+
+/* By the high nibble of the first byte. */
+#define UTF8_FIRST_HIGH                                                                            \
+	TOO_LONG, TOO_LONG, TOO_LONG, TOO_LONG, TOO_LONG, TOO_LONG, TOO_LONG, TOO_LONG, TWO_CONTS, \
+		TWO_CONTS, TWO_CONTS, TWO_CONTS, TOO_SHORT | OVERLONG_2, TOO_SHORT,                \
+		TOO_SHORT | OVERLONG_3 | SURROGATE, TOO_SHORT | TOO_LARGE | OVERLONG_4
+
+/* By the low nibble of the first byte. */
+#define UTF8_FIRST_LOW                                                                             \
+	ANY_LOW | OVERLONG_2 | OVERLONG_3 | OVERLONG_4, ANY_LOW | OVERLONG_2, ANY_LOW, ANY_LOW,    \
+		ANY_LOW | TOO_LARGE, ABOVE_F4, ABOVE_F4, ABOVE_F4, ABOVE_F4, ABOVE_F4, ABOVE_F4,   \
+		ABOVE_F4, ABOVE_F4, ABOVE_F4 | SURROGATE, ABOVE_F4, ABOVE_F4
+
+/* By the high nibble of the second byte. */
+#define UTF8_SECOND_HIGH                                                                           \
+	TOO_SHORT, TOO_SHORT, TOO_SHORT, TOO_SHORT, TOO_SHORT, TOO_SHORT, TOO_SHORT, TOO_SHORT,    \
+		TOO_LONG | OVERLONG_2 | TWO_CONTS | OVERLONG_3 | OVERLONG_4,                       \
+		TOO_LONG | OVERLONG_2 | TWO_CONTS | OVERLONG_3 | TOO_LARGE,                        \
+		TOO_LONG | OVERLONG_2 | TWO_CONTS | SURROGATE | TOO_LARGE,                         \
+		TOO_LONG | OVERLONG_2 | TWO_CONTS | SURROGATE | TOO_LARGE, TOO_SHORT, TOO_SHORT,   \
+		TOO_SHORT, TOO_SHORT
+
+/*
+ * Returns how many bytes of a cut-off character @p ends with, given that the look-ups found no
+ * pair wrong in its @n > 0 bytes (so that a bad lead byte can only be the last).
+ */
+static inline size_t utf8_cut_off(const uint8_t *p, size_t n)
+{
+	size_t length = 0;
+
+	if (n >= 3 && p[n - 3] >= 0xf0)
+		length = 3;
+	if (n >= 2 && p[n - 2] >= 0xe0)
+		length = 2;
+	if (p[n - 1] >= 0xc0)
+		length = 1;
+	return length;
+}
+
+/*
+ * Finishes a check whose look-ups found the first wrong byte at @at, or none (@at == @n > 0): what
+ * is wrong with the character that this byte is due to continue or to begin.
+ */
+static inline enum utf8_status utf8_explain(const uint8_t *p, size_t n, size_t at,
+					    size_t *ret_valid, size_t *ret_length)
+{
+	size_t cut_off = at > 0 ? utf8_cut_off(p, at) : 0;
+
+	*ret_valid = at - cut_off;
+	if (at == n && cut_off == 0) {
+		*ret_length = 0;
+		return UTF8_COMPLETE;
+	}
+	return utf8_character(p + at - cut_off, n - at + cut_off, ret_length);
+}

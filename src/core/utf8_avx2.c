@@ -1,0 +1,161 @@
+/*
+ * UTF-8 with AVX2: 32 bytes at a time; the rest as the last 32 bytes, some of them for a second
+ * time. The algorithm is that of utf8_kernels.h. The bytes before each byte come from unaligned
+ * loads, which cost less than shuffling two registers together; only the first block has none.
+ */
+
+#include "core/utf8_kernels.h"
+
+#include <immintrin.h>
+
+#define BLOCK ((size_t)32)
+#define GROUP (4 * BLOCK)
+
+/* Texts too short to have a last block that three bytes are before. */
+#define SHORT (BLOCK + 3)
+
+static const int8_t first_high[16] = {UTF8_FIRST_HIGH};
+static const int8_t first_low[16] = {UTF8_FIRST_LOW};
+static const int8_t second_high[16] = {UTF8_SECOND_HIGH};
+
+static inline __m256i load(const uint8_t *p)
+{
+	return _mm256_loadu_si256((const __m256i *)(const void *)p);
+}
+
+static inline __m256i look_up(const int8_t table[16], __m256i nibbles)
+{
+	__m128i row = _mm_loadu_si128((const __m128i *)(const void *)table);
+
+	return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(row), nibbles);
+}
+
+/* Nonzero bytes where @x is wrong; @before1 to @before3: the bytes one to three places earlier. */
+static inline __m256i errors(__m256i x, __m256i before1, __m256i before2, __m256i before3)
+{
+	const __m256i nibble = _mm256_set1_epi8(0x0f);
+	__m256i a = _mm256_and_si256(_mm256_srli_epi16(before1, 4), nibble);
+	__m256i b = _mm256_and_si256(before1, nibble);
+	__m256i c = _mm256_and_si256(_mm256_srli_epi16(x, 4), nibble);
+	__m256i pairs =
+		_mm256_and_si256(_mm256_and_si256(look_up(first_high, a), look_up(first_low, b)),
+				 look_up(second_high, c));
+	/* 0x80 and above from E0 and F0 on */
+	__m256i third = _mm256_subs_epu8(before2, _mm256_set1_epi8(0xe0 - 0x80));
+	__m256i fourth = _mm256_subs_epu8(before3, _mm256_set1_epi8(0xf0 - 0x80));
+	__m256i due =
+		_mm256_and_si256(_mm256_or_si256(third, fourth), _mm256_set1_epi8((char)0x80));
+
+	/* TWO_CONTS is wrong where none is due, and the reverse */
+	return _mm256_xor_si256(due, pairs);
+}
+
+/* The errors of a block that nothing is before. */
+static inline __m256i first_errors(__m256i x)
+{
+	__m256i up = _mm256_permute2x128_si256(x, x, 0x08); /* the upper half becomes the lower */
+
+	return errors(x, _mm256_alignr_epi8(x, up, 15), _mm256_alignr_epi8(x, up, 14),
+		      _mm256_alignr_epi8(x, up, 13));
+}
+
+/* The errors of a block in the middle of a text. */
+static inline __m256i block_errors(const uint8_t *p)
+{
+	return errors(load(p), load(p - 1), load(p - 2), load(p - 3));
+}
+
+static inline __m256i or4(__m256i a, __m256i b, __m256i c, __m256i d)
+{
+	return _mm256_or_si256(_mm256_or_si256(a, b), _mm256_or_si256(c, d));
+}
+
+static inline bool is_ascii(__m256i x)
+{
+	return _mm256_movemask_epi8(x) == 0;
+}
+
+/*
+ * Looks for errors from @i on (0, or a place before which no byte is wrong), block by block.
+ * Returns where the first is, or @n.
+ */
+static size_t find_error(const uint8_t *p, size_t i, size_t n)
+{
+	while (i < n) {
+		size_t at = n - i >= BLOCK ? i : n - BLOCK;
+		__m256i wrong = at == 0 ? first_errors(load(p)) : block_errors(p + at);
+		__m256i right = _mm256_cmpeq_epi8(wrong, _mm256_setzero_si256());
+		unsigned mask = ~(unsigned)_mm256_movemask_epi8(right);
+
+		if (mask)
+			return at + (size_t)__builtin_ctz(mask);
+		i = at + BLOCK;
+	}
+	return n;
+}
+
+/* Whether the bytes from @i on, less than a group, are ASCII, and so is the byte before them. */
+static inline bool rest_is_ascii(const uint8_t *p, size_t i, size_t n)
+{
+	__m256i any = load(p + n - BLOCK);
+
+	if (i > 0 && p[i - 1] >= 0x80)
+		return false;
+	for (; n - i >= BLOCK; i += BLOCK)
+		any = _mm256_or_si256(any, load(p + i));
+	return is_ascii(any);
+}
+
+static enum utf8_status check(const uint8_t *p, size_t n, size_t *ret_valid, size_t *ret_length)
+{
+	size_t i = 0;
+
+	if (n < SHORT)
+		return utf8_check_scalar(p, n, ret_valid, ret_length);
+	for (; n - i >= GROUP; i += GROUP) {
+		const uint8_t *q = p + i;
+		__m256i wrong;
+
+		if (is_ascii(or4(load(q), load(q + BLOCK), load(q + 2 * BLOCK),
+				 load(q + 3 * BLOCK))) &&
+		    (i == 0 || q[-1] < 0x80))
+			continue;
+		wrong = or4(i == 0 ? first_errors(load(q)) : block_errors(q),
+			    block_errors(q + BLOCK), block_errors(q + 2 * BLOCK),
+			    block_errors(q + 3 * BLOCK));
+		if (!_mm256_testz_si256(wrong, wrong))
+			break;
+	}
+	if (n - i < GROUP && rest_is_ascii(p, i, n)) {
+		*ret_valid = n;
+		*ret_length = 0;
+		return UTF8_COMPLETE;
+	}
+	return utf8_explain(p, n, find_error(p, i, n), ret_valid, ret_length);
+}
+
+static size_t count(const uint8_t *p, size_t n)
+{
+	const __m256i last_continuation = _mm256_set1_epi8((char)0xbf);
+	size_t characters = 0;
+	size_t i = 0;
+
+	for (; n - i >= BLOCK; i += BLOCK) {
+		__m256i starts = _mm256_cmpgt_epi8(load(p + i), last_continuation);
+
+		characters += (size_t)__builtin_popcount((unsigned)_mm256_movemask_epi8(starts));
+	}
+	return characters + utf8_kernel_scalar.count(p + i, n - i);
+}
+
+static bool is_supported(void)
+{
+	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt");
+}
+
+const struct utf8_kernel utf8_kernel_avx2 = {
+	.name = "avx2",
+	.is_supported = is_supported,
+	.check = check,
+	.count = count,
+};

@@ -1,0 +1,180 @@
+/*
+ * UTF-8 with AVX-512 (F and BW): 64 bytes at a time, a masked load for the rest. The algorithm is
+ * that of utf8_kernels.h. The bytes before each byte come from unaligned loads, which cost less
+ * than shuffling two registers together; only the first block has none before it.
+ */
+
+#include "core/utf8_kernels.h"
+
+#include <immintrin.h>
+
+#define BLOCK ((size_t)64)
+#define GROUP (4 * BLOCK)
+
+static const int8_t first_high[16] = {UTF8_FIRST_HIGH};
+static const int8_t first_low[16] = {UTF8_FIRST_LOW};
+static const int8_t second_high[16] = {UTF8_SECOND_HIGH};
+
+static inline __m512i load(const uint8_t *p)
+{
+	return _mm512_loadu_si512(p);
+}
+
+static inline __m512i load_table(const int8_t table[16])
+{
+	return _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)table));
+}
+
+/* A mask of the first @n bytes, 0 to 64. */
+static inline __mmask64 first_bytes(size_t n)
+{
+	return _bzhi_u64(~UINT64_C(0), (unsigned)n);
+}
+
+/* Nonzero bytes where @x is wrong; @before1 to @before3: the bytes one to three places earlier. */
+static inline __m512i errors(__m512i x, __m512i before1, __m512i before2, __m512i before3)
+{
+	const __m512i nibble = _mm512_set1_epi8(0x0f);
+	__m512i a = _mm512_and_si512(_mm512_srli_epi16(before1, 4), nibble);
+	__m512i b = _mm512_and_si512(before1, nibble);
+	__m512i c = _mm512_and_si512(_mm512_srli_epi16(x, 4), nibble);
+	/* a & b & c */
+	__m512i pairs =
+		_mm512_ternarylogic_epi64(_mm512_shuffle_epi8(load_table(first_high), a),
+					  _mm512_shuffle_epi8(load_table(first_low), b),
+					  _mm512_shuffle_epi8(load_table(second_high), c), 0x80);
+	/* 0x80 and above from E0 and F0 on */
+	__m512i third = _mm512_subs_epu8(before2, _mm512_set1_epi8(0xe0 - 0x80));
+	__m512i fourth = _mm512_subs_epu8(before3, _mm512_set1_epi8(0xf0 - 0x80));
+
+	/* (third | fourth) & 0x80 ^ pairs: TWO_CONTS is wrong where none is due, and the reverse */
+	return _mm512_ternarylogic_epi64(_mm512_or_si512(third, fourth),
+					 _mm512_set1_epi8((char)0x80), pairs, 0x6a);
+}
+
+/* The errors of a block that nothing is before. */
+static inline __m512i first_errors(__m512i x)
+{
+	__m512i up = _mm512_alignr_epi32(x, _mm512_setzero_si512(), 12);
+
+	return errors(x, _mm512_alignr_epi8(x, up, 15), _mm512_alignr_epi8(x, up, 14),
+		      _mm512_alignr_epi8(x, up, 13));
+}
+
+/* The errors of a block in the middle of a text. */
+static inline __m512i block_errors(const uint8_t *p)
+{
+	return errors(load(p), load(p - 1), load(p - 2), load(p - 3));
+}
+
+/* The errors of the last @n bytes of a text, less than a block; those bytes are @x. */
+static inline __m512i rest_errors(const uint8_t *p, __mmask64 mask, __m512i x)
+{
+	return errors(x, _mm512_maskz_loadu_epi8(mask, p - 1), _mm512_maskz_loadu_epi8(mask, p - 2),
+		      _mm512_maskz_loadu_epi8(mask, p - 3));
+}
+
+static inline uint64_t nonzero(__m512i x)
+{
+	return _mm512_test_epi8_mask(x, x);
+}
+
+static inline __m512i or4(__m512i a, __m512i b, __m512i c, __m512i d)
+{
+	return _mm512_ternarylogic_epi64(_mm512_or_si512(a, b), c, d, 0xfe);
+}
+
+/*
+ * Looks for errors from @i on (0, or a place before which no byte is wrong), block by block.
+ * Returns where the first is, or @n.
+ */
+static size_t find_error(const uint8_t *p, size_t i, size_t n)
+{
+	uint64_t wrong;
+
+	for (; n - i >= BLOCK; i += BLOCK) {
+		wrong = nonzero(i == 0 ? first_errors(load(p)) : block_errors(p + i));
+		if (wrong)
+			return i + (size_t)__builtin_ctzll(wrong);
+	}
+	if (i < n) {
+		__mmask64 mask = first_bytes(n - i);
+		__m512i x = _mm512_maskz_loadu_epi8(mask, p + i);
+
+		wrong = mask & nonzero(i == 0 ? first_errors(x) : rest_errors(p + i, mask, x));
+		if (wrong)
+			return i + (size_t)__builtin_ctzll(wrong);
+	}
+	return n;
+}
+
+/* Whether the bytes from @i on, less than a group, are ASCII, and so is the byte before them. */
+static inline bool rest_is_ascii(const uint8_t *p, size_t i, size_t n)
+{
+	__m512i any = _mm512_setzero_si512();
+
+	if (i > 0 && p[i - 1] >= 0x80)
+		return false;
+	for (; n - i >= BLOCK; i += BLOCK)
+		any = _mm512_or_si512(any, load(p + i));
+	any = _mm512_or_si512(any, _mm512_maskz_loadu_epi8(first_bytes(n - i), p + i));
+	return _mm512_movepi8_mask(any) == 0;
+}
+
+static enum utf8_status check(const uint8_t *p, size_t n, size_t *ret_valid, size_t *ret_length)
+{
+	size_t i = 0;
+
+	for (; n - i >= GROUP; i += GROUP) {
+		const uint8_t *q = p + i;
+		__m512i wrong;
+
+		if (_mm512_movepi8_mask(or4(load(q), load(q + BLOCK), load(q + 2 * BLOCK),
+					    load(q + 3 * BLOCK))) == 0 &&
+		    (i == 0 || q[-1] < 0x80))
+			continue;
+		wrong = or4(i == 0 ? first_errors(load(q)) : block_errors(q),
+			    block_errors(q + BLOCK), block_errors(q + 2 * BLOCK),
+			    block_errors(q + 3 * BLOCK));
+		if (nonzero(wrong))
+			break;
+	}
+	if (n - i < GROUP && rest_is_ascii(p, i, n)) {
+		*ret_valid = n;
+		*ret_length = 0;
+		return UTF8_COMPLETE;
+	}
+	return utf8_explain(p, n, find_error(p, i, n), ret_valid, ret_length);
+}
+
+static size_t count(const uint8_t *p, size_t n)
+{
+	const __m512i last_continuation = _mm512_set1_epi8((char)0xbf);
+	size_t characters = 0;
+	size_t i = 0;
+
+	for (; n - i >= BLOCK; i += BLOCK)
+		characters += (size_t)__builtin_popcountll(
+			_mm512_cmpgt_epi8_mask(load(p + i), last_continuation));
+	if (i < n) {
+		__mmask64 mask = first_bytes(n - i);
+		__m512i x = _mm512_maskz_loadu_epi8(mask, p + i);
+
+		characters += (size_t)__builtin_popcountll(
+			_mm512_mask_cmpgt_epi8_mask(mask, x, last_continuation));
+	}
+	return characters;
+}
+
+static bool is_supported(void)
+{
+	return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("bmi2") &&
+	       __builtin_cpu_supports("popcnt");
+}
+
+const struct utf8_kernel utf8_kernel_avx512 = {
+	.name = "avx512",
+	.is_supported = is_supported,
+	.check = check,
+	.count = count,
+};

@@ -1,0 +1,157 @@
+/*
+ * UTF-8 with NEON (AArch64, where every processor has it): 16 bytes at a time; the rest as the last
+ * 16 bytes, some of them for a second time. The algorithm is that of utf8_kernels.h.
+ */
+
+#include "core/utf8_kernels.h"
+
+#include <arm_neon.h>
+
+#define BLOCK ((size_t)16)
+#define GROUP (4 * BLOCK)
+
+/* Texts too short to have a last block that three bytes are before. */
+#define SHORT (BLOCK + 3)
+
+static const int8_t first_high[16] = {UTF8_FIRST_HIGH};
+static const int8_t first_low[16] = {UTF8_FIRST_LOW};
+static const int8_t second_high[16] = {UTF8_SECOND_HIGH};
+
+static inline uint8x16_t look_up(const int8_t table[16], uint8x16_t nibbles)
+{
+	return vqtbl1q_u8(vreinterpretq_u8_s8(vld1q_s8(table)), nibbles);
+}
+
+/* Nonzero bytes where @x is wrong; @before1 to @before3: the bytes one to three places earlier. */
+static inline uint8x16_t errors(uint8x16_t x, uint8x16_t before1, uint8x16_t before2,
+				uint8x16_t before3)
+{
+	uint8x16_t pairs =
+		vandq_u8(vandq_u8(look_up(first_high, vshrq_n_u8(before1, 4)),
+				  look_up(first_low, vandq_u8(before1, vdupq_n_u8(0x0f)))),
+			 look_up(second_high, vshrq_n_u8(x, 4)));
+	/* 0x80 and above from E0 and F0 on */
+	uint8x16_t third = vqsubq_u8(before2, vdupq_n_u8(0xe0 - 0x80));
+	uint8x16_t fourth = vqsubq_u8(before3, vdupq_n_u8(0xf0 - 0x80));
+	uint8x16_t due = vandq_u8(vorrq_u8(third, fourth), vdupq_n_u8(0x80));
+
+	/* TWO_CONTS is wrong where none is due, and the reverse */
+	return veorq_u8(due, pairs);
+}
+
+/* The errors of a block that nothing is before. */
+static inline uint8x16_t first_errors(uint8x16_t x)
+{
+	uint8x16_t none = vdupq_n_u8(0);
+
+	return errors(x, vextq_u8(none, x, 15), vextq_u8(none, x, 14), vextq_u8(none, x, 13));
+}
+
+/* The errors of a block in the middle of a text. */
+static inline uint8x16_t block_errors(const uint8_t *p)
+{
+	return errors(vld1q_u8(p), vld1q_u8(p - 1), vld1q_u8(p - 2), vld1q_u8(p - 3));
+}
+
+static inline uint8x16_t or4(uint8x16_t a, uint8x16_t b, uint8x16_t c, uint8x16_t d)
+{
+	return vorrq_u8(vorrq_u8(a, b), vorrq_u8(c, d));
+}
+
+static inline bool is_ascii(uint8x16_t x)
+{
+	return vmaxvq_u8(x) < 0x80;
+}
+
+/* Returns the place of the first nonzero byte of @wrong, or BLOCK: four bits for each byte. */
+static inline size_t first_nonzero(uint8x16_t wrong)
+{
+	uint16x8_t nonzero = vreinterpretq_u16_u8(vtstq_u8(wrong, wrong));
+	uint64_t mask = vget_lane_u64(vreinterpret_u64_u8(vshrn_n_u16(nonzero, 4)), 0);
+
+	return mask ? (size_t)__builtin_ctzll(mask) / 4 : BLOCK;
+}
+
+/*
+ * Looks for errors from @i on (0, or a place before which no byte is wrong), block by block.
+ * Returns where the first is, or @n.
+ */
+static size_t find_error(const uint8_t *p, size_t i, size_t n)
+{
+	while (i < n) {
+		size_t at = n - i >= BLOCK ? i : n - BLOCK;
+		size_t wrong =
+			first_nonzero(at == 0 ? first_errors(vld1q_u8(p)) : block_errors(p + at));
+
+		if (wrong < BLOCK)
+			return at + wrong;
+		i = at + BLOCK;
+	}
+	return n;
+}
+
+/* Whether the bytes from @i on, less than a group, are ASCII, and so is the byte before them. */
+static inline bool rest_is_ascii(const uint8_t *p, size_t i, size_t n)
+{
+	uint8x16_t any = vld1q_u8(p + n - BLOCK);
+
+	if (i > 0 && p[i - 1] >= 0x80)
+		return false;
+	for (; n - i >= BLOCK; i += BLOCK)
+		any = vorrq_u8(any, vld1q_u8(p + i));
+	return is_ascii(any);
+}
+
+static enum utf8_status check(const uint8_t *p, size_t n, size_t *ret_valid, size_t *ret_length)
+{
+	size_t i = 0;
+
+	if (n < SHORT)
+		return utf8_check_scalar(p, n, ret_valid, ret_length);
+	for (; n - i >= GROUP; i += GROUP) {
+		const uint8_t *q = p + i;
+		uint8x16_t wrong;
+
+		if (is_ascii(or4(vld1q_u8(q), vld1q_u8(q + BLOCK), vld1q_u8(q + 2 * BLOCK),
+				 vld1q_u8(q + 3 * BLOCK))) &&
+		    (i == 0 || q[-1] < 0x80))
+			continue;
+		wrong = or4(i == 0 ? first_errors(vld1q_u8(q)) : block_errors(q),
+			    block_errors(q + BLOCK), block_errors(q + 2 * BLOCK),
+			    block_errors(q + 3 * BLOCK));
+		if (vmaxvq_u8(wrong) != 0)
+			break;
+	}
+	if (n - i < GROUP && rest_is_ascii(p, i, n)) {
+		*ret_valid = n;
+		*ret_length = 0;
+		return UTF8_COMPLETE;
+	}
+	return utf8_explain(p, n, find_error(p, i, n), ret_valid, ret_length);
+}
+
+static size_t count(const uint8_t *p, size_t n)
+{
+	const int8x16_t last_continuation = vdupq_n_s8((int8_t)0xbf);
+	size_t characters = 0;
+	size_t i = 0;
+
+	for (; n - i >= BLOCK; i += BLOCK) {
+		int8x16_t x = vreinterpretq_s8_u8(vld1q_u8(p + i));
+
+		characters += vaddvq_u8(vshrq_n_u8(vcgtq_s8(x, last_continuation), 7));
+	}
+	return characters + utf8_kernel_scalar.count(p + i, n - i);
+}
+
+static bool is_supported(void)
+{
+	return true;
+}
+
+const struct utf8_kernel utf8_kernel_neon = {
+	.name = "neon",
+	.is_supported = is_supported,
+	.check = check,
+	.count = count,
+};
