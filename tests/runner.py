@@ -33,7 +33,7 @@ FLAVOURS = {
     "nosystemd": ("gcc", ["-Dsystemd=disabled"], 1),
     "sanitize": ("clang", SANITIZE, 4),
     "tsan": ("clang", ["-Db_lundef=false", "-Db_sanitize=thread"], 8),
-    # What gcc 12 takes for leaks is what was stored through a pointer; LeakSanitizer finds the real.
+    # gcc 12 takes for a leak what was stored through a pointer; LeakSanitizer finds the real ones.
     "analyzer": ("gcc", ["-Dc_args=-fanalyzer -Wno-analyzer-malloc-leak", "-Dtests=false"], 1),
     "cross": ("gcc", ["-Dsystemd=disabled", f"--cross-file={BUILDS}/cross-tools/cross.ini"], 10),
     "coverage": ("gcc", ["-Db_coverage=true", "-Doptimization=0"], 2),

@@ -1,0 +1,204 @@
+/*
+ * session: the replies to an input must not depend on where its reads end, on how much fits into
+ * one reply area, or on whether input had to be held while a reply was unsent.
+ *
+ * The first SETUP_BYTES of the input choose the policy and the cuts; the rest is what the client
+ * sends. It is fed whole to one session and in pieces to another, and what they say is compared,
+ * with the faults that they report. In stream framing an acknowledgement depends on the reads by
+ * definition, so that only echo and discard are compared there.
+ */
+
+#include "core/session.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SETUP_BYTES 8
+
+/* More than the reply bytes that a byte of input can cause: a line of one byte, with a NAK. */
+#define EXPANSION_MAX 128
+
+/* An input has at most one fault a byte. */
+#define INPUT_MAX ((size_t)16 * 1024)
+
+/* What a session has said. */
+struct said {
+	uint8_t bytes[INPUT_MAX * EXPANSION_MAX];
+	size_t n;
+	struct nak naks[INPUT_MAX];
+	size_t n_naks;
+};
+
+struct run {
+	struct budget budget;
+	struct session_io io;
+	struct session session;
+	struct said said;
+	bool hold;
+};
+
+static void on_nak(void *data, const struct nak *nak)
+{
+	struct said *said = data;
+
+	assert(said->n_naks < INPUT_MAX);
+	assert(said->n_naks == 0 || said->naks[said->n_naks - 1].offset < nak->offset);
+	said->naks[said->n_naks++] = *nak;
+}
+
+static struct template *compile(const char *source, enum charset charset)
+{
+	struct template_error error;
+	struct template *template = NULL;
+	enum template_fault fault =
+		template_compile(source, charset, TEMPLATE_IN_REPLY, &template, &error);
+
+	assert(fault == TEMPLATE_OK);
+	(void)fault;
+	return template;
+}
+
+static void policy_init(struct policy *policy, const uint8_t setup[SETUP_BYTES])
+{
+	static const char *const prefixes[] = {"Got ", "", "${message} ${bytes} ${characters} "};
+
+	*policy = (struct policy){
+		.reply = setup[0] % 3,
+		.framing = setup[0] / 3 % 2,
+		.nak = setup[0] / 6 % 2,
+		.transcoder = {.decode_errors = setup[1] % 4,
+			       .charset = setup[1] / 4 % 4,
+			       .encode_errors = setup[2] % 5},
+		.max_line_bytes = setup[3] + 1u,
+		.listener = "fuzz",
+		.host = "here",
+	};
+	policy->ack_prefix = compile(prefixes[setup[4] % 3], policy->transcoder.charset);
+	policy->ack_suffix = compile(setup[4] & 0x80 ? "." : "", policy->transcoder.charset);
+}
+
+static void policy_finish(struct policy *policy)
+{
+	template_destroy(policy->ack_prefix);
+	template_destroy(policy->ack_suffix);
+}
+
+/* Takes what the last call made, as a socket would. */
+static void take(struct run *run)
+{
+	struct said *said = &run->said;
+	size_t before = said->n;
+
+	assert(run->io.n_spans <= SESSION_SPANS_MAX);
+	for (unsigned i = 0; i < run->io.n_spans; i++) {
+		const struct iovec *span = &run->io.spans[i];
+
+		assert(span->iov_len <= sizeof(said->bytes) - said->n);
+		memcpy(said->bytes + said->n, span->iov_base, span->iov_len);
+		said->n += span->iov_len;
+	}
+	assert(said->n - before == run->io.n_bytes && run->io.n_bytes <= run->io.reply_max);
+}
+
+/* Does with the outcome @state of a call what a connection does. */
+static int answer(struct run *run, int state, uint8_t *data, size_t n)
+{
+	for (;;) {
+		assert(state >= 0);
+		take(run);
+		if (state == SESSION_FULL && run->hold) {
+			if (session_hold(&run->session, &run->io) < 0)
+				abort();
+			memset(data, 0xee, n);
+		}
+		session_io_clear(&run->io);
+		if (state != SESSION_FULL)
+			return state;
+		state = session_resume(&run->session, &run->io);
+	}
+}
+
+/* Feeds @data in pieces of 1 to @piece_max bytes, then the end of input. */
+static void say(struct run *run, const struct policy *policy, const uint8_t *data, size_t n,
+		size_t piece_max)
+{
+	uint32_t random = (uint32_t)piece_max;
+	int state = SESSION_IDLE;
+	uint8_t none[1];
+
+	session_init(&run->session, policy, "unix", 1);
+	while (n > 0 && state != SESSION_DONE) {
+		size_t piece = piece_max;
+		uint8_t *copy;
+
+		random = random * 1664525 + 1013904223;
+		if (piece_max < SESSION_READ_MAX)
+			piece = 1 + random / 65536 % piece_max;
+		if (piece > n)
+			piece = n;
+		copy = malloc(piece);
+		if (!copy)
+			abort();
+		memcpy(copy, data, piece);
+		state = answer(run, session_feed(&run->session, &run->io, copy, piece), copy,
+			       piece);
+		free(copy);
+		data += piece;
+		n -= piece;
+		assert(session_held_bytes(&run->session) <= policy->max_line_bytes + 2u);
+	}
+	if (state != SESSION_DONE)
+		state = answer(run, session_end(&run->session, &run->io), none, 0);
+	assert(state == SESSION_DONE);
+	session_finish(&run->session, &run->io);
+	assert(budget_used(&run->budget) == 0);
+}
+
+/* The memory lasts as long as the process: allocating it for each input took most of the time. */
+static void run_prepare(struct run *run)
+{
+	if (!run->io.area) {
+		budget_init(&run->budget, (size_t)64 << 20);
+		if (session_io_init(&run->io, &run->budget) < 0)
+			abort();
+		run->io.on_nak = on_nak;
+		run->io.on_nak_data = &run->said;
+	}
+	run->io.reply_max = SESSION_REPLY_MAX;
+	run->said.n = 0;
+	run->said.n_naks = 0;
+}
+
+static void compare(const struct said *a, const struct said *b)
+{
+	assert(a->n == b->n && memcmp(a->bytes, b->bytes, a->n) == 0);
+	assert(a->n_naks == b->n_naks);
+	for (size_t i = 0; i < a->n_naks; i++) {
+		assert(a->naks[i].reason == b->naks[i].reason);
+		assert(a->naks[i].offset == b->naks[i].offset);
+		assert(a->naks[i].code_point == b->naks[i].code_point);
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct run whole, pieces;
+	struct policy policy;
+	size_t n = size - SETUP_BYTES;
+
+	if (size < SETUP_BYTES || n > INPUT_MAX)
+		return 0;
+	policy_init(&policy, data);
+	run_prepare(&whole);
+	run_prepare(&pieces);
+	pieces.hold = data[5] & 1;
+	if (data[5] & 2)
+		pieces.io.reply_max = TEMPLATE_EXPANDED_MAX + data[6];
+	say(&whole, &policy, data + SETUP_BYTES, n, SESSION_READ_MAX);
+	say(&pieces, &policy, data + SETUP_BYTES, n, 1 + data[7] % 32);
+	if (policy.framing == FRAMING_LINE || policy.reply != REPLY_ACK)
+		compare(&whole.said, &pieces.said);
+	policy_finish(&policy);
+	return 0;
+}

@@ -1,0 +1,80 @@
+/*
+ * template: whatever the source, compiling ends in a template that keeps its promises or in an
+ * error that points into the source. The first byte chooses the charset, the second what is allowed
+ * and how long the values are.
+ */
+
+#include "core/template.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SETUP_BYTES 2
+
+static void fill(char *value, size_t n, size_t size)
+{
+	memset(value, 'x', n);
+	value[n] = '\0';
+	assert(n < size);
+}
+
+/* Expands @template to memory of just the promised size. */
+static void expand(const struct template *template, enum charset charset, bool longest)
+{
+	char peer[2 * TEMPLATE_PEER_MAX], host[2 * TEMPLATE_HOST_MAX];
+	struct template_values values = {
+		.peer = peer,
+		.host = host,
+		.listener = host,
+		.connection = longest ? UINT64_MAX : 0,
+		.message = longest ? UINT64_MAX : 1,
+		.bytes = longest ? UINT64_MAX : 0,
+		.characters = longest ? UINT64_MAX : 0,
+	};
+	size_t max = template_length_max(template);
+	uint8_t *out = malloc(max ? max : 1);
+	size_t n;
+
+	if (!out)
+		abort();
+	/* longer than the maximum: to be cut */
+	fill(peer, longest ? TEMPLATE_PEER_MAX + 1 : 0, sizeof(peer));
+	fill(host, longest ? TEMPLATE_HOST_MAX + 1 : 0, sizeof(host));
+	n = template_expand(template, &values, out);
+	assert(n <= max && max <= TEMPLATE_EXPANDED_MAX);
+	assert(!longest || n == max);
+	assert(!template_is_empty(template) || n == 0);
+	for (size_t i = 0; charset == CHARSET_ASCII && i < n; i++)
+		assert(out[i] < 0x80);
+	free(out);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct template_error error;
+	struct template *template;
+	enum charset charset;
+	unsigned allowed;
+	char *source;
+
+	if (size < SETUP_BYTES)
+		return 0;
+	charset = data[0] % 4;
+	allowed = data[1] & 1 ? TEMPLATE_IN_GREETING : TEMPLATE_IN_REPLY;
+	source = malloc(size - SETUP_BYTES + 1);
+	if (!source)
+		abort();
+	memcpy(source, data + SETUP_BYTES, size - SETUP_BYTES);
+	source[size - SETUP_BYTES] = '\0';
+	if (template_compile(source, charset, allowed, &template, &error) == TEMPLATE_OK) {
+		assert((template_variables(template) & ~allowed) == 0);
+		expand(template, charset, data[1] & 2);
+		template_destroy(template);
+	} else {
+		assert(error.fault != TEMPLATE_OK && error.offset <= strlen(source));
+		assert(memchr(error.name, '\0', sizeof(error.name)));
+	}
+	free(source);
+	return 0;
+}
