@@ -30,6 +30,7 @@ static void on_closed(uv_handle_t *handle)
 	struct worker *worker = listener->worker;
 
 	session_finish(&c->session, &worker->io);
+	conn_proxy_finish(c);
 	if (c->admitted) {
 		conn_log_disconnect(c);
 		limits_release(worker->limits, &c->address);
@@ -60,8 +61,6 @@ static void conn_fail(struct conn *c, int error)
 		c->error = (int16_t)error;
 	conn_close(c, CONN_RESET);
 }
-
-static void conn_read(struct conn *c);
 
 /* Everything is sent that ever will be. */
 static void conn_finish(struct conn *c, enum conn_reason reason)
@@ -260,17 +259,38 @@ static void conn_go_on(struct conn *c)
 		conn_read(c);
 }
 
+/* Holds what came with the PROXY header while the greeting is unsent. */
+static void conn_defer(struct conn *c, struct session_io *io, const uint8_t *data, size_t n)
+{
+	const struct iovec input = {(void *)(uintptr_t)data, n};
+	int r = session_defer(&c->session, io, &input, 1, false);
+
+	if (r < 0)
+		conn_fail_memory(c, r);
+}
+
 static void conn_on_bytes(struct conn *c, const uint8_t *data, size_t n)
 {
 	struct session_io *io = conn_io(c);
 
+	if (c->phase == CONN_PROXY_HEADER) {
+		size_t header = conn_proxy_read(c, data, n);
+
+		data += header;
+		n -= header;
+		if (n == 0)
+			return;
+	}
 	counter_add(&c->listener->counters->received_bytes, n);
 	if (c->phase != CONN_SERVING)
 		return; /* lingering: dropped */
 	conn_touch(c);
 	if (c->draining)
 		c->drain_left -= (uint32_t)n;
-	conn_answer(c, io, session_feed(&c->session, io, data, n));
+	if (c->output)
+		conn_defer(c, io, data, n);
+	else
+		conn_answer(c, io, session_feed(&c->session, io, data, n));
 	if (c->draining && c->drain_left == 0 && c->phase == CONN_SERVING && !c->output)
 		conn_drained(c);
 }
@@ -283,6 +303,8 @@ static void conn_on_end(struct conn *c)
 	uv_read_stop(&c->io.stream);
 	if (c->phase == CONN_SERVING)
 		conn_answer(c, io, session_end(&c->session, io));
+	else if (c->phase == CONN_PROXY_HEADER)
+		conn_proxy_fail(c, "closed before the PROXY header was complete");
 	else
 		conn_close(c, CONN_END);
 }
@@ -310,7 +332,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 		conn_fail(c, (int)n);
 }
 
-static void conn_read(struct conn *c)
+void conn_read(struct conn *c)
 {
 	int r = uv_read_start(&c->io.stream, on_alloc, on_read);
 
@@ -323,6 +345,8 @@ void conn_drain(struct conn *c)
 	uv_os_fd_t fd;
 	int arrived = 0;
 
+	if (c->phase == CONN_PROXY_HEADER)
+		conn_close(c, CONN_DRAIN);
 	if (c->draining || c->phase != CONN_SERVING)
 		return; /* it ends by itself */
 	c->draining = true;
@@ -335,8 +359,7 @@ void conn_drain(struct conn *c)
 
 /* ---- the beginning ---- */
 
-/* Makes the connection's object and handle on @fd, which is closed when that fails. */
-static struct conn *conn_create(struct listener *listener, int fd, const struct address *address)
+struct conn *conn_create(struct listener *listener, int fd, const struct address *address)
 {
 	struct worker *worker = listener->worker;
 	bool is_unix = address->family == AF_UNIX;
@@ -390,53 +413,62 @@ static int conn_name_peer(struct conn *c)
 	return c->peer ? 0 : -ENOMEM;
 }
 
-void conn_open(struct listener *listener, int fd, const struct address *address)
+void conn_begin(struct conn *c)
 {
-	struct worker *worker = listener->worker;
-	struct conn *c = conn_create(listener, fd, address);
-	struct session_io *io;
+	struct session_io *io = conn_io(c);
 
-	if (!c) {
-		counter_add(&listener->counters->refused[REFUSAL_MEMORY], 1);
-		limits_release(worker->limits, address);
-		return;
-	}
-	c->admitted = true;
 	c->phase = CONN_SERVING;
-	c->session.connection = limits_number(worker->limits);
-	counter_add(&listener->counters->connections, 1);
+	c->session.connection = limits_number(conn_worker(c)->limits);
+	counter_add(&c->listener->counters->connections, 1);
 	conn_log_connect(c);
 	if (conn_name_peer(c) < 0) {
 		conn_close(c, CONN_MEMORY);
 		return;
 	}
-	conn_wait(c, &listener->idle);
-	io = conn_io(c);
+	conn_wait(c, &c->listener->idle);
 	session_greet(&c->session, io);
 	conn_answer(c, io, SESSION_IDLE);
+}
+
+void conn_open(struct listener *listener, int fd, const struct address *address)
+{
+	struct conn *c = conn_create(listener, fd, address);
+
+	if (!c) {
+		counter_add(&listener->counters->refused[REFUSAL_MEMORY], 1);
+		limits_release(listener->worker->limits, address);
+		return;
+	}
+	c->admitted = true;
+	conn_begin(c);
 	if (!c->output && c->phase == CONN_SERVING)
 		conn_read(c);
 }
 
-void conn_refuse(struct listener *listener, int fd, const struct address *address)
+void conn_tell_refusal(struct conn *c)
 {
 	static const struct nak nak = {.reason = NAK_TOO_MANY_CONNECTIONS};
-	struct conn *c = conn_create(listener, fd, address);
+	struct counters *counters = c->listener->counters;
 	char line[NAK_LINE_MAX];
 	uv_buf_t buf;
 
-	if (!c) {
-		limits_refusal_end(listener->worker->limits);
-		return;
-	}
 	c->refusing = true;
-	c->reason = CONN_REFUSED;
-	if (listener->settings->policy.nak) {
+	if (c->listener->settings->policy.nak) {
 		buf = uv_buf_init(line, (unsigned)nak_format(&nak, line));
-		counter_add(&listener->counters->naks[nak.reason], 1);
+		counter_add(&counters->naks[nak.reason], 1);
 		/* a new socket's buffer takes a line; if not, the peer is gone */
 		if (uv_try_write(&c->io.stream, &buf, 1) > 0)
-			counter_add(&listener->counters->sent_bytes, buf.len);
+			counter_add(&counters->sent_bytes, buf.len);
 	}
 	conn_finish(c, CONN_REFUSED);
+}
+
+void conn_refuse(struct listener *listener, int fd, const struct address *address)
+{
+	struct conn *c = conn_create(listener, fd, address);
+
+	if (c)
+		conn_tell_refusal(c);
+	else
+		limits_refusal_end(listener->worker->limits);
 }

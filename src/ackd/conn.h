@@ -77,6 +77,7 @@ struct conn {
 	uint8_t phase;	     /* enum conn_phase */
 	uint8_t reason;	     /* enum conn_reason */
 	bool admitted;	     /* holds a place in limits */
+	bool placed;	     /* holds a place that is not of an address: a proxy's */
 	bool refusing;	     /* holds a place for refusals */
 	bool ended;	     /* the peer has closed its side */
 	bool draining;
@@ -90,10 +91,16 @@ struct conn {
 };
 
 /*
- * Begins a connection on the accepted descriptor @fd, which is the connection's from here on, even
- * when this fails (then it is closed). @address is the peer's.
+ * Begins a connection that was admitted on the accepted descriptor @fd, which is the connection's
+ * from here on, even when this fails (then it is closed). @address is the peer's.
  */
 void conn_open(struct listener *listener, int fd, const struct address *address);
+
+/*
+ * The same for a peer that is a proxy: first it has PROXY_MS to send a PROXY header, which says
+ * whose connection this is; only then that client is admitted, or refused.
+ */
+void conn_open_proxied(struct listener *listener, int fd, const struct address *address);
 
 /* The same for a peer that is refused: it gets "NAK 0 too many connections" and an orderly close.
  */

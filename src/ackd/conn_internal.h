@@ -5,6 +5,7 @@
 #include "ackd/conn.h"
 #include "ackd/listener.h"
 #include "ackd/worker.h"
+#include "core/proxy.h"
 
 /* Copied output that the socket has not taken yet. */
 struct conn_output {
@@ -34,3 +35,33 @@ void conn_log_disconnect(const struct conn *c);
 
 /* For session_io: counts and logs the fault @nak of the connection @data. */
 void conn_on_nak(void *data, const struct nak *nak);
+
+/* The beginning of a PROXY header. */
+struct proxy_reader {
+	uint16_t length;
+	uint8_t bytes[PROXY_HEADER_MAX];
+};
+
+/*
+ * Goes on with the header of @c, given the next @n bytes at @p. Returns how many bytes at @p belong
+ * to it; when the header is complete, the client has been admitted, or the connection closed.
+ */
+size_t conn_proxy_read(struct conn *c, const uint8_t *p, size_t n);
+
+/* The proxy has ended its connection, or taken too long. */
+void conn_proxy_fail(struct conn *c, const char *reason);
+
+/* Releases the reader, if there is one. */
+void conn_proxy_finish(struct conn *c);
+
+/* Makes the connection's object and handle on @fd, which is closed when that fails. */
+struct conn *conn_create(struct listener *listener, int fd, const struct address *address);
+
+/* Begins to serve @c, which has been admitted: numbers it and greets. */
+void conn_begin(struct conn *c);
+
+/* Tells @c, which has a place for refusals, that there are too many connections; then closes. */
+void conn_tell_refusal(struct conn *c);
+
+/* Starts to read, if it does not yet. */
+void conn_read(struct conn *c);

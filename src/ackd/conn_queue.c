@@ -68,6 +68,8 @@ uint64_t conn_queue_expire(struct conn_queue *queue, uint64_t now_ms)
 			return queue->timeout_ms - waited_ms;
 		if (c->phase < CONN_LINGERING && conn_has_progressed(c))
 			conn_touch(c);
+		else if (c->phase == CONN_PROXY_HEADER)
+			conn_proxy_fail(c, "no PROXY header in time");
 		else
 			conn_close(c, CONN_IDLE);
 	}

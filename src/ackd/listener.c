@@ -50,58 +50,88 @@ void listener_unref(struct listener *listener)
 	free(listener);
 }
 
-static bool cidr_allows(const struct config_listener *settings, const struct sockaddr *peer)
+static bool is_allowed(const struct config_listener *settings, const struct address *address)
 {
-	int allowed = cidr_list_match(&settings->allow, peer);
-	int denied = cidr_list_match(&settings->deny, peer);
+	struct sockaddr_storage peer;
+	int allowed, denied;
 
+	address_to_sockaddr(address, &peer);
+	allowed = cidr_list_match(&settings->allow, (struct sockaddr *)&peer);
+	denied = cidr_list_match(&settings->deny, (struct sockaddr *)&peer);
 	if (allowed < 0 && denied < 0)
 		return settings->allow.n == 0 && !settings->allow.has_unix;
 	return allowed > denied;
 }
 
-static void listener_refuse(struct listener *listener, int fd, const struct address *address,
-			    enum refusal refusal)
+void listener_count_refusal(struct listener *listener, const struct address *address,
+			    enum refusal refusal, const char *reason)
 {
 	char peer[ADDRESS_TEXT_MAX];
-	struct log_fields fields = {
-		.listener = listener->settings->name,
-		.peer = address_format(address, peer),
-		.reason = refusal_name(refusal),
-	};
+	struct log_fields fields;
 
 	counter_add(&listener->counters->refused[refusal], 1);
+	if (!log_wants(LOG_REFUSE))
+		return;
+	fields = (struct log_fields){
+		.listener = listener->settings->name,
+		.peer = address_format(address, peer),
+		.reason = reason ? reason : refusal_name(refusal),
+	};
 	log_post(LOG_REFUSE, &fields, "%s: connection from %s refused: %s", fields.listener, peer,
 		 fields.reason);
-	if (refusal != REFUSAL_DENIED && refusal != REFUSAL_MEMORY &&
-	    limits_refusal_begin(listener->worker->limits))
-		conn_refuse(listener, fd, address);
-	else
-		close(fd);
 }
 
-static void listener_admit(struct listener *listener, int fd, const struct sockaddr *sa)
+bool refusal_is_told(enum refusal refusal)
 {
-	struct address address = address_from_sockaddr(sa);
+	return refusal == REFUSAL_CONNECTIONS || refusal == REFUSAL_PER_ADDRESS;
+}
 
-	if (!cidr_allows(listener->settings, sa)) {
-		listener_refuse(listener, fd, &address, REFUSAL_DENIED);
+enum refusal listener_admit(struct listener *listener, const struct address *address)
+{
+	static const enum refusal refusals[] = {
+		[LIMITS_ADMITTED] = REFUSAL_NONE,
+		[LIMITS_TOO_MANY] = REFUSAL_CONNECTIONS,
+		[LIMITS_TOO_MANY_FROM_ADDRESS] = REFUSAL_PER_ADDRESS,
+		[LIMITS_NO_MEMORY] = REFUSAL_MEMORY,
+	};
+	enum refusal refusal = REFUSAL_DENIED;
+
+	if (is_allowed(listener->settings, address))
+		refusal = refusals[limits_admit(listener->worker->limits, address)];
+	if (refusal != REFUSAL_NONE)
+		listener_count_refusal(listener, address, refusal, NULL);
+	return refusal;
+}
+
+/* Only proxies may connect; who they connect for, their header will say. */
+static void listener_take_proxy(struct listener *listener, int fd, const struct address *address,
+				const struct sockaddr *peer)
+{
+	if (cidr_list_match(&listener->settings->proxies, peer) >= 0) {
+		conn_open_proxied(listener, fd, address);
 		return;
 	}
-	switch (limits_admit(listener->worker->limits, &address)) {
-	case LIMITS_ADMITTED:
-		conn_open(listener, fd, &address);
-		break;
-	case LIMITS_TOO_MANY:
-		listener_refuse(listener, fd, &address, REFUSAL_CONNECTIONS);
-		break;
-	case LIMITS_TOO_MANY_FROM_ADDRESS:
-		listener_refuse(listener, fd, &address, REFUSAL_PER_ADDRESS);
-		break;
-	case LIMITS_NO_MEMORY:
-		listener_refuse(listener, fd, &address, REFUSAL_MEMORY);
-		break;
+	listener_count_refusal(listener, address, REFUSAL_PROXY, "not one of the proxies");
+	close(fd);
+}
+
+static void listener_take(struct listener *listener, int fd, const struct sockaddr *peer)
+{
+	const struct cidr_list *proxies = &listener->settings->proxies;
+	struct address address = address_from_sockaddr(peer);
+	enum refusal refusal;
+
+	if (proxies->n > 0 || proxies->has_unix) {
+		listener_take_proxy(listener, fd, &address, peer);
+		return;
 	}
+	refusal = listener_admit(listener, &address);
+	if (refusal == REFUSAL_NONE)
+		conn_open(listener, fd, &address);
+	else if (refusal_is_told(refusal) && limits_refusal_begin(listener->worker->limits))
+		conn_refuse(listener, fd, &address);
+	else
+		close(fd);
 }
 
 /* Whether accept(2) says that this one connection is lost, rather than that none can be accepted.
@@ -145,7 +175,7 @@ static int acceptor_accept(struct acceptor *acceptor, unsigned max)
 			     SOCK_NONBLOCK | SOCK_CLOEXEC);
 		acceptor->listener->worker->n_events++;
 		if (fd >= 0) {
-			listener_admit(acceptor->listener, fd, (const struct sockaddr *)&peer);
+			listener_take(acceptor->listener, fd, (const struct sockaddr *)&peer);
 		} else if (errno == EAGAIN) {
 			return 0;
 		} else if (accept_error_is_of_peer(errno)) {

@@ -53,6 +53,19 @@ void listener_ref(struct listener *listener);
 void listener_unref(struct listener *listener);
 
 /*
+ * Asks whether @address may be served: access, then a place in the limits, which limits_release()
+ * gives back. A refusal is counted and logged.
+ */
+enum refusal listener_admit(struct listener *listener, const struct address *address);
+
+/* Counts and logs a refusal, with @reason if that says more than refusal_name(). */
+void listener_count_refusal(struct listener *listener, const struct address *address,
+			    enum refusal refusal, const char *reason);
+
+/* Whether a client with this refusal is told so, rather than closed at once. */
+bool refusal_is_told(enum refusal refusal);
+
+/*
  * Starts to accept from @fd (listening, non-blocking, stays open until acceptor_close() is called).
  * Takes a reference to @listener. Returns 0 or a libuv error.
  */

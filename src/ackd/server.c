@@ -216,19 +216,23 @@ static int server_start_workers(struct server *server)
 	return 0;
 }
 
-/* Takes the sockets that the service manager passed, and binds what is missing. */
+/* Makes the sockets that nobody passed, and puts all of them to work. */
 static int server_bind(struct server *server, const struct setup *setup, FILE *errors)
 {
-	struct systemd_fd *fds = NULL;
 	struct bound bound;
-	int n = systemd_listen_fds(&fds);
-	int r = n < 0 ? n : 0;
-
-	if (n > 0)
-		r = setup_adopt(server->config, fds, (size_t)n, errors, &server->bindings);
-	if (r == 0)
-		r = setup_bind(setup, server->bindings, server->n_workers, errors, &bound);
+	int r = setup_bind(setup, server->bindings, server->n_workers, errors, &bound);
 	return r < 0 ? r : server_apply(server, server->config, &bound);
+}
+
+/* Takes the sockets that the service manager passed. */
+static int server_adopt(struct server *server, FILE *errors)
+{
+	struct systemd_fd *fds;
+	int n = systemd_listen_fds(&fds);
+
+	if (n <= 0)
+		return n;
+	return setup_adopt(server->config, fds, (size_t)n, errors, &server->bindings);
 }
 
 /* Everything up to the loop. Errors are lines to @errors. */
@@ -240,7 +244,9 @@ static int server_start(struct server *server, FILE *errors)
 	if (r < 0)
 		return r;
 	server->config = config_ref(setup->config);
-	r = log_start(server->config->log_level, server->config->log_target);
+	r = server_adopt(server, errors); /* changes the environment: before there are threads */
+	if (r == 0)
+		r = log_start(server->config->log_level, server->config->log_target);
 	if (r == 0)
 		r = limits_init(&server->limits, server->config->max_memory_bytes);
 	if (r == 0) {

@@ -28,6 +28,7 @@ enum {
 struct state_record {
 	uint64_t connection;
 	uint64_t received;
+	uint64_t line_start;
 	uint64_t messages;
 	uint64_t sent;
 	uint32_t input_length;
@@ -43,7 +44,7 @@ struct state_record {
 };
 
 _Static_assert(sizeof(struct state_header) == 40, "no padding");
-_Static_assert(sizeof(struct state_record) == 64, "no padding");
+_Static_assert(sizeof(struct state_record) == 72, "no padding");
 
 /* FNV-1a, 64 bits: against damage, not against malice; nobody else can write the memfd. */
 static uint64_t checksum(const uint8_t *bytes, size_t n)
@@ -99,6 +100,7 @@ int state_add(struct state_writer *writer, const struct state_connection *c)
 	struct state_record record = {
 		.connection = htole64(c->connection),
 		.received = htole64(c->received),
+		.line_start = htole64(c->line_start),
 		.messages = htole64(c->messages),
 		.sent = htole64(c->sent),
 		.input_length = htole32((uint32_t)c->input_length),
@@ -239,6 +241,7 @@ bool state_next(struct state_reader *reader, struct state_connection *ret_connec
 		.listener = (const char *)p,
 		.connection = le64toh(record.connection),
 		.received = le64toh(record.received),
+		.line_start = le64toh(record.line_start),
 		.messages = le64toh(record.messages),
 		.sent = le64toh(record.sent),
 		.ended = record.flags & FLAG_ENDED,

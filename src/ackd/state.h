@@ -24,6 +24,7 @@ struct state_connection {
 	struct address address;
 	uint64_t connection; /* its number */
 	uint64_t received;   /* offset of the first byte of @input */
+	uint64_t line_start; /* offset of the current line's first byte */
 	uint64_t messages;
 	uint64_t sent; /* bytes that the socket has taken */
 	bool ended;    /* the peer has closed its side */

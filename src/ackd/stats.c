@@ -15,6 +15,7 @@ static unsigned n_workers;
 const char *refusal_name(enum refusal refusal)
 {
 	static const char *const names[] = {
+		[REFUSAL_NONE] = "none",
 		[REFUSAL_DENIED] = "denied",
 		[REFUSAL_CONNECTIONS] = "too many connections",
 		[REFUSAL_PER_ADDRESS] = "too many connections from this address",

@@ -14,6 +14,7 @@
 
 /* Why a connection was not served. */
 enum refusal {
+	REFUSAL_NONE, /* it is served */
 	REFUSAL_DENIED,	     /* allow, deny */
 	REFUSAL_CONNECTIONS, /* max_connections */
 	REFUSAL_PER_ADDRESS, /* max_connections_per_address */

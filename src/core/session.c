@@ -228,3 +228,98 @@ size_t session_held_bytes(const struct session *session)
 		bytes += session->held->size_bytes + session->held->job.line.capacity;
 	return bytes;
 }
+
+/* ---- from one process to the next ---- */
+
+static void rest_add(struct session_rest *rest, const uint8_t *p, size_t n)
+{
+	if (n > 0)
+		rest->input[rest->n_input++] = (struct iovec){(void *)(uintptr_t)p, n};
+}
+
+/*
+ * What was received of an unfinished line is fed again. Of a line that is discarded nothing but an
+ * unfinished character is kept; there the rest goes on where the line stood.
+ */
+static void rest_fill(const struct session *session, const struct session_job *job,
+		      struct session_rest *rest)
+{
+	const struct buf *line = &session->line;
+	const struct utf8_carry *carry = &session->carry;
+	size_t again = line->length > 0 ? line->length : carry->length;
+
+	*rest = (struct session_rest){
+		.received = session->received - again,
+		.line_start = session->line_start,
+		.messages = session->messages,
+		.skipping = session->skipping,
+		.sent_anything = session->sent_anything,
+		.last_byte = session->last_byte,
+		.ended = job && job->end,
+		.done = session->done || (job && job->close),
+	};
+	if (rest->done)
+		return;
+	rest_add(rest, line->length > 0 ? line->data : carry->bytes, again);
+	if (job)
+		rest_add(rest, job->input, job->input_length);
+}
+
+int session_suspend(struct session *session, struct session_io *io, struct session_rest *ret_rest)
+{
+	struct session_job *job = session->held ? &session->held->job : NULL;
+
+	if (job && job->phase != REPLY_NOTHING) {
+		bool all = reply_put(session, io, job);
+
+		session_note_sent(session, io);
+		if (!all)
+			return SESSION_FULL;
+	}
+	rest_fill(session, job, ret_rest);
+	return SESSION_IDLE;
+}
+
+void session_restore(struct session *session, const struct session_rest *rest)
+{
+	session->received = rest->received;
+	session->line_start = rest->line_start;
+	session->messages = rest->messages;
+	session->skipping = rest->skipping;
+	session->sent_anything = rest->sent_anything;
+	session->last_byte = rest->last_byte;
+	session->done = rest->done;
+	/* the start of a line that was discarded is not there to be answered */
+	if (session->policy->framing == FRAMING_LINE && session->policy->reply != REPLY_DISCARD &&
+	    rest->line_start < rest->received)
+		session->skipping = true;
+}
+
+int session_defer(struct session *session, struct session_io *io, const struct iovec *input,
+		  unsigned n_input, bool end)
+{
+	struct session_held *held;
+	size_t size = sizeof(*held);
+
+	for (unsigned i = 0; i < n_input; i++)
+		size += input[i].iov_len;
+	if (session->done || (size == sizeof(*held) && !end))
+		return 0;
+	if (!budget_take(io->budget, size))
+		return -ENOBUFS;
+	held = calloc(1, size);
+	if (!held) {
+		budget_give(io->budget, size);
+		return -ENOMEM;
+	}
+	held->size_bytes = size;
+	held->job.input = held->bytes;
+	held->job.end = end;
+	held->job.phase = REPLY_NOTHING;
+	for (unsigned i = 0; i < n_input; i++) {
+		memcpy(held->bytes + held->job.input_length, input[i].iov_base, input[i].iov_len);
+		held->job.input_length += input[i].iov_len;
+	}
+	session->held = held;
+	return 0;
+}

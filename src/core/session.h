@@ -214,3 +214,42 @@ static inline bool session_is_held(const struct session *session)
 
 /* Returns the bytes of memory that the session holds now, as charged to the budget. */
 size_t session_held_bytes(const struct session *session);
+
+/*
+ * Where a session stands, for the process that takes its connection over: what was received and not
+ * answered, as at most three pieces of bytes in order, and what the protocol remembers.
+ */
+struct session_rest {
+	struct iovec input[3];
+	unsigned n_input;
+	uint64_t received;   /* offset of the first byte of the input */
+	uint64_t line_start; /* offset of the current line's first byte */
+	uint64_t messages;
+	bool skipping;
+	bool sent_anything;
+	uint8_t last_byte;
+	bool ended; /* the end of input was received */
+	bool done;  /* no reply follows */
+};
+
+/*
+ * Stops a session whose input is not in use by a caller (after session_hold(), or at rest): puts
+ * what is left of the answer to the current message into io->out. Returns SESSION_FULL when there
+ * is more: send or copy io->out, clear it and call again; else SESSION_IDLE, and *@ret_rest is
+ * filled, pointing into the session. After that only session_finish() may follow.
+ */
+int session_suspend(struct session *session, struct session_io *io, struct session_rest *ret_rest);
+
+/*
+ * Makes a session that was just initialized go on where another one stood; the input of @rest is
+ * left to session_defer().
+ */
+void session_restore(struct session *session, const struct session_rest *rest);
+
+/*
+ * Holds a copy of input that cannot be answered before earlier output is sent; session_resume()
+ * will answer it, and the end of input after it if @end. Nothing is held yet. Does nothing when
+ * there is neither input nor end. Returns 0, -ENOBUFS or -ENOMEM.
+ */
+int session_defer(struct session *session, struct session_io *io, const struct iovec *input,
+		  unsigned n_input, bool end);

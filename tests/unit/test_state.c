@@ -20,6 +20,7 @@ static struct state_connection sample(unsigned i, uint8_t *bytes, size_t n)
 			    .port = (uint16_t)(i * 7)},
 		.connection = i,
 		.received = UINT64_MAX - i,
+		.line_start = i * UINT64_C(17),
 		.messages = i * UINT64_C(0x100000000),
 		.sent = i * 3,
 		.ended = i & 1,
@@ -44,6 +45,7 @@ static void assert_same(const struct state_connection *a, const struct state_con
 	assert_int_equal(a->address.family, b->address.family);
 	assert_int_equal(a->address.port, b->address.port);
 	assert_true(a->connection == b->connection && a->received == b->received &&
+		    a->line_start == b->line_start &&
 		    a->messages == b->messages && a->sent == b->sent);
 	assert_true(a->ended == b->ended && a->done == b->done && a->skipping == b->skipping &&
 		    a->sent_anything == b->sent_anything && a->last_byte == b->last_byte);

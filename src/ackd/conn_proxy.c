@@ -1,0 +1,132 @@
+/*
+ * A connection that a load balancer has opened for a client: until the PROXY header is complete it
+ * holds a place among all connections, but none of an address. Then the client takes the proxy's
+ * place, and is admitted or refused as if it had connected itself.
+ */
+
+#include "ackd/conn_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Whose place it holds until the client is known. */
+static const struct address nobody = {.family = AF_UNIX};
+
+void conn_open_proxied(struct listener *listener, int fd, const struct address *address)
+{
+	struct limits *limits = listener->worker->limits;
+	struct conn *c;
+
+	if (limits_admit(limits, &nobody) != LIMITS_ADMITTED) {
+		listener_count_refusal(listener, address, REFUSAL_CONNECTIONS, NULL);
+		if (limits_refusal_begin(limits))
+			conn_refuse(listener, fd, address);
+		else
+			close(fd);
+		return;
+	}
+	c = conn_create(listener, fd, address);
+	if (!c) {
+		counter_add(&listener->counters->refused[REFUSAL_MEMORY], 1);
+		limits_release(limits, &nobody);
+		return;
+	}
+	c->placed = true;
+	conn_wait(c, &listener->worker->waiting);
+	conn_read(c);
+}
+
+void conn_proxy_finish(struct conn *c)
+{
+	struct limits *limits = conn_worker(c)->limits;
+
+	if (c->proxy) {
+		budget_give(&limits->budget, sizeof(*c->proxy));
+		free(c->proxy);
+		c->proxy = NULL;
+	}
+	if (c->placed)
+		limits_release(limits, &nobody);
+	c->placed = false;
+}
+
+void conn_proxy_fail(struct conn *c, const char *reason)
+{
+	listener_count_refusal(c->listener, &c->address, REFUSAL_PROXY, reason);
+	conn_close(c, CONN_PROXY);
+}
+
+/* The client is known: it takes the proxy's place. */
+static void conn_proxy_admit(struct conn *c, const struct proxy_header *header)
+{
+	enum refusal refusal;
+
+	if (header->has_source)
+		c->address = address_from_sockaddr((const struct sockaddr *)&header->source);
+	conn_proxy_finish(c);
+	refusal = listener_admit(c->listener, &c->address);
+	if (refusal == REFUSAL_NONE) {
+		c->admitted = true;
+		conn_begin(c);
+	} else if (refusal_is_told(refusal) && limits_refusal_begin(conn_worker(c)->limits)) {
+		conn_tell_refusal(c);
+	} else {
+		conn_close(c, CONN_REFUSED);
+	}
+}
+
+/* Keeps the beginning of a header; what would make it too long is left to the parser to refuse. */
+static size_t conn_proxy_keep(struct conn *c, const uint8_t *p, size_t n)
+{
+	struct budget *budget = &conn_worker(c)->limits->budget;
+	size_t room;
+
+	if (!c->proxy) {
+		if (!budget_take(budget, sizeof(*c->proxy))) {
+			conn_close(c, CONN_MEMORY_BUDGET);
+			return n;
+		}
+		c->proxy = calloc(1, sizeof(*c->proxy));
+		if (!c->proxy) {
+			budget_give(budget, sizeof(*c->proxy));
+			conn_close(c, CONN_MEMORY);
+			return n;
+		}
+	}
+	room = sizeof(c->proxy->bytes) - c->proxy->length;
+	if (n > room)
+		n = room;
+	memcpy(c->proxy->bytes + c->proxy->length, p, n);
+	c->proxy->length += (uint16_t)n;
+	return n;
+}
+
+size_t conn_proxy_read(struct conn *c, const uint8_t *p, size_t n)
+{
+	size_t before = c->proxy ? c->proxy->length : 0;
+	struct proxy_header header;
+	const char *reason;
+	enum proxy_status status;
+
+	/* nearly always it is whole in the first read */
+	if (before == 0) {
+		status = proxy_parse(p, n, &header, &reason);
+	} else {
+		conn_proxy_keep(c, p, n);
+		status = proxy_parse(c->proxy->bytes, c->proxy->length, &header, &reason);
+	}
+	switch (status) {
+	case PROXY_MORE:
+		if (before == 0)
+			conn_proxy_keep(c, p, n);
+		return n;
+	case PROXY_INVALID:
+		conn_proxy_fail(c, reason);
+		return n;
+	case PROXY_COMPLETE:
+		break;
+	}
+	conn_proxy_admit(c, &header);
+	return header.length - before;
+}
