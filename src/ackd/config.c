@@ -81,7 +81,7 @@ void config_set_port(struct config_loader *loader, int port)
 static void set_host(char host[TEMPLATE_HOST_MAX + 1])
 {
 	if (gethostname(host, TEMPLATE_HOST_MAX + 1) < 0)
-		strcpy(host, "localhost");
+		snprintf(host, TEMPLATE_HOST_MAX + 1, "localhost");
 	host[TEMPLATE_HOST_MAX] = '\0';
 	for (char *p = host; *p != '\0'; p++) {
 		if (*p <= ' ' || *p > '~')

@@ -8,8 +8,8 @@
  * In the order of the work: config.c is the frame; config_scan.c (with config_file.c,
  * config_token.c) makes one text of the file and its includes; config_parse.c, the only file that
  * knows libconfig, takes that apart; config_setting.c has the one table of settings (settings.def),
- * config_value.c the rules for the value of each type; config_check.c sees to what settings say
- * together; config_dump.c writes it all down again.
+ * config_value.c the rules for the value of each type (in words: config_describe.c); config_check.c
+ * sees to what settings say together; config_dump.c writes it all down again.
  */
 
 #include "core/cidr.h"

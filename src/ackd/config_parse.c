@@ -354,7 +354,7 @@ static int walk_listener(struct walk *walk, const config_setting_t *node, size_t
 			sources->settings[k].bad = true; /* say no more about it */
 		return 0;
 	}
-	strcat(sources->group, ".");
+	snprintf(sources->group, sizeof(sources->group), "listeners[%zu].", i);
 	walk->top = false;
 	walk->group = sources->group;
 	walk->scope = SCOPE_LISTENER;

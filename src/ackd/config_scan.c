@@ -206,44 +206,60 @@ static const char *add_file(struct config_scan *scan, const char *path)
 	return grown[scan->n_files] != NULL ? grown[scan->n_files++] : NULL;
 }
 
-/* Reads the file at @path; tells what is wrong at the @include of @parent, NULL for the first. */
-static int read_file(struct config_scan *scan, const char *path, const struct scan_input *parent,
-		     char **ret_bytes, size_t *ret_n)
+/* Tells, at the @include of @parent (NULL: the first file), why @path is not read. */
+static void tell_unread(struct config_scan *scan, const char *path, const struct scan_input *parent,
+			int error)
 {
 	struct config_place place = {.errors = scan->errors, .file = path};
 	char quoted[QUOTE_MAX] = "";
-	int r;
 
 	if (parent != NULL) {
 		place = scan_place(parent, parent->line);
 		place.setting = "@include";
 		config_quote(path, quoted);
 	}
-	if (scan->depth == CONFIG_SCAN_DEPTH_MAX)
-		return config_error(&place, "found %s nested in %d others; allowed: %d", quoted,
-				    CONFIG_SCAN_DEPTH_MAX, CONFIG_SCAN_DEPTH_MAX - 1);
-	r = scan->reader(scan->reader_data, path, ret_bytes, ret_n);
+	if (error == -ELOOP)
+		config_error(&place, "found %s nested in %d others; allowed: %d", quoted,
+			     CONFIG_SCAN_DEPTH_MAX, CONFIG_SCAN_DEPTH_MAX - 1);
+	else if (error == -EFBIG)
+		config_error(&place, "%s%smore than %u MiB in all; allowed: less", quoted,
+			     parent != NULL ? ": " : "", CONFIG_SCAN_BYTES_MAX >> 20);
+	else
+		config_error(&place, "cannot read%s%s: %s", parent != NULL ? " " : "", quoted,
+			     strerror(-error));
+}
+
+/* Reads the file at @path. Returns 0 and gives the caller *@ret_bytes, or as config_scan() does. */
+static int read_file(struct config_scan *scan, const char *path, const struct scan_input *parent,
+		     char **ret_bytes, size_t *ret_n)
+{
+	char *bytes = NULL;
+	size_t n = 0;
+	int r = -ELOOP;
+
+	if (scan->depth < CONFIG_SCAN_DEPTH_MAX)
+		r = scan->reader(scan->reader_data, path, &bytes, &n);
 	if (r == -ENOMEM || (r == -ENOENT && parent == NULL))
 		return r;
-	if (r == 0 && *ret_n > CONFIG_SCAN_BYTES_MAX - scan->n_read) {
-		free(*ret_bytes);
+	if (r == 0 && n > CONFIG_SCAN_BYTES_MAX - scan->n_read) {
+		free(bytes);
 		r = -EFBIG;
 	}
-	if (r == -EFBIG)
-		return config_error(&place, "%s%smore than %u MiB in all; allowed: less", quoted,
-				    parent != NULL ? ": " : "", CONFIG_SCAN_BYTES_MAX >> 20);
-	if (r < 0)
-		return config_error(&place, "cannot read%s%s: %s", parent != NULL ? " " : "",
-				    quoted, strerror(-r));
-	scan->n_read += *ret_n;
+	if (r < 0) {
+		tell_unread(scan, path, parent, r);
+		return -EINVAL;
+	}
+	scan->n_read += n;
+	*ret_bytes = bytes;
+	*ret_n = n;
 	return 0;
 }
 
 static int scan_file(struct config_scan *scan, const char *path, const struct scan_input *parent)
 {
 	struct scan_input in = {.scan = scan};
-	char *bytes;
-	size_t n;
+	char *bytes = NULL;
+	size_t n = 0;
 	int r;
 
 	in.file = add_file(scan, path);

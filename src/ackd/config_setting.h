@@ -104,6 +104,10 @@ const char *value_text(const struct value *value, char out[VALUE_TEXT_MAX]);
 int setting_mismatch(const struct setting *setting, const struct value *value,
 		     const struct config_place *place);
 
+/* The same, with a reason: "which is not an address". */
+int setting_mismatch_because(const struct setting *setting, const struct value *value,
+			     const struct config_place *place, const char *because);
+
 /* Returns the number that the member holds, which is one of the unsigned types. */
 uint64_t setting_number(const struct setting *setting, const void *object);
 

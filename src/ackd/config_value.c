@@ -12,131 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *value_text(const struct value *value, char out[VALUE_TEXT_MAX])
-{
-	char quoted[QUOTE_MAX];
-
-	switch (value->type) {
-	case VALUE_INTEGER:
-		snprintf(out, VALUE_TEXT_MAX, "%" PRId64, value->integer);
-		break;
-	case VALUE_BIG_INTEGER:
-		snprintf(out, VALUE_TEXT_MAX, "%.60s, too large for an integer%s", value->string,
-			 value->string[strlen(value->string) - 1] == 'L' ? ""
-									 : " without the suffix L");
-		break;
-	case VALUE_FLOAT:
-		snprintf(out, VALUE_TEXT_MAX, "%g", value->real);
-		break;
-	case VALUE_BOOLEAN:
-		snprintf(out, VALUE_TEXT_MAX, "%s", value->integer ? "true" : "false");
-		break;
-	case VALUE_STRING:
-		snprintf(out, VALUE_TEXT_MAX, "the string %s", config_quote(value->string, quoted));
-		break;
-	case VALUE_GROUP:
-		snprintf(out, VALUE_TEXT_MAX, "a group { ... }");
-		break;
-	case VALUE_ARRAY:
-		snprintf(out, VALUE_TEXT_MAX, "an array [ ... ]");
-		break;
-	case VALUE_LIST:
-		snprintf(out, VALUE_TEXT_MAX, "a list ( ... )");
-		break;
-	}
-	return out;
-}
-
-static void describe_words(const struct setting *setting, char out[VALUE_TEXT_MAX])
-{
-	size_t n = 0;
-
-	for (size_t i = 0; setting->words[i] != NULL; i++)
-		n += (size_t)snprintf(out + n, VALUE_TEXT_MAX - n, "%s\"%s\"",
-				      i == 0			      ? ""
-				      : setting->words[i + 1] != NULL ? ", "
-								      : " or ",
-				      setting->words[i]);
-}
-
-static const char *describe_allowed(const struct setting *s, char out[VALUE_TEXT_MAX])
-{
-	uint64_t us = s->type == SETTING_MILLISECONDS ? 1000 : 1;
-	char low[UNITS_TEXT_MAX], high[UNITS_TEXT_MAX];
-
-	switch (s->type) {
-	case SETTING_INTEGER:
-		snprintf(out, VALUE_TEXT_MAX, "an integer from %" PRIu64 " to %" PRIu64, s->minimum,
-			 s->maximum);
-		break;
-	case SETTING_SIZE:
-		snprintf(out, VALUE_TEXT_MAX,
-			 "from %s to %s: an integer (bytes), or a string such as \"64KiB\", "
-			 "\"1MiB\"",
-			 size_text(s->minimum, low), size_text(s->maximum, high));
-		break;
-	case SETTING_MILLISECONDS:
-	case SETTING_MICROSECONDS:
-		snprintf(out, VALUE_TEXT_MAX,
-			 "from %s to %s, in whole %s: a number (seconds), or a string such as "
-			 "\"500ms\", \"30s\", \"5min\", \"1h\"",
-			 duration_text(s->minimum * us, low), duration_text(s->maximum * us, high),
-			 us == 1 ? "microseconds" : "milliseconds");
-		break;
-	case SETTING_BOOLEAN:
-		snprintf(out, VALUE_TEXT_MAX, "true or false");
-		break;
-	case SETTING_NAME:
-		snprintf(out, VALUE_TEXT_MAX,
-			 "a string of 1 to %" PRIu64 " of the characters A-Z a-z 0-9 . _ -",
-			 s->maximum);
-		break;
-	case SETTING_ADDRESS:
-		snprintf(out, VALUE_TEXT_MAX,
-			 "a string: an IPv4 or IPv6 address, a host name, or \"*\"");
-		break;
-	case SETTING_PATH:
-		snprintf(out, VALUE_TEXT_MAX, "a string: a path of 1 to %" PRIu64 " bytes",
-			 s->maximum);
-		break;
-	case SETTING_MODE:
-		snprintf(out, VALUE_TEXT_MAX, "a string of octal digits from \"0000\" to \"0777\"");
-		break;
-	case SETTING_TEMPLATE:
-		snprintf(out, VALUE_TEXT_MAX, "a string");
-		break;
-	case SETTING_WORD:
-		describe_words(s, out);
-		break;
-	case SETTING_NETWORKS:
-	case SETTING_PROXIES:
-		snprintf(out, VALUE_TEXT_MAX,
-			 "an array of strings such as \"192.0.2.0/24\", \"2001:db8::/32\"%s",
-			 s->type == SETTING_PROXIES ? ", \"unix\"" : "");
-		break;
-	}
-	return out;
-}
-
-int setting_mismatch(const struct setting *setting, const struct value *value,
-		     const struct config_place *place)
-{
-	char found[VALUE_TEXT_MAX], allowed[VALUE_TEXT_MAX];
-
-	return config_error(place, "found %s; allowed: %s", value_text(value, found),
-			    describe_allowed(setting, allowed));
-}
-
-/* Tells what is wrong with @value, for the same @allowed as any mismatch. */
-static int mismatch_because(const struct setting *setting, const struct value *value,
-			    const struct config_place *place, const char *because)
-{
-	char found[VALUE_TEXT_MAX], allowed[VALUE_TEXT_MAX];
-
-	return config_error(place, "found %s, %s; allowed: %s", value_text(value, found), because,
-			    describe_allowed(setting, allowed));
-}
-
 static void store(const struct setting *setting, void *object, uint64_t number)
 {
 	void *member = setting_member(setting, object);
@@ -223,9 +98,9 @@ static int set_word(const struct setting *setting, void *object, const struct va
 	}
 	if (strcmp(setting->name, "encoding.errors") == 0 &&
 	    strcmp(value->string, "xmlcharrefreplace") == 0)
-		return mismatch_because(setting, value, place,
-					"which is for characters that a charset lacks: set "
-					"encoding.reply_errors to it");
+		return setting_mismatch_because(setting, value, place,
+						"which is for characters that a charset lacks: set "
+						"encoding.reply_errors to it");
 	return setting_mismatch(setting, value, place);
 }
 
@@ -343,10 +218,11 @@ static int add_network(const struct setting *setting, void *object, const struct
 	if (r == -EDOM)
 		return bits_after_prefix(value, place);
 	if (r == -ERANGE)
-		return mismatch_because(setting, value, place,
-					"whose prefix is not from 0 to 32 (IPv4), 0 to 128 (IPv6)");
+		return setting_mismatch_because(
+			setting, value, place,
+			"whose prefix is not from 0 to 32 (IPv4), 0 to 128 (IPv6)");
 	if (r < 0)
-		return mismatch_because(setting, value, place, "which is not an address");
+		return setting_mismatch_because(setting, value, place, "which is not an address");
 	if ((list->n & (list->n - 1)) == 0) { /* a power of 2: full */
 		grown = reallocarray(list->items, list->n > 0 ? list->n * 2 : 1, sizeof(*grown));
 		if (grown == NULL)

@@ -59,7 +59,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: config_probe FILE [PORT] | --settings\n");
 		return 64;
 	}
-	r = config_load(argv[1], argc == 3 ? atoi(argv[2]) : -1, stderr, &config);
+	r = config_load(argv[1], argc == 3 ? (int)strtol(argv[2], NULL, 10) : -1, stderr, &config);
 	if (r < 0)
 		return 78;
 	r = config_dump(config, stdout);

@@ -5,7 +5,7 @@
 
 #include "config_files.h"
 
-#include "ackd/config_scan.h"
+#include "ackd/config_loader.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -230,6 +230,34 @@ static void test_files(void **state)
 	config_unref(config);
 }
 
+static int read_fails(void *data, const char *path, char **ret_bytes, size_t *ret_n)
+{
+	return *(int *)data;
+}
+
+/* The file in sysconfdir: it may be missing, but not be there and unreadable. */
+static void test_default_file(void **state)
+{
+	char *errors = NULL, expected[256];
+	size_t n;
+	FILE *out = open_memstream(&errors, &n);
+	struct config *config = NULL;
+	int reason = -ENOENT;
+
+	assert_non_null(out);
+	assert_int_equal(config_load_with(NULL, 7, read_fails, &reason, out, &config), 0);
+	assert_null(config->path);
+	assert_string_equal(config->listeners[0].name, "ackd");
+	assert_int_equal(config->listeners[0].port, 7);
+	config_unref(config);
+	reason = -EACCES;
+	assert_int_equal(config_load_with(NULL, -1, read_fails, &reason, out, &config), -EINVAL);
+	assert_int_equal(fclose(out), 0);
+	snprintf(expected, sizeof(expected), "%s: cannot read: Permission denied\n", CONFIG_PATH);
+	assert_string_equal(errors, expected);
+	free(errors);
+}
+
 static void test_unreadable_file(void **state)
 {
 	bool root = geteuid() == 0; /* root reads everything */
@@ -256,6 +284,7 @@ int main(void)
 		cmocka_unit_test(test_include_faults),
 		cmocka_unit_test(test_size_of_all_files),
 		cmocka_unit_test(test_files),
+		cmocka_unit_test(test_default_file),
 		cmocka_unit_test(test_unreadable_file),
 	};
 
