@@ -1,0 +1,60 @@
+import shutil
+import tempfile
+
+import pytest
+
+from harness import Daemon, ackd_binary, sanitizer
+
+
+def pytest_report_header():
+    return f"ackd: {ackd_binary()} (sanitizer: {sanitizer() or 'none'})"
+
+
+@pytest.fixture
+def directory():
+    """A directory of its own, with a path short enough for a UNIX socket's address."""
+    path = tempfile.mkdtemp(prefix="ackd-test-")
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def ackd():
+    """Makes daemons: ackd("reply = \\"echo\\";") is one that is ready.
+
+    A daemon that still runs at the end of the test is stopped, and must stop well.
+    """
+    made = []
+    directories = []
+
+    def make(config="", start=True, ready=True, **options):
+        path = tempfile.mkdtemp(prefix="ackd-test-")
+        directories.append(path)
+        daemon = Daemon(path, config, **options)
+        made.append(daemon)
+        return daemon.start(ready=ready) if start else daemon
+
+    try:
+        yield make
+        for daemon in made:
+            if daemon.process and daemon.process.poll() is None:
+                daemon.stop()
+            daemon.check_log()
+    finally:
+        for daemon in made:
+            daemon.kill()
+        for path in directories:
+            shutil.rmtree(path)
+
+
+@pytest.fixture
+def config_file(directory):
+    """Writes a configuration file: config_file("port = 1;") returns its path."""
+
+    def write(text, name="ackd.conf"):
+        path = f"{directory}/{name}"
+        with open(path, "wb") as f:
+            f.write(text if isinstance(text, bytes) else text.encode("utf-8"))
+        return path
+
+    return write

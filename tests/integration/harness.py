@@ -1,0 +1,421 @@
+"""Runs ackd as its users do, and talks to it as its clients do.
+
+Everything here has a time bound: what should happen soon is waited for, what does not is an error.
+"""
+
+import ctypes
+import os
+import pathlib
+import re
+import selectors
+import shutil
+import socket
+import struct
+import subprocess
+import threading
+import time
+from signal import SIGHUP, SIGKILL, SIGTERM
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+# For what should happen at once. Generous: the machine may be busy with something else.
+SOON = 30.0
+
+
+def build_directory():
+    """ACKD_BUILD, or the newest build directory in the source tree."""
+    if os.environ.get("ACKD_BUILD"):
+        return pathlib.Path(os.environ["ACKD_BUILD"]).resolve()
+    built = [p.parents[2] for p in ROOT.glob("build*/src/ackd/ackd")]
+    built += [p.parents[2] for p in ROOT.glob("build*/*/src/ackd/ackd")]
+    if not built:
+        raise FileNotFoundError("no build directory with src/ackd/ackd: set ACKD_BUILD")
+    return max(built, key=lambda p: (p / "src/ackd/ackd").stat().st_mtime)
+
+
+def ackd_binary():
+    return build_directory() / "src/ackd/ackd"
+
+
+def sanitizer():
+    """Which sanitizer the binary was built with: "address", "thread" or None."""
+    binary = ackd_binary().read_bytes()
+    for symbol, name in ((b"__asan_init", "address"), (b"__tsan_init", "thread")):
+        if symbol in binary:
+            return name
+    return None
+
+
+SANITIZER_REPORT = re.compile(
+    r"(Address|Leak|Thread|Memory|UndefinedBehavior)Sanitizer|runtime error:"
+)
+
+
+def die_with_parent():
+    """In the child: no daemon outlives an interrupted test run."""
+    ctypes.CDLL(None).prctl(1, SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def environment(extra=None):
+    """What a daemon of a test gets: nothing of the service manager that may run the tests."""
+    env = {
+        k: v
+        for k, v in os.environ.items()
+        if not k.startswith(("LISTEN_", "NOTIFY_", "WATCHDOG_", "FDSTORE", "JOURNAL_"))
+    }
+    env.update(extra or {})
+    return env
+
+
+def run_ackd(*arguments, timeout=SOON, **options):
+    """Runs `ackd ARGUMENTS` to its end: a CompletedProcess with text."""
+    options.setdefault("env", environment())
+    done = subprocess.run(
+        [str(ackd_binary()), *map(str, arguments)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        timeout=timeout,
+        check=False,
+        **options,
+    )
+    assert not SANITIZER_REPORT.search(done.stderr), done.stderr
+    return done
+
+
+def wait_until(condition, what, timeout=SOON):
+    """Waits for condition() to be true; returns its value."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {timeout:g} s for {what}")
+        time.sleep(0.01)
+
+
+class Address:
+    """Where a listener listens, as its `listen` event says it."""
+
+    def __init__(self, text):
+        self.text = text
+        self.path = None
+        if text.startswith("unix:"):
+            self.family = socket.AF_UNIX
+            self.path = text[len("unix:") :]
+            self.sockaddr = self.path
+        elif text.startswith("["):
+            host, port = re.fullmatch(r"\[([^]]+)\]:(\d+)", text).groups()
+            self.family = socket.AF_INET6
+            self.sockaddr = (host, int(port))
+        else:
+            host, port = text.rsplit(":", 1)
+            self.family = socket.AF_INET
+            self.sockaddr = (host, int(port))
+
+    @property
+    def port(self):
+        return self.sockaddr[1]
+
+    def connect(self, source=None, timeout=SOON, receive_buffer=None):
+        s = socket.socket(self.family, socket.SOCK_STREAM)
+        try:
+            s.settimeout(timeout)
+            if receive_buffer:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+            if self.family != socket.AF_UNIX:
+                s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if source:
+                s.bind(source if self.family == socket.AF_UNIX else (source, 0))
+            s.connect(self.sockaddr)
+        except BaseException:
+            s.close()
+            raise
+        return s
+
+    def __repr__(self):
+        return self.text
+
+
+class Daemon:
+    """An ackd process with the configuration text given; listens on port 0 unless told otherwise."""
+
+    LISTEN = re.compile(r"(\S+): listening on (\S+)")
+    READY = re.compile(r"\bready: \d+ worker")
+
+    def __init__(self, directory, config, arguments=None, env=None, wrapper=(), stderr=None):
+        self.directory = pathlib.Path(directory)
+        self.config_path = self.directory / "ackd.conf"
+        self.write_config(config)
+        if arguments is None:  # the kernel's choice, which nobody else has
+            own_path = re.search(r"\bpath = ", config.split("listeners", 1)[0])
+            arguments = () if own_path else ("-p", "0")
+        self.arguments = [str(a) for a in arguments]
+        self.env = environment(env)
+        self.wrapper = [str(w) for w in wrapper]
+        self.stderr = stderr  # a descriptor, when the test reads it itself
+        self.process = None
+        self.lines = []
+        self._news = threading.Condition()
+        self._reader = None
+        self._ended = False  # no more lines will come
+
+    def write_config(self, config):
+        self.config_path.write_text(config, encoding="utf-8")
+
+    # ---- its life ----
+
+    def start(self, ready=True):
+        command = [*self.wrapper, str(ackd_binary()), "-c", str(self.config_path)]
+        self.process = subprocess.Popen(
+            command + self.arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE if self.stderr is None else self.stderr,
+            env=self.env,
+            cwd=self.directory,
+            preexec_fn=die_with_parent,
+        )
+        if self.stderr is None:
+            self._reader = threading.Thread(target=self._read_stderr, daemon=True)
+            self._reader.start()
+        if ready:
+            self.wait_for(self.READY)
+        return self
+
+    def _read_stderr(self):
+        for line in self.process.stderr:
+            with self._news:
+                self.lines.append(line.decode("utf-8", "surrogateescape").rstrip("\n"))
+                self._news.notify_all()
+        with self._news:
+            self._ended = True
+            self._news.notify_all()
+
+    @property
+    def log(self):
+        with self._news:
+            return "\n".join(self.lines)
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def mark(self):
+        """How many lines there are so far: for wait_for(after=)."""
+        with self._news:
+            return len(self.lines)
+
+    def wait_for(self, pattern, timeout=SOON, after=0):
+        """Waits for a line of stderr in which @pattern is found; returns the match."""
+        pattern = re.compile(pattern)
+        deadline = time.monotonic() + timeout
+        seen = after
+        with self._news:
+            while True:
+                for line in self.lines[seen:]:
+                    match = pattern.search(line)
+                    if match:
+                        return match
+                seen = max(seen, len(self.lines))
+                left = deadline - time.monotonic()
+                if self._ended or left <= 0:
+                    why = "ackd ended" if self._ended else f"not within {timeout:g} s"
+                    said = "\n".join(self.lines[-50:])
+                    raise TimeoutError(f"no line with {pattern.pattern!r}: {why}\n{said}")
+                self._news.wait(left)
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def wait(self, timeout=SOON):
+        """Waits for the end; returns the exit status."""
+        status = self.process.wait(timeout)
+        if self._reader:
+            self._reader.join(timeout)
+        return status
+
+    def stop(self, number=SIGTERM, timeout=SOON):
+        """Ends it and checks that it went well."""
+        if self.process.poll() is None:
+            self.signal(number)
+        status = self.wait(timeout)
+        assert status == 0, f"exit status {status}\n{self.log}"
+        self.check_log()
+
+    def check_log(self):
+        assert not SANITIZER_REPORT.search(self.log), self.log
+
+    def kill(self):
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+        if self.process:
+            self.wait()
+
+    def reload(self):
+        """Sends SIGHUP and waits for the outcome: whether it worked."""
+        mark = self.mark()
+        self.signal(SIGHUP)
+        return self.wait_for(r"reloaded the configuration|reload failed", after=mark)[0].startswith(
+            "reloaded"
+        )
+
+    # ---- its listeners ----
+
+    def addresses(self, listener=None):
+        """The addresses of a listener; of all, when None."""
+        found = []
+        for line in list(self.lines):
+            match = self.LISTEN.search(line)
+            if match and listener in (None, match[1]):
+                found.append(Address(match[2]))
+        return found
+
+    def address(self, listener=None):
+        return self.addresses(listener)[0]
+
+    def connect(self, listener=None, **options):
+        return self.address(listener).connect(**options)
+
+    def exchange(self, data, listener=None, **options):
+        """Connects, sends @data, half-closes, and returns all that comes back."""
+        with self.connect(listener) as s:
+            return converse(s, data, **options)
+
+    # ---- its resources ----
+
+    def status_kib(self, name):
+        text = pathlib.Path(f"/proc/{self.pid}/status").read_text()
+        return int(re.search(rf"^{name}:\s+(\d+) kB", text, re.M)[1])
+
+    def rss_kib(self):
+        return self.status_kib("VmRSS")
+
+    def descriptors(self):
+        """What each open descriptor is, as the kernel says it."""
+        found = []
+        for name in os.listdir(f"/proc/{self.pid}/fd"):
+            try:
+                found.append(os.readlink(f"/proc/{self.pid}/fd/{name}"))
+            except FileNotFoundError:
+                pass  # closed meanwhile
+        return found
+
+    def n_sockets(self):
+        return sum(what.startswith("socket:") for what in self.descriptors())
+
+    def cpu_seconds(self):
+        fields = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+# ---- clients ----
+
+
+def converse(s, data, half_close=True, timeout=SOON, until=None, chunk=1 << 18):
+    """Sends @data and reads at the same time, to end of input (or until @until bytes came).
+
+    Half-closes once everything is sent, unless told not to.
+    """
+    received = bytearray()
+    view = memoryview(data)
+    deadline = time.monotonic() + timeout
+    s.setblocking(False)
+    sending = True
+    with selectors.DefaultSelector() as selector:
+        selector.register(s, selectors.EVENT_READ | selectors.EVENT_WRITE)
+        while until is None or len(received) < until or sending:
+            left = deadline - time.monotonic()
+            events = selector.select(max(left, 0))
+            if not events:
+                raise TimeoutError(
+                    f"{len(view)} of {len(data)} bytes not sent, {len(received)} received:"
+                    f" ...{bytes(received[-100:])!r}"
+                )
+            if events[0][1] & selectors.EVENT_WRITE:
+                if view:
+                    view = view[s.send(view[:chunk]) :]
+                if not view:
+                    if half_close:
+                        s.shutdown(socket.SHUT_WR)
+                    sending = False
+                    selector.modify(s, selectors.EVENT_READ)
+            if events[0][1] & selectors.EVENT_READ:
+                got = s.recv(1 << 18)
+                if not got:
+                    break
+                received += got
+    s.settimeout(SOON)
+    return bytes(received)
+
+
+def read_exactly(s, n, timeout=SOON):
+    """Reads @n bytes: fewer only if the connection ends."""
+    received = bytearray()
+    deadline = time.monotonic() + timeout
+    while len(received) < n:
+        s.settimeout(max(deadline - time.monotonic(), 0.001))
+        try:
+            got = s.recv(n - len(received))
+        except TimeoutError:
+            raise TimeoutError(f"{len(received)} of {n} bytes: {bytes(received)!r}") from None
+        if not got:
+            break
+        received += got
+    return bytes(received)
+
+
+def read_to_end(s, timeout=SOON):
+    """Reads to end of input."""
+    received = bytearray()
+    deadline = time.monotonic() + timeout
+    while True:
+        s.settimeout(max(deadline - time.monotonic(), 0.001))
+        try:
+            got = s.recv(1 << 18)
+        except TimeoutError:
+            raise TimeoutError(f"no end of input after {bytes(received[-100:])!r}") from None
+        if not got:
+            return bytes(received)
+        received += got
+
+
+def is_silent(s, seconds):
+    """Whether nothing at all comes for so long (no data, no end)."""
+    s.settimeout(seconds)
+    try:
+        s.recv(1, socket.MSG_PEEK)
+    except TimeoutError:
+        return True
+    return False
+
+
+def fill(s, piece, quiet=0.3, limit=1 << 30):
+    """Sends @piece again and again until nothing is taken for @quiet s; returns the byte count."""
+    block = piece * (1 + (1 << 16) // len(piece))
+    sent = 0
+    s.setblocking(False)
+    with selectors.DefaultSelector() as selector:
+        selector.register(s, selectors.EVENT_WRITE)
+        while sent < limit and selector.select(quiet):
+            sent += s.send(block[sent % len(piece) :])
+    s.settimeout(SOON)
+    return sent
+
+
+def reset(s):
+    """Closes with a reset."""
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    s.close()
+
+
+def free_port(host="127.0.0.1"):
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as s:
+        s.bind((host, 0))
+        return s.getsockname()[1]
+
+
+def have(*programs):
+    return all(shutil.which(p) for p in programs)

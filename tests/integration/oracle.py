@@ -1,0 +1,130 @@
+"""What ackd must answer, worked out with CPython's codecs."""
+
+import codecs
+
+PYTHON_CHARSET = {
+    "utf-8": "utf-8",
+    "ascii": "ascii",
+    "iso-8859-1": "iso-8859-1",
+    "windows-1252": "cp1252",
+}
+CHARSETS = tuple(PYTHON_CHARSET)
+DECODE_ERRORS = ("strict", "replace", "ignore", "backslashreplace")
+ENCODE_ERRORS = ("strict", "replace", "ignore", "xmlcharrefreplace", "backslashreplace")
+
+
+class Fault(Exception):
+    """An error in the data: becomes a NAK."""
+
+    def __init__(self, offset, reason, before=b""):
+        super().__init__(offset, reason)
+        self.offset = offset
+        self.reason = reason
+        self.before = before  # the reply to what came before it
+
+    def line(self):
+        return b"NAK %d %s\n" % (self.offset, self.reason.encode())
+
+
+class Text:
+    """How a listener's `encoding` group treats text."""
+
+    def __init__(self, errors="strict", charset="utf-8", reply_errors="strict"):
+        self.errors = errors
+        self.charset = PYTHON_CHARSET[charset]
+        self.reply_errors = reply_errors
+
+    def characters(self, data):
+        """(character, offset of the first byte it was made of) of @data, and the fault or None."""
+        characters = []
+        start = 0
+        while start < len(data):
+            rest = data[start:]
+            try:
+                text, error = rest.decode("utf-8"), None
+            except UnicodeDecodeError as e:
+                text, error = rest[: e.start].decode("utf-8"), e
+            offset = start
+            for character in text:
+                characters.append((character, offset))
+                offset += len(character.encode("utf-8"))
+            if error is None:
+                return characters, None
+            if self.errors == "strict":
+                return characters, Fault(offset, error.reason)
+            replacement, _ = codecs.lookup_error(self.errors)(error)
+            characters += [(character, offset) for character in replacement]
+            start += error.end
+        whole = data.decode("utf-8", self.errors)
+        assert "".join(character for character, _ in characters) == whole
+        return characters, None
+
+    def encode(self, characters):
+        """The reply bytes of what characters() gave; raises Fault for one that has none."""
+        text = "".join(character for character, _ in characters)
+        try:
+            return text.encode(self.charset, self.reply_errors)
+        except UnicodeEncodeError as e:
+            offset = characters[e.start][1]
+            reason = "cannot encode U+%04X" % ord(text[e.start])
+            before = text[: e.start].encode(self.charset)
+            raise Fault(offset, reason, before) from None
+
+    def convert(self, data):
+        """The reply bytes for @data; raises the first Fault, with what is answered before it."""
+        characters, fault = self.characters(data)
+        converted = self.encode(characters)
+        if fault:
+            fault.before = converted
+            raise fault
+        return converted
+
+
+def stream_echo(data, text, nak=True):
+    """All that a client gets that sends @data to an echo in stream framing and half-closes."""
+    try:
+        return text.convert(data)
+    except Fault as fault:
+        if not nak:
+            return fault.before
+        gap = b"\n" if fault.before and not fault.before.endswith(b"\n") else b""
+        return fault.before + gap + fault.line()
+
+
+def split_lines(data):
+    """(body, terminator) of each line."""
+    *lines, last = data.split(b"\n")
+    result = []
+    for line in lines:
+        if line.endswith(b"\r"):
+            result.append((line[:-1], b"\r\n"))
+        else:
+            result.append((line, b"\n"))
+    if last:
+        result.append((last, b""))
+    return result
+
+
+def line_replies(data, text, prefix=b"", suffix=b"", max_line=65536, nak=True):
+    """All that a client gets that sends @data in line framing and half-closes."""
+    replies = []
+    offset = 0
+    for body, terminator in split_lines(data):
+        fault = None
+        if len(body) > max_line:
+            fault = Fault(offset, "line too long")
+        else:
+            try:
+                # The terminator goes along: it is what proves that a character was cut off.
+                converted = text.convert(body + terminator)
+                converted = converted[: len(converted) - len(terminator)]
+                replies.append(prefix + converted + suffix + terminator)
+            except Fault as e:
+                fault = Fault(offset + e.offset, e.reason)
+        if fault:
+            if nak:
+                replies.append(fault.line())
+            if fault.reason == "line too long":
+                break
+        offset += len(body) + len(terminator)
+    return b"".join(replies)
