@@ -1,0 +1,269 @@
+"""How it ends: SIGTERM and SIGINT."""
+
+import signal
+import socket
+import time
+
+import pytest
+
+from harness import converse, fill, read_exactly, read_to_end, wait_until
+
+ENDS = [signal.SIGTERM, signal.SIGINT]
+
+
+def wait_stopped(daemon):
+    """After SIGSTOP: until the process really stands still."""
+
+    def state():
+        with open(f"/proc/{daemon.pid}/stat") as f:
+            return f.read().rsplit(")", 1)[1].split()[0]
+
+    wait_until(lambda: state() in "Tt", "the stop")
+
+
+class Frozen:
+    """Inside, the daemon stands still: what happens meanwhile comes to it at once."""
+
+    def __init__(self, daemon):
+        self.daemon = daemon
+
+    def __enter__(self):
+        self.daemon.signal(signal.SIGSTOP)
+        wait_stopped(self.daemon)
+
+    def __exit__(self, *_):
+        self.daemon.signal(signal.SIGCONT)
+
+
+@pytest.mark.parametrize("number", ENDS)
+def test_idle_daemon_ends_at_once(ackd, number):
+    daemon = ackd("limits = { drain_timeout = 60; };")
+    begin = time.monotonic()
+    daemon.stop(number)
+    assert time.monotonic() - begin < 10
+
+
+@pytest.mark.parametrize("number", ENDS)
+def test_idle_connections_are_closed_at_once(ackd, number):
+    daemon = ackd("limits = { drain_timeout = 60; };")
+    clients = [daemon.connect() for _ in range(20)]
+    for s in clients:
+        s.sendall(b"x")
+        assert read_exactly(s, 5) == b"Got x"
+    begin = time.monotonic()
+    daemon.signal(number)
+    for s in clients:
+        assert read_to_end(s) == b""
+        s.close()
+    assert daemon.wait() == 0
+    assert time.monotonic() - begin < 10
+
+
+def test_what_has_arrived_is_answered(ackd):
+    daemon = ackd('framing = "line";')
+    clients = [daemon.connect() for _ in range(10)]
+    for s in clients:
+        s.sendall(b"warm up\n")
+        assert read_exactly(s, 12) == b"Got warm up\n"
+    lines = b"".join(b"line %d\n" % i for i in range(2000))
+    with Frozen(daemon):
+        for s in clients:
+            s.sendall(lines)
+        daemon.signal(signal.SIGTERM)
+    expected = b"".join(b"Got line %d\n" % i for i in range(2000))
+    for s in clients:
+        assert read_to_end(s) == expected
+    assert daemon.wait() == 0
+
+
+def test_what_had_been_accepted_by_the_kernel_only_is_answered(ackd):
+    """Connected and sent, not yet accepted when the signal comes: answered or refused, not hung."""
+    daemon = ackd()
+    with Frozen(daemon):
+        s = daemon.connect()
+        s.sendall(b"early")
+        daemon.signal(signal.SIGTERM)
+    try:
+        assert read_to_end(s) in (b"Got early", b"")
+    except ConnectionResetError:
+        pass
+    assert daemon.wait() == 0
+
+
+def test_half_a_line_is_neither_answered_nor_naked(ackd):
+    daemon = ackd('framing = "line";')
+    with daemon.connect() as s:
+        s.sendall(b"whole\nhalf")
+        assert read_exactly(s, 10) == b"Got whole\n"
+        daemon.signal(signal.SIGTERM)
+        assert read_to_end(s) == b""
+    assert daemon.wait() == 0
+
+
+def test_half_a_line_that_is_wrong_already(ackd):
+    """Neither: the NAK of a line belongs to its end, and a half line has none."""
+    daemon = ackd('framing = "line";')
+    with daemon.connect() as s:
+        with Frozen(daemon):
+            s.sendall(b"whole\nhalf")
+            daemon.signal(signal.SIGTERM)
+        assert read_to_end(s) == b"Got whole\n"
+    assert daemon.wait() == 0
+
+
+def test_half_a_character_is_neither_answered_nor_naked(ackd):
+    daemon = ackd()
+    with daemon.connect() as s:
+        s.sendall("да".encode()[:3])
+        assert read_exactly(s, 6) == "Got д".encode()
+        daemon.signal(signal.SIGTERM)
+        assert read_to_end(s) == b""
+    assert daemon.wait() == 0
+
+
+def test_a_fault_that_has_arrived_is_naked(ackd):
+    daemon = ackd()
+    with daemon.connect() as s:
+        with Frozen(daemon):
+            s.sendall(b"ok\xff")
+            daemon.signal(signal.SIGTERM)
+        assert read_to_end(s) == b"Got ok\nNAK 2 invalid start byte\n"
+    assert daemon.wait() == 0
+
+
+def test_replies_that_are_unsent_are_delivered(ackd):
+    """A slow reader gets all of what was said before the signal, while the daemon drains."""
+    daemon = ackd('reply = "echo"; log = { level = "debug"; }; limits = { drain_timeout = 60; };')
+    with daemon.connect(receive_buffer=4096) as s:
+        sent = fill(s, b"0123456789")
+        daemon.signal(signal.SIGTERM)
+        daemon.wait_for("draining")
+        received = read_to_end(s, timeout=60)
+    assert received == (b"0123456789" * (sent // 10 + 1))[: len(received)]
+    assert len(received) > 1 << 20
+    assert daemon.wait() == 0
+    # What the client's own kernel still had has not arrived. All that did was answered.
+    assert "ended: drained; " in daemon.log
+    assert f"{len(received)} bytes in, {len(received)} bytes out" in daemon.log
+
+
+def test_nobody_new_is_accepted(ackd):
+    daemon = ackd('reply = "echo"; limits = { drain_timeout = 60; };')
+    address = daemon.address()
+    with daemon.connect(receive_buffer=4096) as s:
+        fill(s, b"0123456789")
+        daemon.signal(signal.SIGTERM)
+        daemon.wait_for("draining")
+
+        def refused():
+            try:
+                address.connect().close()
+                return False
+            except ConnectionRefusedError:
+                return True
+
+        wait_until(refused, "connections to be refused")
+        read_to_end(s, timeout=60)
+    assert daemon.wait() == 0
+
+
+def test_drain_timeout_ends_it(ackd):
+    daemon = ackd('reply = "echo"; limits = { drain_timeout = "700ms"; };')
+    with daemon.connect(receive_buffer=4096) as s:
+        fill(s, b"0123456789")
+        begin = time.monotonic()
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0
+        assert 0.6 < time.monotonic() - begin < 10
+
+
+@pytest.mark.parametrize("second", ENDS)
+def test_a_second_signal_ends_it_at_once(ackd, second):
+    daemon = ackd('reply = "echo"; limits = { drain_timeout = 600; };')
+    with daemon.connect(receive_buffer=4096) as s:
+        fill(s, b"0123456789")
+        daemon.signal(signal.SIGTERM)
+        daemon.wait_for("draining")
+        assert is_silent_about_ending(daemon)
+        begin = time.monotonic()
+        daemon.signal(second)
+        assert daemon.wait() == 0
+        assert time.monotonic() - begin < 10
+
+
+def is_silent_about_ending(daemon):
+    time.sleep(0.3)  # a daemon that would end by itself has the time to do so
+    return daemon.process.poll() is None
+
+
+def test_signals_together(ackd):
+    for _ in range(10):
+        daemon = ackd("limits = { drain_timeout = 60; };")
+        with daemon.connect() as s:
+            s.sendall(b"x")
+            assert read_exactly(s, 5) == b"Got x"
+            for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+                daemon.signal(number)
+            assert daemon.wait() == 0
+        daemon.check_log()
+
+
+def test_signal_during_the_start(ackd):
+    """At any moment of the start: it ends well or was not there yet, it never hangs."""
+    for delay in range(20):
+        daemon = ackd(ready=False)
+        time.sleep(delay / 1000)
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() in (0, -signal.SIGTERM)
+        daemon.check_log()
+
+
+def test_without_a_descriptor_store_sigusr2_drains(ackd):
+    daemon = ackd()
+    with daemon.connect() as s:
+        s.sendall(b"x")
+        assert read_exactly(s, 5) == b"Got x"
+        daemon.signal(signal.SIGUSR2)
+        assert read_to_end(s) == b""
+    assert daemon.wait() == 0
+
+
+def test_unfinished_line_beside_a_busy_one(ackd):
+    """Drain ends each connection by its own state."""
+    daemon = ackd('framing = "line"; workers = 2;')
+    half, busy, silent = (daemon.connect() for _ in range(3))
+    half.sendall(b"no end")
+    with Frozen(daemon):
+        busy.sendall(b"a\nb\n")
+        busy.shutdown(socket.SHUT_WR)
+        daemon.signal(signal.SIGTERM)
+    assert read_to_end(busy) == b"Got a\nGot b\n"
+    assert read_to_end(half) == b""
+    assert read_to_end(silent) == b""
+    assert daemon.wait() == 0
+
+
+def test_sigterm_while_a_nak_lingers(ackd):
+    daemon = ackd()
+    with daemon.connect() as s:
+        s.sendall(b"\xff" + b"x" * 100)
+        assert read_exactly(s, 25) == b"NAK 0 invalid start byte\n"
+        daemon.signal(signal.SIGTERM)
+        assert read_to_end(s) == b""
+    assert daemon.wait() == 0
+
+
+def test_an_echo_under_way_is_whole_up_to_the_end(ackd):
+    """Whatever a client that keeps on sending got is a prefix of what it sent."""
+    daemon = ackd('reply = "echo";')
+    data = "целиком ".encode() * 400_000
+    with daemon.connect() as s:
+        s.sendall(data[:15])
+        assert read_exactly(s, 15) == data[:15]
+        daemon.signal(signal.SIGTERM)
+        try:
+            received = data[:15] + converse(s, data[15:])
+        except (BrokenPipeError, ConnectionResetError):
+            received = b""
+    assert data.startswith(received)
+    assert daemon.wait() == 0

@@ -1,0 +1,193 @@
+"""Bytes in both directions at once, slow readers, and the ends of connections."""
+
+import hashlib
+import random
+import socket
+
+import pytest
+
+from harness import (
+    converse,
+    fill,
+    is_silent,
+    read_exactly,
+    read_to_end,
+    reset,
+    sanitizer,
+    wait_until,
+)
+
+MIB = 1 << 20
+
+
+def text_of(n_bytes, seed=1):
+    """About @n_bytes of UTF-8 with characters of every length."""
+    rng = random.Random(seed)
+    block = "".join(
+        chr(rng.choice((rng.randrange(32, 127), rng.randrange(0x400, 0x500), 0x20AC, 0x1F600)))
+        for _ in range(50_000)
+    ).encode()
+    return (block * (n_bytes // len(block) + 1))[:n_bytes].decode("utf-8", "ignore").encode()
+
+
+@pytest.mark.parametrize("where", ["tcp", "unix"])
+def test_64_mib_both_ways_at_once(ackd, where, directory):
+    listener = "" if where == "tcp" else f'path = "{directory}/s";'
+    daemon = ackd('reply = "echo";' + listener)
+    data = text_of(64 * MIB)
+    with daemon.connect() as s:
+        received = converse(s, data, timeout=120)
+    assert len(received) == len(data)
+    assert hashlib.sha256(received).digest() == hashlib.sha256(data).digest()
+
+
+def test_16_mib_through_another_charset(ackd):
+    daemon = ackd(
+        'reply = "echo"; encoding = { reply_charset = "ascii"; reply_errors = "xmlcharrefreplace";'
+        " };"
+    )
+    data = text_of(16 * MIB)
+    with daemon.connect() as s:
+        received = converse(s, data, timeout=120)
+    assert received == data.decode().encode("ascii", "xmlcharrefreplace")
+
+
+def test_lines_of_all_lengths_both_ways_at_once(ackd):
+    daemon = ackd('framing = "line"; reply = "ack"; ack_prefix = "${message} ${bytes}: ";')
+    rng = random.Random(7)
+    lines = [b"z" * rng.choice((0, 1, 10, 100, 1000, 30000, 65536)) for _ in range(2000)]
+    expected = b"".join(b"%d %d: %s\n" % (i, len(l), l) for i, l in enumerate(lines, 1))
+    assert daemon.exchange(b"".join(l + b"\n" for l in lines), timeout=120) == expected
+
+
+def growth_allowed_kib(n_connections):
+    """One read and one reply area for each connection, and room for the allocator."""
+    bound = 4096 + n_connections * (64 + 256 + 64)
+    return bound * 4 + 32768 if sanitizer() else bound
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        'reply = "echo";',
+        'reply = "ack"; framing = "line"; limits = { max_line = "1MiB"; };',
+        # replies that are longer than what they answer
+        'reply = "echo"; encoding = { reply_charset = "ascii"; reply_errors = "xmlcharrefreplace";'
+        " };",
+    ],
+    ids=["echo", "line", "expanding"],
+)
+def test_a_reader_that_never_reads(ackd, config, capsys):
+    daemon = ackd("workers = 1; " + config)
+    piece = ("щ" * 500 + "\n").encode()
+    assert daemon.exchange(piece)  # what is allocated once is there now
+    before = daemon.rss_kib()
+    with daemon.connect() as s:
+        sent = fill(s, piece)
+        grown = daemon.rss_kib() - before
+        with capsys.disabled():
+            print(f"\nnever reads: {sent >> 10} KiB sent, RSS grew by {grown} KiB")
+        assert grown < growth_allowed_kib(1)
+        assert daemon.exchange(piece)  # the others do not notice
+        s.shutdown(socket.SHUT_WR)
+        received = read_to_end(s, timeout=60)
+    assert received == reply_to_what_was_taken((piece * (sent // len(piece) + 1))[:sent], config)
+
+
+def reply_to_what_was_taken(data, config):
+    """@data may end within a character."""
+    text = data.decode("utf-8", "ignore")
+    whole = len(text.encode())
+    nak = b"" if whole == len(data) else b"NAK %d unexpected end of data\n" % whole
+    if "line" in config:
+        *lines, last = text.encode().split(b"\n")
+        reply = b"".join(b"Got " + line + b"\n" for line in lines)
+        return reply + (nak or (b"Got " + last if last else b""))
+    if "ascii" in config:
+        reply = text.encode("ascii", "xmlcharrefreplace")
+    else:
+        reply = text.encode()
+    return reply + (b"\n" + nak if nak and not reply.endswith(b"\n") else nak)
+
+
+def test_many_readers_that_never_read(ackd, capsys):
+    n = 40
+    daemon = ackd('reply = "echo"; workers = 2;')
+    piece = text_of(1 << 16)
+    daemon.exchange(piece)
+    before = daemon.rss_kib()
+    crowd = [daemon.connect(receive_buffer=4096) for _ in range(n)]
+    sent = [fill(s, piece, quiet=0.05, limit=1 << 24) for s in crowd]
+    grown = daemon.rss_kib() - before
+    with capsys.disabled():
+        print(f"\n{n} that never read: {sum(sent) >> 10} KiB sent, RSS grew by {grown} KiB")
+    assert grown < growth_allowed_kib(n)
+    assert daemon.exchange("как дела".encode()) == "как дела".encode()
+    for s in crowd:
+        reset(s)
+
+
+def test_a_half_closed_client_gets_everything(ackd):
+    daemon = ackd('reply = "echo";')
+    data = text_of(2 * MIB)
+    with daemon.connect() as s:
+        s.settimeout(None)
+        received = converse(s, data)
+        assert received == data
+
+
+def test_half_close_with_nothing_sent(ackd):
+    daemon = ackd('greeting = "hello\\n";')
+    assert daemon.exchange(b"") == b"hello\n"
+
+
+def test_half_close_never_hangs_in_any_reply(ackd):
+    for reply in ("ack", "echo", "discard"):
+        for framing in ("stream", "line"):
+            daemon = ackd(f'reply = "{reply}"; framing = "{framing}";')
+            body = {"ack": b"Got x\nGot y", "echo": b"x\ny", "discard": b""}[reply]
+            if reply == "ack" and framing == "stream":
+                body = b"Got x\ny"
+            assert daemon.exchange(b"x\ny") == body
+
+
+def test_cut_off_character_at_the_end(ackd):
+    daemon = ackd()
+    assert daemon.exchange(b"ab\xe2\x82") == b"Got ab\nNAK 2 unexpected end of data\n"
+    assert daemon.exchange(b"\xe2\x82") == b"NAK 0 unexpected end of data\n"
+
+
+def test_connections_that_ended_leave_nothing(ackd):
+    daemon = ackd("workers = 2;")
+
+    def round_(n):
+        for i in range(n):
+            s = daemon.connect()
+            if i % 4 == 0:
+                s.sendall(b"half a charact\xd0")
+                reset(s)
+            elif i % 4 == 1:
+                s.close()
+            elif i % 4 == 2:
+                s.sendall(b"bad \xff")
+                read_to_end(s)
+                s.close()
+            else:
+                assert converse(s, b"good") == b"Got good"
+                s.close()
+
+    round_(40)
+    wait_until(lambda: daemon.exchange(b"x") == b"Got x", "an answer")
+    sockets = daemon.n_sockets()
+    rss = daemon.rss_kib()
+    round_(1000)
+    wait_until(lambda: daemon.n_sockets() <= sockets, "descriptors to be closed")
+    assert daemon.rss_kib() - rss < (65536 if sanitizer() else 2048)
+
+
+def test_client_that_stays_open_is_not_closed(ackd):
+    daemon = ackd("limits = { idle_timeout = 0; };")
+    with daemon.connect() as s:
+        s.sendall(b"x")
+        assert read_exactly(s, 5) == b"Got x"
+        assert is_silent(s, 0.5)

@@ -1,0 +1,253 @@
+"""Who is let in, how many, and for how long."""
+
+import contextlib
+import socket
+import time
+
+import pytest
+
+from harness import (
+    converse,
+    fill,
+    is_silent,
+    read_exactly,
+    read_to_end,
+    wait_until,
+)
+
+TOO_MANY = b"NAK 0 too many connections\n"
+
+
+def admitted(daemon, **options):
+    """Whether a new connection is served; closes it."""
+    with daemon.connect(**options) as s:
+        try:
+            return converse(s, b"in") == b"Got in"
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+
+
+def occupy(daemon, n, **options):
+    """@n connections that are in."""
+    clients = []
+    for _ in range(n):
+        s = daemon.connect(**options)
+        s.sendall(b"in")
+        assert read_exactly(s, 6) == b"Got in"
+        clients.append(s)
+    return clients
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_max_connections(ackd, workers):
+    daemon = ackd(f"workers = {workers}; limits = {{ max_connections = 5; }};")
+    clients = occupy(daemon, 5)
+    for _ in range(3):
+        with daemon.connect() as s:
+            assert read_to_end(s) == TOO_MANY
+    clients.pop().close()
+    wait_until(lambda: admitted(daemon), "a free place")
+    for s in clients:
+        s.sendall(b"still")
+        assert read_exactly(s, 9) == b"Got still"
+
+
+def test_too_many_instead_of_a_greeting(ackd):
+    daemon = ackd('greeting = "hello\\n"; limits = { max_connections = 1; };')
+    with daemon.connect() as s:
+        assert read_exactly(s, 6) == b"hello\n"
+        with daemon.connect() as other:
+            other.sendall(b"x" * 100_000)
+            assert read_to_end(other) == TOO_MANY
+
+
+def test_too_many_without_nak(ackd):
+    daemon = ackd("nak = false; limits = { max_connections = 1; };")
+    clients = occupy(daemon, 1)
+    with daemon.connect() as s:
+        assert read_to_end(s) == b""
+    clients[0].close()
+
+
+def test_64_at_a_time_are_told(ackd):
+    """Beyond them a connection is closed at once; the refused ones do not cost a place."""
+    daemon = ackd("limits = { max_connections = 1; };")
+    first = occupy(daemon, 1)[0]
+    crowd = [daemon.connect() for _ in range(150)]
+    answers = []
+    for s in crowd:
+        try:
+            answers.append(read_to_end(s))
+        except ConnectionResetError:
+            answers.append(b"")
+    assert set(answers) == {TOO_MANY, b""}
+    # A place becomes free again after 2 s at the latest: a slow machine may serve a few more.
+    assert 64 <= answers.count(TOO_MANY) < 150
+    for s in crowd:
+        s.close()
+    first.sendall(b"me")
+    assert read_exactly(first, 6) == b"Got me"
+    first.close()
+    wait_until(lambda: admitted(daemon), "a free place")
+
+
+def test_max_connections_per_address(ackd):
+    daemon = ackd("workers = 2; limits = { max_connections_per_address = 2; };")
+    clients = occupy(daemon, 2, source="127.0.0.1")
+    with daemon.connect(source="127.0.0.1") as s:
+        assert read_to_end(s) == TOO_MANY
+    clients += occupy(daemon, 2, source="127.0.0.2")
+    with daemon.connect(source="127.0.0.2") as s:
+        assert read_to_end(s) == TOO_MANY
+    clients.pop(0).close()
+    wait_until(lambda: admitted(daemon, source="127.0.0.1"), "a free place")
+    for s in clients:
+        s.close()
+
+
+def test_no_limit_per_address_for_unix_sockets(ackd, directory):
+    daemon = ackd(f'path = "{directory}/s"; limits = {{ max_connections_per_address = 1; }};')
+    for s in occupy(daemon, 5):
+        s.close()
+
+
+def closed_at_once(daemon, source):
+    with daemon.connect(source=source) as s:
+        try:
+            return s.recv(100) == b""
+        except ConnectionResetError:
+            return True
+
+
+def served(daemon, source):
+    return admitted(daemon, source=source)
+
+
+def test_deny(ackd):
+    daemon = ackd('greeting = ""; deny = ["127.0.0.2/32", "127.1.0.0/16"];')
+    assert served(daemon, "127.0.0.1")
+    assert closed_at_once(daemon, "127.0.0.2")
+    assert closed_at_once(daemon, "127.1.2.3")
+    assert served(daemon, "127.2.2.3")
+
+
+def test_nothing_is_sent_to_the_denied(ackd):
+    daemon = ackd('greeting = "secret\\n"; deny = ["127.0.0.2"];')
+    for _ in range(10):
+        assert closed_at_once(daemon, "127.0.0.2")
+    daemon.wait_for("refused.*denied")
+
+
+def test_allow_denies_the_others(ackd):
+    daemon = ackd('allow = ["127.0.0.1/32", "10.0.0.0/8"];')
+    assert served(daemon, "127.0.0.1")
+    assert closed_at_once(daemon, "127.0.0.2")
+
+
+def test_the_longest_prefix_wins(ackd):
+    daemon = ackd(
+        'allow = ["127.0.0.0/8", "127.5.5.0/24"]; deny = ["127.5.0.0/16", "127.5.5.5/32"];'
+    )
+    assert served(daemon, "127.0.0.1")
+    assert closed_at_once(daemon, "127.5.0.1")
+    assert served(daemon, "127.5.5.1")
+    assert closed_at_once(daemon, "127.5.5.5")
+
+
+def test_access_of_ipv6(ackd):
+    daemon = ackd('address = "::1"; deny = ["::/0"];')
+    assert closed_at_once(daemon, "::1")
+    daemon = ackd('address = "::1"; allow = ["::1/128"];')
+    assert served(daemon, "::1")
+
+
+def test_ipv4_clients_of_a_listener_on_every_address(ackd):
+    daemon = ackd('address = "*"; deny = ["127.0.0.2/32"];')
+    with socket.create_connection(
+        ("127.0.0.1", daemon.address().port), source_address=("127.0.0.2", 0)
+    ) as s:
+        try:
+            assert s.recv(1) == b""
+        except ConnectionResetError:
+            pass
+
+
+def test_idle_timeout(ackd):
+    daemon = ackd('log = { level = "debug"; }; limits = { idle_timeout = "400ms"; };')
+    with daemon.connect() as s:
+        begin = time.monotonic()
+        s.sendall(b"x")
+        assert read_to_end(s) == b"Got x"
+        assert 0.35 < time.monotonic() - begin < 5
+
+
+def test_a_silent_connection_is_idle_from_the_start(ackd):
+    daemon = ackd('limits = { idle_timeout = "400ms"; };')
+    with daemon.connect() as s:
+        begin = time.monotonic()
+        assert read_to_end(s) == b""
+        assert 0.35 < time.monotonic() - begin < 5
+
+
+def test_activity_postpones_the_idle_timeout(ackd):
+    daemon = ackd('limits = { idle_timeout = "1s"; };')
+    with daemon.connect() as s, daemon.connect() as idle:
+        begin = time.monotonic()
+        for _ in range(25):
+            s.sendall(b"x")
+            assert read_exactly(s, 5) == b"Got x"
+            time.sleep(0.1)
+        assert time.monotonic() - begin > 2
+        assert read_to_end(idle) == b""
+
+
+def test_a_reply_that_makes_no_progress_is_idle(ackd):
+    daemon = ackd('reply = "echo"; limits = { idle_timeout = "500ms"; };')
+    sockets = daemon.n_sockets()
+    with daemon.connect(receive_buffer=4096) as s:
+        with contextlib.suppress(ConnectionResetError):  # a slow machine is closed on meanwhile
+            fill(s, b"0123456789")
+        wait_until(lambda: daemon.n_sockets() <= sockets, "the stalled one to be closed")
+
+
+def test_a_line_that_never_ends_is_not_idle_while_it_grows(ackd):
+    daemon = ackd('framing = "line"; limits = { idle_timeout = "1s"; };')
+    with daemon.connect() as s:
+        for _ in range(20):
+            s.sendall(b".")
+            time.sleep(0.1)
+        s.sendall(b"\n")
+        assert read_exactly(s, 25) == b"Got " + b"." * 20 + b"\n"
+
+
+def test_no_idle_timeout(ackd):
+    daemon = ackd("limits = { idle_timeout = 0; };")
+    with daemon.connect() as s:
+        assert is_silent(s, 1)
+        s.sendall(b"x")
+        assert read_exactly(s, 5) == b"Got x"
+
+
+def test_max_memory_closes_the_one_that_would_exceed_it(ackd):
+    daemon = ackd(
+        'framing = "line"; limits = { max_line = "1MiB"; max_memory = "2MiB"; };'
+        ' log = { level = "debug"; };'
+    )
+    clients = [daemon.connect() for _ in range(8)]
+    ended = 0
+    for s in clients:
+        try:
+            s.sendall(b"x" * 900_000)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+    daemon.wait_for("out of memory budget")
+    for s in clients:
+        try:
+            s.sendall(b"\n")
+            if len(read_exactly(s, 900_005)) < 900_005:
+                ended += 1
+        except (BrokenPipeError, ConnectionResetError):
+            ended += 1
+        s.close()
+    assert 1 <= ended <= 7
+    assert daemon.exchange(b"fine\n") == b"Got fine\n"

@@ -1,0 +1,337 @@
+"""Addresses: which are bound, and what is said when they cannot be."""
+
+import os
+import re
+import socket
+import stat
+import subprocess
+
+import pytest
+
+from harness import Address, ackd_binary, converse, free_port, have, run_ackd
+
+
+def refusal(config_file, text):
+    """The stderr of an ackd that must not start for want of an address."""
+    done = run_ackd("-c", config_file(text))
+    assert done.returncode == 69, done
+    return done.stderr
+
+
+# ---- addresses ----
+
+
+def test_the_kernels_port_is_told(ackd):
+    daemon = ackd('address = "127.0.0.1";')
+    address = daemon.address("ackd")
+    assert address.family == socket.AF_INET and address.port > 0
+    assert daemon.exchange(b"x") == b"Got x"
+
+
+def test_localhost_is_both_loopbacks_with_one_port(ackd):
+    daemon = ackd()
+    addresses = daemon.addresses()
+    assert sorted(a.sockaddr[0] for a in addresses) == ["127.0.0.1", "::1"]
+    assert len({a.port for a in addresses}) == 1
+    for address in addresses:
+        with address.connect() as s:
+            assert converse(s, b"x") == b"Got x"
+
+
+def test_every_address(ackd):
+    daemon = ackd('address = "*";')
+    assert sorted(a.sockaddr[0] for a in daemon.addresses()) == ["0.0.0.0", "::"]
+    port = daemon.address().port
+    for host in ("127.0.0.1", "127.1.2.3", "::1"):
+        with socket.create_connection((host, port), timeout=10) as s:
+            assert converse(s, b"x") == b"Got x"
+
+
+def test_from_outside_only_when_someone_says_so(ackd):
+    daemon = ackd()
+    assert {a.sockaddr[0] for a in daemon.addresses()} <= {"127.0.0.1", "::1"}
+
+
+def test_an_address_that_this_host_lacks(config_file):
+    said = refusal(config_file, 'address = "192.0.2.1"; port = 0;')
+    assert "192.0.2.1" in said and "address not available" in said.lower()
+
+
+def test_freebind(ackd):
+    daemon = ackd('address = "192.0.2.1"; freebind = true;')
+    assert daemon.address().sockaddr[0] == "192.0.2.1"
+
+
+def test_a_name_that_has_no_address(config_file):
+    said = refusal(config_file, 'address = "no-such-host.invalid";')
+    assert "no-such-host.invalid" in said and "resolve" in said
+
+
+def test_port_option_beats_the_top_level_port(ackd):
+    port = free_port()
+    daemon = ackd('port = 1; address = "127.0.0.1";', arguments=["-p", port])
+    assert daemon.address().port == port
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_several_listeners_with_different_replies(ackd, directory, workers):
+    daemon = ackd(
+        f"""
+        workers = {workers};
+        ack_suffix = "!";
+        listeners = (
+            {{ name = "ack"; }},
+            {{ name = "echo"; address = "127.0.0.1"; reply = "echo"; }},
+            {{ name = "lines"; address = "::1"; framing = "line"; ack_prefix = "${{listener}}: "; }},
+            {{ name = "local"; path = "{directory}/s"; greeting = "hello\\n"; }},
+            {{ name = "sink"; address = "127.0.0.2"; reply = "discard"; }}
+        );
+        """
+    )
+    assert daemon.exchange(b"x", "ack") == b"Got x!"
+    assert daemon.exchange(b"x", "echo") == b"x"
+    assert daemon.exchange(b"x\ny\n", "lines") == b"lines: x!\nlines: y!\n"
+    assert daemon.exchange(b"x", "local") == b"hello\nGot x!"
+    assert daemon.exchange(b"x", "sink") == b""
+    assert len(daemon.addresses()) == 6
+
+
+# ---- addresses that are taken ----
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_port_taken_by_another_program(config_file, host):
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as other:
+        other.bind((host, 0))
+        other.listen()
+        port = other.getsockname()[1]
+        for address in (host, "localhost"):
+            said = refusal(config_file, f'address = "{address}"; port = {port};')
+            shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            assert shown in said and "address already in use" in said.lower()
+
+
+def test_port_taken_by_a_program_that_shares_ports(config_file):
+    """SO_REUSEPORT on the other side is no invitation."""
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        said = refusal(config_file, f'address = "127.0.0.1"; port = {other.getsockname()[1]};')
+        assert "address already in use" in said.lower()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_port_taken_by_another_ackd_of_the_same_user(ackd, config_file, workers):
+    first = ackd(f"workers = {workers};")
+    port = first.address().port
+    said = refusal(config_file, f"workers = {workers}; port = {port};")
+    assert f":{port}" in said and "address already in use" in said.lower()
+    for _ in range(20):
+        assert first.exchange(b"mine") == b"Got mine"
+
+
+def test_port_of_a_drained_daemon_is_free_at_once(ackd):
+    for _ in range(5):
+        daemon = ackd('address = "127.0.0.1";')
+        port = daemon.address().port
+        with daemon.connect() as s:
+            s.sendall(b"\xff")  # the daemon closes first: TIME_WAIT is on its side
+            assert s.recv(100)
+        daemon.stop()
+        again = ackd('address = "127.0.0.1";', arguments=["-p", port])
+        assert again.exchange(b"x") == b"Got x"
+        again.stop()
+
+
+def test_two_listeners_on_one_port(config_file):
+    """Seen in the configuration already."""
+    done = run_ackd(
+        "-c",
+        config_file(
+            'address = "127.0.0.1"; port = 10080;\n'
+            'listeners = ({ name = "first"; },\n{ name = "second"; });'
+        ),
+    )
+    assert done.returncode == 78
+    assert re.search(r': listeners\[1\]\S*: .*10080 on "127.0.0.1", which listener 0', done.stderr), done
+
+
+def test_two_listeners_on_one_port_by_different_names(config_file):
+    """Seen only when they are bound."""
+    port = free_port()
+    said = refusal(
+        config_file,
+        f'port = {port}; listeners = ({{ name = "first"; address = "127.0.0.1"; }},'
+        ' { name = "second"; address = "localhost"; });',
+    )
+    assert f"127.0.0.1:{port}" in said
+    assert '"first"' in said and '"second"' in said
+
+
+def test_everything_is_closed_when_one_listener_fails(config_file):
+    port = free_port()
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        refusal(
+            config_file,
+            f'listeners = ({{ name = "a"; address = "127.0.0.1"; port = {port}; }},'
+            f' {{ name = "b"; address = "127.0.0.1"; port = {other.getsockname()[1]}; }});',
+        )
+    with pytest.raises(ConnectionRefusedError):
+        Address(f"127.0.0.1:{port}").connect()
+
+
+# ---- UNIX sockets ----
+
+
+def mode_of(path):
+    return stat.S_IMODE(os.stat(path).st_mode)
+
+
+@pytest.mark.parametrize("mode, expected", [(None, 0o660), ("0600", 0o600), ("0666", 0o666)])
+def test_mode_of_a_unix_socket(ackd, directory, mode, expected):
+    config = f'path = "{directory}/s";' + (f' mode = "{mode}";' if mode else "")
+    old = os.umask(0o077)  # must not matter
+    try:
+        daemon = ackd(config)
+    finally:
+        os.umask(old)
+    assert mode_of(f"{directory}/s") == expected
+    assert stat.S_ISSOCK(os.stat(f"{directory}/s").st_mode)
+    assert daemon.address().text == f"unix:{directory}/s"
+    assert daemon.exchange("да".encode()) == "Got да".encode()
+
+
+def test_a_unix_sockets_file_goes_with_the_daemon(ackd, directory):
+    daemon = ackd(f'path = "{directory}/s";')
+    daemon.stop()
+    assert not os.path.lexists(f"{directory}/s")
+
+
+def test_a_stale_unix_socket_is_replaced(ackd, directory):
+    path = f"{directory}/s"
+    daemon = ackd(f'path = "{path}";')
+    daemon.kill()
+    assert os.path.lexists(path)
+    again = ackd(f'path = "{path}";')
+    assert again.exchange(b"x") == b"Got x"
+
+
+def test_a_path_that_a_live_daemon_has(ackd, directory, config_file):
+    path = f"{directory}/s"
+    first = ackd(f'path = "{path}";')
+    said = refusal(config_file, f'path = "{path}";')
+    assert path in said and "address already in use" in said.lower()
+    assert first.exchange(b"x") == b"Got x"
+
+
+def test_a_path_that_is_another_file(config_file, directory):
+    path = f"{directory}/file"
+    with open(path, "w") as f:
+        f.write("precious")
+    said = refusal(config_file, f'path = "{path}";')
+    assert path in said and "not a socket" in said
+    with open(path) as f:
+        assert f.read() == "precious"
+
+
+def test_a_path_in_no_directory(config_file, directory):
+    said = refusal(config_file, f'path = "{directory}/no/s";')
+    assert f"{directory}/no/s" in said and "no such file or directory" in said.lower()
+
+
+def test_a_file_that_replaced_ours_is_not_removed(ackd, directory):
+    path = f"{directory}/s"
+    daemon = ackd(f'path = "{path}";')
+    os.unlink(path)
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(path)
+        daemon.stop()
+        assert os.path.lexists(path)
+
+
+# ---- without IPv6 ----
+
+
+def in_namespace(*command):
+    """Runs a shell command in a network namespace of its own that has no IPv6."""
+    return [
+        "unshare",
+        "--net",
+        "sh",
+        "-c",
+        "ip link set lo up && sysctl -qw net.ipv6.conf.all.disable_ipv6=1 && "
+        'if [ "$#" -gt 0 ]; then exec "$@"; fi',
+        "sh",
+        *command,
+    ]
+
+
+def without_ipv6():
+    if not have("unshare", "ip", "sysctl", "nsenter"):
+        pytest.skip("no unshare, ip, sysctl or nsenter")
+    tried = subprocess.run(in_namespace(), capture_output=True, text=True, check=False)
+    if tried.returncode != 0:
+        pytest.skip(f"no network namespace without IPv6: {tried.stderr.strip()}")
+
+
+@pytest.mark.parametrize("address", ["localhost", "*"])
+def test_where_ipv6_is_off(ackd, address):
+    without_ipv6()
+    daemon = ackd(f'address = "{address}";', wrapper=in_namespace())
+    if address == "localhost":  # "::" can be bound even so
+        assert [a.sockaddr[0] for a in daemon.addresses()] == ["127.0.0.1"]
+        daemon.wait_for(r"not listening on \[::1\]\S*: address not available")
+    client = (
+        "import socket, sys; s = socket.create_connection(('127.0.0.1', int(sys.argv[1])), 10);"
+        "s.sendall(b'x'); s.shutdown(1); sys.stdout.write(s.recv(100).decode())"
+    )
+    done = subprocess.run(
+        ["nsenter", "--net", "-t", str(daemon.pid), "/usr/bin/python3", "-c", client]
+        + [str(daemon.address().port)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.stdout == "Got x", done
+
+
+def test_only_ipv6_where_it_is_off(config_file):
+    without_ipv6()
+    done = subprocess.run(
+        in_namespace(ackd_binary(), "-c", config_file('address = "::1"; port = 0;')),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 69
+    assert "[::1]" in done.stderr
+
+
+# ---- the crowd ----
+
+
+def test_backlog(ackd):
+    """As many as configured may wait while nobody accepts."""
+    daemon = ackd('address = "127.0.0.1"; backlog = 17; workers = 1;')
+    sockets = subprocess.run(["ss", "-ltnH"], capture_output=True, text=True, check=False)
+    if sockets.returncode != 0:
+        pytest.skip("no ss")
+    line = next(l for l in sockets.stdout.splitlines() if f":{daemon.address().port} " in l)
+    assert re.split(r"\s+", line)[2] == "17"
+
+
+def test_workers_are_threads_and_each_connection_is_served(ackd):
+    daemon = ackd("workers = 3;")
+    clients = [daemon.connect() for _ in range(60)]
+    for s in clients:
+        s.sendall(b"x")
+    for s in clients:
+        assert converse(s, b"") == b"Got x"
+        s.close()
+    assert len(os.listdir(f"/proc/{daemon.pid}/task")) >= 4

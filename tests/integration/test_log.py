@@ -1,0 +1,164 @@
+"""What is said on stderr: one readable line an event, never a byte of a peer's."""
+
+import contextlib
+import os
+import re
+import signal
+import socket
+
+from harness import Address, converse, read_exactly, read_to_end, reset, wait_until
+
+PRINTABLE = re.compile(r"[\x20-\x7e\u00a0-\U0010ffff]*")
+
+NASTY = [
+    b"\x1b]0;owned\x07\xff",
+    b"\x1b[31m\x1b[2J\xff",
+    b"a\r\nMar 1 fake ackd: a line that nobody wrote\n\xff",
+    b"\x00\x08\x7f\x9b\xff",
+    "\x9b31m\u202e\u2028".encode() + b"\xff",
+    b"%s%n%s%n\xff",
+]
+
+
+def assert_clean(daemon):
+    for line in daemon.log.splitlines():
+        assert PRINTABLE.fullmatch(line), repr(line)
+        for secret in ("owned", "fake", "31m", "%n", "\u202e", "\u2028"):
+            assert secret not in line, repr(line)
+
+
+def test_a_peers_bytes_are_never_printed(ackd):
+    for config in (
+        'log = { level = "debug"; };',
+        'log = { level = "debug"; }; framing = "line";',
+        'log = { level = "debug"; }; encoding = { reply_charset = "ascii"; };',
+    ):
+        daemon = ackd(config)
+        for data in NASTY:
+            daemon.exchange(data)
+        daemon.wait_for("NAK")
+        daemon.stop()
+        assert_clean(daemon)
+
+
+def test_the_name_of_a_unix_peer_is_not_printed(ackd, directory):
+    daemon = ackd(f'path = "{directory}/s"; log = {{ level = "debug"; }};')
+    with daemon.connect(source=f"{directory}/\x1b[31mowned\n") as s:
+        s.sendall(b"\xff")
+        read_to_end(s)
+    daemon.wait_for("NAK to unix")
+    daemon.stop()
+    assert_clean(daemon)
+
+
+def test_events_of_a_connection(ackd):
+    daemon = ackd('log = { level = "debug"; };')
+    with daemon.connect() as s:
+        peer = "%s:%d" % s.getsockname()
+        s.sendall(b"abc\xff")
+        assert read_to_end(s) == b"Got abc\nNAK 3 invalid start byte\n"
+    daemon.wait_for(rf"connection 1 from {peer}$")
+    daemon.wait_for(rf"NAK to {peer}.*byte 3: invalid start byte")
+    ended = daemon.wait_for(rf"connection 1 from {peer} ended")
+    line = next(l for l in daemon.log.splitlines() if ended[0] in l)
+    assert "4 bytes in" in line and "33 bytes out" in line
+
+
+def test_why_a_connection_ended(ackd):
+    daemon = ackd('log = { level = "debug"; }; limits = { idle_timeout = "300ms"; };')
+
+    def reason(number):
+        return daemon.wait_for(rf"connection {number} from .* ended: ([^;]+)")[1]
+
+    daemon.exchange(b"x")
+    closed = reason(1)
+    s = daemon.connect()
+    s.sendall(b"x")
+    read_exactly(s, 5)
+    reset(s)
+    was_reset = reason(2)
+    with daemon.connect() as s:
+        read_to_end(s)
+    idle = reason(3)
+    with daemon.connect() as s:
+        s.sendall(b"\xff")
+        read_to_end(s)
+    bad = reason(4)
+    assert len({closed, was_reset, idle, bad}) == 4
+    assert "reset" in was_reset and "idle" in idle
+
+
+def test_levels(ackd, directory):
+    words = {  # the least level at which it is said
+        "connection 1 from": "debug",
+        "listening on": "info",
+        "NAK to": "notice",
+    }
+    levels = ("error", "warning", "notice", "info", "debug")
+    for level in levels:
+        daemon = ackd(f'path = "{directory}/s"; log = {{ level = "{level}"; }};', ready=False)
+        address = Address(f"unix:{directory}/s")
+
+        def answered(address=address):
+            with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
+                with address.connect() as s:
+                    return converse(s, b"\xff") == b"NAK 0 invalid start byte\n"
+
+        wait_until(answered, "an answer")
+        daemon.stop()
+        for word, least in words.items():
+            expected = levels.index(level) >= levels.index(least)
+            assert (word in daemon.log) == expected, (level, daemon.log)
+
+
+def test_repeated_events_are_rate_limited(ackd):
+    """No client can flood the log; what was left out is counted."""
+    daemon = ackd('framing = "line";')
+    n = 20_000
+    daemon.exchange(b"\xff\n" * n)
+    daemon.stop()
+    lines = [line for line in daemon.log.splitlines() if "NAK to" in line]
+    assert 1 <= len(lines) <= 500
+    left_out = int(re.search(r"(\d+) entries of the kind nak were left out", daemon.log)[1])
+    assert left_out + len(lines) == n, daemon.log[-2000:]
+
+
+def test_counters_on_sigusr1(ackd):
+    daemon = ackd()
+    daemon.exchange(b"abc")
+    daemon.exchange(b"\xff")
+    with daemon.connect() as s:
+        s.sendall(b"x")
+        read_exactly(s, 5)
+        mark = daemon.mark()
+        daemon.signal(signal.SIGUSR1)
+        line = daemon.wait_for(r"ackd: .*connections open.*", after=mark)[0]
+    for part in ("1 connections? open", "3 served", "1 NAKs?", "5 bytes in"):
+        assert re.search(part, line), line
+
+
+def test_start_names_version_and_configuration(ackd):
+    daemon = ackd()
+    daemon.wait_for(r"ackd \d+\.\d+\S*, configuration: " + re.escape(str(daemon.config_path)))
+
+
+def test_it_runs_with_stderr_closed(ackd, directory):
+    """No log at all is no reason not to serve."""
+    read_end, write_end = os.pipe()
+    daemon = ackd(f'path = "{directory}/s";', stderr=write_end, ready=False)
+    os.close(write_end)
+    os.close(read_end)
+
+    def answers():
+        try:
+            with socket.socket(socket.AF_UNIX) as s:
+                s.settimeout(10)
+                s.connect(f"{directory}/s")
+                s.sendall(b"x\xff")
+                return read_to_end(s) == b"Got x\nNAK 1 invalid start byte\n"
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+
+    wait_until(answers, "an answer")
+    daemon.signal(signal.SIGTERM)
+    assert daemon.wait() == 0

@@ -1,0 +1,173 @@
+"""Errors in the data: what is said, and that it arrives."""
+
+import socket
+import time
+
+import pytest
+
+from harness import converse, fill, read_exactly, read_to_end
+from oracle import Text, stream_echo
+
+
+@pytest.mark.parametrize(
+    "data, reply",
+    [
+        (b"\xff", b"NAK 0 invalid start byte\n"),
+        (b"ab\xff", b"ab\nNAK 2 invalid start byte\n"),
+        (b"ab\n\xff", b"ab\nNAK 3 invalid start byte\n"),
+        (b"\xe2\x28", b"NAK 0 invalid continuation byte\n"),
+        (b"x\xed\xa0\x80", b"x\nNAK 1 invalid continuation byte\n"),
+        ("я\n".encode() + b"\xf0\x9f\x98", "я\nNAK 3 unexpected end of data\n".encode()),
+        (b"\xc0\x80", b"NAK 0 invalid start byte\n"),
+    ],
+)
+def test_stream_echo(ackd, data, reply):
+    assert stream_echo(data, Text()) == reply
+    assert ackd('reply = "echo";').exchange(data) == reply
+
+
+def test_ack_answers_the_valid_text_first(ackd):
+    daemon = ackd('ack_prefix = "<"; ack_suffix = ">";')
+    assert daemon.exchange("да".encode() + b"\xff rest") == (
+        "<да>\nNAK 4 invalid start byte\n".encode()
+    )
+    assert daemon.exchange(b"\xff") == b"NAK 0 invalid start byte\n"
+
+
+def test_discard_checks_too(ackd):
+    daemon = ackd('reply = "discard";')
+    assert daemon.exchange(b"fine") == b""
+    assert daemon.exchange(b"fine \xff") == b"NAK 5 invalid start byte\n"
+
+
+def test_on_a_line_of_its_own_after_a_greeting(ackd):
+    assert ackd('greeting = "hi";').exchange(b"\xff") == b"hi\nNAK 0 invalid start byte\n"
+    assert ackd('greeting = "hi\\n";').exchange(b"\xff") == b"hi\nNAK 0 invalid start byte\n"
+
+
+def test_offset_counts_the_whole_connection(ackd):
+    with ackd('reply = "echo";').connect() as s:
+        for _ in range(3):
+            s.sendall("десять".encode())
+            assert read_exactly(s, 12) == "десять".encode()
+        s.sendall(b"ab\xfe")
+        assert read_to_end(s) == b"ab\nNAK 38 invalid start byte\n"
+
+
+def test_offset_of_a_character_in_pieces(ackd):
+    """The fault is where the character began, though its first bytes came with an earlier read."""
+    with ackd('reply = "echo";').connect() as s:
+        s.sendall(b"ab\xe2\x82")
+        assert read_exactly(s, 2) == b"ab"
+        s.sendall(b"z")
+        assert read_to_end(s) == b"\nNAK 2 invalid continuation byte\n"
+
+
+@pytest.mark.parametrize(
+    "charset, text, reply",
+    [
+        ("ascii", "ok é", b"ok \nNAK 3 cannot encode U+00E9\n"),
+        ("iso-8859-1", "é €", b"\xe9 \nNAK 3 cannot encode U+20AC\n"),
+        ("windows-1252", "€ \x81", b"\x80 \nNAK 4 cannot encode U+0081\n"),
+        ("ascii", "\U0010ffff", b"NAK 0 cannot encode U+10FFFF\n"),
+        ("ascii", "\n😀", b"\nNAK 1 cannot encode U+1F600\n"),
+    ],
+)
+def test_cannot_encode(ackd, charset, text, reply):
+    daemon = ackd(f'reply = "echo"; encoding = {{ reply_charset = "{charset}"; }};')
+    assert daemon.exchange(text.encode()) == reply
+
+
+def test_the_first_of_two_faults_is_reported(ackd):
+    daemon = ackd('reply = "echo"; encoding = { reply_charset = "ascii"; };')
+    assert daemon.exchange("é".encode() + b"\xff") == b"NAK 0 cannot encode U+00E9\n"
+    assert daemon.exchange(b"\xff" + "é".encode()) == b"NAK 0 invalid start byte\n"
+
+
+def test_fault_is_reported_as_soon_as_it_is_proven(ackd):
+    """No half-close, nothing more to come: what is there suffices."""
+    for data, reply in (
+        (b"\xed\xa0", b"NAK 0 invalid continuation byte\n"),
+        (b"\xe0\x80", b"NAK 0 invalid continuation byte\n"),
+        (b"\xf4\x90", b"NAK 0 invalid continuation byte\n"),
+        (b"\xf5", b"NAK 0 invalid start byte\n"),
+        (b"a\x80", b"a\nNAK 1 invalid start byte\n"),
+    ):
+        with ackd('reply = "echo";').connect() as s:
+            s.sendall(data)
+            assert read_to_end(s) == reply
+
+
+@pytest.mark.parametrize("where", ["tcp", "unix"])
+def test_the_whole_nak_arrives_though_the_client_goes_on_sending(ackd, directory, where):
+    """An orderly close: the client's unread bytes must not turn it into a reset."""
+    listener = "" if where == "tcp" else f'path = "{directory}/s";'
+    daemon = ackd('reply = "echo";' + listener)
+    for extra in (1, 1000, 100_000, 8_000_000):
+        with daemon.connect() as s:
+            data = b"good\xff" + b"x" * extra
+            assert converse(s, data) == b"good\nNAK 4 invalid start byte\n"
+
+
+def test_the_nak_arrives_though_everything_was_sent_before_it_is_read(ackd):
+    """The client reads only after its kernel has taken all that it has to say."""
+    daemon = ackd()
+    with daemon.connect() as s:
+        s.sendall(b"good\xff" + b"x" * 60_000)
+        time.sleep(0.3)  # gives a wrong, early close the time to become a reset
+        s.sendall(b"y" * 60_000)
+        assert read_to_end(s) == b"Got good\nNAK 4 invalid start byte\n"
+
+
+def test_line_too_long_arrives_though_the_client_goes_on_sending(ackd):
+    daemon = ackd('framing = "line"; limits = { max_line = 10; };')
+    with daemon.connect() as s:
+        assert converse(s, b"ok\n" + b"x" * 4_000_000) == b"Got ok\nNAK 3 line too long\n"
+
+
+def test_after_a_nak_a_client_is_listened_to_for_a_while_only(ackd):
+    """One that neither closes nor stops sending is closed on after 2 s."""
+    daemon = ackd("limits = { idle_timeout = 0; };")
+    with daemon.connect() as s:
+        s.sendall(b"\xff")
+        assert read_to_end(s) == b"NAK 0 invalid start byte\n"
+        begin = time.monotonic()
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            while time.monotonic() < begin + 20:
+                s.sendall(b"more")
+                time.sleep(0.01)
+        assert 1.5 < time.monotonic() - begin < 10
+
+
+def test_a_nak_waits_for_a_slow_reader(ackd):
+    """The replies before the fault are more than the sockets hold: nothing is lost."""
+    daemon = ackd('reply = "echo";')
+    with daemon.connect(receive_buffer=4096) as s:
+        sent = fill(s, b"0123456789")
+        received = converse(s, b"\xffxxx")
+    expected = (b"0123456789" * (sent // 10 + 1))[:sent]
+    assert received == expected + b"\nNAK %d invalid start byte\n" % sent
+
+
+def test_nak_false_says_nothing_and_closes(ackd):
+    daemon = ackd('reply = "echo"; nak = false;')
+    with daemon.connect() as s:
+        s.sendall(b"good\xffbad")
+        assert read_to_end(s) == b"good"
+    line = ackd('reply = "echo"; nak = false; framing = "line"; limits = { max_line = 5; };')
+    assert line.exchange(b"a\n\xff\nb\n123456\nc\n") == b"a\nb\n"
+
+
+def test_a_client_that_reads_nothing_after_its_fault_is_closed_on(ackd):
+    """Half-closed for writing by the server, then dropped: the descriptor is free again."""
+    daemon = ackd()
+    sockets = daemon.n_sockets()
+    with daemon.connect() as s:
+        s.sendall(b"\xff")
+        deadline = time.monotonic() + 20
+        while daemon.n_sockets() > sockets or s.getsockopt(
+            socket.SOL_SOCKET, socket.SO_ERROR
+        ):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert read_to_end(s) == b"NAK 0 invalid start byte\n"
