@@ -30,7 +30,7 @@ static const char usage[] =
 	"  -p, --port PORT     listen on PORT (0 to 65535) instead of the top-level port\n"
 	"  -t, --check-config  check the configuration and exit: 0 good, 78 not\n"
 	"  -T, --dump-config   print the configuration in effect and exit\n"
-	"      --reload        for the unit: make the ackd with the process ID in $MAINPID\n"
+	"      --reload        for the unit: make the ackd whose process ID is $MAINPID\n"
 	"                      reload, wait for the outcome and exit with it\n"
 	"  -h, --help          print this and exit\n"
 	"  -V, --version       print the versions of ackd and what it uses, and exit\n"
@@ -42,6 +42,16 @@ static void print_version(void)
 	printf("ackd %s\nlibuv %s\nlibconfig %s\nlibsystemd %s\nUTF-8 kernel %s\n", ACKD_VERSION,
 	       uv_version_string(), config_library_version(), systemd_version(),
 	       utf8_kernel_name());
+}
+
+/* Makes sure that what was printed has gone out: a full disk must not look like success. */
+static enum exit_status finish_output(void)
+{
+	if (fflush(stdout) == EOF) {
+		fprintf(stderr, "ackd: cannot write the output: %s\n", strerror(errno));
+		return EXIT_OS;
+	}
+	return EXIT_DONE;
 }
 
 /* Says what is wrong with the command line. */
@@ -110,10 +120,10 @@ static int parse_options(int argc, char *argv[], struct options *ret_options)
 			break;
 		case 'h':
 			fputs(usage, stdout);
-			return EXIT_DONE;
+			return (int)finish_output();
 		case 'V':
 			print_version();
-			return EXIT_DONE;
+			return (int)finish_output();
 		case ':':
 			return (int)usage_error("option '%s' needs a value", argv[optind - 1]);
 		default:

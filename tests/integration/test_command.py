@@ -1,0 +1,137 @@
+"""The command line, and the exit statuses."""
+
+import os
+import re
+import resource
+import signal
+import subprocess
+
+import pytest
+
+from harness import ackd_binary, environment, run_ackd
+
+OPTIONS = {
+    "-c": "--config",
+    "-p": "--port",
+    "-t": "--check-config",
+    "-T": "--dump-config",
+    "-h": "--help",
+    "-V": "--version",
+    None: "--reload",
+}
+
+
+@pytest.mark.parametrize("option", ["-V", "--version"])
+def test_version(option):
+    done = run_ackd(option)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.match(r"ackd \d+\.\d+", done.stdout)
+    for part in ("libuv", "libconfig", "libsystemd", "kernel"):
+        assert re.search(rf"{part}\W+\w", done.stdout), done.stdout
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help(option):
+    done = run_ackd(option)
+    assert (done.returncode, done.stderr) == (0, "")
+    for short, long in OPTIONS.items():
+        assert long in done.stdout
+        assert short is None or short in done.stdout
+    assert all(len(line) <= 80 for line in done.stdout.splitlines())
+
+
+@pytest.mark.parametrize(
+    "arguments, named",
+    [
+        (["-x"], "x"),
+        (["--colour"], "--colour"),
+        (["-c"], "-c"),
+        (["--config"], "--config"),
+        (["-p"], "-p"),
+        (["-p", "70000"], "70000"),
+        (["-p", "-1"], "-1"),
+        (["-p", "http"], "http"),
+        (["-p", "1x"], "1x"),
+        (["-p", ""], '""'),
+        (["-p", " 1"], " 1"),
+        (["-p", "99999999999999999999"], "99999999999999999999"),
+        (["start"], "start"),
+        (["-t", "extra"], "extra"),
+    ],
+)
+def test_usage_error(arguments, named):
+    done = run_ackd(*arguments)
+    assert (done.returncode, done.stdout) == (64, "")
+    assert named in done.stderr
+    assert done.stderr.startswith("ackd: ") and "--help" in done.stderr
+
+
+@pytest.mark.parametrize("options", [["-t"], ["--check-config"]])
+def test_check(config_file, options):
+    done = run_ackd(*options, "-c", config_file("port = 1;"))
+    assert (done.returncode, done.stderr) == (0, "")
+    done = run_ackd(*options, "--config", config_file("port = x;"))
+    assert done.returncode == 78 and done.stderr
+
+
+def test_output_that_cannot_be_written_is_an_error(config_file):
+    """A full disk must not look like success."""
+    if not os.path.exists("/dev/full"):
+        pytest.skip("no /dev/full")
+    path = config_file("port = 1;")
+    for arguments in (["-T", "-c", path], ["-V"], ["-h"]):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                [str(ackd_binary()), *arguments],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                env=environment(),
+                timeout=30,
+                check=False,
+            )
+        assert done.returncode == 71, arguments
+
+
+def test_it_never_forks(ackd):
+    daemon = ackd()
+    children = subprocess.run(
+        ["ps", "--ppid", str(daemon.pid), "-o", "pid="], capture_output=True, text=True, check=False
+    )
+    if children.returncode not in (0, 1):
+        pytest.skip("no ps")
+    assert children.stdout.strip() == ""
+    assert daemon.process.poll() is None
+
+
+def test_statuses(ackd, config_file):
+    daemon = ackd()
+    port = daemon.address().port
+    assert run_ackd("-c", config_file(f"port = {port};")).returncode == 69
+    assert run_ackd("-c", config_file("port = -1;")).returncode == 78
+    daemon.signal(signal.SIGTERM)
+    assert daemon.wait() == 0
+
+
+def test_too_few_descriptors_to_start(config_file):
+    """An error of the system is 71, said in words."""
+
+    def few():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (8, 8))
+
+    path = config_file("port = 0; workers = 8;")
+    done = run_ackd("-c", path, preexec_fn=few)
+    assert done.returncode in (69, 71)
+    assert "too many open files" in done.stderr.lower()
+
+
+def test_port_option_is_checked_like_the_setting(config_file):
+    assert run_ackd("-t", "-p", "65535", "-c", config_file("")).returncode == 0
+    assert run_ackd("-t", "-p", "0", "-c", config_file("")).returncode == 0
+
+
+def test_reload_command_outside_a_unit():
+    env = environment()
+    env.pop("MAINPID", None)
+    done = run_ackd("--reload", env=env)
+    assert done.returncode not in (0,)
+    assert "MAINPID" in done.stderr

@@ -1,0 +1,207 @@
+"""Code, --help, manual pages and the installed example say the same."""
+
+import re
+import signal
+import subprocess
+
+import pytest
+
+from harness import ROOT, Daemon, ackd_binary, have, run_ackd
+from test_command import OPTIONS
+
+def settings():
+    """The settings that the code knows, from the table that it is made of."""
+    table = (ROOT / "src/ackd/settings.def").read_text()
+    table = re.sub(r"/\*.*?\*/", "", table, flags=re.S)
+    found = re.findall(r'SETTING\(\s*(\w+),\s*"([\w.]+)"', table)
+    assert len(found) > 25
+    return [name for _, name in found]
+
+
+def page(name):
+    return (ROOT / "man" / name).read_text()
+
+
+def plain(mdoc):
+    """What the escapes of mdoc stand for."""
+    for escape, text in ((r"\e", "\\"), (r"\-", "-"), (r"\(dq", '"'), (r"\&", "")):
+        mdoc = mdoc.replace(escape, text)
+    return mdoc
+
+
+def settings_of_libconfig(text):
+    """name -> value, dotted, of top-level settings and groups written one setting a line."""
+    found = {}
+    group = None
+    for line in text.splitlines():
+        line = re.sub(r"\s#.*", "", line).strip()
+        opened = re.fullmatch(r"(\w+) = \{", line)
+        setting = re.fullmatch(r"(\w+) = (.*);", line)
+        if opened:
+            group = opened[1]
+        elif line == "};":
+            group = None
+        elif setting:
+            found[f"{group}.{setting[1]}" if group else setting[1]] = setting[2]
+    return found
+
+
+def example_uncommented():
+    """conf/ackd.conf with every setting taken out of its comment."""
+    text = (ROOT / "conf/ackd.conf").read_text()
+    return re.sub(r"^#(?=[\w}\t])", "", text, flags=re.M)
+
+
+def test_settings_in_the_manual():
+    documented = re.findall(r"^\.It Ic ([\w.]+)$", page("ackd.conf.5"), re.M)
+    assert sorted(documented) == sorted([*settings(), "listeners"])
+
+
+def test_defaults_in_the_manual(config_file):
+    """What follows "Default:" is what -T prints for no configuration."""
+    dumped = settings_of_libconfig(run_ackd("-T", "-c", config_file("")).stdout)
+    items = re.split(r"^\.It Ic ", page("ackd.conf.5"), flags=re.M)[1:]
+    checked = 0
+    for item in items:
+        name = item.split("\n", 1)[0]
+        default = re.search(r"^Default:\n\.(?:Ql|Em) (.*?)(?: [,.:])?$", item, re.M)
+        assert default, f"{name} has no default"
+        value = plain(default[1]).replace("\\ ", " ")
+        if value == "none":
+            assert name not in dumped
+        elif name in dumped:
+            assert spelled(dumped[name]) == spelled(value), name
+            checked += 1
+    assert checked > 20
+
+
+def spelled(value):
+    """A number as another spelling of the same: 64KiB, 65536."""
+    units = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+    match = re.fullmatch(r'"(\d+)(KiB|MiB|GiB)"', value)
+    return str(int(match[1]) * units[match[2]]) if match else re.sub(r"\s", "", value)
+
+
+def test_settings_in_the_example():
+    text = (ROOT / "conf/ackd.conf").read_text()
+    for name in settings():
+        last = name.rsplit(".", 1)[-1]
+        assert re.search(rf"^#?[\s#]*{last} = ", text, re.M), f"{name} is not in conf/ackd.conf"
+
+
+def test_the_example_shows_the_defaults(config_file):
+    """Taken out of its comments, it changes nothing; and it names no setting that there is not."""
+    defaults = run_ackd("-T", "-c", config_file(""))
+    assert defaults.returncode == 0
+    for text in ((ROOT / "conf/ackd.conf").read_text(), example_uncommented()):
+        done = run_ackd("-T", "-c", config_file(text))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == defaults.stdout
+    shown = settings_of_libconfig(example_uncommented())
+    assert set(settings_of_libconfig(defaults.stdout)) <= set(shown) | {"path", "mode"}
+
+
+def test_settings_in_the_dump(config_file):
+    dumped = settings_of_libconfig(run_ackd("-T", "-c", config_file("")).stdout)
+    assert set(dumped) <= set(settings())
+    unset = {"path", "mode", "metrics.address", "metrics.port"}
+    assert set(settings()) - unset <= set(dumped)
+
+
+def options_in(text):
+    return set(re.findall(r"(?<![\w-])--?[A-Za-z][\w-]*", text))
+
+
+def test_options_agree():
+    every = {option for pair in OPTIONS.items() for option in pair if option}
+    said = run_ackd("--help").stdout
+    items = re.findall(r"^ {2,6}(?:-\w, )?--[\w-]+", said, re.M)
+    assert options_in(" ".join(items)) == every
+    listed = page("ackd.8").split(".Bl -tag", 1)[1].split(".El", 1)[0]
+    documented = re.findall(r"Fl (\S+)", "\n".join(re.findall(r"^\.It (Fl .*)$", listed, re.M)))
+    assert {"-" + plain(option) for option in documented} == every
+    for option in every:  # and the code knows them: this ends with --version, or as an error
+        value = {"-c": ["x"], "--config": ["x"], "-p": ["1"], "--port": ["1"]}.get(option, [])
+        done = run_ackd(option, *value, "--version")
+        assert done.returncode == 0, done
+
+
+def test_exit_statuses_in_the_manual():
+    status = page("ackd.8").split(".Sh EXIT STATUS", 1)[1].split(".Sh", 1)[0]
+    assert re.findall(r"^\.It (\d+)$", status, re.M) == ["0", "64", "69", "71", "78"]
+
+
+def test_signals_in_the_manual():
+    signals = page("ackd.8").split(".Sh SIGNALS", 1)[1].split(".Sh", 1)[0]
+    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2"):
+        assert name in signals
+
+
+def literal_examples(name):
+    """The literal displays of the EXAMPLES of a page."""
+    examples = page(name).split(".Sh EXAMPLES", 1)[1].split(".Sh ", 1)[0]
+    found = re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed", examples, re.M | re.S)
+    found += re.findall(r"^\.Dl (.*\n)", examples, re.M)
+    return [plain(text) for text in found]
+
+
+def test_examples_of_configurations(config_file):
+    examples = literal_examples("ackd.conf.5")
+    assert examples
+    for text in examples:
+        done = run_ackd("-t", "-c", config_file(text))
+        assert (done.returncode, done.stderr) == (0, ""), text
+
+
+def test_the_error_shown_in_the_manual(config_file):
+    shown = page("ackd.conf.5").split(".Sh DIAGNOSTICS", 1)[1]
+    line = plain(re.search(r"^/etc/ackd\.conf:\d+: .*$", shown, re.M)[0])
+    number, setting, value = re.match(r"\S+?:(\d+): (\w+): found (\w+)", line).groups()
+    path = config_file("\n" * (int(number) - 1) + f"{setting} = {value};\n")
+    done = run_ackd("-t", "-c", path)
+    assert done.stderr.rstrip("\n") == line.replace("/etc/ackd.conf", path)
+
+
+def commands_of(example):
+    """(command, expected output) of a session with "$ " prompts."""
+    sessions = re.split(r"^\$ ", example, flags=re.M)[1:]
+    return [tuple(session.split("\n", 1)) for session in sessions]
+
+
+def test_examples_of_commands(directory):
+    """The commands of ackd(8) print what it says, with ackd found in PATH."""
+    if not have("nc"):
+        pytest.skip("no nc")
+    path = f"{ackd_binary().parent}:/usr/sbin:/usr/bin:/sbin:/bin"
+    ran = 0
+    for example in literal_examples("ackd.8"):
+        background = []
+        try:
+            for command, output in commands_of(example):
+                if command.rstrip().endswith("&"):
+                    arguments = command.rstrip(" &").split()
+                    assert arguments.pop(0) == "ackd"
+                    daemon = Daemon(directory, "", arguments=arguments).start()
+                    background.append(daemon)
+                    continue
+                if "ackd.conf.new" in command:
+                    with open(f"{directory}/ackd.conf.new", "w") as f:
+                        f.write("port = 1;\n")
+                done = subprocess.run(
+                    ["sh", "-c", command],
+                    capture_output=True,
+                    text=True,
+                    timeout=30,
+                    cwd=directory,
+                    env={"PATH": path},
+                    check=False,
+                )
+                assert done.returncode == 0, (command, done)
+                if output.strip():
+                    assert done.stdout.rstrip("\n") == output.rstrip("\n"), command
+                ran += 1
+        finally:
+            for daemon in background:
+                daemon.signal(signal.SIGTERM)
+                daemon.wait()
+    assert ran
