@@ -233,7 +233,6 @@ static int next_stream(struct session *session, struct session_io *io, struct se
 static void forget_line(struct session *session, struct session_io *io)
 {
 	buf_finish(&session->line, io->budget);
-	session->carry.length = 0;
 	session->line_dirty = false;
 }
 
@@ -261,6 +260,7 @@ static int refuse_line(struct session *session, struct session_io *io, struct se
 static int refuse_long_line(struct session *session, struct session_io *io, struct session_job *job)
 {
 	refuse(job, NAK_LINE_TOO_LONG, session->line_start, 0);
+	session->received = session->line_start + session->policy->max_line_bytes + 1;
 	job->close = true;
 	job->input_length = 0;
 	return refuse_line(session, io, job);
@@ -342,7 +342,6 @@ static int next_line_end(struct session *session, struct session_io *io, struct 
 	if (session->carry.length > 0)
 		check_fault(session->policy, job, UTF8_PARTIAL,
 			    session->received - session->carry.length);
-	session->carry.length = 0;
 	if (job->nak_due)
 		return refuse_line(session, io, job);
 	return answer_held_line(session, io, job, 0);

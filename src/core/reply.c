@@ -224,15 +224,15 @@ static bool put_terminator(struct session_io *io, struct session_job *job)
 
 static bool put_nak(const struct session *session, struct session_io *io, const struct nak *nak)
 {
-	char line[1 + NAK_LINE_MAX] = "\n";
+	char line[1 + NAK_LINE_MAX] = "\n"; /* it stands on a line of its own */
 	size_t skip = reply_last_byte(session, io) == '\n' ? 1 : 0;
-	size_t n = 1 + nak_format(nak, line + 1);
+	size_t n = 1 + nak_format(nak, line + 1) - skip;
 
 	if (session->policy->nak) {
-		if (area_room(io) < sizeof(line))
+		if (area_room(io) < n)
 			return false;
-		memcpy(area_end(io), line + skip, n - skip);
-		area_commit(io, n - skip);
+		memcpy(area_end(io), line + skip, n);
+		area_commit(io, n);
 	}
 	if (io->on_nak)
 		io->on_nak(io->on_nak_data, nak);

@@ -1,0 +1,423 @@
+#!/usr/bin/env python3
+"""Compares sessions with a model of the contract that rests on CPython's codecs.
+
+Usage: session_vs_cpython.py DRIVER [SEED]
+
+Writes cases for the driver (session_driver.c): every decode handler, charset, encode handler,
+framing and reply, over fixed and random inputs; the driver cuts them into reads and compares. With
+ACKD_UTF8_SUITES naming a directory of decode suites (*.jsonl) and encode suites
+(encode/*.jsonl), every row of them runs as well, against the suite's own results.
+"""
+
+import codecs
+import itertools
+import json
+import os
+import pathlib
+import random
+import subprocess
+import sys
+from typing import NamedTuple
+
+NEVER = float("inf")
+
+
+class Policy(NamedTuple):
+    reply: str = "echo"
+    framing: str = "stream"
+    decode: str = "strict"
+    charset: str = "utf-8"
+    encode: str = "strict"
+    nak: bool = True
+    max_line: int = 65536
+    greeting: str = ""
+    prefix: str = ""
+    suffix: str = ""
+
+    def line(self):
+        templates = " ".join(hexed(t.encode()) for t in self[7:])
+        return (f"policy {self.reply} {self.framing} {self.decode} {self.charset} {self.encode} "
+                f"{str(self.nak).lower()} {self.max_line} {templates}\n")
+
+
+class Unit(NamedTuple):
+    """A character or an ill-formed subsequence: data[start:end]."""
+    start: int
+    end: int
+    proof: float  # index of the byte that settles it; NEVER: only the end of input does
+    text: str     # what the decode handler makes of it
+    reason: str   # what a strict decoder says of it; "" for a character
+
+
+class Fault(NamedTuple):
+    offset: int
+    proof: float
+    reason: str
+
+
+def hexed(data):
+    return data.hex() or "-"
+
+
+# ---- the model ----
+
+errors_seen = []
+
+
+def note_error(error):
+    errors_seen.append((error.start, error.end, error.reason))
+    return "", error.end
+
+
+codecs.register_error("ackd-note", note_error)
+
+
+def units_of(data, decode):
+    """Cuts data into units, with CPython's word for what is ill-formed and why."""
+    errors_seen.clear()
+    data.decode("utf-8", "ackd-note")
+    units = []
+    at = 0
+    for start, end, reason in [*errors_seen, (len(data), len(data), "")]:
+        for character in data[at:start].decode("utf-8"):
+            n = len(character.encode())
+            units.append(Unit(at, at + n, at + n - 1, character, ""))
+            at += n
+        if reason:
+            proof = {"invalid start byte": start, "invalid continuation byte": end,
+                     "unexpected end of data": NEVER}[reason]
+            text = "" if decode == "strict" else data[start:end].decode("utf-8", decode)
+            units.append(Unit(start, end, proof, text, reason))
+        at = end
+    return units
+
+
+def is_character(data):
+    try:
+        return len(data.decode("utf-8")) == 1
+    except UnicodeDecodeError:
+        return False
+
+
+def fault_of(unit, policy):
+    """What strict handlers refuse of a unit, or None."""
+    if unit.reason and policy.decode == "strict":
+        return Fault(unit.start, unit.proof, unit.reason)
+    if policy.reply == "discard":
+        return None
+    try:
+        unit.text.encode(policy.charset, policy.encode)
+    except UnicodeEncodeError as error:
+        code_point = ord(error.object[error.start])
+        return Fault(unit.start, unit.proof, f"cannot encode U+{code_point:04X}")
+    return None
+
+
+class Reply:
+    """What one connection is sent."""
+
+    def __init__(self, policy):
+        self.policy = policy
+        self.out = self.expand(policy.greeting, 0, 0)
+        self.faults = b""
+        self.messages = 0
+
+    def expand(self, template, n_bytes, n_characters):
+        values = {"peer": "peer", "host": "host", "listener": "listener", "connection": 1,
+                  "bytes": n_bytes, "characters": n_characters}
+        for name, value in values.items():
+            template = template.replace("${%s}" % name, str(value))
+        if "${message}" in template:
+            template = template.replace("${message}", str(self.messages))
+        return template.encode(self.policy.charset)
+
+    def message(self, n_bytes, text, terminator=b""):
+        policy = self.policy
+        self.messages += 1
+        if policy.reply == "discard":
+            return
+        body = text.encode(policy.charset, policy.encode)
+        if policy.reply == "ack":
+            body = (self.expand(policy.prefix, n_bytes, len(text)) + body +
+                    self.expand(policy.suffix, n_bytes, len(text)))
+        self.out += body + terminator
+
+    def nak(self, fault):
+        line = f"NAK {fault.offset} {fault.reason}\n".encode()
+        self.faults += line
+        if self.policy.nak:
+            if self.out and not self.out.endswith(b"\n"):
+                self.out += b"\n"
+            self.out += line
+
+
+def model_stream(data, policy, cuts):
+    """A message is what one read settles."""
+    reply = Reply(policy)
+    units = units_of(data, policy.decode)
+    ends = [*cuts, len(data), NEVER]
+    at = 0
+    for end in ends:
+        taken = []
+        fault = None
+        while at < len(units) and not fault and (units[at].proof < end or end == NEVER):
+            fault = fault_of(units[at], policy)
+            if not fault:
+                taken.append(units[at])
+            at += 1
+        text = "".join(unit.text for unit in taken)
+        if text:
+            reply.message(sum(unit.end - unit.start for unit in taken), text)
+        if fault:
+            reply.nak(fault)
+            break
+    return reply
+
+
+def line_fault(data, start, end, terminator, policy):
+    """The fault of the line data[start:end], which the terminator follows, or None."""
+    units = units_of(data[start:end] + terminator, policy.decode)
+    for unit in units:
+        fault = fault_of(unit, policy)
+        if fault:
+            return Fault(start + fault.offset, start + fault.proof, fault.reason)
+    return None
+
+
+def model_line(data, policy):
+    reply = Reply(policy)
+    start = 0
+    while start < len(data):
+        lf = data.find(b"\n", start)
+        end = lf if lf >= 0 else len(data)
+        terminator = b"\n" if lf >= 0 else b""
+        if terminator and end > start and data[end - 1] == 0x0d:
+            end -= 1
+            terminator = b"\r\n"
+        fault = line_fault(data, start, end, terminator, policy)
+        excess = start + policy.max_line
+        if end - start > policy.max_line:
+            proof = excess + 1 if data[excess] == 0x0d else excess
+            if not fault or proof < fault.proof or (proof == fault.proof and
+                                                    excess < fault.offset):
+                reply.messages += 1
+                reply.nak(Fault(start, proof, "line too long"))
+                break
+        if fault:
+            reply.messages += 1
+            reply.nak(fault)
+        else:
+            text = data[start:end].decode("utf-8", policy.decode)
+            reply.message(end - start, text, terminator)
+        start = lf + 1 if lf >= 0 else len(data)
+    return reply
+
+
+# ---- the cases ----
+
+class Cases:
+    def __init__(self):
+        self.lines = []
+        self.policy = None
+
+    def add(self, policy, reads, data, out, faults, messages):
+        if policy != self.policy:
+            self.lines.append(policy.line())
+            self.policy = policy
+        reads = ",".join(map(str, reads)) or "-" if reads != "all" else reads
+        self.lines.append(f"case {reads} {hexed(data)} {hexed(out)} {hexed(faults)} {messages}\n")
+
+    def add_model(self, policy, data, rng):
+        if policy.framing == "line":
+            reply = model_line(data, policy)
+            self.add(policy, "all", data, reply.out, reply.faults, reply.messages)
+        elif policy.reply != "ack":
+            reply = model_stream(data, policy, [])
+            self.add(policy, "all", data, reply.out, reply.faults, -1)
+        else:
+            for cuts in some_cuts(len(data), rng):
+                reply = model_stream(data, policy, cuts)
+                self.add(policy, cuts, data, reply.out, reply.faults, reply.messages)
+
+
+def some_cuts(n, rng):
+    """Whole, byte by byte, in two at a few places, in several pieces."""
+    yield []
+    if n > 1:
+        yield list(range(1, n))
+        for _ in range(4):
+            yield [rng.randrange(1, n)]
+        for _ in range(2):
+            yield sorted(rng.sample(range(1, n), rng.randrange(1, n)))
+
+
+def every_policy(framing, reply):
+    for decode in ("strict", "replace", "ignore", "backslashreplace"):
+        yield Policy(reply, framing, decode)
+        for charset in ("ascii", "iso-8859-1", "cp1252"):
+            for encode in ("strict", "replace", "ignore", "xmlcharrefreplace",
+                           "backslashreplace"):
+                yield Policy(reply, framing, decode, charset, encode)
+
+
+FIXED = [bytes.fromhex(h) if isinstance(h, str) else h for h in (
+    b"", b"a", b"\n", b"\r", b"\r\n", b"\r\r\n", b"\n\n", b"a\r", b"a\rb\r\nc", b"\r\n\r\n",
+    b"hello\nworld\r\nthe end", b"\x00\n\x7f",
+    "c3a9", "c3a90a", "c3a90d0a", "e282ac", "f09f9880", "efbbbf61", "efbfbe", "f48fbfbf",
+    "e2820a", "e2820d0a", "e282", "f09f98", "c30a", "f0900a62",
+    "ff", "ff0a", "fe610a620a", "80", "bf80", "c080", "c1bf0a", "e08080", "e09f80", "f08080800a",
+    "eda080", "edbfbf0a61", "ed9fbf", "ee8080", "f4908080", "f5808080", "f880808080",
+    "61e2f09f98ff62", "e2e2e282ac", "f0f09ff09f98f09f9880", "c3c3a9", "e2c3a9", "f09f98c3",
+    "c280", "c281c28dc28fc290c29d", "c2a0c3bf", "c592e282ace284a2c5b8", "d0800a61",
+    "61c3a90aff0a62e282ac0a63ff", "61e282ac0aff", "ff61e282ac", "e282acff",
+)]
+
+PIECES = [p if isinstance(p, bytes) else bytes.fromhex(p) for p in (
+    b"a", b"b c", b"hello", b"0123456789", b"\n", b"\r\n", b"\r", b"\n", b"\x00", b"\t", b"$",
+    "c3a9", "c2a0", "c3bf", "d09f", "dfbf", "e282ac", "e0a080", "ed9fbf", "efbfbd", "f09f9880",
+    "f48fbfbf", "c593", "c281", "ff", "80", "c3", "e2", "e282", "f0", "f09f", "f09f98", "eda0", "ed",
+    "c0af", "f490", "e09f", "f08f",
+)]
+
+CLEAN = [p for p in PIECES if is_character(p) or p.isascii()]
+
+
+def random_input(rng, most):
+    """Mostly clean lines with a fault here and there, or a heap of faults."""
+    weight = rng.choice((0.02, 0.1, 0.5))
+    return b"".join(rng.choice(PIECES if rng.random() < weight else CLEAN)
+                    for _ in range(rng.randrange(1, most)))
+
+
+def add_matrix(cases, rng):
+    for framing, reply in itertools.product(("stream", "line"), ("echo", "ack", "discard")):
+        for policy in every_policy(framing, reply):
+            inputs = FIXED + [random_input(rng, 14) for _ in range(12)] + [random_input(rng, 70)]
+            for data in inputs:
+                cases.add_model(varied(policy, rng), data, rng)
+
+
+def varied(policy, rng):
+    """The same handlers with other settings beside them."""
+    changes = {"nak": rng.random() < 0.9}
+    if policy.framing == "line":
+        changes["max_line"] = rng.choice((1, 2, 3, 4, 5, 7, 10, 20, 65536, 65536, 65536))
+    if rng.random() < 0.2:
+        changes["greeting"] = rng.choice(("hi\n", "hi ", "${listener} ${peer} ${host}\n"))
+    if policy.reply == "ack":
+        changes["prefix"] = rng.choice(("Got ", "", "${message} ${bytes} ", "${characters}:"))
+        changes["suffix"] = rng.choice(("", "", "!", " ${message}/${characters}", "\n"))
+    return policy._replace(**changes)
+
+
+def add_max_line(cases, rng):
+    """Each length around each limit, with each end, whatever the last bytes are."""
+    ends = (b"", b"\n", b"\r\n", b"\r", b"\r\r\n", b"\rx\n", b"\nx")
+    for limit, extra in itertools.product((1, 2, 5), range(-1, 5)):
+        for tail in (b"", b"\xc3\xa9", b"\xe2\x82\xac", b"\xff", b"\xe2\x82", b"\r\xff"):
+            body = b"x" * max(0, limit + extra - len(tail)) + tail
+            for end in ends:
+                for decode, charset in (("strict", "utf-8"), ("replace", "ascii")):
+                    policy = Policy("echo", "line", decode, charset, max_line=limit)
+                    cases.add_model(policy, b"a\n" + body + end, rng)
+
+
+def add_long(cases, rng):
+    """Lines and reads that are longer than anything at hand."""
+    for size in (1023, 1024, 1025, 65535, 65536, 65537, 70000, 200000):
+        for unit in (b"x", "\u20ac".encode(), b"ab\n"):
+            data = (unit * (size // len(unit) + 1))[:size]
+            cuts = sorted(rng.sample(range(1, size), 5))
+            for framing in ("line", "stream"):
+                for charset in ("utf-8", "ascii"):
+                    policy = Policy("echo", framing, "replace", charset, "xmlcharrefreplace")
+                    model = model_line(data, policy) if framing == "line" else \
+                        model_stream(data, policy, [])
+                    for reads in ([], cuts):
+                        cases.add(policy, reads, data, model.out, model.faults, -1)
+
+
+# ---- the suites ----
+
+def suite_rows(pattern):
+    directory = os.environ.get("ACKD_UTF8_SUITES")
+    for path in sorted(pathlib.Path(directory).glob(pattern)) if directory else []:
+        with path.open(encoding="utf-8") as file:
+            for line in file:
+                yield json.loads(line)
+
+
+def add_decode_row(cases, row, rng):
+    data = bytes.fromhex(row["hex"])
+    n = len(data)
+    reads = ["all"] if n <= 256 else [sorted(rng.sample(range(1, n), 20)) for _ in range(3)]
+    own = sorted({cut for cut in row.get("splits", ()) if 0 < cut < n})
+    if own:
+        reads.append(own)
+    outcomes = [("replace", row["replace_utf8_hex"])]
+    for decode in ("ignore", "backslashreplace"):
+        key = decode + "_utf8_hex"
+        if row["valid"] or key in row:
+            outcomes.append((decode, row["hex"] if row["valid"] else row[key]))
+    for decode, out in outcomes:
+        for r in reads:
+            cases.add(Policy(decode=decode), r, data, bytes.fromhex(out), b"", -1)
+    out, nak = data, b""
+    if not row["valid"]:
+        start, _, reason = row["err"]
+        nak = f"NAK {start} {reason}\n".encode()
+        out = data[:start]
+        out += (b"\n" if out and not out.endswith(b"\n") else b"") + nak
+    for r in reads:
+        cases.add(Policy(), r, data, out, nak, -1)
+
+
+def add_encode_row(cases, row):
+    data = bytes.fromhex(row["hex"])
+    policy = Policy(charset=row["charset"], encode=row["policy"])
+    if row.get("error"):
+        text = data.decode()
+        start = row["error"][0]
+        before = text[:start].encode(row["charset"])
+        nak = f"NAK {len(text[:start].encode())} cannot encode U+{ord(text[start]):04X}\n".encode()
+        between = b"\n" if before and not before.endswith(b"\n") else b""
+        cases.add(policy, "all", data, before + between + nak, nak, -1)
+    else:
+        cases.add(policy, "all", data, bytes.fromhex(row["out_hex"]), b"", -1)
+
+
+def add_suites(cases, rng):
+    n_decode = n_encode = n_left_out = 0
+    for n_decode, row in enumerate(suite_rows("*.jsonl"), 1):
+        add_decode_row(cases, row, rng)
+    for row in suite_rows("encode/*.jsonl"):
+        if row["policy"] == "namereplace":
+            n_left_out += 1  # CPython has it, the contract does not
+            continue
+        add_encode_row(cases, row)
+        n_encode += 1
+    if n_decode or n_encode:
+        print(f"suites: {n_decode} decode rows, {n_encode} encode rows "
+              f"({n_left_out} more are for namereplace)")
+    else:
+        print("suites: none (ACKD_UTF8_SUITES is not set)")
+
+
+def main():
+    driver = sys.argv[1]
+    seed = sys.argv[2] if len(sys.argv) > 2 else "ackd"
+    rng = random.Random(seed)
+    cases = Cases()
+    add_matrix(cases, rng)
+    add_max_line(cases, rng)
+    add_long(cases, rng)
+    add_suites(cases, rng)
+    print(f"seed {seed}, CPython {sys.version.split()[0]}", flush=True)
+    if os.environ.get("ACKD_KEEP_CASES"):
+        pathlib.Path(os.environ["ACKD_KEEP_CASES"]).write_text("".join(cases.lines))
+    done = subprocess.run([driver], input="".join(cases.lines), text=True, check=False)
+    sys.exit(done.returncode)
+
+
+if __name__ == "__main__":
+    main()
