@@ -1,0 +1,36 @@
+#pragma once
+
+/* JSON for machines: one object a line. A writer is a FILE and a comma's memory. */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+struct json {
+	FILE *out;
+	bool comma; /* a member stands before the next one */
+};
+
+/* Open and close the object that is a line. */
+void json_begin(struct json *j, FILE *out);
+void json_end(struct json *j);
+
+/* Open and close an object or a list within; @name is NULL within a list. */
+void json_open(struct json *j, const char *name, char bracket);
+void json_close(struct json *j, char bracket);
+
+/*
+ * Write one member. @name is NULL within a list. Milliseconds are given in nanoseconds and written
+ * with all of them.
+ */
+void json_string(struct json *j, const char *name, const char *value);
+void json_number(struct json *j, const char *name, uint64_t value);
+void json_double(struct json *j, const char *name, double value);
+void json_ms(struct json *j, const char *name, uint64_t ns);
+void json_bool(struct json *j, const char *name, bool value);
+void json_null(struct json *j, const char *name);
+
+/*
+ * Writes bytes: as member "text" when they are UTF-8, else as member "base64".
+ */
+void json_bytes(struct json *j, const uint8_t *p, size_t n);

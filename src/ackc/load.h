@@ -1,0 +1,164 @@
+#pragma once
+
+/*
+ * The parts of ackc load. The main thread plans, starts the workers and reports; each worker is a
+ * thread with a loop and a share of the connections. They meet in a few atomics and one uv_async_t
+ * each way; what a worker has counted is read when its thread has ended.
+ */
+
+#include "ackc/dial.h"
+#include "ackc/histogram.h"
+#include "ackc/options.h"
+#include "ackc/ticker.h"
+#include "ackc/verify.h"
+
+#include <stdatomic.h>
+
+/* Immutable while workers run. */
+struct load_plan {
+	const struct load_options *options;
+	struct source source;
+	struct shape shape;
+	struct addresses addresses;
+	double interval_ns; /* between scheduled messages of all connections; 0: no schedule */
+	uint64_t start_ns;  /* set before LOAD_GO */
+};
+
+/* Errors by kind. A kind too many is counted as "other". */
+#define LOAD_ERROR_KINDS 32
+
+struct load_errors {
+	unsigned n;
+	struct {
+		char words[80];
+		bool wrong; /* a reply, not the network */
+		uint64_t count;
+	} kinds[LOAD_ERROR_KINDS];
+	char first[FAULT_WORDS_MAX]; /* the first wrong reply, in full */
+};
+
+void load_errors_add(struct load_errors *e, bool wrong, const char *words, uint64_t count);
+void load_errors_merge(struct load_errors *to, const struct load_errors *from);
+uint64_t load_errors_count(const struct load_errors *e, bool wrong);
+
+struct load_worker;
+
+struct load_connection {
+	struct load_worker *worker;
+	uv_stream_t *stream; /* NULL: not connected */
+	struct dial *dial;
+	uint32_t id;	 /* among the connections of all workers */
+	uint64_t sent;	 /* messages handed to the kernel or queued: the next one's index */
+	uint64_t due;	 /* with a schedule: messages whose time has come */
+	uint64_t share;	 /* how many are to be sent in all */
+	uint64_t *times; /* when each message under way was sent; a ring of worker->mask + 1 */
+	struct verifier verifier;
+	struct greeting greeting;
+	uv_write_t request;
+	uint8_t *queued; /* what the socket did not take, while writing */
+	bool writing;
+	bool tried;  /* the first connect has had its outcome */
+	bool ending; /* half-closed: only its end is awaited */
+	bool done;
+	uint64_t since_ns;    /* connected, or half-closed, or failing since */
+	uint64_t retry_at_ns; /* when not connected nor dialling */
+	uint64_t backoff_ns;
+};
+
+enum load_command { LOAD_NONE, LOAD_GO, LOAD_STOP };
+enum load_phase { LOAD_CONNECTING, LOAD_READY, LOAD_RUNNING, LOAD_DRAINING, LOAD_DONE };
+
+struct load_worker {
+	const struct load_plan *plan;
+	unsigned number;
+	uv_thread_t thread;
+	uv_loop_t loop;
+	uv_async_t wake;   /* look at command */
+	uv_async_t *news;  /* the main thread's: phase has changed */
+	uv_timer_t rounds; /* time-outs, retries and the end */
+	struct ticker ticker;
+	_Atomic int command;
+	_Atomic int phase;
+	_Atomic uint64_t completed;
+	_Atomic uint64_t failures;
+
+	struct load_connection *connections;
+	unsigned n;
+	unsigned next_dial; /* the first connects are made in order */
+	unsigned dialling;
+	unsigned tried;
+	unsigned done;
+	uint64_t *times;
+	uint64_t mask;
+	uint8_t *scratch; /* messages to write */
+	size_t scratch_n;
+	char *received;
+	unsigned cursor; /* the connection whose turn is next in the schedule */
+	uint64_t turn;	 /* and which of its messages */
+
+	/* For the main thread once the worker has ended. */
+	struct histogram *latency; /* from when it was due; without a schedule from sending */
+	struct histogram *service; /* from sending; only with a schedule */
+	struct histogram *connect;
+	struct load_errors errors;
+	uint64_t sent;
+	uint64_t lost;
+	uint64_t unsent; /* due and not sent */
+	uint64_t sent_bytes;
+	uint64_t received_bytes;
+	uint64_t last_ns; /* the last reply's time */
+	unsigned connected;
+};
+
+/*
+ * Prepares worker @number and starts its thread, which begins to connect; @news is signalled when
+ * its phase changes. Returns 0 or a negative errno; then there is nothing to finish.
+ */
+int load_worker_start(struct load_worker *w, const struct load_plan *plan, unsigned number,
+		      uv_async_t *news);
+
+/* Tells a worker what to do; from the main thread. */
+void load_worker_command(struct load_worker *w, enum load_command command);
+
+/* Waits for the thread of a worker that is LOAD_DONE. */
+void load_worker_join(struct load_worker *w);
+void load_worker_finish(struct load_worker *w);
+
+/* Of a worker's own thread: */
+
+void load_worker_dialled(struct load_worker *w, struct load_connection *c);
+void load_worker_set_phase(struct load_worker *w, enum load_phase phase);
+
+/* Starts a connect. */
+void load_connection_dial(struct load_connection *c);
+/* Sends what is due and has room. */
+void load_connection_send(struct load_connection *c);
+/* Half-closes when all replies are in, or gives up what is not connected. */
+void load_connection_end(struct load_connection *c);
+/* Closes at once; nothing is counted. */
+void load_connection_abandon(struct load_connection *c);
+/* Looks after time-outs and retries. */
+void load_connection_round(struct load_connection *c, uint64_t now_ns);
+
+/* What all workers have counted. */
+struct load_result {
+	const struct load_plan *plan;
+	const char *peer; /* NULL before the look-up */
+	struct histogram *latency;
+	struct histogram *service;
+	struct histogram *connect;
+	struct load_errors errors;
+	uint64_t completed;
+	uint64_t sent;
+	uint64_t lost;
+	uint64_t unsent;
+	uint64_t sent_bytes;
+	uint64_t received_bytes;
+	uint64_t elapsed_ns;
+	uint64_t cpu_ns;
+	unsigned connected;
+	bool interrupted;
+};
+
+/* Writes the report to standard output, and errors to standard error; returns the exit status. */
+int load_report(const struct load_result *result);

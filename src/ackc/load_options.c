@@ -1,0 +1,135 @@
+#include "ackc/options.h"
+#include "ackc/shape.h"
+#include "ackc/source.h"
+
+#include <getopt.h>
+#include <string.h>
+
+#define CONNECTIONS_MAX 1000000
+#define THREADS_MAX 256
+#define DEPTH_MAX 65536
+#define DURATION_MAX_S 1e6
+#define RATE_MAX 1e9
+#define COUNT_MAX (UINT64_C(1) << 48)
+
+enum {
+	OPTION_LINES = OPTION_JSON + 1,
+	OPTION_FILE,
+	OPTION_HISTOGRAM,
+	OPTION_PREFIX,
+	OPTION_SUFFIX,
+};
+
+static const struct option long_options[] = {
+	{"connections", required_argument, NULL, 'c'},
+	{"threads", required_argument, NULL, 't'},
+	{"depth", required_argument, NULL, 'p'},
+	{"duration", required_argument, NULL, 'd'},
+	{"count", required_argument, NULL, 'n'},
+	{"size", required_argument, NULL, 's'},
+	{"rate", required_argument, NULL, 'r'},
+	{"quiet", no_argument, NULL, 'q'},
+	{"lines", no_argument, NULL, OPTION_LINES},
+	{"file", required_argument, NULL, OPTION_FILE},
+	{"histogram", no_argument, NULL, OPTION_HISTOGRAM},
+	{"prefix", required_argument, NULL, OPTION_PREFIX},
+	{"suffix", required_argument, NULL, OPTION_SUFFIX},
+	COMMON_LONG_OPTIONS,
+};
+
+static bool parse_unsigned(const char *option, unsigned max, FILE *errors, unsigned *ret)
+{
+	uint64_t value;
+
+	if (!parse_count(option, optarg, 1, max, errors, &value))
+		return false;
+	*ret = (unsigned)value;
+	return true;
+}
+
+static bool parse_affix(const char *option, FILE *errors, const char **ret)
+{
+	if (strlen(optarg) > AFFIX_MAX) {
+		usage_error(errors, "%s: more than %d bytes", option, AFFIX_MAX);
+		return false;
+	}
+	*ret = optarg;
+	return true;
+}
+
+static bool take(int option, FILE *errors, struct load_options *o)
+{
+	switch (option) {
+	case 'c':
+		return parse_unsigned("--connections", CONNECTIONS_MAX, errors, &o->connections);
+	case 't':
+		return parse_unsigned("--threads", THREADS_MAX, errors, &o->threads);
+	case 'p':
+		return parse_unsigned("--depth", DEPTH_MAX, errors, &o->depth);
+	case 'd':
+		return parse_seconds("--duration", optarg, 0.001, DURATION_MAX_S, errors,
+				     &o->duration_ms);
+	case 'n':
+		return parse_count("--count", optarg, 1, COUNT_MAX, errors, &o->count);
+	case 's':
+		return parse_size("--size", optarg, SOURCE_SIZE_MIN, SOURCE_SIZE_MAX, errors,
+				  &o->size);
+	case 'r':
+		if (parse_real(optarg, &o->rate) && o->rate >= 0.001 && o->rate <= RATE_MAX)
+			return true;
+		usage_error(errors, "--rate: '%s' is not a number of messages a second", optarg);
+		return false;
+	case OPTION_PREFIX:
+		return parse_affix("--prefix", errors, &o->prefix);
+	case OPTION_SUFFIX:
+		return parse_affix("--suffix", errors, &o->suffix);
+	case OPTION_FILE:
+		o->file = optarg;
+		break;
+	case OPTION_LINES:
+		o->lines = true;
+		break;
+	case OPTION_HISTOGRAM:
+		o->histogram = true;
+		break;
+	case 'q':
+		o->quiet = true;
+		break;
+	default:
+		break;
+	}
+	return true;
+}
+
+enum parse_outcome load_options_parse(int argc, char **argv, FILE *errors, struct load_options *ret)
+{
+	struct load_options o = {
+		.connections = 10,
+		.threads = 1,
+		.depth = 1,
+		.duration_ms = 0,
+		.size = 64,
+	};
+	enum parse_outcome outcome;
+	int option;
+
+	common_options_begin(&o.common);
+	while ((option = common_options_next(argc, argv, ":c:t:p:d:n:s:r:q" COMMON_SHORT_OPTIONS,
+					     long_options, errors, &o.common, &outcome)) >= 0) {
+		if (!take(option, errors, &o))
+			return PARSE_USAGE;
+	}
+	if (option == -2)
+		return outcome;
+	if (!common_options_target(argc, argv, errors, &o.common) ||
+	    common_options_end(argc, argv, errors) != PARSE_RUN)
+		return PARSE_USAGE;
+	if (o.count && o.duration_ms)
+		return usage_error(errors, "--count and --duration exclude each other");
+	if (!o.duration_ms)
+		o.duration_ms = 10000;
+	if (o.threads > o.connections)
+		o.threads = o.connections;
+	*ret = o;
+	return PARSE_RUN;
+}

@@ -1,0 +1,248 @@
+#include "ackc/json.h"
+#include "ackc/load.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+	double percent;
+	const char *name; /* as a JSON member */
+} percents[] = {
+	{50, "p50"}, {75, "p75"}, {90, "p90"}, {99, "p99"}, {99.9, "p99_9"}, {99.99, "p99_99"},
+};
+
+#define N_PERCENTS (sizeof(percents) / sizeof(percents[0]))
+#define BAR_WIDTH 50
+
+static double ms(double ns)
+{
+	return ns / 1e6;
+}
+
+void load_errors_add(struct load_errors *e, bool wrong, const char *words, uint64_t count)
+{
+	unsigned i;
+
+	for (i = 0; i < e->n; i++) {
+		if (e->kinds[i].wrong == wrong &&
+		    strncmp(e->kinds[i].words, words, sizeof(e->kinds[i].words) - 1) == 0)
+			break;
+	}
+	if (i == LOAD_ERROR_KINDS)
+		i--; /* the last kind takes in the rest */
+	if (i == e->n) {
+		e->n++;
+		e->kinds[i].wrong = wrong;
+		snprintf(e->kinds[i].words, sizeof(e->kinds[i].words), "%s",
+			 i == LOAD_ERROR_KINDS - 1 ? "other" : words);
+	}
+	e->kinds[i].count += count;
+}
+
+void load_errors_merge(struct load_errors *to, const struct load_errors *from)
+{
+	for (unsigned i = 0; i < from->n; i++)
+		load_errors_add(to, from->kinds[i].wrong, from->kinds[i].words,
+				from->kinds[i].count);
+	if (!to->first[0])
+		memcpy(to->first, from->first, sizeof(to->first));
+}
+
+uint64_t load_errors_count(const struct load_errors *e, bool wrong)
+{
+	uint64_t count = 0;
+
+	for (unsigned i = 0; i < e->n; i++)
+		count += e->kinds[i].wrong == wrong ? e->kinds[i].count : 0;
+	return count;
+}
+
+static double per_second(const struct load_result *r, double quantity)
+{
+	return r->elapsed_ns ? quantity / ((double)r->elapsed_ns / 1e9) : 0;
+}
+
+static void print_histogram(const struct histogram *h)
+{
+	static const double steps[] = {1, 2, 5};
+	uint64_t before = 0;
+	bool begun = false;
+
+	puts("\nlatency up to       messages");
+	for (unsigned i = 0;; i++) {
+		uint64_t bound = (uint64_t)(1000 * steps[i % 3] * pow(10, i / 3));
+		uint64_t upto = bound < h->max_ns ? histogram_count_up_to(h, bound) : h->count;
+		uint64_t count = upto - before;
+		int bar = (int)((double)count / (double)h->count * BAR_WIDTH + 0.5);
+
+		begun = begun || count;
+		before = upto;
+		if (!begun)
+			continue;
+		printf("%10.3f ms %14" PRIu64 " %6.2f %%  ", ms((double)bound), count,
+		       100.0 * (double)count / (double)h->count);
+		while (bar-- > 0)
+			putchar('#');
+		putchar('\n');
+		if (upto == h->count)
+			break;
+	}
+}
+
+static void print_latency(const char *name, const struct histogram *h)
+{
+	if (!h || h->count == 0)
+		return;
+	printf("%s min/avg/max/mdev = %.3f/%.3f/%.3f/%.3f ms\n", name, ms((double)h->min_ns),
+	       ms(histogram_mean(h)), ms((double)h->max_ns), ms(histogram_deviation(h)));
+}
+
+static void print_percentiles(const struct load_result *r)
+{
+	printf(r->service ? "              latency, from schedule     from sending\n"
+			  : "              latency\n");
+	for (size_t i = 0; i < N_PERCENTS; i++) {
+		printf("%10.4g %% %11.3f ms", percents[i].percent,
+		       ms((double)histogram_percentile(r->latency, percents[i].percent)));
+		if (r->service)
+			printf("      %14.3f ms",
+			       ms((double)histogram_percentile(r->service, percents[i].percent)));
+		putchar('\n');
+	}
+}
+
+static void print_errors(const struct load_errors *e)
+{
+	printf("errors:");
+	for (unsigned i = 0; i < e->n; i++)
+		printf("%s %" PRIu64 " %s%s", i ? "," : "", e->kinds[i].count,
+		       e->kinds[i].wrong ? "wrong: " : "", e->kinds[i].words);
+	puts(e->n ? "" : " none");
+}
+
+static void print_text(const struct load_result *r)
+{
+	const struct load_options *o = r->plan->options;
+
+	printf("--- %s load statistics ---\n", o->common.target.label);
+	printf("%u connections, depth %u, %u thread%s", o->connections, o->depth, o->threads,
+	       o->threads == 1 ? "" : "s");
+	if (o->rate > 0)
+		printf(", %.10g messages/s scheduled", o->rate);
+	printf("\n%" PRIu64 " messages sent, %" PRIu64 " answered right, %" PRIu64
+	       " lost, %.3f s: %.1f messages/s, %.3f MB/s sent, %.3f MB/s received\n",
+	       r->sent, r->completed, r->lost, (double)r->elapsed_ns / 1e9,
+	       per_second(r, (double)r->completed), per_second(r, (double)r->sent_bytes) / 1e6,
+	       per_second(r, (double)r->received_bytes) / 1e6);
+	if (r->unsent)
+		printf("%" PRIu64 " messages were due and could not be sent\n", r->unsent);
+	print_latency("latency", r->latency);
+	if (r->latency->count)
+		print_percentiles(r);
+	print_latency("connect", r->connect);
+	print_errors(&r->errors);
+	if (r->completed)
+		printf("client CPU %.3f s, %.3f us a message\n", (double)r->cpu_ns / 1e9,
+		       (double)r->cpu_ns / 1e3 / (double)r->completed);
+	if (o->histogram && r->latency->count)
+		print_histogram(r->latency);
+}
+
+static void json_times(struct json *j, const char *name, const struct histogram *h)
+{
+	if (!h || h->count == 0) {
+		json_null(j, name);
+		return;
+	}
+	json_open(j, name, '{');
+	json_number(j, "count", h->count);
+	json_ms(j, "min", h->min_ns);
+	json_double(j, "avg", ms(histogram_mean(h)));
+	json_ms(j, "max", h->max_ns);
+	json_double(j, "mdev", ms(histogram_deviation(h)));
+	for (size_t i = 0; i < N_PERCENTS; i++)
+		json_ms(j, percents[i].name, histogram_percentile(h, percents[i].percent));
+	json_close(j, '}');
+}
+
+static void json_errors(struct json *j, const struct load_errors *e)
+{
+	json_open(j, "errors", '[');
+	for (unsigned i = 0; i < e->n; i++) {
+		json_open(j, NULL, '{');
+		json_string(j, "kind", e->kinds[i].words);
+		json_bool(j, "wrong", e->kinds[i].wrong);
+		json_number(j, "count", e->kinds[i].count);
+		json_close(j, '}');
+	}
+	json_close(j, ']');
+}
+
+static void print_json(const struct load_result *r, int status)
+{
+	const struct load_options *o = r->plan->options;
+	struct json j;
+
+	json_begin(&j, stdout);
+	json_string(&j, "event", "summary");
+	json_string(&j, "command", "load");
+	json_string(&j, "target", o->common.target.label);
+	if (r->peer)
+		json_string(&j, "address", r->peer);
+	else
+		json_null(&j, "address");
+	json_number(&j, "connections", o->connections);
+	json_number(&j, "connected", r->connected);
+	json_number(&j, "depth", o->depth);
+	json_number(&j, "threads", o->threads);
+	json_double(&j, "rate", o->rate);
+	json_bool(&j, "interrupted", r->interrupted);
+	json_ms(&j, "time_ms", r->elapsed_ns);
+	json_number(&j, "sent", r->sent);
+	json_number(&j, "completed", r->completed);
+	json_number(&j, "lost", r->lost);
+	json_number(&j, "unsent", r->unsent);
+	json_number(&j, "sent_bytes", r->sent_bytes);
+	json_number(&j, "received_bytes", r->received_bytes);
+	json_double(&j, "messages_per_second", per_second(r, (double)r->completed));
+	json_ms(&j, "cpu_ms", r->cpu_ns);
+	json_times(&j, "latency_ms", r->latency);
+	json_times(&j, "service_ms", r->service);
+	json_times(&j, "connect_ms", r->connect);
+	json_errors(&j, &r->errors);
+	if (r->errors.first[0])
+		json_string(&j, "first_wrong", r->errors.first);
+	else
+		json_null(&j, "first_wrong");
+	json_number(&j, "status", (uint64_t)status);
+	json_end(&j);
+}
+
+int load_report(const struct load_result *r)
+{
+	const struct load_errors *e = &r->errors;
+	const char *label = r->plan->options->common.target.label;
+	int status = EXIT_GOOD;
+
+	if (load_errors_count(e, true))
+		status = EXIT_WRONG;
+	else if (e->n || (r->completed == 0))
+		status = EXIT_NETWORK;
+	if (r->plan->options->common.json)
+		print_json(r, status);
+	else
+		print_text(r);
+	fflush(stdout);
+	for (unsigned i = 0; i < e->n; i++) {
+		fprintf(stderr, "ackc: %s: %s%s", label, e->kinds[i].wrong ? "wrong reply: " : "",
+			e->kinds[i].words);
+		if (e->kinds[i].count > 1)
+			fprintf(stderr, " (%" PRIu64 " times)", e->kinds[i].count);
+		putc('\n', stderr);
+	}
+	if (e->first[0])
+		fprintf(stderr, "ackc: %s: the first: %s\n", label, e->first);
+	return status;
+}

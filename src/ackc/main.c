@@ -1,0 +1,100 @@
+#include "ackc/commands.h"
+
+#include <signal.h>
+#include <string.h>
+#include <uv.h>
+
+#define EXIT_UNKNOWN 3 /* of a monitoring plugin */
+
+static const char help[] =
+	"Usage: ackc [send] [OPTIONS] HOST [PORT] [TEXT]...   send text, print the replies\n"
+	"       ackc ping   [OPTIONS] HOST [PORT]             round-trip times, verified\n"
+	"       ackc load   [OPTIONS] HOST [PORT]             throughput and latencies\n"
+	"HOST is a name, an address or unix:PATH; PORT is 10080 unless given.\n"
+	"\n"
+	"Each TEXT is sent with a line end; without TEXT standard input is sent as it is.\n"
+	"\n"
+	"  -w, --timeout SECONDS  for connecting, and for each reply (5)\n"
+	"  -4, -6                 IPv4 or IPv6 only\n"
+	"      --json             objects of JSON, one a line\n"
+	"  -h, --help             this text\n"
+	"  -V, --version          the versions of ackc and libuv\n"
+	"ping:\n"
+	"  -c, --count N          stop after N probes\n"
+	"  -i, --interval SECONDS between probes (1)\n"
+	"  -s, --size BYTES       of a probe, its line end included (64)\n"
+	"  -W, --wait SECONDS     for a reply (as --timeout)\n"
+	"  -q, --quiet            only the summary\n"
+	"      --new-connection   a connection for each probe\n"
+	"      --plugin           one line, and the exit statuses, for monitoring\n"
+	"      --warn MS[,LOSS%]  thresholds of the mean time and the loss;\n"
+	"      --crit MS[,LOSS%]  each implies --plugin\n"
+	"load:\n"
+	"  -c, --connections N    (10)\n"
+	"  -t, --threads N        (1)\n"
+	"  -p, --depth N          messages under way on each connection (1)\n"
+	"  -d, --duration SECONDS (10)\n"
+	"  -n, --count N          messages in all, instead of a duration\n"
+	"  -s, --size BYTES       of a message (64)\n"
+	"  -r, --rate N           messages a second, by a fixed schedule\n"
+	"      --lines            the server answers line by line; a FILE is sent so\n"
+	"      --file FILE        send its text\n"
+	"      --histogram        of the latencies\n"
+	"  -q, --quiet            no progress\n"
+	"ping and load:\n"
+	"      --prefix TEXT, --suffix TEXT\n"
+	"                         what the server is to put around a text (else learnt)\n"
+	"\n"
+	"Exit status: 0 good, 1 the network failed, 2 a wrong reply or a NAK, 64 usage.\n";
+
+/* Returns the exit status of a command line that is not to be run. */
+static int not_run(enum parse_outcome outcome)
+{
+	if (outcome == PARSE_HELP)
+		fputs(help, stdout);
+	else if (outcome == PARSE_VERSION)
+		printf("ackc %s\nlibuv %s\n", ACKD_VERSION, uv_version_string());
+	return outcome == PARSE_USAGE ? EXIT_USAGE : EXIT_GOOD;
+}
+
+static int send_main(int argc, char **argv)
+{
+	struct send_options options;
+	enum parse_outcome outcome = send_options_parse(argc, argv, stderr, &options);
+
+	return outcome == PARSE_RUN ? send_run(&options) : not_run(outcome);
+}
+
+static int ping_main(int argc, char **argv)
+{
+	struct ping_options options = {0};
+	enum parse_outcome outcome = ping_options_parse(argc, argv, stderr, &options);
+
+	if (outcome == PARSE_USAGE && options.plugin)
+		return EXIT_UNKNOWN;
+	return outcome == PARSE_RUN ? ping_run(&options) : not_run(outcome);
+}
+
+static int load_main(int argc, char **argv)
+{
+	struct load_options options;
+	enum parse_outcome outcome = load_options_parse(argc, argv, stderr, &options);
+
+	return outcome == PARSE_RUN ? load_run(&options) : not_run(outcome);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct {
+		const char *name;
+		int (*main)(int argc, char **argv);
+	} commands[] = {{"send", send_main}, {"ping", ping_main}, {"load", load_main}};
+
+	/* libuv writes to sockets without MSG_NOSIGNAL. */
+	signal(SIGPIPE, SIG_IGN);
+	for (size_t i = 0; argc > 1 && i < sizeof(commands) / sizeof(commands[0]); i++) {
+		if (strcmp(argv[1], commands[i].name) == 0)
+			return commands[i].main(argc - 1, argv + 1);
+	}
+	return send_main(argc, argv);
+}

@@ -1,0 +1,134 @@
+#pragma once
+
+/* The command line: one parser a command. They print what is wrong, touch nothing else, and can be
+ * called again and again (the fuzzer does). */
+
+#include "ackc/target.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define EXIT_GOOD 0
+#define EXIT_NETWORK 1
+#define EXIT_WRONG 2
+#define EXIT_USAGE 64
+
+enum parse_outcome {
+	PARSE_RUN,
+	PARSE_HELP,
+	PARSE_VERSION,
+	PARSE_USAGE, /* what is wrong was written */
+};
+
+struct common_options {
+	struct target target;
+	uint64_t timeout_ms;
+	bool json;
+};
+
+struct send_options {
+	struct common_options common;
+	char **texts; /* points into argv; none: standard input */
+	int n_texts;
+};
+
+/* A threshold of --warn and --crit; negative: none was given. */
+struct threshold {
+	double ms;
+	double loss_percent;
+};
+
+struct ping_options {
+	struct common_options common;
+	uint64_t count; /* 0: until it is interrupted */
+	uint64_t interval_ms;
+	size_t size;
+	uint64_t wait_ms; /* for each reply */
+	bool quiet;
+	bool new_connection;
+	bool plugin;
+	struct threshold warn;
+	struct threshold crit;
+	const char *prefix; /* NULL: learnt */
+	const char *suffix;
+};
+
+struct load_options {
+	struct common_options common;
+	unsigned connections;
+	unsigned threads;
+	unsigned depth;
+	uint64_t duration_ms; /* used when count is 0 */
+	uint64_t count;	      /* messages of all connections; 0: until the time is up */
+	size_t size;
+	double rate; /* messages a second of all connections; 0: as fast as replies come */
+	bool lines;
+	bool histogram;
+	bool quiet;
+	const char *file; /* NULL: made-up messages */
+	const char *prefix;
+	const char *suffix;
+};
+
+/*
+ * Parse @argv, of which argv[0] is the command's name; the strings stay the caller's and are
+ * pointed to. What is wrong goes to @errors, with the program's name before it. @ret is filled for
+ * PARSE_RUN.
+ */
+enum parse_outcome send_options_parse(int argc, char **argv, FILE *errors,
+				      struct send_options *ret);
+enum parse_outcome ping_options_parse(int argc, char **argv, FILE *errors,
+				      struct ping_options *ret);
+enum parse_outcome load_options_parse(int argc, char **argv, FILE *errors,
+				      struct load_options *ret);
+
+/* Writes a complaint and where to find help; returns PARSE_USAGE. */
+enum parse_outcome usage_error(FILE *errors, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/*
+ * Read numbers of an option: decimal, within [@min, @max]. Return false after a complaint to
+ * @errors that names @option.
+ */
+bool parse_count(const char *option, const char *text, uint64_t min, uint64_t max, FILE *errors,
+		 uint64_t *ret);
+bool parse_seconds(const char *option, const char *text, double min, double max, FILE *errors,
+		   uint64_t *ret_ms);
+/* Also takes KiB and MiB after the number. */
+bool parse_size(const char *option, const char *text, uint64_t min, uint64_t max, FILE *errors,
+		size_t *ret);
+bool parse_real(const char *text, double *ret);
+
+/* The options that all commands have, for getopt_long(). */
+#define COMMON_SHORT_OPTIONS "w:46hV"
+#define OPTION_JSON 1000
+#define COMMON_LONG_OPTIONS                                                                        \
+	{"timeout", required_argument, NULL, 'w'}, {"json", no_argument, NULL, OPTION_JSON},       \
+		{"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'},             \
+	{                                                                                          \
+		0                                                                                  \
+	}
+
+struct option;
+
+/*
+ * One turn of getopt_long(), which takes the common options itself: returns the next option of the
+ * command's own, -1 after the last, or -2 when @ret_outcome says how parsing ends.
+ */
+int common_options_next(int argc, char **argv, const char *short_options,
+			const struct option *long_options, FILE *errors, struct common_options *c,
+			enum parse_outcome *ret_outcome);
+
+/* Sets the defaults, and getopt back to the start. Call it before the first turn. */
+void common_options_begin(struct common_options *c);
+
+/*
+ * Takes HOST and PORT from argv[optind] on, and moves optind behind them. Returns false after a
+ * complaint.
+ */
+bool common_options_target(int argc, char **argv, FILE *errors, struct common_options *c);
+
+/* Complains when an argument is left over; otherwise returns PARSE_RUN. */
+enum parse_outcome common_options_end(int argc, char **argv, FILE *errors);

@@ -1,0 +1,147 @@
+#include "ackc/options.h"
+#include "ackc/shape.h"
+#include "ackc/source.h"
+
+#include <getopt.h>
+#include <string.h>
+
+#define INTERVAL_MAX_S 1e6
+#define DEFAULT_SIZE 64
+/* What monitoring wants: a few probes, and an answer soon. */
+#define PLUGIN_COUNT 5
+#define PLUGIN_INTERVAL_MS 200
+
+enum {
+	OPTION_NEW_CONNECTION = OPTION_JSON + 1,
+	OPTION_PLUGIN,
+	OPTION_WARN,
+	OPTION_CRIT,
+	OPTION_PREFIX,
+	OPTION_SUFFIX,
+};
+
+static const struct option long_options[] = {
+	{"count", required_argument, NULL, 'c'},
+	{"interval", required_argument, NULL, 'i'},
+	{"size", required_argument, NULL, 's'},
+	{"wait", required_argument, NULL, 'W'},
+	{"quiet", no_argument, NULL, 'q'},
+	{"new-connection", no_argument, NULL, OPTION_NEW_CONNECTION},
+	{"plugin", no_argument, NULL, OPTION_PLUGIN},
+	{"warn", required_argument, NULL, OPTION_WARN},
+	{"crit", required_argument, NULL, OPTION_CRIT},
+	{"prefix", required_argument, NULL, OPTION_PREFIX},
+	{"suffix", required_argument, NULL, OPTION_SUFFIX},
+	COMMON_LONG_OPTIONS,
+};
+
+/* MS, or MS,LOSS%, as check_ping has it. */
+static bool parse_threshold(const char *option, const char *text, FILE *errors,
+			    struct threshold *ret)
+{
+	struct threshold t = {.loss_percent = -1};
+	const char *comma = strchr(text, ',');
+	char part[32] = "";
+	size_t n = comma ? (size_t)(comma - text) : strlen(text);
+	bool good = n < sizeof(part);
+
+	if (good) {
+		memcpy(part, text, n);
+		part[n] = '\0';
+		good = parse_real(part, &t.ms);
+	}
+	if (good && comma) {
+		n = strlen(comma + 1);
+		good = n > 1 && n < sizeof(part) && comma[n] == '%';
+	}
+	if (good && comma) {
+		memcpy(part, comma + 1, n - 1);
+		part[n - 1] = '\0';
+		good = parse_real(part, &t.loss_percent) && t.loss_percent <= 100;
+	}
+	if (!good) {
+		usage_error(errors, "%s: '%s' is not MILLISECONDS or MILLISECONDS,LOSS%%", option,
+			    text);
+		return false;
+	}
+	*ret = t;
+	return true;
+}
+
+static bool parse_affix(const char *option, const char *text, FILE *errors, const char **ret)
+{
+	if (strlen(text) > AFFIX_MAX) {
+		usage_error(errors, "%s: more than %d bytes", option, AFFIX_MAX);
+		return false;
+	}
+	*ret = text;
+	return true;
+}
+
+static bool take(int option, FILE *errors, struct ping_options *o)
+{
+	switch (option) {
+	case 'c':
+		return parse_count("-c", optarg, 1, UINT32_MAX, errors, &o->count);
+	case 'i':
+		return parse_seconds("-i", optarg, 0, INTERVAL_MAX_S, errors, &o->interval_ms);
+	case 's':
+		return parse_size("-s", optarg, SOURCE_SIZE_MIN, SOURCE_SIZE_MAX, errors, &o->size);
+	case 'W':
+		return parse_seconds("-W", optarg, 0.001, INTERVAL_MAX_S, errors, &o->wait_ms);
+	case OPTION_WARN:
+		return parse_threshold("--warn", optarg, errors, &o->warn);
+	case OPTION_CRIT:
+		return parse_threshold("--crit", optarg, errors, &o->crit);
+	case OPTION_PREFIX:
+		return parse_affix("--prefix", optarg, errors, &o->prefix);
+	case OPTION_SUFFIX:
+		return parse_affix("--suffix", optarg, errors, &o->suffix);
+	case 'q':
+		o->quiet = true;
+		break;
+	case OPTION_NEW_CONNECTION:
+		o->new_connection = true;
+		break;
+	default:
+		break; /* --plugin: see ping_options_parse() */
+	}
+	return true;
+}
+
+enum parse_outcome ping_options_parse(int argc, char **argv, FILE *errors, struct ping_options *ret)
+{
+	struct ping_options o = {
+		.interval_ms = UINT64_MAX,
+		.size = DEFAULT_SIZE,
+		.warn = {-1, -1},
+		.crit = {-1, -1},
+	};
+	enum parse_outcome outcome;
+	int option;
+
+	common_options_begin(&o.common);
+	while ((option = common_options_next(argc, argv, ":c:i:s:W:q" COMMON_SHORT_OPTIONS,
+					     long_options, errors, &o.common, &outcome)) >= 0) {
+		/* Known early: in a plugin a usage error has another exit status. */
+		if (option == OPTION_PLUGIN || option == OPTION_WARN || option == OPTION_CRIT)
+			ret->plugin = o.plugin = true;
+		if (!take(option, errors, &o))
+			return PARSE_USAGE;
+	}
+	if (option == -2)
+		return outcome;
+	if (!common_options_target(argc, argv, errors, &o.common) ||
+	    common_options_end(argc, argv, errors) != PARSE_RUN)
+		return PARSE_USAGE;
+	if (o.warn.ms >= 0 && o.crit.ms >= 0 && o.warn.ms > o.crit.ms)
+		return usage_error(errors, "--warn is above --crit");
+	if (o.interval_ms == UINT64_MAX)
+		o.interval_ms = o.plugin ? PLUGIN_INTERVAL_MS : 1000;
+	if (o.plugin && o.count == 0)
+		o.count = PLUGIN_COUNT;
+	if (o.wait_ms == 0)
+		o.wait_ms = o.common.timeout_ms;
+	*ret = o;
+	return PARSE_RUN;
+}

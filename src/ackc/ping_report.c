@@ -1,0 +1,338 @@
+#include "ackc/ping_report.h"
+
+#include "ackc/display.h"
+#include "ackc/json.h"
+#include "ackc/words.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static const double percents[] = {50, 90, 99, 99.9};
+
+#define N_PERCENTS (sizeof(percents) / sizeof(percents[0]))
+
+static double ms(double ns)
+{
+	return ns / 1e6;
+}
+
+int ping_report_init(struct ping_report *r, const struct ping_options *options)
+{
+	*r = (struct ping_report){
+		.options = options,
+		.began_ns = uv_hrtime(),
+		.rtt = histogram_create(),
+		.connect = histogram_create(),
+		.kernel = histogram_create(),
+	};
+	if (r->rtt && r->connect && r->kernel)
+		return 0;
+	ping_report_finish(r);
+	return -ENOMEM;
+}
+
+void ping_report_finish(struct ping_report *r)
+{
+	histogram_destroy(r->rtt);
+	histogram_destroy(r->connect);
+	histogram_destroy(r->kernel);
+}
+
+/* Whether single probes are told at all, and in words. */
+static bool tells(const struct ping_report *r)
+{
+	return !r->options->quiet && !r->options->plugin && !r->options->common.json;
+}
+
+static bool tells_json(const struct ping_report *r)
+{
+	return !r->options->quiet && !r->options->plugin && r->options->common.json;
+}
+
+void ping_report_begin(const struct ping_report *r, const struct sockaddr_storage *first)
+{
+	char address[ADDRESS_TEXT_MAX];
+
+	if (r->options->plugin || r->options->common.json)
+		return;
+	address_text(first, address);
+	printf("PING %s (%s) %zu bytes of data.\n", r->options->common.target.label, address,
+	       r->options->size);
+	fflush(stdout);
+}
+
+void ping_report_greeting(const struct ping_report *r, const uint8_t *p, size_t n)
+{
+	struct display display = {0};
+	struct json j;
+
+	if (tells_json(r)) {
+		json_begin(&j, stdout);
+		json_string(&j, "event", "greeting");
+		json_bytes(&j, p, n);
+		json_end(&j);
+	} else if (tells(r)) {
+		fputs("greeting: ", stdout);
+		display_write(&display, p, n, stdout);
+		display_end(&display, stdout);
+		if (p[n - 1] != '\n')
+			putchar('\n');
+	}
+	fflush(stdout);
+}
+
+void ping_report_reply(struct ping_report *r, uint64_t seq, size_t bytes, uint64_t rtt_ns,
+		       uint64_t kernel_ns, uint64_t connect_ns)
+{
+	struct json j;
+
+	r->received++;
+	histogram_record(r->rtt, rtt_ns);
+	if (kernel_ns)
+		histogram_record(r->kernel, kernel_ns);
+	if (tells_json(r)) {
+		json_begin(&j, stdout);
+		json_string(&j, "event", "reply");
+		json_number(&j, "seq", seq);
+		json_number(&j, "bytes", bytes);
+		json_ms(&j, "rtt_ms", rtt_ns);
+		if (kernel_ns)
+			json_ms(&j, "kernel_rtt_ms", kernel_ns);
+		if (connect_ns)
+			json_ms(&j, "connect_ms", connect_ns);
+		json_end(&j);
+	} else if (tells(r)) {
+		printf("%zu bytes from %s: seq=%" PRIu64 " time=%.3f ms", bytes, r->peer, seq,
+		       ms((double)rtt_ns));
+		if (kernel_ns)
+			printf(" kernel=%.3f ms", ms((double)kernel_ns));
+		if (connect_ns)
+			printf(" connect=%.3f ms", ms((double)connect_ns));
+		putchar('\n');
+	}
+	fflush(stdout);
+}
+
+static void tell_trouble(const struct ping_report *r, uint64_t seq, const char *event,
+			 const char *kind, const char *words, const char *detail)
+{
+	struct json j;
+
+	if (tells_json(r)) {
+		json_begin(&j, stdout);
+		json_string(&j, "event", event);
+		json_number(&j, "seq", seq);
+		json_string(&j, "kind", kind);
+		json_string(&j, "error", words);
+		json_end(&j);
+		fflush(stdout);
+	}
+	if (r->options->plugin)
+		return;
+	fflush(stdout);
+	fprintf(stderr, "ackc: %s: %s%s%s%s\n", r->options->common.target.label, words,
+		*detail ? " (" : "", detail, *detail ? ")" : "");
+}
+
+void ping_report_failure(struct ping_report *r, uint64_t seq, int failure, const char *detail)
+{
+	/* With -q a fault that lasts is told once. */
+	bool news = failure != r->last_failure;
+
+	r->failed++;
+	r->last_failure = failure;
+	snprintf(r->last_words, sizeof(r->last_words), "%s", words_for(failure));
+	if (news || !r->options->quiet)
+		tell_trouble(r, seq, "failure", words_for(failure), words_for(failure), detail);
+}
+
+void ping_report_wrong(struct ping_report *r, uint64_t seq, const struct fault *fault)
+{
+	bool nak = fault->kind == FAULT_NAK;
+
+	r->wrong++;
+	/* Bounded, since a probe's number and a fault's words are. */
+	if (nak)
+		snprintf(r->last_words, sizeof(r->last_words), "%s", fault->words);
+	else
+		snprintf(r->last_words, sizeof(r->last_words),
+			 "wrong reply to probe %" PRIu64 ": %.150s", seq, fault->words);
+	tell_trouble(r, seq, "wrong", fault_name(fault->kind), r->last_words, "");
+}
+
+static double loss_percent(const struct ping_report *r)
+{
+	return r->transmitted
+		       ? 100.0 * (double)(r->transmitted - r->received) / (double)r->transmitted
+		       : 0;
+}
+
+static uint64_t elapsed_ms(const struct ping_report *r)
+{
+	return (uv_hrtime() - r->began_ns) / 1000000;
+}
+
+void ping_report_interim(const struct ping_report *r)
+{
+	fprintf(stderr, "\r%" PRIu64 "/%" PRIu64 " probes, %.4g%% loss", r->received,
+		r->transmitted, loss_percent(r));
+	if (r->rtt->count)
+		fprintf(stderr, ", min/avg/max = %.3f/%.3f/%.3f ms", ms((double)r->rtt->min_ns),
+			ms(histogram_mean(r->rtt)), ms((double)r->rtt->max_ns));
+	putc('\n', stderr);
+}
+
+static void print_times(const char *name, const struct histogram *h)
+{
+	if (h->count == 0)
+		return;
+	printf("%s min/avg/max/mdev = %.3f/%.3f/%.3f/%.3f ms\n", name, ms((double)h->min_ns),
+	       ms(histogram_mean(h)), ms((double)h->max_ns), ms(histogram_deviation(h)));
+}
+
+static void print_summary(const struct ping_report *r)
+{
+	printf("\n--- %s ping statistics ---\n", r->options->common.target.label);
+	printf("%" PRIu64 " probes transmitted, %" PRIu64 " received", r->transmitted, r->received);
+	if (r->wrong)
+		printf(", +%" PRIu64 " wrong", r->wrong);
+	if (r->failed)
+		printf(", +%" PRIu64 " errors", r->failed);
+	printf(", %.6g%% loss, time %" PRIu64 "ms\n", loss_percent(r), elapsed_ms(r));
+	print_times("rtt", r->rtt);
+	if (r->rtt->count) {
+		printf("rtt p50/p90/p99/p99.9 = ");
+		for (size_t i = 0; i < N_PERCENTS; i++)
+			printf("%s%.3f", i ? "/" : "",
+			       ms((double)histogram_percentile(r->rtt, percents[i])));
+		puts(" ms");
+	}
+	print_times("kernel rtt", r->kernel);
+	print_times("connect", r->connect);
+	fflush(stdout);
+}
+
+static void json_times(struct json *j, const char *name, const struct histogram *h)
+{
+	if (h->count == 0) {
+		json_null(j, name);
+		return;
+	}
+	json_open(j, name, '{');
+	json_number(j, "count", h->count);
+	json_ms(j, "min", h->min_ns);
+	json_double(j, "avg", ms(histogram_mean(h)));
+	json_ms(j, "max", h->max_ns);
+	json_double(j, "mdev", ms(histogram_deviation(h)));
+	json_ms(j, "p50", histogram_percentile(h, 50));
+	json_ms(j, "p90", histogram_percentile(h, 90));
+	json_ms(j, "p99", histogram_percentile(h, 99));
+	json_ms(j, "p99_9", histogram_percentile(h, 99.9));
+	json_close(j, '}');
+}
+
+static void print_json(const struct ping_report *r, int status)
+{
+	struct json j;
+
+	json_begin(&j, stdout);
+	json_string(&j, "event", "summary");
+	json_string(&j, "command", "ping");
+	json_string(&j, "target", r->options->common.target.label);
+	if (r->peer[0])
+		json_string(&j, "address", r->peer);
+	else
+		json_null(&j, "address");
+	json_number(&j, "size", r->options->size);
+	json_number(&j, "transmitted", r->transmitted);
+	json_number(&j, "received", r->received);
+	json_number(&j, "wrong", r->wrong);
+	json_number(&j, "errors", r->failed);
+	json_double(&j, "loss_percent", loss_percent(r));
+	json_number(&j, "time_ms", elapsed_ms(r));
+	json_times(&j, "rtt_ms", r->rtt);
+	json_times(&j, "kernel_rtt_ms", r->kernel);
+	json_times(&j, "connect_ms", r->connect);
+	if (r->last_words[0])
+		json_string(&j, "error", r->last_words);
+	else
+		json_null(&j, "error");
+	json_number(&j, "status", (uint64_t)status);
+	json_end(&j);
+	fflush(stdout);
+}
+
+enum state { STATE_OK, STATE_WARNING, STATE_CRITICAL, STATE_UNKNOWN };
+
+static bool exceeds(const struct ping_report *r, const struct threshold *t, double default_loss)
+{
+	double loss = t->loss_percent >= 0 ? t->loss_percent : default_loss;
+
+	return loss_percent(r) > loss ||
+	       (t->ms >= 0 && r->rtt->count && ms(histogram_mean(r->rtt)) > t->ms);
+}
+
+static enum state plugin_state(const struct ping_report *r)
+{
+	if (r->transmitted == 0)
+		return r->last_words[0] ? STATE_CRITICAL : STATE_UNKNOWN;
+	if (r->wrong || r->received == 0 || exceeds(r, &r->options->crit, 100))
+		return STATE_CRITICAL;
+	return exceeds(r, &r->options->warn, 0) ? STATE_WARNING : STATE_OK;
+}
+
+static void print_threshold(double value)
+{
+	putchar(';');
+	if (value >= 0)
+		printf("%g", value);
+}
+
+static int print_plugin(const struct ping_report *r)
+{
+	static const char *const names[] = {"OK", "WARNING", "CRITICAL", "UNKNOWN"};
+	enum state state = plugin_state(r);
+	const struct ping_options *o = r->options;
+
+	printf("ACKC %s - %s: %" PRIu64 " of %" PRIu64 " probes answered", names[state],
+	       o->common.target.label, r->received, r->transmitted);
+	if (r->rtt->count)
+		printf(", mean %.3f ms", ms(histogram_mean(r->rtt)));
+	/* The bar begins the performance data: it cannot stand in the words. */
+	if (r->last_words[0]) {
+		fputs(", ", stdout);
+		for (const char *p = r->last_words; *p; p++)
+			putchar(*p == '|' ? '/' : *p);
+	}
+	fputs(" |", stdout);
+	if (r->rtt->count) {
+		printf(" rta=%.6fms", ms(histogram_mean(r->rtt)));
+		print_threshold(o->warn.ms);
+		print_threshold(o->crit.ms);
+		printf(";0 rtmin=%.6fms;;;0 rtmax=%.6fms;;;0", ms((double)r->rtt->min_ns),
+		       ms((double)r->rtt->max_ns));
+	}
+	printf(" pl=%g%%", loss_percent(r));
+	print_threshold(o->warn.loss_percent >= 0 ? o->warn.loss_percent : 0);
+	print_threshold(o->crit.loss_percent >= 0 ? o->crit.loss_percent : 100);
+	fputs(";0;100\n", stdout);
+	fflush(stdout);
+	return (int)state;
+}
+
+int ping_report_end(const struct ping_report *r)
+{
+	int status = r->wrong ? EXIT_WRONG : EXIT_GOOD;
+
+	if (!r->wrong && (r->failed || r->received < r->transmitted || r->last_words[0]))
+		status = EXIT_NETWORK;
+	if (r->options->plugin)
+		return print_plugin(r);
+	if (r->options->common.json)
+		print_json(r, status);
+	else
+		print_summary(r);
+	return status;
+}

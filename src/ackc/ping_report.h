@@ -1,0 +1,44 @@
+#pragma once
+
+/* What ping counts and how it says so: as ping(8) does, as JSON, or as a monitoring plugin. */
+
+#include "ackc/dial.h"
+#include "ackc/explain.h"
+#include "ackc/histogram.h"
+#include "ackc/options.h"
+
+struct ping_report {
+	const struct ping_options *options;
+	uint64_t began_ns;
+	uint64_t transmitted;
+	uint64_t received; /* and right */
+	uint64_t wrong;
+	uint64_t failed;
+	int last_failure;
+	char last_words[FAULT_WORDS_MAX];
+	struct histogram *rtt;
+	struct histogram *connect;
+	struct histogram *kernel;
+	char peer[ADDRESS_TEXT_MAX]; /* empty until the first connect */
+};
+
+/* Returns 0 or -ENOMEM. */
+int ping_report_init(struct ping_report *r, const struct ping_options *options);
+void ping_report_finish(struct ping_report *r);
+
+/* The line that says what is going to be pinged; @first is the first address of the name. */
+void ping_report_begin(const struct ping_report *r, const struct sockaddr_storage *first);
+void ping_report_greeting(const struct ping_report *r, const uint8_t *p, size_t n);
+
+/* One outcome of a probe each. @kernel_ns is 0 when not known, @connect_ns 0 on an old connection.
+ */
+void ping_report_reply(struct ping_report *r, uint64_t seq, size_t bytes, uint64_t rtt_ns,
+		       uint64_t kernel_ns, uint64_t connect_ns);
+void ping_report_failure(struct ping_report *r, uint64_t seq, int failure, const char *detail);
+void ping_report_wrong(struct ping_report *r, uint64_t seq, const struct fault *fault);
+
+/* One line on how it is going, to standard error. */
+void ping_report_interim(const struct ping_report *r);
+
+/* The summary. Returns the exit status. */
+int ping_report_end(const struct ping_report *r);

@@ -1,0 +1,381 @@
+/*
+ * ackc send: look up, connect, then two flows that never wait for each other. Replies are read and
+ * printed as they come; text is written, and standard input read on when the last of it is written
+ * (by a thread of libuv's, since a terminal or pipe must not be made non-blocking under other
+ * processes' hands). At the end of input the connection is half-closed; the server's own end ends
+ * the command.
+ *
+ * The time-out runs while the server is to do something: take bytes, or reply after the last one.
+ * A write that fails (the server closed) ends the sending, not the reading: its last words matter.
+ */
+
+#include "ackc/commands.h"
+#include "ackc/dial.h"
+#include "ackc/display.h"
+#include "ackc/json.h"
+#include "ackc/nak.h"
+#include "ackc/words.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CHUNK (64 * 1024)
+#define N_SIGNALS 2
+
+struct send {
+	const struct send_options *options;
+	uv_loop_t loop;
+	uv_timer_t timer;
+	uv_signal_t signals[N_SIGNALS];
+	struct lookup *lookup;
+	struct dial *dial;
+	struct addresses addresses;
+	uv_stream_t *stream; /* NULL before it is connected and after it was closed */
+	uv_fs_t read_request;
+	uv_write_t write_request;
+	uv_shutdown_t shutdown_request;
+	char *text; /* the arguments; or the chunk of standard input that is read or written */
+	char *received;
+	bool reading;	  /* standard input */
+	bool writing;	  /* a write is under way */
+	bool input_ended; /* and so, when not writing, all is sent */
+	bool terminal;
+	bool finished;
+	int write_failure;
+	int status;
+	char peer[ADDRESS_TEXT_MAX];
+	uint64_t began_ns;
+	uint64_t connect_ns;
+	uint64_t sent_bytes;
+	uint64_t received_bytes;
+	struct display display;
+	struct nak_finder sent_naks;
+	struct nak_finder received_naks;
+};
+
+static void summary(struct send *s, const char *failure)
+{
+	struct json j;
+
+	if (!s->options->common.json)
+		return;
+	json_begin(&j, stdout);
+	json_string(&j, "event", "summary");
+	json_string(&j, "command", "send");
+	json_string(&j, "target", s->options->common.target.label);
+	if (s->peer[0])
+		json_string(&j, "address", s->peer);
+	else
+		json_null(&j, "address");
+	json_ms(&j, "connect_ms", s->connect_ns);
+	json_ms(&j, "total_ms", uv_hrtime() - s->began_ns);
+	json_number(&j, "sent_bytes", s->sent_bytes);
+	json_number(&j, "received_bytes", s->received_bytes);
+	json_number(&j, "naks", s->received_naks.found - s->sent_naks.found);
+	if (failure)
+		json_string(&j, "error", failure);
+	else
+		json_null(&j, "error");
+	json_number(&j, "status", (uint64_t)s->status);
+	json_end(&j);
+	fflush(stdout);
+}
+
+/* Ends the command, once: says why, and closes all that is open so that the loop ends. */
+static void finish(struct send *s, const char *failure)
+{
+	const char *label = s->options->common.target.label;
+
+	if (s->finished)
+		return;
+	s->finished = true;
+	if (failure)
+		s->status = EXIT_NETWORK;
+	display_end(&s->display, stdout);
+	/* A client that never read its NAKs apart from what it sent would be fooled by an echo. */
+	if (s->received_naks.found > s->sent_naks.found) {
+		s->status = EXIT_WRONG;
+		failure = s->received_naks.last;
+	}
+	fflush(stdout);
+	if (failure)
+		fprintf(stderr, "ackc: %s: %s\n", label, failure);
+	summary(s, failure);
+	lookup_cancel(s->lookup);
+	dial_cancel(s->dial);
+	stream_close(s->stream);
+	s->stream = NULL;
+	uv_close((uv_handle_t *)&s->timer, NULL);
+	for (int i = 0; i < N_SIGNALS; i++)
+		uv_close((uv_handle_t *)&s->signals[i], NULL);
+}
+
+static void on_timeout(uv_timer_t *timer)
+{
+	finish(timer->data, words_for(FAILURE_REPLY_TIMEOUT));
+}
+
+/* Starts the time-out again after progress, or stops it while the server owes nothing. */
+static void rearm(struct send *s)
+{
+	if (s->finished)
+		return;
+	/* The clock may have stood while standard output did not take anything. */
+	uv_update_time(&s->loop);
+	if (s->writing || s->input_ended)
+		uv_timer_start(&s->timer, on_timeout, s->options->common.timeout_ms, 0);
+	else
+		uv_timer_stop(&s->timer);
+}
+
+static void output(struct send *s, const uint8_t *p, size_t n)
+{
+	struct json j;
+
+	if (s->options->common.json) {
+		json_begin(&j, stdout);
+		json_string(&j, "event", "data");
+		json_ms(&j, "time_ms", uv_hrtime() - s->began_ns);
+		json_bytes(&j, p, n);
+		json_end(&j);
+	} else if (s->terminal) {
+		display_write(&s->display, p, n, stdout);
+	} else {
+		fwrite(p, 1, n, stdout);
+	}
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return;
+	if (errno == EPIPE) {
+		/* As any filter whose reader has gone. */
+		signal(SIGPIPE, SIG_DFL);
+		raise(SIGPIPE);
+	}
+	fprintf(stderr, "ackc: standard output: %s\n", strerror(errno));
+	s->status = EXIT_NETWORK;
+	finish(s, NULL);
+}
+
+static void server_ended(struct send *s, int failure)
+{
+	bool all_sent = s->input_ended && !s->writing;
+
+	if (failure == UV_EOF && s->write_failure)
+		failure = s->write_failure;
+	finish(s, failure == UV_EOF && all_sent ? NULL : words_for(failure));
+}
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buf)
+{
+	struct send *s = handle->data;
+
+	*ret_buf = uv_buf_init(s->received, CHUNK);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+	struct send *s = stream->data;
+
+	if (n < 0) {
+		server_ended(s, (int)n);
+	} else if (n > 0) {
+		s->received_bytes += (uint64_t)n;
+		nak_find(&s->received_naks, (const uint8_t *)buf->base, (size_t)n);
+		output(s, (const uint8_t *)buf->base, (size_t)n);
+		rearm(s);
+	}
+}
+
+static void on_shutdown(uv_shutdown_t *request, int status)
+{
+	/* If it failed, reading will tell. */
+}
+
+static void end_input(struct send *s)
+{
+	s->input_ended = true;
+	if (!s->write_failure)
+		uv_shutdown(&s->shutdown_request, s->stream, on_shutdown);
+	rearm(s);
+}
+
+static void read_input(struct send *s);
+
+static void on_written(uv_write_t *request, int status)
+{
+	struct send *s = request->data;
+
+	s->writing = false;
+	if (s->finished)
+		return;
+	if (status < 0) {
+		s->write_failure = status;
+		s->input_ended = true;
+		rearm(s);
+	} else if (s->options->n_texts) {
+		end_input(s);
+	} else {
+		rearm(s);
+		read_input(s);
+	}
+}
+
+static void write_text(struct send *s, size_t n)
+{
+	uv_buf_t buf = uv_buf_init(s->text, (unsigned)n);
+
+	s->sent_bytes += n;
+	nak_find(&s->sent_naks, (const uint8_t *)s->text, n);
+	s->write_request.data = s;
+	s->writing = true;
+	uv_write(&s->write_request, s->stream, &buf, 1, on_written);
+	rearm(s);
+}
+
+static void on_input(uv_fs_t *request)
+{
+	struct send *s = request->data;
+	ssize_t n = request->result;
+
+	loop_work_end();
+	s->reading = false;
+	uv_fs_req_cleanup(request);
+	if (s->finished)
+		return;
+	if (n < 0) {
+		fprintf(stderr, "ackc: standard input: %s\n", words_for((int)n));
+		s->status = EXIT_NETWORK;
+		finish(s, NULL);
+	} else if (n == 0) {
+		end_input(s);
+	} else {
+		write_text(s, (size_t)n);
+	}
+}
+
+static void read_input(struct send *s)
+{
+	uv_buf_t buf = uv_buf_init(s->text, CHUNK);
+
+	s->read_request.data = s;
+	s->reading = true;
+	loop_work_begin();
+	uv_fs_read(&s->loop, &s->read_request, STDIN_FILENO, &buf, 1, -1, on_input);
+}
+
+static void on_connected(void *data, int status, uv_stream_t *stream, uint64_t connect_ns,
+			 const struct sockaddr_storage *peer)
+{
+	struct send *s = data;
+
+	s->dial = NULL;
+	if (status < 0) {
+		finish(s, words_for(status));
+		return;
+	}
+	s->stream = stream;
+	s->connect_ns = connect_ns;
+	address_text(peer, s->peer);
+	stream->data = s;
+	uv_read_start(stream, on_alloc, on_read);
+	if (s->options->n_texts)
+		write_text(s, strlen(s->text));
+	else
+		read_input(s);
+}
+
+static void on_found(void *data, int status, const struct addresses *addresses)
+{
+	struct send *s = data;
+	uint64_t timeout_ms = s->options->common.timeout_ms;
+	uint64_t spent_ms = (uv_hrtime() - s->began_ns) / 1000000;
+
+	s->lookup = NULL;
+	if (status == 0) {
+		s->addresses = *addresses;
+		status = dial_start(&s->loop, &s->addresses,
+				    spent_ms < timeout_ms ? timeout_ms - spent_ms : 1, on_connected,
+				    s, &s->dial);
+	}
+	if (status < 0)
+		finish(s, words_for(status));
+}
+
+static void on_signal(uv_signal_t *signal, int number)
+{
+	struct send *s = signal->data;
+	char words[100];
+
+	snprintf(words, sizeof(words), "interrupted: %llu bytes sent, %llu received",
+		 (unsigned long long)s->sent_bytes, (unsigned long long)s->received_bytes);
+	finish(s, words);
+}
+
+static int start(struct send *s)
+{
+	static const int numbers[N_SIGNALS] = {SIGINT, SIGTERM};
+	int r = uv_loop_init(&s->loop);
+
+	if (r < 0)
+		return r;
+	uv_timer_init(&s->loop, &s->timer);
+	s->timer.data = s;
+	for (int i = 0; i < N_SIGNALS; i++) {
+		uv_signal_init(&s->loop, &s->signals[i]);
+		s->signals[i].data = s;
+		uv_signal_start(&s->signals[i], on_signal, numbers[i]);
+	}
+	r = lookup_start(&s->loop, &s->options->common.target, s->options->common.timeout_ms,
+			 on_found, s, &s->lookup);
+	if (r < 0)
+		finish(s, words_for(r));
+	return 0;
+}
+
+/* Returns the TEXTs, each with its LF; or room for a chunk of standard input. */
+static char *make_text(const struct send_options *options)
+{
+	size_t room = options->n_texts ? 1 : CHUNK;
+	char *text;
+	char *end;
+
+	for (int i = 0; i < options->n_texts; i++)
+		room += strlen(options->texts[i]) + 1;
+	text = end = malloc(room);
+	for (int i = 0; text && i < options->n_texts; i++)
+		end += sprintf(end, "%s\n", options->texts[i]);
+	return text;
+}
+
+int send_run(const struct send_options *options)
+{
+	struct send *s = calloc(1, sizeof(*s));
+	int status = EXIT_NETWORK;
+	int r = -ENOMEM;
+
+	if (s) {
+		s->options = options;
+		s->began_ns = uv_hrtime();
+		s->terminal = isatty(STDOUT_FILENO);
+		s->text = make_text(options);
+		s->received = malloc(CHUNK);
+	}
+	if (s && s->text && s->received)
+		r = start(s);
+	if (r < 0) {
+		fprintf(stderr, "ackc: %s\n", words_for(r));
+	} else {
+		while (!s->finished)
+			uv_run(&s->loop, UV_RUN_ONCE);
+		status = loop_finish(&s->loop, s->status);
+	}
+	if (s) {
+		free(s->text);
+		free(s->received);
+	}
+	free(s);
+	return status;
+}

@@ -1,0 +1,27 @@
+#pragma once
+
+/* The server as it was given on the command line: HOST and PORT, or unix:PATH. */
+
+#include <stdint.h>
+
+#define TARGET_DEFAULT_PORT 10080
+#define TARGET_HOST_MAX 255 /* a DNS name has at most 253 bytes; a scoped address fits too */
+#define TARGET_PATH_MAX 107 /* sun_path, less its NUL */
+
+struct target {
+	char host[TARGET_HOST_MAX + 1]; /* without brackets; empty for a UNIX socket */
+	char path[TARGET_PATH_MAX + 1]; /* empty for TCP */
+	uint16_t port;
+	int family; /* AF_UNSPEC, AF_INET or AF_INET6 */
+	/* How messages name it: "localhost:8080", "[::1]:8080", "unix:/run/x". */
+	char label[TARGET_HOST_MAX + sizeof("[]:65535")];
+};
+
+/*
+ * Fills @t from HOST and PORT (NULL: the default; must be NULL for unix:PATH), with family
+ * AF_UNSPEC. Returns NULL, or what is wrong in words (static).
+ */
+const char *target_parse(const char *host, const char *port, struct target *t);
+
+/* Whether @host names a UNIX socket, so that no PORT follows. */
+int target_is_unix(const char *host);

@@ -1,0 +1,18 @@
+#include "ackc/tcpinfo.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+bool tcpinfo_rtt(const uv_stream_t *stream, uint64_t *ret_ns)
+{
+	struct tcp_info info = {0};
+	socklen_t n = sizeof(info);
+	uv_os_fd_t fd;
+
+	if (stream->type != UV_TCP || uv_fileno((const uv_handle_t *)stream, &fd) < 0 ||
+	    getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n) < 0 || info.tcpi_rtt == 0)
+		return false;
+	*ret_ns = (uint64_t)info.tcpi_rtt * 1000;
+	return true;
+}

@@ -1,0 +1,6 @@
+#include "ackc/tcpinfo.h"
+
+bool tcpinfo_rtt(const uv_stream_t *stream, uint64_t *ret_ns)
+{
+	return false;
+}
