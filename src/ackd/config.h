@@ -22,8 +22,6 @@
 #include <stdio.h>
 #include <sys/types.h>
 
-#define CONFIG_DEFAULT_PATH_NAME "ackd.conf" /* in sysconfdir */
-
 enum log_level {
 	LOG_LEVEL_ERROR,
 	LOG_LEVEL_WARNING,

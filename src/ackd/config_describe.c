@@ -4,7 +4,9 @@
 
 #include "config_units.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 const char *value_text(const struct value *value, char out[VALUE_TEXT_MAX])
@@ -129,4 +131,71 @@ int setting_mismatch_because(const struct setting *setting, const struct value *
 
 	return config_error(place, "found %s, %s; allowed: %s", value_text(value, found), because,
 			    describe_allowed(setting, allowed));
+}
+
+/* Returns the setting whose dotted name ends like @name, if it can be meant; else NULL. */
+static const struct setting *same_last_name(const char *name)
+{
+	const char *dot = strrchr(name, '.');
+
+	for (size_t i = 0; i < n_settings; i++) {
+		const char *other = strrchr(settings[i].name, '.');
+
+		if (strcmp(other != NULL ? other + 1 : settings[i].name,
+			   dot != NULL ? dot + 1 : name) == 0)
+			return &settings[i];
+	}
+	return NULL;
+}
+
+/* Writes the names of what can stand in the group @prefix ("limits.", or ""), groups once. */
+static void list_settings(const char *prefix, size_t n_prefix, bool top, FILE *out)
+{
+	const char *last = "", *separator = "";
+	size_t n_last = 0;
+
+	for (size_t i = 0; i < n_settings; i++) {
+		const char *name = settings[i].name;
+		size_t n;
+
+		if ((settings[i].scope == SCOPE_DAEMON && !top) ||
+		    strncmp(name, prefix, n_prefix) != 0)
+			continue;
+		name += n_prefix;
+		n = strcspn(name, ".");
+		if (n == n_last && strncmp(name, last, n) == 0)
+			continue;
+		fprintf(out, "%s%.*s", separator, (int)n, name);
+		separator = ", ";
+		last = name;
+		n_last = n;
+	}
+	if (top && n_prefix == 0)
+		fputs(", listeners", out);
+}
+
+int setting_unknown(const char *name, bool top, const struct config_place *place)
+{
+	const struct setting *meant = same_last_name(name);
+	const char *dot = strrchr(name, '.');
+	char *allowed;
+	size_t n;
+	FILE *f;
+
+	if (meant != NULL) {
+		config_error(place, "no such setting; allowed: %s%s", meant->name,
+			     meant->scope == SCOPE_DAEMON ? " (at top level)" : "");
+		return 0;
+	}
+	f = open_memstream(&allowed, &n);
+	if (f == NULL)
+		return -ENOMEM;
+	list_settings(name, dot != NULL ? (size_t)(dot - name) + 1 : 0, top, f);
+	if (fclose(f) != 0) {
+		free(allowed);
+		return -ENOMEM;
+	}
+	config_error(place, "no such setting; allowed: %s", allowed);
+	free(allowed);
+	return 0;
 }

@@ -19,7 +19,7 @@ struct setting_source {
 /* Of one element of the configuration's listeners. */
 struct listener_sources {
 	struct setting_source settings[SETTINGS_MAX]; /* by index in settings[] */
-	char group[32];				      /* "listeners[1]."; "" without a list */
+	char group[40];				      /* "listeners[1]."; "" without a list */
 	const char *file;			      /* where it begins */
 	unsigned line;
 	unsigned order;

@@ -146,73 +146,11 @@ static int read_setting(struct walk *walk, int index, const config_setting_t *no
 	return r == -EINVAL ? 0 : r;
 }
 
-/* Returns the setting whose dotted name ends like @name, if it can be meant; else NULL. */
-static const struct setting *same_last_name(const char *name)
-{
-	const char *dot = strrchr(name, '.');
-
-	for (size_t i = 0; i < n_settings; i++) {
-		const char *other = strrchr(settings[i].name, '.');
-
-		if (strcmp(other != NULL ? other + 1 : settings[i].name,
-			   dot != NULL ? dot + 1 : name) == 0)
-			return &settings[i];
-	}
-	return NULL;
-}
-
-/* Writes the names of what can stand in the group @prefix ("limits.", or ""), groups once. */
-static void list_settings(const struct walk *walk, const char *prefix, size_t n_prefix, FILE *out)
-{
-	const char *last = "", *separator = "";
-	size_t n_last = 0;
-
-	for (size_t i = 0; i < n_settings; i++) {
-		const char *name = settings[i].name;
-		size_t n;
-
-		if ((settings[i].scope == SCOPE_DAEMON && !walk->top) ||
-		    strncmp(name, prefix, n_prefix) != 0)
-			continue;
-		name += n_prefix;
-		n = strcspn(name, ".");
-		if (n == n_last && strncmp(name, last, n) == 0)
-			continue;
-		fprintf(out, "%s%.*s", separator, (int)n, name);
-		separator = ", ";
-		last = name;
-		n_last = n;
-	}
-	if (walk->top && n_prefix == 0)
-		fputs(", listeners", out);
-}
-
-/* Tells that there is no setting @name, and which one may be meant, or which ones there are. */
 static int unknown_setting(const struct walk *walk, const config_setting_t *node, const char *name)
 {
 	struct config_place place = place_of(walk, node, name);
-	const struct setting *meant = same_last_name(name);
-	const char *dot = strrchr(name, '.');
-	char *allowed;
-	size_t n;
-	FILE *f;
 
-	if (meant != NULL) {
-		config_error(&place, "no such setting; allowed: %s%s", meant->name,
-			     meant->scope == SCOPE_DAEMON ? " (at top level)" : "");
-		return 0;
-	}
-	f = open_memstream(&allowed, &n);
-	if (f == NULL)
-		return -ENOMEM;
-	list_settings(walk, name, dot != NULL ? (size_t)(dot - name) + 1 : 0, f);
-	if (fclose(f) != 0) {
-		free(allowed);
-		return -ENOMEM;
-	}
-	config_error(&place, "no such setting; allowed: %s", allowed);
-	free(allowed);
-	return 0;
+	return setting_unknown(name, walk->top, &place);
 }
 
 static int walk_group(struct walk *walk, const config_setting_t *node, const char *prefix);

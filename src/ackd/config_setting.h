@@ -108,6 +108,12 @@ int setting_mismatch(const struct setting *setting, const struct value *value,
 int setting_mismatch_because(const struct setting *setting, const struct value *value,
 			     const struct config_place *place, const char *because);
 
+/*
+ * Tells that there is no setting @name: with the one that may be meant, or those that there are in
+ * its group, at top level or (@top false) in a listener. Returns 0 or -ENOMEM.
+ */
+int setting_unknown(const char *name, bool top, const struct config_place *place);
+
 /* Returns the number that the member holds, which is one of the unsigned types. */
 uint64_t setting_number(const struct setting *setting, const void *object);
 

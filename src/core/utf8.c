@@ -8,16 +8,21 @@
 /* More than any architecture has. */
 #define KERNELS_MAX 8
 
-static const struct utf8_kernel *kernel = &utf8_kernel_scalar;
+/* A copy, not a pointer: one load less before the jump. */
+static struct utf8_kernel kernel = {
+	.name = "scalar",
+	.check = utf8_check_scalar,
+	.count = utf8_count_scalar,
+};
 
 enum utf8_status utf8_check(const uint8_t *p, size_t n, size_t *ret_valid, size_t *ret_length)
 {
-	return kernel->check(p, n, ret_valid, ret_length);
+	return kernel.check(p, n, ret_valid, ret_length);
 }
 
 size_t utf8_count(const uint8_t *p, size_t n)
 {
-	return kernel->count(p, n);
+	return kernel.count(p, n);
 }
 
 enum utf8_status utf8_carry_join(struct utf8_carry *carry, const uint8_t *p, size_t n,
@@ -52,7 +57,7 @@ int utf8_kernel_select(const char *name)
 			continue;
 		if (!utf8_kernels[i]->is_supported())
 			continue;
-		kernel = utf8_kernels[i];
+		kernel = *utf8_kernels[i];
 		return 0;
 	}
 	return -EINVAL;
@@ -60,7 +65,7 @@ int utf8_kernel_select(const char *name)
 
 const char *utf8_kernel_name(void)
 {
-	return kernel->name;
+	return kernel.name;
 }
 
 const char *const *utf8_kernel_list(void)

@@ -131,7 +131,10 @@ static enum utf8_status check(const uint8_t *p, size_t n, size_t *ret_valid, siz
 		*ret_length = 0;
 		return UTF8_COMPLETE;
 	}
-	return utf8_explain(p, n, find_error(p, i, n), ret_valid, ret_length);
+	i = find_error(p, i, n);
+	if (i == n)
+		return utf8_finish(p, n, ret_valid, ret_length);
+	return utf8_explain(p, n, i, ret_valid, ret_length);
 }
 
 static size_t count(const uint8_t *p, size_t n)
@@ -145,7 +148,7 @@ static size_t count(const uint8_t *p, size_t n)
 
 		characters += (size_t)__builtin_popcount((unsigned)_mm256_movemask_epi8(starts));
 	}
-	return characters + utf8_kernel_scalar.count(p + i, n - i);
+	return characters + utf8_count_scalar(p + i, n - i);
 }
 
 static bool is_supported(void)

@@ -67,11 +67,11 @@ static inline __m512i block_errors(const uint8_t *p)
 	return errors(load(p), load(p - 1), load(p - 2), load(p - 3));
 }
 
-/* The errors of the last @n bytes of a text, less than a block; those bytes are @x. */
-static inline __m512i rest_errors(const uint8_t *p, __mmask64 mask, __m512i x)
+/* The errors of the bytes of @mask at the end of a text. */
+static inline __m512i rest_errors(const uint8_t *p, __mmask64 mask)
 {
-	return errors(x, _mm512_maskz_loadu_epi8(mask, p - 1), _mm512_maskz_loadu_epi8(mask, p - 2),
-		      _mm512_maskz_loadu_epi8(mask, p - 3));
+	return errors(_mm512_maskz_loadu_epi8(mask, p), _mm512_maskz_loadu_epi8(mask, p - 1),
+		      _mm512_maskz_loadu_epi8(mask, p - 2), _mm512_maskz_loadu_epi8(mask, p - 3));
 }
 
 static inline uint64_t nonzero(__m512i x)
@@ -85,8 +85,8 @@ static inline __m512i or4(__m512i a, __m512i b, __m512i c, __m512i d)
 }
 
 /*
- * Looks for errors from @i on (0, or a place before which no byte is wrong), block by block.
- * Returns where the first is, or @n.
+ * Looks for errors from @i on (0, or a place before which no byte is wrong), block by block, in
+ * more than a block. Returns where the first is, or @n.
  */
 static size_t find_error(const uint8_t *p, size_t i, size_t n)
 {
@@ -99,9 +99,8 @@ static size_t find_error(const uint8_t *p, size_t i, size_t n)
 	}
 	if (i < n) {
 		__mmask64 mask = first_bytes(n - i);
-		__m512i x = _mm512_maskz_loadu_epi8(mask, p + i);
 
-		wrong = mask & nonzero(i == 0 ? first_errors(x) : rest_errors(p + i, mask, x));
+		wrong = mask & nonzero(rest_errors(p + i, mask));
 		if (wrong)
 			return i + (size_t)__builtin_ctzll(wrong);
 	}
@@ -111,20 +110,40 @@ static size_t find_error(const uint8_t *p, size_t i, size_t n)
 /* Whether the bytes from @i on, less than a group, are ASCII, and so is the byte before them. */
 static inline bool rest_is_ascii(const uint8_t *p, size_t i, size_t n)
 {
-	__m512i any = _mm512_setzero_si512();
+	__m512i any = load(p + n - BLOCK);
 
 	if (i > 0 && p[i - 1] >= 0x80)
 		return false;
 	for (; n - i >= BLOCK; i += BLOCK)
 		any = _mm512_or_si512(any, load(p + i));
-	any = _mm512_or_si512(any, _mm512_maskz_loadu_epi8(first_bytes(n - i), p + i));
 	return _mm512_movepi8_mask(any) == 0;
+}
+
+/* At most a block. */
+static inline enum utf8_status check_short(const uint8_t *p, size_t n, size_t *ret_valid,
+					   size_t *ret_length)
+{
+	__mmask64 mask = first_bytes(n);
+	__m512i x = _mm512_maskz_loadu_epi8(mask, p);
+	uint64_t wrong;
+
+	if (_mm512_movepi8_mask(x) == 0) {
+		*ret_valid = n;
+		*ret_length = 0;
+		return UTF8_COMPLETE;
+	}
+	wrong = mask & nonzero(first_errors(x));
+	if (wrong == 0)
+		return utf8_finish(p, n, ret_valid, ret_length);
+	return utf8_explain(p, n, (size_t)__builtin_ctzll(wrong), ret_valid, ret_length);
 }
 
 static enum utf8_status check(const uint8_t *p, size_t n, size_t *ret_valid, size_t *ret_length)
 {
 	size_t i = 0;
 
+	if (n <= BLOCK)
+		return check_short(p, n, ret_valid, ret_length);
 	for (; n - i >= GROUP; i += GROUP) {
 		const uint8_t *q = p + i;
 		__m512i wrong;
@@ -144,7 +163,10 @@ static enum utf8_status check(const uint8_t *p, size_t n, size_t *ret_valid, siz
 		*ret_length = 0;
 		return UTF8_COMPLETE;
 	}
-	return utf8_explain(p, n, find_error(p, i, n), ret_valid, ret_length);
+	i = find_error(p, i, n);
+	if (i == n)
+		return utf8_finish(p, n, ret_valid, ret_length);
+	return utf8_explain(p, n, i, ret_valid, ret_length);
 }
 
 static size_t count(const uint8_t *p, size_t n)

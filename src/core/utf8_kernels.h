@@ -31,6 +31,8 @@ struct utf8_kernel {
 /* The kernels of this architecture, best first, NULL-terminated; the scalar one is the last. */
 extern const struct utf8_kernel *const utf8_kernels[];
 
+size_t utf8_count_scalar(const uint8_t *p, size_t n);
+
 extern const struct utf8_kernel utf8_kernel_scalar;
 extern const struct utf8_kernel utf8_kernel_avx2;
 extern const struct utf8_kernel utf8_kernel_avx512;
@@ -80,28 +82,36 @@ static inline size_t utf8_cut_off(const uint8_t *p, size_t n)
 {
 	size_t length = 0;
 
-	if (n >= 3 && p[n - 3] >= 0xf0)
-		length = 3;
-	if (n >= 2 && p[n - 2] >= 0xe0)
-		length = 2;
-	if (p[n - 1] >= 0xc0)
-		length = 1;
-	return length;
+	if (n >= 3)
+		length = p[n - 3] >= 0xf0 ? 3 : 0;
+	if (n >= 2)
+		length = p[n - 2] >= 0xe0 ? 2 : length;
+	return p[n - 1] >= 0xc0 ? 1 : length;
+}
+
+/* Finishes a check whose look-ups found no pair wrong in all @n > 0 bytes. */
+static inline enum utf8_status utf8_finish(const uint8_t *p, size_t n, size_t *ret_valid,
+					   size_t *ret_length)
+{
+	size_t cut_off = utf8_cut_off(p, n);
+
+	*ret_valid = n - cut_off;
+	*ret_length = cut_off;
+	/* where a buffer ends is chance: no branch on it, but for a bad lead byte as the last */
+	if (p[n - 1] >= 0xc0 && (p[n - 1] < 0xc2 || p[n - 1] > 0xf4))
+		return UTF8_INVALID_START;
+	return cut_off > 0 ? UTF8_PARTIAL : UTF8_COMPLETE;
 }
 
 /*
- * Finishes a check whose look-ups found the first wrong byte at @at, or none (@at == @n > 0): what
- * is wrong with the character that this byte is due to continue or to begin.
+ * Finishes a check whose look-ups found the first wrong byte at @at: tells what is wrong with the
+ * character that this byte is due to continue or to begin.
  */
 static inline enum utf8_status utf8_explain(const uint8_t *p, size_t n, size_t at,
 					    size_t *ret_valid, size_t *ret_length)
 {
-	size_t cut_off = at > 0 ? utf8_cut_off(p, at) : 0;
+	size_t valid = at > 0 ? at - utf8_cut_off(p, at) : 0;
 
-	*ret_valid = at - cut_off;
-	if (at == n && cut_off == 0) {
-		*ret_length = 0;
-		return UTF8_COMPLETE;
-	}
-	return utf8_character(p + at - cut_off, n - at + cut_off, ret_length);
+	*ret_valid = valid;
+	return utf8_character(p + valid, n - valid, ret_length);
 }

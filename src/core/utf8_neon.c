@@ -127,7 +127,10 @@ static enum utf8_status check(const uint8_t *p, size_t n, size_t *ret_valid, siz
 		*ret_length = 0;
 		return UTF8_COMPLETE;
 	}
-	return utf8_explain(p, n, find_error(p, i, n), ret_valid, ret_length);
+	i = find_error(p, i, n);
+	if (i == n)
+		return utf8_finish(p, n, ret_valid, ret_length);
+	return utf8_explain(p, n, i, ret_valid, ret_length);
 }
 
 static size_t count(const uint8_t *p, size_t n)
@@ -141,7 +144,7 @@ static size_t count(const uint8_t *p, size_t n)
 
 		characters += vaddvq_u8(vshrq_n_u8(vcgtq_s8(x, last_continuation), 7));
 	}
-	return characters + utf8_kernel_scalar.count(p + i, n - i);
+	return characters + utf8_count_scalar(p + i, n - i);
 }
 
 static bool is_supported(void)

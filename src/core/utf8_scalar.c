@@ -106,7 +106,7 @@ static bool is_supported(void)
 }
 
 /* Every byte that is not a continuation byte (10xxxxxx) begins a character. */
-static size_t count(const uint8_t *p, size_t n)
+size_t utf8_count_scalar(const uint8_t *p, size_t n)
 {
 	size_t continuations = 0;
 	size_t i = 0;
@@ -125,5 +125,5 @@ const struct utf8_kernel utf8_kernel_scalar = {
 	.name = "scalar",
 	.is_supported = is_supported,
 	.check = utf8_check_scalar,
-	.count = count,
+	.count = utf8_count_scalar,
 };

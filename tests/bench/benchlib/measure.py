@@ -1,0 +1,172 @@
+"""Starting servers, and running the client against them."""
+
+import contextlib
+import json
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import time
+
+READY_SECONDS = 20
+
+
+class BenchError(Exception):
+    """A measurement that failed; the text says which and why."""
+
+
+def free_port():
+    """A port that is free now, outside the range that the kernel gives to clients."""
+    for _ in range(1000):
+        port = random.randrange(20000, 30000)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise BenchError("no free port")
+
+
+class Bench:
+    """Where things are, and on which processors they run."""
+
+    def __init__(self, build, directory, server_cpu, client_cpu):
+        self.client = os.path.join(build, "tests", "bench", "bench-client")
+        self.directory = directory
+        self.server_cpu = server_cpu
+        self.client_cpu = client_cpu
+
+    @contextlib.contextmanager
+    def server(self, peer, mode, wrapper=()):
+        """Runs the peer, pinned, in a session of its own; gives its port and process id."""
+        port = free_port()
+        log_path = os.path.join(self.directory, f"{peer.name}.log")
+        argv = ["taskset", "-c", str(self.server_cpu), *wrapper,
+                *peer.argv(self.directory, port, mode)]
+        with open(log_path, "wb") as log:
+            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                       start_new_session=True, cwd=self.directory)
+        try:
+            self._await(peer, process, port, log_path)
+            yield port, process.pid
+        finally:
+            self._end(process)
+
+    @staticmethod
+    def _await(peer, process, port, log_path):
+        end = time.monotonic() + READY_SECONDS
+        while time.monotonic() < end:
+            if process.poll() is not None:
+                with open(log_path, encoding="utf-8", errors="replace") as log:
+                    raise BenchError(f"{peer.name}: exit status {process.returncode}: "
+                                     + log.read()[-300:].strip())
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                return
+            except OSError:
+                time.sleep(0.005)
+        raise BenchError(f"{peer.name}: not ready in {READY_SECONDS} s")
+
+    @staticmethod
+    def _end(process):
+        """Ends the whole session: forking servers leave children."""
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            pass
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def run_client(self, what, *arguments, wrapper=(), command=()):
+        """Runs the client, pinned; gives what it printed, as a dictionary."""
+        argv = ["taskset", "-c", str(self.client_cpu), *wrapper, self.client, what, *arguments,
+                *(["--", *command] if command else [])]
+        result = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                                timeout=300, check=False)
+        if result.returncode != 0:
+            raise BenchError(f"client {what}: exit status {result.returncode}: "
+                             + result.stderr.strip()[-300:])
+        return json.loads(result.stdout), result.stderr
+
+    def load(self, peer, workload, warm, seconds):
+        with self.server(peer, workload.mode) as (port, pid):
+            return self.run_client("load", f"--port={port}", f"--session={pid}", f"--warm={warm}",
+                                   f"--seconds={seconds}", *workload.client_arguments())[0]
+
+    def churn(self, peer, seconds):
+        with self.server(peer, "echo") as (port, _):
+            return self.run_client("churn", f"--port={port}", "--conns=16",
+                                   f"--seconds={seconds}")[0]["rate"]
+
+    def idle(self, peer, conns):
+        with self.server(peer, "echo") as (port, pid):
+            return self.run_client("idle", f"--port={port}", f"--session={pid}",
+                                   f"--conns={conns}")[0]["bytes"]
+
+    def start(self, peer):
+        port = free_port()
+        return self.run_client("start", f"--port={port}", f"--server-cpu={self.server_cpu}",
+                               command=peer.argv(self.directory, port, "echo"))[0]["start_ms"]
+
+    def system_calls(self, peer, workload, counts):
+        """System calls a message, and those of epoll_ctl: two runs subtracted, so that connecting
+        does not count."""
+        events = ["raw_syscalls:sys_enter", "syscalls:sys_enter_epoll_ctl"]
+        sums = []
+        for count in counts:
+            with self.server(peer, workload.mode) as (port, pid):
+                reply, err = self.run_client(
+                    "load", f"--port={port}", f"--count={count}", *workload.client_arguments(),
+                    wrapper=["perf", "stat", "-x;", "-e", ",".join(events), "-p", str(pid), "--"])
+            found = [re.search(rf"^(\d+);[^;]*;{event}", err, re.M) for event in events]
+            if not all(found):
+                raise BenchError("perf does not count system calls here")
+            sums.append((reply["messages"], *(int(match.group(1)) for match in found)))
+        messages = sums[1][0] - sums[0][0]
+        return {"per_message": (sums[1][1] - sums[0][1]) / messages,
+                "epoll_ctl": (sums[1][2] - sums[0][2]) / messages}
+
+    def instructions(self, peer, workload, counts):
+        """User-space instructions and allocations a message: two runs under callgrind
+        subtracted."""
+        sums = []
+        for count in counts:
+            out = os.path.join(self.directory, f"callgrind.{peer.name}.{count}")
+            wrapper = ["valgrind", "-q", "--tool=callgrind", f"--callgrind-out-file={out}"]
+            with self.server(peer, workload.mode, wrapper) as (port, _):
+                reply, _ = self.run_client("load", f"--port={port}", f"--count={count}",
+                                           *workload.client_arguments())
+            sums.append((reply["messages"], *read_callgrind(out)))
+        messages = sums[1][0] - sums[0][0]
+        return {"per_message": (sums[1][1] - sums[0][1]) / messages,
+                "allocations": (sums[1][2] - sums[0][2]) / messages}
+
+
+ALLOCATORS = {"malloc", "calloc", "realloc", "aligned_alloc", "posix_memalign", "mmap"}
+
+
+def read_callgrind(path):
+    """The instructions and the calls of allocating functions in a profile."""
+    names, instructions, allocations, callee = {}, 0, 0, ""
+    with open(path, encoding="utf-8", errors="replace") as profile:
+        for line in profile:
+            if line.startswith(("summary:", "totals:")):
+                instructions = int(line.split()[1])
+            match = re.match(r"(c?)fn=\((\d+)\)(?: (.*))?", line)
+            if match:
+                if match.group(3):
+                    names[match.group(2)] = match.group(3).strip()
+                if match.group(1):
+                    callee = names.get(match.group(2), "")
+            elif line.startswith("calls=") and re.split(r"['@]", callee)[0] in ALLOCATORS:
+                allocations += int(line[6:].split()[0])
+    if not instructions:
+        raise BenchError(f"{path}: no totals")
+    return instructions, allocations

@@ -1,0 +1,164 @@
+"""Tables, targets and the plot."""
+
+import statistics
+import subprocess
+
+
+def median(values):
+    return statistics.median(values)
+
+
+def ratios(rounds, name, base, key="cpu_ns"):
+    """The ratio to the base, of each round in which both were measured."""
+    return [r[name][key] / r[base][key] for r in rounds
+            if name in r and base in r and r[base][key] > 0]
+
+
+def spread(values, form="{:.2f}"):
+    """Median, and the quartiles when there are enough values."""
+    text = form.format(median(values))
+    if len(values) >= 4:
+        low, _, high = statistics.quantiles(values, n=4)
+        text += f" [{form.format(low)}, {form.format(high)}]"
+    return text
+
+
+def print_load(out, workload, rounds, peers):
+    base = workload["base"]
+    print(f"\n{workload['title']}  (ratio: CPU per message to {base}; median [quartiles] of "
+          f"{len(rounds)} rounds)", file=out)
+    print(f"  {'':<40}{'CPU us':>9}  {'ratio':<20}{'msg/s':>11}{'p50 us':>10}{'p99 us':>10}"
+          f"{'p99.9 us':>10}", file=out)
+    for peer in peers:
+        rows = [r[peer["name"]] for r in rounds if peer["name"] in r]
+        if not rows:
+            continue
+        column = {key: median([row[key] for row in rows]) for key in rows[0]}
+        ratio = ratios(rounds, peer["name"], base)
+        print(f"  {peer['title']:<40}{column['cpu_ns'] / 1000:>9.3f}  "
+              f"{spread(ratio) if ratio else '':<20}{column['rate']:>11,.0f}"
+              f"{column['p50_us']:>10.1f}{column['p99_us']:>10.1f}{column['p999_us']:>10.1f}",
+              file=out)
+
+
+def print_costs(out, costs, peers):
+    columns = [("instructions", "instr/msg", "{:.0f}"), ("allocations", "alloc/msg", "{:.3f}"),
+               ("syscalls", "syscalls/msg", "{:.3f}"), ("epoll_ctl", "epoll_ctl/msg", "{:.4f}"),
+               ("syscalls_lines", "…/line (x16)", "{:.3f}"),
+               ("idle_bytes", "B/idle conn", "{:,.0f}"), ("start_ms", "start ms", "{:.1f}"),
+               ("churn", "connects/s", "{:,.0f}")]
+    print("\nCosts  (instructions, allocations: callgrind; system calls: perf; 64 B x 50)",
+          file=out)
+    print(f"  {'':<40}" + "".join(f"{title:>14}" for _, title, _ in columns), file=out)
+    for peer in peers:
+        row = costs.get(peer["name"])
+        if row:
+            print(f"  {peer['title']:<40}" + "".join(
+                f"{form.format(median(row[key])) if row.get(key) else '-':>14}"
+                for key, _, form in columns), file=out)
+
+
+def targets(results):
+    """What the project promises of itself: (text, found, limit); found is None if not measured."""
+    rounds, costs = results["load"], results["costs"]
+
+    def ratio(workload, name="ackd", base="epoll_echo", key="cpu_ns"):
+        values = ratios(rounds.get(workload, []), name, base, key)
+        return median(values) if values else None
+
+    def cost(name, key):
+        values = costs.get(name, {}).get(key)
+        return median(values) if values else None
+
+    def minus(a, b):
+        return None if a is None or b is None else a - b
+
+    yield "64 B x 50: CPU to raw epoll", ratio("64x50"), 1.05
+    yield "64 B x 500: CPU to raw epoll", ratio("64x500"), 1.05
+    yield "64 B x 5,000: CPU to raw epoll", ratio("64x5000"), 1.10
+    yield "1 KiB x 50: CPU to raw epoll", ratio("1k-ascii"), 1.05
+    yield "64 KiB x 50 ASCII: CPU to raw epoll", ratio("64k-ascii"), 1.10
+    yield "64 KiB x 50 CJK: CPU to raw epoll", ratio("64k-cjk"), 1.30
+    yield "16 lines pipelined, ack: CPU to raw epoll's", ratio("lines-ack", base="epoll_ack"), 1.0
+    yield "16 lines pipelined, ack: CPU to Go", ratio("lines-ack", base="go"), 1 / 2
+    yield "16 lines pipelined, ack: CPU to node", ratio("lines-ack", base="node"), 1 / 4
+    yield "16 lines pipelined, ack: CPU to asyncio", ratio("lines-ack", base="asyncio"), 1 / 8
+    yield "64 B x 1, busy_poll: p50 to raw epoll", ratio("64x1", "ackd_busy", key="p50_us"), 0.5
+    yield "instructions per 64 B echo", cost("ackd", "instructions"), 450
+    yield "allocations per message", cost("ackd", "allocations"), 0.001
+    yield "system calls per message above raw epoll's", minus(
+        cost("ackd", "syscalls"), cost("epoll_echo", "syscalls")), 0.02
+    yield "epoll_ctl calls per message", cost("ackd", "epoll_ctl"), 0.001
+    yield "bytes per idle connection", cost("ackd", "idle_bytes"), 384
+    yield "start to first reply, ms", cost("ackd", "start_ms"), 10
+    yield "64 B x 50: CPU to libuv as usual", ratio("64x50", base="uv_usual"), 1 / 1.5
+    yield "64 B x 50: CPU to node", ratio("64x50", base="node"), 1 / 1.5
+    yield "64 B x 50: CPU to Go", ratio("64x50", base="go"), 1 / 1.4
+    yield "64 B x 50: CPU to asyncio", ratio("64x50", base="asyncio"), 1 / 4
+    yield "share of checking at 64 B", minus(ratio("64x50", base="ackd_nocheck"), 1), 0.01
+    yield "share of checking at 1 KiB CJK", minus(ratio("1k-cjk", base="ackd_nocheck"), 1), 0.02
+
+
+def print_targets(out, results):
+    print("\nTargets", file=out)
+    for text, found, limit in targets(results):
+        if found is not None:
+            verdict = "held" if found <= limit + 1e-9 else "MISSED"
+            print(f"  {text:<48}{found:>10.3f}  <= {limit:<8.3f}{verdict}", file=out)
+
+
+def print_report(out, results):
+    machine = results["machine"]
+    print(f"{machine['cpu']}, {machine['cpus']} processors, Linux {machine['kernel']}, "
+          f"{results['date']}\n{results['command']}", file=out)
+    for workload in results["workloads"]:
+        rounds = results["load"].get(workload["name"])
+        if rounds:
+            print_load(out, workload, rounds, results["peers"])
+    if results["costs"]:
+        print_costs(out, results["costs"], results["peers"])
+    for name, reason in sorted(results["skipped"].items()):
+        print(f"\nskipped: {name}: {reason}", file=out)
+    print_targets(out, results)
+
+
+PLOT = """set terminal svg size 1000,480 dynamic background rgb "white" font "sans,12"
+set output {output}
+set title {title}
+set ylabel "CPU per message (raw epoll = 1)"
+set style data histograms
+set style histogram clustered gap 1
+set style fill solid 0.9 border -1
+set yrange [0:*]
+set grid ytics
+set key outside right
+set datafile missing "NaN"
+set xtics rotate by -20
+plot for [i=2:{columns}] "$data" using i:xtic(1) title columnheader(i)
+"""
+
+PLOTTED = ["ackd", "uv_careful", "uv_usual", "uring_echo", "go", "node", "asyncio"]
+
+
+def quote(text):
+    return "'" + str(text).replace("'", "''") + "'"
+
+
+def plot(results, path):
+    """Draws the ratios of every workload as an SVG, with gnuplot."""
+    peers = [p for p in results["peers"] if p["name"] in PLOTTED
+             and any(p["name"] in r for rounds in results["load"].values() for r in rounds)]
+    lines = [" ".join(['"workload"', *(f'"{p["title"]}"' for p in peers)])]
+    for workload in results["workloads"]:
+        rounds = results["load"].get(workload["name"])
+        if not rounds:
+            continue
+        cells = []
+        for peer in peers:
+            values = ratios(rounds, peer["name"], workload["base"])
+            cells.append(f"{median(values):.4f}" if values else "NaN")
+        lines.append(" ".join([f'"{workload["title"]}"', *cells]))
+    script = "$data << EOD\n" + "\n".join(lines) + "\nEOD\n" + PLOT.format(
+        output=quote(path), columns=len(peers) + 1,
+        title=quote(f"{results['machine']['cpu']}, {results['date']}")).replace('"$data"', "$data")
+    subprocess.run(["gnuplot", "-"], input=script, text=True, check=True)

@@ -1,0 +1,63 @@
+#pragma once
+
+/*
+ * The load client of the benchmark. It shares no code with the project's own client and daemon, so
+ * that an error they share cannot hide, and it reads the server's processor time itself, at moments
+ * when no message is under way: then time and messages belong together exactly.
+ */
+
+#include "corpus.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct options {
+	uint16_t port;
+	pid_t session;	/* the server's, to be measured; 0: none */
+	unsigned conns; /* connections; for churn those that are open at a time */
+	size_t size;	/* bytes of a line, LF included */
+	size_t lines;	/* lines of a message, sent in one piece */
+	bool cjk;
+	const char *prefix;  /* before each line of the reply */
+	double warm_seconds; /* before the measured phase */
+	double seconds;
+	uint64_t count; /* messages a connection in place of seconds; 0: none */
+	bool spin;	/* never sleep: what a wake-up costs the client is not the server's */
+	int server_cpu; /* for start; -1: any */
+	char **command; /* for start */
+};
+
+/*
+ * The commands. Each prints one JSON object and returns 0, or says on stderr what went wrong and
+ * returns an exit status: 1 the network or the server failed, 2 a reply was wrong.
+ */
+
+/* Closed loop: each connection sends a message, compares the reply, and sends the next. */
+int client_load(const struct options *options);
+
+/* Connect, exchange one message, half-close, wait for the end, close; as many as there is time. */
+int client_churn(const struct options *options);
+
+/* Opens the connections, exchanges one message on each, and tells what memory they take. */
+int client_idle(const struct options *options);
+
+/* Starts the command and tells how long it takes until a message has been answered. */
+int client_start(const struct options *options);
+
+/* Shared by the commands. */
+
+/* Returns CLOCK_MONOTONIC in nanoseconds. */
+uint64_t now_ns(void);
+
+/* Returns a blocking connection to @port of this host, or a negative errno. */
+int dial(uint16_t port);
+
+/*
+ * Exchanges one message of the corpus, which begins at line @start, on a blocking connection.
+ * Returns 0 or an exit status, having said what went wrong.
+ */
+int exchange(int fd, const struct corpus *corpus, size_t start, size_t lines);
+
+/* Raises the descriptor limit and checks that @n connections fit. Returns 0 or an exit status. */
+int raise_descriptor_limit(unsigned n);

@@ -1,0 +1,101 @@
+#include "client.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+/* A blocking exchange that takes longer has failed. */
+#define EXCHANGE_TIMEOUT_SECONDS 10
+
+uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+int dial(uint16_t port)
+{
+	struct sockaddr_in address = {
+		.sin_family = AF_INET,
+		.sin_port = htons(port),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
+	struct timeval timeout = {.tv_sec = EXCHANGE_TIMEOUT_SECONDS};
+	int fd, r;
+
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
+	if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0) {
+		r = -errno;
+		close(fd);
+		return r;
+	}
+	return fd;
+}
+
+int exchange(int fd, const struct corpus *corpus, size_t start, size_t lines)
+{
+	const uint8_t *out = corpus->sent + start * corpus->line_bytes;
+	const uint8_t *expected = corpus->replies + start * corpus->reply_bytes;
+	size_t n_out = lines * corpus->line_bytes, n_in = lines * corpus->reply_bytes;
+	size_t sent = 0, received = 0;
+	uint8_t buffer[16384];
+
+	while (received < n_in) {
+		ssize_t n;
+
+		/* A piece at a time, so that the two directions cannot block each other. */
+		if (sent < n_out) {
+			size_t piece = n_out - sent < sizeof buffer ? n_out - sent : sizeof buffer;
+
+			n = send(fd, out + sent, piece, MSG_NOSIGNAL);
+			if (n < 0) {
+				fprintf(stderr, "send: %s\n", strerror(errno));
+				return 1;
+			}
+			sent += (size_t)n;
+		}
+		n = recv(fd, buffer, sizeof buffer, sent < n_out ? MSG_DONTWAIT : 0);
+		if (n < 0 && sent < n_out && errno == EAGAIN)
+			continue;
+		if (n <= 0) {
+			fprintf(stderr, "recv: %s\n", n < 0 ? strerror(errno) : "closed early");
+			return 1;
+		}
+		if ((size_t)n > n_in - received ||
+		    memcmp(buffer, expected + received, (size_t)n) != 0) {
+			fprintf(stderr, "wrong reply after %zu bytes\n", received);
+			return 2;
+		}
+		received += (size_t)n;
+	}
+	return 0;
+}
+
+int raise_descriptor_limit(unsigned n)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return 1;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur < (rlim_t)n + 16) {
+		fprintf(stderr, "%u connections do not fit into %ju descriptors\n", n,
+			(uintmax_t)limit.rlim_cur);
+		return 1;
+	}
+	return 0;
+}

@@ -1,0 +1,76 @@
+#include "client.h"
+#include "proc.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Whatever a server puts off until it is idle has happened by then. */
+#define SETTLE_US 200000
+
+/* The first connections pay for what all share; they do not count. */
+#define FIRST 16
+
+static int open_one(const struct options *options, const struct corpus *corpus, unsigned i,
+		    int *ret_fd)
+{
+	int fd = dial(options->port), r;
+
+	if (fd < 0) {
+		fprintf(stderr, "connect: %s\n", strerror(-fd));
+		return 1;
+	}
+	r = exchange(fd, corpus, i % corpus->n_starts, options->lines);
+	if (r != 0)
+		close(fd);
+	else
+		*ret_fd = fd;
+	return r;
+}
+
+int client_idle(const struct options *options)
+{
+	unsigned n = options->conns, opened = 0;
+	struct proc_usage before = {0}, after = {0};
+	struct corpus corpus;
+	int *fds, r;
+
+	if (n <= FIRST) {
+		fprintf(stderr, "more than %d connections are needed\n", FIRST);
+		return 64;
+	}
+	r = raise_descriptor_limit(n);
+	if (r != 0)
+		return r;
+	fds = calloc(n, sizeof *fds);
+	if (!fds || corpus_init(&corpus, options->size, options->lines, options->cjk,
+				options->prefix) < 0) {
+		fprintf(stderr, "out of memory\n");
+		free(fds);
+		return 1;
+	}
+	while (r == 0 && opened < n) {
+		if (opened == FIRST) {
+			usleep(SETTLE_US);
+			r = proc_usage_read(options->session, &before) < 0;
+		}
+		if (r == 0)
+			r = open_one(options, &corpus, opened, &fds[opened]);
+		if (r == 0)
+			opened++;
+	}
+	usleep(SETTLE_US);
+	if (r == 0)
+		r = proc_usage_read(options->session, &after) < 0;
+	if (r == 0)
+		printf("{\"connections\": %u, \"bytes\": %.1f, \"resident_kib\": %ju}\n", n,
+		       ((double)after.anonymous_kib - (double)before.anonymous_kib) * 1024 /
+			       (n - FIRST),
+		       (uintmax_t)after.anonymous_kib);
+	while (opened > 0)
+		close(fds[--opened]);
+	corpus_finish(&corpus);
+	free(fds);
+	return r;
+}

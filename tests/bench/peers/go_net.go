@@ -1,0 +1,63 @@
+// The Go server: a goroutine a connection; for ack bufio, flushed when no input is left to look at.
+package main
+
+import (
+	"bufio"
+	"log"
+	"net"
+	"os"
+)
+
+func echo(conn net.Conn) {
+	defer conn.Close()
+	buffer := make([]byte, 64*1024)
+	for {
+		n, err := conn.Read(buffer)
+		if n > 0 {
+			if _, err := conn.Write(buffer[:n]); err != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func ack(conn net.Conn) {
+	defer conn.Close()
+	in := bufio.NewReaderSize(conn, 64*1024)
+	out := bufio.NewWriterSize(conn, 64*1024)
+	for {
+		line, err := in.ReadSlice('\n')
+		if err != nil {
+			return
+		}
+		out.WriteString("Got ")
+		out.Write(line)
+		if in.Buffered() == 0 {
+			if out.Flush() != nil {
+				return
+			}
+		}
+	}
+}
+
+func main() {
+	handler := echo
+	if len(os.Args) > 2 && os.Args[2] == "ack" {
+		handler = ack
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:"+os.Args[1])
+	if err != nil {
+		log.Fatal(err)
+	}
+	for {
+		conn, err := listener.Accept()
+		if err != nil {
+			log.Print(err)
+			continue
+		}
+		go handler(conn)
+	}
+}
