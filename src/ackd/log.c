@@ -1,7 +1,7 @@
 /*
  * log_post() copies an entry into the ring, and the thread writes it. What can go wrong:
- * - the kind repeats too often: counted per kind; LEFT_OUT_EVERY_US after the first one left out, an
- *   entry says how many. Nothing is formatted for it.
+ * - the kind repeats too often: counted per kind; LEFT_OUT_EVERY_US after the first one left out,
+ * an entry says how many. Nothing is formatted for it.
  * - the ring is full, since whoever reads the log stands still: counted; the next entry that finds
  *   room carries the count, so that it is said where they are missing.
  * - an entry cannot be written: counted, and said with the next one that can.
@@ -40,14 +40,14 @@ struct left_out {
 static struct log_thread thread = LOG_THREAD_INITIALIZER;
 static _Atomic int level_in_force = LOG_LEVEL_INFO;
 static _Atomic int target_in_force = LOG_TARGET_AUTO;
-static bool stderr_is_journal; /* written before the thread starts */
+static _Atomic bool stderr_is_journal; /* as it was when the thread started */
 static _Atomic uint64_t n_dropped;
 static struct left_out left_out[LOG_EVENT_COUNT];
 
 /* Under the thread's mutex. */
 static struct slot ring[RING_ENTRIES];
 static size_t ring_first, ring_used;
-static uint64_t ring_dropped;	/* since the last entry that found room */
+static uint64_t ring_dropped;	 /* since the last entry that found room */
 static uint64_t left_out_due_us; /* when to say what was left out; 0: nothing was */
 
 static struct log_sink sink_in_force(bool is_journal)
@@ -55,7 +55,8 @@ static struct log_sink sink_in_force(bool is_journal)
 	int target = atomic_load_explicit(&target_in_force, memory_order_relaxed);
 
 	return (struct log_sink){
-		.journal = target == LOG_TARGET_JOURNAL || (target == LOG_TARGET_AUTO && is_journal),
+		.journal =
+			target == LOG_TARGET_JOURNAL || (target == LOG_TARGET_AUTO && is_journal),
 		.stderr_journal = is_journal,
 	};
 }
@@ -226,8 +227,8 @@ bool log_wants(enum log_event event)
 
 	if (!level_wanted(kind->level))
 		return false;
-	if (kind->burst == 0 || log_limit_look(&left_out[event].limit, kind->burst,
-					       kind->per_second, log_now_us()))
+	if (kind->burst == 0 ||
+	    log_limit_look(&left_out[event].limit, kind->burst, kind->per_second, log_now_us()))
 		return true;
 	count_left_out(event);
 	return false;
@@ -278,16 +279,17 @@ static enum log_thread_state ring_push(const struct log_entry *entry)
 	return state;
 }
 
-static void post(enum log_level level, enum log_event event, const struct log_fields *fields,
-		 const char *format, va_list ap)
+__attribute__((format(printf, 4, 0))) static void post(enum log_level level, enum log_event event,
+						       const struct log_fields *fields,
+						       const char *format, va_list ap)
 {
 	const struct log_kind *kind = log_kind(event);
 	struct log_entry entry = {.event = event, .level = level};
 
 	if (!level_wanted(level))
 		return;
-	if (kind->burst > 0 && !log_limit_take(&left_out[event].limit, kind->burst,
-					       kind->per_second, log_now_us())) {
+	if (kind->burst > 0 &&
+	    !log_limit_take(&left_out[event].limit, kind->burst, kind->per_second, log_now_us())) {
 		count_left_out(event);
 		return;
 	}

@@ -14,7 +14,8 @@
 
 #define LOG_MESSAGE_MAX 511
 
-/* One per kind of event: ACKD_EVENT, each with a MESSAGE_ID, a level and a rate limit (log_kinds.c). */
+/* One per kind of event: ACKD_EVENT, each with a MESSAGE_ID, a level and a rate limit
+ * (log_kinds.c). */
 enum log_event {
 	LOG_START,
 	LOG_LISTEN,

@@ -5,8 +5,9 @@
 #include "ackd/log.h"
 
 struct log_kind {
-	const char *name;	/* ACKD_EVENT */
-	const char *message_id; /* 32 hex digits; packaging/ackd.catalog explains it. Never changes. */
+	const char *name; /* ACKD_EVENT */
+	const char
+		*message_id; /* 32 hex digits; packaging/ackd.catalog explains it. Never changes. */
 	enum log_level level;
 	unsigned burst;	     /* how many at once; 0: no limit of the rate */
 	unsigned per_second; /* in the long run */

@@ -144,7 +144,8 @@ static int write_stderr(const struct log_entry *e, bool stderr_journal)
 
 	if (stderr_journal)
 		n += (size_t)sprintf(line, "<%d>", log_level_priority(e->level));
-	n += (size_t)sprintf(line + n, "%s %s: ", log_level_name(e->level), log_kind(e->event)->name);
+	n += (size_t)sprintf(line + n, "%s %s: ", log_level_name(e->level),
+			     log_kind(e->event)->name);
 	n += log_escape(line + n, sizeof(line) - n - 1, e->message);
 	line[n++] = '\n';
 	return write_all(STDERR_FILENO, line, n);

@@ -18,8 +18,8 @@ struct log_entry {
 	uint64_t messages;
 	uint64_t duration_us;
 	uint64_t offset;
-	uint64_t dropped;	   /* of LOG_DROPPED: how many; 0: no such field */
-	const char *dropped_event; /* of which kind; static; NULL: of any */
+	uint64_t dropped;		 /* of LOG_DROPPED: how many; 0: no such field */
+	const char *dropped_event;	 /* of which kind; static; NULL: of any */
 	char listener[LOG_TEXT_MAX + 1]; /* strings: empty for none */
 	char address[LOG_TEXT_MAX + 1];
 	char peer[LOG_TEXT_MAX + 1];

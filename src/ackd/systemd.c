@@ -18,16 +18,14 @@
 
 bool systemd_stderr_is_journal(void)
 {
-	const char *stream = getenv("JOURNAL_STREAM");
-	unsigned long long device, inode;
+	const char *stream = getenv("JOURNAL_STREAM"); /* "DEVICE:INODE" */
+	char here[64];
 	struct stat st;
-	char end;
 
-	if (!stream || sscanf(stream, "%llu:%llu%c", &device, &inode, &end) != 2)
+	if (!stream || fstat(STDERR_FILENO, &st) < 0)
 		return false;
-	if (fstat(STDERR_FILENO, &st) < 0)
-		return false;
-	return st.st_dev == (dev_t)device && st.st_ino == (ino_t)inode;
+	snprintf(here, sizeof(here), "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+	return strcmp(stream, here) == 0;
 }
 
 int systemd_journal_send(const struct iovec *fields, int n)

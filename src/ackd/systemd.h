@@ -36,8 +36,8 @@ struct systemd_fd {
 
 /*
  * Takes the passed descriptors out of the environment, which forgets them. Returns their number (0
- * without a service manager) and gives the caller *@ret_fds (NULL when 0), or a negative errno. Call
- * it before other threads start: it changes the environment.
+ * without a service manager) and gives the caller *@ret_fds (NULL when 0), or a negative errno.
+ * Call it before other threads start: it changes the environment.
  */
 int systemd_listen_fds(struct systemd_fd **ret_fds);
 
@@ -50,7 +50,8 @@ unsigned systemd_store_max(void);
 
 /*
  * Puts copies of @n descriptors into the store under @name, to stay there until they are removed,
- * the unit stops, or the store is full: that it took them is not told. Returns 0 or a negative errno.
+ * the unit stops, or the store is full: that it took them is not told. Returns 0 or a negative
+ * errno.
  */
 int systemd_store_add(const char *name, const int *fds, size_t n);
 
