@@ -1,0 +1,65 @@
+/*
+ * proxy: the verdict on a header must not depend on how much of the input has arrived, once there
+ * is one: the header parser is asked again with each byte more.
+ */
+
+#include "core/proxy.h"
+
+#include <assert.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Parses the first @n bytes in memory of just that size. */
+static enum proxy_status parse(const uint8_t *data, size_t n, struct proxy_header *ret_header,
+			       const char **ret_reason)
+{
+	uint8_t *copy = malloc(n ? n : 1);
+	enum proxy_status status;
+
+	if (!copy)
+		abort();
+	memcpy(copy, data, n);
+	status = proxy_parse(copy, n, ret_header, ret_reason);
+	free(copy);
+	return status;
+}
+
+static void check_header(const struct proxy_header *header, size_t n)
+{
+	assert(header->length > 0 && header->length <= n && header->length <= PROXY_HEADER_MAX);
+	if (header->has_source)
+		assert(header->source.ss_family == AF_INET ||
+		       header->source.ss_family == AF_INET6 || header->source.ss_family == AF_UNIX);
+	else
+		assert(header->source.ss_family == AF_UNSPEC);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct proxy_header whole = {0};
+	const char *whole_reason = NULL;
+	enum proxy_status status;
+
+	if (size > PROXY_HEADER_MAX + 8)
+		size = PROXY_HEADER_MAX + 8;
+	status = parse(data, size, &whole, &whole_reason);
+	if (status == PROXY_COMPLETE)
+		check_header(&whole, size);
+	assert(status != PROXY_MORE || size < PROXY_HEADER_MAX);
+	assert((status == PROXY_INVALID) == (whole_reason != NULL));
+	for (size_t n = 0; n < size; n++) {
+		struct proxy_header header = {0};
+		const char *reason = NULL;
+		enum proxy_status early = parse(data, n, &header, &reason);
+
+		if (early == PROXY_MORE)
+			continue;
+		assert(early == status && n > 0);
+		if (early == PROXY_COMPLETE)
+			assert(memcmp(&header, &whole, sizeof(header)) == 0);
+		else
+			assert(strcmp(reason, whole_reason) == 0);
+	}
+	return 0;
+}
