@@ -1,5 +1,6 @@
 #include "ackc/source.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -7,10 +8,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Connection and number in hexadecimal, and a space: "00001f.00000000a3 ". */
-#define HEAD_CONNECTION 6
-#define HEAD_INDEX 10
-#define HEAD_LENGTH (HEAD_CONNECTION + 1 + HEAD_INDEX + 1)
+#define HEX_DIGITS 8
+/* Connection and number, the latter modulo 2^32, and a space: "0000001f.000000a3 ". */
+#define HEAD_LENGTH (HEX_DIGITS + 1 + HEX_DIGITS + 1)
 
 static const uint8_t line_feed[] = "\n";
 
@@ -135,10 +135,20 @@ void source_finish(struct source *s)
 	*s = (struct source){0};
 }
 
-static void hex(uint64_t value, unsigned digits, uint8_t *out)
+/*
+ * Writes @value as HEX_DIGITS hexadecimal digits. It is done twice a message, so all digits at a
+ * time: each half byte is spread to a byte of its own, and those above 9 get what leads to letters.
+ */
+static inline void hex(uint32_t value, uint8_t *out)
 {
-	for (unsigned i = digits; i-- > 0; value >>= 4)
-		out[i] = (uint8_t) "0123456789abcdef"[value & 15];
+	uint64_t x = ((uint64_t)value << 16 | value) & 0x0000FFFF0000FFFF;
+	uint64_t letters;
+
+	x = (x << 8 | x) & 0x00FF00FF00FF00FF;
+	x = (x << 4 | x) & 0x0F0F0F0F0F0F0F0F;
+	letters = (x + 0x0606060606060606) >> 4 & 0x0101010101010101;
+	x = htobe64(x + 0x3030303030303030 + letters * ('a' - '0' - 10));
+	memcpy(out, &x, HEX_DIGITS);
 }
 
 static void piece_message(const struct source *s, uint32_t connection, uint64_t index,
@@ -168,9 +178,9 @@ void source_message(const struct source *s, uint32_t connection, uint64_t index,
 		piece_message(s, connection, index, ret_message);
 		return;
 	}
-	hex(connection, HEAD_CONNECTION, head);
-	head[HEAD_CONNECTION] = '.';
-	hex(index, HEAD_INDEX, head + HEAD_CONNECTION + 1);
+	hex(connection, head);
+	head[HEX_DIGITS] = '.';
+	hex((uint32_t)index, head + HEX_DIGITS + 1);
 	head[HEAD_LENGTH - 1] = ' ';
 	ret_message->head_n = HEAD_LENGTH;
 	if (text < HEAD_LENGTH) {

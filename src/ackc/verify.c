@@ -164,7 +164,7 @@ static size_t match_reply(struct verifier *v, const struct reply *r, const uint8
 		size_t part;
 
 		start += s->n;
-		if (v->offset >= start)
+		if (s->n == 0 || v->offset >= start)
 			continue;
 		part = s->n - from < n - used ? s->n - from : n - used;
 		part = match_span(s->p + from, data + used, part);
