@@ -1,11 +1,10 @@
 #include "core/reply.h"
 
+#include "core/out.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-
-/* From here on a span of its own costs less than a copy. */
-#define REFERENCE_MIN ((size_t)1024)
 
 static const char *const reason_names[NAK_REASON_COUNT] = {
 	[NAK_INVALID_START] = "invalid start byte",
@@ -33,53 +32,6 @@ size_t nak_format(const struct nak *nak, char out[NAK_LINE_MAX])
 
 /* ---- io->out ---- */
 
-static bool out_ends_at(const struct session_io *io, const uint8_t *p)
-{
-	const struct iovec *last;
-
-	if (io->n_spans == 0)
-		return false;
-	last = &io->spans[io->n_spans - 1];
-	return (const uint8_t *)last->iov_base + last->iov_len == p;
-}
-
-/* Adds @n bytes at @p, which stay; there is a span left, or @p continues the last one. */
-static void out_add(struct session_io *io, const uint8_t *p, size_t n)
-{
-	if (out_ends_at(io, p))
-		io->spans[io->n_spans - 1].iov_len += n;
-	else
-		io->spans[io->n_spans++] = (struct iovec){(void *)(uintptr_t)p, n};
-	io->n_bytes += n;
-}
-
-static size_t out_room(const struct session_io *io, const uint8_t *p)
-{
-	if (io->n_spans == SESSION_SPANS_MAX && !out_ends_at(io, p))
-		return 0;
-	return io->reply_max - io->n_bytes;
-}
-
-/* Where in the area the next bytes are made. */
-static uint8_t *area_end(const struct session_io *io)
-{
-	return io->area + io->area_used;
-}
-
-static size_t area_room(const struct session_io *io)
-{
-	return out_room(io, area_end(io));
-}
-
-/* Adds the @n bytes that were made at area_end(). */
-static void area_commit(struct session_io *io, size_t n)
-{
-	if (n == 0)
-		return;
-	out_add(io, area_end(io), n);
-	io->area_used += n;
-}
-
 /*
  * Puts @n bytes of the input or of a held line, without a copy where that is the cheaper way:
  * @stretch is how many bytes from @p on are likely to follow each other in the output. Returns how
@@ -87,7 +39,7 @@ static void area_commit(struct session_io *io, size_t n)
  */
 static size_t out_put(struct session_io *io, const uint8_t *p, size_t n, size_t stretch)
 {
-	bool copy = stretch < REFERENCE_MIN && io->n_spans > 0 && !out_ends_at(io, p);
+	bool copy = stretch < OUT_REFERENCE_MIN && io->n_spans > 0 && !out_ends_at(io, p);
 	size_t room = copy ? area_room(io) : out_room(io, p);
 
 	if (n > room)

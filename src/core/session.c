@@ -12,6 +12,7 @@
 #include "core/session.h"
 
 #include "core/frame.h"
+#include "core/plain.h"
 #include "core/reply.h"
 
 #include <assert.h>
@@ -115,6 +116,9 @@ static int session_answer(struct session *session, struct session_io *io, struct
 			return SESSION_FULL;
 		if (job->close)
 			return SESSION_DONE;
+		plain_answer(session, io, job);
+		if (job->input_length == 0 && !job->end)
+			return SESSION_IDLE;
 		r = frame_next(session, io, job);
 	} while (r > 0);
 	if (r < 0)

@@ -214,6 +214,11 @@ bool template_is_empty(const struct template *template)
 	return template_length_max(template) == 0;
 }
 
+const uint8_t *template_literal(const struct template *template)
+{
+	return template ? template->literals : NULL;
+}
+
 static uint8_t *put_string(uint8_t *out, const char *string, size_t max)
 {
 	size_t n = string ? strnlen(string, max) : 0;

@@ -79,6 +79,12 @@ bool template_is_empty(const struct template *template);
 size_t template_length_max(const struct template *template);
 
 /*
+ * Returns the template_length_max() bytes that a @template without variables always expands to;
+ * they live as long as it does. NULL for NULL.
+ */
+const uint8_t *template_literal(const struct template *template);
+
+/*
  * What the variables stand for. Strings are ASCII and NUL-terminated; one that is longer than its
  * maximum above is cut; one that the template does not use may be NULL.
  */

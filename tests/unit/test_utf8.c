@@ -200,7 +200,8 @@ static void trace_stream(struct trace *trace, const uint8_t *p, size_t n, const 
 			}
 			status = utf8_character(p + at, end - at, &length);
 			if (status == UTF8_PARTIAL) {
-				utf8_carry_set(&carry, p + at, length);
+				memcpy(carry.bytes, p + at, length);
+				carry.length = (uint8_t)length;
 			} else {
 				trace_add(trace, p + at, length, status);
 			}

@@ -1,0 +1,15 @@
+#pragma once
+
+/*
+ * The common case, at once: well-formed input, replies in UTF-8, templates without variables. What
+ * frame.c and reply.c would do to each message in steps is one loop here. They do whatever is not
+ * plain, and would do all of this with the same outcome.
+ */
+
+#include "core/session.h"
+
+/*
+ * Answers the messages at the start of @job's input, up to the first that is not plain, and takes
+ * them off. To be called between two messages.
+ */
+void plain_answer(struct session *session, struct session_io *io, struct session_job *job);
