@@ -152,13 +152,14 @@ static int bind_unix(struct binding *binding, const struct binding_options *opti
 
 static struct binding *binding_new(const char *listener, unsigned n_fds)
 {
-	struct binding *binding = calloc(1, sizeof(*binding) + n_fds * sizeof(int));
+	struct binding *binding = calloc(1, sizeof(*binding));
 
 	if (!binding)
 		return NULL;
 	binding->listener = strdup(listener);
-	if (!binding->listener) {
-		free(binding);
+	binding->fds = calloc(n_fds, sizeof(int));
+	if (!binding->listener || !binding->fds) {
+		binding_destroy(binding);
 		return NULL;
 	}
 	return binding;
@@ -225,6 +226,63 @@ int binding_adopt(const char *listener, int fd, struct binding **ret_binding)
 	return 0;
 }
 
+/* Moves the only socket of @one to @binding. */
+static int binding_merge(struct binding *binding, struct binding *one)
+{
+	int *fds = reallocarray(binding->fds, binding->n_fds + 1, sizeof(int));
+
+	if (!fds)
+		return -ENOMEM;
+	binding->fds = fds;
+	binding->fds[binding->n_fds++] = one->fds[0];
+	one->n_fds = 0;
+	return 0;
+}
+
+int binding_readopt(const char *listener, const char *stored_as, int fd, struct binding **bindings)
+{
+	const struct sockaddr_un *un;
+	struct binding *one, *b;
+	struct stat st;
+	int r = binding_adopt(listener, fd, &one);
+
+	if (r < 0)
+		return r;
+	one->passed = false;
+	un = (const struct sockaddr_un *)&one->bound;
+	if (un->sun_family == AF_UNIX) {
+		if (lstat(un->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode)) {
+			binding_destroy(one);
+			return -ENOENT;
+		}
+		one->device = st.st_dev;
+		one->inode = st.st_ino;
+	}
+	for (b = *bindings; b; b = b->next)
+		if (b->length == one->length && strcmp(b->listener, listener) == 0 &&
+		    memcmp(&b->bound, &one->bound, one->length) == 0)
+			break;
+	if (b) {
+		r = binding_merge(b, one);
+		binding_keep_file(one);
+		binding_destroy(one);
+		return r;
+	}
+	one->stored_as = strdup(stored_as);
+	if (!one->stored_as) {
+		binding_destroy(one);
+		return -ENOMEM;
+	}
+	one->next = *bindings;
+	*bindings = one;
+	return 0;
+}
+
+void binding_keep_file(struct binding *binding)
+{
+	binding->inode = 0;
+}
+
 void binding_configure(struct binding *binding, const struct binding_options *options)
 {
 	for (unsigned i = 0; i < binding->n_fds; i++) {
@@ -250,6 +308,8 @@ void binding_destroy(struct binding *binding)
 		unlink(un->sun_path);
 	for (unsigned i = 0; i < binding->n_fds; i++)
 		close(binding->fds[i]);
+	free(binding->fds);
+	free(binding->stored_as);
 	free(binding->listener);
 	free(binding);
 }

@@ -19,11 +19,12 @@ struct binding {
 	struct sockaddr_storage configured; /* what was asked for: the port may be 0 */
 	struct sockaddr_storage bound;
 	socklen_t length;
-	bool passed;  /* by socket activation: the service manager's, with its own backlog */
-	dev_t device; /* of a UNIX socket's file, so that only our own is removed */
+	bool passed;	 /* by socket activation: the service manager's, with its own backlog */
+	char *stored_as; /* its name in the service manager's store, or NULL */
+	dev_t device;	 /* of a UNIX socket's file, so that only our own is removed */
 	ino_t inode;
 	unsigned n_fds;
-	int fds[];
+	int *fds;
 };
 
 /* How to bind, from the listener's settings and the daemon's. */
@@ -49,6 +50,17 @@ int binding_create(const char *listener, const struct sockaddr *address, socklen
  * negative errno.
  */
 int binding_adopt(const char *listener, int fd, struct binding **ret_binding);
+
+/*
+ * Adds a listening socket that was kept in the store under @stored_as to the binding of its address
+ * in the list *@bindings, which is made if there is none. @fd is the binding's from here on, even
+ * when this fails. Returns 0, -EINVAL when @fd is not a listening stream socket, -ENOENT when it is
+ * a UNIX socket whose file is gone, or another negative errno.
+ */
+int binding_readopt(const char *listener, const char *stored_as, int fd, struct binding **bindings);
+
+/* Leaves a UNIX socket's file where it is when the binding is destroyed. */
+void binding_keep_file(struct binding *binding);
 
 /* Puts changed options (backlog, mode, time-out) of a reload into effect. */
 void binding_configure(struct binding *binding, const struct binding_options *options);

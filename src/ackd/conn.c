@@ -259,6 +259,24 @@ static void conn_go_on(struct conn *c)
 		conn_read(c);
 }
 
+void conn_send_first(struct conn *c, const uint8_t *p, size_t n)
+{
+	struct session_io *io = conn_io(c);
+	int sent;
+
+	io->spans[0] = (struct iovec){(void *)(uintptr_t)p, n};
+	io->n_spans = 1;
+	io->n_bytes = n;
+	sent = conn_send(c, io);
+	session_io_clear(io);
+	if (sent == UV_ENOBUFS || sent == UV_ENOMEM)
+		conn_fail_memory(c, sent);
+	else if (sent < 0)
+		conn_fail(c, sent);
+	else if (sent == 0)
+		conn_go_on(c);
+}
+
 /* Holds what came with the PROXY header while the greeting is unsent. */
 static void conn_defer(struct conn *c, struct session_io *io, const uint8_t *data, size_t n)
 {
@@ -269,7 +287,7 @@ static void conn_defer(struct conn *c, struct session_io *io, const uint8_t *dat
 		conn_fail_memory(c, r);
 }
 
-static void conn_on_bytes(struct conn *c, const uint8_t *data, size_t n)
+void conn_on_bytes(struct conn *c, const uint8_t *data, size_t n)
 {
 	struct session_io *io = conn_io(c);
 
@@ -397,8 +415,7 @@ struct conn *conn_create(struct listener *listener, int fd, const struct address
 	return c;
 }
 
-/* Returns the peer's address as text if a template of the policy asks for it. */
-static int conn_name_peer(struct conn *c)
+int conn_name_peer(struct conn *c)
 {
 	const struct policy *policy = c->session.policy;
 	unsigned variables = template_variables(policy->greeting) |

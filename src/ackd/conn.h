@@ -17,6 +17,7 @@
  */
 
 #include "ackd/address.h"
+#include "ackd/handover.h"
 #include "core/session.h"
 
 #include <uv.h>
@@ -35,8 +36,9 @@ enum conn_reason {
 	CONN_MEMORY,
 	CONN_PROXY, /* no valid PROXY header */
 	CONN_REFUSED,
-	CONN_DRAIN,    /* closed in order while draining */
-	CONN_SHUTDOWN, /* the drain time-out or a second signal */
+	CONN_DRAIN,	  /* closed in order while draining */
+	CONN_HANDED_OVER, /* to the next process */
+	CONN_SHUTDOWN,	  /* the drain time-out or a second signal */
 };
 
 /* Returns the reason in words. Static. */
@@ -98,9 +100,10 @@ void conn_open(struct listener *listener, int fd, const struct address *address)
 
 /*
  * The same for a peer that is a proxy: first it has PROXY_MS to send a PROXY header, which says
- * whose connection this is; only then that client is admitted, or refused.
+ * whose connection this is; only then that client is admitted, or refused. Returns NULL when there
+ * is no room for it.
  */
-void conn_open_proxied(struct listener *listener, int fd, const struct address *address);
+struct conn *conn_open_proxied(struct listener *listener, int fd, const struct address *address);
 
 /* The same for a peer that is refused: it gets "NAK 0 too many connections" and an orderly close.
  */
@@ -114,6 +117,34 @@ void conn_close(struct conn *c, enum conn_reason reason);
 
 /* Reads what has arrived (at most 1 MiB), answers and delivers it, and closes in order. */
 void conn_drain(struct conn *c);
+
+/* Connections whose descriptors go into one message. */
+struct conn_batch {
+	struct conn *conns[HANDOVER_BATCH];
+	unsigned n;
+	struct state_mark mark; /* before them */
+};
+
+void conn_batch_init(struct conn_batch *batch, struct handover *handover);
+
+/*
+ * Adds @c to what is handed over, and in time closes it here without a word to the peer. What
+ * cannot be handed over is closed.
+ */
+void conn_hand_over(struct conn *c, struct handover *handover, struct conn_batch *batch);
+
+/* The same for all that wait in @queue. */
+void conn_queue_hand_over(struct conn_queue *queue, struct handover *handover,
+			  struct conn_batch *batch);
+
+/* Hands over what is left in the batch. */
+void conn_batch_finish(struct conn_batch *batch, struct handover *handover);
+
+/*
+ * Takes up a connection that was handed over, if its peer may still be served. @fd is the
+ * connection's from here on, even when this fails.
+ */
+void conn_restore(struct listener *listener, int fd, const struct state_connection *from);
 
 /*
  * Closes the connections of @queue whose time is over. Returns in how many ms the next one's is, or

@@ -63,5 +63,15 @@ void conn_begin(struct conn *c);
 /* Tells @c, which has a place for refusals, that there are too many connections; then closes. */
 void conn_tell_refusal(struct conn *c);
 
+/* Makes the peer's address as text if a template of the policy asks for it. Returns 0 or -ENOMEM.
+ */
+int conn_name_peer(struct conn *c);
+
+/* Answers @n received bytes, or keeps them as the phase of @c wants it. */
+void conn_on_bytes(struct conn *c, const uint8_t *data, size_t n);
+
+/* Sends @n bytes that the session did not make, then goes on with what it holds, and reads. */
+void conn_send_first(struct conn *c, const uint8_t *p, size_t n);
+
 /* Starts to read, if it does not yet. */
 void conn_read(struct conn *c);

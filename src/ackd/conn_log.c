@@ -17,6 +17,7 @@ const char *conn_reason_name(enum conn_reason reason)
 		[CONN_PROXY] = "no valid PROXY header",
 		[CONN_REFUSED] = "refused",
 		[CONN_DRAIN] = "drained",
+		[CONN_HANDED_OVER] = "handed over",
 		[CONN_SHUTDOWN] = "shutdown",
 	};
 

@@ -13,7 +13,7 @@
 /* Whose place it holds until the client is known. */
 static const struct address nobody = {.family = AF_UNIX};
 
-void conn_open_proxied(struct listener *listener, int fd, const struct address *address)
+struct conn *conn_open_proxied(struct listener *listener, int fd, const struct address *address)
 {
 	struct limits *limits = listener->worker->limits;
 	struct conn *c;
@@ -24,17 +24,18 @@ void conn_open_proxied(struct listener *listener, int fd, const struct address *
 			conn_refuse(listener, fd, address);
 		else
 			close(fd);
-		return;
+		return NULL;
 	}
 	c = conn_create(listener, fd, address);
 	if (!c) {
 		counter_add(&listener->counters->refused[REFUSAL_MEMORY], 1);
 		limits_release(limits, &nobody);
-		return;
+		return NULL;
 	}
 	c->placed = true;
 	conn_wait(c, &listener->worker->waiting);
 	conn_read(c);
+	return c;
 }
 
 void conn_proxy_finish(struct conn *c)

@@ -115,13 +115,19 @@ static void listener_take_proxy(struct listener *listener, int fd, const struct 
 	close(fd);
 }
 
-static void listener_take(struct listener *listener, int fd, const struct sockaddr *peer)
+bool listener_is_proxied(const struct listener *listener)
 {
 	const struct cidr_list *proxies = &listener->settings->proxies;
+
+	return proxies->n > 0 || proxies->has_unix;
+}
+
+static void listener_take(struct listener *listener, int fd, const struct sockaddr *peer)
+{
 	struct address address = address_from_sockaddr(peer);
 	enum refusal refusal;
 
-	if (proxies->n > 0 || proxies->has_unix) {
+	if (listener_is_proxied(listener)) {
 		listener_take_proxy(listener, fd, &address, peer);
 		return;
 	}

@@ -58,6 +58,9 @@ void listener_unref(struct listener *listener);
  */
 enum refusal listener_admit(struct listener *listener, const struct address *address);
 
+/* Whether its connections come from proxies, and open with a PROXY header. */
+bool listener_is_proxied(const struct listener *listener);
+
 /* Counts and logs a refusal, with @reason if that says more than refusal_name(). */
 void listener_count_refusal(struct listener *listener, const struct address *address,
 			    enum refusal refusal, const char *reason);

@@ -10,6 +10,7 @@
 
 #include "ackd/control.h"
 #include "ackd/server.h"
+#include "ackd/store.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -74,12 +75,59 @@ static struct worker_plan *plan_create(struct server *server, struct config *con
 	return plan;
 }
 
-static void plan_destroy(struct worker_plan *plan)
+static size_t listener_index(const struct config *config, const char *name)
 {
-	if (!plan)
-		return;
-	config_unref(plan->config);
-	free(plan);
+	size_t i = 0;
+
+	while (i < config->n_listeners && strcmp(config->listeners[i].name, name) != 0)
+		i++;
+	return i;
+}
+
+static void log_not_restored(const struct state_connection *state)
+{
+	char peer[ADDRESS_TEXT_MAX];
+	struct log_fields fields = {
+		.listener = state->listener,
+		.peer = address_format(&state->address, peer),
+		.reason = "the listener is not in the configuration any more",
+		.has = LOG_HAS_CONNECTION,
+		.connection = state->connection,
+	};
+
+	log_post_at(LOG_LEVEL_WARNING, LOG_RESTORE, &fields,
+		    "%s: connection %" PRIu64 " from %s closed: %s", fields.listener,
+		    fields.connection, peer, fields.reason);
+}
+
+/* Gives the workers the connections that were handed over, in turn. */
+static int plan_restored(struct server *server, struct worker_plan **plans,
+			 const struct config *config)
+{
+	struct takeover *takeover = &server->takeover;
+	size_t per_worker = takeover->n_fds / server->n_workers + 1;
+	struct state_connection state;
+	unsigned w = 0;
+
+	for (unsigned i = 0; i < server->n_workers && takeover->n_fds > 0; i++) {
+		plans[i]->restored = calloc(per_worker, sizeof(*plans[i]->restored));
+		if (!plans[i]->restored)
+			return -ENOMEM;
+	}
+	for (size_t i = 0; i < takeover->n_fds && state_next(&takeover->reader, &state); i++) {
+		struct worker_plan *plan = plans[w];
+		size_t listener = listener_index(config, state.listener);
+
+		if (listener == config->n_listeners) {
+			log_not_restored(&state);
+			continue;
+		}
+		plan->restored[plan->n_restored++] = (struct worker_restored){
+			.fd = takeover->fds[i], .listener = listener, .state = state};
+		takeover->fds[i] = -1;
+		w = (w + 1) % server->n_workers;
+	}
+	return 0;
 }
 
 static int send_plans(struct server *server, struct config *config, const struct bound *bound)
@@ -92,11 +140,13 @@ static int send_plans(struct server *server, struct config *config, const struct
 		if (!plans[w])
 			r = -ENOMEM;
 	}
+	if (r == 0)
+		r = plan_restored(server, plans, config);
 	for (unsigned w = 0; plans && w < server->n_workers; w++) {
 		if (r == 0)
 			worker_apply(&server->workers[w], plans[w]);
 		else
-			plan_destroy(plans[w]);
+			worker_plan_destroy(plans[w]);
 	}
 	free(plans);
 	return r;
@@ -147,7 +197,7 @@ static void take_sockets(struct server *server, const struct config *config, str
 	}
 }
 
-static void log_listening(const struct bound *bound)
+static void log_listening(const struct bound *bound, bool all)
 {
 	for (size_t i = 0; i < bound->n; i++) {
 		const struct binding *b = bound->items[i].binding;
@@ -157,7 +207,7 @@ static void log_listening(const struct bound *bound)
 			.address = sockaddr_format((const struct sockaddr *)&b->bound, text),
 		};
 
-		if (bound->items[i].is_new || b->passed)
+		if (bound->items[i].is_new || all)
 			log_post(LOG_LISTEN, &fields, "%s: listening on %s", b->listener, text);
 	}
 }
@@ -171,7 +221,7 @@ int server_apply(struct server *server, struct config *config, struct bound *bou
 	r = send_plans(server, config, bound);
 	if (r == 0) {
 		take_sockets(server, config, bound);
-		log_listening(bound);
+		log_listening(bound, server->phase == SERVER_STARTING);
 	}
 	bound_finish(bound, r < 0);
 	return r;
@@ -181,12 +231,16 @@ int server_applied(struct server *server)
 {
 	int error = atomic_load(&server->apply_error);
 
+	takeover_finish(&server->takeover);
 	while (error == 0 && server->unwanted) {
 		struct binding *next = server->unwanted->next;
 
+		store_forget(server->unwanted, server->bindings);
 		binding_destroy(server->unwanted);
 		server->unwanted = next;
 	}
+	if (error == 0)
+		store_sync(server->bindings);
 	return error;
 }
 

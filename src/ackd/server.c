@@ -6,11 +6,13 @@
  */
 
 #include "ackd/server.h"
+#include "ackd/store.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define EXTEND_EVERY_MS 1000
 #define LOG_STOP_MS 2000
@@ -98,6 +100,44 @@ static void server_drain(struct server *server)
 	on_drain_timer(&server->drain_timer);
 }
 
+/*
+ * Hands the connections over to the next process, one worker after the other. The listening sockets
+ * are in the store already: clients that connect now wait there.
+ */
+static void server_hand_over(struct server *server)
+{
+	int r = handover_init(&server->handover);
+
+	if (r < 0) {
+		log_post_at(LOG_LEVEL_ERROR, LOG_HANDOVER, NULL, "cannot hand over connections: %s",
+			    uv_strerror(r));
+		server_drain(server);
+		return;
+	}
+	server->phase = SERVER_HANDING_OVER;
+	log_notify("STOPPING=1");
+	server->handing_over = 0;
+	worker_hand_over(&server->workers[0], &server->handover);
+}
+
+/* All connections are in the hand-over. */
+static void server_handed_over(struct server *server)
+{
+	struct handover *handover = &server->handover;
+	int r = handover_store(handover, atomic_load(&server->limits.numbered));
+
+	if (r < 0)
+		log_post_at(LOG_LEVEL_ERROR, LOG_HANDOVER, NULL,
+			    "%" PRIu32 " connections are lost: the service manager's store: %s",
+			    handover->writer.n_connections, uv_strerror(r));
+	else
+		log_post(LOG_HANDOVER, NULL, "handed over %" PRIu32 " connections",
+			 handover->writer.n_connections);
+	handover_finish(handover);
+	for (struct binding *b = server->bindings; b; b = b->next)
+		binding_keep_file(b);
+}
+
 static void on_signal(uv_signal_t *handle, int signum)
 {
 	struct server *server = handle->data;
@@ -109,10 +149,18 @@ static void on_signal(uv_signal_t *handle, int signum)
 	case SIGUSR1:
 		report_stats();
 		break;
+	case SIGUSR2:
+		if (server->phase != SERVER_RUNNING)
+			break;
+		if (server->config->keep_connections && systemd_store_max() > 0)
+			server_hand_over(server);
+		else
+			server_drain(server);
+		break;
 	default:
 		if (server->phase == SERVER_RUNNING)
 			server_drain(server);
-		else if (signum != SIGUSR2)
+		else if (server->phase != SERVER_HANDING_OVER)
 			server_stop(server);
 		break;
 	}
@@ -128,6 +176,8 @@ static void on_worker_done(void *data, struct worker *worker, unsigned order, in
 		if (status < 0)
 			atomic_store(&server->apply_error, status);
 		atomic_fetch_add(&server->n_applied, 1);
+	} else if (order == WORKER_HAND_OVER) {
+		atomic_fetch_add(&server->n_handed_over, 1);
 	} else if (order == WORKER_DRAIN) {
 		atomic_fetch_add(&server->n_not_accepting, 1);
 	} else {
@@ -164,6 +214,13 @@ static void on_news(uv_async_t *async)
 		atomic_store(&server->n_not_accepting, 0);
 		bindings_destroy(&server->bindings);
 		bindings_destroy(&server->unwanted);
+	}
+	while (server->phase == SERVER_HANDING_OVER && server->handing_over < server->n_workers &&
+	       atomic_load(&server->n_handed_over) > server->handing_over) {
+		if (++server->handing_over < server->n_workers)
+			worker_hand_over(&server->workers[server->handing_over], &server->handover);
+		else
+			server_handed_over(server);
 	}
 	if (atomic_load(&server->n_ended) == server->n_workers)
 		uv_walk(&server->loop, close_handle, NULL);
@@ -224,15 +281,73 @@ static int server_bind(struct server *server, const struct setup *setup, FILE *e
 	return r < 0 ? r : server_apply(server, server->config, &bound);
 }
 
-/* Takes the sockets that the service manager passed. */
-static int server_adopt(struct server *server, FILE *errors)
+/* Moves those of @fds that @is_one to the end. Returns how many stay before them. */
+static size_t partition(struct systemd_fd *fds, size_t n, bool (*is_one)(const struct systemd_fd *))
 {
+	for (size_t i = 0; i < n;) {
+		struct systemd_fd fd = fds[i];
+
+		if (!is_one(&fd)) {
+			i++;
+			continue;
+		}
+		fds[i] = fds[--n];
+		fds[n] = fd;
+	}
+	return n;
+}
+
+/*
+ * Takes what the service manager passed: what the process before has left in its store, and the
+ * sockets of socket activation.
+ */
+static int server_adopt(struct server *server, const struct setup *setup, FILE *errors)
+{
+	struct binding *passed = NULL, **end = &server->bindings;
 	struct systemd_fd *fds;
 	int n = systemd_listen_fds(&fds);
+	size_t n_passed, n_left;
+	int r;
 
 	if (n <= 0)
 		return n;
-	return setup_adopt(server->config, fds, (size_t)n, errors, &server->bindings);
+	n_left = partition(fds, (size_t)n, takeover_is_part);
+	server->n_handed = (size_t)n - n_left;
+	server->handed = calloc(server->n_handed + 1, sizeof(*fds));
+	if (!server->handed)
+		return -ENOMEM;
+	memcpy(server->handed, fds + n_left, server->n_handed * sizeof(*fds));
+	n_passed = partition(fds, n_left, store_is_socket);
+	server->bindings = store_take(fds + n_passed, n_left - n_passed);
+	store_drop(&server->bindings, setup);
+	r = setup_adopt(server->config, fds, n_passed, errors, &passed);
+	while (*end)
+		end = &(*end)->next;
+	*end = passed;
+	return r;
+}
+
+/* Reads what the process before has handed over; whatever is wrong with it never stops the start.
+ */
+static void server_take_over(struct server *server)
+{
+	int r;
+
+	if (server->n_handed == 0)
+		return;
+	r = takeover_init(server->handed, server->n_handed, &server->takeover);
+	server->n_handed = 0;
+	if (r < 0) {
+		log_post_at(LOG_LEVEL_ERROR, LOG_RESTORE, NULL,
+			    "the connections that were handed over are lost: %s",
+			    r == -EBADMSG  ? "their state is damaged"
+			    : r == -EPROTO ? "their state is of another version"
+					   : uv_strerror(r));
+		return;
+	}
+	atomic_store(&server->limits.numbered, server->takeover.reader.numbered);
+	log_post(LOG_RESTORE, NULL, "taking up %" PRIu32 " connections",
+		 server->takeover.reader.n_connections);
 }
 
 /* Everything up to the loop. Errors are lines to @errors. */
@@ -244,7 +359,8 @@ static int server_start(struct server *server, FILE *errors)
 	if (r < 0)
 		return r;
 	server->config = config_ref(setup->config);
-	r = server_adopt(server, errors); /* changes the environment: before there are threads */
+	r = server_adopt(server, setup,
+			 errors); /* changes the environment: before there are threads */
 	if (r == 0)
 		r = log_start(server->config->log_level, server->config->log_target);
 	if (r == 0)
@@ -256,6 +372,7 @@ static int server_start(struct server *server, FILE *errors)
 	}
 	if (r == 0) {
 		server_configure_limits(server, server->config);
+		server_take_over(server);
 		r = server_bind(server, setup, errors);
 	}
 	setup_destroy(setup);
@@ -272,6 +389,8 @@ static void server_finish(struct server *server)
 	free(server->counters);
 	bindings_destroy(&server->bindings);
 	bindings_destroy(&server->unwanted);
+	takeover_finish(&server->takeover);
+	free(server->handed);
 	limits_finish(&server->limits);
 	stats_finish();
 	config_unref(server->config);

@@ -33,7 +33,13 @@ enum exit_status server_run(const char *path, int port);
 
 enum { SERVER_N_SIGNALS = 5 };
 
-enum server_phase { SERVER_STARTING, SERVER_RUNNING, SERVER_DRAINING, SERVER_STOPPING };
+enum server_phase {
+	SERVER_STARTING,
+	SERVER_RUNNING,
+	SERVER_DRAINING,
+	SERVER_HANDING_OVER,
+	SERVER_STOPPING,
+};
 
 /* A reload under way. */
 struct reload {
@@ -57,9 +63,14 @@ struct server {
 	uint64_t drain_deadline_ms;
 	const char *path;
 	int port;
-	struct config *config;	  /* in force */
-	struct binding *bindings; /* its sockets */
-	struct binding *unwanted; /* sockets that only the configuration before had */
+	struct config *config;	   /* in force */
+	struct binding *bindings;  /* its sockets */
+	struct binding *unwanted;  /* sockets that only the configuration before had */
+	struct systemd_fd *handed; /* passed descriptors that a hand-over is made of */
+	size_t n_handed;
+	struct takeover takeover; /* from the process before, until it is taken up */
+	struct handover handover; /* to the next one */
+	unsigned handing_over;	  /* the worker that hands over its connections now */
 	struct limits limits;
 	struct worker *workers;
 	unsigned n_workers;
@@ -72,13 +83,15 @@ struct server {
 	/* written by workers */
 	_Atomic unsigned n_applied;
 	_Atomic unsigned n_not_accepting;
+	_Atomic unsigned n_handed_over;
 	_Atomic unsigned n_ended;
 	_Atomic int apply_error;
 };
 
 /*
- * Sends the plans for @config and its sockets @bound (consumed) to all workers; when they have
- * applied it, server_applied() is called. Returns 0, or a negative errno and nothing changed.
+ * Sends the plans for @config and its sockets @bound (consumed), and at start for the connections
+ * that were handed over, to all workers; when they have applied it, server_applied() is called.
+ * Returns 0, or a negative errno and nothing changed.
  */
 int server_apply(struct server *server, struct config *config, struct bound *bound);
 

@@ -58,12 +58,40 @@ void setup_destroy(struct setup *setup)
 
 /* ---- finding what is there ---- */
 
+static uint16_t get_port(const struct sockaddr_storage *address)
+{
+	return address_from_sockaddr((const struct sockaddr *)address).port;
+}
+
+static void set_port(struct sockaddr_storage *address, uint16_t port)
+{
+	if (address->ss_family == AF_INET)
+		((struct sockaddr_in *)address)->sin_port = htons(port);
+	else if (address->ss_family == AF_INET6)
+		((struct sockaddr_in6 *)address)->sin6_port = htons(port);
+}
+
 static bool bound_has(const struct bound *bound, const struct binding *binding)
 {
 	for (size_t i = 0; i < bound->n; i++)
 		if (bound->items[i].binding == binding)
 			return true;
 	return false;
+}
+
+bool setup_matches(const struct binding *binding, const struct sockaddr_storage *address,
+		   socklen_t length, const char *listener)
+{
+	struct sockaddr_storage configured = binding->configured;
+
+	if (binding->passed || binding->length != length)
+		return false;
+	if (memcmp(&configured, address, length) == 0)
+		return true;
+	/* one from the store does not remember that its port was the kernel's choice */
+	set_port(&configured, 0);
+	return binding->stored_as && strcmp(binding->listener, listener) == 0 &&
+	       memcmp(&configured, address, length) == 0;
 }
 
 /* The binding of @address: this listener's rather than one of a listener that has been renamed. */
@@ -74,8 +102,7 @@ static struct binding *find_bound(struct binding *current, const struct bound *b
 	struct binding *found = NULL;
 
 	for (struct binding *b = current; b; b = b->next) {
-		if (b->passed || b->length != length || bound_has(bound, b) ||
-		    memcmp(&b->configured, address, length) != 0)
+		if (!setup_matches(b, address, length, listener) || bound_has(bound, b))
 			continue;
 		if (strcmp(b->listener, listener) == 0)
 			return b;
@@ -109,19 +136,6 @@ void bound_finish(struct bound *bound, bool undo)
 }
 
 /* ---- binding ---- */
-
-static uint16_t get_port(const struct sockaddr_storage *address)
-{
-	return address_from_sockaddr((const struct sockaddr *)address).port;
-}
-
-static void set_port(struct sockaddr_storage *address, uint16_t port)
-{
-	if (address->ss_family == AF_INET)
-		((struct sockaddr_in *)address)->sin_port = htons(port);
-	else if (address->ss_family == AF_INET6)
-		((struct sockaddr_in6 *)address)->sin6_port = htons(port);
-}
 
 /* Whether @error says that this host does not have the address (rather than that it is taken). */
 static bool is_lacking(int error)

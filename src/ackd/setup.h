@@ -49,6 +49,13 @@ struct bound {
 int setup_bind(const struct setup *setup, struct binding *current, unsigned n_sockets, FILE *errors,
 	       struct bound *ret_bound);
 
+/*
+ * Whether @binding is one of @listener at @address: with port 0 any port will do, so that a restart
+ * keeps the one that the kernel chose.
+ */
+bool setup_matches(const struct binding *binding, const struct sockaddr_storage *address,
+		   socklen_t length, const char *listener);
+
 /* Destroys the new bindings if @undo, and releases the list. */
 void bound_finish(struct bound *bound, bool undo);
 

@@ -132,18 +132,15 @@ int state_add(struct state_writer *writer, const struct state_connection *c)
 	return 0;
 }
 
-int state_append(struct state_writer *writer, const struct state_writer *other)
+struct state_mark state_mark(const struct state_writer *writer)
 {
-	size_t header = sizeof(struct state_header);
-	size_t n = other->length > header ? other->length - header : 0;
-	int r = writer_begin(writer, n);
+	return (struct state_mark){writer->length, writer->n_connections};
+}
 
-	if (r < 0)
-		return r;
-	if (n > 0)
-		writer_put(writer, other->bytes + header, n);
-	writer->n_connections += other->n_connections;
-	return 0;
+void state_truncate(struct state_writer *writer, const struct state_mark *mark)
+{
+	writer->length = mark->length;
+	writer->n_connections = mark->n_connections;
 }
 
 int state_seal(struct state_writer *writer, uint64_t numbered)

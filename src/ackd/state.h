@@ -53,8 +53,16 @@ struct state_writer {
  */
 int state_add(struct state_writer *writer, const struct state_connection *connection);
 
-/* Adds all the connections of @other, in order. Returns as state_add(). */
-int state_append(struct state_writer *writer, const struct state_writer *other);
+/* A place in a state under construction, to go back to. */
+struct state_mark {
+	size_t length;
+	uint32_t n_connections;
+};
+
+struct state_mark state_mark(const struct state_writer *writer);
+
+/* Removes every connection that was added after @mark. */
+void state_truncate(struct state_writer *writer, const struct state_mark *mark);
 
 /*
  * Completes the state: @numbered is the number of the last connection so far. Its bytes are

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /* ---- time ---- */
 
@@ -54,11 +55,13 @@ void worker_wake_in(struct worker *worker, uint64_t ms)
 
 /* ---- the end ---- */
 
-static void worker_close_acceptors(struct worker *worker)
+static void worker_close_acceptors(struct worker *worker, bool keep_queues)
 {
 	while (worker->acceptors) {
 		struct acceptor *next = worker->acceptors->next;
 
+		if (keep_queues)
+			worker->acceptors->passed = true;
 		acceptor_close(worker->acceptors);
 		worker->acceptors = next;
 	}
@@ -110,9 +113,33 @@ static void conn_shut(struct conn *c)
 static void worker_end(struct worker *worker, void (*how)(struct conn *c))
 {
 	worker->draining = true;
-	worker_close_acceptors(worker);
+	worker_close_acceptors(worker, false);
 	for_each_conn(worker, how);
 	worker_check_end(worker);
+}
+
+/* ---- hand-over ---- */
+
+static void worker_end_by_hand_over(struct worker *worker)
+{
+	struct handover *handover = worker->handover;
+	struct conn_batch batch;
+
+	worker->draining = true;
+	worker_close_acceptors(worker, true);
+	conn_batch_init(&batch, handover);
+	for (struct listener *l = worker->listeners; l; l = l->next)
+		conn_queue_hand_over(&l->idle, handover, &batch);
+	conn_queue_hand_over(&worker->lingering, handover, &batch);
+	conn_queue_hand_over(&worker->waiting, handover, &batch);
+	conn_batch_finish(&batch, handover);
+	worker_check_end(worker);
+}
+
+void worker_hand_over(struct worker *worker, struct handover *handover)
+{
+	worker->handover = handover;
+	worker_order(worker, WORKER_HAND_OVER);
 }
 
 /* ---- orders ---- */
@@ -181,11 +208,29 @@ static int worker_put_into_effect(struct worker *worker, struct worker_plan *pla
 		worker_close_unkept(worker);
 	for (struct acceptor *a = worker->acceptors; a; a = a->next)
 		a->kept = false;
+	for (size_t i = 0; i < plan->n_restored && r == 0; i++) {
+		struct worker_restored *restored = &plan->restored[i];
+
+		conn_restore(listeners[restored->listener], restored->fd, &restored->state);
+		restored->fd = -1;
+	}
 	for (size_t i = 0; listeners && i < n; i++)
 		if (listeners[i])
 			listener_unref(listeners[i]); /* its acceptors keep it */
 	free(listeners);
 	return r;
+}
+
+void worker_plan_destroy(struct worker_plan *plan)
+{
+	if (!plan)
+		return;
+	for (size_t i = 0; i < plan->n_restored; i++)
+		if (plan->restored[i].fd >= 0)
+			close(plan->restored[i].fd);
+	free(plan->restored);
+	config_unref(plan->config);
+	free(plan);
 }
 
 static void worker_take_plan(struct worker *worker)
@@ -201,8 +246,7 @@ static void worker_take_plan(struct worker *worker)
 		return;
 	if (!worker->draining)
 		r = worker_put_into_effect(worker, plan);
-	config_unref(plan->config);
-	free(plan);
+	worker_plan_destroy(plan);
 	worker->on_done(worker->on_done_data, worker, WORKER_APPLY, r);
 }
 
@@ -218,6 +262,10 @@ static void on_async(uv_async_t *async)
 	if (orders & WORKER_DRAIN) {
 		worker_end(worker, conn_drain);
 		worker->on_done(worker->on_done_data, worker, WORKER_DRAIN, 0);
+	}
+	if (orders & WORKER_HAND_OVER) {
+		worker_end_by_hand_over(worker);
+		worker->on_done(worker->on_done_data, worker, WORKER_HAND_OVER, 0);
 	}
 	if (orders & WORKER_STOP)
 		worker_end(worker, conn_shut);
@@ -354,8 +402,5 @@ void worker_join(struct worker *worker)
 	uv_mutex_destroy(&worker->mutex);
 	session_io_finish(&worker->io);
 	free(worker->read_buffer);
-	if (worker->plan) {
-		config_unref(worker->plan->config);
-		free(worker->plan);
-	}
+	worker_plan_destroy(worker->plan);
 }

@@ -25,10 +25,19 @@ struct worker_socket {
 	size_t listener;
 };
 
+/* A connection to take up from the process before. */
+struct worker_restored {
+	int fd;
+	size_t listener;
+	struct state_connection state; /* points into the state, which outlives the plan */
+};
+
 /* A configuration for one worker. */
 struct worker_plan {
 	struct config *config;	    /* a reference */
 	struct counters **counters; /* per listener: this worker's block; the server's array */
+	struct worker_restored *restored; /* the plan's */
+	size_t n_restored;
 	size_t n_sockets;
 	struct worker_socket sockets[];
 };
@@ -57,25 +66,27 @@ struct worker {
 
 	/* between the main thread and this one */
 	uv_mutex_t mutex;
-	struct worker_plan *plan; /* to be put into effect */
-	_Atomic unsigned orders;  /* set of enum worker_order */
-	_Atomic uint64_t turns;	  /* how often the loop has answered WORKER_TURN */
+	struct worker_plan *plan;  /* to be put into effect */
+	struct handover *handover; /* of WORKER_HAND_OVER; one worker at a time has it */
+	_Atomic unsigned orders;   /* set of enum worker_order */
+	_Atomic uint64_t turns;	   /* how often the loop has answered WORKER_TURN */
 	void (*on_done)(void *data, struct worker *worker, unsigned order, int status);
 	void *on_done_data;
 };
 
 enum worker_order {
-	WORKER_TURN = 1 << 0,  /* show that the loop turns */
-	WORKER_APPLY = 1 << 1, /* put the plan into effect */
-	WORKER_DRAIN = 1 << 2, /* stop accepting, finish the connections, end the thread */
-	WORKER_STOP = 1 << 3,  /* close everything, end the thread */
+	WORKER_TURN = 1 << 0,	   /* show that the loop turns */
+	WORKER_APPLY = 1 << 1,	   /* put the plan into effect */
+	WORKER_DRAIN = 1 << 2,	   /* stop accepting, finish the connections, end the thread */
+	WORKER_HAND_OVER = 1 << 4, /* stop accepting, hand over the connections, end the thread */
+	WORKER_STOP = 1 << 3,	   /* close everything, end the thread */
 };
 
 /*
  * Makes the worker @index and starts its thread. @on_done is called in the worker's thread when an
  * order was carried out: WORKER_APPLY with its outcome (0 or a libuv error), WORKER_DRAIN when
- * nothing is accepted any more, and with order 0 when the thread is about to end. Returns 0 or a
- * libuv error.
+ * nothing is accepted any more, WORKER_HAND_OVER when all connections are in the hand-over, and
+ * with order 0 when the thread is about to end. Returns 0 or a libuv error.
  */
 int worker_start(struct worker *worker, unsigned index, struct limits *limits,
 		 uint64_t busy_poll_us,
@@ -87,6 +98,12 @@ int worker_start(struct worker *worker, unsigned index, struct limits *limits,
  * the worker's from here on. Main thread.
  */
 void worker_apply(struct worker *worker, struct worker_plan *plan);
+
+/* Releases a plan that was not given to a worker. Accepts NULL. */
+void worker_plan_destroy(struct worker_plan *plan);
+
+/* Orders WORKER_HAND_OVER into @handover, which is the worker's until that is done. Main thread. */
+void worker_hand_over(struct worker *worker, struct handover *handover);
 
 /* Gives an order. Main thread. */
 void worker_order(struct worker *worker, enum worker_order order);

@@ -145,7 +145,9 @@ class Daemon:
     LISTEN = re.compile(r"(\S+): listening on (\S+)")
     READY = re.compile(r"\bready: \d+ worker")
 
-    def __init__(self, directory, config, arguments=None, env=None, wrapper=(), stderr=None):
+    def __init__(
+        self, directory, config, arguments=None, env=None, wrapper=(), stderr=None, pass_fds=()
+    ):
         self.directory = pathlib.Path(directory)
         self.config_path = self.directory / "ackd.conf"
         self.write_config(config)
@@ -155,6 +157,7 @@ class Daemon:
         self.arguments = [str(a) for a in arguments]
         self.env = environment(env)
         self.wrapper = [str(w) for w in wrapper]
+        self.pass_fds = pass_fds
         self.stderr = stderr  # a descriptor, when the test reads it itself
         self.process = None
         self.lines = []
@@ -177,6 +180,7 @@ class Daemon:
             env=self.env,
             cwd=self.directory,
             preexec_fn=die_with_parent,
+            pass_fds=self.pass_fds,
         )
         if self.stderr is None:
             self._reader = threading.Thread(target=self._read_stderr, daemon=True)

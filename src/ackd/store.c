@@ -1,0 +1,125 @@
+#include "ackd/store.h"
+
+#include "ackd/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <uv.h>
+
+#define PREFIX "ackd-listen."
+
+/* Room in the store that a hand-over needs. */
+#define RESERVED 2
+
+bool store_is_socket(const struct systemd_fd *fd)
+{
+	return strncmp(fd->name, PREFIX, strlen(PREFIX)) == 0;
+}
+
+struct binding *store_take(struct systemd_fd *fds, size_t n)
+{
+	struct binding *bindings = NULL;
+
+	for (size_t i = 0; i < n; i++) {
+		int r = binding_readopt(fds[i].name + strlen(PREFIX), fds[i].name, fds[i].fd,
+					&bindings);
+
+		if (r < 0)
+			log_post_at(LOG_LEVEL_WARNING, LOG_LISTEN, NULL,
+				    "a listening socket from the store (%s) is not usable: %s",
+				    fds[i].name, uv_strerror(r));
+		free(fds[i].name);
+	}
+	return bindings;
+}
+
+static bool is_wanted(const struct binding *binding, const struct setup *setup)
+{
+	for (size_t i = 0; i < setup->config->n_listeners; i++)
+		for (size_t a = 0; a < setup->resolved[i].n; a++)
+			if (setup_matches(binding, &setup->resolved[i].addresses[a],
+					  setup->resolved[i].lengths[a],
+					  setup->config->listeners[i].name))
+				return true;
+	return false;
+}
+
+void store_drop(struct binding **bindings, const struct setup *setup)
+{
+	struct binding **link = bindings;
+
+	while (*link) {
+		struct binding *b = *link;
+
+		if (!b->stored_as || is_wanted(b, setup)) {
+			link = &b->next;
+			continue;
+		}
+		*link = b->next;
+		store_forget(b, *bindings);
+		binding_destroy(b);
+	}
+}
+
+void store_forget(struct binding *binding, struct binding *others)
+{
+	char *name = binding->stored_as;
+
+	if (!name)
+		return;
+	binding->stored_as = NULL;
+	systemd_store_remove(name); /* with all that have the name */
+	for (struct binding *b = others; b; b = b->next) {
+		if (b->stored_as && strcmp(b->stored_as, name) == 0) {
+			free(b->stored_as);
+			b->stored_as = NULL;
+		}
+	}
+	free(name);
+}
+
+static char *stored_name(const char *listener)
+{
+	char *name = malloc(strlen(PREFIX) + strlen(listener) + 1);
+
+	if (name)
+		strcpy(stpcpy(name, PREFIX), listener);
+	return name;
+}
+
+static void store_add(struct binding *binding)
+{
+	char *name = stored_name(binding->listener);
+
+	if (name && systemd_store_add(name, binding->fds, binding->n_fds) == 0)
+		binding->stored_as = name;
+	else
+		free(name);
+}
+
+void store_sync(struct binding *bindings)
+{
+	unsigned max = systemd_store_max();
+	unsigned n = RESERVED;
+
+	if (max == 0)
+		return;
+	for (struct binding *b = bindings; b; b = b->next)
+		if (b->stored_as && strcmp(b->stored_as + strlen(PREFIX), b->listener) != 0)
+			store_forget(b, bindings);
+	for (struct binding *b = bindings; b; b = b->next) {
+		if (b->passed)
+			continue;
+		n += b->n_fds;
+		if (n > max) {
+			log_post_at(LOG_LEVEL_NOTICE, LOG_LISTEN, NULL,
+				    "%s: not all listening sockets fit into the service manager's "
+				    "store (FileDescriptorStoreMax=%u): a restart closes this one",
+				    b->listener, max);
+			return;
+		}
+		if (!b->stored_as)
+			store_add(b);
+	}
+}

@@ -1,0 +1,114 @@
+"""What a service manager does for a daemon: it takes notifications, keeps descriptors in a store and
+passes them on. Stands in for systemd where only the daemon's side is tested."""
+
+import os
+import signal
+import socket
+import sys
+import threading
+
+from harness import SOON, Daemon
+
+# Runs a command with the descriptors in PASS as 3, 4, ...: what LISTEN_FDS promises.
+PASS = """
+import fcntl, os, sys
+given = [int(fd) for fd in sys.argv[1].split(",") if fd]
+fds = [fcntl.fcntl(fd, fcntl.F_DUPFD, 1000) for fd in given]
+for fd in given:
+    os.close(fd)
+for i, fd in enumerate(fds):
+    os.dup2(fd, 3 + i)
+    os.close(fd)
+os.environ["LISTEN_PID"] = str(os.getpid())
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+class Manager:
+    """NOTIFY_SOCKET and the descriptor store of one unit."""
+
+    def __init__(self, directory, store_max=64):
+        self.path = f"{directory}/notify"
+        self.store_max = store_max
+        self.store = []  # (name, descriptor)
+        self.said = []  # every notification, without those of the store
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(self.path)
+        self._lock = threading.Lock()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self):
+        while True:
+            try:
+                data, fds, _, _ = socket.recv_fds(self._socket, 65536, 300)
+            except OSError:
+                return
+            fields = dict(line.split("=", 1) for line in data.decode().splitlines())
+            with self._lock:
+                self._handle(fields, fds)
+
+    def _handle(self, fields, fds):
+        name = fields.get("FDNAME", "stored")
+        if "FDSTORE" in fields:
+            assert fields["FDPOLL"] == "0"
+            for fd in fds:
+                if len(self.store) < self.store_max and not self._has(fd):
+                    self.store.append((name, fd))
+                else:
+                    os.close(fd)
+            return
+        for fd in fds:  # of a barrier: closing it is the answer
+            os.close(fd)
+        if "FDSTOREREMOVE" in fields:
+            for stored in [s for s in self.store if s[0] == name]:
+                self.store.remove(stored)
+                os.close(stored[1])
+        elif "BARRIER" not in fields:
+            self.said.append(fields)
+
+    def _has(self, fd):
+        return any(os.path.sameopenfile(fd, stored) for _, stored in self.store)
+
+    def names(self):
+        with self._lock:
+            return sorted(name for name, _ in self.store)
+
+    def has_said(self, field, value="1"):
+        with self._lock:
+            return any(fields.get(field) == value for fields in self.said)
+
+    def daemon(self, directory, config, sockets=(), **options):
+        """A daemon of the unit, with the store and the named @sockets passed to it."""
+        with self._lock:
+            passed = [(name, s.fileno()) for name, s in sockets]
+            passed += [(name, os.dup(fd)) for name, fd in self.store]
+        env = {"NOTIFY_SOCKET": self.path, "FDSTORE": str(self.store_max)}
+        if passed:
+            env["LISTEN_FDS"] = str(len(passed))
+            env["LISTEN_FDNAMES"] = ":".join(name for name, _ in passed)
+        fds = [fd for _, fd in passed]
+        wrapper = [sys.executable, "-c", PASS, ",".join(map(str, fds))]
+        daemon = Daemon(directory, config, env=env, wrapper=wrapper, pass_fds=fds, **options)
+        daemon.start()
+        for fd in fds[len(sockets) :]:
+            os.close(fd)
+        return daemon
+
+    def restart(self, daemon, config=None, signals=("USR2", "TERM"), **options):
+        """A restart job: what ExecStop does, then the next process."""
+        for name in signals:
+            if daemon.process.poll() is None:
+                daemon.signal(getattr(signal, f"SIG{name}"))
+        status = daemon.wait(SOON)
+        assert status == 0, f"exit status {status}\n{daemon.log}"
+        daemon.check_log()
+        if config is None:
+            config = daemon.config_path.read_text()
+        return self.daemon(daemon.directory, config, arguments=daemon.arguments, **options)
+
+    def close(self):
+        self._socket.close()
+        with self._lock:
+            for _, fd in self.store:
+                os.close(fd)
+            self.store = []

@@ -1,0 +1,380 @@
+"""A restart hands every connection over to the next process: nothing lost, repeated or reordered."""
+
+import fcntl
+import os
+import random
+import re
+import signal
+import socket
+import threading
+
+import pytest
+
+from harness import SOON, fill, read_exactly, read_to_end, wait_until
+from manager import Manager
+
+
+@pytest.fixture
+def unit(directory):
+    """The service manager, and the daemons that it has started."""
+    manager = Manager(directory)
+    manager.daemons = []
+
+    def start(config="", **options):
+        daemon = manager.daemon(directory, config, **options)
+        manager.daemons.append(daemon)
+        return daemon
+
+    def restart(daemon, *arguments, **options):
+        daemon = manager.restart(daemon, *arguments, **options)
+        manager.daemons.append(daemon)
+        return daemon
+
+    manager.start, manager.again = start, restart
+    yield manager
+    for daemon in manager.daemons:
+        if daemon.process.poll() is None:
+            daemon.stop()
+        daemon.check_log()
+    manager.close()
+
+
+def test_ready_and_listening_sockets_are_stored(unit):
+    unit.start('address = "localhost";')
+    wait_until(lambda: unit.has_said("READY"), "READY=1")
+    assert set(unit.names()) == {"ackd-listen.ackd"}
+
+
+def test_half_a_character(unit):
+    daemon = unit.start('reply = "echo"; address = "127.0.0.1";')
+    with daemon.connect() as s:
+        s.sendall(b"ab\xf0\x9f")
+        assert read_exactly(s, 2) == b"ab"
+        after = unit.again(daemon)
+        s.sendall(b"\x98\x80!")
+        assert read_exactly(s, 5) == "😀!".encode()
+        after = unit.again(after)
+        s.sendall(b"\xff")
+        # nothing was forgotten: the offset counts from the start of the connection
+        assert read_to_end(s) == b"\nNAK 7 invalid start byte\n"
+
+
+@pytest.mark.parametrize("reply", ["ack", "echo", "discard"])
+def test_half_a_line(unit, reply):
+    daemon = unit.start(
+        f'framing = "line"; reply = "{reply}"; ack_prefix = "${{message}} ${{bytes}}:";'
+        ' address = "127.0.0.1";'
+    )
+
+    def replied(text):
+        return b"" if reply == "discard" else text
+
+    prefix = (lambda n, m: b"%d %d:" % (n, m)) if reply == "ack" else (lambda n, m: b"")
+    with daemon.connect() as s:
+        s.sendall(b"one\nha\xc3")
+        expected = replied(prefix(1, 3) + b"one\n")
+        assert read_exactly(s, len(expected)) == expected
+        daemon = unit.again(daemon)
+        s.sendall(b"\xa4lf\r")
+        daemon = unit.again(daemon)
+        s.sendall(b"\nx\xff skipped ")
+        expected = replied(prefix(2, 6) + b"ha\xc3\xa4lf\r\n") + b"NAK 13 invalid start byte\n"
+        assert read_exactly(s, len(expected)) == expected
+        daemon = unit.again(daemon)
+        s.sendall(b"\xff still\nlast")
+        s.shutdown(socket.SHUT_WR)
+        assert read_to_end(s) == replied(prefix(4, 4) + b"last")
+
+
+def test_unread_replies_and_unanswered_input(unit):
+    daemon = unit.start('framing = "line"; ack_prefix = "${message}:"; address = "127.0.0.1";')
+    with daemon.connect(receive_buffer=4096) as s:
+        sent = fill(s, b"0123456789abcdef\n", quiet=1.0)
+        daemon = unit.again(daemon)
+        daemon = unit.again(daemon)
+        s.shutdown(socket.SHUT_WR)
+        got = read_to_end(s)
+    n, rest = divmod(sent, 17)
+    expected = b"".join(b"%d:0123456789abcdef\n" % i for i in range(1, n + 1))
+    if rest:
+        expected += b"%d:" % (n + 1) + b"0123456789abcdef\n"[:rest]
+    assert got == expected
+
+
+def test_half_closed_with_unread_replies(unit):
+    data = b"".join(b"%d\n" % i for i in range(200000))
+    daemon = unit.start('reply = "echo"; address = "127.0.0.1"; encoding = { errors = "replace"; };')
+    with daemon.connect(receive_buffer=4096) as s:
+        done = threading.Event()
+
+        def send():
+            s.sendall(data + b"\xe2\x82")
+            s.shutdown(socket.SHUT_WR)
+            done.set()
+
+        threading.Thread(target=send, daemon=True).start()
+        got = read_exactly(s, 1000)
+        daemon = unit.again(daemon)
+        got += read_exactly(s, 1000)
+        daemon = unit.again(daemon)
+        got += read_to_end(s)
+        assert done.wait(SOON)
+    assert got == data + "\ufffd".encode()
+
+
+def test_a_message_that_expands_is_half_sent(unit):
+    daemon = unit.start(
+        'encoding = { errors = "replace"; reply_charset = "ascii";'
+        ' reply_errors = "xmlcharrefreplace"; }; framing = "line"; address = "127.0.0.1";'
+        ' reply = "echo"; limits = { max_line = "8MiB"; };'
+    )
+    line = b"\xff" * (4 << 20) + b"\n"
+    with daemon.connect(receive_buffer=4096) as s:
+        s.sendall(line)
+        got = read_exactly(s, 10)  # the reply has begun
+        daemon = unit.again(daemon)
+        s.sendall(b"next\n")
+        s.shutdown(socket.SHUT_WR)
+        got += read_to_end(s, timeout=120)
+    assert got == b"&#65533;" * (4 << 20) + b"\nnext\n"
+
+
+def test_a_client_through_many_restarts(unit):
+    """It sends and checks without pause, cut anywhere."""
+    daemon = unit.start(
+        'framing = "line"; reply = "echo"; address = "127.0.0.1";'
+        ' greeting = "${connection} hello\\n";'
+    )
+    rng = random.Random(1)
+    lines = "".join(
+        "".join(rng.choice("aé€😀 ") for _ in range(rng.randrange(200))) + "\n"
+        for _ in range(4000)
+    ).encode()
+    stop = threading.Event()
+    failures = []
+    rounds = []
+
+    def client():
+        try:
+            with daemon.connect() as s:
+                assert read_exactly(s, 8) == b"1 hello\n"
+                while not stop.is_set():
+                    at = 0
+                    while at < len(lines):
+                        n = rng.randrange(1, 3000)
+                        s.sendall(lines[at : at + n])
+                        at += n
+                        whole = lines.rfind(b"\n", 0, at) + 1
+                        before = lines.rfind(b"\n", 0, at - n) + 1 if at > n else 0
+                        assert read_exactly(s, whole - before) == lines[before:whole]
+                    rounds.append(1)
+                s.shutdown(socket.SHUT_WR)
+                assert read_to_end(s) == b""
+        except BaseException as e:
+            failures.append(e)
+            raise
+
+    thread = threading.Thread(target=client)
+    thread.start()
+    for _ in range(20):
+        daemon = unit.again(daemon)
+        if failures:
+            break
+    stop.set()
+    thread.join(SOON)
+    assert not failures
+    assert rounds
+
+
+def test_many_connections(unit):
+    n = 2000
+    daemon = unit.start('address = "127.0.0.1"; reply = "echo"; workers = 3;')
+    sockets = [daemon.connect() for _ in range(n)]
+    try:
+        for i, s in enumerate(sockets):
+            s.sendall(b"%d\xc3" % i)
+        daemon = unit.again(daemon, daemon.config_path.read_text().replace("3", "2"))
+        restored = daemon.wait_for(r"taking up (\d+) connections")
+        assert int(restored[1]) == n
+        for i, s in enumerate(sockets):
+            s.sendall(b"\xa4")
+        for i, s in enumerate(sockets):
+            expected = b"%d\xc3\xa4" % i
+            assert read_exactly(s, len(expected)) == expected
+    finally:
+        for s in sockets:
+            s.close()
+
+
+def test_unix_and_several_listeners(unit, directory):
+    config = f"""listeners = (
+        {{ name = "a"; address = "127.0.0.1"; port = 0; reply = "echo"; }},
+        {{ name = "b"; path = "{directory}/b.sock"; }});"""
+    daemon = unit.start(config, arguments=())
+    with daemon.connect("a") as a, daemon.connect("b") as b:
+        b.sendall(b"x\xe2")
+        assert read_exactly(b, 5) == b"Got x"
+        port = daemon.address("a").port
+        daemon = unit.again(daemon)
+        assert daemon.address("a").port == port
+        a.sendall(b"hi")
+        assert read_exactly(a, 2) == b"hi"
+        b.sendall(b"\x82\xac")
+        assert read_exactly(b, 7) == b"Got \xe2\x82\xac"
+        assert daemon.exchange(b"new", "b") == b"Got new"
+
+
+def test_connects_wait_while_nobody_runs(unit):
+    daemon = unit.start('address = "127.0.0.1"; reply = "echo";')
+    address = daemon.address()
+    daemon.kill()  # a crash: the listening sockets are in the store
+    with address.connect() as s:
+        s.sendall(b"are you there?")
+        unit.start('address = "127.0.0.1"; reply = "echo";')
+        s.shutdown(socket.SHUT_WR)
+        assert read_to_end(s) == b"are you there?"
+
+
+def test_listener_gone(unit):
+    daemon = unit.start('address = "127.0.0.1"; name = "old";')
+    with daemon.connect() as s:
+        daemon = unit.again(daemon, 'address = "127.0.0.1"; name = "new";')
+        assert read_to_end(s) == b""
+        daemon.wait_for(r"old: connection 1 from .* closed: the listener is not in")
+
+
+def test_access_is_checked_anew(unit):
+    daemon = unit.start('address = "127.0.0.1";')
+    with daemon.connect() as s:
+        daemon = unit.again(daemon, 'address = "127.0.0.1"; deny = ["127.0.0.0/8"];')
+        assert read_to_end(s) == b""
+        daemon.wait_for("refused: denied")
+
+
+def test_not_wanted(unit):
+    daemon = unit.start('address = "127.0.0.1"; keep_connections = false; reply = "echo";')
+    with daemon.connect() as s:
+        s.sendall(b"x")
+        assert read_exactly(s, 1) == b"x"
+        unit.again(daemon)
+        assert read_to_end(s) == b""
+
+
+def damage_state(unit, how):
+    """Puts another memfd in the place of the state."""
+    for i, (name, fd) in enumerate(unit.store):
+        if name == "ackd-handover" and "memfd" in os.readlink(f"/proc/self/fd/{fd}"):
+            size = os.fstat(fd).st_size
+            data = bytearray(os.pread(fd, size, 0))
+            how(data)
+            memfd = os.memfd_create("damaged", os.MFD_ALLOW_SEALING)
+            os.write(memfd, data)
+            fcntl.fcntl(memfd, 1033, 15)  # F_ADD_SEALS: all
+            os.close(fd)
+            unit.store[i] = (name, memfd)
+            return
+    raise AssertionError("there is no state in the store")
+
+
+def flip(data):
+    data[len(data) // 2] ^= 1
+
+
+def other_version(data):
+    data[8] += 1
+
+
+def cut(data):
+    del data[-1:]
+
+
+def nothing(data):
+    del data[1:]
+
+
+@pytest.mark.parametrize(
+    "how,why",
+    [
+        (flip, "damaged"),
+        (cut, "damaged"),
+        (nothing, "damaged"),
+        (other_version, "of another version"),
+    ],
+)
+def test_a_state_that_is_not_understood(unit, how, why):
+    daemon = unit.start('address = "127.0.0.1"; reply = "echo";')
+    with daemon.connect() as s:
+        s.sendall(b"x")
+        assert read_exactly(s, 1) == b"x"
+        daemon.signal(signal.SIGUSR2)
+        assert daemon.wait() == 0
+        damage_state(unit, how)
+        daemon = unit.start('address = "127.0.0.1"; reply = "echo";')
+        daemon.wait_for(f"handed over are lost: their state is {why}")
+        # closed, in order or not, and not left hanging
+        try:
+            assert read_to_end(s) == b""
+        except ConnectionResetError:
+            pass
+        assert daemon.exchange(b"service is up") == b"service is up"
+    assert "ackd-handover" not in unit.names()
+
+
+def test_killed_while_it_takes_up(unit):
+    """The state has left the store before it is looked into: a poisoned one does not come back."""
+    daemon = unit.start('address = "127.0.0.1"; reply = "echo";')
+    with daemon.connect() as s:
+        s.sendall(b"x")
+        assert read_exactly(s, 1) == b"x"
+        daemon = unit.again(daemon)
+        daemon.kill()
+        assert "ackd-handover" not in unit.names()
+        try:
+            assert read_to_end(s) == b""
+        except ConnectionResetError:
+            pass
+        daemon = unit.start('address = "127.0.0.1"; reply = "echo";')
+        assert daemon.exchange(b"up") == b"up"
+
+
+def test_numbers_go_on(unit):
+    daemon = unit.start('address = "127.0.0.1"; greeting = "${connection}\\n"; reply = "echo";')
+    with daemon.connect() as first:
+        assert read_exactly(first, 2) == b"1\n"
+        daemon = unit.again(daemon)
+        assert daemon.exchange(b"") == b"2\n"
+
+
+def test_half_a_proxy_header(unit):
+    daemon = unit.start(
+        'address = "127.0.0.1"; proxies = ["127.0.0.0/8"]; greeting = "${peer}\\n";'
+    )
+    with daemon.connect() as s:
+        s.sendall(b"PROXY TCP4 192.0.2.1 ")
+        with daemon.connect() as other:  # the daemon has read the first one's bytes by then
+            other.sendall(b"PROXY UNKNOWN\r\n")
+            assert read_exactly(other, 10) == b"127.0.0.1:"
+            daemon = unit.again(daemon)
+        s.sendall(b"192.0.2.2 1234 80\r\nhi")
+        s.shutdown(socket.SHUT_WR)
+        assert read_to_end(s) == b"192.0.2.1:1234\nGot hi"
+
+
+def test_the_address_has_changed(unit):
+    daemon = unit.start('address = "127.0.0.1"; reply = "echo";')
+    port = daemon.address().port
+    with daemon.connect() as s:
+        # the old socket would be in the way of the new one
+        daemon = unit.again(daemon, f'address = "*"; port = {port}; reply = "echo";')
+        assert any(re.match(r"0\.0\.0\.0:", a.text) for a in daemon.addresses())
+        s.sendall(b"still here")
+        assert read_exactly(s, 10) == b"still here"
+
+
+def test_without_a_store_usr2_drains(unit, ackd):
+    daemon = ackd('address = "127.0.0.1"; reply = "echo";')
+    with daemon.connect() as s:
+        s.sendall(b"x")
+        assert read_exactly(s, 1) == b"x"
+        daemon.stop(signal.SIGUSR2)
+        assert read_to_end(s) == b""
