@@ -267,9 +267,9 @@ static int check_metrics(struct config_loader *loader)
 		.setting = "metrics.port",
 	};
 
-	if (address->level != SOURCE_DEFAULT && port->level == SOURCE_DEFAULT)
+	if (address->level != SOURCE_DEFAULT && !address->bad && port->level == SOURCE_DEFAULT)
 		config_error(&place, "found none; allowed: one, with metrics.address");
-	if (address->level == SOURCE_DEFAULT && port->level != SOURCE_DEFAULT) {
+	if (address->level == SOURCE_DEFAULT && port->level != SOURCE_DEFAULT && !port->bad) {
 		loader->config->metrics_address = strdup("localhost");
 		if (loader->config->metrics_address == NULL)
 			return -ENOMEM;

@@ -98,32 +98,6 @@ static int read_array(struct walk *walk, const struct setting *setting,
 	return result;
 }
 
-/* Refuses what the daemon could not put into effect. */
-static int check_built(const struct walk *walk, const struct setting *setting,
-		       const struct config_place *place)
-{
-	union {
-		struct config config;
-		struct config_listener listener;
-	} defaults;
-	bool same;
-	int r;
-
-	if (setting->default_text == NULL)
-		return config_error(place, "not supported by this build yet; "
-					   "allowed: nothing, leave it out");
-	memset(&defaults, 0, sizeof(defaults));
-	r = setting_set_default(setting, &defaults);
-	if (r < 0)
-		return r;
-	same = setting_equal(setting, &defaults, walk->object);
-	setting_clear(setting, &defaults);
-	if (same)
-		return 0;
-	return config_error(place, "not supported by this build yet; allowed: its default, %s",
-			    setting->default_text);
-}
-
 static int read_setting(struct walk *walk, int index, const config_setting_t *node)
 {
 	const struct setting *setting = &settings[index];
@@ -132,12 +106,13 @@ static int read_setting(struct walk *walk, int index, const config_setting_t *no
 	struct value value = value_of(walk, node);
 	int r;
 
-	if (setting_is_array(setting))
+	if (setting->flags & SETTING_UNBUILT)
+		r = config_error(&place,
+				 "not supported by this build yet; allowed: leaving it out");
+	else if (setting_is_array(setting))
 		r = read_array(walk, setting, node);
 	else
 		r = setting_set(setting, walk->object, &value, &place);
-	if (r == 0 && (setting->flags & SETTING_UNBUILT))
-		r = check_built(walk, setting, &place);
 	source->level = walk->top ? SOURCE_TOP : SOURCE_LISTENER;
 	source->bad = r < 0;
 	source->file = place.file;

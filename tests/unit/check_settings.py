@@ -14,7 +14,7 @@ import tempfile
 import unittest
 
 PROBE, SOURCE = sys.argv[1:3]
-UNBUILT = "This version does not support it yet: anything but the default is refused."
+UNBUILT = "This version does not support it yet and refuses it."
 
 
 def read(*path):

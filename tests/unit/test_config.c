@@ -5,6 +5,8 @@
 
 #include "config_files.h"
 
+#include "ackd/config_setting.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -207,6 +209,73 @@ static void test_names(void **state)
 	CHECK_ALL(faults);
 }
 
+/* Settings that the daemon has no use for yet are refused; when all are built, none is. */
+static void test_unbuilt(void **state)
+{
+	char text[128], errors[256];
+
+	for (size_t i = 0; i < n_settings; i++) {
+		const char *dot = strchr(settings[i].name, '.');
+
+		if (!(settings[i].flags & SETTING_UNBUILT))
+			continue;
+		assert_non_null(dot);
+		snprintf(text, sizeof(text), "%.*s = { %s = 0; };", (int)(dot - settings[i].name),
+			 settings[i].name, dot + 1);
+		snprintf(errors, sizeof(errors),
+			 "F:1: %s: not supported by this build yet; allowed: leaving it out\n",
+			 settings[i].name);
+		files_write_text("F", text);
+		files_expect_errors("F", -1, errors);
+	}
+}
+
+/* After CONFIG_ERRORS_MAX errors, the rest is only said to be there. */
+static void test_too_many_errors(void **state)
+{
+	for (int n = CONFIG_ERRORS_MAX; n <= CONFIG_ERRORS_MAX + 1; n++) {
+		char *text, *errors;
+		size_t n_text, n_errors;
+		FILE *f = open_memstream(&text, &n_text), *g = open_memstream(&errors, &n_errors);
+
+		assert_true(f != NULL && g != NULL);
+		fprintf(f, "allow = [");
+		for (int i = 1; i <= n; i++) {
+			fprintf(f, "%s\n\"%d\"", i > 1 ? "," : "", i);
+			if (i <= CONFIG_ERRORS_MAX)
+				fprintf(g,
+					"F:%d: allow: found the string \"%d\", which is not an "
+					"address; " NETWORKS,
+					i + 1, i);
+		}
+		fprintf(f, "\n];\n");
+		if (n > CONFIG_ERRORS_MAX)
+			fprintf(g, "more than %d errors: the rest is left out\n",
+				CONFIG_ERRORS_MAX);
+		assert_int_equal(fclose(f) + fclose(g), 0);
+		files_write_text("F", text);
+		files_expect_errors("F", -1, errors);
+		free(text);
+		free(errors);
+	}
+}
+
+static void test_quotes(void **state)
+{
+	char out[QUOTE_MAX], expected[QUOTE_MAX], text[2 * QUOTE_MAX];
+
+	assert_string_equal(config_quote("", out), "\"\"");
+	assert_string_equal(
+		config_quote("a\"\\\n\r\t\x01\x7f\xc2\x9b\xd0\x96\xf0\x9f\x98\x80\xff\xd0", out),
+		"\"a\\\"\\\\\\n\\r\\t\\x01\\x7f\\xc2\\x9b\xd0\x96\xf0\x9f\x98\x80\\xff\\xd0\"");
+	memset(text, 'x', sizeof(text));
+	text[sizeof(text) - 1] = '\0';
+	memset(expected, 'x', sizeof(expected));
+	expected[0] = '"';
+	memcpy(expected + QUOTE_MAX - 5, "...\"", 5);
+	assert_string_equal(config_quote(text, out), expected);
+}
+
 static void test_all_in_one_go(void **state)
 {
 	static const char text[] = "port = 70000;\n"
@@ -237,9 +306,11 @@ static void test_all_in_one_go(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_types), cmocka_unit_test(test_addresses),
-		cmocka_unit_test(test_units), cmocka_unit_test(test_networks),
-		cmocka_unit_test(test_names), cmocka_unit_test(test_all_in_one_go),
+		cmocka_unit_test(test_types),	cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_units),	cmocka_unit_test(test_networks),
+		cmocka_unit_test(test_names),	cmocka_unit_test(test_all_in_one_go),
+		cmocka_unit_test(test_unbuilt), cmocka_unit_test(test_too_many_errors),
+		cmocka_unit_test(test_quotes),
 	};
 
 	return cmocka_run_group_tests_name("config", tests, files_setup, files_teardown);

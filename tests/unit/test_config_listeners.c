@@ -179,6 +179,7 @@ static void test_dump_reads_back(void **state)
 	expect_round_trip("");
 	expect_round_trip(several);
 	expect_round_trip("path = \"/x\\\\\\\"y\"; mode = \"0007\"; workers = 1024;");
+	expect_round_trip("proxies = [\"unix\", \"10.0.0.0/8\"]; deny = [\"::1\"];");
 	expect_round_trip("listeners = ({ name = \"one\"; deny = [\"::ffff:1.2.3.4\", "
 			  "\"2001:db8::/32\"]; });");
 }

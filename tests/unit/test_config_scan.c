@@ -124,6 +124,8 @@ static void test_syntax(void **state)
 		      "F:1: found the byte 0xE9; allowed: UTF-8, in comments too\n"
 		      "F:4: found the byte 0xFF; allowed: UTF-8, in comments too\n");
 	expect_errors("x = [1, \"a\"];", "F:1: syntax error: mismatched element type in array\n");
+	files_write("F", "greeting = \"a\0b\";", 17);
+	files_expect_errors("F", -1, "F:1: syntax error: found a NUL byte; allowed: text\n");
 	files_write("F", "port = 1;\n\0port = 2;", 20);
 	files_expect_errors("F", -1, "F:2: syntax error: found a NUL byte; allowed: text\n");
 }
@@ -148,6 +150,11 @@ static void test_include(void **state)
 	snprintf(text, sizeof(text), "@include \"%s/inc/deep/b.conf\"\n", path);
 	config = files_load_text(text);
 	assert_int_equal(config->listeners[0].policy.reply, REPLY_ECHO);
+	config_unref(config);
+
+	files_write_text("inc/\"quoted\" \\", "port = 5;");
+	config = files_load_text("@include \"inc/\\\"quoted\\\" \\\\\"");
+	assert_int_equal(config->listeners[0].port, 5);
 	config_unref(config);
 
 	/* a string is no place for one, even at the beginning of a line */
