@@ -97,12 +97,10 @@ static void scan_fault(struct session *session, struct session_job *job, size_t 
 	size_t length;
 	enum utf8_status status = utf8_character(p, end - *at, &length);
 
-	if (status == UTF8_PARTIAL) {
-		memcpy(session->carry.bytes, p, length);
-		session->carry.length = (uint8_t)length;
-	} else {
+	if (status == UTF8_PARTIAL)
+		utf8_carry_set(&session->carry, p, length);
+	else
 		check_fault(session->policy, job, status, session->received + *at);
-	}
 	*at += length;
 }
 

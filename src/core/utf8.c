@@ -25,6 +25,17 @@ size_t utf8_count(const uint8_t *p, size_t n)
 	return kernel.count(p, n);
 }
 
+void utf8_carry_set(struct utf8_carry *carry, const uint8_t *p, size_t length)
+{
+	/* made here and stored whole, so that reading it back soon does not wait for its parts */
+	struct utf8_carry made = {.length = (uint8_t)length};
+
+	made.bytes[0] = p[0];
+	made.bytes[1] = length > 1 ? p[1] : 0;
+	made.bytes[2] = length > 2 ? p[2] : 0;
+	*carry = made;
+}
+
 enum utf8_status utf8_carry_join(struct utf8_carry *carry, const uint8_t *p, size_t n,
 				 uint8_t ret_head[UTF8_CHARACTER_MAX], size_t *ret_length,
 				 size_t *ret_used)

@@ -57,6 +57,9 @@ struct utf8_carry {
 	uint8_t length;
 };
 
+/* Keeps the @length bytes (1 to 3) of a cut-off character at @p, which utf8_check() has found. */
+void utf8_carry_set(struct utf8_carry *carry, const uint8_t *p, size_t length);
+
 /*
  * Goes on with a carry that is not empty, given the next @n bytes (@n > 0) at @p.
  *

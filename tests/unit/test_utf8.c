@@ -200,8 +200,7 @@ static void trace_stream(struct trace *trace, const uint8_t *p, size_t n, const 
 			}
 			status = utf8_character(p + at, end - at, &length);
 			if (status == UTF8_PARTIAL) {
-				memcpy(carry.bytes, p + at, length);
-				carry.length = (uint8_t)length;
+				utf8_carry_set(&carry, p + at, length);
 			} else {
 				trace_add(trace, p + at, length, status);
 			}

@@ -1,0 +1,273 @@
+/*
+ * Answers questions about text on standard input, one a line, for text_oracle.py:
+ *
+ *	check HEX				-> STATUS VALID LENGTH
+ *	transcode DECODE CHARSET ENCODE HEX	-> HEX CHARACTERS
+ *	encodable CHARSET HEX			-> BYTES
+ *
+ * HEX may be empty: "-". Every answer is worked out with each kernel, at several sizes of the
+ * output, and for short inputs with the input cut at every place: when these do not agree, that is
+ * the answer ("disagree: WHAT").
+ */
+
+#include "core/transcode.h"
+#include "core/utf8.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Inputs up to this long are cut at every two places. */
+#define CUT_MAX 40
+
+/* Inputs up to this long go through the smallest output too. */
+#define LARGE 10000
+
+struct bytes {
+	uint8_t *p;
+	size_t n;
+};
+
+static const char *const decode_names[] = {"strict", "replace", "ignore", "backslashreplace", NULL};
+static const char *const charset_names[] = {"utf-8", "ascii", "iso-8859-1", "windows-1252", NULL};
+static const char *const encode_names[] = {
+	"strict", "replace", "ignore", "xmlcharrefreplace", "backslashreplace", NULL};
+
+static void die(const char *what)
+{
+	fprintf(stderr, "text_driver: %s\n", what);
+	exit(EXIT_FAILURE);
+}
+
+static void *allocate(size_t n)
+{
+	void *p = malloc(n ? n : 1);
+
+	if (!p)
+		die("no memory");
+	return p;
+}
+
+static int find_name(const char *const *names, const char *name)
+{
+	for (int i = 0; name && names[i]; i++) {
+		if (strcmp(names[i], name) == 0)
+			return i;
+	}
+	die("a question that is none");
+	return -1;
+}
+
+static int hex_value(char c)
+{
+	return c <= '9' ? c - '0' : c - 'a' + 10;
+}
+
+/* The bytes are allocated at their exact size, so that the address sanitizer sees each beyond. */
+static struct bytes parse_hex(const char *hex)
+{
+	struct bytes bytes;
+
+	if (!hex)
+		die("a question without bytes");
+	bytes.n = strcmp(hex, "-") == 0 ? 0 : strlen(hex) / 2;
+	bytes.p = allocate(bytes.n);
+	for (size_t i = 0; i < bytes.n; i++)
+		bytes.p[i] = (uint8_t)(hex_value(hex[2 * i]) << 4 | hex_value(hex[2 * i + 1]));
+	return bytes;
+}
+
+static void print_hex(const uint8_t *p, size_t n)
+{
+	char *hex = allocate(2 * n + 1);
+
+	for (size_t i = 0; i < n; i++) {
+		hex[2 * i] = "0123456789abcdef"[p[i] >> 4];
+		hex[2 * i + 1] = "0123456789abcdef"[p[i] & 0xf];
+	}
+	fwrite(hex, 1, 2 * n, stdout);
+	free(hex);
+}
+
+/* ---- check ---- */
+
+/* What a stream says: its text, with each fault as FF, what it is, and its bytes. */
+struct trace {
+	uint8_t bytes[8 * CUT_MAX];
+	size_t n;
+};
+
+static void trace_add(struct trace *trace, const uint8_t *p, size_t n)
+{
+	memcpy(trace->bytes + trace->n, p, n);
+	trace->n += n;
+}
+
+static void trace_fault(struct trace *trace, enum utf8_status status, const uint8_t *p, size_t n)
+{
+	trace_add(trace, (const uint8_t[]){0xff, (uint8_t)status}, 2);
+	trace_add(trace, p, n);
+}
+
+static void trace_read(struct trace *trace, struct utf8_carry *carry, const uint8_t *p, size_t n)
+{
+	size_t i = 0;
+
+	while (i < n) {
+		uint8_t head[UTF8_CHARACTER_MAX];
+		enum utf8_status status;
+		size_t length, used, valid;
+
+		if (carry->length > 0) {
+			status = utf8_carry_join(carry, p + i, n - i, head, &length, &used);
+			i += used;
+			if (status == UTF8_COMPLETE)
+				trace_add(trace, head, length);
+			else if (status == UTF8_INVALID_CONTINUATION)
+				trace_fault(trace, status, head, length);
+			continue;
+		}
+		status = utf8_check(p + i, n - i, &valid, &length);
+		trace_add(trace, p + i, valid);
+		i += valid;
+		if (status == UTF8_PARTIAL)
+			utf8_carry_set(carry, p + i, length);
+		else if (status != UTF8_COMPLETE)
+			trace_fault(trace, status, p + i, length);
+		i += length;
+	}
+}
+
+static bool cuts_agree(const uint8_t *p, size_t n)
+{
+	struct trace whole = {.n = 0};
+	struct utf8_carry carry = {0};
+
+	trace_read(&whole, &carry, p, n);
+	trace_fault(&whole, UTF8_PARTIAL, carry.bytes, carry.length);
+	for (size_t a = 0; a <= n; a++) {
+		for (size_t b = a; b <= n; b++) {
+			struct trace cut = {.n = 0};
+
+			carry.length = 0;
+			trace_read(&cut, &carry, p, a);
+			trace_read(&cut, &carry, p + a, b - a);
+			trace_read(&cut, &carry, p + b, n - b);
+			trace_fault(&cut, UTF8_PARTIAL, carry.bytes, carry.length);
+			if (cut.n != whole.n || memcmp(cut.bytes, whole.bytes, cut.n) != 0)
+				return false;
+		}
+	}
+	return true;
+}
+
+static void answer_check(const uint8_t *p, size_t n)
+{
+	static const char *const names[] = {"complete", "partial", "start", "continuation"};
+	size_t valid, length;
+	enum utf8_status status = utf8_check_scalar(p, n, &valid, &length);
+
+	for (const char *const *name = utf8_kernel_list(); *name; name++) {
+		size_t v, l;
+
+		utf8_kernel_select(*name);
+		if (utf8_check(p, n, &v, &l) != status || v != valid || l != length) {
+			printf("disagree: kernel %s\n", *name);
+			return;
+		}
+		if (n <= CUT_MAX && !cuts_agree(p, n)) {
+			printf("disagree: cut, kernel %s\n", *name);
+			return;
+		}
+	}
+	printf("%s %zu %zu\n", names[status], valid, length);
+}
+
+/* ---- transcode ---- */
+
+/* Transcodes into pieces of at most @size bytes. */
+static struct bytes transcode_pieces(const struct transcoder *t, struct bytes raw, size_t size)
+{
+	struct bytes out = {allocate(raw.n * TRANSCODE_UNIT_MAX), 0};
+	uint8_t *piece = allocate(size);
+	size_t i = 0;
+
+	while (i < raw.n) {
+		size_t read, written;
+
+		transcode(t, raw.p + i, raw.n - i, piece, size, &read, &written);
+		if (written > size || (read == 0 && written == 0))
+			die("transcode makes no progress");
+		memcpy(out.p + out.n, piece, written);
+		out.n += written;
+		i += read;
+	}
+	free(piece);
+	return out;
+}
+
+static void answer_transcode(const struct transcoder *t, struct bytes raw)
+{
+	struct bytes expected = transcode_pieces(t, raw, raw.n * TRANSCODE_UNIT_MAX + 16);
+	size_t size_min = raw.n <= LARGE ? TRANSCODE_UNIT_MAX : 5000;
+	size_t size_max = raw.n <= CUT_MAX ? 3 * TRANSCODE_UNIT_MAX : size_min;
+	size_t count = transcode_count(t, raw.p, raw.n);
+	bool agree = true;
+
+	for (const char *const *name = utf8_kernel_list(); *name && agree; name++) {
+		utf8_kernel_select(*name);
+		for (size_t size = size_min; size <= size_max && agree; size++) {
+			struct bytes out = transcode_pieces(t, raw, size);
+
+			agree = out.n == expected.n && memcmp(out.p, expected.p, out.n) == 0;
+			free(out.p);
+		}
+		agree = agree && transcode_count(t, raw.p, raw.n) == count;
+		if (!agree)
+			printf("disagree: kernel %s", *name);
+	}
+	if (agree) {
+		print_hex(expected.p, expected.n);
+		printf(" %zu", count);
+	}
+	putchar('\n');
+	free(expected.p);
+}
+
+static void answer(char *line)
+{
+	const char *question = strtok(line, " \n");
+	struct transcoder t = {0};
+	struct bytes raw;
+
+	if (!question)
+		die("an empty question");
+	if (strcmp(question, "check") == 0) {
+		raw = parse_hex(strtok(NULL, " \n"));
+		answer_check(raw.p, raw.n);
+	} else if (strcmp(question, "encodable") == 0) {
+		t.charset = (enum charset)find_name(charset_names, strtok(NULL, " \n"));
+		raw = parse_hex(strtok(NULL, " \n"));
+		printf("%zu\n", charset_encodable(t.charset, raw.p, raw.n));
+	} else {
+		t.decode_errors = (enum decode_errors)find_name(decode_names, strtok(NULL, " \n"));
+		t.charset = (enum charset)find_name(charset_names, strtok(NULL, " \n"));
+		t.encode_errors = (enum encode_errors)find_name(encode_names, strtok(NULL, " \n"));
+		raw = parse_hex(strtok(NULL, " \n"));
+		answer_transcode(&t, raw);
+	}
+	free(raw.p);
+}
+
+int main(void)
+{
+	char *line = NULL;
+	size_t size = 0;
+
+	while (getline(&line, &size, stdin) > 0)
+		answer(line);
+	free(line);
+	return EXIT_SUCCESS;
+}

@@ -1,0 +1,187 @@
+#!/usr/bin/python3
+"""The text engine against CPython's codecs: expected values are made here, at test time.
+
+Usage: text_oracle.py TEXT_DRIVER
+
+TEXT_DRIVER answers questions with what the engine does (see text_driver.c, which also cuts every
+short input at every two places, and works with each kernel). With ACKD_UTF8_SUITES, a directory of
+cases as JSON lines, each row of those goes through it too.
+"""
+
+import glob
+import itertools
+import json
+import os
+import random
+import shlex
+import subprocess
+import sys
+import unittest
+
+# Where the driver is for another processor, meson says what runs it.
+DRIVER = shlex.split(os.environ.get("MESON_EXE_WRAPPER", "")) + sys.argv[1:]
+DECODE = ["replace", "ignore", "backslashreplace"]
+CHARSETS = {"utf-8": "utf-8", "ascii": "ascii", "iso-8859-1": "iso-8859-1", "windows-1252": "cp1252"}
+ENCODE = ["replace", "ignore", "xmlcharrefreplace", "backslashreplace"]
+REASONS = {"invalid start byte": "start", "invalid continuation byte": "continuation",
+           "unexpected end of data": "partial"}
+
+# One byte either side of every boundary of table 3-7 of the Unicode Standard.
+EDGES = bytes.fromhex("007f808f909fa0bfc0c1c2dfe0e1ecedeeeff0f1f3f4f5ff")
+
+# What random texts are made of: characters of every width and charset, and every kind of fault.
+PIECES = [b"a", b"\n", b"plain text ", b"\x00", b"\x7f", "é".encode(), "ÿ".encode(), "\x80".encode(),
+          "€".encode(), "“”".encode(), "Ж".encode(), "漢字".encode(), "ﬀ".encode(), "\ufffd".encode(),
+          "\ufeff".encode(), "😀".encode(), "\U0010ffff".encode(), b"\x80", b"\xbf", b"\xc0\xaf",
+          b"\xc3", b"\xe2\x82", b"\xe0\x9f", b"\xed\xa0\x80", b"\xf0\x9f\x98", b"\xf0\x8f",
+          b"\xf4\x90", b"\xf5\x80", b"\xff", b"\xfe"]
+
+
+def ask(questions):
+    """Returns the driver's answers, one for each question."""
+    result = subprocess.run(DRIVER, input="\n".join(questions) + "\n", stdout=subprocess.PIPE,
+                            text=True, check=True)
+    return result.stdout.splitlines()
+
+
+def hexed(raw):
+    return raw.hex() or "-"
+
+
+def expected_check(raw):
+    try:
+        raw.decode()
+    except UnicodeDecodeError as error:
+        return f"{REASONS[error.reason]} {error.start} {error.end - error.start}"
+    return f"complete {len(raw)} 0"
+
+
+def expected_transcode(raw, decode, charset, encode):
+    text = raw.decode("utf-8", decode)
+    return f"{text.encode(CHARSETS[charset], encode).hex()} {len(text)}"
+
+
+def expected_encodable(text, charset):
+    try:
+        text.encode(CHARSETS[charset])
+    except UnicodeEncodeError as error:
+        return str(len(text[:error.start].encode()))
+    return str(len(text.encode()))
+
+
+def random_raw(generator, length):
+    pieces = generator.choices(PIECES, k=length)
+    if generator.random() < 0.3:
+        pieces.insert(generator.randrange(length), b"0123456789abcdef" * generator.randrange(1, 20))
+    return b"".join(pieces)
+
+
+class Oracle(unittest.TestCase):
+    def compare(self, cases):
+        """@cases: pairs of a question and its answer. Returns how many there were."""
+        questions, expected = zip(*cases)
+        answers = ask(questions)
+        self.assertEqual(len(answers), len(expected))
+        for question, answer, wanted in zip(questions, answers, expected):
+            if answer != wanted:
+                self.fail(f"{question[:2000]}\n  is {answer[:2000]}\n  not {wanted[:2000]}")
+        return len(questions)
+
+    def check(self, raws):
+        return self.compare([("check " + hexed(raw), expected_check(raw)) for raw in raws])
+
+    def transcode(self, raws, decode=DECODE, charsets=CHARSETS, encode=ENCODE):
+        return self.compare([
+            (f"transcode {d} {c} {e} {hexed(raw)}", expected_transcode(raw, d, c, e))
+            for raw in raws for d in decode for c in charsets
+            for e in (encode if c != "utf-8" else encode[:1])])
+
+    def test_every_string_of_one_and_two_bytes(self):
+        self.check([bytes(pair) for n in range(3) for pair in itertools.product(range(256), repeat=n)])
+
+    def test_every_string_of_three_bytes(self):
+        # Each is followed by a letter, so that the next one stands alone.
+        raw = bytearray(b"...a" * 0x10000)
+        raw[1::4] = bytes(i >> 8 for i in range(0x10000))
+        raw[2::4] = bytes(i & 0xff for i in range(0x10000))
+        for first in range(256):
+            raw[0::4] = bytes([first]) * 0x10000
+            self.transcode([raw], ["replace"], ["utf-8"], ["replace"])
+
+    def test_boundary_strings(self):
+        self.check([bytes(s) for s in itertools.product(EDGES, repeat=3)])
+        self.check([bytes(s) for s in itertools.product(range(0xf0, 0x100), EDGES, EDGES, EDGES)])
+
+    def test_boundary_strings_with_every_handler(self):
+        pairs = [bytes(pair) for pair in itertools.product(EDGES, repeat=2)]
+        self.transcode(pairs + [pair + b"\x80\x80z" for pair in pairs])
+
+    def test_every_code_point(self):
+        for start in range(0, 0x110000, 0x800):
+            text = "".join(map(chr, range(start, start + 0x800)))
+            raw = text.encode("utf-8", "surrogatepass")
+            self.transcode([raw], ["replace"])
+
+    def test_random_texts(self):
+        generator = random.Random(20261123)
+        self.transcode([random_raw(generator, n) for n in range(1, 60)])
+        self.check([random_raw(generator, generator.randrange(1, 12)) for _ in range(5000)])
+
+    def test_encodable(self):
+        generator = random.Random(7)
+        texts = [random_raw(generator, n).decode("utf-8", "ignore") for n in range(1, 200)]
+        texts += [chr(c) for c in range(0x2200)]
+        self.compare([(f"encodable {charset} {hexed(text.encode())}", expected_encodable(text, charset))
+                      for text in texts for charset in CHARSETS])
+
+
+def decode_questions(row, raw):
+    yield "check " + hexed(raw), expected_row_check(row, raw)
+    for handler in DECODE:
+        wanted = row.get(handler + "_utf8_hex")
+        if wanted is not None:
+            yield (f"transcode {handler} utf-8 replace {hexed(raw)}",
+                   f"{wanted} {len(bytes.fromhex(wanted).decode())}")
+
+
+def encode_questions(row, raw):
+    charset = {"cp1252": "windows-1252"}.get(row["charset"], row["charset"])
+    if row["policy"] == "strict":
+        good = len(raw.decode()[:row["error"][0]].encode()) if "error" in row else len(raw)
+        yield f"encodable {charset} {hexed(raw)}", str(good)
+    elif row["policy"] in ENCODE:
+        yield (f"transcode replace {charset} {row['policy']} {hexed(raw)}",
+               f"{row['out_hex']} {len(raw.decode())}")
+
+
+def suite_questions(path):
+    """Yields for each row of a file of cases the (question, answer) pairs: none for a handler that
+    the engine does not have."""
+    with open(path, encoding="utf-8") as file:
+        for row in map(json.loads, file):
+            raw = bytes.fromhex(row["hex"])
+            yield list((encode_questions if "charset" in row else decode_questions)(row, raw))
+
+
+def expected_row_check(row, raw):
+    if row["valid"]:
+        return f"complete {len(raw)} 0"
+    start, end, reason = row["err"]
+    return f"{REASONS[reason]} {start} {end - start}"
+
+
+class Suites(unittest.TestCase):
+    def test_every_row(self):
+        directory = os.environ.get("ACKD_UTF8_SUITES")
+        if not directory:
+            self.skipTest("ACKD_UTF8_SUITES is not set")
+        paths = sorted(glob.glob(os.path.join(directory, "**", "*.jsonl"), recursive=True))
+        self.assertTrue(paths, "no cases in ACKD_UTF8_SUITES")
+        asked = [list(suite_questions(path)) for path in paths]
+        rows = sum(len(suite) for suite in asked)
+        count = Oracle.compare(self, [case for suite in asked for row in suite for case in row])
+        print(f"{rows} rows of {len(paths)} suites, {count} questions", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1], verbosity=2)
