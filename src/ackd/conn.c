@@ -34,8 +34,7 @@ static void on_closed(uv_handle_t *handle)
 	if (c->admitted) {
 		conn_log_disconnect(c);
 		limits_release(worker->limits, &c->address);
-		if (c->reason != CONN_HANDED_OVER) /* then it is open in the next process */
-			counter_add(&listener->counters->closed, 1);
+		counter_add(&listener->counters->closed, 1);
 	}
 	if (c->refusing)
 		limits_refusal_end(worker->limits);
