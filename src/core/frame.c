@@ -21,10 +21,10 @@ static enum nak_reason nak_reason_of(enum utf8_status status)
 }
 
 /* Whether encoding can refuse a character. */
-static bool encodes_strictly(const struct policy *policy)
+static inline bool encodes_strictly(const struct policy *policy)
 {
-	return policy->transcoder.encode_errors == ENCODE_STRICT &&
-	       policy->transcoder.charset != CHARSET_UTF_8 && policy->reply != REPLY_DISCARD;
+	return policy->transcoder.charset != CHARSET_UTF_8 &&
+	       policy->transcoder.encode_errors == ENCODE_STRICT && policy->reply != REPLY_DISCARD;
 }
 
 /*
@@ -34,11 +34,9 @@ static bool encodes_strictly(const struct policy *policy)
 static size_t check_text(const struct policy *policy, struct session_job *job, const uint8_t *text,
 			 size_t n, uint64_t offset)
 {
-	size_t good, length;
+	size_t length;
+	size_t good = charset_encodable(policy->transcoder.charset, text, n);
 
-	if (!encodes_strictly(policy))
-		return n;
-	good = charset_encodable(policy->transcoder.charset, text, n);
 	if (good == n)
 		return n;
 	refuse(job, NAK_CANNOT_ENCODE, offset + good, utf8_code_point(text + good));
@@ -72,10 +70,10 @@ static size_t scan_carry(struct session *session, struct session_job *job, size_
 	if (status == UTF8_PARTIAL)
 		return used;
 	job->head_length = (uint8_t)length;
-	if (status == UTF8_COMPLETE)
-		check_text(session->policy, job, job->head, length, offset);
-	else
+	if (status != UTF8_COMPLETE)
 		check_fault(session->policy, job, status, offset);
+	else if (encodes_strictly(session->policy))
+		check_text(session->policy, job, job->head, length, offset);
 	return used;
 }
 
@@ -128,8 +126,10 @@ static bool scan(struct session *session, struct session_job *job, size_t end, s
 		whole = stop;
 		while (whole < job->checked && whole > *at && (p[whole] & 0xc0) == 0x80)
 			whole--;
-		*at += check_text(session->policy, job, p + *at, whole - *at,
-				  session->received + *at);
+		if (encodes_strictly(session->policy))
+			whole = *at + check_text(session->policy, job, p + *at, whole - *at,
+						 session->received + *at);
+		*at = whole;
 		if (job->nak_due)
 			return false;
 		if (lf)
