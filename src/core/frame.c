@@ -231,6 +231,7 @@ static int next_stream(struct session *session, struct session_io *io, struct se
 static void forget_line(struct session *session, struct session_io *io)
 {
 	buf_finish(&session->line, io->budget);
+	session->carry.length = 0;
 	session->line_dirty = false;
 }
 
@@ -340,6 +341,7 @@ static int next_line_end(struct session *session, struct session_io *io, struct 
 	if (session->carry.length > 0)
 		check_fault(session->policy, job, UTF8_PARTIAL,
 			    session->received - session->carry.length);
+	session->carry.length = 0;
 	if (job->nak_due)
 		return refuse_line(session, io, job);
 	return answer_held_line(session, io, job, 0);
@@ -348,6 +350,8 @@ static int next_line_end(struct session *session, struct session_io *io, struct 
 static int next_line(struct session *session, struct session_io *io, struct session_job *job)
 {
 	const uint8_t *p;
+	const uint64_t max = session->policy->max_line_bytes;
+	uint64_t length; /* of the line so far; a session taken over may have met a larger limit */
 	size_t n, limit, end;
 	size_t at = 0;
 	int r;
@@ -360,7 +364,8 @@ static int next_line(struct session *session, struct session_io *io, struct sess
 		return job->end ? next_line_end(session, io, job) : 0;
 	/* The byte at @limit is one too many, and so is the one before it unless it is a CR whose
 	 * LF follows: of those, the line ends with the LF. */
-	limit = session->policy->max_line_bytes + 1 - (session->received - session->line_start);
+	length = session->received - session->line_start;
+	limit = length <= max ? max + 1 - length : 0;
 	end = n < limit ? n : limit;
 	if (n > limit && p[limit] == '\n' && (limit == 0 || p[limit - 1] == '\r'))
 		end++;

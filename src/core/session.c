@@ -252,10 +252,13 @@ static void rest_fill(const struct session *session, const struct session_job *j
 	const struct buf *line = &session->line;
 	const struct utf8_carry *carry = &session->carry;
 	size_t again = line->length > 0 ? line->length : carry->length;
+	uint64_t received = session->received - again;
 
 	*rest = (struct session_rest){
-		.received = session->received - again,
-		.line_start = session->line_start,
+		.received = received,
+		/* a stream has no lines: one begins where it may become a line's */
+		.line_start =
+			session->policy->framing == FRAMING_LINE ? session->line_start : received,
 		.messages = session->messages,
 		.skipping = session->skipping,
 		.sent_anything = session->sent_anything,
