@@ -362,11 +362,13 @@ static int server_start(struct server *server, FILE *errors)
 	struct setup *setup;
 	int r = setup_prepare(server->path, server->port, errors, &setup);
 
+	server->exit_status = exit_status_of(r);
 	if (r < 0)
 		return r;
 	server->config = config_ref(setup->config);
-	r = server_adopt(server, setup,
-			 errors); /* changes the environment: before there are threads */
+	/* changes the environment: before there are threads */
+	r = server_adopt(server, setup, errors);
+	server->exit_status = r == -EINVAL ? EXIT_CONFIG : EXIT_OS;
 	if (r == 0)
 		r = log_start(server->config->log_level, server->config->log_target);
 	if (r == 0)
@@ -380,6 +382,7 @@ static int server_start(struct server *server, FILE *errors)
 		server_configure_limits(server, server->config);
 		server_take_over(server);
 		r = server_bind(server, setup, errors);
+		server->exit_status = r < 0 ? exit_status_of(r) : EXIT_OS;
 	}
 	setup_destroy(setup);
 	return r;
@@ -409,10 +412,12 @@ enum exit_status server_run(const char *path, int port)
 	char *errors = NULL;
 	size_t errors_length = 0;
 	FILE *stream = open_memstream(&errors, &errors_length);
+	enum exit_status status = EXIT_OS;
 	int r = server && stream ? uv_loop_init(&server->loop) : UV_ENOMEM;
 
 	if (r < 0)
 		goto out;
+	server->exit_status = EXIT_OS;
 	server->path = path;
 	server->port = port;
 	r = server_init_handles(server);
@@ -427,6 +432,7 @@ enum exit_status server_run(const char *path, int port)
 	uv_run(&server->loop, UV_RUN_DEFAULT);
 	if (r == 0)
 		r = server->start_error;
+	status = r == 0 ? EXIT_DONE : server->exit_status;
 	server_finish(server);
 out:
 	if (stream)
@@ -441,5 +447,5 @@ out:
 	log_stop(LOG_STOP_MS);
 	free(errors);
 	free(server);
-	return exit_status_of(r);
+	return status;
 }

@@ -80,6 +80,7 @@ struct server {
 	uint64_t *turns;	    /* of each worker, at the last look */
 	struct counters **counters; /* per listener of the configuration being applied */
 	enum server_phase phase;
+	enum exit_status exit_status; /* of a start that fails where it is now */
 	struct reload reload;
 
 	/* written by workers */
