@@ -72,7 +72,8 @@ static void print_histogram(const struct histogram *h)
 
 	puts("\nlatency up to       messages");
 	for (unsigned i = 0;; i++) {
-		uint64_t bound = (uint64_t)(1000 * steps[i % 3] * pow(10, i / 3));
+		unsigned decade = i / 3;
+		uint64_t bound = (uint64_t)(1000 * steps[i % 3] * pow(10, decade));
 		uint64_t upto = bound < h->max_ns ? histogram_count_up_to(h, bound) : h->count;
 		uint64_t count = upto - before;
 		int bar = (int)((double)count / (double)h->count * BAR_WIDTH + 0.5);

@@ -346,7 +346,7 @@ static char *make_text(const struct send_options *options)
 		room += strlen(options->texts[i]) + 1;
 	text = end = malloc(room);
 	for (int i = 0; text && i < options->n_texts; i++)
-		end += sprintf(end, "%s\n", options->texts[i]);
+		end = stpcpy(stpcpy(end, options->texts[i]), "\n");
 	return text;
 }
 

@@ -117,7 +117,7 @@ int source_read(const char *path, bool lines, size_t size, struct source *ret_so
 
 	if (r < 0)
 		return r;
-	if (lines && s.bytes[s.n_bytes - 1] != '\n')
+	if (lines && s.n_bytes > 0 && s.bytes[s.n_bytes - 1] != '\n')
 		s.bytes[s.n_bytes++] = '\n';
 	r = cut(&s, lines, size);
 	if (r < 0) {

@@ -77,7 +77,8 @@ static void on_drain_timer(uv_timer_t *timer)
 
 		if (server->phase == SERVER_DRAINING)
 			log_post(LOG_DRAIN, NULL,
-				 "drain_timeout is over: closing %" PRIu64 " connections", s.open);
+				 "drain_timeout is over: closing %" PRIu64 " connections",
+				 stats_open(&s));
 		server_stop(server);
 		return;
 	}
@@ -94,7 +95,7 @@ static void server_drain(struct server *server)
 	server->phase = SERVER_DRAINING;
 	log_notify("STOPPING=1");
 	log_post(LOG_DRAIN, NULL, "draining %" PRIu64 " connections, for at most %" PRIu64 " ms",
-		 s.open, server->config->drain_timeout_ms);
+		 stats_open(&s), server->config->drain_timeout_ms);
 	server_order(server, WORKER_DRAIN);
 	server->drain_deadline_ms = uv_now(&server->loop) + server->config->drain_timeout_ms;
 	on_drain_timer(&server->drain_timer);
@@ -120,11 +121,31 @@ static void server_hand_over(struct server *server)
 	worker_hand_over(&server->workers[0], &server->handover);
 }
 
+/* The counters go on in the next process. */
+static int server_save_counters(struct handover *handover)
+{
+	const char *name;
+	int r = 0;
+
+	_Static_assert(STATS_COUNT <= STATE_COUNTERS_MAX, "room for all");
+	for (size_t i = 0; r == 0 && (name = stats_listener_name(i)); i++) {
+		struct stats stats = stats_sum(name);
+		struct state_counters counters = {.listener = name, .n = STATS_COUNT};
+
+		memcpy(counters.values, &stats, sizeof(stats));
+		r = state_add_counters(&handover->writer, &counters);
+	}
+	return r;
+}
+
 /* All connections are in the hand-over. */
 static void server_handed_over(struct server *server)
 {
 	struct handover *handover = &server->handover;
-	int r = handover_store(handover, atomic_load(&server->limits.numbered));
+	int r = server_save_counters(handover);
+
+	if (r == 0)
+		r = handover_store(handover, atomic_load(&server->limits.numbered));
 
 	if (r < 0)
 		log_post_at(LOG_LEVEL_ERROR, LOG_HANDOVER, NULL,
@@ -192,16 +213,12 @@ static void server_ready(struct server *server)
 	log_post(LOG_READY, NULL, "ready: %u workers", server->n_workers);
 	log_notify("READY=1");
 	report_start(server);
-	if (server->reload.again)
-		reload_request(server);
 }
 
 static void on_news(uv_async_t *async)
 {
 	struct server *server = async->data;
 
-	if (server->reload.preparing && atomic_load(&server->reload.prepared))
-		reload_prepared(server);
 	if (atomic_load(&server->n_applied) == server->n_workers) {
 		atomic_store(&server->n_applied, 0);
 		int error = server_applied(server);
@@ -210,10 +227,8 @@ static void on_news(uv_async_t *async)
 			reload_applied(server, error);
 		else if (server->phase == SERVER_STARTING && error == 0)
 			server_ready(server);
-		else if (server->phase == SERVER_STARTING) {
-			server->start_error = error;
+		else if (server->phase == SERVER_STARTING)
 			server_stop(server);
-		}
 	}
 	if (atomic_load(&server->n_not_accepting) == server->n_workers) {
 		/* nobody accepts any more: from here on a connect is refused, not left hanging */
@@ -228,7 +243,7 @@ static void on_news(uv_async_t *async)
 		else
 			server_handed_over(server);
 	}
-	if (atomic_load(&server->n_ended) == server->n_workers && !server->reload.preparing)
+	if (atomic_load(&server->n_ended) == server->n_workers)
 		uv_walk(&server->loop, close_handle, NULL);
 }
 
@@ -337,6 +352,7 @@ static int server_adopt(struct server *server, const struct setup *setup, FILE *
  */
 static void server_take_over(struct server *server)
 {
+	struct state_counters counters;
 	int r;
 
 	if (server->n_handed == 0)
@@ -352,6 +368,9 @@ static void server_take_over(struct server *server)
 		return;
 	}
 	atomic_store(&server->limits.numbered, server->takeover.reader.numbered);
+	while (state_next_counters(&server->takeover.reader, &counters))
+		if (stats_carry(counters.listener, counters.values, counters.n) < 0)
+			return; /* the connections matter more */
 	log_post(LOG_RESTORE, NULL, "taking up %" PRIu32 " connections",
 		 server->takeover.reader.n_connections);
 }
@@ -362,13 +381,11 @@ static int server_start(struct server *server, FILE *errors)
 	struct setup *setup;
 	int r = setup_prepare(server->path, server->port, errors, &setup);
 
-	server->exit_status = exit_status_of(r);
 	if (r < 0)
 		return r;
 	server->config = config_ref(setup->config);
-	/* changes the environment: before there are threads */
-	r = server_adopt(server, setup, errors);
-	server->exit_status = r == -EINVAL ? EXIT_CONFIG : EXIT_OS;
+	r = server_adopt(server, setup,
+			 errors); /* changes the environment: before there are threads */
 	if (r == 0)
 		r = log_start(server->config->log_level, server->config->log_target);
 	if (r == 0)
@@ -382,7 +399,6 @@ static int server_start(struct server *server, FILE *errors)
 		server_configure_limits(server, server->config);
 		server_take_over(server);
 		r = server_bind(server, setup, errors);
-		server->exit_status = r < 0 ? exit_status_of(r) : EXIT_OS;
 	}
 	setup_destroy(setup);
 	return r;
@@ -412,12 +428,10 @@ enum exit_status server_run(const char *path, int port)
 	char *errors = NULL;
 	size_t errors_length = 0;
 	FILE *stream = open_memstream(&errors, &errors_length);
-	enum exit_status status = EXIT_OS;
 	int r = server && stream ? uv_loop_init(&server->loop) : UV_ENOMEM;
 
 	if (r < 0)
 		goto out;
-	server->exit_status = EXIT_OS;
 	server->path = path;
 	server->port = port;
 	r = server_init_handles(server);
@@ -431,8 +445,7 @@ enum exit_status server_run(const char *path, int port)
 	}
 	uv_run(&server->loop, UV_RUN_DEFAULT);
 	if (r == 0)
-		r = server->start_error;
-	status = r == 0 ? EXIT_DONE : server->exit_status;
+		r = atomic_load(&server->apply_error);
 	server_finish(server);
 out:
 	if (stream)
@@ -447,5 +460,5 @@ out:
 	log_stop(LOG_STOP_MS);
 	free(errors);
 	free(server);
-	return status;
+	return exit_status_of(r);
 }

@@ -8,6 +8,7 @@ CONFIG_PROBE prints the table of settings that the loader works with, and what i
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,8 @@ def read(*path):
 
 
 def probe(*arguments):
-    return subprocess.run([PROBE, *arguments], stdin=subprocess.DEVNULL, capture_output=True,
+    wrapper = shlex.split(os.environ.get("MESON_EXE_WRAPPER", ""))  # an emulator, when cross-built
+    return subprocess.run([*wrapper, PROBE, *arguments], stdin=subprocess.DEVNULL, capture_output=True,
                           text=True, check=False, timeout=60)
 
 

@@ -1,0 +1,67 @@
+"""`meson install` puts everything in its place, below DESTDIR and nowhere else."""
+
+import json
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+
+from harness import ROOT, build_directory, environment
+
+
+def meson(*arguments, **options):
+    return subprocess.run(["meson", *map(str, arguments)], stdin=subprocess.DEVNULL, check=True,
+                          stdout=subprocess.PIPE, text=True, timeout=120, **options).stdout
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """Installs once. Returns place("sbindir", ...): a path below DESTDIR."""
+    build = build_directory()
+    if not (build / "build.ninja").exists() or not shutil.which("meson"):
+        pytest.skip("the build directory is not one of meson's")
+    destination = tmp_path_factory.mktemp("destdir")
+    meson("install", "-C", build, "--no-rebuild", env=environment({"DESTDIR": str(destination)}))
+    options = {x["name"]: x["value"] for x in json.loads(meson("introspect", "--buildoptions", build))}
+
+    def place(directory, *names):
+        path = pathlib.Path(options["prefix"], options[directory], *names)
+        return destination / path.relative_to("/")
+
+    return place
+
+
+def test_daemon_in_sbindir(installed):
+    """It runs from there, and answers with its version."""
+    done = subprocess.run([installed("sbindir", "ackd"), "--version"], capture_output=True,
+                          text=True, timeout=30, check=True)
+    assert done.stdout.startswith("ackd ")
+
+
+def test_configuration_in_sysconfdir(installed):
+    """It is the example, and the installed daemon finds it good."""
+    path = installed("sysconfdir", "ackd.conf")
+    assert path.read_bytes() == (ROOT / "conf/ackd.conf").read_bytes()
+    assert path.stat().st_mode & 0o777 == 0o644
+    subprocess.run([installed("sbindir", "ackd"), "-t", "-c", path], timeout=30, check=True)
+
+
+def test_sysconfdir_is_etc(installed):
+    """Whatever the prefix, the documented place is /etc/ackd.conf."""
+    assert installed("sysconfdir", "ackd.conf").parts[-2:] == ("etc", "ackd.conf")
+
+
+def test_manual_pages(installed):
+    pages = sorted(ROOT.glob("man/*.[1-8]"))
+    assert [page.name for page in pages if page.name in ("ackd.8", "ackd.conf.5")] \
+        == ["ackd.8", "ackd.conf.5"]
+    for page in pages:
+        assert installed("mandir", "man" + page.suffix[1:], page.name).read_bytes() \
+            == page.read_bytes()
+
+
+def test_client_in_bindir(installed):
+    if not (build_directory() / "src/ackc/ackc").exists():
+        pytest.skip("this build has no ackc")
+    assert installed("bindir", "ackc").stat().st_mode & 0o111
