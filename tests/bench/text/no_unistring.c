@@ -1,0 +1,3 @@
+#include "runs.h"
+
+void (*const run_u8_check)(const struct run *, const struct pieces *, unsigned) = NULL;

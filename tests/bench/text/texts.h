@@ -1,0 +1,39 @@
+#pragma once
+
+/* The texts that the benchmark of the text engine works on. */
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* What is measured at most in one piece; shorter pieces come from the first TEXT_SHORT bytes. */
+#define TEXT_LONG ((size_t)1024 * 1024)
+#define TEXT_SHORT ((size_t)64 * 1024)
+
+struct text {
+	const char *name;
+	uint8_t *bytes; /* TEXT_LONG */
+};
+
+/* A text cut into pieces of about the same size. */
+struct pieces {
+	const uint8_t *text;
+	size_t n;
+	size_t total_bytes;
+	uint32_t *offsets; /* n + 1: where each begins and the last ends */
+};
+
+/*
+ * Returns the texts: files of the directory @corpora, or made here when that is NULL. Ends the
+ * program when a file cannot be read.
+ */
+const struct text *texts_load(const char *corpora, size_t *ret_n);
+
+/* Returns the text of that name; NULL when there is none. */
+const struct text *texts_find(const char *name);
+
+/* Returns the first @n bytes of @text with about @percent of its bytes overwritten by bad ones. */
+uint8_t *text_with_faults(const struct text *text, size_t n, unsigned percent);
+
+/* Cuts the first @total bytes of @text after each @size bytes; at character boundaries if @whole.*/
+void pieces_make(struct pieces *pieces, const uint8_t *text, size_t total, size_t size, int whole);
+void pieces_finish(struct pieces *pieces);
