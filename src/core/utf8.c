@@ -12,6 +12,7 @@
 static struct utf8_kernel kernel = {
 	.name = "scalar",
 	.check = utf8_check_scalar,
+	.check_next = utf8_check_next_apart,
 	.count = utf8_count_scalar,
 };
 
@@ -27,13 +28,11 @@ size_t utf8_count(const uint8_t *p, size_t n)
 
 void utf8_carry_set(struct utf8_carry *carry, const uint8_t *p, size_t length)
 {
-	/* made here and stored whole, so that reading it back soon does not wait for its parts */
-	struct utf8_carry made = {.length = (uint8_t)length};
+	uint32_t bytes = 0;
 
-	made.bytes[0] = p[0];
-	made.bytes[1] = length > 1 ? p[1] : 0;
-	made.bytes[2] = length > 2 ? p[2] : 0;
-	*carry = made;
+	for (size_t i = 0; i < length; i++)
+		bytes |= (uint32_t)p[i] << 8 * i;
+	utf8_carry_store(carry, bytes, length);
 }
 
 enum utf8_status utf8_carry_join(struct utf8_carry *carry, const uint8_t *p, size_t n,
@@ -59,6 +58,41 @@ enum utf8_status utf8_carry_join(struct utf8_carry *carry, const uint8_t *p, siz
 	*ret_length = length;
 	carry->length = 0;
 	return status;
+}
+
+enum utf8_status utf8_check_next_apart(struct utf8_carry *carry, const uint8_t *p, size_t n,
+				       size_t *ret_valid, size_t *ret_length)
+{
+	struct utf8_carry rest = *carry;
+	uint8_t head[UTF8_CHARACTER_MAX];
+	size_t used = 0;
+	enum utf8_status status;
+	size_t length;
+
+	if (rest.length > 0) {
+		status = utf8_carry_join(&rest, p, n, head, &length, &used);
+		if (status != UTF8_COMPLETE) {
+			*ret_valid = 0;
+			*ret_length = used;
+			if (status == UTF8_PARTIAL)
+				*carry = rest;
+			else
+				*ret_length = 0;
+			return status;
+		}
+	}
+	status = kernel.check(p + used, n - used, ret_valid, ret_length);
+	*ret_valid += used;
+	carry->length = 0;
+	if (status == UTF8_PARTIAL)
+		utf8_carry_set(carry, p + *ret_valid, *ret_length);
+	return status;
+}
+
+enum utf8_status utf8_check_next(struct utf8_carry *carry, const uint8_t *p, size_t n,
+				 size_t *ret_valid, size_t *ret_length)
+{
+	return kernel.check_next(carry, p, n, ret_valid, ret_length);
 }
 
 int utf8_kernel_select(const char *name)

@@ -75,6 +75,18 @@ enum utf8_status utf8_carry_join(struct utf8_carry *carry, const uint8_t *p, siz
 				 size_t *ret_used);
 
 /*
+ * Checks the next @n > 0 bytes at @p of a stream of which @carry is what came before: as
+ * utf8_check() does, but the bytes at @p first go on with the character in @carry, at no cost to
+ * speak of. What was carried, followed by the @ret_valid bytes at @p, is whole characters.
+ *
+ * UTF8_COMPLETE and UTF8_PARTIAL leave in @carry what goes on with the next bytes. A fault empties
+ * @carry; but when the fault is in the carried character, *@ret_valid and *@ret_length are 0 and
+ * @carry is as it was: utf8_carry_join() tells the rest.
+ */
+enum utf8_status utf8_check_next(struct utf8_carry *carry, const uint8_t *p, size_t n,
+				 size_t *ret_valid, size_t *ret_length);
+
+/*
  * Chooses the kernel that utf8_check() and utf8_count() use: by @name, or when it is NULL the best
  * that this processor has. Returns 0, or -EINVAL when there is no such kernel here. Until it is
  * called, the scalar one is in use. Call it once, before other threads start.

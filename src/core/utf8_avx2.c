@@ -50,10 +50,10 @@ static inline __m256i errors(__m256i x, __m256i before1, __m256i before2, __m256
 	return _mm256_xor_si256(due, pairs);
 }
 
-/* The errors of a block that nothing is before. */
-static inline __m256i first_errors(__m256i x)
+/* The errors of the first block, that up to three bytes are before. */
+static inline __m256i first_errors(__m256i x, uint32_t before)
 {
-	__m256i up = _mm256_permute2x128_si256(x, x, 0x08); /* the upper half becomes the lower */
+	__m256i up = _mm256_permute2x128_si256(x, _mm256_set1_epi32((int)before), 0x02);
 
 	return errors(x, _mm256_alignr_epi8(x, up, 15), _mm256_alignr_epi8(x, up, 14),
 		      _mm256_alignr_epi8(x, up, 13));
@@ -79,11 +79,11 @@ static inline bool is_ascii(__m256i x)
  * Looks for errors from @i on (0, or a place before which no byte is wrong), block by block.
  * Returns where the first is, or @n.
  */
-static size_t find_error(const uint8_t *p, size_t i, size_t n)
+static size_t find_error(uint32_t before, const uint8_t *p, size_t i, size_t n)
 {
 	while (i < n) {
 		size_t at = n - i >= BLOCK ? i : n - BLOCK;
-		__m256i wrong = at == 0 ? first_errors(load(p)) : block_errors(p + at);
+		__m256i wrong = at == 0 ? first_errors(load(p), before) : block_errors(p + at);
 		__m256i right = _mm256_cmpeq_epi8(wrong, _mm256_setzero_si256());
 		unsigned mask = ~(unsigned)_mm256_movemask_epi8(right);
 
@@ -95,19 +95,24 @@ static size_t find_error(const uint8_t *p, size_t i, size_t n)
 }
 
 /* Whether the bytes from @i on, less than a group, are ASCII, and so is the byte before them. */
-static inline bool rest_is_ascii(const uint8_t *p, size_t i, size_t n)
+static inline bool rest_is_ascii(uint32_t before, const uint8_t *p, size_t i, size_t n)
 {
 	__m256i any = load(p + n - BLOCK);
 
-	if (i > 0 && p[i - 1] >= 0x80)
+	if (i == 0 ? before != 0 : p[i - 1] >= 0x80)
 		return false;
 	for (; n - i >= BLOCK; i += BLOCK)
 		any = _mm256_or_si256(any, load(p + i));
 	return is_ascii(any);
 }
 
-static enum utf8_status check(const uint8_t *p, size_t n, size_t *ret_valid, size_t *ret_length)
+/* Both kinds of check; the compiler makes two functions of it, so that one without a carry is lean.
+ */
+static UTF8_ALWAYS_INLINE enum utf8_status check_any(struct utf8_carry *carry, const uint8_t *p,
+						     size_t n, size_t *ret_valid,
+						     size_t *ret_length)
 {
+	uint32_t before = utf8_carry_before(carry);
 	size_t i = 0;
 
 	if (n < SHORT)
@@ -118,23 +123,38 @@ static enum utf8_status check(const uint8_t *p, size_t n, size_t *ret_valid, siz
 
 		if (is_ascii(or4(load(q), load(q + BLOCK), load(q + 2 * BLOCK),
 				 load(q + 3 * BLOCK))) &&
-		    (i == 0 || q[-1] < 0x80))
+		    (i == 0 ? before == 0 : q[-1] < 0x80))
 			continue;
-		wrong = or4(i == 0 ? first_errors(load(q)) : block_errors(q),
+		wrong = or4(i == 0 ? first_errors(load(q), before) : block_errors(q),
 			    block_errors(q + BLOCK), block_errors(q + 2 * BLOCK),
 			    block_errors(q + 3 * BLOCK));
 		if (!_mm256_testz_si256(wrong, wrong))
 			break;
 	}
-	if (n - i < GROUP && rest_is_ascii(p, i, n)) {
+	if (n - i < GROUP && rest_is_ascii(before, p, i, n)) {
+		if (carry)
+			carry->length = 0;
 		*ret_valid = n;
 		*ret_length = 0;
 		return UTF8_COMPLETE;
 	}
-	i = find_error(p, i, n);
+	i = find_error(before, p, i, n);
 	if (i == n)
-		return utf8_finish(p, n, ret_valid, ret_length);
-	return utf8_explain(p, n, i, ret_valid, ret_length);
+		return utf8_finish(carry, p, n, ret_valid, ret_length);
+	return utf8_explain(carry, p, n, i, ret_valid, ret_length);
+}
+
+static enum utf8_status check(const uint8_t *p, size_t n, size_t *ret_valid, size_t *ret_length)
+{
+	return check_any(NULL, p, n, ret_valid, ret_length);
+}
+
+static enum utf8_status check_next(struct utf8_carry *carry, const uint8_t *p, size_t n,
+				   size_t *ret_valid, size_t *ret_length)
+{
+	if (n < SHORT)
+		return utf8_check_next_apart(carry, p, n, ret_valid, ret_length);
+	return check_any(carry, p, n, ret_valid, ret_length);
 }
 
 static size_t count(const uint8_t *p, size_t n)
@@ -160,5 +180,6 @@ const struct utf8_kernel utf8_kernel_avx2 = {
 	.name = "avx2",
 	.is_supported = is_supported,
 	.check = check,
+	.check_next = check_next,
 	.count = count,
 };

@@ -11,6 +11,9 @@
 #define BLOCK ((size_t)64)
 #define GROUP (4 * BLOCK)
 
+/* What the end of a text is taken from, with a carry. */
+#define CHECK_NEXT_MIN ((size_t)UTF8_CHARACTER_MAX)
+
 static const int8_t first_high[16] = {UTF8_FIRST_HIGH};
 static const int8_t first_low[16] = {UTF8_FIRST_LOW};
 static const int8_t second_high[16] = {UTF8_SECOND_HIGH};
@@ -52,10 +55,10 @@ static inline __m512i errors(__m512i x, __m512i before1, __m512i before2, __m512
 					 _mm512_set1_epi8((char)0x80), pairs, 0x6a);
 }
 
-/* The errors of a block that nothing is before. */
-static inline __m512i first_errors(__m512i x)
+/* The errors of the first block, that up to three bytes are before. */
+static inline __m512i first_errors(__m512i x, uint32_t before)
 {
-	__m512i up = _mm512_alignr_epi32(x, _mm512_setzero_si512(), 12);
+	__m512i up = _mm512_alignr_epi32(x, _mm512_set1_epi32((int)before), 12);
 
 	return errors(x, _mm512_alignr_epi8(x, up, 15), _mm512_alignr_epi8(x, up, 14),
 		      _mm512_alignr_epi8(x, up, 13));
@@ -88,12 +91,12 @@ static inline __m512i or4(__m512i a, __m512i b, __m512i c, __m512i d)
  * Looks for errors from @i on (0, or a place before which no byte is wrong), block by block, in
  * more than a block. Returns where the first is, or @n.
  */
-static size_t find_error(const uint8_t *p, size_t i, size_t n)
+static size_t find_error(uint32_t before, const uint8_t *p, size_t i, size_t n)
 {
 	uint64_t wrong;
 
 	for (; n - i >= BLOCK; i += BLOCK) {
-		wrong = nonzero(i == 0 ? first_errors(load(p)) : block_errors(p + i));
+		wrong = nonzero(i == 0 ? first_errors(load(p), before) : block_errors(p + i));
 		if (wrong)
 			return i + (size_t)__builtin_ctzll(wrong);
 	}
@@ -108,11 +111,11 @@ static size_t find_error(const uint8_t *p, size_t i, size_t n)
 }
 
 /* Whether the bytes from @i on, less than a group, are ASCII, and so is the byte before them. */
-static inline bool rest_is_ascii(const uint8_t *p, size_t i, size_t n)
+static inline bool rest_is_ascii(uint32_t before, const uint8_t *p, size_t i, size_t n)
 {
 	__m512i any = load(p + n - BLOCK);
 
-	if (i > 0 && p[i - 1] >= 0x80)
+	if (i == 0 ? before != 0 : p[i - 1] >= 0x80)
 		return false;
 	for (; n - i >= BLOCK; i += BLOCK)
 		any = _mm512_or_si512(any, load(p + i));
@@ -120,53 +123,75 @@ static inline bool rest_is_ascii(const uint8_t *p, size_t i, size_t n)
 }
 
 /* At most a block. */
-static inline enum utf8_status check_short(const uint8_t *p, size_t n, size_t *ret_valid,
-					   size_t *ret_length)
+static UTF8_ALWAYS_INLINE enum utf8_status check_short(struct utf8_carry *carry, const uint8_t *p,
+						       size_t n, size_t *ret_valid,
+						       size_t *ret_length)
 {
+	uint32_t before = utf8_carry_before(carry);
 	__mmask64 mask = first_bytes(n);
 	__m512i x = _mm512_maskz_loadu_epi8(mask, p);
 	uint64_t wrong;
 
-	if (_mm512_movepi8_mask(x) == 0) {
+	if (_mm512_movepi8_mask(x) == 0 && before == 0) {
 		*ret_valid = n;
 		*ret_length = 0;
 		return UTF8_COMPLETE;
 	}
-	wrong = mask & nonzero(first_errors(x));
+	wrong = mask & nonzero(first_errors(x, before));
 	if (wrong == 0)
-		return utf8_finish(p, n, ret_valid, ret_length);
-	return utf8_explain(p, n, (size_t)__builtin_ctzll(wrong), ret_valid, ret_length);
+		return utf8_finish(carry, p, n, ret_valid, ret_length);
+	return utf8_explain(carry, p, n, (size_t)__builtin_ctzll(wrong), ret_valid, ret_length);
 }
 
-static enum utf8_status check(const uint8_t *p, size_t n, size_t *ret_valid, size_t *ret_length)
+/* Both kinds of check; the compiler makes two functions of it, so that one without a carry is lean.
+ */
+static UTF8_ALWAYS_INLINE enum utf8_status check_any(struct utf8_carry *carry, const uint8_t *p,
+						     size_t n, size_t *ret_valid,
+						     size_t *ret_length)
 {
+	uint32_t before = utf8_carry_before(carry);
 	size_t i = 0;
 
 	if (n <= BLOCK)
-		return check_short(p, n, ret_valid, ret_length);
+		return check_short(carry, p, n, ret_valid, ret_length);
 	for (; n - i >= GROUP; i += GROUP) {
 		const uint8_t *q = p + i;
 		__m512i wrong;
 
 		if (_mm512_movepi8_mask(or4(load(q), load(q + BLOCK), load(q + 2 * BLOCK),
 					    load(q + 3 * BLOCK))) == 0 &&
-		    (i == 0 || q[-1] < 0x80))
+		    (i == 0 ? before == 0 : q[-1] < 0x80))
 			continue;
-		wrong = or4(i == 0 ? first_errors(load(q)) : block_errors(q),
+		wrong = or4(i == 0 ? first_errors(load(q), before) : block_errors(q),
 			    block_errors(q + BLOCK), block_errors(q + 2 * BLOCK),
 			    block_errors(q + 3 * BLOCK));
 		if (nonzero(wrong))
 			break;
 	}
-	if (n - i < GROUP && rest_is_ascii(p, i, n)) {
+	if (n - i < GROUP && rest_is_ascii(before, p, i, n)) {
+		if (carry)
+			carry->length = 0;
 		*ret_valid = n;
 		*ret_length = 0;
 		return UTF8_COMPLETE;
 	}
-	i = find_error(p, i, n);
+	i = find_error(before, p, i, n);
 	if (i == n)
-		return utf8_finish(p, n, ret_valid, ret_length);
-	return utf8_explain(p, n, i, ret_valid, ret_length);
+		return utf8_finish(carry, p, n, ret_valid, ret_length);
+	return utf8_explain(carry, p, n, i, ret_valid, ret_length);
+}
+
+static enum utf8_status check(const uint8_t *p, size_t n, size_t *ret_valid, size_t *ret_length)
+{
+	return check_any(NULL, p, n, ret_valid, ret_length);
+}
+
+static enum utf8_status check_next(struct utf8_carry *carry, const uint8_t *p, size_t n,
+				   size_t *ret_valid, size_t *ret_length)
+{
+	if (n < CHECK_NEXT_MIN)
+		return utf8_check_next_apart(carry, p, n, ret_valid, ret_length);
+	return check_any(carry, p, n, ret_valid, ret_length);
 }
 
 static size_t count(const uint8_t *p, size_t n)
@@ -198,5 +223,6 @@ const struct utf8_kernel utf8_kernel_avx512 = {
 	.name = "avx512",
 	.is_supported = is_supported,
 	.check = check,
+	.check_next = check_next,
 	.count = count,
 };

@@ -17,13 +17,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Of a function whose copies differ in what is constant. */
+#define UTF8_ALWAYS_INLINE inline __attribute__((always_inline))
+
 struct utf8_kernel {
 	const char *name;
 	/* whether this processor has the instructions */
 	bool (*is_supported)(void);
-	/* utf8_check() */
+	/* utf8_check(), utf8_check_next() */
 	enum utf8_status (*check)(const uint8_t *p, size_t n, size_t *ret_valid,
 				  size_t *ret_length);
+	enum utf8_status (*check_next)(struct utf8_carry *carry, const uint8_t *p, size_t n,
+				       size_t *ret_valid, size_t *ret_length);
 	/* utf8_count() */
 	size_t (*count)(const uint8_t *p, size_t n);
 };
@@ -31,6 +36,9 @@ struct utf8_kernel {
 /* The kernels of this architecture, best first, NULL-terminated; the scalar one is the last. */
 extern const struct utf8_kernel *const utf8_kernels[];
 
+/* utf8_check_next() in two steps: the carried character, then the rest. */
+enum utf8_status utf8_check_next_apart(struct utf8_carry *carry, const uint8_t *p, size_t n,
+				       size_t *ret_valid, size_t *ret_length);
 size_t utf8_count_scalar(const uint8_t *p, size_t n);
 
 extern const struct utf8_kernel utf8_kernel_scalar;
@@ -89,29 +97,74 @@ static inline size_t utf8_cut_off(const uint8_t *p, size_t n)
 	return p[n - 1] >= 0xc0 ? 1 : length;
 }
 
-/* Finishes a check whose look-ups found no pair wrong in all @n > 0 bytes. */
-static inline enum utf8_status utf8_finish(const uint8_t *p, size_t n, size_t *ret_valid,
-					   size_t *ret_length)
+/* Four bytes, the first as the least significant: where that is the machine's order, one load. */
+static inline uint32_t utf8_load_four(const uint8_t *p)
+{
+	return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+/*
+ * Stores the @length <= 3 bytes of a carry, the first as the least significant of @bytes: all at
+ * once, since a load that follows soon waits long for stores that only together make it up.
+ */
+static inline void utf8_carry_store(struct utf8_carry *carry, uint32_t bytes, size_t length)
+{
+	carry->bytes[0] = (uint8_t)bytes;
+	carry->bytes[1] = (uint8_t)(bytes >> 8);
+	carry->bytes[2] = (uint8_t)(bytes >> 16);
+	carry->length = (uint8_t)length;
+}
+
+/* Returns what is in @carry (NULL: nothing), the last byte as the most significant. */
+static inline uint32_t utf8_carry_before(const struct utf8_carry *carry)
+{
+	uint64_t bytes;
+
+	if (!carry)
+		return 0;
+	bytes = (uint64_t)carry->bytes[0] | (uint64_t)carry->bytes[1] << 8 |
+		(uint64_t)carry->bytes[2] << 16;
+	return (uint32_t)(bytes << 8 * (UTF8_CHARACTER_MAX - carry->length));
+}
+
+/*
+ * Finishes a check whose look-ups found no pair wrong in all @n > 0 bytes; @n >= 4 when there is a
+ * @carry. Where a buffer ends is chance: no branch depends on it, but for a bad lead byte there.
+ */
+static inline enum utf8_status utf8_finish(struct utf8_carry *carry, const uint8_t *p, size_t n,
+					   size_t *ret_valid, size_t *ret_length)
 {
 	size_t cut_off = utf8_cut_off(p, n);
+	enum utf8_status status = cut_off > 0 ? UTF8_PARTIAL : UTF8_COMPLETE;
 
 	*ret_valid = n - cut_off;
 	*ret_length = cut_off;
-	/* where a buffer ends is chance: no branch on it, but for a bad lead byte as the last */
-	if (p[n - 1] >= 0xc0 && (p[n - 1] < 0xc2 || p[n - 1] > 0xf4))
-		return UTF8_INVALID_START;
-	return cut_off > 0 ? UTF8_PARTIAL : UTF8_COMPLETE;
+	if (p[n - 1] >= 0xc0 && (p[n - 1] < 0xc2 || p[n - 1] > 0xf4)) {
+		status = UTF8_INVALID_START;
+		cut_off = 0;
+	}
+	if (carry) {
+		uint64_t last = utf8_load_four(p + n - 4);
+
+		last >>= 8 * (UTF8_CHARACTER_MAX - cut_off);
+		utf8_carry_store(carry, (uint32_t)last, cut_off);
+	}
+	return status;
 }
 
 /*
  * Finishes a check whose look-ups found the first wrong byte at @at: tells what is wrong with the
  * character that this byte is due to continue or to begin.
  */
-static inline enum utf8_status utf8_explain(const uint8_t *p, size_t n, size_t at,
-					    size_t *ret_valid, size_t *ret_length)
+static inline enum utf8_status utf8_explain(struct utf8_carry *carry, const uint8_t *p, size_t n,
+					    size_t at, size_t *ret_valid, size_t *ret_length)
 {
 	size_t valid = at > 0 ? at - utf8_cut_off(p, at) : 0;
 
+	if (carry && carry->length > 0 && at < UTF8_CHARACTER_MAX)
+		return utf8_check_next_apart(carry, p, n, ret_valid, ret_length);
+	if (carry)
+		carry->length = 0;
 	*ret_valid = valid;
 	return utf8_character(p + valid, n - valid, ret_length);
 }

@@ -39,12 +39,12 @@ static inline uint8x16_t errors(uint8x16_t x, uint8x16_t before1, uint8x16_t bef
 	return veorq_u8(due, pairs);
 }
 
-/* The errors of a block that nothing is before. */
-static inline uint8x16_t first_errors(uint8x16_t x)
+/* The errors of the first block, that up to three bytes are before. */
+static inline uint8x16_t first_errors(uint8x16_t x, uint32_t before)
 {
-	uint8x16_t none = vdupq_n_u8(0);
+	uint8x16_t up = vreinterpretq_u8_u32(vdupq_n_u32(before));
 
-	return errors(x, vextq_u8(none, x, 15), vextq_u8(none, x, 14), vextq_u8(none, x, 13));
+	return errors(x, vextq_u8(up, x, 15), vextq_u8(up, x, 14), vextq_u8(up, x, 13));
 }
 
 /* The errors of a block in the middle of a text. */
@@ -76,12 +76,12 @@ static inline size_t first_nonzero(uint8x16_t wrong)
  * Looks for errors from @i on (0, or a place before which no byte is wrong), block by block.
  * Returns where the first is, or @n.
  */
-static size_t find_error(const uint8_t *p, size_t i, size_t n)
+static size_t find_error(uint32_t before, const uint8_t *p, size_t i, size_t n)
 {
 	while (i < n) {
 		size_t at = n - i >= BLOCK ? i : n - BLOCK;
-		size_t wrong =
-			first_nonzero(at == 0 ? first_errors(vld1q_u8(p)) : block_errors(p + at));
+		size_t wrong = first_nonzero(at == 0 ? first_errors(vld1q_u8(p), before)
+						     : block_errors(p + at));
 
 		if (wrong < BLOCK)
 			return at + wrong;
@@ -91,19 +91,24 @@ static size_t find_error(const uint8_t *p, size_t i, size_t n)
 }
 
 /* Whether the bytes from @i on, less than a group, are ASCII, and so is the byte before them. */
-static inline bool rest_is_ascii(const uint8_t *p, size_t i, size_t n)
+static inline bool rest_is_ascii(uint32_t before, const uint8_t *p, size_t i, size_t n)
 {
 	uint8x16_t any = vld1q_u8(p + n - BLOCK);
 
-	if (i > 0 && p[i - 1] >= 0x80)
+	if (i == 0 ? before != 0 : p[i - 1] >= 0x80)
 		return false;
 	for (; n - i >= BLOCK; i += BLOCK)
 		any = vorrq_u8(any, vld1q_u8(p + i));
 	return is_ascii(any);
 }
 
-static enum utf8_status check(const uint8_t *p, size_t n, size_t *ret_valid, size_t *ret_length)
+/* Both kinds of check; the compiler makes two functions of it, so that one without a carry is lean.
+ */
+static UTF8_ALWAYS_INLINE enum utf8_status check_any(struct utf8_carry *carry, const uint8_t *p,
+						     size_t n, size_t *ret_valid,
+						     size_t *ret_length)
 {
+	uint32_t before = utf8_carry_before(carry);
 	size_t i = 0;
 
 	if (n < SHORT)
@@ -114,23 +119,38 @@ static enum utf8_status check(const uint8_t *p, size_t n, size_t *ret_valid, siz
 
 		if (is_ascii(or4(vld1q_u8(q), vld1q_u8(q + BLOCK), vld1q_u8(q + 2 * BLOCK),
 				 vld1q_u8(q + 3 * BLOCK))) &&
-		    (i == 0 || q[-1] < 0x80))
+		    (i == 0 ? before == 0 : q[-1] < 0x80))
 			continue;
-		wrong = or4(i == 0 ? first_errors(vld1q_u8(q)) : block_errors(q),
+		wrong = or4(i == 0 ? first_errors(vld1q_u8(q), before) : block_errors(q),
 			    block_errors(q + BLOCK), block_errors(q + 2 * BLOCK),
 			    block_errors(q + 3 * BLOCK));
 		if (vmaxvq_u8(wrong) != 0)
 			break;
 	}
-	if (n - i < GROUP && rest_is_ascii(p, i, n)) {
+	if (n - i < GROUP && rest_is_ascii(before, p, i, n)) {
+		if (carry)
+			carry->length = 0;
 		*ret_valid = n;
 		*ret_length = 0;
 		return UTF8_COMPLETE;
 	}
-	i = find_error(p, i, n);
+	i = find_error(before, p, i, n);
 	if (i == n)
-		return utf8_finish(p, n, ret_valid, ret_length);
-	return utf8_explain(p, n, i, ret_valid, ret_length);
+		return utf8_finish(carry, p, n, ret_valid, ret_length);
+	return utf8_explain(carry, p, n, i, ret_valid, ret_length);
+}
+
+static enum utf8_status check(const uint8_t *p, size_t n, size_t *ret_valid, size_t *ret_length)
+{
+	return check_any(NULL, p, n, ret_valid, ret_length);
+}
+
+static enum utf8_status check_next(struct utf8_carry *carry, const uint8_t *p, size_t n,
+				   size_t *ret_valid, size_t *ret_length)
+{
+	if (n < SHORT)
+		return utf8_check_next_apart(carry, p, n, ret_valid, ret_length);
+	return check_any(carry, p, n, ret_valid, ret_length);
 }
 
 static size_t count(const uint8_t *p, size_t n)
@@ -156,5 +176,6 @@ const struct utf8_kernel utf8_kernel_neon = {
 	.name = "neon",
 	.is_supported = is_supported,
 	.check = check,
+	.check_next = check_next,
 	.count = count,
 };

@@ -125,5 +125,6 @@ const struct utf8_kernel utf8_kernel_scalar = {
 	.name = "scalar",
 	.is_supported = is_supported,
 	.check = utf8_check_scalar,
+	.check_next = utf8_check_next_apart,
 	.count = utf8_count_scalar,
 };

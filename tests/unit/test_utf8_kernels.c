@@ -231,7 +231,25 @@ static uint32_t next_random(uint32_t *seed)
 	return *seed;
 }
 
-/* Mixed text of all widths, of which a few bytes are overwritten. */
+/* Fills @text with characters of all widths, and overwrites up to three bytes. */
+static void make_mutated(uint8_t *text, size_t n, uint32_t *seed)
+{
+	unsigned mutations = next_random(seed) % 4;
+	bool is_mostly_ascii = next_random(seed) % 2;
+	size_t i = 0;
+
+	while (i < n) {
+		uint32_t r = next_random(seed) >> 8;
+		const char *c = fillers[is_mostly_ascii && r % 64 ? 0 : r / 64 % 4];
+		size_t length = strlen(c) < n - i ? strlen(c) : n - i;
+
+		memcpy(text + i, c, length);
+		i += length;
+	}
+	for (unsigned m = 0; n > 0 && m < mutations; m++)
+		text[next_random(seed) % n] = (uint8_t)(next_random(seed) >> 11);
+}
+
 static void test_mutated_text(void **state)
 {
 	uint8_t text[ROOM];
@@ -239,27 +257,91 @@ static void test_mutated_text(void **state)
 
 	for (int round = 0; round < 200000; round++) {
 		size_t n = next_random(&seed) % (round % 2 ? 100 : sizeof(text));
-		unsigned mutations = next_random(&seed) % 4;
-		bool is_mostly_ascii = next_random(&seed) % 2;
-		size_t i = 0;
 
-		while (i < n) {
-			uint32_t r = next_random(&seed) >> 8;
-			const char *c = fillers[is_mostly_ascii && r % 64 ? 0 : r / 64 % 4];
-			size_t length = strlen(c) < n - i ? strlen(c) : n - i;
-
-			memcpy(text + i, c, length);
-			i += length;
-		}
-		for (unsigned m = 0; n > 0 && m < mutations; m++)
-			text[next_random(&seed) % n] = (uint8_t)(next_random(&seed) >> 11);
+		make_mutated(text, n, &seed);
 		check_agrees(text, n);
 		check_count(text, n);
 	}
 }
 
+/* Where the faults of a stream are and how long: pairs of offset and length. */
+struct faults {
+	size_t places[2 * ROOM];
+	size_t n;
+};
+
+static void add_fault(struct faults *faults, size_t offset, size_t length)
+{
+	faults->places[faults->n++] = offset;
+	faults->places[faults->n++] = length;
+}
+
+/* Reads @n bytes of @text which @received bytes were before, going on with @carry. */
+static void read_stream(struct faults *faults, struct utf8_carry *carry, const uint8_t *p, size_t n,
+			size_t received)
+{
+	size_t i = 0;
+
+	while (i < n) {
+		size_t held = carry->length;
+		uint8_t head[UTF8_CHARACTER_MAX];
+		size_t valid, length, used;
+		enum utf8_status status;
+
+		status = utf8_check_next(carry, p + i, n - i, &valid, &length);
+		if (status <= UTF8_PARTIAL) {
+			assert_int_equal(valid + length, n - i);
+			return;
+		}
+		if (valid + length > 0) {
+			assert_int_equal(carry->length, 0);
+			add_fault(faults, received + i + valid, length);
+			i += valid + length;
+			continue;
+		}
+		assert_int_equal(carry->length, held);
+		assert_int_equal(utf8_carry_join(carry, p + i, n - i, head, &length, &used),
+				 UTF8_INVALID_CONTINUATION);
+		add_fault(faults, received + i - held, length);
+		i += used;
+	}
+}
+
+/* The faults of a stream and what it ends with do not depend on where it is cut. */
+static void test_streams(void **state)
+{
+	uint8_t text[ROOM];
+	uint32_t seed = 362436069;
+
+	for (int round = 0; round < 100000; round++) {
+		size_t n = next_random(&seed) % sizeof(text);
+		size_t piece = round % 4 == 0 ? 80 : round % 2 ? 200 : 700;
+		struct faults whole = {.n = 0}, cut = {.n = 0};
+		struct utf8_carry whole_carry = {0}, cut_carry = {0};
+		size_t i = 0;
+
+		make_mutated(text, n, &seed);
+		if (n > 0)
+			read_stream(&whole, &whole_carry, text, n, 0);
+		while (i < n) {
+			size_t m = 1 + next_random(&seed) % piece;
+
+			if (m > n - i)
+				m = n - i;
+			read_stream(&cut, &cut_carry, text + i, m, i);
+			i += m;
+		}
+		assert_int_equal(cut.n, whole.n);
+		assert_memory_equal(cut.places, whole.places, whole.n * sizeof(size_t));
+		assert_int_equal(cut_carry.length, whole_carry.length);
+		assert_memory_equal(cut_carry.bytes, whole_carry.bytes, whole_carry.length);
+	}
+}
+
 static void test_every_kernel(void **state)
 {
+	assert_int_equal(utf8_kernel_select("scalar"), 0);
+	test_streams(state);
 	for (const char *const *name = utf8_kernel_list(); *name; name++) {
 		if (strcmp(*name, "scalar") == 0)
 			continue;
@@ -267,6 +349,7 @@ static void test_every_kernel(void **state)
 		print_message("kernel %s\n", *name);
 		test_page_boundaries(state);
 		test_mutated_text(state);
+		test_streams(state);
 		test_alignments(state);
 		test_boundaries(state);
 		test_short_strings(state);

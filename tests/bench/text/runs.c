@@ -63,20 +63,11 @@ void run_stream(const struct run *run, const struct pieces *pieces, unsigned pas
 		for (size_t i = 0; i < pieces->n; i++) {
 			const uint8_t *p = pieces->text + pieces->offsets[i];
 			size_t n = pieces->offsets[i + 1] - pieces->offsets[i];
-			size_t used = 0;
 			size_t valid, length;
 
-			if (carry.length > 0) {
-				uint8_t head[UTF8_CHARACTER_MAX];
-
-				utf8_carry_join(&carry, p, n, head, &length, &used);
-				proven += length;
-			}
-			if (utf8_check(p + used, n - used, &valid, &length) == UTF8_PARTIAL)
-				utf8_carry_set(&carry, p + used + valid, length);
-			proven += valid;
+			utf8_check_next(&carry, p, n, &valid, &length);
+			proven += valid + length;
 		}
-		proven += carry.length;
 		carry.length = 0;
 	}
 	run_proven_bytes = proven;
