@@ -178,7 +178,7 @@ int setting_unknown(const char *name, bool top, const struct config_place *place
 {
 	const struct setting *meant = same_last_name(name);
 	const char *dot = strrchr(name, '.');
-	char *allowed;
+	char *allowed = NULL;
 	size_t n;
 	FILE *f;
 
@@ -191,7 +191,7 @@ int setting_unknown(const char *name, bool top, const struct config_place *place
 	if (f == NULL)
 		return -ENOMEM;
 	list_settings(name, dot != NULL ? (size_t)(dot - name) + 1 : 0, top, f);
-	if (fclose(f) != 0) {
+	if (fclose(f) != 0 || allowed == NULL) { /* glibc can lose it without an error */
 		free(allowed);
 		return -ENOMEM;
 	}

@@ -60,7 +60,7 @@ int config_error(const struct config_place *place, const char *format, ...)
 	va_start(args, format);
 	vfprintf(f, format, args);
 	va_end(args);
-	if (fclose(f) != 0) {
+	if (fclose(f) != 0 || line == NULL) { /* glibc can lose it without an error */
 		free(line);
 		errors->no_memory = true;
 	} else if (keep(errors, line, place->order) < 0) {

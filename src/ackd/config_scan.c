@@ -292,7 +292,7 @@ int config_scan(struct config_scan *scan, const char *path, config_reader reader
 		return -ENOMEM;
 	r = scan_file(scan, path, NULL);
 	fputc('\n', scan->out);
-	if (fclose(scan->out) != 0)
+	if (fclose(scan->out) != 0 || scan->text == NULL) /* glibc can lose it without an error */
 		r = -ENOMEM;
 	scan->out = NULL;
 	return r;

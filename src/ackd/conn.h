@@ -4,7 +4,7 @@
  * One connection: its handle, backpressure, time-outs and closing. The protocol is in
  * core/session.c.
  *
- * The happy path: conn_open() -> on_read -> session_feed() -> uv_try_write() -> on_read ... ->
+ * The happy path: conn_open() -> conn_on_bytes() -> session_feed() -> conn_socket_send() -> ... ->
  * end of input -> session_end() -> conn_close() -> on_closed, which frees.
  *
  * What else can happen:
@@ -70,7 +70,6 @@ struct conn {
 	uint64_t opened_ms;
 	uint64_t sent;		    /* bytes that the socket took */
 	struct conn_output *output; /* NULL: everything is sent */
-	char *peer;		    /* text for ${peer}; NULL unless a template uses it */
 	struct proxy_reader *proxy; /* while the header is incomplete */
 	struct session session;
 	struct address address;
@@ -83,13 +82,9 @@ struct conn {
 	bool refusing;	     /* holds a place for refusals */
 	bool ended;	     /* the peer has closed its side */
 	bool draining;
-	/* last: only as much of it is allocated as its kind needs */
-	union {
-		uv_handle_t handle;
-		uv_stream_t stream;
-		uv_tcp_t tcp;
-		uv_pipe_t pipe;
-	} io;
+	uint8_t polled; /* the event that is waited for: UV_READABLE, UV_WRITABLE, or 0 for none */
+	int fd;
+	uv_poll_t poll;
 };
 
 /*

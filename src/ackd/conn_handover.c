@@ -42,11 +42,9 @@ static int collect_output(struct conn *c, struct session_io *io, struct bytes *o
 	int r = 0, state;
 
 	if (c->output) {
-		size_t total = c->output->size - sizeof(*c->output);
-		size_t unsent = uv_stream_get_write_queue_size(&c->io.stream);
+		const struct conn_output *o = c->output;
 
-		c->sent += total - unsent;
-		r = bytes_append(output, c->output->bytes + total - unsent, unsent);
+		r = bytes_append(output, o->bytes + o->sent, o->length - o->sent);
 	}
 	do {
 		state = session_suspend(&c->session, io, rest);
@@ -112,12 +110,8 @@ static void batch_send(struct handover *handover, struct conn_batch *batch)
 
 	if (batch->n == 0)
 		return;
-	for (unsigned i = 0; i < batch->n; i++) {
-		uv_os_fd_t fd;
-
-		uv_fileno(&batch->conns[i]->io.handle, &fd);
-		fds[i] = fd;
-	}
+	for (unsigned i = 0; i < batch->n; i++)
+		fds[i] = batch->conns[i]->fd;
 	if (handover_send(handover, fds, batch->n) < 0) {
 		state_truncate(&handover->writer, &batch->mark);
 		reason = CONN_SHUTDOWN;
@@ -138,7 +132,7 @@ void conn_hand_over(struct conn *c, struct handover *handover, struct conn_batch
 {
 	if (c->phase == CONN_CLOSING)
 		return;
-	uv_read_stop(&c->io.stream);
+	conn_poll(c, 0);
 	if (!c->admitted && !c->placed) { /* it has been refused */
 		conn_close(c, CONN_REFUSED);
 		return;
@@ -193,6 +187,7 @@ static void conn_take_up(struct conn *c, const struct state_connection *from)
 	c->sent = from->sent;
 	c->phase = from->done ? CONN_DELIVERING : CONN_SERVING;
 	c->session.connection = from->connection;
+	counter_add(&c->listener->counters->connections, 1);
 	conn_log_connect(c);
 	session_restore(&c->session, &rest);
 	r = conn_name_peer(c);
@@ -223,15 +218,12 @@ void conn_restore(struct listener *listener, int fd, const struct state_connecti
 		return;
 	}
 	if (listener_admit(listener, &from->address) != REFUSAL_NONE) {
-		counter_add(&listener->counters->closed, 1);
 		close(fd);
 		return;
 	}
 	c = conn_create(listener, fd, &from->address);
-	if (c) {
+	if (c)
 		conn_take_up(c, from);
-	} else {
-		counter_add(&listener->counters->closed, 1);
+	else
 		limits_release(listener->worker->limits, &from->address);
-	}
 }

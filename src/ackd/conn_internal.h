@@ -9,9 +9,9 @@
 
 /* Copied output that the socket has not taken yet. */
 struct conn_output {
-	uv_write_t request;
 	size_t size;   /* charged to the budget */
-	size_t unsent; /* when its progress was last looked at */
+	size_t length; /* of bytes */
+	size_t sent;   /* of those */
 	uint8_t bytes[];
 };
 
@@ -28,6 +28,40 @@ void conn_touch(struct conn *c);
 
 /* Waits no more. */
 void conn_unwait(struct conn *c);
+
+/*
+ * conn_socket.c: the socket. An error is a libuv error.
+ */
+
+/* Puts the socket @fd on the loop; it is the connection's from here on, unless this fails. */
+int conn_socket_open(struct conn *c, int fd);
+
+/* Takes it off the loop and closes it; then comes conn_on_closed(). */
+void conn_socket_close(struct conn *c);
+
+/* Waits for @event: UV_READABLE, UV_WRITABLE, or 0 for none. */
+void conn_poll(struct conn *c, int event);
+
+/*
+ * Sends @n spans of @total bytes. What the socket does not take is copied, and waits in c->output;
+ * meanwhile nothing is read. Returns 0 when the socket took everything, 1 when a rest waits, or an
+ * error.
+ */
+int conn_socket_send(struct conn *c, const struct iovec *spans, unsigned n, size_t total);
+
+/* Drops what waits. */
+void conn_output_free(struct conn *c);
+
+/* What conn_socket.c calls: bytes were received, the peer has closed its side, the output that
+ * waited has been sent, the connection is lost, the handle is closed. */
+void conn_on_bytes(struct conn *c, const uint8_t *data, size_t n);
+void conn_on_end(struct conn *c);
+void conn_on_sent(struct conn *c);
+void conn_fail(struct conn *c, int error);
+void conn_on_closed(struct conn *c);
+
+/* Returns the most bytes that may be read at once. */
+size_t conn_read_size(const struct conn *c);
 
 /* The events of a connection. */
 void conn_log_connect(const struct conn *c);
@@ -67,11 +101,5 @@ void conn_tell_refusal(struct conn *c);
  */
 int conn_name_peer(struct conn *c);
 
-/* Answers @n received bytes, or keeps them as the phase of @c wants it. */
-void conn_on_bytes(struct conn *c, const uint8_t *data, size_t n);
-
 /* Sends @n bytes that the session did not make, then goes on with what it holds, and reads. */
 void conn_send_first(struct conn *c, const uint8_t *p, size_t n);
-
-/* Starts to read, if it does not yet. */
-void conn_read(struct conn *c);

@@ -34,7 +34,7 @@ struct conn *conn_open_proxied(struct listener *listener, int fd, const struct a
 	}
 	c->placed = true;
 	conn_wait(c, &listener->worker->waiting);
-	conn_read(c);
+	conn_poll(c, UV_READABLE);
 	return c;
 }
 

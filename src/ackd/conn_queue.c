@@ -41,20 +41,6 @@ void conn_touch(struct conn *c)
 	}
 }
 
-/* A slow reader that takes something now and then is not idle. */
-static bool conn_has_progressed(struct conn *c)
-{
-	size_t unsent;
-
-	if (!c->output)
-		return false;
-	unsent = uv_stream_get_write_queue_size(&c->io.stream);
-	if (unsent == c->output->unsent)
-		return false;
-	c->output->unsent = unsent;
-	return true;
-}
-
 uint64_t conn_queue_expire(struct conn_queue *queue, uint64_t now_ms)
 {
 	struct conn *c;
@@ -66,9 +52,7 @@ uint64_t conn_queue_expire(struct conn_queue *queue, uint64_t now_ms)
 
 		if (waited_ms < queue->timeout_ms)
 			return queue->timeout_ms - waited_ms;
-		if (c->phase < CONN_LINGERING && conn_has_progressed(c))
-			conn_touch(c);
-		else if (c->phase == CONN_PROXY_HEADER)
+		if (c->phase == CONN_PROXY_HEADER)
 			conn_proxy_fail(c, "no PROXY header in time");
 		else
 			conn_close(c, CONN_IDLE);

@@ -167,12 +167,16 @@ static void acceptor_pause(struct acceptor *acceptor, int error)
 	worker_wake_in(worker, ACCEPT_PAUSE_MS);
 }
 
-/* Accepts up to @max connections. Returns 0, or the errno of an error that would come again. */
+/*
+ * Accepts up to @max connections. Returns 0, or the errno of an error that would come again: one of
+ * the system, or one that all of @max peers have had.
+ */
 static int acceptor_accept(struct acceptor *acceptor, unsigned max)
 {
 	struct sockaddr_storage peer;
 	socklen_t length;
-	int fd;
+	int fd, error = 0;
+	bool taken = false;
 
 	while (max-- > 0) {
 		length = sizeof(peer);
@@ -182,15 +186,17 @@ static int acceptor_accept(struct acceptor *acceptor, unsigned max)
 		acceptor->listener->worker->n_events++;
 		if (fd >= 0) {
 			listener_take(acceptor->listener, fd, (const struct sockaddr *)&peer);
+			taken = true;
 		} else if (errno == EAGAIN) {
 			return 0;
 		} else if (accept_error_is_of_peer(errno)) {
+			error = errno;
 			counter_add(&acceptor->listener->counters->accept_errors, 1);
 		} else {
 			return errno;
 		}
 	}
-	return 0;
+	return taken ? 0 : error;
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events)

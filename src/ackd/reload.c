@@ -1,7 +1,10 @@
 /*
- * Puts configurations into effect. The happy path of a reload: SIGHUP -> prepare (in libuv's thread
- * pool: it reads files and may look up names) -> bind -> a plan to each worker -> all have applied
- * it -> what is not needed any more is closed.
+ * Puts configurations into effect. The happy path of a reload: SIGHUP -> prepare (in a thread of
+ * its own: it reads files and may look up names) -> bind -> a plan to each worker -> all have
+ * applied it
+ * -> what is not needed any more is closed.
+ *
+ * The thread is not one of libuv's pool, which ends the process if it cannot start its threads.
  *
  * Until the plans are sent, a failure changes nothing: new sockets are closed again, and the reload
  * ends with the error. A worker that runs out of memory while it applies its plan keeps what it
@@ -84,9 +87,8 @@ static size_t listener_index(const struct config *config, const char *name)
 	return i;
 }
 
-static void count_not_restored(const struct state_connection *state)
+static void log_not_restored(const struct state_connection *state)
 {
-	struct counters *counters = stats_listener(state->listener);
 	char peer[ADDRESS_TEXT_MAX];
 	struct log_fields fields = {
 		.listener = state->listener,
@@ -96,8 +98,6 @@ static void count_not_restored(const struct state_connection *state)
 		.connection = state->connection,
 	};
 
-	if (counters)
-		counter_add(&counters->closed, 1);
 	log_post_at(LOG_LEVEL_WARNING, LOG_RESTORE, &fields,
 		    "%s: connection %" PRIu64 " from %s closed: %s", fields.listener,
 		    fields.connection, peer, fields.reason);
@@ -122,7 +122,7 @@ static int plan_restored(struct server *server, struct worker_plan **plans,
 		size_t listener = listener_index(config, state.listener);
 
 		if (listener == config->n_listeners) {
-			count_not_restored(&state);
+			log_not_restored(&state);
 			continue;
 		}
 		plan->restored[plan->n_restored++] = (struct worker_restored){
@@ -268,18 +268,20 @@ void server_configure_limits(struct server *server, const struct config *config)
 
 /* ---- reload ---- */
 
-static void reload_work(uv_work_t *work)
+/* The thread of a reload. */
+static void reload_prepare(void *data)
 {
-	struct server *server = work->data;
+	struct server *server = data;
 	struct reload *reload = &server->reload;
 	FILE *errors = open_memstream(&reload->errors, &reload->errors_length);
 
-	if (!errors) {
-		reload->status = -ENOMEM;
-		return;
+	reload->status = -ENOMEM;
+	if (errors) {
+		reload->status = setup_prepare(server->path, server->port, errors, &reload->setup);
+		fclose(errors);
 	}
-	reload->status = setup_prepare(server->path, server->port, errors, &reload->setup);
-	fclose(errors);
+	atomic_store(&reload->prepared, true);
+	uv_async_send(&server->async);
 }
 
 static void reload_begin(struct server *server);
@@ -348,11 +350,12 @@ static int reload_bind(struct server *server)
 	return r < 0 ? r : server_apply(server, reload->setup->config, &bound);
 }
 
-static void on_reload_prepared(uv_work_t *work, int status)
+void reload_prepared(struct server *server)
 {
-	struct server *server = work->data;
-	int r = status < 0 ? status : server->reload.status;
+	int r = server->reload.status;
 
+	uv_thread_join(&server->reload.thread);
+	server->reload.preparing = false;
 	if (r == 0 && server->phase != SERVER_RUNNING)
 		r = UV_ECANCELED; /* a signal to end came meanwhile */
 	if (r == 0)
@@ -371,16 +374,17 @@ static void reload_begin(struct server *server)
 		return;
 	reload->running = true;
 	reload->begun_us = control_now_us();
-	reload->work.data = server;
 	log_notify("RELOADING=1\nMONOTONIC_USEC=%" PRIu64, reload->begun_us);
-	r = uv_queue_work(&server->loop, &reload->work, reload_work, on_reload_prepared);
+	atomic_store(&reload->prepared, false);
+	r = uv_thread_create(&reload->thread, reload_prepare, server);
+	reload->preparing = r == 0;
 	if (r < 0)
 		reload_end(server, r);
 }
 
 void reload_request(struct server *server)
 {
-	if (server->reload.running)
+	if (server->reload.running || server->phase == SERVER_STARTING)
 		server->reload.again = true;
 	else
 		reload_begin(server);

@@ -77,8 +77,7 @@ static void on_drain_timer(uv_timer_t *timer)
 
 		if (server->phase == SERVER_DRAINING)
 			log_post(LOG_DRAIN, NULL,
-				 "drain_timeout is over: closing %" PRIu64 " connections",
-				 stats_open(&s));
+				 "drain_timeout is over: closing %" PRIu64 " connections", s.open);
 		server_stop(server);
 		return;
 	}
@@ -95,7 +94,7 @@ static void server_drain(struct server *server)
 	server->phase = SERVER_DRAINING;
 	log_notify("STOPPING=1");
 	log_post(LOG_DRAIN, NULL, "draining %" PRIu64 " connections, for at most %" PRIu64 " ms",
-		 stats_open(&s), server->config->drain_timeout_ms);
+		 s.open, server->config->drain_timeout_ms);
 	server_order(server, WORKER_DRAIN);
 	server->drain_deadline_ms = uv_now(&server->loop) + server->config->drain_timeout_ms;
 	on_drain_timer(&server->drain_timer);
@@ -121,31 +120,11 @@ static void server_hand_over(struct server *server)
 	worker_hand_over(&server->workers[0], &server->handover);
 }
 
-/* The counters go on in the next process. */
-static int server_save_counters(struct handover *handover)
-{
-	const char *name;
-	int r = 0;
-
-	_Static_assert(STATS_COUNT <= STATE_COUNTERS_MAX, "room for all");
-	for (size_t i = 0; r == 0 && (name = stats_listener_name(i)); i++) {
-		struct stats stats = stats_sum(name);
-		struct state_counters counters = {.listener = name, .n = STATS_COUNT};
-
-		memcpy(counters.values, &stats, sizeof(stats));
-		r = state_add_counters(&handover->writer, &counters);
-	}
-	return r;
-}
-
 /* All connections are in the hand-over. */
 static void server_handed_over(struct server *server)
 {
 	struct handover *handover = &server->handover;
-	int r = server_save_counters(handover);
-
-	if (r == 0)
-		r = handover_store(handover, atomic_load(&server->limits.numbered));
+	int r = handover_store(handover, atomic_load(&server->limits.numbered));
 
 	if (r < 0)
 		log_post_at(LOG_LEVEL_ERROR, LOG_HANDOVER, NULL,
@@ -213,12 +192,16 @@ static void server_ready(struct server *server)
 	log_post(LOG_READY, NULL, "ready: %u workers", server->n_workers);
 	log_notify("READY=1");
 	report_start(server);
+	if (server->reload.again)
+		reload_request(server);
 }
 
 static void on_news(uv_async_t *async)
 {
 	struct server *server = async->data;
 
+	if (server->reload.preparing && atomic_load(&server->reload.prepared))
+		reload_prepared(server);
 	if (atomic_load(&server->n_applied) == server->n_workers) {
 		atomic_store(&server->n_applied, 0);
 		int error = server_applied(server);
@@ -227,8 +210,10 @@ static void on_news(uv_async_t *async)
 			reload_applied(server, error);
 		else if (server->phase == SERVER_STARTING && error == 0)
 			server_ready(server);
-		else if (server->phase == SERVER_STARTING)
+		else if (server->phase == SERVER_STARTING) {
+			server->start_error = error;
 			server_stop(server);
+		}
 	}
 	if (atomic_load(&server->n_not_accepting) == server->n_workers) {
 		/* nobody accepts any more: from here on a connect is refused, not left hanging */
@@ -243,7 +228,7 @@ static void on_news(uv_async_t *async)
 		else
 			server_handed_over(server);
 	}
-	if (atomic_load(&server->n_ended) == server->n_workers)
+	if (atomic_load(&server->n_ended) == server->n_workers && !server->reload.preparing)
 		uv_walk(&server->loop, close_handle, NULL);
 }
 
@@ -352,7 +337,6 @@ static int server_adopt(struct server *server, const struct setup *setup, FILE *
  */
 static void server_take_over(struct server *server)
 {
-	struct state_counters counters;
 	int r;
 
 	if (server->n_handed == 0)
@@ -368,9 +352,6 @@ static void server_take_over(struct server *server)
 		return;
 	}
 	atomic_store(&server->limits.numbered, server->takeover.reader.numbered);
-	while (state_next_counters(&server->takeover.reader, &counters))
-		if (stats_carry(counters.listener, counters.values, counters.n) < 0)
-			return; /* the connections matter more */
 	log_post(LOG_RESTORE, NULL, "taking up %" PRIu32 " connections",
 		 server->takeover.reader.n_connections);
 }
@@ -381,11 +362,13 @@ static int server_start(struct server *server, FILE *errors)
 	struct setup *setup;
 	int r = setup_prepare(server->path, server->port, errors, &setup);
 
+	server->exit_status = exit_status_of(r);
 	if (r < 0)
 		return r;
 	server->config = config_ref(setup->config);
-	r = server_adopt(server, setup,
-			 errors); /* changes the environment: before there are threads */
+	/* changes the environment: before there are threads */
+	r = server_adopt(server, setup, errors);
+	server->exit_status = r == -EINVAL ? EXIT_CONFIG : EXIT_OS;
 	if (r == 0)
 		r = log_start(server->config->log_level, server->config->log_target);
 	if (r == 0)
@@ -399,6 +382,7 @@ static int server_start(struct server *server, FILE *errors)
 		server_configure_limits(server, server->config);
 		server_take_over(server);
 		r = server_bind(server, setup, errors);
+		server->exit_status = r < 0 ? exit_status_of(r) : EXIT_OS;
 	}
 	setup_destroy(setup);
 	return r;
@@ -428,10 +412,12 @@ enum exit_status server_run(const char *path, int port)
 	char *errors = NULL;
 	size_t errors_length = 0;
 	FILE *stream = open_memstream(&errors, &errors_length);
+	enum exit_status status = EXIT_OS;
 	int r = server && stream ? uv_loop_init(&server->loop) : UV_ENOMEM;
 
 	if (r < 0)
 		goto out;
+	server->exit_status = EXIT_OS;
 	server->path = path;
 	server->port = port;
 	r = server_init_handles(server);
@@ -445,7 +431,8 @@ enum exit_status server_run(const char *path, int port)
 	}
 	uv_run(&server->loop, UV_RUN_DEFAULT);
 	if (r == 0)
-		r = atomic_load(&server->apply_error);
+		r = server->start_error;
+	status = r == 0 ? EXIT_DONE : server->exit_status;
 	server_finish(server);
 out:
 	if (stream)
@@ -460,5 +447,5 @@ out:
 	log_stop(LOG_STOP_MS);
 	free(errors);
 	free(server);
-	return exit_status_of(r);
+	return status;
 }

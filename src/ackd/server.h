@@ -43,9 +43,11 @@ enum server_phase {
 
 /* A reload under way. */
 struct reload {
-	uv_work_t work;
+	uv_thread_t thread; /* which prepares it */
+	bool preparing;
+	_Atomic bool prepared; /* set by the thread */
 	bool running;
-	bool again; /* SIGHUP came while it ran */
+	bool again; /* SIGHUP came while it ran, or before the start was over */
 	uint64_t begun_us;
 	struct setup *setup;
 	char *errors; /* lines */
@@ -78,6 +80,7 @@ struct server {
 	uint64_t *turns;	    /* of each worker, at the last look */
 	struct counters **counters; /* per listener of the configuration being applied */
 	enum server_phase phase;
+	enum exit_status exit_status; /* of a start that fails where it is now */
 	struct reload reload;
 
 	/* written by workers */
@@ -86,6 +89,8 @@ struct server {
 	_Atomic unsigned n_handed_over;
 	_Atomic unsigned n_ended;
 	_Atomic int apply_error;
+
+	int start_error; /* the workers could not begin */
 };
 
 /*
@@ -103,6 +108,9 @@ void server_configure_limits(struct server *server, const struct config *config)
 
 /* Begins a reload, or notes that another is wanted once the one under way has ended. */
 void reload_request(struct server *server);
+
+/* Goes on with the reload under way, whose thread has prepared it. */
+void reload_prepared(struct server *server);
 
 /* Ends the reload under way, whose plans have been applied with the outcome @error. */
 void reload_applied(struct server *server, int error);

@@ -21,10 +21,10 @@ static enum nak_reason nak_reason_of(enum utf8_status status)
 }
 
 /* Whether encoding can refuse a character. */
-static bool encodes_strictly(const struct policy *policy)
+static inline bool encodes_strictly(const struct policy *policy)
 {
-	return policy->transcoder.encode_errors == ENCODE_STRICT &&
-	       policy->transcoder.charset != CHARSET_UTF_8 && policy->reply != REPLY_DISCARD;
+	return policy->transcoder.charset != CHARSET_UTF_8 &&
+	       policy->transcoder.encode_errors == ENCODE_STRICT && policy->reply != REPLY_DISCARD;
 }
 
 /*
@@ -34,11 +34,9 @@ static bool encodes_strictly(const struct policy *policy)
 static size_t check_text(const struct policy *policy, struct session_job *job, const uint8_t *text,
 			 size_t n, uint64_t offset)
 {
-	size_t good, length;
+	size_t length;
+	size_t good = charset_encodable(policy->transcoder.charset, text, n);
 
-	if (!encodes_strictly(policy))
-		return n;
-	good = charset_encodable(policy->transcoder.charset, text, n);
 	if (good == n)
 		return n;
 	refuse(job, NAK_CANNOT_ENCODE, offset + good, utf8_code_point(text + good));
@@ -72,10 +70,10 @@ static size_t scan_carry(struct session *session, struct session_job *job, size_
 	if (status == UTF8_PARTIAL)
 		return used;
 	job->head_length = (uint8_t)length;
-	if (status == UTF8_COMPLETE)
-		check_text(session->policy, job, job->head, length, offset);
-	else
+	if (status != UTF8_COMPLETE)
 		check_fault(session->policy, job, status, offset);
+	else if (encodes_strictly(session->policy))
+		check_text(session->policy, job, job->head, length, offset);
 	return used;
 }
 
@@ -128,8 +126,10 @@ static bool scan(struct session *session, struct session_job *job, size_t end, s
 		whole = stop;
 		while (whole < job->checked && whole > *at && (p[whole] & 0xc0) == 0x80)
 			whole--;
-		*at += check_text(session->policy, job, p + *at, whole - *at,
-				  session->received + *at);
+		if (encodes_strictly(session->policy))
+			whole = *at + check_text(session->policy, job, p + *at, whole - *at,
+						 session->received + *at);
+		*at = whole;
 		if (job->nak_due)
 			return false;
 		if (lf)
@@ -231,6 +231,7 @@ static int next_stream(struct session *session, struct session_io *io, struct se
 static void forget_line(struct session *session, struct session_io *io)
 {
 	buf_finish(&session->line, io->budget);
+	session->carry.length = 0;
 	session->line_dirty = false;
 }
 
@@ -340,6 +341,7 @@ static int next_line_end(struct session *session, struct session_io *io, struct 
 	if (session->carry.length > 0)
 		check_fault(session->policy, job, UTF8_PARTIAL,
 			    session->received - session->carry.length);
+	session->carry.length = 0;
 	if (job->nak_due)
 		return refuse_line(session, io, job);
 	return answer_held_line(session, io, job, 0);
@@ -348,6 +350,8 @@ static int next_line_end(struct session *session, struct session_io *io, struct 
 static int next_line(struct session *session, struct session_io *io, struct session_job *job)
 {
 	const uint8_t *p;
+	const uint64_t max = session->policy->max_line_bytes;
+	uint64_t length; /* of the line so far; a session taken over may have met a larger limit */
 	size_t n, limit, end;
 	size_t at = 0;
 	int r;
@@ -360,7 +364,8 @@ static int next_line(struct session *session, struct session_io *io, struct sess
 		return job->end ? next_line_end(session, io, job) : 0;
 	/* The byte at @limit is one too many, and so is the one before it unless it is a CR whose
 	 * LF follows: of those, the line ends with the LF. */
-	limit = session->policy->max_line_bytes + 1 - (session->received - session->line_start);
+	length = session->received - session->line_start;
+	limit = length <= max ? max + 1 - length : 0;
 	end = n < limit ? n : limit;
 	if (n > limit && p[limit] == '\n' && (limit == 0 || p[limit - 1] == '\r'))
 		end++;

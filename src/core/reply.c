@@ -73,6 +73,7 @@ static size_t count_characters(const struct policy *policy, const struct session
 	       transcode_count(&policy->transcoder, job->body, job->body_length);
 }
 
+/* Puts a template that has something to say. */
 static bool put_template(const struct session *session, struct session_io *io,
 			 const struct session_job *job, const struct template *template)
 {
@@ -87,8 +88,6 @@ static bool put_template(const struct session *session, struct session_io *io,
 		.characters = job->message_characters,
 	};
 
-	if (template_is_empty(template))
-		return true;
 	if (area_room(io) < template_length_max(template))
 		return false;
 	area_commit(io, template_expand(template, &values, area_end(io)));
@@ -99,7 +98,8 @@ void reply_greet(const struct session *session, struct session_io *io)
 {
 	static const struct session_job no_job;
 
-	put_template(session, io, &no_job, session->policy->greeting);
+	if (!template_is_empty(session->policy->greeting))
+		put_template(session, io, &no_job, session->policy->greeting);
 }
 
 static bool put_prefix(const struct session *session, struct session_io *io,
@@ -111,7 +111,16 @@ static bool put_prefix(const struct session *session, struct session_io *io,
 
 	if (variables & TEMPLATE_CHARACTERS)
 		job->message_characters = count_characters(policy, job);
-	return put_template(session, io, job, policy->ack_prefix);
+	return template_is_empty(policy->ack_prefix) ||
+	       put_template(session, io, job, policy->ack_prefix);
+}
+
+static bool put_suffix(const struct session *session, struct session_io *io,
+		       const struct session_job *job)
+{
+	const struct template *suffix = session->policy->ack_suffix;
+
+	return template_is_empty(suffix) || put_template(session, io, job, suffix);
 }
 
 /* Makes the reply bytes of *@text, in the area, and advances it. */
@@ -121,10 +130,8 @@ static bool put_transcoded(struct session_io *io, const struct transcoder *t, bo
 	size_t room = area_room(io);
 	size_t read, written;
 
-	if (*length == 0)
-		return true;
 	if (room < TRANSCODE_UNIT_MAX)
-		return false;
+		return *length == 0;
 	if (dirty)
 		transcode(t, *text, *length, area_end(io), room, &read, &written);
 	else
@@ -141,9 +148,7 @@ static bool put_head(const struct session *session, struct session_io *io, struc
 	const uint8_t *head = job->head;
 	size_t length = job->head_length;
 
-	/* All of it or nothing: what is out of so little need not be remembered. */
-	if (length > 0 && area_room(io) < TRANSCODE_UNIT_MAX)
-		return false;
+	/* All of it or nothing, so that how far it got need not be remembered. */
 	return put_transcoded(io, &session->policy->transcoder, true, &head, &length);
 }
 
@@ -156,7 +161,7 @@ static bool put_body(const struct session *session, struct session_io *io, struc
 	if (job->dirty || policy->transcoder.charset != CHARSET_UTF_8)
 		return put_transcoded(io, &policy->transcoder, job->dirty, &job->body,
 				      &job->body_length);
-	/* An echo's next message follows this one in memory, too. */
+	/* An echo's next message follows this one in the input, too. */
 	if (policy->reply == REPLY_ECHO)
 		stretch += job->checked;
 	n = out_put(io, job->body, job->body_length, stretch);
@@ -191,37 +196,47 @@ static bool put_nak(const struct session *session, struct session_io *io, const 
 	return true;
 }
 
-/* Goes on with one part. */
-static bool put_phase(const struct session *session, struct session_io *io, struct session_job *job)
+/* Where nothing comes between them, the terminator is part of the body: no charset changes it. */
+static void join_terminator(const struct policy *policy, struct session_job *job)
 {
-	const struct policy *policy = session->policy;
-
-	switch ((enum reply_phase)job->phase) {
-	case REPLY_PREFIX:
-		return policy->reply != REPLY_ACK || put_prefix(session, io, job);
-	case REPLY_HEAD:
-		return put_head(session, io, job);
-	case REPLY_BODY:
-		return put_body(session, io, job);
-	case REPLY_SUFFIX:
-		return policy->reply != REPLY_ACK ||
-		       put_template(session, io, job, policy->ack_suffix);
-	case REPLY_TERMINATOR:
-		return put_terminator(io, job);
-	case REPLY_NAK:
-		return !job->nak_due || put_nak(session, io, &job->nak);
-	case REPLY_NOTHING:
-		break;
-	}
-	return true;
+	if (policy->reply == REPLY_ACK && !template_is_empty(policy->ack_suffix))
+		return;
+	job->body_length += job->terminator_length;
+	job->terminator_length = 0;
 }
 
 bool reply_put(const struct session *session, struct session_io *io, struct session_job *job)
 {
-	while (job->phase != REPLY_NOTHING) {
-		if (!put_phase(session, io, job))
+	bool is_ack = session->policy->reply == REPLY_ACK;
+
+	switch ((enum reply_phase)job->phase) {
+	case REPLY_PREFIX:
+		if (is_ack && !put_prefix(session, io, job))
 			return false;
-		job->phase = job->phase == REPLY_NAK ? REPLY_NOTHING : job->phase + 1;
+		join_terminator(session->policy, job);
+		job->phase = REPLY_HEAD; /* fall through */
+	case REPLY_HEAD:
+		if (job->head_length > 0 && !put_head(session, io, job))
+			return false;
+		job->phase = REPLY_BODY; /* fall through */
+	case REPLY_BODY:
+		if (!put_body(session, io, job))
+			return false;
+		job->phase = REPLY_SUFFIX; /* fall through */
+	case REPLY_SUFFIX:
+		if (is_ack && !put_suffix(session, io, job))
+			return false;
+		job->phase = REPLY_TERMINATOR; /* fall through */
+	case REPLY_TERMINATOR:
+		if (job->terminator_length > 0 && !put_terminator(io, job))
+			return false;
+		job->phase = REPLY_NAK; /* fall through */
+	case REPLY_NAK:
+		if (job->nak_due && !put_nak(session, io, &job->nak))
+			return false;
+		job->phase = REPLY_NOTHING; /* fall through */
+	case REPLY_NOTHING:
+		break;
 	}
 	if (job->line.data) {
 		io->spent_line = job->line;

@@ -109,9 +109,9 @@ void session_greet(struct session *session, struct session_io *io)
 /* Answers messages until one of the things happens that end a call. */
 static int session_answer(struct session *session, struct session_io *io, struct session_job *job)
 {
-	int r;
+	for (;;) {
+		int r;
 
-	do {
 		if (job->phase != REPLY_NOTHING && !reply_put(session, io, job))
 			return SESSION_FULL;
 		if (job->close)
@@ -120,10 +120,11 @@ static int session_answer(struct session *session, struct session_io *io, struct
 		if (job->input_length == 0 && !job->end)
 			return SESSION_IDLE;
 		r = frame_next(session, io, job);
-	} while (r > 0);
-	if (r < 0)
-		return r;
-	return job->end ? SESSION_DONE : SESSION_IDLE;
+		if (r < 0)
+			return r;
+		if (r == 0)
+			return job->end ? SESSION_DONE : SESSION_IDLE;
+	}
 }
 
 /* Goes on with @job, which is io->job or the session's held one. */
@@ -251,10 +252,13 @@ static void rest_fill(const struct session *session, const struct session_job *j
 	const struct buf *line = &session->line;
 	const struct utf8_carry *carry = &session->carry;
 	size_t again = line->length > 0 ? line->length : carry->length;
+	uint64_t received = session->received - again;
 
 	*rest = (struct session_rest){
-		.received = session->received - again,
-		.line_start = session->line_start,
+		.received = received,
+		/* a stream has no lines: one begins where it may become a line's */
+		.line_start =
+			session->policy->framing == FRAMING_LINE ? session->line_start : received,
 		.messages = session->messages,
 		.skipping = session->skipping,
 		.sent_anything = session->sent_anything,

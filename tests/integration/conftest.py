@@ -3,7 +3,8 @@ import tempfile
 
 import pytest
 
-from harness import Daemon, ackd_binary, sanitizer
+import faults as shim
+from harness import Daemon, ackd_binary, have, sanitizer
 
 
 def pytest_report_header():
@@ -58,3 +59,20 @@ def config_file(directory):
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def shim_library(tmp_path_factory):
+    if not have("cc"):
+        pytest.skip("no compiler for the shim")
+    if sanitizer() == "valgrind":
+        pytest.skip("valgrind has its own way with system calls and memory")
+    return shim.build(tmp_path_factory.mktemp("shim"))
+
+
+@pytest.fixture
+def faults(shim_library):
+    """What the daemons that are started with faults.environment() suffer; at first nothing."""
+    control = shim.Faults(shim_library)
+    yield control
+    control.close()

@@ -38,8 +38,10 @@ def ackd_binary():
 
 
 def sanitizer():
-    """Which sanitizer the binary was built with: "address", "thread" or None."""
+    """Which sanitizer the binary was built with, "address" or "thread"; "valgrind"; or None."""
     binary = ackd_binary().read_bytes()
+    if binary.startswith(b"#!"):
+        return "valgrind"
     for symbol, name in ((b"__asan_init", "address"), (b"__tsan_init", "thread")):
         if symbol in binary:
             return name

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from harness import ROOT, Daemon, ackd_binary, have, run_ackd
+from harness import ROOT, Daemon, ackd_binary, free_port, have, run_ackd
 from test_command import OPTIONS
 
 def settings():
@@ -173,8 +173,9 @@ def test_examples_of_commands(directory):
     if not have("nc"):
         pytest.skip("no nc")
     path = f"{ackd_binary().parent}:/usr/sbin:/usr/bin:/sbin:/bin"
+    port = str(free_port())  # its own port may be taken on this machine
     ran = 0
-    for example in literal_examples("ackd.8"):
+    for example in (text.replace("7007", port) for text in literal_examples("ackd.8")):
         background = []
         try:
             for command, output in commands_of(example):

@@ -10,7 +10,8 @@
  * number, or -1 when the reads decide it.
  *
  * A case is run with an output of the usual size and, for some reads, with tiny ones, such that
- * SESSION_FULL comes at each point, with and without session_hold(), and with budgets too small.
+ * SESSION_FULL comes at each point, with and without session_hold(), with the session handed over
+ *to another one there, and with budgets too small.
  */
 
 #include "core/session.h"
@@ -48,6 +49,7 @@ struct setting {
 	size_t n_cuts;
 	size_t reply_max;
 	enum hold hold;
+	bool hand_over; /* to another session, whenever nothing but held input is left to be done */
 	size_t budget;
 };
 
@@ -57,7 +59,7 @@ static struct session_io io;
 static struct bytes got_output, got_faults;
 static uint64_t got_received;
 static size_t cuts[READS_MAX];
-static unsigned long n_cases, n_runs, n_full, n_refused, n_wrong, line_number;
+static unsigned long n_cases, n_runs, n_full, n_refused, n_handed_over, n_wrong, line_number;
 
 static void die(const char *message)
 {
@@ -96,6 +98,28 @@ static void take_output(void)
 		die("spans and their sum do not agree");
 }
 
+/* Lets another session go on where this one stands, as in another process; returns its state. */
+static int hand_over(struct session *session)
+{
+	struct session next;
+	struct session_rest rest;
+	int r;
+
+	do {
+		r = session_suspend(session, &io, &rest);
+		take_output();
+		session_io_clear(&io);
+	} while (r == SESSION_FULL);
+	session_init(&next, &policy, "peer", 1);
+	session_restore(&next, &rest);
+	if (session_defer(&next, &io, rest.input, rest.n_input, rest.ended) < 0)
+		die("cannot defer input");
+	session_finish(session, &io);
+	*session = next;
+	n_handed_over++;
+	return session_resume(session, &io);
+}
+
 /* Does what a connection does after a call; returns the last state. */
 static int answer(struct session *session, int state, struct bytes *data,
 		  const struct setting *setting)
@@ -120,9 +144,16 @@ static int answer(struct session *session, int state, struct bytes *data,
 			return held;
 		if (session_held_bytes(session) > budget_used(&budget))
 			die("more is held than is charged");
-		if (state != SESSION_FULL)
+		if (setting->hand_over && (session_is_held(session) || state == SESSION_IDLE))
+			state = hand_over(session);
+		else if (state == SESSION_FULL)
+			state = session_resume(session, &io);
+		else
 			return state;
-		state = session_resume(session, &io);
+		if (state == SESSION_IDLE && io.n_bytes == 0) {
+			session_io_clear(&io);
+			return state;
+		}
 	}
 }
 
@@ -196,9 +227,10 @@ static void report(const struct test_case *c, const struct setting *setting, int
 {
 	if (++n_wrong > REPORTS_MAX)
 		return;
-	fprintf(stderr, "line %lu: state %d, %lu messages, output of %zu, hold %d, cuts",
-		line_number, state, (unsigned long)io.n_messages, setting->reply_max,
-		(int)setting->hold);
+	fprintf(stderr,
+		"line %lu: state %d, %lu messages, received %lu, output of %zu, hold %d%s, cuts",
+		line_number, state, (unsigned long)io.n_messages, (unsigned long)got_received,
+		setting->reply_max, (int)setting->hold, setting->hand_over ? ", handed over" : "");
 	for (size_t i = 0; i < setting->n_cuts && i < 20; i++)
 		fprintf(stderr, " %zu", setting->cuts[i]);
 	fputc('\n', stderr);
@@ -267,9 +299,17 @@ static void check_trouble(struct test_case *c, const size_t *at, size_t n)
 		setting.reply_max = least + i;
 		for (int hold = 0; hold < HOLD_COUNT; hold++) {
 			setting.hold = (enum hold)hold;
+			setting.hand_over = false;
 			check(c, &setting);
+			setting.hand_over = hold != HOLD_NEVER;
+			if (setting.hand_over)
+				check(c, &setting);
 		}
 	}
+	setting.reply_max = SESSION_REPLY_MAX;
+	setting.hand_over = true;
+	check(c, &setting);
+	setting.hand_over = false;
 	setting.reply_max = least;
 	setting.hold = HOLD_ALWAYS;
 	check_budget(c, setting);
@@ -444,8 +484,8 @@ int main(void)
 			die("neither policy nor case");
 	}
 	printf("%lu cases, %lu runs with the %s kernel, %lu times full, %lu times out of budget, "
-	       "%lu wrong\n",
-	       n_cases, n_runs, utf8_kernel_name(), n_full, n_refused, n_wrong);
+	       "%lu times handed over, %lu wrong\n",
+	       n_cases, n_runs, utf8_kernel_name(), n_full, n_refused, n_handed_over, n_wrong);
 	policy_finish();
 	session_io_finish(&io);
 	free(got_output.p);

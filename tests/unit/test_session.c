@@ -513,6 +513,70 @@ static void test_budget(void **state)
 	stop(f);
 }
 
+/* Stops the session, and starts one with the policy @next where it stood. */
+static int hand_over(struct fixture *f, const struct policy *next)
+{
+	struct session session;
+	struct session_rest rest;
+
+	assert_int_equal(session_suspend(&f->session, &f->io, &rest), SESSION_IDLE);
+	take(f);
+	session_io_clear(&f->io);
+	session_init(&session, next, "unix", 7);
+	session_restore(&session, &rest);
+	assert_int_equal(session_defer(&session, &f->io, rest.input, rest.n_input, rest.ended), 0);
+	session_finish(&f->session, &f->io);
+	f->session = session;
+	return answer(f, session_resume(&f->session, &f->io), NULL, 0);
+}
+
+/* A session that is taken over goes on under the policy that is in force there. */
+static void test_hand_over(void **state)
+{
+	struct fixture *f = *state;
+	struct policy line = f->policy, discard = f->policy, short_line;
+
+	line.framing = FRAMING_LINE;
+	discard.framing = FRAMING_LINE;
+	discard.reply = REPLY_DISCARD;
+	short_line = line;
+	short_line.max_line_bytes = 2;
+	feed_string(f, "ab\xe2");
+	assert_int_equal(hand_over(f, &line), SESSION_IDLE);
+	feed_string(f, "\x82\xac\nc\xe2");
+	check_out(f, "ab\xe2\x82\xac\n");
+	assert_int_equal(hand_over(f, &f->policy), SESSION_IDLE);
+	check_out(f, "ab\xe2\x82\xac\nc");
+	feed_string(f, "\x82\xac"
+		       "d");
+	check_out(f, "ab\xe2\x82\xac\nc\xe2\x82\xac"
+		     "d");
+	stop(f);
+
+	/* what a discarded line began with is gone, so the line is not answered */
+	start(f);
+	f->session.policy = &discard;
+	feed_string(f, "abcd\xe2");
+	assert_int_equal(hand_over(f, &line), SESSION_IDLE);
+	feed_string(f, "\x82\xac\nx\n");
+	check_out(f, "x\n");
+	stop(f);
+
+	/* a limit that became smaller counts for the line that is already longer */
+	start(f);
+	f->session.policy = &discard;
+	feed_string(f, "abcde");
+	discard.max_line_bytes = 2;
+	assert_int_equal(feed_string(f, "f"), SESSION_DONE);
+	check_out(f, "NAK 0 line too long\n");
+	stop(f);
+	start(f);
+	f->session.policy = &line;
+	feed_string(f, "abcde");
+	assert_int_equal(hand_over(f, &short_line), SESSION_DONE);
+	check_out(f, "NAK 0 line too long\n");
+}
+
 static void test_nak_format(void **state)
 {
 	const struct nak longest = {NAK_INVALID_CONTINUATION, 0, UINT64_MAX};
@@ -538,11 +602,14 @@ static void test_nak_format(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_echo_stream), TEST(test_echo_line),	  TEST(test_ack_line),
-		TEST(test_ack_stream),	TEST(test_handlers),	  TEST(test_only_ignored),
-		TEST(test_discard),	TEST(test_line_too_long), TEST(test_greeting),
-		TEST(test_zero_copy),	TEST(test_full),	  TEST(test_full_held_line),
-		TEST(test_abandoned),	TEST(test_budget),	  cmocka_unit_test(test_nak_format),
+		TEST(test_echo_stream), TEST(test_echo_line),
+		TEST(test_ack_line),	TEST(test_ack_stream),
+		TEST(test_handlers),	TEST(test_only_ignored),
+		TEST(test_discard),	TEST(test_line_too_long),
+		TEST(test_greeting),	TEST(test_zero_copy),
+		TEST(test_full),	TEST(test_full_held_line),
+		TEST(test_abandoned),	TEST(test_budget),
+		TEST(test_hand_over),	cmocka_unit_test(test_nak_format),
 	};
 
 	return cmocka_run_group_tests_name("session", tests, NULL, NULL);

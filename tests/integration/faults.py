@@ -1,0 +1,65 @@
+"""The control block of shims/faults.c: what a preloaded daemon is to suffer."""
+
+import mmap
+import os
+import pathlib
+import struct
+import subprocess
+import tempfile
+
+FIELDS = (
+    "accept_errno",
+    "accept_calls",
+    "write_max",
+    "write_again",
+    "write_calls",
+    "clock_offset_s",
+    "alloc_fail",
+    "alloc_calls",
+    "alloc_outcome",
+)
+SOURCE = pathlib.Path(__file__).parent / "shims/faults.c"
+
+
+def build(directory):
+    """Compiles the shim; returns its path."""
+    library = pathlib.Path(directory) / "faults.so"
+    command = os.environ.get("CC", "cc").split()
+    command += ["-D_GNU_SOURCE", "-std=c17", "-O1", "-fPIC", "-shared", "-Wall", "-Wextra"]
+    command += ["-Wno-unused-parameter"]
+    subprocess.run([*command, "-Werror", "-shared-libgcc", "-o", str(library), str(SOURCE), "-ldl"], check=True)
+    return library
+
+
+class Faults:
+    """Its fields are those of the control block, read and written while the daemon runs."""
+
+    def __init__(self, library):
+        self.file = tempfile.NamedTemporaryFile(prefix="ackd-faults-")
+        self.file.truncate(8 * len(FIELDS))
+        self.map = mmap.mmap(self.file.fileno(), 8 * len(FIELDS))
+        self.library = library
+
+    def environment(self):
+        """For the daemon."""
+        return {
+            "LD_PRELOAD": str(self.library),
+            "ACKD_FAULTS": self.file.name,
+            # The shim comes first on purpose.
+            "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0",
+        }
+
+    def __getattr__(self, name):
+        if name in FIELDS:
+            return struct.unpack_from("q", self.map, 8 * FIELDS.index(name))[0]
+        raise AttributeError(name)
+
+    def __setattr__(self, name, value):
+        if name in FIELDS:
+            struct.pack_into("q", self.map, 8 * FIELDS.index(name), value)
+        else:
+            super().__setattr__(name, value)
+
+    def close(self):
+        self.map.close()
+        self.file.close()

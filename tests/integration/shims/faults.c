@@ -1,0 +1,355 @@
+/*
+ * Preloaded into the daemon by tests: makes system calls and allocations fail, and the wall clock
+ * jump. What fails is told by a control block in the file that $ACKD_FAULTS names, which the test
+ * has mapped too (faults.py has the same layout); without it everything is passed on.
+ */
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <link.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+#include <unwind.h>
+
+struct control {
+	_Atomic int64_t accept_errno; /* what accept fails with; 0: it does not */
+	_Atomic int64_t accept_calls;
+	_Atomic int64_t write_max; /* the most bytes that a write to a socket takes; 0: no limit */
+	_Atomic int64_t write_again; /* every such write fails with EAGAIN first, so many times */
+	_Atomic int64_t write_calls;
+	_Atomic int64_t clock_offset_s; /* of the wall clock */
+	_Atomic int64_t alloc_fail;	/* which allocation fails, counted from 1; 0: none */
+	_Atomic int64_t alloc_calls;
+	_Atomic int64_t alloc_outcome; /* 1: one failed; -1: it was one that is left out */
+};
+
+static struct control nothing;
+static struct control *control = &nothing;
+
+/* The code of a library. */
+struct code {
+	const char *name;
+	uintptr_t begin, end;
+};
+static struct code libconfig = {.name = "/libconfig.so"};
+static struct code libasan = {.name = "/libasan.so"};
+static struct code libuv = {.name = "/libuv.so"};
+static struct code shim = {.name = "/faults.so"};
+
+/* ---- what is behind ---- */
+
+static int (*next_accept4)(int, struct sockaddr *, socklen_t *, int);
+static ssize_t (*next_write)(int, const void *, size_t);
+static ssize_t (*next_writev)(int, const struct iovec *, int);
+static ssize_t (*next_sendmsg)(int, const struct msghdr *, int);
+static int (*next_clock_gettime)(clockid_t, struct timespec *);
+static int (*next_gettimeofday)(struct timeval *, void *);
+static time_t (*next_time)(time_t *);
+static void *(*next_malloc)(size_t);
+static void *(*next_calloc)(size_t, size_t);
+static void *(*next_realloc)(void *, size_t);
+static void (*next_free)(void *);
+static void *(*next_aligned_alloc)(size_t, size_t);
+static int (*next_posix_memalign)(void **, size_t, size_t);
+
+/* dlsym() allocates before there is anything to allocate with. */
+static _Alignas(16) char early[65536];
+static size_t early_used;
+
+static void *early_alloc(size_t n)
+{
+	void *p = early + early_used;
+
+	early_used += (n + 15) & ~(size_t)15;
+	if (early_used > sizeof(early))
+		abort();
+	return p;
+}
+
+static bool is_early(const void *p)
+{
+	return (const char *)p >= early && (const char *)p < early + sizeof(early);
+}
+
+static int find_code(struct dl_phdr_info *info, size_t size, void *data)
+{
+	struct code *code = data;
+
+	if (!strstr(info->dlpi_name, code->name))
+		return 0;
+	for (int i = 0; i < info->dlpi_phnum; i++) {
+		uintptr_t begin = info->dlpi_addr + info->dlpi_phdr[i].p_vaddr;
+
+		if (info->dlpi_phdr[i].p_type == PT_LOAD && (info->dlpi_phdr[i].p_flags & PF_X)) {
+			code->begin = begin;
+			code->end = begin + info->dlpi_phdr[i].p_memsz;
+		}
+	}
+	return 1;
+}
+
+static bool is_in(uintptr_t ip, const struct code *code)
+{
+	return ip >= code->begin && ip < code->end;
+}
+
+static void find_next(void)
+{
+	static bool finding;
+
+	if (finding || next_free)
+		return;
+	finding = true;
+#define FIND(name) *(void **)&next_##name = dlsym(RTLD_NEXT, #name)
+	FIND(accept4);
+	FIND(write);
+	FIND(writev);
+	FIND(sendmsg);
+	FIND(clock_gettime);
+	FIND(gettimeofday);
+	FIND(time);
+	FIND(malloc);
+	FIND(calloc);
+	FIND(realloc);
+	FIND(aligned_alloc);
+	FIND(posix_memalign);
+	FIND(free);
+#undef FIND
+	finding = false;
+}
+
+__attribute__((constructor)) static void begin(void)
+{
+	const char *path = getenv("ACKD_FAULTS");
+	int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
+	void *mapped;
+
+	find_next();
+	dl_iterate_phdr(find_code, &libconfig);
+	dl_iterate_phdr(find_code, &libasan);
+	dl_iterate_phdr(find_code, &libuv);
+	dl_iterate_phdr(find_code, &shim);
+	if (fd < 0)
+		return;
+	mapped = mmap(NULL, sizeof(struct control), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	if (mapped == MAP_FAILED)
+		abort();
+	control = mapped;
+}
+
+/* ---- sockets ---- */
+
+int accept4(int fd, struct sockaddr *address, socklen_t *length, int flags)
+{
+	int error = (int)control->accept_errno;
+
+	control->accept_calls++;
+	if (error) {
+		errno = error;
+		return -1;
+	}
+	return next_accept4(fd, address, length, flags);
+}
+
+static bool is_socket(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
+}
+
+/* Whether this write is to fail with EAGAIN. */
+static bool write_fails(void)
+{
+	int64_t again = control->write_again;
+	int64_t calls = control->write_calls++;
+
+	if (again == 0 || calls % (again + 1) == again)
+		return false;
+	errno = EAGAIN;
+	return true;
+}
+
+/* The first bytes of @iov, at most write_max. */
+static ssize_t write_some(int fd, const struct iovec *iov, int n)
+{
+	size_t max = (size_t)control->write_max;
+
+	for (int i = 0; i < n; i++)
+		if (iov[i].iov_len > 0)
+			return next_write(fd, iov[i].iov_base,
+					  iov[i].iov_len < max ? iov[i].iov_len : max);
+	return 0;
+}
+
+ssize_t write(int fd, const void *p, size_t n)
+{
+	find_next();
+	if ((control->write_max || control->write_again) && is_socket(fd)) {
+		const struct iovec iov = {(void *)(uintptr_t)p, n};
+
+		if (write_fails())
+			return -1;
+		if (control->write_max)
+			return write_some(fd, &iov, 1);
+	}
+	return next_write(fd, p, n);
+}
+
+ssize_t writev(int fd, const struct iovec *iov, int n)
+{
+	if ((control->write_max || control->write_again) && is_socket(fd)) {
+		if (write_fails())
+			return -1;
+		if (control->write_max)
+			return write_some(fd, iov, n);
+	}
+	return next_writev(fd, iov, n);
+}
+
+ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
+{
+	if ((control->write_max || control->write_again) && !message->msg_control) {
+		if (write_fails())
+			return -1;
+		if (control->write_max)
+			return write_some(fd, message->msg_iov, (int)message->msg_iovlen);
+	}
+	return next_sendmsg(fd, message, flags);
+}
+
+/* ---- the wall clock ---- */
+
+int clock_gettime(clockid_t clock, struct timespec *ts)
+{
+	int r;
+
+	find_next();
+	r = next_clock_gettime(clock, ts);
+	if (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)
+		ts->tv_sec += control->clock_offset_s;
+	return r;
+}
+
+int gettimeofday(struct timeval *restrict tv, void *restrict zone)
+{
+	int r = next_gettimeofday(tv, zone);
+
+	tv->tv_sec += control->clock_offset_s;
+	return r;
+}
+
+time_t time(time_t *ret_time)
+{
+	time_t now = next_time(NULL) + control->clock_offset_s;
+
+	if (ret_time)
+		*ret_time = now;
+	return now;
+}
+
+/* ---- memory ---- */
+
+struct callers {
+	bool is_realloc;
+	bool seen; /* the first one has been looked at */
+	bool left_out;
+};
+
+/*
+ * Some do not survive it, which is known and not what is tested: libconfig 1.5, the sanitizer, and
+ * libuv where its table of descriptors grows (that is all it reallocates).
+ */
+static _Unwind_Reason_Code look_at_frame(struct _Unwind_Context *context, void *data)
+{
+	struct callers *callers = data;
+	uintptr_t ip = _Unwind_GetIP(context);
+
+	if (is_in(ip, &shim))
+		return _URC_NO_REASON;
+	callers->left_out = is_in(ip, &libconfig) || is_in(ip, &libasan) ||
+			    (callers->is_realloc && !callers->seen && is_in(ip, &libuv));
+	callers->seen = true;
+	return callers->left_out ? _URC_END_OF_STACK : _URC_NO_REASON;
+}
+
+static bool alloc_fails(bool is_realloc)
+{
+	struct callers callers = {.is_realloc = is_realloc};
+	int64_t fail = control->alloc_fail;
+	int64_t calls = ++control->alloc_calls;
+
+	if (fail == 0 || calls != fail)
+		return false;
+	_Unwind_Backtrace(look_at_frame, &callers);
+	if (callers.left_out) {
+		control->alloc_outcome = -1;
+		return false;
+	}
+	control->alloc_outcome = 1;
+	errno = ENOMEM;
+	return true;
+}
+
+void *malloc(size_t n)
+{
+	find_next();
+	if (!next_free)
+		return early_alloc(n);
+	return alloc_fails(false) ? NULL : next_malloc(n);
+}
+
+void *calloc(size_t n, size_t size)
+{
+	find_next();
+	if (!next_free)
+		return early_alloc(n * size); /* is zero */
+	return alloc_fails(false) ? NULL : next_calloc(n, size);
+}
+
+void *realloc(void *p, size_t n)
+{
+	find_next();
+	if (is_early(p))
+		return memcpy(next_malloc(n), p, n);
+	return alloc_fails(true) ? NULL : next_realloc(p, n);
+}
+
+void *reallocarray(void *p, size_t n, size_t size)
+{
+	size_t total;
+
+	if (__builtin_mul_overflow(n, size, &total)) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	return realloc(p, total);
+}
+
+void *aligned_alloc(size_t alignment, size_t n)
+{
+	return alloc_fails(false) ? NULL : next_aligned_alloc(alignment, n);
+}
+
+int posix_memalign(void **ret_p, size_t alignment, size_t n)
+{
+	return alloc_fails(false) ? ENOMEM : next_posix_memalign(ret_p, alignment, n);
+}
+
+void free(void *p)
+{
+	if (!is_early(p) && next_free)
+		next_free(p);
+}

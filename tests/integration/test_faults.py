@@ -1,0 +1,556 @@
+"""System calls and allocations that fail, injected one kind at a time."""
+
+import errno
+import os
+import re
+import resource
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+from harness import (
+    SANITIZER_REPORT,
+    converse,
+    fill,
+    read_exactly,
+    read_to_end,
+    reset,
+    run_ackd,
+    sanitizer,
+    wait_until,
+)
+
+# ---- accept ----
+
+# Those of the system, after which accept is pointless for a while, and those of one connection.
+ACCEPT_ERRORS = [
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOBUFS,
+    errno.ENOMEM,
+    errno.EPERM,
+    errno.ENETDOWN,
+    errno.ENETUNREACH,
+    errno.EHOSTUNREACH,
+    errno.ECONNABORTED,
+    errno.EPROTO,
+    errno.EINTR,
+    errno.EINVAL,
+]
+
+
+def calm(daemon, seconds):
+    """What share of a core it uses."""
+    before = daemon.cpu_seconds()
+    time.sleep(seconds)
+    return (daemon.cpu_seconds() - before) / seconds
+
+
+def ask(s, data=b"x"):
+    """How long the answer took."""
+    begin = time.monotonic()
+    s.sendall(data)
+    assert read_exactly(s, 4 + len(data)) == b"Got " + data
+    return time.monotonic() - begin
+
+
+@pytest.mark.parametrize("error", ACCEPT_ERRORS, ids=errno.errorcode.get)
+def test_accept_error(ackd, faults, error):
+    daemon = ackd("workers = 1;", env=faults.environment())
+    with daemon.connect() as old:
+        ask(old)
+        faults.accept_errno = error
+        with daemon.connect() as new:
+            new.sendall(b"new")
+            wait_until(lambda: faults.accept_calls > 1, "an accept that fails")
+            assert calm(daemon, 1) < 0.05
+            assert ask(old) < 1
+            faults.accept_errno = 0
+            begin = time.monotonic()
+            assert read_exactly(new, 7) == b"Got new"
+            assert time.monotonic() - begin < 1
+    daemon.wait_for("cannot accept a connection")
+
+
+def test_accept_errors_are_counted(ackd, faults):
+    daemon = ackd("workers = 1;", env=faults.environment())
+    faults.accept_errno = errno.ENOBUFS
+    with daemon.connect() as s:
+        daemon.wait_for("cannot accept a connection: no buffer space available")
+        faults.accept_errno = 0
+        ask(s)
+        daemon.signal(signal.SIGUSR1)
+        assert int(daemon.wait_for(r"(\d+) accept errors")[1]) >= 1
+
+
+def test_out_of_descriptors(ackd):
+    """The real thing: nothing is lost, and it goes on where it stopped."""
+    if sanitizer() == "valgrind":
+        pytest.skip("valgrind has descriptors of its own")
+    daemon = ackd("workers = 1;")
+    with daemon.connect() as old:
+        ask(old)
+        soft, hard = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (len(daemon.descriptors()), hard))
+        clients = [daemon.connect() for _ in range(10)]
+        daemon.wait_for("cannot accept a connection: too many open files")
+        assert calm(daemon, 1) < 0.05
+        assert ask(old) < 1
+        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (soft, hard))
+        begin = time.monotonic()
+        for s in clients:
+            ask(s)
+            s.close()
+        assert time.monotonic() - begin < 2
+
+
+def test_a_storm_of_connects_does_not_starve_traffic(ackd):
+    daemon = ackd("workers = 1;")
+    address = daemon.address()
+    stop = threading.Event()
+
+    def storm():
+        while not stop.is_set():
+            for s in [address.connect() for _ in range(50)]:
+                reset(s)
+
+    threads = [threading.Thread(target=storm) for _ in range(2)]
+    with daemon.connect() as s:
+        for thread in threads:
+            thread.start()
+        try:
+            times = sorted(ask(s) for _ in range(500))
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+    assert times[-5] < 0.5
+
+
+# ---- writes ----
+
+
+def assorted_text():
+    return ("короткие записи, 漢字 и 😀\r\n" * 1500).encode()
+
+
+@pytest.mark.parametrize("where", ["tcp", "unix"])
+@pytest.mark.parametrize("most, again", [(1, 0), (1, 1), (7, 2), (0, 1), (0, 3), (4096, 1)])
+def test_short_writes_and_eagain(ackd, faults, directory, where, most, again):
+    listener = "" if where == "tcp" else f'path = "{directory}/s";'
+    daemon = ackd(
+        listener + ' framing = "line"; greeting = "привет\\n"; workers = 1;',
+        env=faults.environment(),
+    )
+    faults.write_max = most
+    faults.write_again = again
+    data = assorted_text() + b"\xff\nlast"
+    reply = "привет\n".encode()
+    reply += b"".join(b"Got " + line for line in assorted_text().splitlines(True))
+    reply += b"NAK %d invalid start byte\nGot last" % len(assorted_text())
+    assert daemon.exchange(data) == reply
+    assert faults.write_calls > 1
+
+
+def test_short_writes_of_a_long_echo(ackd, faults):
+    daemon = ackd('reply = "echo"; workers = 1;', env=faults.environment())
+    faults.write_max = 1000
+    faults.write_again = 1
+    data = assorted_text() * 30
+    assert daemon.exchange(data) == data
+
+
+def test_short_writes_before_a_nak(ackd, faults):
+    daemon = ackd('reply = "echo"; workers = 1;', env=faults.environment())
+    faults.write_max = 3
+    faults.write_again = 1
+    assert daemon.exchange(b"x" * 1000 + b"\xff" + b"y" * 1000) == (
+        b"x" * 1000 + b"\nNAK 1000 invalid start byte\n"
+    )
+
+
+def test_drain_with_short_writes(ackd, faults):
+    daemon = ackd('reply = "echo"; workers = 1;', env=faults.environment())
+    data = assorted_text()
+    with daemon.connect() as s:
+        faults.write_max = 100
+        faults.write_again = 1
+        s.sendall(data[:60_000])
+        wait_until(lambda: faults.write_calls > 10, "writes")
+        daemon.signal(signal.SIGTERM)
+        received = read_to_end(s)
+        assert data.startswith(received) and received
+    assert daemon.wait() == 0
+
+
+# ---- memory ----
+
+
+def needs_allocations(faults, daemon):
+    if faults.alloc_calls == 0:
+        daemon.stop()
+        pytest.skip("the sanitizer's allocator comes before the shim")
+
+
+def test_an_allocation_fails_at_the_start(ackd, faults, directory, capsys):
+    """The n-th, for every n: it says so and ends, or does without; it never crashes or leaks."""
+    daemon = ackd(env=faults.environment())
+    needs_allocations(faults, daemon)
+    n_start = faults.alloc_calls
+    daemon.stop()
+    outcomes = {"ended": 0, "went on": 0, "left out": 0}
+    for n in range(1, n_start + 1):
+        faults.alloc_calls = faults.alloc_outcome = 0
+        faults.alloc_fail = n
+        daemon = ackd(f'path = "{directory}/s";', env=faults.environment(), ready=False)
+        wait_until(
+            lambda: daemon.process.poll() is not None or daemon.READY.search(daemon.log),
+            "its end, or readiness",
+        )
+        outcome = faults.alloc_outcome
+        faults.alloc_fail = 0
+        if daemon.process.poll() is None:
+            assert daemon.exchange(b"x") == b"Got x", n
+            daemon.stop()
+            outcomes["left out" if outcome < 0 else "went on"] += 1
+        else:
+            status = daemon.wait()
+            assert status in (69, 71), (n, status, daemon.log)
+            # what a thread that cannot start says is the latter
+            assert re.search("memory|temporarily unavailable", daemon.log), (n, daemon.log)
+            daemon.check_log()
+            outcomes["ended"] += 1
+    with capsys.disabled():
+        print(f"\n{n_start} allocations of the start, one failing each time: {outcomes}")
+    assert outcomes["ended"] > 10
+
+
+def busy_scene(daemon):
+    """A greeting, a line held, a long reply held back, a NAK, a half-close. Errors are fine here."""
+    sockets = []
+    whole = 0
+    try:
+        for _ in range(2):
+            sockets.append(daemon.connect(receive_buffer=4096))
+        held, slow = sockets
+        held.sendall(b"the beginning of a line")
+        slow.sendall(b"0123456789" * 5000 + b"\n" + b"\n" * 60_000 + b"\xff\n")
+        time.sleep(0.02)  # so that replies wait; what fails does not depend on it
+        held.sendall(b" and its end\n")
+        for s in sockets:
+            s.shutdown(socket.SHUT_WR)
+        for s in sockets:
+            data = read_to_end(s)
+            whole += data.endswith((b"its end\n", b"invalid start byte\n"))
+    except TimeoutError:
+        raise
+    except OSError:
+        pass  # closed on: reset, a broken pipe, not connected
+    finally:
+        for s in sockets:
+            s.close()
+    return whole
+
+
+def test_an_allocation_fails_while_serving(ackd, faults, capsys):
+    config = (
+        'framing = "line"; greeting = "hello ${peer}\\n"; workers = 1; log = { level = "debug"; };'
+    )
+    daemon = ackd(config, env=faults.environment())
+    needs_allocations(faults, daemon)
+    assert busy_scene(daemon) == 2
+    n_sockets = daemon.n_sockets()
+    failed = untouched = n = 0
+    while untouched < 5:
+        n += 1
+        faults.alloc_outcome = 0
+        faults.alloc_fail = faults.alloc_calls + n
+        whole = busy_scene(daemon)
+        faults.alloc_fail = 0
+        if faults.alloc_outcome == 0:
+            untouched += 1
+            assert whole == 2
+        failed += faults.alloc_outcome
+        assert daemon.process.poll() is None, daemon.log
+        assert daemon.exchange(b"x\n").endswith(b"Got x\n")
+    wait_until(lambda: daemon.n_sockets() <= n_sockets, "the sockets to be closed")
+    with capsys.disabled():
+        print(f"\n{failed} allocations of serving, one failing each time")
+    assert failed >= 3
+    daemon.stop()
+    assert "out of memory" in daemon.log
+
+
+def test_an_allocation_fails_in_a_reload(ackd, faults, capsys):
+    def config(suffix):
+        return (
+            f'ack_suffix = "{suffix}"; workers = 2; listeners = ( {{ name = "a"; }},'
+            f' {{ name = "{suffix}"; address = "127.0.0.1"; }} );'
+        )
+
+    daemon = ackd(config("one"), env=faults.environment())
+    needs_allocations(faults, daemon)
+    current = "one"
+    failures = successes = untouched = n = 0
+    with daemon.connect("a") as old:
+        old.sendall(b"o")
+        assert read_exactly(old, 8) == b"Got oone"
+        while untouched < 3:
+            n += 1
+            wanted = "two" if current == "one" else "one"
+            daemon.write_config(config(wanted))
+            faults.alloc_outcome = 0
+            faults.alloc_fail = faults.alloc_calls + n
+            worked = daemon.reload()
+            faults.alloc_fail = 0
+            untouched += faults.alloc_outcome == 0
+            failures += not worked
+            successes += worked
+            if worked:
+                current = wanted
+            else:
+                assert faults.alloc_outcome == 1
+            # A worker that failed where another did not has kept what it had: until the next reload.
+            answers = {f"Got x{current}".encode(), f"Got x{current if worked else wanted}".encode()}
+            assert daemon.exchange(b"x", "a") in answers, n
+            old.sendall(b"o")
+            assert read_exactly(old, 8) == b"Got oone"
+    with capsys.disabled():
+        print(f"\n{n} reloads, one allocation failing in each: {failures} failed, {successes} worked")
+    assert failures >= 10
+
+
+def test_an_allocation_fails_at_the_stop(ackd, faults):
+    daemon = ackd(env=faults.environment())
+    needs_allocations(faults, daemon)
+    daemon.stop()
+    for n in range(1, 1000):
+        daemon = ackd(env=faults.environment())
+        with daemon.connect() as s:
+            ask(s)
+            faults.alloc_outcome = 0
+            faults.alloc_fail = faults.alloc_calls + n
+            daemon.signal(signal.SIGTERM)
+            assert read_to_end(s) == b""
+        assert daemon.wait() == 0, (n, daemon.log)
+        outcome = faults.alloc_outcome
+        faults.alloc_fail = 0
+        if outcome == 0:
+            break
+    assert n < 100
+
+
+# ---- resets ----
+
+
+def at_connect(daemon):
+    return daemon.connect()
+
+
+def at_greeting(daemon):
+    s = daemon.connect()
+    s.recv(1)
+    return s
+
+
+def in_a_character(daemon):
+    s = daemon.connect()
+    s.sendall(b"half \xd0")
+    return s
+
+
+def in_a_line(daemon):
+    s = daemon.connect()
+    s.sendall(b"whole\nhalf")
+    read_exactly(s, 16)
+    return s
+
+
+def with_replies_unread(daemon):
+    s = daemon.connect()
+    s.sendall(b"line\n" * 100)
+    return s
+
+
+def with_replies_unsent(daemon):
+    s = daemon.connect(receive_buffer=4096)
+    fill(s, b"line\n", quiet=0.02, limit=8 << 20)
+    return s
+
+
+def after_half_close(daemon):
+    s = daemon.connect()
+    s.sendall(b"whole\n")
+    s.shutdown(socket.SHUT_WR)
+    return s
+
+
+def with_replies_unsent_after_half_close(daemon):
+    s = with_replies_unsent(daemon)
+    s.shutdown(socket.SHUT_WR)
+    return s
+
+
+def while_it_lingers(daemon):
+    s = daemon.connect()
+    s.sendall(b"x" * 2000)  # too long: NAK, and the close in order
+    s.recv(1000)
+    return s
+
+
+STAGES = [
+    at_connect,
+    at_greeting,
+    in_a_character,
+    in_a_line,
+    with_replies_unread,
+    with_replies_unsent,
+    after_half_close,
+    with_replies_unsent_after_half_close,
+    while_it_lingers,
+]
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda f: f.__name__)
+def test_reset(ackd, stage):
+    daemon = ackd(
+        'greeting = "hello\\n"; framing = "line"; workers = 1;'
+        " limits = { max_line = 1000; max_connections = 20; };"
+    )
+    rounds = 3 if "unsent" in stage.__name__ else 15
+    for _ in range(2):  # the first time it may allocate what it keeps
+        for _ in range(rounds):
+            reset(stage(daemon))
+        wait_until(
+            lambda: daemon.exchange(b"x\n") == b"hello\nGot x\n", "a place for a new connection"
+        )
+    n_sockets, rss = daemon.n_sockets(), daemon.rss_kib()
+    for _ in range(rounds * 2):
+        reset(stage(daemon))
+    wait_until(lambda: daemon.n_sockets() <= n_sockets, "the sockets to be closed")
+    daemon.signal(signal.SIGUSR1)
+    daemon.wait_for("0 connections open")
+    assert daemon.rss_kib() - rss < (16384 if sanitizer() else 1024)
+
+
+# ---- time, logs, death ----
+
+
+@pytest.mark.parametrize("jump", [86400, -86400])
+def test_the_wall_clock_jumps(ackd, faults, jump):
+    daemon = ackd('limits = { idle_timeout = "30s"; };', env=faults.environment())
+    clients = [daemon.connect() for _ in range(20)]
+    for s in clients:
+        ask(s)
+    faults.clock_offset_s = jump
+    time.sleep(0.3)
+    for s in clients:
+        ask(s)
+        s.close()
+    assert daemon.exchange(b"x") == b"Got x"
+    daemon.stop()
+
+
+def test_a_log_reader_that_stands_still(ackd, directory):
+    """stderr is a full pipe: replies go on, and what was lost is counted once it moves again."""
+    read_end, write_end = os.pipe()
+    daemon = ackd(f'path = "{directory}/s"; workers = 1;', stderr=write_end, ready=False)
+    os.close(write_end)
+    wait_until(lambda: os.path.exists(f"{directory}/s"), "the socket")
+
+    def exchange():
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(30)
+            s.connect(f"{directory}/s")
+            return converse(s, b"x")
+
+    wait_until(lambda: exchange() == b"Got x", "an answer")
+    for _ in range(3000):  # of a kind that is not limited
+        daemon.signal(signal.SIGUSR1)
+        time.sleep(0.0003)
+    times = []
+    for _ in range(50):
+        begin = time.monotonic()
+        assert exchange() == b"Got x"
+        times.append(time.monotonic() - begin)
+    assert max(times) < 1
+    said = b""
+    os.set_blocking(read_end, False)
+
+    def read_more():
+        nonlocal said
+        try:
+            said += os.read(read_end, 65536)
+        except BlockingIOError:
+            pass
+        return b"log entries are missing here" in said
+
+    wait_until(read_more, "the count of what is missing")
+    daemon.signal(signal.SIGTERM)
+    assert daemon.wait() == 0
+    os.close(read_end)
+
+
+def test_it_ends_though_the_log_reader_stands_still(ackd, directory):
+    read_end, write_end = os.pipe()
+    daemon = ackd(f'path = "{directory}/s"; workers = 1;', stderr=write_end, ready=False)
+    os.close(write_end)
+    wait_until(lambda: os.path.exists(f"{directory}/s"), "the socket")
+    for _ in range(3000):
+        daemon.signal(signal.SIGUSR1)
+        time.sleep(0.0003)
+    begin = time.monotonic()
+    daemon.signal(signal.SIGTERM)
+    assert daemon.wait() == 0
+    assert time.monotonic() - begin < 10
+    os.close(read_end)
+
+
+def test_kill_and_start_again_at_once(ackd):
+    daemon = ackd('address = "127.0.0.1";')
+    port = daemon.address().port
+    for _ in range(3):
+        clients = [daemon.connect() for _ in range(50)]
+        for s in clients:
+            ask(s)
+        daemon.kill()
+        begin = time.monotonic()
+        daemon = ackd('address = "127.0.0.1";', arguments=["-p", port])
+        assert daemon.exchange(b"back") == b"Got back"
+        took = time.monotonic() - begin
+        assert took < (10 if sanitizer() else 0.5)
+        for s in clients:
+            s.close()
+
+
+# ---- limits of the system ----
+
+
+def test_few_descriptors_fit_max_connections(ackd):
+    """max_connections is what the descriptor limit allows, and said to be."""
+    daemon = ackd(
+        "workers = 1; limits = { max_connections = 5000; };", wrapper=["prlimit", "--nofile=200:200"]
+    )
+    fitted = int(daemon.wait_for(r"max_connections is (\d+) instead of 5000")[1])
+    assert 0 < fitted < 200
+    clients = [daemon.connect() for _ in range(fitted)]
+    for s in clients:
+        ask(s)
+    with daemon.connect() as s:
+        assert read_to_end(s) == b"NAK 0 too many connections\n"
+    assert "cannot accept" not in daemon.log
+    for s in clients:
+        s.close()
+
+
+def test_no_descriptors_to_start_with(config_file):
+    def none():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (10, 10))
+
+    done = run_ackd("-c", config_file("port = 0; workers = 4;"), preexec_fn=none)
+    assert done.returncode in (69, 71)
+    assert "too many open files" in done.stderr
+    assert not SANITIZER_REPORT.search(done.stderr)
