@@ -35,7 +35,8 @@ void conn_on_closed(struct conn *c)
 	if (c->admitted) {
 		conn_log_disconnect(c);
 		limits_release(worker->limits, &c->address);
-		counter_add(&listener->counters->closed, 1);
+		if (c->reason != CONN_HANDED_OVER) /* then it is open in the next process */
+			counter_add(&listener->counters->closed, 1);
 	}
 	if (c->refusing)
 		limits_refusal_end(worker->limits);

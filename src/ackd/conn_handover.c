@@ -187,7 +187,6 @@ static void conn_take_up(struct conn *c, const struct state_connection *from)
 	c->sent = from->sent;
 	c->phase = from->done ? CONN_DELIVERING : CONN_SERVING;
 	c->session.connection = from->connection;
-	counter_add(&c->listener->counters->connections, 1);
 	conn_log_connect(c);
 	session_restore(&c->session, &rest);
 	r = conn_name_peer(c);
@@ -218,12 +217,15 @@ void conn_restore(struct listener *listener, int fd, const struct state_connecti
 		return;
 	}
 	if (listener_admit(listener, &from->address) != REFUSAL_NONE) {
+		counter_add(&listener->counters->closed, 1);
 		close(fd);
 		return;
 	}
 	c = conn_create(listener, fd, &from->address);
-	if (c)
+	if (c) {
 		conn_take_up(c, from);
-	else
+	} else {
+		counter_add(&listener->counters->closed, 1);
 		limits_release(listener->worker->limits, &from->address);
+	}
 }

@@ -87,8 +87,9 @@ static size_t listener_index(const struct config *config, const char *name)
 	return i;
 }
 
-static void log_not_restored(const struct state_connection *state)
+static void count_not_restored(const struct state_connection *state)
 {
+	struct counters *counters = stats_listener(state->listener);
 	char peer[ADDRESS_TEXT_MAX];
 	struct log_fields fields = {
 		.listener = state->listener,
@@ -98,6 +99,8 @@ static void log_not_restored(const struct state_connection *state)
 		.connection = state->connection,
 	};
 
+	if (counters)
+		counter_add(&counters->closed, 1);
 	log_post_at(LOG_LEVEL_WARNING, LOG_RESTORE, &fields,
 		    "%s: connection %" PRIu64 " from %s closed: %s", fields.listener,
 		    fields.connection, peer, fields.reason);
@@ -122,7 +125,7 @@ static int plan_restored(struct server *server, struct worker_plan **plans,
 		size_t listener = listener_index(config, state.listener);
 
 		if (listener == config->n_listeners) {
-			log_not_restored(&state);
+			count_not_restored(&state);
 			continue;
 		}
 		plan->restored[plan->n_restored++] = (struct worker_restored){

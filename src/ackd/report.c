@@ -11,8 +11,8 @@ void report_status(struct server *server)
 
 	log_notify("STATUS=%s%" PRIu64 " connections open, %" PRIu64 " served, %" PRIu64
 		   " messages, %" PRIu64 " bytes in, %" PRIu64 " bytes out",
-		   server->phase == SERVER_RUNNING ? "" : "draining: ", s.open, s.connections,
-		   s.messages, s.received_bytes, s.sent_bytes);
+		   server->phase == SERVER_RUNNING ? "" : "draining: ", stats_open(&s),
+		   s.connections, s.messages, s.received_bytes, s.sent_bytes);
 }
 
 static void on_status_timer(uv_timer_t *timer)
@@ -81,8 +81,8 @@ void report_stats(void)
 			 "%s: %" PRIu64 " connections open, %" PRIu64 " served, %" PRIu64
 			 " refused; %" PRIu64 " messages, %" PRIu64 " NAKs, %" PRIu64
 			 " bytes in, %" PRIu64 " bytes out, %" PRIu64 " accept errors",
-			 name, s.open, s.connections, sum(s.refused, REFUSAL_COUNT), s.messages,
-			 sum(s.naks, NAK_REASON_COUNT), s.received_bytes, s.sent_bytes,
+			 name, stats_open(&s), s.connections, sum(s.refused, REFUSAL_COUNT),
+			 s.messages, sum(s.naks, NAK_REASON_COUNT), s.received_bytes, s.sent_bytes,
 			 s.accept_errors);
 	}
 }

@@ -77,7 +77,8 @@ static void on_drain_timer(uv_timer_t *timer)
 
 		if (server->phase == SERVER_DRAINING)
 			log_post(LOG_DRAIN, NULL,
-				 "drain_timeout is over: closing %" PRIu64 " connections", s.open);
+				 "drain_timeout is over: closing %" PRIu64 " connections",
+				 stats_open(&s));
 		server_stop(server);
 		return;
 	}
@@ -94,7 +95,7 @@ static void server_drain(struct server *server)
 	server->phase = SERVER_DRAINING;
 	log_notify("STOPPING=1");
 	log_post(LOG_DRAIN, NULL, "draining %" PRIu64 " connections, for at most %" PRIu64 " ms",
-		 s.open, server->config->drain_timeout_ms);
+		 stats_open(&s), server->config->drain_timeout_ms);
 	server_order(server, WORKER_DRAIN);
 	server->drain_deadline_ms = uv_now(&server->loop) + server->config->drain_timeout_ms;
 	on_drain_timer(&server->drain_timer);
@@ -120,11 +121,31 @@ static void server_hand_over(struct server *server)
 	worker_hand_over(&server->workers[0], &server->handover);
 }
 
+/* The counters go on in the next process. */
+static int server_save_counters(struct handover *handover)
+{
+	const char *name;
+	int r = 0;
+
+	_Static_assert(STATS_COUNT <= STATE_COUNTERS_MAX, "room for all");
+	for (size_t i = 0; r == 0 && (name = stats_listener_name(i)); i++) {
+		struct stats stats = stats_sum(name);
+		struct state_counters counters = {.listener = name, .n = STATS_COUNT};
+
+		memcpy(counters.values, &stats, sizeof(stats));
+		r = state_add_counters(&handover->writer, &counters);
+	}
+	return r;
+}
+
 /* All connections are in the hand-over. */
 static void server_handed_over(struct server *server)
 {
 	struct handover *handover = &server->handover;
-	int r = handover_store(handover, atomic_load(&server->limits.numbered));
+	int r = server_save_counters(handover);
+
+	if (r == 0)
+		r = handover_store(handover, atomic_load(&server->limits.numbered));
 
 	if (r < 0)
 		log_post_at(LOG_LEVEL_ERROR, LOG_HANDOVER, NULL,
@@ -337,6 +358,7 @@ static int server_adopt(struct server *server, const struct setup *setup, FILE *
  */
 static void server_take_over(struct server *server)
 {
+	struct state_counters counters;
 	int r;
 
 	if (server->n_handed == 0)
@@ -352,6 +374,9 @@ static void server_take_over(struct server *server)
 		return;
 	}
 	atomic_store(&server->limits.numbered, server->takeover.reader.numbered);
+	while (state_next_counters(&server->takeover.reader, &counters))
+		if (stats_carry(counters.listener, counters.values, counters.n) < 0)
+			return; /* the connections matter more */
 	log_post(LOG_RESTORE, NULL, "taking up %" PRIu32 " connections",
 		 server->takeover.reader.n_connections);
 }

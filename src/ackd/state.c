@@ -12,6 +12,8 @@ struct state_header {
 	char magic[8];
 	uint32_t version;
 	uint32_t n_connections;
+	uint32_t n_counters;
+	uint32_t reserved;
 	uint64_t length; /* of the whole state */
 	uint64_t numbered;
 	uint64_t checksum;
@@ -43,7 +45,15 @@ struct state_record {
 	/* listener, input and output follow */
 };
 
-_Static_assert(sizeof(struct state_header) == 40, "no padding");
+struct state_counters_record {
+	uint8_t listener_length; /* with its NUL */
+	uint8_t n;
+	uint8_t reserved[6];
+	/* listener and n numbers of 64 bits follow */
+};
+
+_Static_assert(sizeof(struct state_counters_record) == 8, "no padding");
+_Static_assert(sizeof(struct state_header) == 48, "no padding");
 _Static_assert(sizeof(struct state_record) == 72, "no padding");
 
 /* FNV-1a, 64 bits: against damage, not against malice; nobody else can write the memfd. */
@@ -132,6 +142,28 @@ int state_add(struct state_writer *writer, const struct state_connection *c)
 	return 0;
 }
 
+int state_add_counters(struct state_writer *writer, const struct state_counters *counters)
+{
+	struct state_counters_record record = {
+		.listener_length = (uint8_t)(strlen(counters->listener) + 1),
+		.n = (uint8_t)counters->n,
+	};
+	int r = writer_begin(writer, sizeof(record) + record.listener_length +
+					     counters->n * sizeof(uint64_t));
+
+	if (r < 0)
+		return r;
+	writer_put(writer, &record, sizeof(record));
+	writer_put(writer, counters->listener, record.listener_length);
+	for (size_t i = 0; i < counters->n; i++) {
+		uint64_t value = htole64(counters->values[i]);
+
+		writer_put(writer, &value, sizeof(value));
+	}
+	writer->n_counters++;
+	return 0;
+}
+
 struct state_mark state_mark(const struct state_writer *writer)
 {
 	return (struct state_mark){writer->length, writer->n_connections};
@@ -152,6 +184,7 @@ int state_seal(struct state_writer *writer, uint64_t numbered)
 		return r;
 	memcpy(header.magic, magic, sizeof(magic));
 	header.n_connections = htole32(writer->n_connections);
+	header.n_counters = htole32(writer->n_counters);
 	header.length = htole64(writer->length);
 	header.numbered = htole64(numbered);
 	header.checksum =
@@ -168,6 +201,12 @@ void state_writer_finish(struct state_writer *writer)
 
 /* ---- reading ---- */
 
+/* Whether a name of @length bytes, its NUL the last and the only one, stands at @p. */
+static bool name_check(const uint8_t *p, size_t length)
+{
+	return length > 0 && memchr(p, '\0', length) == p + length - 1;
+}
+
 /* Whether a whole record stands at @p; its length with all that follows it. */
 static bool record_check(const uint8_t *p, const uint8_t *end, size_t *ret_length)
 {
@@ -180,14 +219,38 @@ static bool record_check(const uint8_t *p, const uint8_t *end, size_t *ret_lengt
 	memcpy(&record, p, sizeof(record));
 	length = sizeof(record) + (uint64_t)record.listener_length + le32toh(record.input_length) +
 		 le32toh(record.output_length);
-	if (length > left || record.listener_length == 0 || record.flags > FLAG_ALL ||
+	if (length > left || record.flags > FLAG_ALL ||
 	    (record.family != 0 && record.family != 4 && record.family != 6))
 		return false;
-	p += sizeof(record);
-	if (memchr(p, '\0', record.listener_length) != p + record.listener_length - 1)
-		return false;
 	*ret_length = (size_t)length;
-	return true;
+	return name_check(p + sizeof(record), record.listener_length);
+}
+
+static bool counters_check(const uint8_t *p, const uint8_t *end, size_t *ret_length)
+{
+	size_t left = (size_t)(end - p);
+	struct state_counters_record record;
+
+	if (left < sizeof(record))
+		return false;
+	memcpy(&record, p, sizeof(record));
+	*ret_length = sizeof(record) + record.listener_length + record.n * sizeof(uint64_t);
+	return *ret_length <= left && record.n <= STATE_COUNTERS_MAX &&
+	       name_check(p + sizeof(record), record.listener_length);
+}
+
+/* Checks @n records. Returns where they end, or NULL. */
+static const uint8_t *records_check(const uint8_t *p, const uint8_t *end, uint32_t n,
+				    bool (*check)(const uint8_t *, const uint8_t *, size_t *))
+{
+	while (n-- > 0) {
+		size_t length;
+
+		if (!check(p, end, &length))
+			return NULL;
+		p += length;
+	}
+	return p;
 }
 
 int state_open(const uint8_t *bytes, size_t length, struct state_reader *ret_reader)
@@ -195,6 +258,7 @@ int state_open(const uint8_t *bytes, size_t length, struct state_reader *ret_rea
 	struct state_header header;
 	const uint8_t *p = bytes + sizeof(header);
 	const uint8_t *end = bytes + length;
+	const uint8_t *counters;
 
 	if (length < sizeof(header))
 		return -EBADMSG;
@@ -206,18 +270,15 @@ int state_open(const uint8_t *bytes, size_t length, struct state_reader *ret_rea
 	if (le64toh(header.length) != length ||
 	    le64toh(header.checksum) != checksum(p, length - sizeof(header)))
 		return -EBADMSG;
-	for (uint32_t i = 0; i < le32toh(header.n_connections); i++) {
-		size_t n;
-
-		if (!record_check(p, end, &n))
-			return -EBADMSG;
-		p += n;
-	}
-	if (p != end)
+	counters = records_check(p, end, le32toh(header.n_connections), record_check);
+	if (!counters ||
+	    records_check(counters, end, le32toh(header.n_counters), counters_check) != end)
 		return -EBADMSG;
 	*ret_reader = (struct state_reader){
 		.next = bytes + sizeof(header),
-		.end = end,
+		.end = counters,
+		.counters = counters,
+		.n_counters = le32toh(header.n_counters),
 		.n_connections = le32toh(header.n_connections),
 		.numbered = le64toh(header.numbered),
 	};
@@ -256,5 +317,26 @@ bool state_next(struct state_reader *reader, struct state_connection *ret_connec
 	memcpy(c.address.bytes, record.address, sizeof(record.address));
 	reader->next = c.output + c.output_length;
 	*ret_connection = c;
+	return true;
+}
+
+bool state_next_counters(struct state_reader *reader, struct state_counters *ret_counters)
+{
+	struct state_counters_record record;
+	const uint8_t *p = reader->counters;
+
+	if (reader->n_counters == 0)
+		return false;
+	memcpy(&record, p, sizeof(record));
+	p += sizeof(record);
+	ret_counters->listener = (const char *)p;
+	ret_counters->n = record.n;
+	p += record.listener_length;
+	for (size_t i = 0; i < record.n; i++, p += sizeof(uint64_t)) {
+		memcpy(&ret_counters->values[i], p, sizeof(uint64_t));
+		ret_counters->values[i] = le64toh(ret_counters->values[i]);
+	}
+	reader->counters = p;
+	reader->n_counters--;
 	return true;
 }

@@ -15,6 +15,9 @@
 /* A state of another version is not understood, up or down. */
 #define STATE_VERSION 1
 
+/* The most numbers that a listener's counters are. */
+#define STATE_COUNTERS_MAX 64
+
 /* No state is larger: what all connections may hold, and their records. */
 #define STATE_SIZE_MAX ((size_t)1 << 32)
 
@@ -38,12 +41,20 @@ struct state_connection {
 	size_t output_length;
 };
 
+/* The counters of one listener. */
+struct state_counters {
+	const char *listener;
+	size_t n;
+	uint64_t values[STATE_COUNTERS_MAX];
+};
+
 /* A state under construction. Zeroed: empty. */
 struct state_writer {
 	uint8_t *bytes;
 	size_t length;
 	size_t capacity;
 	uint32_t n_connections;
+	uint32_t n_counters;
 	uint64_t numbered;
 };
 
@@ -52,6 +63,11 @@ struct state_writer {
  * was added.
  */
 int state_add(struct state_writer *writer, const struct state_connection *connection);
+
+/*
+ * Adds a listener's counters; all of them come after the connections. Returns as state_add() does.
+ */
+int state_add_counters(struct state_writer *writer, const struct state_counters *counters);
 
 /* A place in a state under construction, to go back to. */
 struct state_mark {
@@ -77,6 +93,8 @@ struct state_reader {
 	const uint8_t *next;
 	const uint8_t *end;
 	uint32_t n_connections;
+	uint32_t n_counters;
+	const uint8_t *counters;
 	uint64_t numbered;
 };
 
@@ -87,3 +105,6 @@ int state_open(const uint8_t *bytes, size_t length, struct state_reader *ret_rea
 
 /* Gives the next connection. Returns false after the last one. */
 bool state_next(struct state_reader *reader, struct state_connection *ret_connection);
+
+/* Gives the next listener's counters. Returns false after the last one. */
+bool state_next_counters(struct state_reader *reader, struct state_counters *ret_counters);

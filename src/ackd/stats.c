@@ -1,5 +1,6 @@
 #include "ackd/stats.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,27 +76,39 @@ struct counters *stats_listener(const char *name)
 	return l->counters;
 }
 
-static uint64_t counter_read(const _Atomic uint64_t *counter)
+/* The fields of a block as an array. */
+static _Atomic uint64_t *counters_array(struct counters *c)
 {
-	return atomic_load_explicit(counter, memory_order_relaxed);
+	_Static_assert(offsetof(struct counters, refused) == offsetof(struct stats, refused) &&
+			       sizeof(_Atomic uint64_t) == sizeof(uint64_t),
+		       "both have the same fields in the same order");
+	return &c->received_bytes;
 }
 
-static void stats_add(struct stats *sum, const struct counters *c)
+static void stats_add(struct stats *sum, struct counters *c)
 {
-	/* closed first: a connection that closes in between must not make open negative */
-	uint64_t closed = counter_read(&c->closed);
-	uint64_t connections = counter_read(&c->connections);
+	_Atomic uint64_t *from = counters_array(c);
+	uint64_t *to = &sum->received_bytes;
 
-	sum->received_bytes += counter_read(&c->received_bytes);
-	sum->sent_bytes += counter_read(&c->sent_bytes);
-	sum->messages += counter_read(&c->messages);
-	sum->connections += connections;
-	sum->open += connections > closed ? connections - closed : 0;
-	sum->accept_errors += counter_read(&c->accept_errors);
-	for (size_t i = 0; i < NAK_REASON_COUNT; i++)
-		sum->naks[i] += counter_read(&c->naks[i]);
-	for (size_t i = 0; i < REFUSAL_COUNT; i++)
-		sum->refused[i] += counter_read(&c->refused[i]);
+	for (size_t i = 0; i < STATS_COUNT; i++)
+		to[i] += atomic_load_explicit(&from[i], memory_order_relaxed);
+}
+
+uint64_t stats_open(const struct stats *stats)
+{
+	/* one that closed while the numbers were read must not make it negative */
+	return stats->connections > stats->closed ? stats->connections - stats->closed : 0;
+}
+
+int stats_carry(const char *name, const uint64_t *values, size_t n)
+{
+	struct counters *c = stats_listener(name);
+
+	if (!c)
+		return -ENOMEM;
+	for (size_t i = 0; i < n && i < STATS_COUNT; i++)
+		counter_add(&counters_array(c)[i], values[i]);
+	return 0;
 }
 
 struct stats stats_sum(const char *name)

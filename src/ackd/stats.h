@@ -14,7 +14,7 @@
 
 /* Why a connection was not served. */
 enum refusal {
-	REFUSAL_NONE, /* it is served */
+	REFUSAL_NONE,	     /* it is served */
 	REFUSAL_DENIED,	     /* allow, deny */
 	REFUSAL_CONNECTIONS, /* max_connections */
 	REFUSAL_PER_ADDRESS, /* max_connections_per_address */
@@ -47,17 +47,23 @@ static inline void counter_add(_Atomic uint64_t *counter, uint64_t n)
 			      memory_order_relaxed);
 }
 
-/* Sums, as read at one moment. */
+/* Sums, as read at one moment: the same fields in the same order. */
 struct stats {
 	uint64_t received_bytes;
 	uint64_t sent_bytes;
 	uint64_t messages;
 	uint64_t connections;
-	uint64_t open;
+	uint64_t closed;
 	uint64_t accept_errors;
 	uint64_t naks[NAK_REASON_COUNT];
 	uint64_t refused[REFUSAL_COUNT];
 };
+
+/* How many numbers a struct stats is made of. */
+#define STATS_COUNT (sizeof(struct stats) / sizeof(uint64_t))
+
+/* Returns how many connections are open. */
+uint64_t stats_open(const struct stats *stats);
 
 /* Sets up counting for @workers workers. */
 void stats_init(unsigned workers);
@@ -73,6 +79,13 @@ struct counters *stats_listener(const char *name);
 
 /* Sums up all listeners, or with @name that one. Main thread. */
 struct stats stats_sum(const char *name);
+
+/*
+ * Goes on from the numbers of the process before: adds @n of them (those of a struct stats; what
+ * there is more or less of them is left out) to the counters of the listener @name. Main thread,
+ * before there are workers. Returns 0 or -ENOMEM.
+ */
+int stats_carry(const char *name, const uint64_t *values, size_t n);
 
 /* Returns the name of the listener @i of all that were ever counted, or NULL. Main thread. */
 const char *stats_listener_name(size_t i);

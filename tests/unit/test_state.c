@@ -69,6 +69,11 @@ static void write_sample(struct state_writer *writer, uint8_t *bytes, size_t n, 
 				state_truncate(writer, &mark);
 		}
 	}
+	for (size_t i = 0; i < 3; i++) {
+		struct state_counters counters = {.listener = "l", .n = i * 32, .values = {i, 7}};
+
+		assert_int_equal(state_add_counters(writer, &counters), 0);
+	}
 	assert_int_equal(state_seal(writer, 12345), 0);
 }
 
@@ -92,6 +97,15 @@ static void test_comes_out_again(void **state)
 		assert_same(&expected, &c);
 	}
 	assert_false(state_next(&reader, &c));
+	for (size_t i = 0; i < 3; i++) {
+		struct state_counters counters;
+
+		assert_true(state_next_counters(&reader, &counters));
+		assert_string_equal(counters.listener, "l");
+		assert_int_equal(counters.n, i * 32);
+		assert_true(i == 0 || (counters.values[0] == i && counters.values[1] == 7));
+	}
+	assert_false(state_next_counters(&reader, &(struct state_counters){0}));
 	state_writer_finish(&writer);
 }
 
@@ -116,7 +130,8 @@ static void test_damage(void **state)
 
 	write_sample(&writer, bytes, sizeof(bytes), 6);
 	for (size_t i = 0; i < writer.length; i++) {
-		bool in_numbered = i >= 24 && i < 32; /* only a number to go on from */
+		bool in_numbered = (i >= 32 && i < 40) ||
+				   (i >= 20 && i < 24); /* only a number to go on from */
 
 		writer.bytes[i] ^= 0x41;
 		if (!in_numbered)
