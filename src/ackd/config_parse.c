@@ -108,7 +108,7 @@ static int read_setting(struct walk *walk, int index, const config_setting_t *no
 
 	if (setting->flags & SETTING_UNBUILT)
 		r = config_error(&place,
-				 "not supported by this build yet; allowed: leaving it out");
+				 "this ackd was built without that feature; allowed: leaving it out");
 	else if (setting_is_array(setting))
 		r = read_array(walk, setting, node);
 	else

@@ -29,7 +29,7 @@ enum setting_type {
 
 enum setting_flag {
 	SETTING_RESTART = 1 << 0, /* a reload does not put it into effect */
-	SETTING_UNBUILT = 1 << 1, /* refused until the daemon has the feature */
+	SETTING_UNBUILT = 1 << 1, /* refused: this build lacks the feature */
 };
 
 struct setting {

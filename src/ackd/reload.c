@@ -173,37 +173,19 @@ static void binding_rename(struct binding *binding, const char *name)
 	binding->listener = copy;
 }
 
-static void unlink_binding(struct binding **list, const struct binding *binding)
-{
-	while (*list && *list != binding)
-		list = &(*list)->next;
-	if (*list)
-		*list = binding->next;
-}
-
 /*
  * Makes @bound the server's sockets; those that were and are not any more become the unwanted ones,
  * which may be closed only once no worker accepts from them.
  */
 static void take_sockets(struct server *server, const struct config *config, struct bound *bound)
 {
-	struct binding **end = &server->unwanted;
-
-	while (*end)
-		end = &(*end)->next;
-	*end = server->bindings;
-	server->bindings = NULL;
-	for (size_t i = bound->n; i-- > 0;) {
-		struct binding *b = bound->items[i].binding;
-
-		unlink_binding(&server->unwanted, b);
-		binding_rename(b, config->listeners[bound->items[i].listener].name);
-		b->next = server->bindings;
-		server->bindings = b;
-	}
+	bound_take(bound, &server->bindings, &server->unwanted);
+	for (size_t i = 0; i < bound->n; i++)
+		binding_rename(bound->items[i].binding,
+			       config->listeners[bound->items[i].listener].name);
 }
 
-static void log_listening(const struct bound *bound, bool all)
+void server_log_listening(const struct bound *bound, bool all)
 {
 	for (size_t i = 0; i < bound->n; i++) {
 		const struct binding *b = bound->items[i].binding;
@@ -227,7 +209,7 @@ int server_apply(struct server *server, struct config *config, struct bound *bou
 	r = send_plans(server, config, bound);
 	if (r == 0) {
 		take_sockets(server, config, bound);
-		log_listening(bound, server->phase == SERVER_STARTING);
+		server_log_listening(bound, server->phase == SERVER_STARTING);
 	}
 	bound_finish(bound, r < 0);
 	return r;
@@ -252,7 +234,7 @@ int server_applied(struct server *server)
 
 void server_configure_limits(struct server *server, const struct config *config)
 {
-	uint64_t reserve = RESERVE + LIMITS_REFUSALS_MAX +
+	uint64_t reserve = RESERVE + LIMITS_REFUSALS_MAX + METRICS_CONNECTIONS_MAX +
 			   server->n_workers * (RESERVE_PER_WORKER + 2 * config->n_listeners);
 	uint64_t max = limits_configure(&server->limits, config->max_connections,
 					config->max_connections_per_address, reserve);
@@ -294,12 +276,14 @@ static void reload_end(struct server *server, int status)
 	struct reload *reload = &server->reload;
 
 	if (status < 0) {
+		server->reloads_failed++;
 		if (reload->errors)
 			report_lines(LOG_RELOAD_FAILED, reload->errors);
 		log_post(LOG_RELOAD_FAILED, NULL,
 			 "reload failed: %s; the configuration in force stays",
 			 status == -EINVAL ? "error in the configuration" : uv_strerror(status));
 	} else {
+		server->reloads_done++;
 		log_post(LOG_RELOAD, NULL, "reloaded the configuration");
 	}
 	free(reload->errors);
@@ -349,6 +333,11 @@ static int reload_bind(struct server *server)
 	if (!errors)
 		return -ENOMEM;
 	r = setup_bind(reload->setup, server->bindings, server->n_workers, errors, &bound);
+	if (r == 0) {
+		r = report_metrics(server, reload->setup, errors);
+		if (r < 0)
+			bound_finish(&bound, true);
+	}
 	fclose(errors);
 	return r < 0 ? r : server_apply(server, reload->setup->config, &bound);
 }

@@ -1,6 +1,8 @@
 #include "ackd/server.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define STATUS_EVERY_MS 5000
@@ -15,8 +17,26 @@ void report_status(struct server *server)
 		   s.connections, s.messages, s.received_bytes, s.sent_bytes);
 }
 
+/* Looks how much CPU time each worker has used since last time: costs the workers nothing. */
+static void sample_load(struct server *server)
+{
+	struct worker_load *load = &server->load;
+	uint64_t now_ns = uv_hrtime();
+
+	for (unsigned i = 0; i < server->n_workers; i++) {
+		uint64_t cpu_ns = worker_cpu_ns(&server->workers[i]);
+
+		if (load->at_ns > 0 && cpu_ns >= load->cpu_ns[i])
+			load->ratios[i] =
+				(double)(cpu_ns - load->cpu_ns[i]) / (double)(now_ns - load->at_ns);
+		load->cpu_ns[i] = cpu_ns;
+	}
+	load->at_ns = now_ns;
+}
+
 static void on_status_timer(uv_timer_t *timer)
 {
+	sample_load(timer->data);
 	report_status(timer->data);
 }
 
@@ -38,6 +58,26 @@ static void on_watchdog_timer(uv_timer_t *timer)
 		log_notify("WATCHDOG=1");
 	for (unsigned i = 0; i < server->n_workers; i++)
 		worker_order(&server->workers[i], WORKER_TURN);
+}
+
+int report_init(struct server *server)
+{
+	server->load.cpu_ns = calloc(server->n_workers, sizeof(*server->load.cpu_ns));
+	server->load.ratios = calloc(server->n_workers, sizeof(*server->load.ratios));
+	return server->load.cpu_ns && server->load.ratios ? 0 : -ENOMEM;
+}
+
+void report_finish(struct server *server)
+{
+	metrics_destroy(server->metrics);
+	while (server->metrics_bindings) {
+		struct binding *next = server->metrics_bindings->next;
+
+		binding_destroy(server->metrics_bindings);
+		server->metrics_bindings = next;
+	}
+	free(server->load.cpu_ns);
+	free(server->load.ratios);
 }
 
 void report_start(struct server *server)
@@ -92,4 +132,65 @@ void report_lines(enum log_event event, char *lines)
 	for (char *line; (line = strsep(&lines, "\n"));)
 		if (*line)
 			log_post_at(LOG_LEVEL_ERROR, event, NULL, "%s", line);
+}
+
+/* ---- metrics ---- */
+
+static void on_metrics_look(void *data, struct metrics_view *ret_view)
+{
+	struct server *server = data;
+
+	*ret_view = (struct metrics_view){
+		.accepting = server->phase == SERVER_RUNNING,
+		.max_connections = atomic_load(&server->limits.max_connections),
+		.held_bytes = budget_used(&server->limits.budget),
+		.max_held_bytes = server->limits.budget.max_bytes,
+		.reloads_done = server->reloads_done,
+		.reloads_failed = server->reloads_failed,
+		.busy_ratios = server->load.ratios,
+		.n_workers = server->n_workers,
+	};
+}
+
+/* Listens on the new ones of @bound. */
+static int metrics_open(struct server *server, const struct bound *bound)
+{
+	int r = 0;
+
+	if (!server->metrics && bound->n > 0)
+		r = metrics_create(&server->loop, on_metrics_look, server, &server->metrics);
+	for (size_t i = 0; i < bound->n && r == 0; i++)
+		if (bound->items[i].is_new)
+			r = metrics_listen(server->metrics, bound->items[i].binding->fds[0]);
+	return r;
+}
+
+int report_metrics(struct server *server, const struct setup *setup, FILE *errors)
+{
+	struct binding *unwanted = NULL;
+	struct bound bound;
+	int r = setup_bind_metrics(setup, server->metrics_bindings, errors, &bound);
+
+	if (r < 0)
+		return r;
+	r = metrics_open(server, &bound);
+	if (r < 0) {
+		fprintf(errors, "metrics: %s\n", uv_strerror(r));
+		for (size_t i = 0; i < bound.n && server->metrics; i++)
+			if (bound.items[i].is_new)
+				metrics_unlisten(server->metrics, bound.items[i].binding->fds[0]);
+		bound_finish(&bound, true);
+		return r;
+	}
+	server_log_listening(&bound, false);
+	bound_take(&bound, &server->metrics_bindings, &unwanted);
+	bound_finish(&bound, false);
+	while (unwanted) {
+		struct binding *next = unwanted->next;
+
+		metrics_unlisten(server->metrics, unwanted->fds[0]);
+		binding_destroy(unwanted);
+		unwanted = next;
+	}
+	return 0;
 }

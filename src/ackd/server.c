@@ -287,7 +287,7 @@ static int server_start_workers(struct server *server)
 	server->workers =
 		aligned_alloc(STATS_CACHE_LINE, server->n_workers * sizeof(struct worker));
 	server->turns = calloc(server->n_workers, sizeof(*server->turns));
-	if (!server->workers || !server->turns)
+	if (!server->workers || !server->turns || report_init(server) < 0)
 		return -ENOMEM;
 	stats_init(server->n_workers);
 	for (unsigned i = 0; i < server->n_workers; i++) {
@@ -305,7 +305,10 @@ static int server_bind(struct server *server, const struct setup *setup, FILE *e
 {
 	struct bound bound;
 	int r = setup_bind(setup, server->bindings, server->n_workers, errors, &bound);
-	return r < 0 ? r : server_apply(server, server->config, &bound);
+
+	if (r == 0)
+		r = server_apply(server, server->config, &bound);
+	return r < 0 ? r : report_metrics(server, setup, errors);
 }
 
 /* Moves those of @fds that @is_one to the end. Returns how many stay before them. */
@@ -423,6 +426,7 @@ static void server_finish(struct server *server)
 	free(server->counters);
 	bindings_destroy(&server->bindings);
 	bindings_destroy(&server->unwanted);
+	report_finish(server);
 	takeover_finish(&server->takeover);
 	free(server->handed);
 	limits_finish(&server->limits);

@@ -7,6 +7,7 @@
  */
 
 #include "ackd/log.h"
+#include "ackd/metrics.h"
 #include "ackd/setup.h"
 #include "ackd/worker.h"
 
@@ -55,6 +56,13 @@ struct reload {
 	int status;
 };
 
+/* How busy the workers were in the last interval. */
+struct worker_load {
+	uint64_t at_ns;	  /* when that was looked at */
+	uint64_t *cpu_ns; /* per worker: CPU time used until then */
+	double *ratios;	  /* per worker */
+};
+
 struct server {
 	uv_loop_t loop;
 	uv_signal_t signals[SERVER_N_SIGNALS];
@@ -82,6 +90,11 @@ struct server {
 	enum server_phase phase;
 	enum exit_status exit_status; /* of a start that fails where it is now */
 	struct reload reload;
+	uint64_t reloads_done;
+	uint64_t reloads_failed;
+	struct metrics *metrics;	  /* NULL until they are wanted */
+	struct binding *metrics_bindings; /* their sockets */
+	struct worker_load load;
 
 	/* written by workers */
 	_Atomic unsigned n_applied;
@@ -106,6 +119,9 @@ int server_applied(struct server *server);
 /* Puts the limits of @config into effect, and logs what they allow in the worst case. */
 void server_configure_limits(struct server *server, const struct config *config);
 
+/* Logs each address of @bound that is new, or with @all each one. */
+void server_log_listening(const struct bound *bound, bool all);
+
 /* Begins a reload, or notes that another is wanted once the one under way has ended. */
 void reload_request(struct server *server);
 
@@ -115,8 +131,20 @@ void reload_prepared(struct server *server);
 /* Ends the reload under way, whose plans have been applied with the outcome @error. */
 void reload_applied(struct server *server, int error);
 
+/* Makes room for reports about the workers. Returns 0 or -ENOMEM. */
+int report_init(struct server *server);
+
 /* Starts the timers that tell the service manager the status and feed its watchdog. */
 void report_start(struct server *server);
+
+/*
+ * Serves metrics where @setup says, and nowhere else. Errors are lines to @errors. Returns 0, or a
+ * negative errno and everything as before.
+ */
+int report_metrics(struct server *server, const struct setup *setup, FILE *errors);
+
+/* Releases what reports are made of; the loop has closed all handles. */
+void report_finish(struct server *server);
 
 /* Tells the service manager the status now. */
 void report_status(struct server *server);

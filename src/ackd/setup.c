@@ -11,6 +11,22 @@
 /* How often another port is tried when the kernel's choice is taken on another address. */
 #define PORT_TRIES 16
 
+/* Of the metrics' sockets: who scrapes is few. */
+#define METRICS_BACKLOG 64
+
+/* Resolves the addresses of one listener; errors are lines to @errors. */
+static int resolve(const struct config_listener *listener, struct resolved *ret_resolved,
+		   FILE *errors)
+{
+	const char *why;
+	int r = resolve_listener(listener, ret_resolved, &why);
+
+	if (r < 0)
+		fprintf(errors, "listener \"%s\": cannot resolve \"%s\": %s\n", listener->name,
+			listener->address, why);
+	return r;
+}
+
 int setup_prepare(const char *path, int port, FILE *errors, struct setup **ret_setup)
 {
 	struct setup *setup = calloc(1, sizeof(*setup));
@@ -27,15 +43,21 @@ int setup_prepare(const char *path, int port, FILE *errors, struct setup **ret_s
 		goto fail;
 	}
 	for (size_t i = 0; i < setup->config->n_listeners; i++) {
-		const struct config_listener *l = &setup->config->listeners[i];
-		const char *why;
-		int resolved = resolve_listener(l, &setup->resolved[i], &why);
+		int resolved = resolve(&setup->config->listeners[i], &setup->resolved[i], errors);
 
-		if (resolved < 0) {
-			fprintf(errors, "listener \"%s\": cannot resolve \"%s\": %s\n", l->name,
-				l->address, why);
-			r = resolved;
-		}
+		r = resolved < 0 ? resolved : r;
+	}
+	if (setup->config->metrics_address) {
+		static char name[] = "metrics";
+		int resolved;
+
+		setup->metrics = (struct config_listener){
+			.name = name,
+			.address = setup->config->metrics_address,
+			.port = setup->config->metrics_port,
+		};
+		resolved = resolve(&setup->metrics, &setup->metrics_resolved, errors);
+		r = resolved < 0 ? resolved : r;
 	}
 	if (r < 0)
 		goto fail;
@@ -126,6 +148,31 @@ static int bound_add(struct bound *bound, struct binding *binding, size_t listen
 	return 0;
 }
 
+static void list_remove(struct binding **list, const struct binding *binding)
+{
+	while (*list && *list != binding)
+		list = &(*list)->next;
+	if (*list)
+		*list = binding->next;
+}
+
+void bound_take(const struct bound *bound, struct binding **bindings, struct binding **unwanted)
+{
+	struct binding **end = unwanted;
+
+	while (*end)
+		end = &(*end)->next;
+	*end = *bindings;
+	*bindings = NULL;
+	for (size_t i = bound->n; i-- > 0;) {
+		struct binding *b = bound->items[i].binding;
+
+		list_remove(unwanted, b);
+		b->next = *bindings;
+		*bindings = b;
+	}
+}
+
 void bound_finish(struct bound *bound, bool undo)
 {
 	for (size_t i = 0; i < bound->n; i++)
@@ -137,24 +184,31 @@ void bound_finish(struct bound *bound, bool undo)
 
 /* ---- binding ---- */
 
+/* A listener and how to bind it. */
+struct wanted {
+	const struct config_listener *listener;
+	const struct resolved *resolved;
+	size_t index; /* in the configuration */
+	struct binding_options options;
+};
+
 /* Whether @error says that this host does not have the address (rather than that it is taken). */
 static bool is_lacking(int error)
 {
 	return error == -EADDRNOTAVAIL || error == -EAFNOSUPPORT;
 }
 
-static void explain(const struct setup *setup, const struct bound *bound, size_t listener,
+static void explain(const struct wanted *wanted, const struct bound *bound,
 		    const struct sockaddr_storage *address, int error, FILE *errors)
 {
-	const struct config_listener *l = &setup->config->listeners[listener];
 	char text[ADDRESS_TEXT_MAX];
 
-	fprintf(errors, "listener \"%s\": cannot listen on %s: %s", l->name,
+	fprintf(errors, "listener \"%s\": cannot listen on %s: %s", wanted->listener->name,
 		sockaddr_format((const struct sockaddr *)address, text), uv_strerror(error));
 	for (size_t i = 0; i < bound->n; i++) {
 		const struct binding *b = bound->items[i].binding;
 
-		if (error == -EADDRINUSE && b->length == setup->resolved[listener].lengths[0] &&
+		if (error == -EADDRINUSE && b->length == wanted->resolved->lengths[0] &&
 		    memcmp(&b->bound, address, b->length) == 0) {
 			fprintf(errors, " by listener \"%s\"", b->listener);
 			break;
@@ -179,29 +233,29 @@ static void notice_skipped(const char *listener, const struct sockaddr_storage *
 }
 
 /*
- * Binds the addresses of listener @i. With port 0 all get the port that the kernel chose for the
+ * Binds the addresses of one listener. With port 0 all get the port that the kernel chose for the
  * first; -EAGAIN: it is taken on another one, try again.
  */
-static int bind_listener(const struct setup *setup, size_t i, struct binding *current,
-			 const struct binding_options *options, FILE *errors, struct bound *bound)
+static int bind_listener(const struct wanted *wanted, struct binding *current, FILE *errors,
+			 struct bound *bound)
 {
-	const struct config_listener *l = &setup->config->listeners[i];
-	const struct resolved *resolved = &setup->resolved[i];
+	const struct config_listener *l = wanted->listener;
+	const struct resolved *resolved = wanted->resolved;
 	size_t before = bound->n;
 	uint16_t port = l->port;
 	int r = 0, last = -EADDRNOTAVAIL;
 
 	for (size_t a = 0; a < resolved->n; a++) {
-		const struct sockaddr_storage *wanted = &resolved->addresses[a];
+		const struct sockaddr_storage *asked = &resolved->addresses[a];
 		socklen_t length = resolved->lengths[a];
-		struct binding *b = find_bound(current, bound, l->name, wanted, length);
-		struct sockaddr_storage address = *wanted;
+		struct binding *b = find_bound(current, bound, l->name, asked, length);
+		struct sockaddr_storage address = *asked;
 		bool is_new = !b;
 
 		set_port(&address, port);
 		if (is_new)
-			r = binding_create(l->name, (struct sockaddr *)&address, length, options,
-					   &b);
+			r = binding_create(l->name, (struct sockaddr *)&address, length,
+					   &wanted->options, &b);
 		if (r < 0 && resolved->lenient && is_lacking(r)) {
 			notice_skipped(l->name, &address, r);
 			last = r;
@@ -211,18 +265,18 @@ static int bind_listener(const struct setup *setup, size_t i, struct binding *cu
 		if (r == -EADDRINUSE && l->port == 0 && port != 0 && !l->path)
 			return -EAGAIN;
 		if (r < 0) {
-			explain(setup, bound, i, &address, r, errors);
+			explain(wanted, bound, &address, r, errors);
 			return r;
 		}
-		b->configured = *wanted;
+		b->configured = *asked;
 		port = l->path ? 0 : get_port(&b->bound);
-		r = bound_add(bound, b, i, is_new);
+		r = bound_add(bound, b, wanted->index, is_new);
 		if (r < 0)
 			return r;
 	}
 	if (bound->n > before)
 		return 0;
-	explain(setup, bound, i, &resolved->addresses[0], last, errors);
+	explain(wanted, bound, &resolved->addresses[0], last, errors);
 	return last;
 }
 
@@ -234,6 +288,20 @@ static void bound_shrink(struct bound *bound, size_t n)
 		if (bound->items[bound->n].is_new)
 			binding_destroy(bound->items[bound->n].binding);
 	}
+}
+
+/* Binds a listener, with one port on all its addresses. */
+static int bind_with_one_port(const struct wanted *wanted, struct binding *current, FILE *errors,
+			      struct bound *bound)
+{
+	size_t before = bound->n;
+	int r = -EAGAIN;
+
+	for (int tries = 0; tries < PORT_TRIES && r == -EAGAIN; tries++) {
+		bound_shrink(bound, before);
+		r = bind_listener(wanted, current, errors, bound);
+	}
+	return r;
 }
 
 /* Uses the sockets that were passed for listener @i. Returns how many, or a negative errno. */
@@ -272,20 +340,19 @@ int setup_bind(const struct setup *setup, struct binding *current, unsigned n_so
 	int r = 0;
 
 	for (size_t i = 0; i < setup->config->n_listeners && r == 0; i++) {
-		const struct binding_options options = options_of(setup, i, n_sockets);
-		size_t before = bound.n;
+		const struct wanted wanted = {
+			.listener = &setup->config->listeners[i],
+			.resolved = &setup->resolved[i],
+			.index = i,
+			.options = options_of(setup, i, n_sockets),
+		};
 
 		r = use_passed(setup, i, current, &bound);
 		if (r != 0) {
 			r = r < 0 ? r : 0;
 			continue;
 		}
-		for (int tries = 0; tries < PORT_TRIES; tries++) {
-			bound_shrink(&bound, before);
-			r = bind_listener(setup, i, current, &options, errors, &bound);
-			if (r != -EAGAIN)
-				break;
-		}
+		r = bind_with_one_port(&wanted, current, errors, &bound);
 	}
 	if (r < 0) {
 		bound_finish(&bound, true);
@@ -296,6 +363,27 @@ int setup_bind(const struct setup *setup, struct binding *current, unsigned n_so
 			options_of(setup, bound.items[i].listener, n_sockets);
 
 		binding_configure(bound.items[i].binding, &options);
+	}
+	*ret_bound = bound;
+	return 0;
+}
+
+int setup_bind_metrics(const struct setup *setup, struct binding *current, FILE *errors,
+		       struct bound *ret_bound)
+{
+	const struct wanted wanted = {
+		.listener = &setup->metrics,
+		.resolved = &setup->metrics_resolved,
+		.options = {.n_sockets = 1, .backlog = METRICS_BACKLOG},
+	};
+	struct bound bound = {0};
+	int r = 0;
+
+	if (setup->metrics.address)
+		r = bind_with_one_port(&wanted, current, errors, &bound);
+	if (r < 0) {
+		bound_finish(&bound, true);
+		return r;
 	}
 	*ret_bound = bound;
 	return 0;

@@ -14,7 +14,9 @@
 
 struct setup {
 	struct config *config;
-	struct resolved *resolved; /* one per listener */
+	struct resolved *resolved;	/* one per listener */
+	struct config_listener metrics; /* where metrics are served; its address is the config's */
+	struct resolved metrics_resolved; /* none without metrics */
 };
 
 /*
@@ -50,11 +52,24 @@ int setup_bind(const struct setup *setup, struct binding *current, unsigned n_so
 	       struct bound *ret_bound);
 
 /*
+ * The same for the metrics of @setup: @current are the metrics' own sockets, one per address.
+ * Without metrics @ret_bound is empty.
+ */
+int setup_bind_metrics(const struct setup *setup, struct binding *current, FILE *errors,
+		       struct bound *ret_bound);
+
+/*
  * Whether @binding is one of @listener at @address: with port 0 any port will do, so that a restart
  * keeps the one that the kernel chose.
  */
 bool setup_matches(const struct binding *binding, const struct sockaddr_storage *address,
 		   socklen_t length, const char *listener);
+
+/*
+ * Makes the list *@bindings that of @bound, in its order; those that were in it and are not in
+ * @bound come to the end of the list *@unwanted.
+ */
+void bound_take(const struct bound *bound, struct binding **bindings, struct binding **unwanted);
 
 /* Destroys the new bindings if @undo, and releases the list. */
 void bound_finish(struct bound *bound, bool undo);

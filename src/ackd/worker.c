@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 /* ---- time ---- */
@@ -393,6 +394,16 @@ finish_io:
 free_buffer:
 	free(worker->read_buffer);
 	return r;
+}
+
+uint64_t worker_cpu_ns(const struct worker *worker)
+{
+	struct timespec used;
+	clockid_t clock;
+
+	if (pthread_getcpuclockid(worker->thread, &clock) != 0 || clock_gettime(clock, &used) < 0)
+		return 0;
+	return (uint64_t)used.tv_sec * 1000000000 + (uint64_t)used.tv_nsec;
 }
 
 void worker_join(struct worker *worker)

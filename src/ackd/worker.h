@@ -108,6 +108,9 @@ void worker_hand_over(struct worker *worker, struct handover *handover);
 /* Gives an order. Main thread. */
 void worker_order(struct worker *worker, enum worker_order order);
 
+/* Returns the CPU time that the thread has used, or 0 when it cannot be told. Main thread. */
+uint64_t worker_cpu_ns(const struct worker *worker);
+
 /* Waits for the end of the thread and releases everything. Main thread. */
 void worker_join(struct worker *worker);
 

@@ -209,7 +209,7 @@ static void test_names(void **state)
 	CHECK_ALL(faults);
 }
 
-/* Settings that the daemon has no use for yet are refused; when all are built, none is. */
+/* Settings of features that this build lacks are refused; when all are built, none is. */
 static void test_unbuilt(void **state)
 {
 	char text[128], errors[256];
@@ -223,7 +223,8 @@ static void test_unbuilt(void **state)
 		snprintf(text, sizeof(text), "%.*s = { %s = 0; };", (int)(dot - settings[i].name),
 			 settings[i].name, dot + 1);
 		snprintf(errors, sizeof(errors),
-			 "F:1: %s: not supported by this build yet; allowed: leaving it out\n",
+			 "F:1: %s: this ackd was built without that feature; allowed: leaving it "
+			 "out\n",
 			 settings[i].name);
 		files_write_text("F", text);
 		files_expect_errors("F", -1, errors);

@@ -1,0 +1,152 @@
+/* The text format: every sample in its family, labels escaped, sums over workers. */
+
+#include "ackd/metrics_text.h"
+
+#include "ackd/stats.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define N_WORKERS 3
+
+static const double ratios[N_WORKERS] = {0, 0.25, 1};
+
+static const struct metrics_view view = {
+	.accepting = true,
+	.max_connections = 10000,
+	.held_bytes = 4711,
+	.max_held_bytes = UINT64_MAX,
+	.reloads_done = 3,
+	.reloads_failed = 2,
+	.busy_ratios = ratios,
+	.n_workers = N_WORKERS,
+};
+
+static int start(void **state)
+{
+	stats_init(N_WORKERS);
+	return 0;
+}
+
+static int finish(void **state)
+{
+	stats_finish();
+	return 0;
+}
+
+static char *render(void)
+{
+	char *text;
+	size_t length;
+	FILE *out = open_memstream(&text, &length);
+
+	assert_non_null(out);
+	assert_int_equal(metrics_write(out, &view), 0);
+	assert_int_equal(fclose(out), 0);
+	assert_int_equal(strlen(text), length);
+	return text;
+}
+
+/* Asserts that there is exactly one line like this. */
+static void expect_line(const char *text, const char *line)
+{
+	size_t n = 0;
+
+	for (const char *at = text; (at = strstr(at, line)); at++)
+		if ((at == text || at[-1] == '\n') && at[strlen(line)] == '\n')
+			n++;
+	if (n != 1)
+		fail_msg("%zu lines \"%s\" in:\n%s", n, line, text);
+}
+
+static void test_values(void **state)
+{
+	struct counters *a = stats_listener("a"), *b = stats_listener("b");
+	char *text;
+
+	for (unsigned w = 0; w < N_WORKERS; w++) {
+		counter_add(&a[w].received_bytes, UINT64_C(1) << 60);
+		counter_add(&a[w].sent_bytes, 10 + w);
+		counter_add(&a[w].messages, 20 + w);
+		counter_add(&a[w].connections, 5);
+		counter_add(&a[w].closed, w);
+		counter_add(&a[w].accept_errors, 40 + w);
+		counter_add(&a[w].naks[NAK_CANNOT_ENCODE], 50 + w);
+		counter_add(&b[w].refused[REFUSAL_DENIED], 60 + w);
+	}
+	text = render();
+	expect_line(text, "ackd_received_bytes_total{listener=\"a\"} 3458764513820540928");
+	expect_line(text, "ackd_received_bytes_total{listener=\"b\"} 0");
+	expect_line(text, "ackd_sent_bytes_total{listener=\"a\"} 33");
+	expect_line(text, "ackd_messages_total{listener=\"a\"} 63");
+	expect_line(text, "ackd_connections_total{listener=\"a\"} 15");
+	expect_line(text, "ackd_open_connections{listener=\"a\"} 12");
+	expect_line(text, "ackd_accept_errors_total{listener=\"a\"} 123");
+	expect_line(text, "ackd_naks_total{listener=\"a\",reason=\"cannot encode\"} 153");
+	expect_line(text, "ackd_naks_total{listener=\"b\",reason=\"cannot encode\"} 0");
+	expect_line(text, "ackd_connections_refused_total{listener=\"b\",reason=\"denied\"} 183");
+	expect_line(text, "ackd_max_connections 10000");
+	expect_line(text, "ackd_held_bytes 4711");
+	expect_line(text, "ackd_max_held_bytes 18446744073709551615");
+	expect_line(text, "ackd_reloads_total{result=\"success\"} 3");
+	expect_line(text, "ackd_reloads_total{result=\"failure\"} 2");
+	expect_line(text, "ackd_log_dropped_total 0");
+	expect_line(text, "ackd_worker_busy_ratio{worker=\"0\"} 0.0000");
+	expect_line(text, "ackd_worker_busy_ratio{worker=\"1\"} 0.2500");
+	expect_line(text, "ackd_worker_busy_ratio{worker=\"2\"} 1.0000");
+	free(text);
+}
+
+static void test_labels_are_escaped(void **state)
+{
+	char *text;
+
+	stats_listener("q\"b\\n\nx\xc3\xa4");
+	text = render();
+	expect_line(text, "ackd_messages_total{listener=\"q\\\"b\\\\n\\nx\xc3\xa4\"} 0");
+	free(text);
+}
+
+/* HELP and TYPE stand before a family's samples, once, and its samples together. */
+static void test_families(void **state)
+{
+	char family[64] = "", *text, *rest;
+	size_t n_families = 0;
+
+	stats_listener("a");
+	stats_listener("b");
+	rest = text = render();
+	for (char *line; (line = strsep(&rest, "\n")) && *line;) {
+		if (strncmp(line, "# HELP ", 7) == 0) {
+			size_t length = strcspn(line + 7, " ");
+
+			assert_true(length < sizeof(family));
+			memcpy(family, line + 7, length);
+			family[length] = '\0';
+			n_families++;
+			line = strsep(&rest, "\n");
+			assert_memory_equal(line, "# TYPE ", 7);
+			line += 7;
+		}
+		assert_memory_equal(line, family, strlen(family));
+		assert_non_null(strchr(" {", line[strlen(family)]));
+	}
+	assert_null(rest ? strchr(rest, 'a') : NULL);
+	assert_int_equal(n_families, 15);
+	free(text);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_values, start, finish),
+		cmocka_unit_test_setup_teardown(test_labels_are_escaped, start, finish),
+		cmocka_unit_test_setup_teardown(test_families, start, finish),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
