@@ -275,8 +275,8 @@ FIXED = [bytes.fromhex(h) if isinstance(h, str) else h for h in (
 PIECES = [p if isinstance(p, bytes) else bytes.fromhex(p) for p in (
     b"a", b"b c", b"hello", b"0123456789", b"\n", b"\r\n", b"\r", b"\n", b"\x00", b"\t", b"$",
     "c3a9", "c2a0", "c3bf", "d09f", "dfbf", "e282ac", "e0a080", "ed9fbf", "efbfbd", "f09f9880",
-    "f48fbfbf", "c593", "c281", "ff", "80", "c3", "e2", "e282", "f0", "f09f", "f09f98", "eda0", "ed",
-    "c0af", "f490", "e09f", "f08f",
+    "f48fbfbf", "c593", "c281", "ff", "80", "c3", "e2", "e282", "f0", "f09f", "f09f98", "eda0",
+    "ed", "c0af", "f490", "e09f", "f08f",
 )]
 
 CLEAN = [p for p in PIECES if is_character(p) or p.isascii()]

@@ -123,7 +123,8 @@ static int answer(struct fixture *f, int state, uint8_t *data, size_t n)
 			if (f->hold) {
 				assert_int_equal(session_hold(&f->session, &f->io), 0);
 				assert_true(session_is_held(&f->session));
-				memset(data, 0xee, n);
+				if (n > 0)
+					memset(data, 0xee, n);
 			}
 		}
 		session_io_clear(&f->io);
