@@ -1,0 +1,204 @@
+"""Many clients that behave badly beside some that do not."""
+
+import resource
+import select
+import socket
+import threading
+import time
+
+import pytest
+
+from harness import converse, fill, read_exactly, read_to_end, reset, sanitizer, wait_until
+
+
+def round_trips(clients, seconds):
+    """The sorted times in which @clients were answered, one after the other."""
+    times = []
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        for s in clients:
+            begin = time.monotonic()
+            s.sendall(b"ping\n")
+            assert read_exactly(s, 9) == b"Got ping\n"
+            times.append(time.monotonic() - begin)
+    return sorted(times)
+
+
+def quantile(times, q):
+    return times[min(len(times) - 1, int(len(times) * q))]
+
+
+@pytest.fixture
+def many_descriptors():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_good_clients_beside_slow_ones_and_non_readers(ackd, many_descriptors, capsys):
+    n = 200 if sanitizer() else 500
+    daemon = ackd('framing = "line"; workers = 2;')
+    good = [daemon.connect() for _ in range(20)]
+    alone = quantile(round_trips(good, 0.5), 0.99)
+    slow = [daemon.connect() for _ in range(n)]
+    mute = [daemon.connect(receive_buffer=4096) for _ in range(n)]
+    for s in mute:
+        s.setblocking(False)
+        for _ in range(20):
+            try:
+                s.send(b"say something long\n" * 500)
+            except BlockingIOError:
+                break
+    stop = threading.Event()
+
+    def dribble():
+        while not stop.is_set():
+            for s in slow:
+                s.send(b".")
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=dribble)
+    thread.start()
+    try:
+        crowded = round_trips(good, 2)
+    finally:
+        stop.set()
+        thread.join()
+    with capsys.disabled():
+        print(
+            f"\n99 % of answers within {alone * 1e3:.2f} ms alone, {quantile(crowded, 0.99) * 1e3:.2f}"
+            f" ms beside {n} slow clients and {n} that never read ({len(crowded)} answers)"
+        )
+    assert quantile(crowded, 0.99) < 0.5
+    for s in slow:
+        s.sendall(b"\n")
+        assert read_exactly(s, 5) == b"Got ."
+    for s in good + slow + mute:
+        reset(s)
+
+
+def test_unfinished_lines_are_bounded_together(ackd, many_descriptors, capsys):
+    """Far more than max_memory is sent: what is held stays below it, and the rest is served."""
+    n, line = 600, 60_000
+    daemon = ackd('framing = "line"; limits = { max_memory = "8MiB"; };')
+    daemon.exchange(b"x" * line + b"\n")
+    before = daemon.rss_kib()
+    crowd = []
+    ended = 0
+    for _ in range(n):
+        s = daemon.connect()
+        try:
+            s.sendall(b"x" * line)
+            crowd.append(s)
+        except (BrokenPipeError, ConnectionResetError):
+            ended += 1
+            s.close()
+    wait_until(lambda: daemon.exchange(b"in\n") == b"Got in\n", "others to be served")
+    grown = daemon.rss_kib() - before
+    alive = 0
+    for s in crowd:
+        if not select.select([s], [], [], 0)[0]:
+            alive += 1
+        reset(s)
+    with capsys.disabled():
+        print(
+            f"\n{n * line >> 20} MiB of unfinished lines: {alive} of {n} connections held,"
+            f" RSS grew by {grown} KiB"
+        )
+    assert grown < (65536 if sanitizer() else 8192 + 4096)
+    # Those that were held fit, and not only a few of them were let live.
+    assert 50 < alive <= (8 << 20) // line
+    wait_until(lambda: daemon.exchange(b"x" * line + b"\n"), "the memory to be free again")
+
+
+def test_unsent_replies_are_bounded_together(ackd, many_descriptors, capsys):
+    daemon = ackd('framing = "line"; workers = 1; limits = { max_memory = "4MiB"; };')
+    daemon.exchange(b"x\n")
+    before = daemon.rss_kib()
+    crowd = [daemon.connect(receive_buffer=4096) for _ in range(60)]
+    for s in crowd:
+        try:
+            fill(s, b"say something\n", quiet=0.02, limit=16 << 20)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+    grown = daemon.rss_kib() - before
+    with capsys.disabled():
+        print(f"\n60 that never read, 4 MiB for all of them: RSS grew by {grown} KiB")
+    assert grown < (65536 if sanitizer() else 4096 + 4096)
+    assert daemon.exchange(b"fine\n") == b"Got fine\n"
+    for s in crowd:
+        reset(s)
+
+
+@pytest.mark.parametrize("framing", ["stream", "line"])
+def test_one_peer_that_floods(ackd, framing, capsys):
+    """Work is bounded per turn: others on the same worker are answered soon."""
+    daemon = ackd(f'framing = "{framing}"; workers = 1;')
+    stop = threading.Event()
+    sent = []
+
+    def flood():
+        data = b"a short line\n" * 5000
+        with daemon.connect() as s:
+            reader = threading.Thread(target=drain, args=(s,))
+            reader.start()
+            n = 0
+            while not stop.is_set():
+                n += s.send(data)
+            sent.append(n)
+            s.shutdown(socket.SHUT_WR)
+            reader.join()
+
+    def drain(s):
+        while s.recv(1 << 20):
+            pass
+
+    threads = [threading.Thread(target=flood) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        with daemon.connect() as s:
+            times = round_trips([s], 2)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    with capsys.disabled():
+        print(
+            f"\n{sum(sent) >> 20} MiB flooding ({framing}): 99 % of another's answers within"
+            f" {quantile(times, 0.99) * 1e3:.1f} ms, all within {times[-1] * 1e3:.1f} ms"
+        )
+    assert quantile(times, 0.9) < 0.5
+
+
+def test_a_thousand_clients_at_once(ackd, many_descriptors):
+    n = 1000
+    daemon = ackd('framing = "line"; workers = 2;')
+    clients = [daemon.connect() for _ in range(n)]
+    for i, s in enumerate(clients):
+        s.sendall(f"я {i}\nи".encode())
+    for i, s in enumerate(clients):
+        expected = f"Got я {i}\n".encode()
+        assert read_exactly(s, len(expected)) == expected
+    for s in clients:
+        s.shutdown(socket.SHUT_WR)
+    for s in clients:
+        assert read_to_end(s) == "Got и".encode()
+        s.close()
+
+
+def test_clients_that_connect_and_do_nothing_cost_little(ackd, many_descriptors, capsys):
+    n = 2000
+    daemon = ackd("workers = 1;")
+    assert converse(daemon.connect(), b"x") == b"Got x"
+    before = daemon.rss_kib()
+    clients = [daemon.connect() for _ in range(n)]
+    clients[-1].sendall(b"x")
+    assert read_exactly(clients[-1], 5) == b"Got x"
+    per_client = (daemon.rss_kib() - before) * 1024 / n
+    with capsys.disabled():
+        print(f"\n{n} silent connections: {per_client:.0f} bytes each")
+    assert per_client < (8192 if sanitizer() else 2048)
+    for s in clients:
+        s.close()

@@ -1,0 +1,138 @@
+"""Networks that lose packets, and peers that are gone without a word: in a namespace of its own."""
+
+import contextlib
+import ctypes
+import random
+import subprocess
+
+import pytest
+
+from harness import converse, fill, have, read_exactly, wait_until
+
+CLONE_NEWNET = 0x40000000
+
+
+def enter(namespace):
+    """From here on this thread's new sockets are in that network: an open /proc/PID/ns/net."""
+    if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+class Network:
+    """A network namespace with only a loopback interface, and a daemon in it."""
+
+    def __init__(self, make):
+        self.make = make
+        self.daemon = None
+
+    def start(self, config, *setup):
+        """Runs the shell commands of @setup in the namespace, and then the daemon."""
+        commands = " && ".join(["ip link set lo up", *setup, 'exec "$@"'])
+        self.daemon = self.make(config, wrapper=["unshare", "--net", "sh", "-ec", commands, "sh"])
+        return self.daemon
+
+    def run(self, *command):
+        subprocess.run(["nsenter", "--net", "-t", str(self.daemon.pid), *command], check=True)
+
+    @contextlib.contextmanager
+    def inside(self):
+        """Connects from inside."""
+        with open("/proc/self/ns/net") as ours, open(f"/proc/{self.daemon.pid}/ns/net") as theirs:
+            enter(theirs)
+            try:
+                yield
+            finally:
+                enter(ours)
+
+
+@pytest.fixture
+def network(ackd):
+    if not have("unshare", "ip", "nsenter"):
+        pytest.skip("no unshare, ip or nsenter")
+    command = ["unshare", "--net", "ip", "link", "set", "lo", "up"]
+    tried = subprocess.run(command, capture_output=True, text=True, check=False)
+    if tried.returncode != 0:
+        pytest.skip(f"no network namespace: {tried.stderr.strip()}")
+    return Network(ackd)
+
+
+def text_of(n_bytes, seed):
+    rng = random.Random(seed)
+    words = ["слово", "word", "漢字", "😀", "é", " ", "\n"]
+    return "".join(rng.choices(words, k=n_bytes // 5)).encode()
+
+
+def check_echo(network, n_bytes):
+    data = text_of(n_bytes, 5)
+    for address in network.daemon.addresses():
+        with network.inside():
+            s = address.connect()
+        with s:
+            assert converse(s, data, timeout=120) == data
+
+
+@pytest.mark.parametrize("mtu", [1280, 68])
+def test_tiny_mtu(network, mtu):
+    network.start('address = "127.0.0.1"; reply = "echo";', f"ip link set lo mtu {mtu}")
+    check_echo(network, 500_000 if mtu > 1000 else 50_000)
+
+
+@pytest.mark.parametrize(
+    "netem",
+    ["loss 2%", "delay 10ms 5ms reorder 25% 50%", "duplicate 10%", "loss 1% delay 5ms rate 50mbit"],
+)
+def test_loss_reordering_delay(network, netem):
+    tried = subprocess.run(
+        ["unshare", "--net", "tc", "qdisc", "add", "dev", "lo", "root", "netem", *netem.split()],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if tried.returncode != 0:
+        pytest.skip(f"the kernel has no netem: {tried.stderr.strip()}")
+    network.start('reply = "echo";', f"tc qdisc add dev lo root netem {netem}")
+    check_echo(network, 500_000)
+
+
+def test_small_socket_buffers(network):
+    """The kernel takes little at a time from the daemon, and gives it little."""
+    network.start(
+        'reply = "echo";',
+        'sysctl -qw net.ipv4.tcp_wmem="4096 4096 4096" net.ipv4.tcp_rmem="4096 4096 4096"',
+    )
+    check_echo(network, 300_000)
+
+
+def test_peer_gone_with_replies_unsent(network):
+    """Half-open: no packet comes or goes any more. The idle time-out frees the slot."""
+    daemon = network.start('reply = "echo"; limits = { idle_timeout = "1s"; };')
+    with network.inside():
+        s = daemon.connect()
+    with s:
+        s.sendall(b"x")
+        assert read_exactly(s, 1) == b"x"
+        n_sockets = daemon.n_sockets()
+        fill(s, b"0123456789", quiet=0.1)
+        network.run("ip", "link", "set", "lo", "down")
+        wait_until(lambda: daemon.n_sockets() < n_sockets, "the connection to be closed")
+
+
+def test_peer_gone_that_was_silent(network):
+    daemon = network.start('limits = { idle_timeout = "1s"; }; log = { level = "debug"; };')
+    with network.inside():
+        s = daemon.connect()
+    with s:
+        s.sendall(b"x")
+        assert read_exactly(s, 5) == b"Got x"
+        network.run("ip", "link", "set", "lo", "down")
+        daemon.wait_for("connection 1 from .* ended: idle")
+
+
+def test_stop_while_a_peer_is_gone(network):
+    daemon = network.start('reply = "echo"; limits = { drain_timeout = "1s"; };')
+    with network.inside():
+        s = daemon.connect()
+    with s:
+        fill(s, b"0123456789", quiet=0.1)
+        network.run("ip", "link", "set", "lo", "down")
+        daemon.stop()

@@ -1,0 +1,279 @@
+"""SIGHUP: a new configuration comes into effect as a whole, or not at all, and nobody notices."""
+
+import os
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+from harness import Address, free_port, read_exactly, read_to_end, sanitizer, wait_until
+
+
+def ask(s, data=b"x"):
+    s.sendall(data)
+    return s.recv(1000)
+
+
+def reload_with(daemon, config):
+    daemon.write_config(config)
+    return daemon.reload()
+
+
+def refused(address):
+    try:
+        address.connect().close()
+    except (ConnectionRefusedError, FileNotFoundError):
+        return True
+    except ConnectionResetError:
+        pass
+    return False
+
+
+def test_new_connections_have_the_new_settings(ackd):
+    daemon = ackd('ack_prefix = "old "; workers = 2;')
+    with daemon.connect() as old:
+        assert ask(old) == b"old x"
+        assert reload_with(daemon, 'ack_prefix = "new "; workers = 2;')
+        assert daemon.exchange(b"x") == b"new x"
+        assert ask(old) == b"old x"
+
+
+def test_a_bad_configuration_changes_nothing(ackd):
+    daemon = ackd('ack_prefix = "old ";')
+    for bad, said in (
+        ("port = 70000;", "port: found 70000"),
+        ('ack_prefix = "new "; colour = "red";', "colour"),
+        ("reply = ;", "syntax error"),
+        ('address = "no-such-host.invalid";', "cannot resolve"),
+        ('address = "192.0.2.1"; ack_prefix = "new ";', "192.0.2.1"),
+    ):
+        mark = daemon.mark()
+        assert not reload_with(daemon, bad)
+        daemon.wait_for(said, after=mark)
+        assert daemon.exchange(b"x") == b"old x"
+    os.unlink(daemon.config_path)
+    assert not daemon.reload()
+    assert daemon.exchange(b"x") == b"old x"
+    assert reload_with(daemon, 'ack_prefix = "new ";')
+    assert daemon.exchange(b"x") == b"new x"
+
+
+def test_one_bad_listener_changes_nothing(ackd):
+    """The others of the same file are bound already by then: they are let go again."""
+    port = free_port()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        listener = '{{ name = "{}"; address = "127.0.0.1"; port = {}; }}'
+        daemon = ackd('listeners = ( { name = "a"; } );')
+        assert not reload_with(
+            daemon,
+            'listeners = ( { name = "a"; ack_prefix = "new "; },'
+            + listener.format("b", port)
+            + ","
+            + listener.format("c", taken.getsockname()[1])
+            + ");",
+        )
+    assert refused(Address(f"127.0.0.1:{port}"))
+    assert daemon.exchange(b"x", "a") == b"Got x"
+
+
+def test_listeners_come_and_go(ackd, directory):
+    daemon = ackd('listeners = ( { name = "a"; }, { name = "b"; } );')
+    a, b = daemon.address("a"), daemon.address("b")
+    with b.connect() as kept:
+        assert ask(kept) == b"Got x"
+        assert reload_with(
+            daemon,
+            f'listeners = ( {{ name = "a"; }}, {{ name = "c"; path = "{directory}/s"; }} );',
+        )
+        wait_until(lambda: refused(b), "the removed listener to be closed")
+        assert daemon.exchange(b"x", "c") == b"Got x"
+        assert daemon.address("a").port == a.port
+        assert daemon.exchange(b"x", "a") == b"Got x"
+        assert ask(kept) == b"Got x"  # a connection outlives its listener
+    assert reload_with(daemon, 'listeners = ( { name = "a"; } );')
+    wait_until(lambda: not os.path.lexists(f"{directory}/s"), "the socket's file to be removed")
+
+
+def test_an_unchanged_listener_is_not_closed(ackd):
+    """The very same sockets, so that nobody in their queue is lost."""
+    daemon = ackd('workers = 2; listeners = ( { name = "a"; } );')
+
+    def listening():
+        return [line for line in daemon.log.splitlines() if "listening on" in line]
+
+    before = listening()
+    for i in range(5):
+        assert reload_with(
+            daemon, f'workers = 2; listeners = ( {{ name = "a"; greeting = "{i}"; }} );'
+        )
+    assert listening() == before
+
+
+def test_a_renamed_listener_keeps_its_socket(ackd):
+    port = free_port()
+    config = 'listeners = ( {{ name = "{}"; address = "127.0.0.1"; port = {}; greeting = "${{listener}}:"; }} );'
+    daemon = ackd(config.format("a", port), arguments=[])
+    assert daemon.exchange(b"") == b"a:"
+    for name in ("b", "c"):
+        assert reload_with(daemon, config.format(name, port))
+        assert daemon.exchange(b"") == f"{name}:".encode()
+
+
+def test_a_changed_address(ackd):
+    daemon = ackd('address = "127.0.0.1";')
+    old = daemon.address()
+    assert reload_with(daemon, 'address = "127.0.0.2";')
+    new = daemon.addresses()[-1]
+    assert new.sockaddr[0] == "127.0.0.2"
+    with new.connect() as s:
+        assert ask(s) == b"Got x"
+    wait_until(lambda: refused(old), "the old address to be closed")
+
+
+def test_limits_access_and_log_level(ackd):
+    daemon = ackd("limits = { max_connections = 1; };")
+    with daemon.connect() as s:
+        assert ask(s) == b"Got x"
+        with daemon.connect() as other:
+            assert read_to_end(other) == b"NAK 0 too many connections\n"
+        assert reload_with(daemon, 'log = { level = "debug"; };')
+        with daemon.connect() as other:
+            assert ask(other) == b"Got x"
+        daemon.wait_for(r"debug connect: .*connection 2 from")
+    assert reload_with(daemon, 'deny = ["0.0.0.0/0", "::/0"];')
+    with daemon.connect() as s:
+        try:
+            assert s.recv(1) == b""
+        except ConnectionResetError:
+            pass
+    assert reload_with(daemon, "")
+    assert daemon.exchange(b"x") == b"Got x"
+
+
+def test_a_line_under_way_goes_on(ackd):
+    daemon = ackd('framing = "line"; limits = { max_line = 100; };')
+    with daemon.connect() as s:
+        s.sendall(b"first half, ")
+        assert reload_with(daemon, 'framing = "stream"; reply = "echo"; limits = { max_line = 5; };')
+        s.sendall(b"second half\n")
+        expected = b"Got first half, second half\n"
+        assert read_exactly(s, len(expected)) == expected
+    assert daemon.exchange(b"x") == b"x"
+
+
+def test_what_needs_a_restart_is_said(ackd):
+    daemon = ackd("workers = 1;")
+    mark = daemon.mark()
+    assert reload_with(daemon, "workers = 2;")
+    daemon.wait_for("workers has changed: that needs a restart", after=mark)
+    assert daemon.exchange(b"x") == b"Got x"
+
+
+def test_mode_of_a_unix_socket_changes(ackd, directory):
+    daemon = ackd(f'path = "{directory}/s"; mode = "0600";')
+    assert reload_with(daemon, f'path = "{directory}/s"; mode = "0666";')
+    assert os.stat(f"{directory}/s").st_mode & 0o777 == 0o666
+    assert daemon.exchange(b"x") == b"Got x"
+
+
+def test_sighup_during_the_start_is_not_forgotten(ackd):
+    """The configuration that is there when it comes is the one in force in the end."""
+    for delay in range(8):
+        daemon = ackd('greeting = "old"; listeners = ( { name = "a"; }, { name = "b"; } );', ready=False)
+        time.sleep(delay / 500)
+        daemon.write_config('greeting = "new"; listeners = ( { name = "a"; }, { name = "b"; } );')
+        daemon.signal(signal.SIGHUP)
+        if daemon.process.poll() is None:
+            try:
+                daemon.wait_for(daemon.READY)
+            except TimeoutError:
+                assert daemon.wait() == -signal.SIGHUP  # not there yet
+                continue
+            wait_until(lambda: daemon.exchange(b"", "a") == b"new", "the new configuration")
+        daemon.kill()
+
+
+def n_descriptors(daemon):
+    """Without the spare one that libuv opens for each worker at its first connection."""
+    return sum(what != "/dev/null" for what in daemon.descriptors())
+
+
+def test_a_storm_of_reloads_under_load(ackd, capsys):
+    """SIGHUP without end: no failed connect, no dropped connection, no growth."""
+    n = 200 if sanitizer() else 1000
+    daemon = ackd("workers = 2;")
+    address = daemon.address()
+    stop = threading.Event()
+    wrong = []
+    counts = {"connects": 0, "rounds": 0}
+
+    def connector():
+        while not stop.is_set():
+            try:
+                with address.connect() as s:
+                    s.sendall("да".encode())
+                    s.shutdown(socket.SHUT_WR)
+                    if read_to_end(s) != "Got да".encode():
+                        wrong.append("answer")
+                counts["connects"] += 1
+            except OSError as e:
+                wrong.append(repr(e))
+
+    def keeper(s):
+        try:
+            while not stop.is_set():
+                if ask(s, b"still") != b"Got still":
+                    wrong.append("kept answer")
+                counts["rounds"] += 1
+                time.sleep(0.001)
+        except OSError as e:
+            wrong.append(repr(e))
+
+    for _ in range(20):
+        assert daemon.reload()
+    rss, n_open = daemon.rss_kib(), n_descriptors(daemon)
+    kept = [daemon.connect() for _ in range(5)]
+    threads = [threading.Thread(target=connector) for _ in range(2)]
+    threads += [threading.Thread(target=keeper, args=(s,)) for s in kept]
+    for thread in threads:
+        thread.start()
+    begin = time.monotonic()
+    try:
+        for i in range(n):
+            daemon.signal(signal.SIGHUP)
+            if i % 10 == 0:
+                time.sleep(0.01)
+        assert daemon.reload()
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    for s in kept:
+        s.close()
+    assert wrong == []
+    done = daemon.log.count("reloaded the configuration")
+    with capsys.disabled():
+        print(
+            f"\n{n} SIGHUPs, {done} reloads in {time.monotonic() - begin:.1f} s,"
+            f" {counts['connects']} connects and {counts['rounds']} answers meanwhile"
+        )
+    wait_until(lambda: n_descriptors(daemon) <= n_open, "descriptors to be closed")
+    assert daemon.rss_kib() - rss < (65536 if sanitizer() else 2048)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_during_reloads(ackd, number):
+    for delay in range(6):
+        daemon = ackd("limits = { drain_timeout = 60; };")
+        with daemon.connect() as s:
+            assert ask(s) == b"Got x"
+            for _ in range(3):
+                daemon.signal(signal.SIGHUP)
+            time.sleep(delay / 2000)
+            daemon.signal(number)
+            assert read_to_end(s) == b""
+        assert daemon.wait() == 0
