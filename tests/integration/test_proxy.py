@@ -1,0 +1,227 @@
+"""The PROXY protocol: whose connection a load balancer says that it is."""
+
+import contextlib
+import socket
+import struct
+import time
+
+import pytest
+
+from harness import converse, read_exactly, read_to_end, wait_until
+
+SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+LOCAL, PROXY = 0x20, 0x21
+UNSPEC, TCP4, TCP6, UNIX = 0x00, 0x11, 0x21, 0x31
+
+
+def v1(source="192.0.2.7", port=4711):
+    family = "TCP6" if ":" in source else "TCP4"
+    to = "2001:db8::1" if ":" in source else "192.0.2.1"
+    return f"PROXY {family} {source} {to} {port} 10080\r\n".encode()
+
+
+def v2(source="192.0.2.7", port=4711, command=PROXY, family=None, tlvs=b"", body=None):
+    if body is None:
+        inet = socket.AF_INET6 if ":" in source else socket.AF_INET
+        to = "2001:db8::1" if ":" in source else "192.0.2.1"
+        body = socket.inet_pton(inet, source) + socket.inet_pton(inet, to)
+        body += struct.pack("!HH", port, 10080)
+        family = family if family is not None else TCP6 if ":" in source else TCP4
+    body += tlvs
+    return SIGNATURE + struct.pack("!BBH", command, family, len(body)) + body
+
+
+CONFIG = (
+    'address = "127.0.0.1"; proxies = ["127.0.0.1/32"]; framing = "line";'
+    ' ack_prefix = "${peer} "; log = { level = "debug"; };'
+)
+
+
+def refused(daemon, data=b"", **options):
+    """Whether the connection is closed without a byte."""
+    with daemon.connect(**options) as s:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            s.sendall(data)
+            return read_to_end(s) == b""
+        return True
+
+
+HEADERS = [
+    (v1(), "192.0.2.7:4711"),
+    (v1("2001:db8::77"), "[2001:db8::77]:4711"),
+    (v2(), "192.0.2.7:4711"),
+    (v2("2001:db8::77"), "[2001:db8::77]:4711"),
+    (v2(tlvs=b"\x04\x00\x05hello" + b"\x01\x00\x02h2"), "192.0.2.7:4711"),
+    (v2(tlvs=b"\x04\x01\xf9" + b"\0" * 505), "192.0.2.7:4711"),  # 536 bytes
+    (v2(family=UNIX, body=b"/client".ljust(108, b"\0") + b"/ackd".ljust(108, b"\0")), "unix"),
+]
+# The peer is the client: the proxy's own connections, and families that say nothing.
+WITHOUT_SOURCE = [
+    b"PROXY UNKNOWN\r\n",
+    b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n",
+    v2(command=LOCAL),
+    v2(command=LOCAL, family=UNSPEC, body=b""),
+    v2(family=UNSPEC, body=b""),
+]
+
+
+@pytest.mark.parametrize("header, peer", HEADERS, ids=range(len(HEADERS)))
+def test_the_source_is_the_client(ackd, header, peer):
+    daemon = ackd(CONFIG)
+    assert daemon.exchange(header + b"hi\n") == f"{peer} hi\n".encode()
+    daemon.wait_for(f"connection 1 from {'unix' if peer == 'unix' else '.*4711'}")
+
+
+@pytest.mark.parametrize("header", WITHOUT_SOURCE, ids=range(len(WITHOUT_SOURCE)))
+def test_a_header_that_names_nobody(ackd, header):
+    daemon = ackd(CONFIG)
+    with daemon.connect() as s:
+        peer = "%s:%d" % s.getsockname()
+        assert converse(s, header + b"hi\n") == f"{peer} hi\n".encode()
+
+
+@pytest.mark.parametrize("header, peer", HEADERS, ids=range(len(HEADERS)))
+def test_a_header_in_pieces(ackd, header, peer):
+    daemon = ackd(CONFIG)
+    for step in (1, 5, len(header) // 2):
+        with daemon.connect() as s:
+            for i in range(0, len(header), step):
+                s.sendall(header[i : i + step])
+                if step > 1 or i < 40:
+                    time.sleep(0.001)
+            s.sendall(b"hi\n")
+            expected = f"{peer} hi\n".encode()
+            assert read_exactly(s, len(expected)) == expected
+
+
+NO_HEADERS = [
+    b"hello\n",
+    b"PROXY TCP4 192.0.2.7 192.0.2.1 4711\r\n",
+    b"PROXY TCP4 192.0.2.777 192.0.2.1 4711 1\r\n",
+    b"PROXY TCP4 2001:db8::1 192.0.2.1 4711 1\r\n",
+    b"PROXY TCP4 192.0.2.7 192.0.2.1 70000 1\r\n",
+    b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 1\n",
+    b"PROXY TCP9 192.0.2.7 192.0.2.1 4711 1\r\n",
+    b"proxy tcp4 192.0.2.7 192.0.2.1 4711 1\r\n",
+    b"PROXY " + b"x" * 200,
+    b"\r\n\r\n\0\r\nQUIX\n" + b"\0" * 20,
+    SIGNATURE + b"\x11\x11\x00\x0c" + b"\0" * 12,  # version 1
+    SIGNATURE + b"\x22\x11\x00\x0c" + b"\0" * 12,  # a command that there is not
+    v2(body=b"\0" * 4, family=TCP4),  # too short for its family
+    SIGNATURE + b"\x21\x11\xff\xff" + b"\0" * 500,  # too long
+    v2(tlvs=b"\x04\x01\xfa" + b"\0" * 506),  # 537 bytes
+]
+
+
+@pytest.mark.parametrize("data", NO_HEADERS, ids=range(len(NO_HEADERS)))
+def test_what_is_no_header_is_never_guessed(ackd, data):
+    daemon = ackd(CONFIG)
+    assert refused(daemon, data + b"hi\n")
+    daemon.wait_for("refuse.*connection from 127.0.0.1:")
+    assert daemon.exchange(v1() + b"hi\n") == b"192.0.2.7:4711 hi\n"
+
+
+def test_an_end_within_the_header(ackd):
+    daemon = ackd(CONFIG)
+    for n in (0, 1, 5, 12, 20):
+        assert daemon.exchange(v2()[:n]) == b""
+    assert daemon.exchange(v1()[:-1]) == b""
+
+
+def test_a_header_that_does_not_come(ackd):
+    """It has 5 s, whatever the idle time-out; nothing is greeted before."""
+    daemon = ackd(CONFIG + ' greeting = "hello"; limits = { idle_timeout = 0; };')
+    with daemon.connect() as silent, daemon.connect() as slow:
+        begin = time.monotonic()
+        slow.sendall(v1()[:10])
+        assert read_to_end(silent) == b""
+        assert read_to_end(slow) == b""
+        assert 4 < time.monotonic() - begin < 15
+    daemon.wait_for("no PROXY header in time")
+
+
+def test_only_proxies_may_connect(ackd):
+    daemon = ackd(CONFIG)
+    assert refused(daemon, v1() + b"hi\n", source="127.0.0.2")
+    daemon.wait_for("not one of the proxies")
+    assert daemon.exchange(v1() + b"hi\n") == b"192.0.2.7:4711 hi\n"
+
+
+def test_access_is_the_clients(ackd):
+    daemon = ackd(CONFIG + ' allow = ["192.0.2.0/24", "2001:db8::/32"]; deny = ["192.0.2.66"];')
+    assert daemon.exchange(v1() + b"hi\n") == b"192.0.2.7:4711 hi\n"
+    assert daemon.exchange(v2("2001:db8::5") + b"hi\n") == b"[2001:db8::5]:4711 hi\n"
+    assert refused(daemon, v1("192.0.2.66") + b"hi\n")
+    assert refused(daemon, v1("198.51.100.1") + b"hi\n")
+    daemon.wait_for("connection from 198.51.100.1:4711 refused: denied")
+    # The proxy's own health check is not its client: it counts as the proxy, who is not allowed.
+    assert refused(daemon, v2(command=LOCAL) + b"hi\n")
+
+
+def test_the_limit_per_address_is_the_clients(ackd):
+    daemon = ackd(CONFIG + " limits = { max_connections_per_address = 2; };")
+    kept = []
+    for source in ("192.0.2.7", "192.0.2.7", "192.0.2.8"):
+        s = daemon.connect()
+        s.sendall(v1(source) + b"hi\n")
+        expected = f"{source}:4711 hi\n".encode()
+        assert read_exactly(s, len(expected)) == expected
+        kept.append(s)
+    assert daemon.exchange(v1() + b"hi\n") == b"NAK 0 too many connections\n"
+    kept.pop(0).close()
+    wait_until(lambda: daemon.exchange(v1() + b"hi\n") == b"192.0.2.7:4711 hi\n", "a free place")
+    # A /64 is one client.
+    for host in ("::1", "::2"):
+        s = daemon.connect()
+        s.sendall(v1("2001:db8:1:2" + host) + b"hi\n")
+        assert s.recv(100).endswith(b"hi\n")
+        kept.append(s)
+    assert daemon.exchange(v1("2001:db8:1:2::3") + b"hi\n") == b"NAK 0 too many connections\n"
+    assert daemon.exchange(v1("2001:db8:1:3::1") + b"hi\n").endswith(b"hi\n")
+    for s in kept:
+        s.close()
+
+
+def test_waiting_for_a_header_takes_a_place(ackd):
+    daemon = ackd(CONFIG + " workers = 1; limits = { max_connections = 2; };")
+    waiting = [daemon.connect() for _ in range(2)]
+    with daemon.connect() as s:
+        assert read_to_end(s) == b"NAK 0 too many connections\n"
+    for s in waiting:
+        s.close()
+    wait_until(lambda: daemon.exchange(v1() + b"x\n").endswith(b"x\n"), "a free place")
+
+
+def test_proxies_on_a_unix_socket(ackd, directory):
+    daemon = ackd(
+        f'path = "{directory}/s"; proxies = ["unix"]; framing = "line"; ack_prefix = "${{peer}} ";'
+    )
+    assert daemon.exchange(v1() + b"hi\n") == b"192.0.2.7:4711 hi\n"
+    assert daemon.exchange(b"hi\n") == b""
+
+
+def test_the_header_is_not_counted(ackd):
+    """Offsets and byte counts are those of the client's own bytes."""
+    daemon = ackd(CONFIG + ' ack_suffix = " ${bytes}";')
+    assert daemon.exchange(v2() + b"a\nb\xff\n") == (
+        b"192.0.2.7:4711 a 1\nNAK 3 invalid start byte\n"
+    )
+    daemon.wait_for("; 2 messages, 5 bytes in")
+
+
+def test_a_greeting_after_the_header(ackd):
+    daemon = ackd(CONFIG + ' greeting = "hello ${peer}\\n";')
+    with daemon.connect() as s:
+        s.sendall(v1())
+        expected = b"hello 192.0.2.7:4711\n"
+        assert read_exactly(s, len(expected)) == expected
+
+
+def test_drain_while_waiting_for_a_header(ackd):
+    daemon = ackd(CONFIG)
+    with daemon.connect() as s:
+        s.sendall(v1()[:10])
+        daemon.exchange(v1() + b"x\n")
+        daemon.stop()
+        with contextlib.suppress(ConnectionResetError):
+            assert read_to_end(s) == b""
