@@ -102,16 +102,24 @@ static enum conn_reason conn_end_reason(const struct conn *c)
 	return c->draining ? CONN_DRAIN : c->ended ? CONN_END : CONN_NAK;
 }
 
-/* Sends what a session call that returned @state has made, and goes on until it is consumed. */
-static void conn_answer(struct conn *c, struct session_io *io, int state)
+/* io->out has been sent, or copied. */
+static void conn_clear(struct conn *c, struct session_io *io)
+{
+	counter_add(&c->listener->counters->messages, io->n_messages);
+	io->n_messages = 0;
+	session_io_clear(io);
+}
+
+/*
+ * Goes on after io->out, made by a session call that returned @state, was sent with the outcome
+ * @sent of conn_send().
+ */
+static void conn_answer_more(struct conn *c, struct session_io *io, int state, int sent)
 {
 	for (;;) {
-		int sent = conn_send(c, io);
 		int held = sent > 0 && state == SESSION_FULL ? session_hold(&c->session, io) : 0;
 
-		counter_add(&c->listener->counters->messages, io->n_messages);
-		io->n_messages = 0;
-		session_io_clear(io);
+		conn_clear(c, io);
 		if (state < 0 || held < 0 || sent == UV_ENOBUFS || sent == UV_ENOMEM) {
 			conn_fail_memory(c, state < 0 ? state : held < 0 ? held : sent);
 			return;
@@ -127,9 +135,21 @@ static void conn_answer(struct conn *c, struct session_io *io, int state)
 		if (state != SESSION_FULL)
 			break;
 		state = session_resume(&c->session, io);
+		sent = conn_send(c, io);
 	}
 	if (state == SESSION_DONE)
 		conn_finish(c, conn_end_reason(c));
+}
+
+/* Sends what a session call that returned @state has made, and goes on until it is consumed. */
+static void conn_answer(struct conn *c, struct session_io *io, int state)
+{
+	int sent = conn_send(c, io);
+
+	if (sent == 0 && state == SESSION_IDLE)
+		conn_clear(c, io); /* nearly always */
+	else
+		conn_answer_more(c, io, state, sent);
 }
 
 /* ---- in ---- */

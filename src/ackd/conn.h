@@ -55,7 +55,11 @@ enum conn_phase {
 /* The copied output that the socket has not taken yet. */
 struct conn_output;
 
-/* A list of connections in the order of their last activity, all with the same time-out. */
+/*
+ * A list of connections in the order of their last activity, all with the same time-out. What
+ * happens within 1/64 of the time-out counts as one activity, so that a busy connection need not
+ * change its place with each message; the time-out is that much longer.
+ */
 struct conn_queue {
 	struct conn *first; /* the longest without activity */
 	struct conn *last;

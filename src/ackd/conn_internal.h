@@ -23,8 +23,23 @@ static inline struct worker *conn_worker(const struct conn *c)
 /* Begins to wait in @queue, instead of where @c waits now. */
 void conn_wait(struct conn *c, struct conn_queue *queue);
 
-/* Bytes went in or out: @c is the last in its queue again. */
-void conn_touch(struct conn *c);
+/* Returns how exactly the activity of the connections in @queue is noted. */
+static inline uint64_t conn_queue_step_ms(const struct conn_queue *queue)
+{
+	return queue->timeout_ms / 64;
+}
+
+/* @c is the last in its queue again. */
+void conn_wait_again(struct conn *c);
+
+/* Bytes went in or out. */
+static inline void conn_touch(struct conn *c)
+{
+	uint64_t since_ms = uv_now(&conn_worker(c)->loop) - c->active_ms;
+
+	if (c->queue && since_ms > conn_queue_step_ms(c->queue))
+		conn_wait_again(c);
+}
 
 /* Waits no more. */
 void conn_unwait(struct conn *c);

@@ -30,12 +30,12 @@ void conn_wait(struct conn *c, struct conn_queue *queue)
 		worker_wake_in(conn_worker(c), queue->timeout_ms);
 }
 
-void conn_touch(struct conn *c)
+void conn_wait_again(struct conn *c)
 {
 	struct conn_queue *queue = c->queue;
 
 	c->active_ms = uv_now(&conn_worker(c)->loop);
-	if (queue && queue->last != c) {
+	if (queue->last != c) {
 		conn_unwait(c);
 		queue_append(queue, c);
 	}
@@ -43,6 +43,7 @@ void conn_touch(struct conn *c)
 
 uint64_t conn_queue_expire(struct conn_queue *queue, uint64_t now_ms)
 {
+	uint64_t limit_ms = queue->timeout_ms + conn_queue_step_ms(queue);
 	struct conn *c;
 
 	if (queue->timeout_ms == 0)
@@ -50,8 +51,8 @@ uint64_t conn_queue_expire(struct conn_queue *queue, uint64_t now_ms)
 	while ((c = queue->first)) {
 		uint64_t waited_ms = now_ms - c->active_ms;
 
-		if (waited_ms < queue->timeout_ms)
-			return queue->timeout_ms - waited_ms;
+		if (waited_ms < limit_ms)
+			return limit_ms - waited_ms;
 		if (c->phase == CONN_PROXY_HEADER)
 			conn_proxy_fail(c, "no PROXY header in time");
 		else

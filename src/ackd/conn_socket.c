@@ -30,8 +30,8 @@ void conn_output_free(struct conn *c)
 }
 
 /* Copies what comes after the first @sent bytes of the spans. Returns 0 or an error. */
-static int keep_output(struct conn *c, const struct iovec *spans, unsigned n, size_t sent,
-		       size_t total)
+__attribute__((cold)) static int keep_output(struct conn *c, const struct iovec *spans, unsigned n,
+					     size_t sent, size_t total)
 {
 	size_t size = sizeof(struct conn_output) + total - sent;
 	struct budget *budget = &conn_worker(c)->limits->budget;
@@ -59,43 +59,51 @@ static int keep_output(struct conn *c, const struct iovec *spans, unsigned n, si
 	return 0;
 }
 
-/* Returns how many bytes the socket took, 0 when it is full, or an error. */
-static ssize_t send_spans(const struct conn *c, const struct iovec *spans, unsigned n)
+/* Out of line: an echo needs no room for a struct msghdr. */
+__attribute__((noinline)) static ssize_t send_many(int fd, const struct iovec *spans, unsigned n)
 {
-	ssize_t sent;
+	const struct msghdr message = {
+		.msg_iov = (struct iovec *)(uintptr_t)spans,
+		.msg_iovlen = n,
+	};
 
-	do {
-		if (n == 1) {
-			sent = send(c->fd, spans->iov_base, spans->iov_len, MSG_NOSIGNAL);
-		} else {
-			const struct msghdr message = {
-				.msg_iov = (struct iovec *)(uintptr_t)spans,
-				.msg_iovlen = n,
-			};
+	return sendmsg(fd, &message, MSG_NOSIGNAL);
+}
 
-			sent = sendmsg(c->fd, &message, MSG_NOSIGNAL);
-		}
-	} while (sent < 0 && errno == EINTR);
+/* Returns how many bytes the socket took, 0 when it is full, or an error. */
+static inline ssize_t send_spans(const struct conn *c, const struct iovec *spans, unsigned n)
+{
+	ssize_t sent = n == 1 ? send(c->fd, spans->iov_base, spans->iov_len, MSG_NOSIGNAL)
+			      : send_many(c->fd, spans, n);
+
 	if (sent >= 0)
 		return sent;
-	return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : uv_translate_sys_error(errno);
+	/* a signal is no error either; neither comes back before the loop has turned */
+	return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR
+		       ? 0
+		       : uv_translate_sys_error(errno);
+}
+
+/* Keeps what the socket did not take of what conn_socket_send() was given. */
+__attribute__((cold)) static int wait_for_room(struct conn *c, const struct iovec *spans,
+					       unsigned n, size_t sent, size_t total)
+{
+	int r = keep_output(c, spans, n, sent, total);
+
+	if (r < 0)
+		return r;
+	conn_poll(c, UV_WRITABLE);
+	return 1;
 }
 
 int conn_socket_send(struct conn *c, const struct iovec *spans, unsigned n, size_t total)
 {
 	ssize_t sent = send_spans(c, spans, n);
-	int r;
 
 	if (sent < 0)
 		return (int)sent;
 	count_sent(c, (size_t)sent);
-	if ((size_t)sent == total)
-		return 0;
-	r = keep_output(c, spans, n, (size_t)sent, total);
-	if (r < 0)
-		return r;
-	conn_poll(c, UV_WRITABLE);
-	return 1;
+	return (size_t)sent == total ? 0 : wait_for_room(c, spans, n, (size_t)sent, total);
 }
 
 static void send_output(struct conn *c)
@@ -145,7 +153,7 @@ static bool receive(struct conn *c)
  * The socket has an error, and libuv waits no more. What had arrived before is still read; the
  * error comes after it.
  */
-static void on_error(struct conn *c)
+__attribute__((cold)) static void on_error(struct conn *c)
 {
 	int event = c->polled;
 

@@ -56,3 +56,15 @@ static inline void area_commit(struct session_io *io, size_t n)
 	out_add(io, area_end(io), n);
 	io->area_used += n;
 }
+
+/* Remembers what is said last, once io->out is sent. */
+static inline void out_note_last(const struct session_io *io, struct session *session)
+{
+	const struct iovec *last;
+
+	if (io->n_bytes == 0)
+		return;
+	last = &io->spans[io->n_spans - 1];
+	session->last_byte = ((const uint8_t *)last->iov_base)[last->iov_len - 1];
+	session->sent_anything = true;
+}

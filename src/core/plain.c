@@ -4,10 +4,6 @@
 
 #include <string.h>
 
-/* Out of line: the shortest way, an echo of one read, need not make room for what the others need.
- */
-#define OUT_OF_LINE __attribute__((noinline))
-
 /* A template without variables: what it always expands to. */
 struct constant {
 	const uint8_t *bytes;
@@ -28,6 +24,8 @@ static uint8_t *put(uint8_t *out, const uint8_t *bytes, size_t n)
 	memcpy(out, bytes, n);
 	return out + n;
 }
+
+/* ---- line framing ---- */
 
 /* Takes @n bytes that are answered, and the @messages in them, off the input. */
 static void take(struct session *session, struct session_io *io, struct session_job *job, size_t n,
@@ -93,8 +91,7 @@ static void ack_lines(struct session *session, struct session_io *io, struct ses
 }
 
 /* The answers to all lines together are the input itself; without @io's out, they are nothing. */
-OUT_OF_LINE static void echo_lines(struct session *session, struct session_io *io,
-				   struct session_job *job)
+static void echo_lines(struct session *session, struct session_io *io, struct session_job *job)
 {
 	const uint8_t *p = job->input, *end = p + job->checked, *lf;
 	size_t room = out_room(io, p), length;
@@ -111,72 +108,67 @@ OUT_OF_LINE static void echo_lines(struct session *session, struct session_io *i
 	take(session, io, job, (size_t)(p - job->input), messages);
 }
 
-/* Answers a read in stream framing, all of whose text is known to be well-formed. */
-static void echo_read(struct session *session, struct session_io *io, struct session_job *job)
-{
-	size_t n = job->input_length;
-
-	if (session->policy->reply == REPLY_ECHO) {
-		if (n > out_room(io, job->input))
-			return;
-		out_add(io, job->input, n);
-	}
-	take(session, io, job, n, 1);
-}
-
-static void ack_read(struct session *session, struct session_io *io, struct session_job *job,
-		     const struct constant *prefix, const struct constant *suffix)
-{
-	size_t n = job->input_length;
-	uint8_t *begin = area_end(io), *out;
-
-	if (n >= OUT_REFERENCE_MIN || prefix->length + n + suffix->length > area_room(io))
-		return;
-	out = put(begin, prefix->bytes, prefix->length);
-	out = put(out, job->input, n);
-	out = put(out, suffix->bytes, suffix->length);
-	area_commit(io, (size_t)(out - begin));
-	take(session, io, job, n, 1);
-}
-
-OUT_OF_LINE static void plain_ack(struct session *session, struct session_io *io,
-				  struct session_job *job)
+void plain_lines(struct session *session, struct session_io *io, struct session_job *job)
 {
 	const struct policy *policy = session->policy;
 	struct constant prefix, suffix;
-
-	if (!constant_of(policy->ack_prefix, &prefix) || !constant_of(policy->ack_suffix, &suffix))
-		return;
-	if (policy->framing == FRAMING_LINE)
-		ack_lines(session, io, job, &prefix, &suffix);
-	else if (job->checked == job->input_length)
-		ack_read(session, io, job, &prefix, &suffix);
-}
-
-static void plain_echo(struct session *session, struct session_io *io, struct session_job *job)
-{
-	if (session->policy->framing == FRAMING_LINE)
-		echo_lines(session, io, job);
-	else if (job->checked == job->input_length)
-		echo_read(session, io, job);
-}
-
-void plain_answer(struct session *session, struct session_io *io, struct session_job *job)
-{
-	const struct policy *policy = session->policy;
-	bool is_line = policy->framing == FRAMING_LINE;
 	size_t length;
 
-	if (job->input_length == 0 || session->carry.length > 0 || session->skipping ||
-	    (is_line && session->received != session->line_start) ||
-	    policy->transcoder.charset != CHARSET_UTF_8)
+	if (policy->framing != FRAMING_LINE || policy->transcoder.charset != CHARSET_UTF_8 ||
+	    job->input_length == 0 || session->skipping || session->received != session->line_start)
 		return;
 	if (job->checked == 0)
 		utf8_check(job->input, job->input_length, &job->checked, &length);
-	if (policy->reply == REPLY_ACK)
-		plain_ack(session, io, job);
-	else
-		plain_echo(session, io, job);
-	if (is_line)
-		session->line_start = session->received;
+	if (policy->reply != REPLY_ACK)
+		echo_lines(session, io, job);
+	else if (constant_of(policy->ack_prefix, &prefix) &&
+		 constant_of(policy->ack_suffix, &suffix))
+		ack_lines(session, io, job, &prefix, &suffix);
+	session->line_start = session->received;
+}
+
+/* ---- stream framing ---- */
+
+/* Puts the acknowledgement of @n bytes at @data into io->out, unless that is better done by spans.
+ */
+__attribute__((noinline)) static bool ack_read(const struct policy *policy, struct session_io *io,
+					       const uint8_t *data, size_t n)
+{
+	struct constant prefix, suffix;
+	uint8_t *begin = area_end(io), *out;
+
+	if (!constant_of(policy->ack_prefix, &prefix) || !constant_of(policy->ack_suffix, &suffix))
+		return false;
+	if (n >= OUT_REFERENCE_MIN || prefix.length + n + suffix.length > area_room(io))
+		return false;
+	out = put(begin, prefix.bytes, prefix.length);
+	out = put(out, data, n);
+	out = put(out, suffix.bytes, suffix.length);
+	area_commit(io, (size_t)(out - begin));
+	return true;
+}
+
+bool plain_read(struct session *session, struct session_io *io, const uint8_t *data, size_t n,
+		size_t *ret_checked)
+{
+	const struct policy *policy = session->policy;
+	size_t length;
+
+	*ret_checked = 0;
+	if (policy->framing != FRAMING_STREAM || policy->transcoder.charset != CHARSET_UTF_8 ||
+	    session->carry.length > 0 || n == 0)
+		return false;
+	if (utf8_check(data, n, ret_checked, &length) != UTF8_COMPLETE)
+		return false;
+	if (policy->reply == REPLY_ECHO) {
+		if (n > out_room(io, data))
+			return false;
+		out_add(io, data, n);
+	} else if (policy->reply == REPLY_ACK && !ack_read(policy, io, data, n)) {
+		return false;
+	}
+	session->received += n;
+	session->messages++;
+	io->n_messages++;
+	return true;
 }

@@ -9,7 +9,15 @@
 #include "core/session.h"
 
 /*
- * Answers the messages at the start of @job's input, up to the first that is not plain, and takes
- * them off. To be called between two messages.
+ * Answers a read of @n bytes at @data in stream framing, if it is plain, as a whole. Returns false
+ * when it is not, having done nothing but look: *@ret_checked is how many bytes at @data are known
+ * to be well-formed and complete.
  */
-void plain_answer(struct session *session, struct session_io *io, struct session_job *job);
+bool plain_read(struct session *session, struct session_io *io, const uint8_t *data, size_t n,
+		size_t *ret_checked);
+
+/*
+ * Answers the lines at the start of @job's input, up to the first that is not plain, and takes them
+ * off. To be called between two messages.
+ */
+void plain_lines(struct session *session, struct session_io *io, struct session_job *job);

@@ -12,6 +12,7 @@
 #include "core/session.h"
 
 #include "core/frame.h"
+#include "core/out.h"
 #include "core/plain.h"
 #include "core/reply.h"
 
@@ -54,11 +55,8 @@ static void session_io_abandon(struct session_io *io)
 	io->full = NULL;
 }
 
-void session_io_clear(struct session_io *io)
+void session_io_free_spent(struct session_io *io)
 {
-	io->n_spans = 0;
-	io->n_bytes = 0;
-	io->area_used = 0;
 	if (io->spent_line.data)
 		buf_finish(&io->spent_line, io->budget);
 	if (io->spent) {
@@ -91,19 +89,10 @@ void session_finish(struct session *session, struct session_io *io)
 	session->carry.length = 0;
 }
 
-/* Remembers what was said last. */
-static void session_note_sent(struct session *session, const struct session_io *io)
-{
-	if (io->n_bytes == 0)
-		return;
-	session->last_byte = reply_last_byte(session, io);
-	session->sent_anything = true;
-}
-
 void session_greet(struct session *session, struct session_io *io)
 {
 	reply_greet(session, io);
-	session_note_sent(session, io);
+	out_note_last(io, session);
 }
 
 /* Answers messages until one of the things happens that end a call. */
@@ -116,7 +105,7 @@ static int session_answer(struct session *session, struct session_io *io, struct
 			return SESSION_FULL;
 		if (job->close)
 			return SESSION_DONE;
-		plain_answer(session, io, job);
+		plain_lines(session, io, job);
 		if (job->input_length == 0 && !job->end)
 			return SESSION_IDLE;
 		r = frame_next(session, io, job);
@@ -132,7 +121,7 @@ static int session_run(struct session *session, struct session_io *io, struct se
 {
 	int state = session_answer(session, io, job);
 
-	session_note_sent(session, io);
+	out_note_last(io, session);
 	if (state == SESSION_DONE) {
 		session->done = true;
 		buf_finish(&session->line, io->budget);
@@ -147,8 +136,10 @@ static int session_run(struct session *session, struct session_io *io, struct se
 	return state;
 }
 
-static int session_start(struct session *session, struct session_io *io, const uint8_t *data,
-			 size_t n, bool end)
+/* Answers @n bytes at @data, of which the first @checked are known to be well-formed. */
+__attribute__((noinline)) static int session_start(struct session *session, struct session_io *io,
+						   const uint8_t *data, size_t n, size_t checked,
+						   bool end)
 {
 	struct session_job *job = &io->job;
 
@@ -158,7 +149,7 @@ static int session_start(struct session *session, struct session_io *io, const u
 		session_io_abandon(io);
 	job->input = data;
 	job->input_length = n;
-	job->checked = 0;
+	job->checked = checked;
 	job->end = end;
 	job->close = false;
 	job->phase = REPLY_NOTHING;
@@ -168,12 +159,18 @@ static int session_start(struct session *session, struct session_io *io, const u
 
 int session_feed(struct session *session, struct session_io *io, const uint8_t *data, size_t n)
 {
-	return session_start(session, io, data, n, false);
+	size_t checked = 0;
+
+	if (!session->done && !io->full && plain_read(session, io, data, n, &checked)) {
+		out_note_last(io, session);
+		return SESSION_IDLE;
+	}
+	return session_start(session, io, data, n, checked, false);
 }
 
 int session_end(struct session *session, struct session_io *io)
 {
-	return session_start(session, io, (const uint8_t *)"", 0, true);
+	return session_start(session, io, (const uint8_t *)"", 0, 0, true);
 }
 
 int session_resume(struct session *session, struct session_io *io)
@@ -280,7 +277,7 @@ int session_suspend(struct session *session, struct session_io *io, struct sessi
 	if (job && job->phase != REPLY_NOTHING) {
 		bool all = reply_put(session, io, job);
 
-		session_note_sent(session, io);
+		out_note_last(io, session);
 		if (!all)
 			return SESSION_FULL;
 	}

@@ -161,11 +161,21 @@ struct session {
 int session_io_init(struct session_io *io, struct budget *budget);
 void session_io_finish(struct session_io *io);
 
+/* For session_io_clear(). */
+void session_io_free_spent(struct session_io *io);
+
 /*
  * Forgets io->out: everything in it has been sent or copied. Call it after each call below that
  * makes replies, before the next one and before another session uses @io.
  */
-void session_io_clear(struct session_io *io);
+static inline void session_io_clear(struct session_io *io)
+{
+	io->n_spans = 0;
+	io->n_bytes = 0;
+	io->area_used = 0;
+	if (io->spent_line.data || io->spent)
+		session_io_free_spent(io);
+}
 
 /*
  * Begins the protocol of a connection. @policy and @peer (see struct session) outlive the session.
