@@ -68,6 +68,18 @@ void stream_abort(uv_stream_t *stream)
 		stream_close(stream);
 }
 
+int stream_failure(const uv_stream_t *stream, int status)
+{
+	int error = 0;
+	socklen_t n = sizeof(error);
+	uv_os_fd_t fd;
+
+	if (status != UV_EOF || uv_fileno((const uv_handle_t *)stream, &fd) < 0 ||
+	    getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &n) < 0 || error == 0)
+		return status;
+	return uv_translate_sys_error(error);
+}
+
 static void dial_unref(struct dial *d)
 {
 	if (--d->references == 0)

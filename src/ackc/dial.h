@@ -65,6 +65,13 @@ void stream_close(uv_stream_t *stream);
 /* Closes it such that the peer sees a reset and no port lingers in TIME_WAIT. Accepts NULL. */
 void stream_abort(uv_stream_t *stream);
 
+/*
+ * Returns what a read of @stream that ended with the negative @status really ended with: libuv says
+ * UV_EOF of a reset that arrives together with the last bytes (POLLHUP after a short read), and the
+ * socket knows better.
+ */
+int stream_failure(const uv_stream_t *stream, int status);
+
 /* Room for address_text(). */
 #define ADDRESS_TEXT_MAX 160
 

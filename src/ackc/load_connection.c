@@ -213,7 +213,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 		disconnect(c, false);
 		done(c);
 	} else if (n < 0) {
-		fail(c, (int)n);
+		fail(c, stream_failure(stream, (int)n));
 	}
 }
 

@@ -1,10 +1,14 @@
 #include "ackc/commands.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 #include <uv.h>
 
 #define EXIT_UNKNOWN 3 /* of a monitoring plugin */
+/* epoll, an eventfd, two pipes for signals; and the connection to come, and one to spare. */
+#define DESCRIPTORS_OF_LIBUV 8
 
 static const char help[] =
 	"Usage: ackc [send] [OPTIONS] HOST [PORT] [TEXT]...   send text, print the replies\n"
@@ -83,6 +87,22 @@ static int load_main(int argc, char **argv)
 	return outcome == PARSE_RUN ? load_run(&options) : not_run(outcome);
 }
 
+/* Whether libuv will find the descriptors that it opens for itself: without them it aborts. */
+static bool descriptors_left(void)
+{
+	int fds[DESCRIPTORS_OF_LIBUV];
+	unsigned n;
+
+	for (n = 0; n < DESCRIPTORS_OF_LIBUV; n++) {
+		fds[n] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+		if (fds[n] < 0)
+			break;
+	}
+	for (unsigned i = 0; i < n; i++)
+		close(fds[i]);
+	return n == DESCRIPTORS_OF_LIBUV;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
@@ -92,6 +112,10 @@ int main(int argc, char **argv)
 
 	/* libuv writes to sockets without MSG_NOSIGNAL. */
 	signal(SIGPIPE, SIG_IGN);
+	if (!descriptors_left()) {
+		fputs("ackc: too many open files\n", stderr);
+		return EXIT_NETWORK;
+	}
 	for (size_t i = 0; argc > 1 && i < sizeof(commands) / sizeof(commands[0]); i++) {
 		if (strcmp(argv[1], commands[i].name) == 0)
 			return commands[i].main(argc - 1, argv + 1);

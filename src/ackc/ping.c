@@ -215,7 +215,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 	if (p->phase != PHASE_PROBING)
 		stray(p, n);
 	else if (n < 0)
-		failed(p, (int)n);
+		failed(p, stream_failure(stream, (int)n));
 	else
 		take(p, (const uint8_t *)buf->base, (size_t)n);
 }
@@ -374,8 +374,9 @@ static void on_signal(uv_signal_t *signal, int number)
 		ping_report_interim(&p->report);
 		return;
 	}
-	/* A probe under way is not lost, but no longer waited for. */
-	if (p->phase == PHASE_PROBING)
+	/* A probe under way is not lost but no longer waited for, unless there never was a reply.
+	 */
+	if (p->phase == PHASE_PROBING && p->report.received)
 		p->report.transmitted--;
 	over(p);
 }

@@ -326,7 +326,7 @@ int ping_report_end(const struct ping_report *r)
 {
 	int status = r->wrong ? EXIT_WRONG : EXIT_GOOD;
 
-	if (!r->wrong && (r->failed || r->received < r->transmitted || r->last_words[0]))
+	if (!r->wrong && (r->failed || r->received < r->transmitted || r->received == 0))
 		status = EXIT_NETWORK;
 	if (r->options->plugin)
 		return print_plugin(r);

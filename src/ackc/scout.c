@@ -263,7 +263,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 	}
 	if (n < 0) {
 		if (!tell_fault(s))
-			tell_failure(s, (int)n);
+			tell_failure(s, stream_failure(stream, (int)n));
 		return;
 	}
 	s->n += (size_t)n;
@@ -321,7 +321,10 @@ static void on_connected(void *data, int status, uv_stream_t *stream, uint64_t c
 	ask(s, 0, 0);
 }
 
-/* Letters that no greeting has by chance: digits would be taken for counters. */
+/*
+ * Letters that no greeting has by chance: digits would be taken for counters. Neighbours differ, so
+ * that a doubled byte can be told.
+ */
 static void make_texts(struct scout *s)
 {
 	size_t n = s->task.size - 1;
@@ -330,9 +333,16 @@ static void make_texts(struct scout *s)
 	s->text_n = n < TEXT_MIN ? TEXT_MIN : n > TEXT_MAX ? TEXT_MAX : n;
 	for (int i = 0; i < N_TEXTS; i++) {
 		for (size_t j = 0; j < s->text_n; j++) {
+			char before = j ? s->texts[i][j - 1] : 0;
+			char letter;
+
+			/* Knuth's generator (MMIX). */
 			state = state * UINT64_C(6364136223846793005) +
 				UINT64_C(1442695040888963407);
-			s->texts[i][j] = (char)('a' + (state >> 33) % 26);
+			letter = (char)('a' + (state >> 33) % 26);
+			s->texts[i][j] = letter != before ? letter
+					 : letter == 'z'  ? 'a'
+							  : (char)(letter + 1);
 		}
 		s->texts[i][s->text_n] = '\n';
 	}

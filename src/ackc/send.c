@@ -180,7 +180,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 	struct send *s = stream->data;
 
 	if (n < 0) {
-		server_ended(s, (int)n);
+		server_ended(s, stream_failure(stream, (int)n));
 	} else if (n > 0) {
 		s->received_bytes += (uint64_t)n;
 		nak_find(&s->received_naks, (const uint8_t *)buf->base, (size_t)n);

@@ -49,7 +49,7 @@ const char *target_parse(const char *host, const char *port, struct target *t)
 		wrong = parse_port(port, &t->port);
 	if (wrong)
 		return wrong;
-	if (length > 2 && host[0] == '[' && host[length - 1] == ']') {
+	if (length >= 2 && host[0] == '[' && host[length - 1] == ']') {
 		host++;
 		length -= 2;
 	}

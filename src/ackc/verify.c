@@ -129,13 +129,27 @@ static void explain(const struct verifier *v, size_t matched, const uint8_t *dat
 	explain_difference(expected, expected_n, got, matched + more, ret);
 }
 
-static bool unasked(const uint8_t *data, size_t n, struct fault *ret)
+/* Explains bytes that came when every message had its reply. Returns false. */
+static bool unasked(const struct verifier *v, const uint8_t *data, size_t n, struct fault *ret)
 {
+	struct reply r;
+	uint8_t last = 0;
+
 	if (explain_nak(data, n, ret))
 		return false;
 	ret->kind = FAULT_EXTRA;
 	snprintf(ret->words, sizeof(ret->words), "bytes that answer nothing, from 0x%02x on",
 		 data[0]);
+	if (n > 1 || v->index == v->first)
+		return false;
+	reply_make(v, v->index - 1, &r);
+	for (int i = 0; i < SPANS; i++)
+		last = r.spans[i].n ? r.spans[i].p[r.spans[i].n - 1] : last;
+	if (data[0] == last) {
+		ret->kind = FAULT_DOUBLED;
+		snprintf(ret->words, sizeof(ret->words), "byte %zu (0x%02x) came twice", r.n - 1,
+			 last);
+	}
 	return false;
 }
 
@@ -185,7 +199,7 @@ static bool feed_whole(struct verifier *v, uint64_t sent, const uint8_t *data, s
 		size_t used;
 
 		if (v->index == sent)
-			return unasked(data, n, ret_fault);
+			return unasked(v, data, n, ret_fault);
 		reply_make(v, v->index, &r);
 		used = match_reply(v, &r, data, n);
 		data += used;
@@ -290,7 +304,7 @@ static bool feed_stream(struct verifier *v, uint64_t sent, const uint8_t *data, 
 		if (v->in_inset) {
 			/* With nothing under way, only the last piece's suffix may come. */
 			if (v->index == sent && v->inset >= v->shape->suffix.n)
-				return unasked(data, n, ret_fault);
+				return unasked(v, data, n, ret_fault);
 			if (inset_byte(v->shape, v->inset) != *data) {
 				explain(v, inset_matched(v), data, n, ret_fault);
 				return false;
@@ -311,7 +325,7 @@ static bool feed_stream(struct verifier *v, uint64_t sent, const uint8_t *data, 
 			++*ret_completed;
 		} else if (n > 0 && !enter_inset(v, &m, *data)) {
 			if (v->index == sent)
-				return unasked(data, n, ret_fault);
+				return unasked(v, data, n, ret_fault);
 			explain(v, v->shape->prefix.n + v->offset, data, n, ret_fault);
 			return false;
 		}

@@ -1,0 +1,10 @@
+# fish completion for ackd(8)
+
+complete -c ackd -f
+complete -c ackd -s c -l config -r -F -d 'Configuration file'
+complete -c ackd -s p -l port -x -d 'Port to listen on'
+complete -c ackd -s t -l check-config -d 'Check the configuration and exit'
+complete -c ackd -s T -l dump-config -d 'Print the configuration in effect'
+complete -c ackd -l reload -d 'Check, signal MAINPID and wait for the outcome'
+complete -c ackd -s h -l help -d 'Print a summary of the options'
+complete -c ackd -s V -l version -d 'Print the versions'

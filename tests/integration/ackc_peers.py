@@ -1,0 +1,225 @@
+"""Peers for ackc: servers that echo, and servers that lie, each in one thread of the test.
+
+As a script: ackc_peers.py PORT COMMAND...  runs COMMAND beside an echo server on 127.0.0.1:PORT,
+for tests that need both in a namespace of their own; the exit status is the command's.
+"""
+
+import contextlib
+import os
+import pty
+import socket
+import struct
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from harness import (SANITIZER_REPORT, SOON, build_directory, die_with_parent, environment,
+                     wait_until)
+
+
+def ackc_binary():
+    return str(build_directory() / "src/ackc/ackc")
+
+
+class Result:
+    """What a run of ackc came to."""
+
+    def __init__(self, status, out, err):
+        self.status = status
+        self.raw = out
+        self.out = out.decode("utf-8", "surrogateescape")
+        self.err = err.decode("utf-8", "surrogateescape")
+        assert not SANITIZER_REPORT.search(self.err), self.err
+
+    def __repr__(self):
+        return f"status {self.status}\n--- out\n{self.out}\n--- err\n{self.err}"
+
+
+def ackc(*arguments, data=None, timeout=SOON, wrapper=(), **options):
+    """Runs `ackc ARGUMENTS` to its end, with data (or nothing) as standard input."""
+    options.setdefault("env", environment())
+    done = subprocess.run([*wrapper, ackc_binary(), *map(str, arguments)],
+                          input=b"" if data is None else data, capture_output=True,
+                          timeout=timeout, check=False, **options)
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+class Running:
+    """ackc while it runs."""
+
+    def __init__(self, *arguments, wrapper=(), stdin=subprocess.DEVNULL):
+        self.process = subprocess.Popen([*wrapper, ackc_binary(), *map(str, arguments)],
+                                        stdin=stdin, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, env=environment(),
+                                        preexec_fn=die_with_parent)
+
+    def end(self, number=None, timeout=SOON):
+        """Sends the signal, if any, and waits for the end."""
+        if number is not None:
+            self.process.send_signal(number)
+        try:
+            out, err = self.process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
+            raise
+        return Result(self.process.returncode, out, err)
+
+
+def on_terminal(*arguments):
+    """Runs `ackc ARGUMENTS` with a terminal as its standard output; returns (status, bytes)."""
+    main, side = pty.openpty()
+    process = subprocess.Popen([ackc_binary(), *map(str, arguments)], stdin=subprocess.DEVNULL,
+                               stdout=side, stderr=subprocess.DEVNULL, env=environment(),
+                               preexec_fn=die_with_parent)
+    os.close(side)
+    shown = b""
+    with contextlib.suppress(OSError):  # EIO: nobody has the terminal open any more
+        while part := os.read(main, 65536):
+            shown += part
+    os.close(main)
+    return process.wait(SOON), shown
+
+
+class Peer:
+    """Serves each connection with handler(socket) in a thread of its own."""
+
+    def __init__(self, handler, address="127.0.0.1", port=0, backlog=128):
+        self.handler = handler
+        self.listener = socket.socket()
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.listener.bind((address, port))
+        self.listener.listen(backlog)
+        self.address, self.port = self.listener.getsockname()
+        self.accepted = 0
+        self.closing = False
+        self.open = set()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        while not self.closing:
+            try:
+                s, _ = self.listener.accept()
+            except OSError:
+                return
+            self.accepted += 1
+            threading.Thread(target=self._handle, args=(s,), daemon=True).start()
+
+    def _handle(self, s):
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.open.add(s)
+        with s, contextlib.suppress(OSError):
+            self.handler(s)
+        self.open.discard(s)
+
+    def wait_for_connection(self, n=1):
+        wait_until(lambda: self.accepted >= n, "a connection of ackc")
+
+    def close_all(self):
+        """Closes the listener and then the connections, as when a server dies."""
+        self.close()
+        for s in list(self.open):
+            with contextlib.suppress(OSError):
+                s.shutdown(socket.SHUT_RDWR)
+
+    def close(self):
+        self.closing = True
+        # Also wakes the thread that accepts.
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
+@pytest.fixture(name="peer")
+def peer_fixture():
+    """Makes servers: peer(handler)."""
+    peers = []
+
+    def make(handler, **options):
+        peers.append(Peer(handler, **options))
+        return peers[-1]
+
+    yield make
+    for server in peers:
+        server.close()
+
+
+def echo(s):
+    while data := s.recv(65536):
+        s.sendall(data)
+
+
+def silent(s):
+    while s.recv(65536):
+        pass
+
+
+def lines_of(s):
+    """Yields the lines that come, each with its LF."""
+    buffer = b""
+    while data := s.recv(65536):
+        *lines, buffer = (buffer + data).split(b"\n")
+        yield from (line + b"\n" for line in lines)
+
+
+def each_line(reply, honest=0):
+    """A handler that echoes the first lines of all connections, then answers with reply(s, line).
+
+    honest counts for the whole server, so that ackc can learn how it answers.
+    """
+    count = iter(range(1 << 60))
+
+    def handle(s):
+        for line in lines_of(s):
+            if next(count) < honest:
+                s.sendall(line)
+            elif reply(s, line) is False:
+                return
+
+    return handle
+
+
+def reset(s):
+    """Closes such that the peer sees a reset."""
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    s.close()
+    return False
+
+
+@contextlib.contextmanager
+def deaf_port(address="127.0.0.1"):
+    """A port that is listened on and never answers a connect: its queue is full."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind((address, 0))
+        listener.listen(0)
+        for _ in range(4):
+            s = stack.enter_context(socket.socket())
+            s.setblocking(False)
+            s.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
+def free_port(address="127.0.0.1"):
+    """A port that nobody listens on."""
+    with socket.socket() as s:
+        s.bind((address, 0))
+        return s.getsockname()[1]
+
+
+def can_unshare(*kinds):
+    return subprocess.run(["unshare", *kinds, "true"], stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL, check=False).returncode == 0
+
+
+def main():
+    peer = Peer(echo, port=int(sys.argv[1]))
+    status = subprocess.run(sys.argv[2:], check=False).returncode
+    peer.close()
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

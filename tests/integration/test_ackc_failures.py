@@ -1,0 +1,359 @@
+"""What the network does to ackc: said in words with the address, exit 1; interrupted: a clean end."""
+
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+import time
+
+import pytest
+
+import ackc_peers
+from ackc_peers import (Peer, Running, ackc, can_unshare, deaf_port, echo, free_port, lines_of,
+                        silent)
+from ackc_peers import peer_fixture  # noqa: F401
+from harness import SOON, sanitizer
+
+ALL = (("send",), ("ping", "-c", "1"), ("load", "-n", "1"))
+
+
+def check(done, words, status=1):
+    """One line for each failure, none else."""
+    assert done.status == status, done
+    assert set(done.err.splitlines()) == {f"ackc: {words}"}, done
+
+
+def check_all(words, *target, options=(), **more):
+    for command in ALL:
+        check(ackc(*command, *options, *target, **more), words)
+
+
+def test_refused():
+    port = free_port()
+    check_all(f"127.0.0.1:{port}: connection refused", "127.0.0.1", port)
+    check_all(f"localhost:{port}: connection refused", "localhost", port)
+
+
+def test_refused_by_ipv6():
+    if not socket.has_ipv6 or not os.path.exists("/proc/net/if_inet6"):
+        pytest.skip("no IPv6 here")
+    try:
+        port = free_port_6()
+    except OSError:
+        pytest.skip("no IPv6 here")
+    check_all(f"[::1]:{port}: connection refused", "::1", port)
+
+
+def free_port_6():
+    with socket.socket(socket.AF_INET6) as s:
+        s.bind(("::1", 0))
+        return s.getsockname()[1]
+
+
+def test_no_such_host(directory):
+    if not can_unshare("--mount"):
+        pytest.skip("no mount namespaces here")
+    with open(f"{directory}/nsswitch.conf", "w", encoding="ascii") as f:
+        f.write("hosts: files\n")  # whatever name server there may be
+    check_all("nosuch.invalid:10080: no such host", "nosuch.invalid",
+              wrapper=("unshare", "--mount", "sh", "-c", f'mount --bind "{directory}/nsswitch.conf" '
+                       '/etc/nsswitch.conf && exec "$@"', "sh"))
+
+
+def without_network():
+    if not can_unshare("--net"):
+        pytest.skip("no network namespaces here")
+    return ("unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh")
+
+
+def test_wrong_family():
+    for option, host in (("-6", "127.0.0.1"), ("-4", "::1")):
+        done = ackc(option, host, "1", "x")
+        assert done.status == 1
+        assert done.err.startswith("ackc: ")
+        assert "no address of that family" in done.err or "no such host" in done.err
+
+
+def test_unreachable():
+    """In a namespace without a route."""
+    check_all("192.0.2.1:7: network unreachable", "192.0.2.1", "7", wrapper=without_network())
+
+
+def test_no_unix_socket(directory):
+    path = f"unix:{directory}/nosuch"
+    check_all(f"{path}: no such file or directory", path)
+
+
+def test_unix_socket_that_nobody_serves(directory):
+    with socket.socket(socket.AF_UNIX) as s:
+        s.bind(f"{directory}/s")
+    check_all(f"unix:{directory}/s: connection refused", f"unix:{directory}/s")
+
+
+def test_timed_out_connecting():
+    with deaf_port() as port:
+        for command in ALL:
+            began = time.monotonic()
+            check(ackc(*command, "-w", "0.4", "127.0.0.1", port),
+                  f"127.0.0.1:{port}: timed out connecting")
+            assert time.monotonic() - began >= 0.4
+
+
+def hosts(text):
+    """A wrapper that gives the command a hosts file of its own."""
+    if not can_unshare("--mount"):
+        pytest.skip("no mount namespaces here")
+    return ("unshare", "--mount", "sh", "-c",
+            f'mount --bind "{text}" /etc/hosts && exec "$@"', "sh")
+
+
+def test_next_address_when_the_first_is_silent(directory, peer):
+    """RFC 8305: the next one starts after 250 ms."""
+    with deaf_port() as port:
+        server = peer(echo, address="127.0.0.2", port=port)
+        with open(f"{directory}/hosts", "w", encoding="ascii") as f:
+            f.write("127.0.0.1 twofold\n127.0.0.2 twofold\n")
+        began = time.monotonic()
+        done = ackc("-4", "twofold", port, "x", wrapper=hosts(f"{directory}/hosts"))
+        assert (done.status, done.out) == (0, "x\n"), done
+        assert server.accepted == 1
+        assert time.monotonic() - began >= 0.25
+
+
+def test_next_address_at_once_when_the_first_refuses(directory, peer):
+    server = peer(echo, address="127.0.0.2")
+    with open(f"{directory}/hosts", "w", encoding="ascii") as f:
+        f.write("127.0.0.1 twofold\n127.0.0.2 twofold\n")
+    done = ackc("--json", "-4", "twofold", server.port, "x", wrapper=hosts(f"{directory}/hosts"))
+    summary = json.loads(done.out.splitlines()[-1])
+    assert summary["address"] == f"127.0.0.2:{server.port}"
+    assert summary["status"] == 0
+
+
+def silent_name_server(directory):
+    """A wrapper in which names are asked of a server that never answers."""
+    if not can_unshare("--net", "--mount"):
+        pytest.skip("no namespaces here")
+    with open(f"{directory}/resolv.conf", "w", encoding="ascii") as f:
+        f.write("nameserver 127.0.0.1\noptions timeout:10 attempts:3\n")
+    with open(f"{directory}/nsswitch.conf", "w", encoding="ascii") as f:
+        f.write("hosts: dns\n")
+    program = ("import socket, subprocess, sys; s = socket.socket(type=socket.SOCK_DGRAM); "
+               "s.bind(('127.0.0.1', 53)); sys.exit(subprocess.call(sys.argv[1:]))")
+    return ("unshare", "--net", "--mount", "sh", "-c",
+            f'ip link set lo up && mount --bind "{directory}/resolv.conf" /etc/resolv.conf && '
+            f'mount --bind "{directory}/nsswitch.conf" /etc/nsswitch.conf && '
+            f'exec {sys.executable} -c "{program}" "$@"', "sh")
+
+
+def test_time_out_covers_the_look_up(directory):
+    wrapper = silent_name_server(directory)
+    for command in ALL:
+        began = time.monotonic()
+        check(ackc(*command, "-w", "0.4", "slow.example", wrapper=wrapper),
+              "slow.example:10080: timed out looking up the name")
+        # And the end does not wait for the resolver's thread.
+        assert time.monotonic() - began < 8
+
+
+def test_reset(peer):
+    server = peer(ackc_peers.each_line(lambda s, line: ackc_peers.reset(s)))
+    for command in ALL:
+        texts = ("x",) if command == ("send",) else ()
+        check(ackc(*command, "127.0.0.1", server.port, *texts),
+              f"127.0.0.1:{server.port}: connection reset")
+
+
+def test_closed_early(peer):
+    server = peer(ackc_peers.each_line(lambda s, line: False))
+    for command in ALL[1:]:
+        check(ackc(*command, "127.0.0.1", server.port),
+              f"127.0.0.1:{server.port}: connection closed early")
+
+
+def test_too_many_open_files(peer):
+    server = peer(echo)
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (30, 30))
+
+    done = ackc("load", "-n", "100", "-c", "50", "-w", "1", "--json", "127.0.0.1", server.port,
+                preexec_fn=limit)
+    summary = json.loads(done.out)
+    assert done.status == 1
+    assert [e["kind"] for e in summary["errors"]] == ["too many open files"]
+    assert summary["connected"] > 0
+    assert f"ackc: 127.0.0.1:{server.port}: too many open files" in done.err
+
+
+@pytest.mark.parametrize("limit", range(3, 16))
+def test_hardly_any_file(limit):
+    """Whatever it is that cannot be opened, it is said; nothing crashes or hangs."""
+    port = free_port()
+
+    def set_limit():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+
+    if limit < 8 and sanitizer():
+        pytest.skip("the sanitizer itself needs files")
+    for command in ALL:
+        done = ackc(*command, "127.0.0.1", port, preexec_fn=set_limit)
+        assert done.status in (1, 127), done  # 127: not even its libraries
+        assert done.err
+
+
+def test_no_local_port_left():
+    """In a namespace with eight ports."""
+    wrapper = ("unshare", "--net", "sh", "-c",
+               "ip link set lo up && echo 50000 50007 >/proc/sys/net/ipv4/ip_local_port_range && "
+               f'exec {sys.executable} {ackc_peers.__file__} 7007 "$@"', "sh")
+    if not can_unshare("--net"):
+        pytest.skip("no network namespaces here")
+    done = ackc("load", "-n", "100", "-c", "20", "-w", "1", "--json", "127.0.0.1", "7007",
+                wrapper=wrapper)
+    summary = json.loads(done.out)
+    assert done.status == 1, done
+    assert [e["kind"] for e in summary["errors"]] == ["no local port or address left"]
+    assert 0 < summary["connected"] <= 8
+    assert "ackc: 127.0.0.1:7007: no local port or address left" in done.err
+
+
+# ---- ^C, anywhere ----
+
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
+
+
+@pytest.mark.parametrize("number", INTERRUPTS)
+def test_interrupted_while_looking_up(directory, number):
+    wrapper = silent_name_server(directory)
+    for command in ALL:
+        run = Running(*command, "-w", "60", "slow.example", wrapper=wrapper)
+        pid = wait_for_ackc(run.process.pid)
+        began = time.monotonic()
+        os.kill(pid, number)
+        done = run.end()
+        assert time.monotonic() - began < 8
+        assert done.status == 1, done
+        assert "statistics" in done.out or "interrupted" in done.err
+
+
+def wait_for_ackc(pid):
+    """Waits until the wrapper runs ackc, and that catches signals: returns its process id."""
+
+    def find():
+        todo = [pid]
+        while todo:
+            p = todo.pop()
+            try:
+                with open(f"/proc/{p}/task/{p}/children", encoding="ascii") as f:
+                    todo += [int(child) for child in f.read().split()]
+                with open(f"/proc/{p}/status", encoding="ascii") as f:
+                    status = dict(line.split(":", 1) for line in f if ":" in line)
+            except OSError:
+                continue
+            caught = int(status.get("SigCgt", "0"), 16)
+            if status["Name"].strip() == "ackc" and caught >> (signal.SIGINT - 1) & 1:
+                return p
+        return None
+
+    return ackc_peers.wait_until(find, "ackc")
+
+
+@pytest.mark.parametrize("number", INTERRUPTS)
+def test_interrupted_while_connecting(number):
+    with deaf_port() as port:
+        for command in ALL:
+            run = Running(*command, "-w", "60", "127.0.0.1", port)
+            os.kill(wait_for_ackc(run.process.pid), number)
+            done = run.end()
+            assert done.status == 1, done
+            assert "statistics" in done.out or "interrupted" in done.err
+
+
+@pytest.mark.parametrize("number", INTERRUPTS)
+def test_interrupted_while_waiting(peer, number):
+    def handle(s):
+        silent(s)
+        threading.Event().wait(SOON)
+
+    for command in ALL:
+        server = peer(handle)
+        run = Running(*command, "-w", "60", "127.0.0.1", server.port)
+        server.wait_for_connection()
+        done = run.end(number)
+        assert done.status == 1, done
+        assert "statistics" in done.out or "interrupted" in done.err
+
+
+def test_interrupted_ping_that_went_well(peer):
+    server = peer(echo)
+    run = Running("ping", "-i", "0.01", "127.0.0.1", server.port)
+    for _ in range(5):
+        run.process.stdout.readline()
+    done = run.end(signal.SIGINT)
+    assert done.status == 0, done
+    assert "0% loss" in done.out
+
+
+def test_quit_signal_shows_how_a_ping_goes(peer):
+    server = peer(echo)
+    run = Running("ping", "-i", "0.01", "127.0.0.1", server.port)
+    for _ in range(5):
+        run.process.stdout.readline()
+    run.process.send_signal(signal.SIGQUIT)
+    line = run.process.stderr.readline()
+    assert b" probes, 0% loss, min/avg/max = " in line
+    assert run.end(signal.SIGINT).status == 0
+
+
+def test_interrupted_load_that_went_well(peer):
+    count = iter(range(1 << 60))
+    enough = threading.Event()
+
+    def handle(s):
+        for line in lines_of(s):
+            s.sendall(line)
+            if next(count) == 200:
+                enough.set()
+
+    server = peer(handle)
+    run = Running("load", "-d", "60", "--json", "127.0.0.1", server.port)
+    assert enough.wait(SOON)
+    done = run.end(signal.SIGINT)
+    summary = json.loads(done.out)
+    assert done.status == 0, done
+    assert summary["interrupted"] is True
+    assert summary["completed"] > 100
+    assert summary["lost"] == 0
+    assert summary["errors"] == []
+
+
+def test_server_that_dies_and_comes_back():
+    """Ping goes on, as ping(8) does, and load opens its connections again."""
+    server = Peer(echo)
+    port = server.port
+    pings = Running("ping", "-i", "0.05", "127.0.0.1", port)
+    load = Running("load", "-d", "3", "-c", "2", "--json", "127.0.0.1", port)
+    try:
+        pings.process.stdout.readline()
+        pings.process.stdout.readline()
+        server.wait_for_connection(5)  # the learners' two, and all that stay
+    finally:
+        server.close_all()
+    line = pings.process.stderr.readline()
+    assert line == f"ackc: 127.0.0.1:{port}: connection refused\n".encode()
+    server = Peer(echo, port=port)
+    ackc_peers.wait_until(lambda: b"seq=" in pings.process.stdout.readline(), "a reply")
+    server.wait_for_connection(3)
+    done = pings.end(signal.SIGINT)
+    assert done.status == 1
+    done = load.end()
+    server.close()
+    summary = json.loads(done.out)
+    assert done.status == 1, done
+    assert summary["connected"] >= 4
+    assert {e["kind"] for e in summary["errors"]} <= {
+        "connection refused", "connection closed early", "connection reset"}

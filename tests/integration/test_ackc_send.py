@@ -1,0 +1,326 @@
+"""ackc send: every byte there and back, whoever is slow."""
+
+import base64
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+
+import pytest
+
+from ackc_peers import Running, ackc, ackc_binary, echo, on_terminal, reset, silent
+from ackc_peers import peer_fixture  # noqa: F401
+from harness import SOON
+
+# More than all the buffers on the way hold together.
+BIG = 32 * 1024 * 1024
+
+
+def test_texts_are_sent_as_lines(peer):
+    server = peer(echo)
+    for command in ((), ("send",)):
+        done = ackc(*command, "127.0.0.1", server.port, "hällo", "-x", "", "world")
+        assert (done.status, done.raw, done.err) == (0, "hällo\n-x\n\nworld\n".encode(), "")
+
+
+@pytest.mark.parametrize("data", [b"", b"x", b"no line end", b"\xff\xfe\x00\xc3\r\n\x1b[2J",
+                                  os.urandom(300_000)], ids=len)
+def test_input_is_sent_and_replies_are_printed_untouched(peer, data):
+    server = peer(echo)
+    done = ackc("127.0.0.1", server.port, data=data)
+    assert (done.status, done.raw) == (0, data)
+
+
+def test_input_of_any_size_never_deadlocks(peer):
+    """The server echoes as it reads: whoever only writes, or only reads, stands still."""
+    server = peer(echo)
+    data = os.urandom(1 << 20) * (BIG >> 20)
+    done = ackc("127.0.0.1", server.port, data=data, timeout=2 * SOON)
+    assert done.status == 0
+    assert done.raw == data
+
+
+def test_server_that_answers_at_the_end(peer):
+    got = []
+
+    def handle(s):
+        while data := s.recv(65536):
+            got.append(len(data))
+        s.sendall(b"%d bytes\n" % sum(got))
+
+    server = peer(handle)
+    done = ackc("127.0.0.1", server.port, data=b"x" * 5_000_000)
+    assert (done.status, done.out) == (0, "5000000 bytes\n")
+
+
+def test_greeting_and_replies_are_printed_as_they_come(peer):
+    def handle(s):
+        s.sendall(b"hello\n")
+        echo(s)
+
+    server = peer(handle)
+    run = Running("127.0.0.1", server.port, stdin=subprocess.PIPE)
+    assert run.process.stdout.readline() == b"hello\n"
+    for i in range(3):
+        run.process.stdin.write(b"%d\n" % i)
+        run.process.stdin.flush()
+        assert run.process.stdout.readline() == b"%d\n" % i
+    run.process.stdin.close()
+    run.process.stdin = None
+    assert run.end().status == 0
+
+
+def test_regular_file_as_input(peer, tmp_path):
+    server = peer(echo)
+    path = tmp_path / "text"
+    path.write_bytes(b"one\ntwo\n" * 20_000)
+    with open(path, "rb") as f:
+        run = Running("127.0.0.1", server.port, stdin=f)
+        done = run.end()
+    assert (done.status, done.raw) == (0, path.read_bytes())
+
+
+def test_directory_as_input(peer, tmp_path):
+    server = peer(echo)
+    fd = os.open(tmp_path, os.O_RDONLY)
+    done = Running("127.0.0.1", server.port, stdin=fd).end()
+    os.close(fd)
+    assert done.status == 1
+    assert done.err.startswith("ackc: standard input: ")
+
+
+def test_input_pipe_stays_blocking(peer):
+    """Other processes share the pipe: a non-blocking one would break them."""
+    server = peer(echo)
+    reader, writer = os.pipe()
+    run = Running("127.0.0.1", server.port, stdin=reader)
+    os.write(writer, b"x\n")
+    assert run.process.stdout.readline() == b"x\n"
+    assert os.get_blocking(reader)
+    os.close(writer)
+    assert run.end().status == 0
+    os.close(reader)
+
+
+def test_terminal_is_not_harmed(peer):
+    def handle(s):
+        silent(s)
+        s.sendall("\x1b]0;title\x07 \x9b2J é\t\u202eevil\rok\r\n\x7f\n".encode() + b"\xc3(\xff\n")
+
+    server = peer(handle)
+    status, shown = on_terminal("127.0.0.1", server.port, "x")
+    # The terminal itself puts a CR before each LF.
+    assert shown == ("^[]0;title^G \\x9b2J é\t\\u202eevil^Mok\r\r\n^?\r\n"
+                     "\\xc3(\\xff\r\n").encode()
+    assert status == 0
+
+
+def test_character_in_pieces_on_terminal(peer):
+    gate = threading.Event()
+
+    def handle(s):
+        for byte in "€\r\n".encode():
+            s.sendall(bytes([byte]))
+            gate.wait(0.02)
+        silent(s)
+
+    server = peer(handle)
+    assert on_terminal("127.0.0.1", server.port, "x") == (0, "€\r\r\n".encode())
+
+
+def test_silent_server_times_out(peer):
+    server = peer(silent_for_ever)
+    done = ackc("-w", "0.3", "127.0.0.1", server.port, "x")
+    assert done.status == 1
+    assert done.err == f"ackc: 127.0.0.1:{server.port}: timed out waiting for a reply\n"
+
+
+def silent_for_ever(s):
+    silent(s)
+    threading.Event().wait(SOON)
+
+
+def test_time_out_is_of_silence_not_of_the_whole(peer):
+    def handle(s):
+        for i in range(8):
+            s.sendall(b"%d" % i)
+            threading.Event().wait(0.15)
+        silent(s)
+
+    server = peer(handle)
+    done = ackc("-w", "0.8", "127.0.0.1", server.port, "x")
+    assert (done.status, done.out) == (0, "01234567")
+
+
+def test_no_time_out_while_the_user_thinks(peer):
+    server = peer(echo)
+    run = Running("-w", "0.2", "127.0.0.1", server.port, stdin=subprocess.PIPE)
+    server.wait_for_connection()
+    threading.Event().wait(0.6)
+    run.process.stdin.write(b"late\n")
+    done = run.end()
+    assert (done.status, done.out) == (0, "late\n")
+
+
+def test_server_that_reads_nothing_times_out(peer):
+    server = peer(lambda s: threading.Event().wait(SOON))
+    done = ackc("-w", "0.3", "127.0.0.1", server.port, data=b"x" * BIG)
+    assert done.status == 1
+    assert done.err == f"ackc: 127.0.0.1:{server.port}: timed out waiting for a reply\n"
+
+
+def test_closed_before_the_end_of_input(peer):
+    server = peer(lambda s: s.sendall(b"bye\n"))
+    run = Running("127.0.0.1", server.port, stdin=subprocess.PIPE)
+    run.process.wait(SOON)
+    done = run.end()
+    assert (done.status, done.out) == (1, "bye\n")
+    assert done.err == f"ackc: 127.0.0.1:{server.port}: connection closed early\n"
+
+
+def test_reset_after_the_last_bytes(peer):
+    """A reset is none the less one for bytes that came just before it."""
+    def handle(s):
+        silent(s)
+        s.sendall(b"some")
+        reset(s)
+
+    for _ in range(20):
+        server = peer(handle)
+        done = ackc("127.0.0.1", server.port, "x")
+        assert done.status == 1
+        assert done.err == f"ackc: 127.0.0.1:{server.port}: connection reset\n"
+
+
+def test_json(peer):
+    def handle(s):
+        s.sendall(b"a\n")
+        echo(s)
+
+    server = peer(handle)
+    done = ackc("--json", "127.0.0.1", server.port, data=b"\xff\"\n")
+    events = [json.loads(line) for line in done.out.splitlines()]
+    assert done.status == 0
+    data = b"".join(e["text"].encode() if "text" in e else base64.b64decode(e["base64"])
+                    for e in events[:-1])
+    assert data == b"a\n\xff\"\n"
+    assert [e["event"] for e in events] == ["data"] * (len(events) - 1) + ["summary"]
+    summary = events[-1]
+    assert summary["sent_bytes"] == 3
+    assert summary["received_bytes"] == 5
+    assert summary["status"] == 0
+    assert summary["error"] is None
+    assert summary["address"] == f"127.0.0.1:{server.port}"
+
+
+def test_json_of_a_failure(peer):
+    server = peer(silent_for_ever)
+    done = ackc("--json", "-w", "0.2", "127.0.0.1", server.port, "x")
+    summary = json.loads(done.out)
+    assert (done.status, summary["status"]) == (1, 1)
+    assert summary["error"] == "timed out waiting for a reply"
+
+
+def test_naks(peer):
+    def handle(s):
+        s.sendall(b"Got ab\nNAK 2 invalid start byte\n")
+        silent(s)
+
+    server = peer(handle)
+    done = ackc("127.0.0.1", server.port, "x")
+    assert (done.status, done.out) == (2, "Got ab\nNAK 2 invalid start byte\n")
+    assert done.err == f"ackc: 127.0.0.1:{server.port}: NAK 2 invalid start byte\n"
+
+
+def test_nak_in_pieces(peer):
+    def handle(s):
+        for byte in b"x\nNAK 12 line too long\n":
+            s.sendall(bytes([byte]))
+        silent(s)
+
+    assert ackc("127.0.0.1", peer(handle).port, "x").status == 2
+
+
+def test_echoed_nak_is_no_nak(peer):
+    done = ackc("127.0.0.1", peer(echo).port, "NAK 2 invalid start byte", "x")
+    assert (done.status, done.err) == (0, "")
+
+
+def test_text_like_a_nak_is_no_nak(peer):
+    for text in ("NAK", "NAK x y", "NAK 1", "xNAK 1 y", "nak 1 y", "NAK  1 y"):
+        server = peer(lambda s, text=text: (s.sendall(text.encode() + b"\n"), silent(s)))
+        done = ackc("127.0.0.1", server.port, "x")
+        assert (done.status, done.err) == (0, ""), text
+
+
+def test_interrupted(peer):
+    server = peer(echo)
+    run = Running("127.0.0.1", server.port, stdin=subprocess.PIPE)
+    run.process.stdin.write(b"abc\n")
+    run.process.stdin.flush()
+    assert run.process.stdout.readline() == b"abc\n"
+    done = run.end(signal.SIGINT)
+    assert done.status == 1
+    assert done.err == (f"ackc: 127.0.0.1:{server.port}: interrupted: 4 bytes sent, "
+                        "4 received\n")
+
+
+def test_output_closed(peer):
+    """As in `ackc HOST PORT < file | head -1`: ends as any filter does, without a word."""
+    server = peer(echo)
+    run = Running("127.0.0.1", server.port, stdin=subprocess.PIPE)
+    run.process.stdout.close()
+    run.process.stdin.write(b"abc\n" * 1000)
+    run.process.stdin.flush()
+    assert run.process.wait(SOON) == -signal.SIGPIPE
+    assert run.process.stderr.read() == b""
+    run.process.stdin.close()
+    run.process.stderr.close()
+
+
+def test_output_full(peer):
+    server = peer(echo)
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([ackc_binary(), "127.0.0.1", str(server.port), "x"], stdout=full,
+                              stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=SOON,
+                              check=False)
+    assert done.returncode == 1
+    assert b"standard output: No space left on device" in done.stderr
+
+
+def test_unix_socket(directory):
+    path = f"{directory}/s"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen(1)
+
+        def serve():
+            s, _ = listener.accept()
+            with s:
+                echo(s)
+
+        threading.Thread(target=serve, daemon=True).start()
+        done = ackc(f"unix:{path}", "text", "8080")
+    assert (done.status, done.out) == (0, "text\n8080\n")
+
+
+def test_ipv6(peer):
+    try:
+        listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("no IPv6 here")
+    with listener:
+        port = listener.getsockname()[1]
+
+        def serve():
+            for _ in range(2):
+                s, _ = listener.accept()
+                with s:
+                    echo(s)
+
+        threading.Thread(target=serve, daemon=True).start()
+        for host in ("::1", "[::1]"):
+            done = ackc("-6", host, port, "text")
+            assert (done.status, done.out) == (0, "text\n")
