@@ -132,9 +132,9 @@ class Peer:
         self.listener.close()
 
 
-@pytest.fixture(name="peer")
-def peer_fixture():
-    """Makes servers: peer(handler)."""
+@pytest.fixture
+def peer():
+    """Makes servers: peer(handler). A test file takes it by `peer = ackc_peers.peer`."""
     peers = []
 
     def make(handler, **options):

@@ -14,8 +14,9 @@ import pytest
 import ackc_peers
 from ackc_peers import (Peer, Running, ackc, can_unshare, deaf_port, echo, free_port, lines_of,
                         silent)
-from ackc_peers import peer_fixture  # noqa: F401
 from harness import SOON, sanitizer
+
+peer = ackc_peers.peer
 
 ALL = (("send",), ("ping", "-c", "1"), ("load", "-n", "1"))
 

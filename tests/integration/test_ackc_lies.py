@@ -5,9 +5,11 @@ import threading
 
 import pytest
 
+import ackc_peers
 from ackc_peers import ackc, each_line, lines_of, reset
-from ackc_peers import peer_fixture  # noqa: F401
 from harness import SOON
+
+peer = ackc_peers.peer
 
 # The probes by which ackc learns how the server answers: an echo server is asked twice.
 LEARNING = 2

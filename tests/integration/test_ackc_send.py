@@ -10,9 +10,11 @@ import threading
 
 import pytest
 
+import ackc_peers
 from ackc_peers import Running, ackc, ackc_binary, echo, on_terminal, reset, silent
-from ackc_peers import peer_fixture  # noqa: F401
 from harness import SOON
+
+peer = ackc_peers.peer
 
 # More than all the buffers on the way hold together.
 BIG = 32 * 1024 * 1024
