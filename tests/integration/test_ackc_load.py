@@ -1,0 +1,275 @@
+"""ackc load: counts, schedules, percentiles, real text; and a stall that only a schedule shows."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+import ackc_peers
+from ackc_peers import Running, ackc, ackc_binary, echo, free_port, lines_of
+from harness import SOON, die_with_parent, environment, sanitizer, wait_until
+
+peer = ackc_peers.peer
+
+
+def load(*arguments, status=0, **options):
+    done = ackc("load", "--json", *arguments, **options)
+    assert done.status == status, done
+    return json.loads(done.out)
+
+
+@pytest.mark.parametrize("arguments, messages", [
+    ((), 100), (("-c", "3"), 100), (("-c", "7", "-t", "3"), 101), (("-p", "16"), 1000),
+    (("-c", "8", "-t", "2", "-p", "5"), 999), (("-c", "20"), 5), (("-s", "2"), 50),
+    (("-s", "100000", "-p", "4"), 60), (("--rate", "2000"), 200), (("--rate", "1e9"[:1] * 5), 50),
+    (("-c", "3", "-t", "2", "-p", "2", "--rate", "5000"), 500),
+])
+def test_counts(peer, arguments, messages):
+    received = [0]
+    lock = threading.Lock()
+
+    def handle(s):
+        for line in lines_of(s):
+            with lock:
+                received[0] += 1
+            s.sendall(line)
+
+    summary = load("-n", messages, *arguments, "127.0.0.1", peer(handle).port)
+    assert (summary["sent"], summary["completed"]) == (messages, messages)
+    assert (summary["lost"], summary["unsent"], summary["errors"]) == (0, 0, [])
+    assert summary["latency_ms"]["count"] == messages
+    assert summary["sent_bytes"] == summary["received_bytes"]
+    assert received[0] == messages + 2  # and what it learnt from
+
+
+def test_duration(peer):
+    summary = load("-d", "0.5", "127.0.0.1", peer(echo).port)
+    assert 500 <= summary["time_ms"] < 5000
+    assert summary["completed"] > 100
+    assert summary["messages_per_second"] == pytest.approx(
+        summary["completed"] / summary["time_ms"] * 1000, rel=1e-3)
+
+
+def test_rate_is_kept(peer):
+    summary = load("-d", "1", "--rate", "500", "-c", "5", "-p", "100", "127.0.0.1", peer(echo).port)
+    assert summary["sent"] + summary["unsent"] == 500
+    assert summary["unsent"] < 100
+    assert summary["service_ms"]["count"] == summary["latency_ms"]["count"]
+
+
+def test_percentiles_are_in_order(peer):
+    latency = load("-n", "2000", "127.0.0.1", peer(echo).port)["latency_ms"]
+    values = [latency[k] for k in ("min", "p50", "p75", "p90", "p99", "p99_9", "p99_99", "max")]
+    assert values == sorted(values)
+    assert latency["min"] <= latency["avg"] <= latency["max"]
+
+
+def test_schema(peer):
+    summary = load("-n", "10", "127.0.0.1", peer(echo).port)
+    assert set(summary) == {
+        "event", "command", "target", "address", "connections", "connected", "depth", "threads",
+        "rate", "interrupted", "time_ms", "sent", "completed", "lost", "unsent", "sent_bytes",
+        "received_bytes", "messages_per_second", "cpu_ms", "latency_ms", "service_ms",
+        "connect_ms", "errors", "first_wrong", "status"}
+
+
+def test_report(peer):
+    done = ackc("load", "-n", "300", "--histogram", "127.0.0.1", peer(echo).port)
+    assert done.status == 0
+    assert "300 messages sent, 300 answered right, 0 lost" in done.out
+    assert "errors: none" in done.out
+    assert re.search(r"^ +99\.99 % +\d+\.\d{3} ms$", done.out, re.M)
+    bars = re.findall(r"^ +\d+\.\d{3} ms +(\d+) +\d+\.\d\d % +#*$", done.out, re.M)
+    assert sum(map(int, bars)) == 300
+    assert done.err == ""
+
+
+def test_acknowledgements_in_lines(peer):
+    def handle(s):
+        for line in lines_of(s):
+            s.sendall(b"Got " + line)
+
+    summary = load("-n", "500", "-p", "10", "127.0.0.1", peer(handle).port)
+    assert summary["received_bytes"] == 500 * (64 + 4)
+
+
+@pytest.mark.parametrize("prefix, suffix", [(b"Got ", b""), (b"Got ", b" ok"), (b"", b";"),
+                                            (b"ab", b"c")])
+def test_acknowledgements_of_a_stream(peer, prefix, suffix):
+    """Whatever a read of the server brings is acknowledged, wherever that cuts the messages."""
+    def handle(s):
+        n = 0
+        # Two probes of 1000 bytes, by which ackc learns, fit in.
+        while data := s.recv(2100 + n % 1000):
+            n += 37
+            s.sendall(prefix + data + suffix)
+
+    for arguments in ((), ("-p", "20"), ("-p", "3", "-s", "5000")):
+        load("-n", "500", "-c", "2", *arguments, "127.0.0.1", peer(handle).port)
+    assert ackc("ping", "-c", "3", "-i", "0", "-s", "3000", "127.0.0.1",
+                peer(handle).port).status == 0
+
+
+TEXT = "one\ntwo\r\n\ndrei: äöü €\n𝄞\n" * 50 + "no line end"
+
+
+@pytest.mark.parametrize("prefix", [b"", b"Got "])
+def test_file_in_lines(peer, directory, prefix):
+    lines = []
+
+    def handle(s):
+        for line in lines_of(s):
+            lines.append(line)
+            s.sendall(prefix + line)
+
+    with open(f"{directory}/text", "w", encoding="utf-8", newline="") as f:
+        f.write(TEXT)
+    summary = load("-n", "502", "-c", "1", "-p", "8", "--lines", "--file", f"{directory}/text",
+                   "127.0.0.1", peer(handle).port)
+    assert summary["completed"] == 502
+    sent = b"".join(lines[2 if not prefix else 4:])
+    assert sent == (TEXT + "\n").encode() * 2
+
+
+def test_file_in_pieces(peer, directory):
+    got = []
+
+    def handle(s):
+        while data := s.recv(65536):
+            got.append(data)
+            s.sendall(data)
+
+    text = "aä€𝄞" * 100
+    with open(f"{directory}/text", "w", encoding="utf-8") as f:
+        f.write(text)
+    load("-n", "40", "-c", "1", "-s", "7", "--file", f"{directory}/text", "127.0.0.1",
+         peer(handle).port)
+    for piece in got:
+        piece.decode()  # no character is cut
+        assert len(piece) <= 7 or piece.endswith(b"\n")
+
+
+@pytest.mark.parametrize("what, words", [("nosuch", "no such file or directory"), ("empty", ""),
+                                         (".", "")])
+def test_file_that_cannot_be_read(peer, directory, what, words):
+    open(f"{directory}/empty", "w", encoding="ascii").close()
+    done = ackc("load", "--file", f"{directory}/{what}", "127.0.0.1", peer(echo).port)
+    assert done.status == 1
+    assert f"{directory}/{what}: {words}" in done.err
+
+
+def test_lines_asked_of_a_stream_server(peer):
+    def handle(s):
+        while data := s.recv(65536):
+            s.sendall(b"Got " + data)
+
+    done = ackc("load", "--lines", "-n", "1", "127.0.0.1", peer(handle).port)
+    assert done.status == 2
+    assert "does not answer line by line" in done.err
+
+
+def test_progress_on_a_terminal(peer):
+    import pty
+    main, side = pty.openpty()
+    process = subprocess.Popen([ackc_binary(), "load", "-d", "2.5", "127.0.0.1",
+                                str(peer(echo).port)], stderr=side, stdout=subprocess.DEVNULL,
+                               env=environment(), preexec_fn=die_with_parent)
+    os.close(side)
+    shown = b""
+    try:
+        while part := os.read(main, 4096):
+            shown += part
+    except OSError:
+        pass
+    os.close(main)
+    assert process.wait(SOON) == 0
+    assert len(re.findall(rb"\d+ messages, \d+/s, 0 errors, \d+ s left", shown)) == 2
+    assert shown.endswith(b"\r\x1b[K")
+
+
+def test_servers_limit_is_a_nak(peer):
+    first = []
+
+    def handle(s):
+        if len(first) < 4:  # the learner, and three
+            first.append(s)
+            echo(s)
+        else:
+            s.sendall(b"NAK 0 too many connections\n")
+
+    done = ackc("load", "-n", "40", "-c", "4", "-w", "1", "--json", "127.0.0.1",
+                peer(handle).port)
+    assert done.status == 2, done
+    assert "NAK too many connections" in {e["kind"] for e in json.loads(done.out)["errors"]}
+
+
+class Process:
+    """An echo server in a process of its own, which can be stopped."""
+
+    def __enter__(self):
+        self.port = free_port()
+        self.process = subprocess.Popen(
+            [sys.executable, ackc_peers.__file__, str(self.port), "sleep", "60"],
+            preexec_fn=die_with_parent)
+
+        def ready():
+            return ackc("-w", "1", "127.0.0.1", self.port, "x").status == 0
+
+        wait_until(ready, "the echo server")
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+    def stall(self, seconds):
+        self.process.send_signal(signal.SIGSTOP)
+        threading.Event().wait(seconds)
+        self.process.send_signal(signal.SIGCONT)
+
+
+def stalled_load(*arguments):
+    """A load of three seconds on one connection while the server stands still for half of one."""
+    with Process() as server:
+        run = Running("load", "--json", "-c", "1", "-d", "3", *arguments, "127.0.0.1", server.port)
+        threading.Event().wait(1)
+        server.stall(0.5)
+        done = run.end()
+    assert done.status == 0, done
+    return json.loads(done.out)
+
+
+def test_a_schedule_shows_a_stall_and_a_closed_loop_hides_it():
+    """Half a second of three: a sixth of the messages that were due suffered from it."""
+    summary = stalled_load("--rate", "200")
+    assert summary["completed"] + summary["unsent"] == 600
+    assert summary["latency_ms"]["p90"] > 100
+    assert summary["latency_ms"]["max"] >= 450
+    # Counted from sending, it is one message's misfortune; nor does the closed loop see more.
+    assert summary["service_ms"]["p90"] < summary["latency_ms"]["p90"] / 2
+    assert summary["service_ms"]["max"] >= 450
+    closed = stalled_load()
+    assert closed["latency_ms"]["max"] >= 450
+    assert closed["latency_ms"]["p90"] < 100
+
+
+@pytest.mark.skipif(sanitizer() is not None, reason="the sanitizer's memory grows by itself")
+def test_memory_does_not_grow(peer):
+    port = peer(echo).port
+
+    def peak_kib(messages):
+        process = subprocess.Popen([ackc_binary(), "load", "-n", str(messages), "-p", "8", "-q",
+                                    "127.0.0.1", str(port)], stdout=subprocess.DEVNULL,
+                                   env=environment(), preexec_fn=die_with_parent)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
+        return usage.ru_maxrss
+
+    few = max(peak_kib(2_000) for _ in range(3))
+    assert peak_kib(200_000) <= few + 512

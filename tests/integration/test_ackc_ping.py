@@ -1,0 +1,274 @@
+"""ackc ping: output and habits of ping(8), thresholds for monitoring, JSON."""
+
+import json
+import re
+import threading
+import time
+
+import pytest
+
+import ackc_peers
+from ackc_peers import ackc, each_line, echo, free_port, lines_of
+
+peer = ackc_peers.peer
+
+TIMES = r"\d+\.\d{3}/\d+\.\d{3}/\d+\.\d{3}/\d+\.\d{3} ms"
+
+
+def test_output(peer):
+    server = peer(echo)
+    done = ackc("ping", "-c", "3", "-i", "0.01", "localhost", "-4", server.port)
+    where = re.escape(f"127.0.0.1:{server.port}")
+    probe = rf"64 bytes from {where}: seq=%d time=\d+\.\d{{3}} ms( kernel=\d+\.\d{{3}} ms)?\n"
+    assert done.status == 0
+    assert done.err == ""
+    assert re.fullmatch(
+        rf"PING localhost:{server.port} \({where}\) 64 bytes of data\.\n"
+        + "".join(probe % i for i in (1, 2, 3))
+        + rf"\n--- localhost:{server.port} ping statistics ---\n"
+        + r"3 probes transmitted, 3 received, 0% loss, time \d+ms\n"
+        + rf"rtt min/avg/max/mdev = {TIMES}\n"
+        + rf"rtt p50/p90/p99/p99\.9 = {TIMES}\n"
+        + rf"(kernel rtt min/avg/max/mdev = {TIMES}\n)?"
+        + rf"connect min/avg/max/mdev = {TIMES}\n", done.out), done
+
+
+def test_quiet(peer):
+    done = ackc("ping", "-q", "-c", "2", "-i", "0", "127.0.0.1", peer(echo).port)
+    assert "seq=" not in done.out
+    assert "2 probes transmitted, 2 received" in done.out
+    port = free_port()
+    done = ackc("ping", "-q", "-c", "3", "-i", "0", "127.0.0.1", port)
+    assert done.err == f"ackc: 127.0.0.1:{port}: connection refused\n"
+    assert "3 probes transmitted, 0 received, +3 errors, 100% loss" in done.out
+    assert done.status == 1
+
+
+def test_interval(peer):
+    server = peer(echo)
+    began = time.monotonic()
+    assert ackc("ping", "-c", "4", "-i", "0.2", "127.0.0.1", server.port).status == 0
+    assert time.monotonic() - began >= 0.6
+    # One connection to learn on, one for the probes.
+    assert server.accepted == 2
+
+
+@pytest.mark.parametrize("size", [2, 3, 9, 19, 20, 100, 4096, 200_000, "1MiB"])
+def test_sizes(peer, size):
+    done = ackc("ping", "-c", "2", "-i", "0", "-s", size, "--json", "127.0.0.1", peer(echo).port)
+    summary = json.loads(done.out.splitlines()[-1])
+    assert done.status == 0, done
+    assert summary["size"] == (1 << 20 if size == "1MiB" else size)
+    assert summary["received"] == 2
+
+
+def test_new_connection(peer):
+    server = peer(echo)
+    done = ackc("ping", "--new-connection", "-c", "3", "-i", "0", "--json", "127.0.0.1",
+                server.port)
+    events = [json.loads(line) for line in done.out.splitlines()]
+    assert server.accepted == 4
+    assert all(e["connect_ms"] > 0 for e in events[:-1])
+    assert events[-1]["connect_ms"]["count"] == 3
+    assert done.status == 0
+
+
+def test_time_of_a_slow_server(peer):
+    def slow(s):
+        for line in lines_of(s):
+            threading.Event().wait(0.1)
+            s.sendall(line)
+
+    done = ackc("ping", "-c", "2", "-i", "0", "--json", "127.0.0.1", peer(slow).port)
+    summary = json.loads(done.out.splitlines()[-1])
+    assert 100 <= summary["rtt_ms"]["min"] <= summary["rtt_ms"]["avg"] <= summary["rtt_ms"]["max"]
+    # The network is not to blame.
+    if summary["kernel_rtt_ms"]:
+        assert summary["kernel_rtt_ms"]["min"] < 50
+
+
+def test_reply_in_pieces(peer):
+    def pieces(s):
+        for line in lines_of(s):
+            for i in range(0, len(line), 7):
+                s.sendall(line[i:i + 7])
+                threading.Event().wait(0.001)
+
+    done = ackc("ping", "-c", "2", "-i", "0", "127.0.0.1", peer(pieces).port)
+    assert done.status == 0, done
+
+
+@pytest.mark.parametrize("greeting", [b"hello\n", b"two\nlines\n", b"no line end: ", b"Got \n",
+                                      "grüß 1 2 3\r\n".encode()])
+@pytest.mark.parametrize("prefix, suffix", [(b"", b""), (b"Got ", b""), (b"<", b">")])
+def test_greetings(peer, greeting, prefix, suffix):
+    def handle(s):
+        s.sendall(greeting)
+        for line in lines_of(s):
+            s.sendall(prefix + line[:-1] + suffix + b"\n")
+
+    for more in ((), ("--new-connection",)):
+        done = ackc("ping", "-c", "2", "-i", "0", *more, "127.0.0.1", peer(handle).port)
+        assert done.status == 0, done
+        assert greeting.decode().rstrip("\r\n") in done.out
+    done = ackc("load", "-n", "100", "-p", "3", "127.0.0.1", peer(handle).port)
+    assert done.status == 0, done
+
+
+def test_greeting_with_the_number_of_the_connection(peer):
+    numbers = iter(range(8, 1000))
+
+    def handle(s):
+        s.sendall(b"connection %d\n" % next(numbers))
+        echo(s)
+
+    done = ackc("ping", "--new-connection", "-c", "5", "-i", "0", "127.0.0.1", peer(handle).port)
+    assert done.status == 0, done
+
+
+@pytest.mark.parametrize("command", [("ping", "-c", "12", "-i", "0"), ("load", "-n", "500")])
+def test_replies_with_numbers(peer, command):
+    """As ackd's ack_prefix = "${message} ${bytes} "."""
+    def handle(s):
+        for i, line in enumerate(lines_of(s), 1):
+            s.sendall(b"%d %d %s #%d\n" % (i, len(line) - 1, line[:-1], i + 99))
+
+    done = ackc(*command, "127.0.0.1", peer(handle).port)
+    assert done.status == 0, done
+
+
+def test_a_server_that_closes_after_each_reply(peer):
+    def once(s):
+        s.sendall(s.recv(65536))
+
+    # It cannot be learnt how it answers a second message.
+    done = ackc("ping", "-c", "1", "127.0.0.1", peer(once).port)
+    assert done.status == 1
+    assert "connection closed early" in done.err
+
+
+# ---- monitoring ----
+
+
+def plugin(*arguments):
+    done = ackc("ping", "--plugin", "-i", "0", *arguments)
+    assert done.err == ""
+    assert done.out.count("\n") == 1
+    words, performance = done.out.rstrip("\n").split(" | ")
+    return done.status, words, performance
+
+
+def test_plugin_ok(peer):
+    port = peer(echo).port
+    status, words, performance = plugin("--warn", "5000,20%", "--crit", "9000,60%", "127.0.0.1", port)
+    assert status == 0
+    assert words.startswith(f"ACKC OK - 127.0.0.1:{port}: 5 of 5 probes answered, mean ")
+    assert re.fullmatch(r"rta=\d+\.\d+ms;5000;9000;0 rtmin=\d+\.\d+ms;;;0 rtmax=\d+\.\d+ms;;;0 "
+                        r"pl=0%;20;60;0;100", performance)
+
+
+def test_plugin_without_thresholds(peer):
+    status, _, performance = plugin("-c", "2", "127.0.0.1", peer(echo).port)
+    assert status == 0
+    assert re.search(r"rta=\d+\.\d+ms;;;0 ", performance)
+
+
+def test_thresholds_imply_plugin(peer):
+    done = ackc("ping", "-c", "1", "--crit", "5000", "127.0.0.1", peer(echo).port)
+    assert done.out.startswith("ACKC OK")
+
+
+def slow(s):
+    for line in lines_of(s):
+        threading.Event().wait(0.05)
+        s.sendall(line)
+
+
+def test_plugin_slow(peer):
+    port = peer(slow).port
+    for warn, crit, expected, word in (("20", "9000", 1, "WARNING"), ("10", "20", 2, "CRITICAL")):
+        status, words, _ = plugin("-c", "2", "--warn", warn, "--crit", crit, "127.0.0.1", port)
+        assert status == expected
+        assert words.startswith(f"ACKC {word} - ")
+
+
+def test_plugin_no_server():
+    port = free_port()
+    status, words, performance = plugin("-c", "2", "127.0.0.1", port)
+    assert status == 2
+    assert words == (f"ACKC CRITICAL - 127.0.0.1:{port}: 0 of 2 probes answered, "
+                     "connection refused")
+    assert performance == "pl=100%;0;100;0;100"
+
+
+def test_plugin_no_host():
+    status, words, _ = plugin("-w", "3", "nosuch.invalid")
+    assert status == 2
+    assert "nosuch.invalid:10080" in words
+
+
+def test_plugin_loss(peer):
+    # Two to learn, then every other one is lost.
+    def lossy():
+        count = iter(range(1 << 60))
+
+        def answer(s, line):
+            if next(count) % 2 == 1:
+                return False
+            s.sendall(line)
+            return None
+
+        return each_line(answer, honest=2)
+
+    for arguments, expected in (((), 1), (("--warn", "9000,60%"), 0),
+                                (("--warn", "9000,10%", "--crit", "9000,20%"), 2)):
+        status, _, performance = plugin("-c", "4", *arguments, "127.0.0.1", peer(lossy()).port)
+        assert "pl=50%" in performance
+        assert status == expected
+
+
+def test_plugin_wrong_reply(peer):
+    server = peer(each_line(lambda s, line: s.sendall(line.upper()), honest=3))
+    status, words, _ = plugin("-c", "2", "127.0.0.1", server.port)
+    assert status == 2
+    assert "wrong reply to probe 2" in words
+
+
+def test_plugin_nak_with_a_bar(peer):
+    """A bar in the server's words must not begin the performance data."""
+    server = peer(each_line(lambda s, line: s.sendall(b"NAK 0 a|b\n"), honest=3))
+    status, words, _ = plugin("-c", "2", "127.0.0.1", server.port)
+    assert status == 2
+    assert "NAK 0 a/b" in words
+
+
+# ---- JSON: the schema of the manual page ----
+
+
+def test_json_schema(peer):
+    def handle(s):
+        s.sendall(b"hello\n")
+        echo(s)
+
+    done = ackc("ping", "-c", "2", "-i", "0", "--json", "127.0.0.1", peer(handle).port)
+    greeting, *replies, summary = [json.loads(line) for line in done.out.splitlines()]
+    assert greeting == {"event": "greeting", "text": "hello\n"}
+    assert [(r["event"], r["seq"], r["bytes"]) for r in replies] == [("reply", 1, 64),
+                                                                    ("reply", 2, 64)]
+    assert set(summary) == {
+        "event", "command", "target", "address", "size", "transmitted", "received", "wrong",
+        "errors", "loss_percent", "time_ms", "rtt_ms", "kernel_rtt_ms", "connect_ms", "error",
+        "status"}
+    assert set(summary["rtt_ms"]) == {"count", "min", "avg", "max", "mdev", "p50", "p90", "p99",
+                                      "p99_9"}
+
+
+def test_json_failures():
+    port = free_port()
+    done = ackc("ping", "-c", "2", "-i", "0", "--json", "127.0.0.1", port)
+    *failures, summary = [json.loads(line) for line in done.out.splitlines()]
+    assert failures == [{"event": "failure", "seq": i, "kind": "connection refused",
+                         "error": "connection refused"} for i in (1, 2)]
+    assert summary["rtt_ms"] is None
+    assert (summary["loss_percent"], summary["error"], summary["status"]) == (
+        100, "connection refused", 1)
