@@ -101,64 +101,6 @@ static void server_drain(struct server *server)
 	on_drain_timer(&server->drain_timer);
 }
 
-/*
- * Hands the connections over to the next process, one worker after the other. The listening sockets
- * are in the store already: clients that connect now wait there.
- */
-static void server_hand_over(struct server *server)
-{
-	int r = handover_init(&server->handover);
-
-	if (r < 0) {
-		log_post_at(LOG_LEVEL_ERROR, LOG_HANDOVER, NULL, "cannot hand over connections: %s",
-			    uv_strerror(r));
-		server_drain(server);
-		return;
-	}
-	server->phase = SERVER_HANDING_OVER;
-	log_notify("STOPPING=1");
-	server->handing_over = 0;
-	worker_hand_over(&server->workers[0], &server->handover);
-}
-
-/* The counters go on in the next process. */
-static int server_save_counters(struct handover *handover)
-{
-	const char *name;
-	int r = 0;
-
-	_Static_assert(STATS_COUNT <= STATE_COUNTERS_MAX, "room for all");
-	for (size_t i = 0; r == 0 && (name = stats_listener_name(i)); i++) {
-		struct stats stats = stats_sum(name);
-		struct state_counters counters = {.listener = name, .n = STATS_COUNT};
-
-		memcpy(counters.values, &stats, sizeof(stats));
-		r = state_add_counters(&handover->writer, &counters);
-	}
-	return r;
-}
-
-/* All connections are in the hand-over. */
-static void server_handed_over(struct server *server)
-{
-	struct handover *handover = &server->handover;
-	int r = server_save_counters(handover);
-
-	if (r == 0)
-		r = handover_store(handover, atomic_load(&server->limits.numbered));
-
-	if (r < 0)
-		log_post_at(LOG_LEVEL_ERROR, LOG_HANDOVER, NULL,
-			    "%" PRIu32 " connections are lost: the service manager's store: %s",
-			    handover->writer.n_connections, uv_strerror(r));
-	else
-		log_post(LOG_HANDOVER, NULL, "handed over %" PRIu32 " connections",
-			 handover->writer.n_connections);
-	handover_finish(handover);
-	for (struct binding *b = server->bindings; b; b = b->next)
-		binding_keep_file(b);
-}
-
 static void on_signal(uv_signal_t *handle, int signum)
 {
 	struct server *server = handle->data;
@@ -173,16 +115,19 @@ static void on_signal(uv_signal_t *handle, int signum)
 	case SIGUSR2:
 		if (server->phase != SERVER_RUNNING)
 			break;
-		if (server->config->keep_connections && systemd_store_max() > 0)
-			server_hand_over(server);
-		else
+		if (!server->config->keep_connections || systemd_store_max() == 0 ||
+		    server_hand_over(server) < 0)
 			server_drain(server);
 		break;
 	default:
-		if (server->phase == SERVER_RUNNING)
+		if (server->phase == SERVER_RUNNING) {
+			/* nobody comes after us: who connects now is to be refused */
+			for (struct binding *b = server->bindings; b; b = b->next)
+				store_forget(b, server->bindings);
 			server_drain(server);
-		else if (server->phase != SERVER_HANDING_OVER)
+		} else if (server->phase != SERVER_HANDING_OVER) {
 			server_stop(server);
+		}
 		break;
 	}
 }
@@ -242,13 +187,7 @@ static void on_news(uv_async_t *async)
 		bindings_destroy(&server->bindings);
 		bindings_destroy(&server->unwanted);
 	}
-	while (server->phase == SERVER_HANDING_OVER && server->handing_over < server->n_workers &&
-	       atomic_load(&server->n_handed_over) > server->handing_over) {
-		if (++server->handing_over < server->n_workers)
-			worker_hand_over(&server->workers[server->handing_over], &server->handover);
-		else
-			server_handed_over(server);
-	}
+	server_hand_over_next(server);
 	if (atomic_load(&server->n_ended) == server->n_workers && !server->reload.preparing)
 		uv_walk(&server->loop, close_handle, NULL);
 }
@@ -309,79 +248,6 @@ static int server_bind(struct server *server, const struct setup *setup, FILE *e
 	if (r == 0)
 		r = server_apply(server, server->config, &bound);
 	return r < 0 ? r : report_metrics(server, setup, errors);
-}
-
-/* Moves those of @fds that @is_one to the end. Returns how many stay before them. */
-static size_t partition(struct systemd_fd *fds, size_t n, bool (*is_one)(const struct systemd_fd *))
-{
-	for (size_t i = 0; i < n;) {
-		struct systemd_fd fd = fds[i];
-
-		if (!is_one(&fd)) {
-			i++;
-			continue;
-		}
-		fds[i] = fds[--n];
-		fds[n] = fd;
-	}
-	return n;
-}
-
-/*
- * Takes what the service manager passed: what the process before has left in its store, and the
- * sockets of socket activation.
- */
-static int server_adopt(struct server *server, const struct setup *setup, FILE *errors)
-{
-	struct binding *passed = NULL, **end = &server->bindings;
-	struct systemd_fd *fds;
-	int n = systemd_listen_fds(&fds);
-	size_t n_passed, n_left;
-	int r;
-
-	if (n <= 0)
-		return n;
-	n_left = partition(fds, (size_t)n, takeover_is_part);
-	server->n_handed = (size_t)n - n_left;
-	server->handed = calloc(server->n_handed + 1, sizeof(*fds));
-	if (!server->handed)
-		return -ENOMEM;
-	memcpy(server->handed, fds + n_left, server->n_handed * sizeof(*fds));
-	n_passed = partition(fds, n_left, store_is_socket);
-	server->bindings = store_take(fds + n_passed, n_left - n_passed);
-	store_drop(&server->bindings, setup);
-	r = setup_adopt(server->config, fds, n_passed, errors, &passed);
-	while (*end)
-		end = &(*end)->next;
-	*end = passed;
-	return r;
-}
-
-/* Reads what the process before has handed over; whatever is wrong with it never stops the start.
- */
-static void server_take_over(struct server *server)
-{
-	struct state_counters counters;
-	int r;
-
-	if (server->n_handed == 0)
-		return;
-	r = takeover_init(server->handed, server->n_handed, &server->takeover);
-	server->n_handed = 0;
-	if (r < 0) {
-		log_post_at(LOG_LEVEL_ERROR, LOG_RESTORE, NULL,
-			    "the connections that were handed over are lost: %s",
-			    r == -EBADMSG  ? "their state is damaged"
-			    : r == -EPROTO ? "their state is of another version"
-					   : uv_strerror(r));
-		return;
-	}
-	atomic_store(&server->limits.numbered, server->takeover.reader.numbered);
-	while (state_next_counters(&server->takeover.reader, &counters))
-		if (stats_carry(counters.listener, counters.values, counters.n) < 0)
-			return; /* the connections matter more */
-	log_post(LOG_RESTORE, NULL, "taking up %" PRIu32 " connections",
-		 server->takeover.reader.n_connections);
 }
 
 /* Everything up to the loop. Errors are lines to @errors. */

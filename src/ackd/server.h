@@ -3,7 +3,8 @@
 /*
  * The daemon as a whole: owns the workers and the listening sockets, and turns signals into reload
  * and drain. Everything here runs in the main thread. server.c is its life, reload.c puts
- * configurations into effect, report.c says how things are.
+ * configurations into effect, succession.c passes on from one process to the next, report.c says
+ * how things are.
  */
 
 #include "ackd/log.h"
@@ -121,6 +122,25 @@ void server_configure_limits(struct server *server, const struct config *config)
 
 /* Logs each address of @bound that is new, or with @all each one. */
 void server_log_listening(const struct bound *bound, bool all);
+
+/*
+ * Begins to hand the connections over to the next process. Returns 0, or a negative errno, which
+ * has been logged, and nothing changed.
+ */
+int server_hand_over(struct server *server);
+
+/* Goes on with the next worker when one is done; after the last one everything is stored. */
+void server_hand_over_next(struct server *server);
+
+/*
+ * Takes what the service manager passed: what the process before has left in its store, and the
+ * sockets of socket activation. Changes the environment: call it before there are threads. Returns
+ * 0, -EINVAL with lines to @errors, or another negative errno.
+ */
+int server_adopt(struct server *server, const struct setup *setup, FILE *errors);
+
+/* Reads what was handed over; whatever is wrong with it is logged, and never stops the start. */
+void server_take_over(struct server *server);
 
 /* Begins a reload, or notes that another is wanted once the one under way has ended. */
 void reload_request(struct server *server);

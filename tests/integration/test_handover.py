@@ -378,3 +378,14 @@ def test_without_a_store_usr2_drains(unit, ackd):
         assert read_exactly(s, 1) == b"x"
         daemon.stop(signal.SIGUSR2)
         assert read_to_end(s) == b""
+
+
+def test_stopped_for_good_nobody_is_left_waiting(unit):
+    """Without a next process the stored sockets would take clients that nobody will serve."""
+    daemon = unit.start('address = "127.0.0.1"; reply = "echo";')
+    wait_until(lambda: unit.has_said("READY"), "READY=1")
+    address = daemon.address()
+    daemon.stop()
+    wait_until(lambda: unit.names() == [], "an empty store")
+    with pytest.raises(ConnectionRefusedError):
+        address.connect()
