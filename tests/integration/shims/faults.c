@@ -52,6 +52,7 @@ static struct code shim = {.name = "/faults.so"};
 static int (*next_accept4)(int, struct sockaddr *, socklen_t *, int);
 static ssize_t (*next_write)(int, const void *, size_t);
 static ssize_t (*next_writev)(int, const struct iovec *, int);
+static ssize_t (*next_send)(int, const void *, size_t, int);
 static ssize_t (*next_sendmsg)(int, const struct msghdr *, int);
 static int (*next_clock_gettime)(clockid_t, struct timespec *);
 static int (*next_gettimeofday)(struct timeval *, void *);
@@ -115,6 +116,7 @@ static void find_next(void)
 	FIND(accept4);
 	FIND(write);
 	FIND(writev);
+	FIND(send);
 	FIND(sendmsg);
 	FIND(clock_gettime);
 	FIND(gettimeofday);
@@ -217,6 +219,19 @@ ssize_t writev(int fd, const struct iovec *iov, int n)
 			return write_some(fd, iov, n);
 	}
 	return next_writev(fd, iov, n);
+}
+
+ssize_t send(int fd, const void *p, size_t n, int flags)
+{
+	if (control->write_max || control->write_again) {
+		const struct iovec iov = {(void *)(uintptr_t)p, n};
+
+		if (write_fails())
+			return -1;
+		if (control->write_max)
+			return write_some(fd, &iov, 1);
+	}
+	return next_send(fd, p, n, flags);
 }
 
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
