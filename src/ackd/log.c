@@ -201,12 +201,16 @@ void log_configure(enum log_level level, enum log_target target)
 
 void log_stop(unsigned timeout_ms)
 {
-	uint64_t deadline_us = log_now_us() + (uint64_t)timeout_ms * 1000;
+	uint64_t now_us = log_now_us();
+	uint64_t deadline_us = now_us + (uint64_t)timeout_ms * 1000;
 
 	log_thread_stop(&thread);
 	log_notify_stop();
 	log_thread_join(&thread, deadline_us);
 	log_notify_join(deadline_us);
+	now_us = log_now_us();
+	if (sink_in_force(systemd_stderr_is_journal()).journal && now_us < deadline_us)
+		systemd_journal_flush(deadline_us - now_us);
 }
 
 static void count_left_out(enum log_event event)

@@ -1,9 +1,14 @@
 #include "ackd/systemd.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <linux/sockios.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -34,6 +39,46 @@ int systemd_journal_send(const struct iovec *fields, int n)
 	if (access(JOURNAL_SOCKET, F_OK) < 0)
 		return -errno;
 	return sd_journal_sendv(fields, n);
+}
+
+/* Returns how many bytes the other side of @fd has not read, if it is a UNIX datagram socket. */
+static int unread_bytes(int fd)
+{
+	int domain, type, n;
+	socklen_t length = sizeof(int);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) < 0 || domain != AF_UNIX)
+		return 0;
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) < 0 || type != SOCK_DGRAM)
+		return 0;
+	return ioctl(fd, SIOCOUTQ, &n) < 0 ? 0 : n;
+}
+
+/* libsystemd does not tell which socket is its own: looks at all of the process. */
+static bool something_unread(void)
+{
+	DIR *fds = opendir("/proc/self/fd");
+	struct dirent *entry;
+	bool found = false;
+
+	while (fds && !found && (entry = readdir(fds)))
+		if (entry->d_name[0] != '.')
+			found = unread_bytes((int)strtol(entry->d_name, NULL, 10)) > 0;
+	if (fds)
+		closedir(fds);
+	return found;
+}
+
+void systemd_journal_flush(uint64_t timeout_us)
+{
+	const int step_ms = 2;
+	uint64_t waited_us = 0;
+
+	for (; something_unread() && waited_us < timeout_us; waited_us += step_ms * 1000)
+		poll(NULL, 0, step_ms);
+	/* It has taken the last one out of the queue; now it looks who sent it. */
+	if (waited_us > 0)
+		poll(NULL, 0, step_ms);
 }
 
 bool systemd_notify_wanted(void)

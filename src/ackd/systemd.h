@@ -19,6 +19,13 @@ bool systemd_stderr_is_journal(void);
  */
 int systemd_journal_send(const struct iovec *fields, int n);
 
+/*
+ * Waits until the journal has read the entries sent so far, for at most @timeout_us. It asks the
+ * kernel who their sender is, so that those of a process that has ended are not found under its
+ * unit: to be called before the end.
+ */
+void systemd_journal_flush(uint64_t timeout_us);
+
 /* Whether a service manager wants notifications ($NOTIFY_SOCKET). */
 bool systemd_notify_wanted(void);
 

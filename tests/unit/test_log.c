@@ -35,7 +35,7 @@ static struct fake {
 	bool stderr_is_journal;
 	int journal_error;
 	char journal[256][1024]; /* the entries, a field a line */
-	size_t n_journal;
+	size_t n_journal, flushed;
 	char notified[256][512];
 	size_t n_notified;
 } fake = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
@@ -86,6 +86,11 @@ int systemd_journal_send(const struct iovec *fields, int n)
 	}
 	pthread_mutex_unlock(&fake.mutex);
 	return r;
+}
+
+void systemd_journal_flush(uint64_t timeout_us)
+{
+	fake.flushed = fake.n_journal;
 }
 
 bool systemd_notify_wanted(void)
@@ -275,6 +280,7 @@ static void test_journal(void **state)
 	said_end();
 	assert_string_equal(said, "");
 	assert_int_equal(fake.n_journal, 2);
+	assert_int_equal(fake.flushed, 2);
 	assert_string_equal(fake.journal[0],
 			    "MESSAGE=gone\nPRIORITY=7\n"
 			    "MESSAGE_ID=1a8468b9631f46c480fb6fe34430c575\nACKD_EVENT=disconnect\n"
