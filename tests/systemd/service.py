@@ -1,0 +1,175 @@
+"""ackd as an installed service: its unit, its configuration, its journal, its clients.
+
+Everything has a time bound: what should happen soon is waited for, what does not is an error.
+"""
+
+import contextlib
+import json
+import pathlib
+import shutil
+import socket
+import subprocess
+import time
+
+SOON = 30.0
+PORT = 10080
+CONFIG = pathlib.Path("/etc/ackd.conf")
+DROP_INS = pathlib.Path("/run/systemd/system")
+
+
+def wait_until(condition, what, timeout=SOON):
+    """Waits for condition() to be true; returns its value."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {timeout:g} s for {what}")
+        time.sleep(0.02)
+
+
+def run(*command, check=True, timeout=SOON, **options):
+    """Runs a command to its end, in the C locale; returns a CompletedProcess with text."""
+    done = subprocess.run(
+        list(map(str, command)),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        timeout=timeout,
+        check=False,
+        env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+             "LC_ALL": "C", "SYSTEMD_COLORS": "0", "SYSTEMD_PAGER": ""},
+        **options,
+    )
+    assert not check or done.returncode == 0, (command, done.returncode, done.stdout)
+    return done
+
+
+def systemctl(*arguments, **options):
+    return run("systemctl", *arguments, **options)
+
+
+class Unit:
+    """A unit, with the drop-ins that a test gives it."""
+
+    def __init__(self, name="ackd.service"):
+        self.name = name
+
+    def __getattr__(self, verb):
+        """unit.start(), unit.restart(check=False), and so on."""
+        if verb.startswith("_"):
+            raise AttributeError(verb)
+        return lambda *arguments, **options: systemctl(verb.replace("_", "-"), *arguments,
+                                                       self.name, **options)
+
+    def show(self, what):
+        return systemctl("show", "-P", what, self.name).stdout.strip()
+
+    @property
+    def state(self):
+        return self.show("ActiveState")
+
+    @property
+    def pid(self):
+        return int(self.show("MainPID"))
+
+    @property
+    def restarts(self):
+        return int(self.show("NRestarts"))
+
+    def drop_in(self, text, name="test.conf"):
+        directory = DROP_INS / (self.name + ".d")
+        directory.mkdir(exist_ok=True)
+        (directory / name).write_text(text)
+        systemctl("daemon-reload")
+
+    def wait_for_state(self, state, timeout=SOON):
+        wait_until(lambda: self.state == state, f"{self.name} to be {state}", timeout)
+
+
+class Journal:
+    """What was written since it was made."""
+
+    def __init__(self):
+        shown = run("journalctl", "--sync")
+        shown = run("journalctl", "-n", "1", "--show-cursor", "-o", "cat")
+        self.cursor = shown.stdout.rsplit("-- cursor: ", 1)[1].strip()
+
+    def entries(self, **fields):
+        """ackd's own structured entries, as dictionaries: those with these fields."""
+        run("journalctl", "--sync")
+        # Matches beside --after-cursor find nothing when they do not match the cursor's entry.
+        shown = run("journalctl", "--after-cursor", self.cursor, "-o", "json", "--all")
+        entries = [json.loads(line) for line in shown.stdout.splitlines()]
+        return [e for e in entries if "ACKD_EVENT" in e and fields.items() <= e.items()]
+
+    def events(self, event, **fields):
+        return self.entries(ACKD_EVENT=event, **fields)
+
+    def wait_for(self, event, condition=lambda entry: True, timeout=SOON):
+        def found():
+            return next(filter(condition, self.events(event)), None)
+
+        return wait_until(found, f"an entry of the kind {event}", timeout)
+
+    def explained(self):
+        """What journalctl -x shows."""
+        run("journalctl", "--sync")
+        return run("journalctl", "--after-cursor", self.cursor, "-x").stdout
+
+
+def connect(address=("127.0.0.1", PORT)):
+    if isinstance(address, str):
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        s.settimeout(SOON)
+        s.connect(address)
+        return s
+    return socket.create_connection(address, timeout=SOON)
+
+
+def receive(s, n):
+    """Exactly @n bytes, or as many as there are before the end."""
+    data = b""
+    while len(data) < n:
+        more = s.recv(n - len(data))
+        if not more:
+            break
+        data += more
+    return data
+
+
+def receive_all(s):
+    with contextlib.closing(s):
+        data = b""
+        while more := s.recv(65536):
+            data += more
+        return data
+
+
+def exchange(text=b"hello", address=("127.0.0.1", PORT)):
+    """Sends text, ends the sending, and returns all that is answered."""
+    s = connect(address)
+    s.sendall(text)
+    s.shutdown(socket.SHUT_WR)
+    return receive_all(s)
+
+
+def serves(address=("127.0.0.1", PORT)):
+    try:
+        return exchange(b"up?", address) == b"Got up?"
+    except OSError:
+        return False
+
+
+def revert(names, config):
+    """Back to what was installed: nothing runs, no drop-ins, the configuration as it was."""
+    for name in names:
+        systemctl("stop", name, check=False, timeout=60)
+        systemctl("reset-failed", name, check=False)
+        systemctl("disable", name, check=False)
+        shutil.rmtree(DROP_INS / (name + ".d"), ignore_errors=True)
+    CONFIG.write_bytes(config)
+    systemctl("daemon-reload")

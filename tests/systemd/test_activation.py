@@ -1,0 +1,110 @@
+"""Sockets that the service manager holds."""
+
+import pathlib
+import socket
+import subprocess
+
+import pytest
+
+from service import CONFIG, PORT, Unit, connect, exchange, receive, run, systemctl, wait_until
+
+
+@pytest.fixture
+def sockets(unit):
+    """ackd.socket with other sockets than its own: sockets("ListenStream=...", ...)."""
+    def listen(*lines, name="ackd.socket"):
+        listening = Unit(name)
+        listening.drop_in("[Socket]\nListenStream=\n" + "\n".join(lines) + "\n")
+        listening.start()
+        return listening
+
+    return listen
+
+
+def backlog(port):
+    for line in run("ss", "-Hltn", f"sport = :{port}").stdout.splitlines():
+        return int(line.split()[2])
+
+
+def test_starts_with_the_first_client(unit):
+    Unit("ackd.socket").start()
+    assert unit.state == "inactive"
+    assert exchange(address=("::1", PORT)) == b"Got hello"
+    assert unit.state == "active"
+    assert exchange(address=("127.0.0.1", PORT)) == b"Got hello"
+    assert backlog(PORT) == 4096
+
+
+def test_takes_the_place_of_the_address(unit, journal, sockets):
+    """Said in the log; the configured port is not bound, and the socket keeps its backlog."""
+    CONFIG.write_text("port = 7001; backlog = 5;\n")
+    sockets("ListenStream=127.0.0.1:7002", "Backlog=77")
+    unit.start()
+    assert exchange(address=("127.0.0.1", 7002)) == b"Got hello"
+    assert backlog(7002) == 77
+    with pytest.raises(ConnectionRefusedError):
+        connect(("127.0.0.1", 7001))
+    notice = journal.wait_for("listen", lambda e: e["PRIORITY"] == "5")
+    assert notice["ACKD_LISTENER"] == "ackd"
+    assert "7002" in notice["ACKD_ADDRESS"]
+
+
+def test_privileged_port(unit, sockets):
+    sockets("ListenStream=127.0.0.1:7")
+    assert exchange(address=("127.0.0.1", 7)) == b"Got hello"
+    assert unit.show("User") != "root"
+
+
+def test_unix_socket_for_everyone(unit, sockets):
+    """One that users without privileges reach, which /run/ackd is not."""
+    sockets("ListenStream=/run/ackd.sock", "SocketMode=0666")
+    said = subprocess.run(
+        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/usr/local/bin/ackc",
+         "unix:/run/ackd.sock", "hello"], capture_output=True, text=True, timeout=30, check=True)
+    assert said.stdout == "Got hello\n"
+
+
+def test_each_socket_to_its_listener(unit, names, sockets):
+    CONFIG.write_text('listeners = ( { name = "one"; port = 7003; ack_prefix = "1 "; },\n'
+                      '              { name = "two"; ack_prefix = "2 "; } );\n')
+    pathlib.Path("/run/systemd/system/two.socket").write_text(
+        "[Socket]\nListenStream=127.0.0.1:7002\nListenStream=[::1]:7002\n"
+        "FileDescriptorName=two\nService=ackd.service\n")
+    names.insert(0, "two.socket")
+    unit.drop_in("[Unit]\nAfter=two.socket\nWants=two.socket\n")
+    sockets("ListenStream=127.0.0.1:7001", "FileDescriptorName=one")
+    unit.start()
+    for address in ("127.0.0.1", 7002), ("::1", 7002):
+        assert exchange(b"x", address) == b"2 x"
+    assert exchange(b"x", ("127.0.0.1", 7001)) == b"1 x"
+
+
+def test_socket_without_a_listener(unit, journal, sockets):
+    sockets("ListenStream=127.0.0.1:7001", "FileDescriptorName=nobody")
+    assert unit.start(check=False).returncode != 0
+    assert unit.show("ExecMainStatus") in ("69", "78")
+    assert any("nobody" in e["MESSAGE"] for e in journal.events("stop"))
+
+
+def test_a_restart_refuses_nobody(unit):
+    """The sockets stay where they are, and clients wait in their queue."""
+    Unit("ackd.socket").start()
+    unit.start()
+    for _ in range(5):
+        systemctl("restart", "--no-block", "ackd.service")
+        assert exchange() == b"Got hello"
+    wait_until(lambda: not run("systemctl", "list-jobs", "--no-legend").stdout.strip(),
+               "the last restart")
+
+
+def test_stop_and_start_by_a_client(unit):
+    Unit("ackd.socket").start()
+    unit.start()
+    with connect() as s:
+        s.sendall(b"x")
+        assert receive(s, 5) == b"Got x"
+    unit.stop(timeout=60)
+    with socket.create_connection(("127.0.0.1", PORT), timeout=30) as s:
+        s.sendall(b"y")
+        assert receive(s, 5) == b"Got y"
+    assert unit.state == "active"

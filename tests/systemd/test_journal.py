@@ -1,0 +1,178 @@
+"""What is in the journal, what explains it, and that it never holds up a reply."""
+
+import os
+import pathlib
+import re
+import signal
+import socket
+import statistics
+import time
+
+import pytest
+
+from service import (CONFIG, PORT, connect, exchange, receive, receive_all, run, systemctl,
+                     wait_until)
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+KINDS = dict(re.findall(r'\[LOG_\w+\] = \{"(\w+)",\s*"([0-9a-f]{32})"',
+                        (TOP / "src/ackd/log_kinds.c").read_text()))
+
+
+def test_every_kind_is_explained():
+    catalog = (TOP / "packaging/ackd.catalog").read_text()
+    texts = dict(re.findall(r"^-- ([0-9a-f]{32})\n(.*?)(?=^-- |\Z)", catalog, re.M | re.S))
+    assert len(KINDS) == 16
+    assert set(texts) == set(KINDS.values())
+    for text in texts.values():
+        head, body = text.split("\n\n", 1)
+        assert re.fullmatch(r"Subject: .+\nDefined-By: ackd\nDocumentation: man:ackd.*", head)
+        assert len(body.split()) >= 5
+    installed = run("journalctl", "--list-catalog").stdout
+    for message_id in KINDS.values():
+        assert message_id in installed
+
+
+def test_fields(unit, journal):
+    CONFIG.write_text('log: { level = "debug"; };\nframing = "line";\n')
+    unit.start()
+    with connect() as s:
+        peer = "%s:%d" % s.getsockname()
+        s.sendall(b"good\nbad \xff\n")
+        answer = receive(s, len(b"Got good\nNAK 9 invalid start byte\n"))
+        assert answer == b"Got good\nNAK 9 invalid start byte\n"
+    gone = journal.wait_for("disconnect")
+    assert {k: v for k, v in gone.items() if k.startswith("ACKD_") and k != "ACKD_DURATION_USEC"
+            } == {
+        "ACKD_EVENT": "disconnect", "ACKD_LISTENER": "ackd", "ACKD_CONNECTION": "1",
+        "ACKD_PEER": peer, "ACKD_BYTES_IN": "11", "ACKD_BYTES_OUT": str(len(answer)),
+        "ACKD_MESSAGES": "2", "ACKD_REASON": gone["ACKD_REASON"],
+    }
+    assert 0 < int(gone["ACKD_DURATION_USEC"]) < 60e6
+    nak, = journal.events("nak")
+    assert (nak["ACKD_OFFSET"], nak["ACKD_REASON"]) == ("9", "invalid start byte")
+    assert (nak["ACKD_PEER"], nak["ACKD_CONNECTION"], nak["PRIORITY"]) == (peer, "1", "5")
+    came, = journal.events("connect")
+    assert (came["ACKD_PEER"], came["PRIORITY"]) == (peer, "7")
+    unit.kill("--signal=USR1")
+    stats = journal.wait_for("stats")
+    assert stats["ACKD_MESSAGES"] == "2"
+    unit.stop()
+    seen = journal.entries()
+    for entry in seen:
+        assert entry["MESSAGE_ID"] == KINDS[entry["ACKD_EVENT"]]
+        assert entry["SYSLOG_IDENTIFIER"] == "ackd"
+        assert entry["_SYSTEMD_UNIT"] == "ackd.service"
+    assert {"start", "listen", "ready", "connect", "nak", "disconnect", "stats", "drain", "stop"
+            } <= {entry["ACKD_EVENT"] for entry in seen}
+
+
+def test_explained_where_it_happens(unit, journal):
+    CONFIG.write_text('deny = [ "127.0.0.2/32" ];\n')
+    unit.start()
+    with socket.create_connection(("127.0.0.1", PORT), source_address=("127.0.0.2", 0)) as s:
+        s.settimeout(30)
+        try:
+            assert s.recv(100) == b""
+        except ConnectionResetError:
+            pass
+        peer = "%s:%d" % s.getsockname()
+    journal.wait_for("refuse")
+    explained = journal.explained()
+    assert f"-- Subject: A connection from {peer} was refused" in explained
+    assert "-- Documentation: man:ackd.conf(5)" in explained
+
+
+def test_level_changes_with_a_reload(unit, journal):
+    unit.start()
+    assert exchange() == b"Got hello"
+    CONFIG.write_text('log: { level = "debug"; };\n')
+    unit.reload()
+    assert exchange() == b"Got hello"
+    journal.wait_for("disconnect")
+    assert len(journal.events("connect")) == 1
+
+
+def test_on_stderr(unit, journal):
+    """target = "stderr": lines of text, which the journal still files under their level."""
+    CONFIG.write_text('log: { target = "stderr"; };\n')
+    unit.start()
+    assert unit.state == "active"
+    assert journal.entries() == []
+    lines = run("journalctl", "-u", "ackd", "-p", "notice..notice", "-o", "cat",
+                "--after-cursor", journal.cursor).stdout
+    assert re.search(r"^notice start: ", lines, re.M)
+    assert not re.search(r"^info ", lines, re.M)
+
+
+def test_flood_of_naks(unit, journal):
+    """A burst and ten a second, and a line that counts the rest."""
+    CONFIG.write_text('framing = "line"; ack_prefix = "";\n')
+    unit.start()
+    begun = time.monotonic()
+    total = 400000
+    with connect() as s:
+        s.settimeout(60)
+        received = 0
+        for _ in range(total // 4000):
+            s.sendall(b"\xff\n" * 4000)
+            s.setblocking(False)
+            while True:
+                try:
+                    received += s.recv(1 << 20).count(b"NAK")
+                except BlockingIOError:
+                    break
+            s.settimeout(60)
+        s.shutdown(socket.SHUT_WR)
+        received += receive_all(s).count(b"NAK")
+    took = time.monotonic() - begun
+    assert total * 0.99 <= received <= total  # words that two reads share are not counted
+    unit.stop()
+    naks = len(journal.events("nak"))
+    left_out = sum(int(e["ACKD_DROPPED"]) for e in journal.events("dropped")
+                   if e["ACKD_DROPPED_EVENT"] == "nak")
+    assert naks + left_out == total
+    assert naks <= 20 + 10 * (took + 5)
+
+
+@pytest.fixture
+def journald(unit):
+    """journald's process ID; it goes on again after the test."""
+    pid = int(systemctl("show", "-P", "MainPID", "systemd-journald").stdout)
+    systemctl("service-log-level", "systemd-journald", "info", check=False)
+    yield pid
+    os.kill(pid, signal.SIGCONT)
+
+
+def latencies(s, seconds):
+    found = []
+    end = time.monotonic() + seconds
+    while (begun := time.monotonic()) < end:
+        s.sendall(b"ping\xff\n")
+        assert receive(s, len(b"NAK 000000 ")).startswith(b"NAK")
+        while receive(s, 1) != b"\n":
+            pass
+        found.append(time.monotonic() - begun)
+    return sorted(found)
+
+
+def test_journal_that_stands_still(unit, journal, journald):
+    """Neither replies nor the watchdog wait for it; what happened meanwhile is told afterwards."""
+    CONFIG.write_text('framing = "line"; ack_prefix = ""; log: { level = "debug"; };\n')
+    unit.drop_in("[Service]\nWatchdogSec=2\n")
+    unit.start()
+    before = unit.pid
+    with connect() as s:
+        normal = latencies(s, 2)
+        os.kill(journald, signal.SIGSTOP)
+        stopped = latencies(s, 10)
+        os.kill(journald, signal.SIGCONT)
+    assert unit.pid == before
+    assert unit.restarts == 0
+    p99 = [values[len(values) * 99 // 100] for values in (normal, stopped)]
+    # Other work of the machine moves it a little, a wait for the journal would by seconds.
+    assert p99[1] < max(5 * p99[0], 0.02), (p99, statistics.median(normal))
+    assert stopped[-1] < 1
+    total = len(normal) + len(stopped)
+    unit.stop()
+    wait_until(lambda: len(journal.events("nak")) + sum(
+        int(e["ACKD_DROPPED"]) for e in journal.events("dropped")) >= total, "all to be told of")

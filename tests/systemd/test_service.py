@@ -1,0 +1,188 @@
+"""What an operator does with systemctl."""
+
+import os
+import pathlib
+import re
+import signal
+import socket
+
+import pytest
+
+from service import (CONFIG, PORT, Unit, connect, exchange, receive, receive_all, run, serves,
+                     systemctl, wait_until)
+
+
+def test_install_leaves_a_working_service(unit, installed):
+    assert "update-systemd" in installed
+    assert unit.show("LoadState") == "loaded"
+    assert unit.show("UnitFileState") == "disabled"
+    assert Unit("ackd.socket").show("UnitFileState") == "disabled"
+    units = pathlib.Path(unit.show("FragmentPath")).parent
+    verified = run("systemd-analyze", "verify", units / "ackd.service", units / "ackd@.service",
+                   units / "ackd.socket")
+    assert [line for line in verified.stdout.splitlines() if "ackd" in line] == []
+
+
+def test_enable_now(unit):
+    unit.enable("--now")
+    assert (unit.state, unit.show("UnitFileState")) == ("active", "enabled")
+    assert unit.show("User") != "root"
+    # Type=notify: when start returns, it serves.
+    assert exchange("Grüße".encode()) == "Got Grüße".encode()
+    assert exchange(address=("::1", PORT)) == b"Got hello"
+
+
+def test_status_shows_counters(unit):
+    unit.start()
+    with connect() as s:
+        s.sendall(b"counted")
+        assert receive(s, 11) == b"Got counted"
+        wait_until(lambda: unit.show("StatusText").startswith("1 connections open"),
+                   "the status to show the connection")
+    wait_until(lambda: re.match(r"0 connections open, 1 served, 1 messages, 7 bytes in, "
+                                r"11 bytes out", unit.show("StatusText")), "the counters")
+
+
+def test_stop_delivers_what_is_unread(unit):
+    unit.start()
+    clients = []
+    for i in range(1000):
+        s = connect()
+        s.sendall(b"message %d" % i)
+        clients.append(s)
+    # The last one has been answered, not read: stop must not throw any away.
+    wait_until(lambda: " 1000 messages" in unit.show("StatusText"), "all to be answered")
+    unit.stop()
+    for i, s in enumerate(clients):
+        assert receive_all(s) == b"Got message %d" % i
+    assert (unit.state, unit.show("Result")) == ("inactive", "success")
+
+
+@pytest.mark.parametrize("text", ['port = 70000;\n', 'port = ;\n', 'prot = 7;\n'])
+def test_bad_configuration_does_not_loop(unit, text):
+    CONFIG.write_text("# a comment\n" + text)
+    assert unit.start(check=False).returncode != 0
+    assert (unit.state, unit.restarts) == ("failed", 0)
+    assert unit.show("ExecMainStatus") == "78"
+    assert f"{CONFIG}:2: " in unit.status(check=False).stdout
+
+
+def test_usage_does_not_loop(unit):
+    unit.drop_in("[Service]\nExecStart=\nExecStart=/usr/local/sbin/ackd --nonsense\n")
+    assert unit.start(check=False).returncode != 0
+    assert (unit.state, unit.restarts, unit.show("ExecMainStatus")) == ("failed", 0, "64")
+
+
+def test_port_taken(unit, journal):
+    """Said, and tried again: when the port is free, ackd has it without anybody's help."""
+    with socket.create_server(("127.0.0.1", PORT), backlog=1):
+        assert unit.start(check=False).returncode != 0
+        assert unit.show("ExecMainStatus") == "69"
+        journal.wait_for("stop", lambda e: "in use" in e["MESSAGE"] and
+                         f"127.0.0.1:{PORT}" in e["MESSAGE"])
+    unit.wait_for_state("active")
+    assert serves()
+
+
+def test_reload_is_in_force_when_it_returns(unit):
+    CONFIG.write_text('ack_prefix = "one ";\n')
+    unit.start()
+    before = unit.pid
+    with connect() as old:
+        old.sendall(b"a")
+        assert receive(old, 5) == b"one a"
+        for i in range(10):
+            CONFIG.write_text(f'ack_prefix = "{i} ";\n')
+            unit.reload()
+            assert exchange(b"b") == f"{i} b".encode()
+        old.sendall(b"c")
+        assert receive(old, 5) == b"one c"
+    assert unit.pid == before
+
+
+def test_bad_reload_fails_and_changes_nothing(unit, journal):
+    unit.start()
+    CONFIG.write_text("\nport = yes;\n")
+    assert unit.reload(check=False).returncode != 0
+    assert unit.state == "active"
+    assert serves()
+    messages = [e["MESSAGE"] for e in journal.events("reload_failed", PRIORITY="3")]
+    CONFIG.write_text("port = 10081;\n")
+    unit.reload()
+    assert serves(("127.0.0.1", 10081))
+    assert not serves()
+    assert any("ackd.conf:2: " in m for m in messages), messages
+
+
+def test_reload_of_a_taken_port_fails(unit):
+    unit.start()
+    with socket.create_server(("127.0.0.1", 10081)):
+        CONFIG.write_text("port = 10081;\n")
+        assert unit.reload(check=False).returncode != 0
+    assert serves()
+
+
+def test_twenty_restarts_in_a_row(unit):
+    unit.start()
+    for _ in range(20):
+        unit.restart()
+    assert serves()
+    assert unit.show("Result") == "success"
+
+
+def test_a_killed_daemon_is_started_again(unit):
+    unit.start()
+    before = unit.pid
+    os.kill(before, signal.SIGKILL)
+    wait_until(lambda: unit.restarts == 1 and unit.state == "active", "the restart")
+    assert unit.pid != before
+    assert serves()
+
+
+def test_instances(unit, names):
+    names += ["ackd@blue.service", "ackd@green.service"]
+    directory = CONFIG.parent / "ackd"
+    directory.mkdir(exist_ok=True)
+    for name, port in ("blue", 7001), ("green", 7002):
+        (directory / f"{name}.conf").write_text(
+            f'listeners = ( {{ name = "{name}"; port = {port}; ack_prefix = "{name} "; }},\n'
+            f'  {{ name = "local"; path = "/run/ackd-{name}/socket"; }} );\n')
+        systemctl("start", f"ackd@{name}")
+    unit.start()
+    assert exchange(b"x", ("127.0.0.1", 7001)) == b"blue x"
+    assert exchange(b"x", ("127.0.0.1", 7002)) == b"green x"
+    assert exchange(b"x", "/run/ackd-blue/socket") == b"Got x"
+    systemctl("restart", "ackd@blue")
+    systemctl("reload", "ackd@green")
+    assert exchange(b"x", "/run/ackd-blue/socket") == b"Got x"
+    systemctl("stop", "ackd@blue")
+    assert exchange(b"x", "/run/ackd-green/socket") == b"Got x"
+    assert serves()
+
+
+def exposure(name):
+    shown = run("systemd-analyze", "security", name, "--no-pager").stdout
+    return float(re.search(r"Overall exposure level for \S+: ([0-9.]+)", shown)[1])
+
+
+def test_sandbox_of_the_service(unit):
+    unit.start()
+    assert exposure("ackd.service") <= 1.1
+
+
+def test_sandbox_without_network(unit):
+    """The sockets come from outside: the service itself needs no network at all."""
+    unit.drop_in("[Service]\nPrivateNetwork=yes\nIPAddressDeny=any\n"
+                 "RestrictAddressFamilies=\nRestrictAddressFamilies=AF_UNIX\n")
+    Unit("ackd.socket").start()
+    assert serves()
+    assert exposure("ackd.service") <= 0.4
+
+
+def test_load_in_the_sandbox(unit):
+    """Nothing that work needs is forbidden: no call is refused while many clients use it."""
+    CONFIG.write_text('workers = 2; framing = "line"; ack_prefix = "";\n'
+                      'limits: { max_connections = 20000; };\n')
+    unit.start()
+    run("ackc", "load", "-c", "200", "-d", "2", "-q", "--lines", "localhost", timeout=60)
+    assert unit.state == "active"

@@ -1,0 +1,82 @@
+"""A daemon that no longer works is ended and started again."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from service import serves, wait_until
+
+# Stops one thread as a debugger does, while the others go on; stays until the thread is gone.
+WEDGE = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+libc.ptrace.argtypes = [ctypes.c_ulong] + [ctypes.c_void_p] * 3
+thread = int(sys.argv[1])
+for request in 0x4206, 0x4207:  # PTRACE_SEIZE, PTRACE_INTERRUPT
+    if libc.ptrace(request, thread, None, None) < 0:
+        sys.exit(os.strerror(ctypes.get_errno()))
+while True:
+    pid, status = os.waitpid(thread, 0x40000000)  # __WALL
+    if not os.WIFSTOPPED(status):
+        break
+    print("stopped", flush=True)
+"""
+
+
+@pytest.fixture
+def wedge():
+    tracers = []
+
+    def stop(thread):
+        tracers.append(subprocess.Popen([sys.executable, "-c", WEDGE, str(thread)],
+                                        stdout=subprocess.PIPE))
+        assert tracers[-1].stdout.readline() == b"stopped\n"
+
+    yield stop
+    for tracer in tracers:
+        tracer.kill()
+        tracer.communicate()
+
+
+def threads(pid):
+    """{thread ID: its name} of all but the first."""
+    return {int(t.name): (t / "comm").read_text().strip()
+            for t in pathlib.Path(f"/proc/{pid}/task").iterdir() if int(t.name) != pid}
+
+
+def test_one_wedged_worker(unit, wedge):
+    unit.drop_in("[Service]\nWatchdogSec=2\nTimeoutAbortSec=5\n")
+    unit.start()
+    before = unit.pid
+    workers = [t for t, name in threads(before).items() if "log" not in name and
+               "notify" not in name]
+    assert workers, threads(before)
+    wedge(workers[0])
+    wait_until(lambda: unit.restarts == 1 and unit.state == "active", "the restart", 60)
+    assert unit.pid != before
+    assert serves()
+
+
+def test_a_stopped_process(unit):
+    unit.drop_in("[Service]\nWatchdogSec=2\nTimeoutAbortSec=5\n")
+    unit.start()
+    os.kill(unit.pid, signal.SIGSTOP)
+    wait_until(lambda: unit.restarts == 1 and unit.state == "active", "the restart", 60)
+    assert serves()
+
+
+def test_an_idle_daemon_is_left_alone(unit):
+    """Nothing happens for several intervals: the loops turn all the same."""
+    unit.drop_in("[Service]\nWatchdogSec=1\n")
+    unit.start()
+    before = unit.pid
+    beats = unit.show("WatchdogTimestampMonotonic")
+    for _ in range(4):
+        last = beats
+        wait_until(lambda: unit.show("WatchdogTimestampMonotonic") != last, "a beat", 10)
+        beats = unit.show("WatchdogTimestampMonotonic")
+    assert (unit.pid, unit.restarts) == (before, 0)
