@@ -1,11 +1,16 @@
 #include "core/transcode.h"
 
+#include "core/repair.h"
 #include "core/utf8.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 /* Stretches are checked, then encoded: small enough that the second step reads from the cache. */
 #define WINDOW ((size_t)16 * 1024)
+
+/* Faults nearer to one another than this are repaired block by block, until so much is clean. */
+#define DENSE (2 * REPAIR_BLOCK)
 
 /*
  * Checks the stretch of well-formed text at the start of @raw, looking at no more than @window
@@ -39,9 +44,42 @@ static size_t write_replacement(const struct transcoder *t, const uint8_t *bad, 
 	return written;
 }
 
+/*
+ * Transcodes data with many faults, block by block, as long as that is what they have, and @raw and
+ * @out have room to spare. Sets what was read and written as transcode() does.
+ */
+static void repair(const struct transcoder *t, const uint8_t *raw, size_t n, uint8_t *out,
+		   size_t size, size_t *ret_read, size_t *ret_written)
+{
+	size_t read = 0;
+	size_t written = 0;
+	size_t clean = 0;
+
+	while (clean < DENSE && n - read >= REPAIR_READABLE &&
+	       size - written >= REPAIR_BLOCK * TRANSCODE_UNIT_MAX) {
+		uint8_t text[REPAIR_WRITABLE];
+		bool is_text = t->charset == CHARSET_UTF_8;
+		size_t done, made;
+
+		if (repair_block(t->decode_errors, raw + read, is_text ? out + written : text,
+				 &done, &made) > 0)
+			clean = 0;
+		else
+			clean += done;
+		read += done;
+		if (!is_text)
+			charset_encode(t->charset, t->encode_errors, text, made, out + written,
+				       size - written, &done, &made);
+		written += made;
+	}
+	*ret_read = read;
+	*ret_written = written;
+}
+
 void transcode(const struct transcoder *t, const uint8_t *raw, size_t n, uint8_t *out, size_t size,
 	       size_t *ret_read, size_t *ret_written)
 {
+	size_t before = 2 * DENSE;
 	size_t read = 0;
 	size_t written = 0;
 
@@ -65,6 +103,13 @@ void transcode(const struct transcoder *t, const uint8_t *raw, size_t n, uint8_t
 		memcpy(out + written, bytes, made);
 		read += bad;
 		written += made;
+		if (clean + before < 2 * DENSE) {
+			repair(t, raw + read, n - read, out + written, size - written, &done,
+			       &made);
+			read += done;
+			written += made;
+		}
+		before = clean;
 	}
 	*ret_read = read;
 	*ret_written = written;

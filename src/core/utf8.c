@@ -14,6 +14,7 @@ static struct utf8_kernel kernel = {
 	.check = utf8_check_scalar,
 	.check_next = utf8_check_next_apart,
 	.count = utf8_count_scalar,
+	.classify = utf8_classify_scalar,
 };
 
 enum utf8_status utf8_check(const uint8_t *p, size_t n, size_t *ret_valid, size_t *ret_length)
@@ -24,6 +25,11 @@ enum utf8_status utf8_check(const uint8_t *p, size_t n, size_t *ret_valid, size_
 size_t utf8_count(const uint8_t *p, size_t n)
 {
 	return kernel.count(p, n);
+}
+
+void utf8_classify(const uint8_t *p, struct utf8_classes *ret_classes)
+{
+	kernel.classify(p, ret_classes);
 }
 
 void utf8_carry_set(struct utf8_carry *carry, const uint8_t *p, size_t length)

@@ -49,7 +49,17 @@ enum utf8_status utf8_character(const uint8_t *p, size_t n, size_t *ret_length);
 size_t utf8_count(const uint8_t *p, size_t n);
 
 /* Returns the code point of the character that begins at @p, which is well-formed and whole. */
-uint32_t utf8_code_point(const uint8_t *p);
+static inline uint32_t utf8_code_point(const uint8_t *p)
+{
+	if (p[0] < 0x80)
+		return p[0];
+	if (p[0] < 0xe0)
+		return (uint32_t)(p[0] & 0x1f) << 6 | (p[1] & 0x3f);
+	if (p[0] < 0xf0)
+		return (uint32_t)(p[0] & 0x0f) << 12 | (uint32_t)(p[1] & 0x3f) << 6 | (p[2] & 0x3f);
+	return (uint32_t)(p[0] & 0x07) << 18 | (uint32_t)(p[1] & 0x3f) << 12 |
+	       (uint32_t)(p[2] & 0x3f) << 6 | (p[3] & 0x3f);
+}
 
 /* The bytes of a character that the end of a buffer cut off; 0 <= length <= 3. Zeroed: empty. */
 struct utf8_carry {

@@ -171,6 +171,42 @@ static size_t count(const uint8_t *p, size_t n)
 	return characters + utf8_count_scalar(p + i, n - i);
 }
 
+/* The two halves of a block of utf8_classify(). */
+struct halves {
+	__m256i low, high;
+};
+
+static inline uint64_t bytes_between(const struct halves *x, uint8_t first, uint8_t last)
+{
+	const __m256i start = _mm256_set1_epi8((char)first);
+	const __m256i range = _mm256_set1_epi8((char)(last - first));
+	__m256i low = _mm256_sub_epi8(x->low, start);
+	__m256i high = _mm256_sub_epi8(x->high, start);
+
+	low = _mm256_cmpeq_epi8(_mm256_min_epu8(low, range), low);
+	high = _mm256_cmpeq_epi8(_mm256_min_epu8(high, range), high);
+	return (uint32_t)_mm256_movemask_epi8(low) | (uint64_t)(uint32_t)_mm256_movemask_epi8(high)
+							     << 32;
+}
+
+static void classify(const uint8_t *p, struct utf8_classes *ret_classes)
+{
+	const struct halves x = {load(p), load(p + BLOCK)};
+	uint64_t *sets = ret_classes->sets;
+
+	sets[UTF8_80_TO_8F] = bytes_between(&x, 0x80, 0x8f);
+	sets[UTF8_90_TO_9F] = bytes_between(&x, 0x90, 0x9f);
+	sets[UTF8_A0_TO_BF] = bytes_between(&x, 0xa0, 0xbf);
+	sets[UTF8_C2_TO_DF] = bytes_between(&x, 0xc2, 0xdf);
+	sets[UTF8_E0] = bytes_between(&x, 0xe0, 0xe0);
+	sets[UTF8_ED] = bytes_between(&x, 0xed, 0xed);
+	sets[UTF8_E1_TO_EF] = bytes_between(&x, 0xe1, 0xef) & ~sets[UTF8_ED];
+	sets[UTF8_F0] = bytes_between(&x, 0xf0, 0xf0);
+	sets[UTF8_F1_TO_F3] = bytes_between(&x, 0xf1, 0xf3);
+	sets[UTF8_F4] = bytes_between(&x, 0xf4, 0xf4);
+	sets[UTF8_NEVER] = bytes_between(&x, 0xf5, 0xff) | bytes_between(&x, 0xc0, 0xc1);
+}
+
 static bool is_supported(void)
 {
 	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt");
@@ -182,4 +218,5 @@ const struct utf8_kernel utf8_kernel_avx2 = {
 	.check = check,
 	.check_next = check_next,
 	.count = count,
+	.classify = classify,
 };

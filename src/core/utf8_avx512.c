@@ -213,6 +213,36 @@ static size_t count(const uint8_t *p, size_t n)
 	return characters;
 }
 
+static inline uint64_t bytes_between(__m512i x, uint8_t first, uint8_t last)
+{
+	__m512i above = _mm512_sub_epi8(x, _mm512_set1_epi8((char)first));
+
+	return _mm512_cmple_epu8_mask(above, _mm512_set1_epi8((char)(last - first)));
+}
+
+static inline uint64_t bytes_equal(__m512i x, uint8_t byte)
+{
+	return _mm512_cmpeq_epi8_mask(x, _mm512_set1_epi8((char)byte));
+}
+
+static void classify(const uint8_t *p, struct utf8_classes *ret_classes)
+{
+	uint64_t *sets = ret_classes->sets;
+	__m512i x = load(p);
+
+	sets[UTF8_80_TO_8F] = bytes_between(x, 0x80, 0x8f);
+	sets[UTF8_90_TO_9F] = bytes_between(x, 0x90, 0x9f);
+	sets[UTF8_A0_TO_BF] = bytes_between(x, 0xa0, 0xbf);
+	sets[UTF8_C2_TO_DF] = bytes_between(x, 0xc2, 0xdf);
+	sets[UTF8_E0] = bytes_equal(x, 0xe0);
+	sets[UTF8_ED] = bytes_equal(x, 0xed);
+	sets[UTF8_E1_TO_EF] = bytes_between(x, 0xe1, 0xef) & ~sets[UTF8_ED];
+	sets[UTF8_F0] = bytes_equal(x, 0xf0);
+	sets[UTF8_F1_TO_F3] = bytes_between(x, 0xf1, 0xf3);
+	sets[UTF8_F4] = bytes_equal(x, 0xf4);
+	sets[UTF8_NEVER] = bytes_between(x, 0xf5, 0xff) | bytes_between(x, 0xc0, 0xc1);
+}
+
 static bool is_supported(void)
 {
 	return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("bmi2") &&
@@ -225,4 +255,5 @@ const struct utf8_kernel utf8_kernel_avx512 = {
 	.check = check,
 	.check_next = check_next,
 	.count = count,
+	.classify = classify,
 };

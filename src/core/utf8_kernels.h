@@ -17,6 +17,33 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* What a byte can be in UTF-8; ASCII is what is nothing of this. */
+enum utf8_class {
+	UTF8_80_TO_8F,
+	UTF8_90_TO_9F,
+	UTF8_A0_TO_BF,
+	UTF8_C2_TO_DF,
+	UTF8_E0,
+	UTF8_E1_TO_EF, /* but ED */
+	UTF8_ED,
+	UTF8_F0,
+	UTF8_F1_TO_F3,
+	UTF8_F4,
+	UTF8_NEVER,
+	UTF8_ASCII,
+	UTF8_N_CLASSES,
+};
+
+/* The classes of 64 bytes: in each set, bit i says whether byte i is in it. That of ASCII is unset.
+ */
+struct utf8_classes {
+	uint64_t sets[UTF8_N_CLASSES];
+};
+
+/* Classifies the 64 bytes at @p. */
+void utf8_classify(const uint8_t *p, struct utf8_classes *ret_classes);
+void utf8_classify_scalar(const uint8_t *p, struct utf8_classes *ret_classes);
+
 /* Of a function whose copies differ in what is constant. */
 #define UTF8_ALWAYS_INLINE inline __attribute__((always_inline))
 
@@ -31,6 +58,8 @@ struct utf8_kernel {
 				       size_t *ret_valid, size_t *ret_length);
 	/* utf8_count() */
 	size_t (*count)(const uint8_t *p, size_t n);
+	/* utf8_classify() */
+	void (*classify)(const uint8_t *p, struct utf8_classes *ret_classes);
 };
 
 /* The kernels of this architecture, best first, NULL-terminated; the scalar one is the last. */

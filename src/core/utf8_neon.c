@@ -178,4 +178,5 @@ const struct utf8_kernel utf8_kernel_neon = {
 	.check = check,
 	.check_next = check_next,
 	.count = count,
+	.classify = utf8_classify_scalar,
 };

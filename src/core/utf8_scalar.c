@@ -88,16 +88,56 @@ enum utf8_status utf8_check_scalar(const uint8_t *p, size_t n, size_t *ret_valid
 	return UTF8_COMPLETE;
 }
 
-uint32_t utf8_code_point(const uint8_t *p)
+#define FOUR(class) (class), (class), (class), (class)
+#define SIXTEEN(class) FOUR(class), FOUR(class), FOUR(class), FOUR(class)
+
+/* The classes of the bytes from 80 on. */
+static const uint8_t high_classes[128] = {
+	SIXTEEN(UTF8_80_TO_8F),
+	SIXTEEN(UTF8_90_TO_9F),
+	SIXTEEN(UTF8_A0_TO_BF),
+	SIXTEEN(UTF8_A0_TO_BF),
+	/* C0 */
+	UTF8_NEVER,
+	UTF8_NEVER,
+	UTF8_C2_TO_DF,
+	UTF8_C2_TO_DF,
+	FOUR(UTF8_C2_TO_DF),
+	FOUR(UTF8_C2_TO_DF),
+	FOUR(UTF8_C2_TO_DF),
+	SIXTEEN(UTF8_C2_TO_DF),
+	/* E0 */
+	UTF8_E0,
+	UTF8_E1_TO_EF,
+	UTF8_E1_TO_EF,
+	UTF8_E1_TO_EF,
+	FOUR(UTF8_E1_TO_EF),
+	FOUR(UTF8_E1_TO_EF),
+	UTF8_E1_TO_EF,
+	UTF8_ED,
+	UTF8_E1_TO_EF,
+	UTF8_E1_TO_EF,
+	/* F0 */
+	UTF8_F0,
+	UTF8_F1_TO_F3,
+	UTF8_F1_TO_F3,
+	UTF8_F1_TO_F3,
+	UTF8_F4,
+	UTF8_NEVER,
+	UTF8_NEVER,
+	UTF8_NEVER,
+	FOUR(UTF8_NEVER),
+	FOUR(UTF8_NEVER),
+};
+
+void utf8_classify_scalar(const uint8_t *p, struct utf8_classes *ret_classes)
 {
-	if (p[0] < 0x80)
-		return p[0];
-	if (p[0] < 0xe0)
-		return (uint32_t)(p[0] & 0x1f) << 6 | (p[1] & 0x3f);
-	if (p[0] < 0xf0)
-		return (uint32_t)(p[0] & 0x0f) << 12 | (uint32_t)(p[1] & 0x3f) << 6 | (p[2] & 0x3f);
-	return (uint32_t)(p[0] & 0x07) << 18 | (uint32_t)(p[1] & 0x3f) << 12 |
-	       (uint32_t)(p[2] & 0x3f) << 6 | (p[3] & 0x3f);
+	*ret_classes = (struct utf8_classes){0};
+	for (int i = 0; i < 64; i++) {
+		uint8_t class = p[i] < 0x80 ? UTF8_ASCII : high_classes[p[i] - 0x80];
+
+		ret_classes->sets[class] |= UINT64_C(1) << i;
+	}
 }
 
 static bool is_supported(void)
@@ -127,4 +167,5 @@ const struct utf8_kernel utf8_kernel_scalar = {
 	.check = utf8_check_scalar,
 	.check_next = utf8_check_next_apart,
 	.count = utf8_count_scalar,
+	.classify = utf8_classify_scalar,
 };

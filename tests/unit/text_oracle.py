@@ -125,6 +125,7 @@ class Oracle(unittest.TestCase):
     def test_random_texts(self):
         generator = random.Random(20261123)
         self.transcode([random_raw(generator, n) for n in range(1, 60)])
+        self.transcode([random_raw(generator, n) for n in range(100, 2000, 170)])
         self.check([random_raw(generator, generator.randrange(1, 12)) for _ in range(5000)])
 
     def test_encodable(self):

@@ -1,0 +1,146 @@
+/*
+ * utf8 and transcode: every kernel must say what the scalar reference says; a stream must say the
+ * same wherever it is cut; transcoding must make the same bytes whatever the size of the output,
+ * and what it makes must be what decoding fault by fault makes.
+ *
+ * The first SETUP_BYTES of the input choose the handlers, the cut and the size of the output.
+ */
+
+#include "core/transcode.h"
+#include "core/utf8.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SETUP_BYTES 4
+#define INPUT_MAX ((size_t)8 * 1024)
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static uint8_t expected[INPUT_MAX * TRANSCODE_UNIT_MAX];
+static uint8_t made[INPUT_MAX * TRANSCODE_UNIT_MAX];
+
+/* Decodes and encodes with the scalar functions alone; returns the length and counts characters. */
+static size_t transcode_slowly(const struct transcoder *t, const uint8_t *p, size_t n,
+			       size_t *ret_characters)
+{
+	size_t written = 0;
+	size_t characters = 0;
+
+	while (n > 0) {
+		uint8_t text[DECODE_REPLACEMENT_MAX];
+		size_t length;
+		enum utf8_status status = utf8_character(p, n, &length);
+		size_t text_length = length;
+
+		if (status == UTF8_COMPLETE)
+			memcpy(text, p, length);
+		else
+			text_length = decode_replacement(t->decode_errors, p, length, text);
+		for (size_t i = 0, step; i < text_length; i += step) {
+			uint32_t c = utf8_code_point(text + i);
+			int encoded = charset_encode_character(t->charset, t->encode_errors, c,
+							       expected + written);
+
+			utf8_character(text + i, text_length - i, &step);
+			written += encoded > 0 ? (size_t)encoded : 0;
+			characters++;
+		}
+		p += length;
+		n -= length;
+	}
+	*ret_characters = characters;
+	return written;
+}
+
+static void check_transcode(const struct transcoder *t, const uint8_t *p, size_t n,
+			    size_t output_size, size_t expected_length, size_t characters)
+{
+	size_t total = 0;
+	size_t i = 0;
+
+	while (i < n) {
+		uint8_t *piece = malloc(output_size);
+		size_t read, written;
+
+		assert(piece);
+		transcode(t, p + i, n - i, piece, output_size, &read, &written);
+		assert(written <= output_size && (read > 0 || written > 0));
+		memcpy(made + total, piece, written);
+		free(piece);
+		total += written;
+		i += read;
+	}
+	assert(total == expected_length);
+	assert(memcmp(made, expected, total) == 0);
+	assert(transcode_count(t, p, n) == characters);
+}
+
+/* Checks @n bytes and those after them as one stream; @n + @m bytes are at @p. */
+static void check_stream(const uint8_t *p, size_t n, size_t m, enum utf8_status status,
+			 size_t valid, size_t length)
+{
+	struct utf8_carry carry = {0};
+	uint8_t head[UTF8_CHARACTER_MAX];
+	size_t v, l, used;
+
+	if (n > 0 && utf8_check_next(&carry, p, n, &v, &l) > UTF8_PARTIAL) {
+		assert(v == valid && l == length);
+		return;
+	}
+	if (m == 0) {
+		assert(n == 0 || (v == valid && l == length && carry.length == length));
+		return;
+	}
+	if (status <= UTF8_PARTIAL) {
+		assert(utf8_check_next(&carry, p + n, m, &v, &l) == status);
+		assert(v + l == m && carry.length == length);
+		return;
+	}
+	assert(utf8_check_next(&carry, p + n, m, &v, &l) == status);
+	if (v + l > 0) {
+		assert(n + v == valid && l == length && carry.length == 0);
+		return;
+	}
+	/* a fault in the carried character is told by utf8_carry_join() */
+	assert(utf8_carry_join(&carry, p + n, m, head, &l, &used) == status);
+	assert(l == length && n + used == valid + length);
+}
+
+static void check_kernel(const uint8_t *p, size_t n, size_t cut)
+{
+	size_t valid, length, v, l;
+	enum utf8_status status = utf8_check_scalar(p, n, &valid, &length);
+
+	assert(utf8_check(p, n, &v, &l) == status && v == valid && l == length);
+	check_stream(p, cut, n - cut, status, valid, length);
+	v = 0;
+	for (size_t i = 0; i < valid; i++)
+		v += (p[i] & 0xc0) != 0x80;
+	assert(utf8_count(p, valid) == v);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct transcoder t;
+	size_t n, cut, output_size, characters, length;
+	const uint8_t *p;
+
+	if (size < SETUP_BYTES || size - SETUP_BYTES > INPUT_MAX)
+		return 0;
+	n = size - SETUP_BYTES;
+	p = data + SETUP_BYTES;
+	t.decode_errors = (enum decode_errors)(DECODE_REPLACE + data[0] % 3);
+	t.charset = (enum charset)(data[0] / 3 % 4);
+	t.encode_errors = (enum encode_errors)(ENCODE_REPLACE + data[0] / 12 % 4);
+	cut = ((size_t)data[1] << 8 | data[2]) % (n + 1);
+	output_size = TRANSCODE_UNIT_MAX + (size_t)data[3] * data[3] / 4;
+	length = transcode_slowly(&t, p, n, &characters);
+	for (const char *const *name = utf8_kernel_list(); *name; name++) {
+		utf8_kernel_select(*name);
+		check_kernel(p, n, cut);
+		check_transcode(&t, p, n, output_size, length, characters);
+	}
+	return 0;
+}
