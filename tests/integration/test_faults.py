@@ -22,6 +22,7 @@ from harness import (
     sanitizer,
     wait_until,
 )
+from oracle import DECODE_ERRORS, Text, line_replies, stream_echo
 
 # ---- accept ----
 
@@ -153,6 +154,34 @@ def test_short_writes_and_eagain(ackd, faults, directory, where, most, again):
     reply += b"NAK %d invalid start byte\nGot last" % len(assorted_text())
     assert daemon.exchange(data) == reply
     assert faults.write_calls > 1
+
+
+@pytest.mark.parametrize("where", ["tcp", "unix"])
+@pytest.mark.parametrize("most, again", [(1, 0), (2, 0), (3, 1), (7, 0), (0, 1)])
+def test_short_reads_and_eagain(ackd, faults, directory, where, most, again):
+    """Reads end where they end; what is said never depends on it."""
+    listener = "" if where == "tcp" else f'path = "{directory}/s";'
+    daemon = ackd(
+        listener + ' framing = "line"; workers = 1; encoding = { errors = "backslashreplace"; };',
+        env=faults.environment(),
+    )
+    faults.read_max = most
+    faults.read_again = again
+    data = assorted_text()[:20_000] + b"\xe2\x82\r\n\xf0\x9f\xff\xed\xa0\x80\rlast\xf0\x9f\x98"
+    expected = line_replies(data, Text("backslashreplace"), prefix=b"Got ")
+    assert daemon.exchange(data) == expected
+    assert faults.read_calls > 1
+
+
+@pytest.mark.parametrize("errors", DECODE_ERRORS)
+def test_one_byte_a_read_in_stream_framing(ackd, faults, errors):
+    daemon = ackd(
+        f'reply = "echo"; encoding = {{ errors = "{errors}"; }};', env=faults.environment()
+    )
+    faults.read_max = 1
+    for data in (b"\xed\xa0", b"ab\xe2\x82", assorted_text()[:1000], b"x\xf0\x9f\x98z\xc3\xff\x80y"):
+        assert daemon.exchange(data) == stream_echo(data, Text(errors))
+    assert faults.read_calls > 1
 
 
 def test_short_writes_of_a_long_echo(ackd, faults):

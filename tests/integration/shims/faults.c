@@ -28,6 +28,9 @@ struct control {
 	_Atomic int64_t write_max; /* the most bytes that a write to a socket takes; 0: no limit */
 	_Atomic int64_t write_again; /* every such write fails with EAGAIN first, so many times */
 	_Atomic int64_t write_calls;
+	_Atomic int64_t read_max; /* the same for reading from a socket */
+	_Atomic int64_t read_again;
+	_Atomic int64_t read_calls;
 	_Atomic int64_t clock_offset_s; /* of the wall clock */
 	_Atomic int64_t alloc_fail;	/* which allocation fails, counted from 1; 0: none */
 	_Atomic int64_t alloc_calls;
@@ -54,6 +57,7 @@ static ssize_t (*next_write)(int, const void *, size_t);
 static ssize_t (*next_writev)(int, const struct iovec *, int);
 static ssize_t (*next_send)(int, const void *, size_t, int);
 static ssize_t (*next_sendmsg)(int, const struct msghdr *, int);
+static ssize_t (*next_recv)(int, void *, size_t, int);
 static int (*next_clock_gettime)(clockid_t, struct timespec *);
 static int (*next_gettimeofday)(struct timeval *, void *);
 static time_t (*next_time)(time_t *);
@@ -118,6 +122,7 @@ static void find_next(void)
 	FIND(writev);
 	FIND(send);
 	FIND(sendmsg);
+	FIND(recv);
 	FIND(clock_gettime);
 	FIND(gettimeofday);
 	FIND(time);
@@ -172,16 +177,18 @@ static bool is_socket(int fd)
 	return fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
 }
 
-/* Whether this write is to fail with EAGAIN. */
-static bool write_fails(void)
+/* Whether this call, the last of @calls, is to fail with EAGAIN. */
+static bool fails_again(int64_t again, int64_t calls)
 {
-	int64_t again = control->write_again;
-	int64_t calls = control->write_calls++;
-
-	if (again == 0 || calls % (again + 1) == again)
+	if (again == 0 || calls % (again + 1) == 0)
 		return false;
 	errno = EAGAIN;
 	return true;
+}
+
+static bool write_fails(void)
+{
+	return fails_again(control->write_again, ++control->write_calls);
 }
 
 /* The first bytes of @iov, at most write_max. */
@@ -223,13 +230,13 @@ ssize_t writev(int fd, const struct iovec *iov, int n)
 
 ssize_t send(int fd, const void *p, size_t n, int flags)
 {
-	if (control->write_max || control->write_again) {
-		const struct iovec iov = {(void *)(uintptr_t)p, n};
+	size_t max = (size_t)control->write_max;
 
+	if (control->write_max || control->write_again) {
 		if (write_fails())
 			return -1;
-		if (control->write_max)
-			return write_some(fd, &iov, 1);
+		if (max > 0 && n > max)
+			n = max;
 	}
 	return next_send(fd, p, n, flags);
 }
@@ -243,6 +250,19 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 			return write_some(fd, message->msg_iov, (int)message->msg_iovlen);
 	}
 	return next_sendmsg(fd, message, flags);
+}
+
+ssize_t recv(int fd, void *p, size_t n, int flags)
+{
+	size_t max = (size_t)control->read_max;
+
+	if (control->read_max || control->read_again) {
+		if (fails_again(control->read_again, ++control->read_calls))
+			return -1;
+		if (max > 0 && n > max)
+			n = max;
+	}
+	return next_recv(fd, p, n, flags);
 }
 
 /* ---- the wall clock ---- */
