@@ -14,13 +14,9 @@
  */
 #define ACCEPT_MAX 64
 
-struct listener *listener_create(struct worker *worker, struct config *config,
-				 const struct config_listener *settings, struct counters *counters)
+void listener_begin(struct listener *listener, struct worker *worker, struct config *config,
+		    const struct config_listener *settings, struct counters *counters)
 {
-	struct listener *listener = calloc(1, sizeof(*listener));
-
-	if (!listener)
-		return NULL;
 	listener->worker = worker;
 	listener->config = config_ref(config);
 	listener->settings = settings;
@@ -29,7 +25,6 @@ struct listener *listener_create(struct worker *worker, struct config *config,
 	listener->references = 1;
 	listener->next = worker->listeners;
 	worker->listeners = listener;
-	return listener;
 }
 
 void listener_ref(struct listener *listener)
@@ -208,25 +203,18 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 		acceptor_pause(acceptor, error);
 }
 
-int acceptor_open(struct listener *listener, int fd, bool passed, struct acceptor **ret_acceptor)
+int acceptor_open(struct acceptor *acceptor, struct listener *listener, int fd, bool passed)
 {
-	struct acceptor *acceptor = calloc(1, sizeof(*acceptor));
-	int r;
+	int r = uv_poll_init(&listener->worker->loop, &acceptor->poll, fd);
 
-	if (!acceptor)
-		return UV_ENOMEM;
-	r = uv_poll_init(&listener->worker->loop, &acceptor->poll, fd);
-	if (r < 0) {
-		free(acceptor);
+	if (r < 0)
 		return r;
-	}
 	acceptor->poll.data = acceptor;
 	acceptor->fd = fd;
 	acceptor->passed = passed;
 	acceptor->listener = listener;
 	listener_ref(listener);
 	acceptor_resume(acceptor);
-	*ret_acceptor = acceptor;
 	return 0;
 }
 

@@ -41,11 +41,11 @@ struct acceptor {
 #define ACCEPT_PAUSE_MS 200
 
 /*
- * Makes a listener with one reference, in @worker's list. Takes a reference to @config. Returns
- * NULL when out of memory.
+ * Begins a zeroed listener (malloc) with one reference, in @worker's list. Takes a reference to
+ * @config.
  */
-struct listener *listener_create(struct worker *worker, struct config *config,
-				 const struct config_listener *settings, struct counters *counters);
+void listener_begin(struct listener *listener, struct worker *worker, struct config *config,
+		    const struct config_listener *settings, struct counters *counters);
 
 void listener_ref(struct listener *listener);
 
@@ -69,10 +69,11 @@ void listener_count_refusal(struct listener *listener, const struct address *add
 bool refusal_is_told(enum refusal refusal);
 
 /*
- * Starts to accept from @fd (listening, non-blocking, stays open until acceptor_close() is called).
- * Takes a reference to @listener. Returns 0 or a libuv error.
+ * Starts to accept from @fd (listening, non-blocking, stays open until acceptor_close() is called)
+ * with a zeroed acceptor (malloc). Takes a reference to @listener. Returns 0, or a libuv error and
+ * @acceptor is still the caller's.
  */
-int acceptor_open(struct listener *listener, int fd, bool passed, struct acceptor **ret_acceptor);
+int acceptor_open(struct acceptor *acceptor, struct listener *listener, int fd, bool passed);
 
 /* From here on accepts for @listener. */
 void acceptor_move(struct acceptor *acceptor, struct listener *listener);

@@ -7,8 +7,9 @@
  * The thread is not one of libuv's pool, which ends the process if it cannot start its threads.
  *
  * Until the plans are sent, a failure changes nothing: new sockets are closed again, and the reload
- * ends with the error. A worker that runs out of memory while it applies its plan keeps what it
- * had; then nothing is closed, and the next reload tries again.
+ * ends with the error. The plans bring all the memory that it takes to apply them. A worker whose
+ * loop the kernel refuses a new socket keeps what it had; then nothing is closed, and the next
+ * reload tries again.
  */
 
 #include "ackd/control.h"
@@ -59,7 +60,7 @@ static struct worker_plan *plan_create(struct server *server, struct config *con
 
 	for (size_t i = 0; i < bound->n; i++)
 		n += bound->items[i].binding->n_fds;
-	plan = calloc(1, sizeof(*plan) + n * sizeof(plan->sockets[0]));
+	plan = worker_plan_create(config, server->counters, n);
 	if (!plan)
 		return NULL;
 	for (size_t i = 0; i < bound->n; i++) {
@@ -73,8 +74,6 @@ static struct worker_plan *plan_create(struct server *server, struct config *con
 					.listener = bound->items[i].listener,
 				};
 	}
-	plan->config = config_ref(config);
-	plan->counters = server->counters;
 	return plan;
 }
 

@@ -156,7 +156,7 @@ static struct acceptor *acceptor_find(struct worker *worker, int fd)
 
 /* Accepts from a socket for @listener from here on, whether or not it did already. */
 static int worker_accept_from(struct worker *worker, const struct worker_socket *from,
-			      struct listener *listener)
+			      struct listener *listener, struct acceptor **spare)
 {
 	struct acceptor *acceptor = acceptor_find(worker, from->fd);
 	int r;
@@ -164,9 +164,11 @@ static int worker_accept_from(struct worker *worker, const struct worker_socket 
 	if (acceptor) {
 		acceptor_move(acceptor, listener);
 	} else {
-		r = acceptor_open(listener, from->fd, from->passed, &acceptor);
+		acceptor = *spare;
+		r = acceptor_open(acceptor, listener, from->fd, from->passed);
 		if (r < 0)
 			return r;
+		*spare = acceptor->next;
 		acceptor->next = worker->acceptors;
 		worker->acceptors = acceptor;
 	}
@@ -192,19 +194,15 @@ static void worker_close_unkept(struct worker *worker)
 
 static int worker_put_into_effect(struct worker *worker, struct worker_plan *plan)
 {
-	size_t n = plan->config->n_listeners;
-	struct listener **listeners = calloc(n, sizeof(struct listener *));
-	int r = listeners ? 0 : UV_ENOMEM;
+	struct listener **listeners = plan->listeners;
+	int r = 0;
 
-	for (size_t i = 0; i < n && r == 0; i++) {
-		listeners[i] = listener_create(worker, plan->config, &plan->config->listeners[i],
-					       &plan->counters[i][worker->index]);
-		if (!listeners[i])
-			r = UV_ENOMEM;
-	}
+	for (size_t i = 0; i < plan->config->n_listeners; i++)
+		listener_begin(listeners[i], worker, plan->config, &plan->config->listeners[i],
+			       &plan->counters[i][worker->index]);
 	for (size_t i = 0; i < plan->n_sockets && r == 0; i++)
 		r = worker_accept_from(worker, &plan->sockets[i],
-				       listeners[plan->sockets[i].listener]);
+				       listeners[plan->sockets[i].listener], &plan->acceptors);
 	if (r == 0)
 		worker_close_unkept(worker);
 	for (struct acceptor *a = worker->acceptors; a; a = a->next)
@@ -215,11 +213,43 @@ static int worker_put_into_effect(struct worker *worker, struct worker_plan *pla
 		conn_restore(listeners[restored->listener], restored->fd, &restored->state);
 		restored->fd = -1;
 	}
-	for (size_t i = 0; listeners && i < n; i++)
-		if (listeners[i])
-			listener_unref(listeners[i]); /* its acceptors keep it */
-	free(listeners);
+	for (size_t i = 0; i < plan->config->n_listeners; i++) {
+		listener_unref(listeners[i]); /* its acceptors keep it */
+		listeners[i] = NULL;
+	}
 	return r;
+}
+
+struct worker_plan *worker_plan_create(struct config *config, struct counters **counters,
+				       size_t n_sockets)
+{
+	struct worker_plan *plan = calloc(1, sizeof(*plan) + n_sockets * sizeof(plan->sockets[0]));
+
+	if (!plan)
+		return NULL;
+	plan->config = config_ref(config);
+	plan->counters = counters;
+	plan->listeners = calloc(config->n_listeners, sizeof(struct listener *));
+	if (!plan->listeners)
+		goto fail;
+	for (size_t i = 0; i < config->n_listeners; i++) {
+		plan->listeners[i] = calloc(1, sizeof(struct listener));
+		if (!plan->listeners[i])
+			goto fail;
+	}
+	for (size_t i = 0; i < n_sockets; i++) {
+		struct acceptor *acceptor = calloc(1, sizeof(*acceptor));
+
+		if (!acceptor)
+			goto fail;
+		acceptor->next = plan->acceptors;
+		plan->acceptors = acceptor;
+	}
+	return plan;
+
+fail:
+	worker_plan_destroy(plan);
+	return NULL;
 }
 
 void worker_plan_destroy(struct worker_plan *plan)
@@ -230,6 +260,15 @@ void worker_plan_destroy(struct worker_plan *plan)
 		if (plan->restored[i].fd >= 0)
 			close(plan->restored[i].fd);
 	free(plan->restored);
+	for (size_t i = 0; plan->listeners && i < plan->config->n_listeners; i++)
+		free(plan->listeners[i]);
+	free(plan->listeners);
+	while (plan->acceptors) {
+		struct acceptor *next = plan->acceptors->next;
+
+		free(plan->acceptors);
+		plan->acceptors = next;
+	}
 	config_unref(plan->config);
 	free(plan);
 }

@@ -32,10 +32,15 @@ struct worker_restored {
 	struct state_connection state; /* points into the state, which outlives the plan */
 };
 
-/* A configuration for one worker. */
+/*
+ * A configuration for one worker. All memory that putting it into effect takes is in it, so that no
+ * worker fails where another did not.
+ */
 struct worker_plan {
-	struct config *config;	    /* a reference */
-	struct counters **counters; /* per listener: this worker's block; the server's array */
+	struct config *config;	     /* a reference */
+	struct listener **listeners; /* the plan's: one for each of the configuration, to begin */
+	struct acceptor *acceptors;  /* the plan's: one for each socket, to begin */
+	struct counters **counters;  /* per listener: this worker's block; the server's array */
 	struct worker_restored *restored; /* the plan's */
 	size_t n_restored;
 	size_t n_sockets;
@@ -98,6 +103,13 @@ int worker_start(struct worker *worker, unsigned index, struct limits *limits,
  * the worker's from here on. Main thread.
  */
 void worker_apply(struct worker *worker, struct worker_plan *plan);
+
+/*
+ * Makes a plan with room for @n_sockets, which are to be added. Takes a reference to @config. NULL:
+ * out of memory.
+ */
+struct worker_plan *worker_plan_create(struct config *config, struct counters **counters,
+				       size_t n_sockets);
 
 /* Releases a plan that was not given to a worker. Accepts NULL. */
 void worker_plan_destroy(struct worker_plan *plan);
