@@ -80,16 +80,16 @@ def test_xinetd(directory):
         f.write(f"""
 service echo
 {{
-	type = INTERNAL UNLISTED
-	id = echo-stream
-	socket_type = stream
-	protocol = tcp
-	user = {os.environ.get("USER") or "root"}
-	wait = no
-	port = {port}
-	bind = 127.0.0.1
-	instances = UNLIMITED
-	cps = 10000 1
+    type = INTERNAL UNLISTED
+    id = echo-stream
+    socket_type = stream
+    protocol = tcp
+    user = {os.environ.get("USER") or "root"}
+    wait = no
+    port = {port}
+    bind = 127.0.0.1
+    instances = UNLIMITED
+    cps = 10000 1
 }}
 """)
     with serving(["xinetd", "-dontfork", "-f", f"{directory}/xinetd.conf", "-pidfile",

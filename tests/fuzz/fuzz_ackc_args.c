@@ -1,0 +1,97 @@
+/*
+ * ackc's command line: whatever the arguments, a parser ends in options within their bounds or in a
+ * complaint. The first byte chooses the command; the others are the arguments, each ended by NUL.
+ */
+
+#include "ackc/options.h"
+#include "ackc/source.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ARGUMENTS_MAX 32
+
+static void check_common(const struct common_options *o)
+{
+	assert(o->timeout_ms >= 1 && o->timeout_ms <= 1000000000);
+	assert(memchr(o->target.label, '\0', sizeof(o->target.label)));
+	assert((o->target.host[0] == '\0') != (o->target.path[0] == '\0'));
+	assert(o->target.port > 0);
+}
+
+static enum parse_outcome parse_send(int argc, char **argv, FILE *errors)
+{
+	struct send_options o;
+	enum parse_outcome outcome = send_options_parse(argc, argv, errors, &o);
+
+	if (outcome != PARSE_RUN)
+		return outcome;
+	check_common(&o.common);
+	assert(o.n_texts >= 0 && o.n_texts < argc);
+	for (int i = 0; i < o.n_texts; i++)
+		assert(o.texts[i]);
+	return outcome;
+}
+
+static enum parse_outcome parse_ping(int argc, char **argv, FILE *errors)
+{
+	struct ping_options o = {0};
+	enum parse_outcome outcome = ping_options_parse(argc, argv, errors, &o);
+
+	if (outcome != PARSE_RUN)
+		return outcome;
+	check_common(&o.common);
+	assert(o.size >= SOURCE_SIZE_MIN && o.size <= SOURCE_SIZE_MAX);
+	assert(o.wait_ms > 0 && o.interval_ms <= 1000000000);
+	assert(!o.plugin || o.count > 0);
+	assert(o.plugin || (o.warn.ms < 0 && o.crit.ms < 0));
+	assert(o.warn.loss_percent <= 100 && o.crit.loss_percent <= 100);
+	return outcome;
+}
+
+static enum parse_outcome parse_load(int argc, char **argv, FILE *errors)
+{
+	struct load_options o;
+	enum parse_outcome outcome = load_options_parse(argc, argv, errors, &o);
+
+	if (outcome != PARSE_RUN)
+		return outcome;
+	check_common(&o.common);
+	assert(o.size >= SOURCE_SIZE_MIN && o.size <= SOURCE_SIZE_MAX);
+	assert(o.connections > 0 && o.threads > 0 && o.depth > 0);
+	assert(o.threads <= o.connections);
+	assert(o.duration_ms > 0 && o.rate >= 0 && o.rate <= 1e9);
+	return outcome;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	char name[] = "ackc";
+	char *argv[ARGUMENTS_MAX + 2] = {name};
+	int argc = 1;
+	char *text;
+	char *errors_text = NULL;
+	size_t errors_n = 0;
+	FILE *errors;
+	enum parse_outcome outcome;
+
+	if (size < 1)
+		return 0;
+	text = malloc(size);
+	errors = open_memstream(&errors_text, &errors_n);
+	if (!text || !errors)
+		abort();
+	memcpy(text, data + 1, size - 1);
+	text[size - 1] = '\0';
+	for (size_t at = 0; at < size && argc <= ARGUMENTS_MAX; at += strlen(text + at) + 1)
+		argv[argc++] = text + at;
+	outcome = data[0] % 3 == 0   ? parse_send(argc, argv, errors)
+		  : data[0] % 3 == 1 ? parse_ping(argc, argv, errors)
+				     : parse_load(argc, argv, errors);
+	fclose(errors);
+	assert((outcome == PARSE_USAGE) == (errors_n > 0));
+	free(errors_text);
+	free(text);
+	return 0;
+}

@@ -1,0 +1,204 @@
+/* What ackc shows and tells: terminal, JSON, NAK lines, targets. */
+
+#include "ackc/display.h"
+#include "ackc/json.h"
+#include "ackc/nak.h"
+#include "ackc/target.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* Shows @text in pieces of @step bytes; returns what was shown, to be freed. */
+static char *show(const char *text, size_t n, size_t step)
+{
+	struct display d = {0};
+	char *shown = NULL;
+	size_t shown_n;
+	FILE *out = open_memstream(&shown, &shown_n);
+
+	assert_non_null(out);
+	for (size_t at = 0; at < n; at += step)
+		display_write(&d, (const uint8_t *)text + at, n - at < step ? n - at : step, out);
+	display_end(&d, out);
+	fclose(out);
+	return shown;
+}
+
+static void test_display(void **state)
+{
+	static const struct {
+		const char *text;
+		const char *shown;
+	} cases[] = {
+		{"", ""},
+		{"plain\ttext\n", "plain\ttext\n"},
+		{"\xc3\xa9\xe2\x82\xac\xf0\x9f\x99\x82", "\xc3\xa9\xe2\x82\xac\xf0\x9f\x99\x82"},
+		{"\x1b[2J\a\x7f\x01", "^[[2J^G^?^A"},
+		{"dos\r\nmac\rend\r", "dos\r\nmac^Mend\r"},
+		{"\r\r\n", "^M\r\n"},
+		{"\r\xc3\xa9\r\xff\r\x1b", "^M\xc3\xa9^M\\xff^M^["},
+		{"\xc2\x9b"
+		 "2J\xc2\x80\xc2\x9f\xc2\xa0",
+		 "\\x9b2J\\x80\\x9f\xc2\xa0"},
+		{"\x9b"
+		 "2J\xff\xed\xa0\x80",
+		 "\\x9b2J\\xff\\xed\\xa0\\x80"},
+		{"\xe2\x80\xae\xe2\x81\xa6\xe2\x80\x8f\xd8\x9c\xe2\x80\xa8",
+		 "\\u202e\\u2066\\u200f\\u061c\\u2028"},
+		{"cut \xe2\x82", "cut \\xe2\\x82"},
+		{"cut \xf0\x9f\x99", "cut \\xf0\\x9f\\x99"},
+		{"\xe2\x82x", "\\xe2\\x82x"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		for (size_t step = 1; step < 8; step++) {
+			char *shown = show(cases[i].text, strlen(cases[i].text), step);
+
+			assert_string_equal(shown, cases[i].shown);
+			free(shown);
+		}
+	}
+}
+
+/* Whatever comes, nothing that a terminal obeys is shown. */
+static void test_display_is_harmless(void **state)
+{
+	char bytes[4];
+
+	for (unsigned i = 0; i < 0x40000; i++) {
+		char *shown;
+
+		memcpy(bytes,
+		       (const uint8_t[]){(uint8_t)(i >> 10), (uint8_t)(i >> 5 & 0xFF), (uint8_t)i,
+					 'x'},
+		       4);
+		shown = show(bytes, 4, 4);
+		for (const uint8_t *p = (uint8_t *)shown; *p; p++) {
+			assert_true(*p >= ' ' || *p == '\n' || *p == '\t' ||
+				    (*p == '\r' && p[1] == '\n'));
+			assert_true(*p != 0x7F && (*p != 0xC2 || p[1] >= 0xA0));
+		}
+		free(shown);
+	}
+}
+
+static void test_json(void **state)
+{
+	char *text = NULL;
+	size_t n;
+	struct json j;
+	FILE *out = open_memstream(&text, &n);
+
+	assert_non_null(out);
+	json_begin(&j, out);
+	json_string(&j, "a", "q\" b\\ n\n t\t \xc3\xa9");
+	json_string(&j, "cut",
+		    "ab\xff"
+		    "cd");
+	json_number(&j, "n", UINT64_MAX);
+	json_ms(&j, "ms", 1234567);
+	json_double(&j, "inf", 1.0 / 0.0);
+	json_bool(&j, "yes", true);
+	json_null(&j, "no");
+	json_open(&j, "list", '[');
+	json_open(&j, NULL, '{');
+	json_close(&j, '}');
+	json_number(&j, NULL, 1);
+	json_close(&j, ']');
+	json_open(&j, "utf8", '{');
+	json_bytes(&j, (const uint8_t *)"\0x", 2);
+	json_close(&j, '}');
+	json_open(&j, "other", '{');
+	json_bytes(&j, (const uint8_t *)"\xff\xfe\xfd\xfc", 4);
+	json_close(&j, '}');
+	json_end(&j);
+	fclose(out);
+	assert_string_equal(
+		text,
+		"{\"a\":\"q\\\" b\\\\ n\\n t\\u0009 \xc3\xa9\",\"cut\":\"ab\","
+		"\"n\":18446744073709551615,\"ms\":1.234567,\"inf\":null,\"yes\":true,\"no\":null,"
+		"\"list\":[{},1],\"utf8\":{\"text\":\"\\u0000x\"},"
+		"\"other\":{\"base64\":\"//79/A==\"}}\n");
+	free(text);
+}
+
+static uint64_t naks_in(const char *text, size_t step)
+{
+	struct nak_finder f = {0};
+	size_t n = strlen(text);
+
+	for (size_t at = 0; at < n; at += step)
+		nak_find(&f, (const uint8_t *)text + at, n - at < step ? n - at : step);
+	return f.found;
+}
+
+static void test_naks(void **state)
+{
+	static const struct {
+		const char *text;
+		unsigned naks;
+	} cases[] = {
+		{"NAK 0 x\n", 1},	 {"a\nNAK 123 invalid start byte\nb\nNAK 4 y\n", 2},
+		{"NAK 0 x", 0},		 {"NAK\n", 0},
+		{"NAK 0\n", 0},		 {"NAK x\n", 0},
+		{"NAK  0 x\n", 0},	 {"aNAK 0 x\n", 0},
+		{"NAK 0 \xc3\xa9\n", 0}, {"NAK 0 \x1b[2J\n", 0},
+	};
+	char longest[300] = "NAK 0 ";
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		for (size_t step = 1; step < 40; step++)
+			assert_int_equal(naks_in(cases[i].text, step), cases[i].naks);
+	}
+	memset(longest + 6, 'x', NAK_LINE_MAX - 6);
+	strcpy(longest + NAK_LINE_MAX, "\nNAK 1 y\n");
+	assert_int_equal(naks_in(longest, 7), 2);
+	strcpy(longest + NAK_LINE_MAX, "x\nNAK 1 y\n");
+	assert_int_equal(naks_in(longest, 7), 1);
+}
+
+static void test_targets(void **state)
+{
+	char path[TARGET_PATH_MAX + 8] = "unix:";
+	char host[TARGET_HOST_MAX + 2] = "";
+	struct target t;
+
+	assert_null(target_parse("example.org", NULL, &t));
+	assert_string_equal(t.label, "example.org:10080");
+	assert_null(target_parse("::1", "80", &t));
+	assert_string_equal(t.label, "[::1]:80");
+	assert_string_equal(t.host, "::1");
+	assert_null(target_parse("[::1]", "65535", &t));
+	assert_string_equal(t.label, "[::1]:65535");
+	assert_null(target_parse("unix:/run/x", NULL, &t));
+	assert_string_equal(t.label, "unix:/run/x");
+	assert_string_equal(t.path, "/run/x");
+	assert_non_null(target_parse("h", "0", &t));
+	assert_non_null(target_parse("h", "65536", &t));
+	assert_non_null(target_parse("h", "+1", &t));
+	assert_non_null(target_parse("[]", "1", &t));
+
+	memset(path + 5, 'p', TARGET_PATH_MAX);
+	assert_null(target_parse(path, NULL, &t));
+	path[5 + TARGET_PATH_MAX] = 'p';
+	assert_non_null(target_parse(path, NULL, &t));
+	memset(host, 'h', TARGET_HOST_MAX);
+	assert_null(target_parse(host, "1", &t));
+	host[TARGET_HOST_MAX] = 'h';
+	assert_non_null(target_parse(host, "1", &t));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_display), cmocka_unit_test(test_display_is_harmless),
+		cmocka_unit_test(test_json),	cmocka_unit_test(test_naks),
+		cmocka_unit_test(test_targets),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
