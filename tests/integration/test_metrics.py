@@ -1,0 +1,500 @@
+"""Metrics say what happened, and whoever asks for them harms nobody."""
+
+import contextlib
+import pathlib
+import re
+import resource
+import socket
+import statistics
+import time
+from signal import SIGTERM
+
+import pytest
+
+from harness import (
+    SOON,
+    Address,
+    converse,
+    fill,
+    free_port,
+    read_exactly,
+    read_to_end,
+    run_ackd,
+    sanitizer,
+    wait_until,
+)
+from manager import Manager
+from prom import is_built, request, scrape
+
+METRICS = 'metrics = { address = "127.0.0.1"; port = 0; };'
+
+
+@pytest.fixture(autouse=True)
+def built(config_file, request):
+    without = request.function is test_a_build_without_metrics_says_so
+    if is_built(config_file) == without:
+        pytest.skip("this ackd has metrics" if without else "this ackd has no metrics")
+
+
+def test_a_build_without_metrics_says_so(config_file):
+    path = config_file("port = 1;\nmetrics = {\n\tport = 0;\n};")
+    done = run_ackd("-t", "-c", path)
+    assert done.returncode == 78
+    assert done.stderr == (
+        f"{path}:3: metrics.port: this ackd was built without that feature; "
+        "allowed: leaving it out\n"
+    )
+
+
+# ---- what the numbers say ----
+
+THREE = """
+limits = { max_line = 8; };
+listeners = (
+    { name = "echo"; address = "127.0.0.1"; port = 0; reply = "echo"; },
+    { name = "line"; address = "127.0.0.1"; port = 0; framing = "line"; ack_prefix = "+";
+      encoding = { reply_charset = "ascii"; }; },
+    { name = "closed"; address = "127.0.0.1"; port = 0; deny = ["127.0.0.0/8"]; },
+    { name = "proxied"; address = "127.0.0.1"; port = 0; proxies = ["127.0.0.1"]; }
+);
+"""
+
+
+def do_three(daemon):
+    """Does something on each listener; returns the samples that must have grown, and by how much."""
+    assert daemon.exchange("hé".encode(), "echo") == "hé".encode()
+    assert daemon.exchange(b"a\xff", "echo") == b"a\nNAK 1 invalid start byte\n"
+    assert daemon.exchange(b"\xe2\x28", "echo") == b"NAK 0 invalid continuation byte\n"
+    assert daemon.exchange(b"b\xe2\x82", "echo") == b"b\nNAK 1 unexpected end of data\n"
+    sent = "x\ny\r\né\nz\n123456789\n"
+    reply = b"+x\n+y\r\nNAK 5 cannot encode U+00E9\n+z\nNAK 10 line too long\n"
+    assert daemon.exchange(sent.encode(), "line") == reply
+    assert daemon.exchange(b"", "closed") == b""
+    assert daemon.exchange(b"GET / HTTP/1.1\r\n\r\n", "proxied") == b""
+    n_replies = 3 + len(b"a\nNAK 1 invalid start byte\n") + len(
+        b"NAK 0 invalid continuation byte\n"
+    ) + len(b"b\nNAK 1 unexpected end of data\n")
+    return {
+        ("ackd_connections_total", "echo"): 4,
+        ("ackd_received_bytes_total", "echo"): 3 + 2 + 2 + 3,
+        ("ackd_sent_bytes_total", "echo"): n_replies,
+        ("ackd_messages_total", "echo"): 3,  # of a lone fault there is no text to answer
+        ("ackd_naks_total", "echo", "invalid start byte"): 1,
+        ("ackd_naks_total", "echo", "invalid continuation byte"): 1,
+        ("ackd_naks_total", "echo", "unexpected end of data"): 1,
+        ("ackd_connections_total", "line"): 1,
+        ("ackd_received_bytes_total", "line"): len(sent.encode()),
+        ("ackd_sent_bytes_total", "line"): len(reply),
+        ("ackd_messages_total", "line"): 5,
+        ("ackd_naks_total", "line", "cannot encode"): 1,
+        ("ackd_naks_total", "line", "line too long"): 1,
+        ("ackd_connections_refused_total", "closed", "denied"): 1,
+        ("ackd_connections_refused_total", "proxied", "no valid PROXY header"): 1,
+    }
+
+
+# Not what clients did.
+STATE = ("ackd_build_info", "ackd_max_", "ackd_worker_", "ackd_reloads_total")
+
+
+def counted(samples):
+    return {k: v for k, v in samples.items() if v and not k[0].startswith(STATE)}
+
+
+def expect_counted(daemon, expected):
+    """A client sees the end of its connection before the daemon has counted it as closed."""
+    address = daemon.address("metrics")
+    with contextlib.suppress(TimeoutError):
+        wait_until(lambda: counted(scrape(address)) == expected, "the counters", 5)
+    assert counted(scrape(address)) == expected
+
+
+def test_counters_equal_what_happened(ackd):
+    daemon = ackd(METRICS + THREE)
+    expect_counted(daemon, {})
+    expected = do_three(daemon)
+    expect_counted(daemon, expected)
+    samples = scrape(daemon.address("metrics"))
+    assert samples["ackd_open_connections", "echo"] == 0
+    for reason in ("denied", "too many connections", "too many connections from this address"):
+        assert samples["ackd_connections_refused_total", "line", reason] == 0
+    with daemon.connect("echo") as s, daemon.connect("line"):
+        s.sendall(b"ab")
+        assert read_exactly(s, 2) == b"ab"
+        wait_until(
+            lambda: scrape(daemon.address("metrics"))["ackd_open_connections", "line"] == 1,
+            "the second connection",
+        )
+        assert scrape(daemon.address("metrics"))["ackd_open_connections", "echo"] == 1
+
+
+def test_refusals_by_limit(ackd):
+    limits = "limits = { max_connections = 2; max_connections_per_address = 1; };"
+    daemon = ackd(METRICS + limits + 'address = "127.0.0.1"; reply = "echo";')
+    with contextlib.ExitStack() as stack:
+        for source in ("127.0.0.2", "127.0.0.3"):
+            s = stack.enter_context(daemon.connect(source=source))
+            s.sendall(b"x")
+            assert read_exactly(s, 1) == b"x"
+            if source == "127.0.0.2":
+                with daemon.connect(source=source) as second:
+                    assert read_to_end(second) == b"NAK 0 too many connections\n"
+        with daemon.connect(source="127.0.0.4") as third:
+            assert read_to_end(third) == b"NAK 0 too many connections\n"
+    expected = {
+        ("ackd_connections_total", "ackd"): 2,
+        ("ackd_received_bytes_total", "ackd"): 2,
+        ("ackd_sent_bytes_total", "ackd"): 2 + 2 * len(b"NAK 0 too many connections\n"),
+        ("ackd_messages_total", "ackd"): 2,
+        ("ackd_connections_refused_total", "ackd", "too many connections"): 1,
+        ("ackd_connections_refused_total", "ackd", "too many connections from this address"): 1,
+        ("ackd_naks_total", "ackd", "too many connections"): 2,
+    }
+    expect_counted(daemon, expected)
+    assert scrape(daemon.address("metrics"))["ackd_max_connections",] == 2
+
+
+def test_held_bytes(ackd):
+    daemon = ackd(METRICS + 'address = "127.0.0.1"; reply = "echo"; limits = { max_memory = "32MiB"; };')
+
+    def held():
+        samples = scrape(daemon.address("metrics"))
+        assert samples["ackd_max_held_bytes",] == 32 << 20
+        return samples["ackd_held_bytes",]
+
+    assert held() == 0
+    with daemon.connect() as s:
+        fill(s, b"unread")
+        wait_until(lambda: 0 < held() <= 1 << 20, "held bytes")
+    wait_until(lambda: held() == 0, "the end of that connection")
+
+
+def test_over_a_reload(ackd):
+    daemon = ackd(METRICS + THREE)
+    once = do_three(daemon)
+    with daemon.connect("echo") as s:
+        s.sendall(b"x")
+        assert read_exactly(s, 1) == b"x"
+        daemon.write_config(METRICS + THREE.replace('reply = "echo"', 'reply = "discard"'))
+        assert daemon.reload()
+        daemon.write_config("nonsense = 1;")
+        assert not daemon.reload()
+        assert not daemon.reload()
+        samples = scrape(daemon.address("metrics"))
+        assert samples["ackd_reloads_total", "success"] == 1
+        assert samples["ackd_reloads_total", "failure"] == 2
+        for key, value in once.items():
+            assert samples[key] == value + (key[1:] == ("echo",)), key
+        assert samples["ackd_open_connections", "echo"] == 1
+
+
+def test_over_a_restart_that_keeps_connections(directory):
+    manager = Manager(directory)
+    config = METRICS + THREE
+    daemon = manager.daemon(directory, config)
+    try:
+        expected = do_three(daemon)
+        with daemon.connect("echo") as s:
+            s.sendall(b"ab\xf0\x9f")
+            assert read_exactly(s, 2) == b"ab"
+            daemon = manager.restart(daemon)
+            s.sendall(b"\x98\x80")
+            assert read_exactly(s, 4) == "😀".encode()
+            assert scrape(daemon.address("metrics"))["ackd_open_connections", "echo"] == 1
+        for name, n in (("connections", 1), ("received_bytes", 6), ("sent_bytes", 6), ("messages", 2)):
+            expected[f"ackd_{name}_total", "echo"] += n
+        expect_counted(daemon, expected)
+        daemon.stop()
+    finally:
+        daemon.kill()
+        manager.close()
+
+
+def test_build_info(ackd):
+    daemon = ackd(METRICS)
+    body = request(daemon.address("metrics"))[2]
+    version = dict(line.rsplit(" ", 1) for line in run_ackd("-V").stdout.splitlines())
+    assert (
+        f'ackd_build_info{{version="{version["ackd"]}",libuv="{version["libuv"]}",'
+        f'kernel="{version["UTF-8 kernel"]}"}} 1\n' in body
+    )
+
+
+def test_busy_ratio(ackd):
+    daemon = ackd(METRICS + 'workers = 2; address = "127.0.0.1"; reply = "discard";')
+
+    def ratios():
+        samples = scrape(daemon.address("metrics"))
+        return [samples["ackd_worker_busy_ratio", str(w)] for w in range(2)]
+
+    assert ratios() == [0, 0]
+    with daemon.connect() as s:
+        deadline = time.monotonic() + SOON
+        while max(ratios()) < 0.02 and time.monotonic() < deadline:
+            s.sendall(b"x" * 65536 * 16)
+        busy = ratios()
+    assert 0.02 <= max(busy) <= 1.1
+    assert min(busy) < 0.01  # the other one has nothing to do
+    wait_until(lambda: max(ratios()) < 0.01, "idle workers")
+
+
+# ---- HTTP ----
+
+
+def test_health_while_draining(ackd):
+    daemon = ackd(METRICS + 'address = "127.0.0.1"; reply = "echo"; limits = { drain_timeout = 60; };')
+    metrics = daemon.address("metrics")
+    assert request(metrics, "/healthz")[0] == 200
+    with daemon.connect() as s:
+        fill(s, b"unread")
+        daemon.signal(SIGTERM)
+        daemon.wait_for("draining")
+        assert request(metrics, "/healthz")[::2] == (503, "not accepting\n")
+        assert request(metrics)[0] == 200
+        converse(s, b"")
+    assert daemon.wait() == 0
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_localhost_is_the_default(ackd, host):
+    daemon = ackd("metrics = { port = 0; };")
+    found = [a for a in daemon.addresses("metrics") if a.sockaddr[0] == host]
+    if host == "::1" and not found:
+        pytest.skip("no IPv6 here")
+    assert len({a.port for a in daemon.addresses("metrics")}) == 1
+    assert request(found[0], "/healthz")[0] == 200
+
+
+@pytest.mark.parametrize(
+    "method, path, status",
+    [
+        ("GET", "/metrics?x=y", 200),
+        ("HEAD", "/metrics", 200),
+        ("HEAD", "/healthz", 200),
+        ("POST", "/metrics", 405),
+        ("DELETE", "/healthz", 405),
+        ("OPTIONS", "/metrics", 405),
+        ("GET", "/", 404),
+        ("GET", "/metrics/", 404),
+        ("POST", "/nothing", 404),
+    ],
+)
+def test_methods_and_paths(ackd, method, path, status):
+    daemon = ackd(METRICS)
+    got, headers, body = request(daemon.address("metrics"), path, method)
+    assert got == status
+    assert bool(body) == (method != "HEAD")
+    assert headers.get("Allow") == ("GET, HEAD" if status == 405 else None)
+    assert headers["Connection"] == "close"
+
+
+BROKEN = [
+    b"",
+    b"\r\n\r\n",
+    b"\x00\xff\xfe\n\n",
+    b"GET\r\n\r\n",
+    b"GET /metrics HTTP/9.9\r\n\r\n",
+    b"GET /metrics HTTP/1.1\r\n\r\n",
+    b"GET " + b"/" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /metrics HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 5000 + b"\r\n",
+    b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\nx",
+    b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\nx",
+    b"POST /metrics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+]
+
+
+@pytest.mark.parametrize("data", BROKEN, ids=range(len(BROKEN)))
+def test_broken_requests(ackd, data):
+    """Whatever comes, the connection ends, and the next client is served."""
+    daemon = ackd(METRICS + 'address = "127.0.0.1"; reply = "echo";')
+    metrics = daemon.address("metrics")
+    before = daemon.n_sockets()
+    with metrics.connect() as s, contextlib.suppress(ConnectionError):
+        s.sendall(data)
+        s.shutdown(socket.SHUT_WR)
+        answer = read_to_end(s)
+        assert answer == b"" or re.match(rb"HTTP/1\.[01] (400|404|405|413|414|431|505) ", answer) or (
+            b"GET /metrics HTTP/1.1" in data and answer.startswith(b"HTTP/1.1 ")
+        )
+    assert request(metrics)[0] == 200
+    assert daemon.exchange(b"still here") == b"still here"
+    wait_until(lambda: daemon.n_sockets() == before, "closed sockets")
+
+
+def test_a_request_has_ten_seconds_in_all(ackd):
+    daemon = ackd(METRICS)
+    begun = time.monotonic()
+    with daemon.address("metrics").connect() as s:
+        s.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n")
+        s.settimeout(0.5)
+        while time.monotonic() < begun + SOON:
+            try:
+                assert s.recv(100) == b""
+                break
+            except TimeoutError:
+                s.sendall(b"x: y\r\n")  # never idle for long
+    assert 9 < time.monotonic() - begun < 20
+
+
+# ---- where it listens ----
+
+
+def test_a_reload_moves_it(ackd):
+    daemon = ackd('address = "127.0.0.1";')
+    assert not daemon.addresses("metrics")
+    daemon.write_config('address = "127.0.0.1"; port = 0;' + METRICS)
+    assert daemon.reload()
+    first = daemon.address("metrics")
+    assert request(first)[0] == 200
+    with first.connect() as under_way:
+        under_way.sendall(b"GET /healthz HTTP/1.1\r\n")
+        port = free_port()
+        daemon.write_config(f'address = "127.0.0.1"; metrics = {{ port = {port}; }};')
+        assert daemon.reload()
+        second = Address(f"127.0.0.1:{port}")
+        assert request(second)[0] == 200
+        with pytest.raises(ConnectionRefusedError):
+            first.connect()
+        under_way.sendall(b"Host: x\r\n\r\n")
+        assert read_to_end(under_way).startswith(b"HTTP/1.1 200 OK\r\n")
+    daemon.write_config('address = "127.0.0.1";')
+    assert daemon.reload()
+    with pytest.raises(ConnectionRefusedError):
+        second.connect()
+
+
+def test_a_reload_that_moves_nothing_keeps_the_socket(ackd):
+    daemon = ackd(METRICS)
+    metrics = daemon.address("metrics")
+    assert daemon.reload()
+    assert len(daemon.addresses("metrics")) == 1
+    assert request(metrics)[0] == 200
+
+
+def test_a_taken_port(ackd, config_file):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        config = f'port = 0; metrics = {{ address = "127.0.0.1"; port = {port}; }};'
+        done = run_ackd("-c", config_file(config))
+        assert done.returncode == 69
+        said = f'listener "metrics": cannot listen on 127.0.0.1:{port}: address already in use'
+        assert said in done.stderr
+        daemon = ackd(METRICS + 'address = "127.0.0.1"; reply = "echo";')
+        daemon.write_config(config)
+        assert not daemon.reload()
+        assert said in daemon.log
+        assert request(daemon.address("metrics"), "/healthz")[0] == 200
+        assert daemon.exchange(b"as before") == b"as before"
+
+
+# ---- what it costs, and whom ----
+
+
+def thread_cpu_us(pid):
+    """CPU time by thread, from the scheduler's own account: {name or ID: microseconds}."""
+    used = {}
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        used[int(task.name)] = int((task / "schedstat").read_text().split()[0]) / 1000
+    return used
+
+
+def test_cost_of_a_scrape(ackd, record_property):
+    """At most 1 ms of CPU time in the main thread, and nothing elsewhere, with 8 listeners."""
+    listeners = ",".join(f'{{ name = "l{i}"; port = 0; }}' for i in range(8))
+    daemon = ackd(METRICS + f"listeners = ({listeners});")
+    metrics = daemon.address("metrics")
+    scrape(metrics)
+    n = 200
+    time.sleep(0.1)  # the log's thread has written what the start said
+    before = thread_cpu_us(daemon.pid)
+    for _ in range(n):
+        assert request(metrics)[0] == 200
+    after = thread_cpu_us(daemon.pid)
+    used = {task: (after[task] - before[task]) / n for task in before}
+    main = used.pop(daemon.pid)
+    others = sum(used.values())
+    print(f"one scrape: {main:.0f} us of CPU time in the main thread, {others:.2f} us in others")
+    assert set(after) == set(before)
+    assert main < 1000 or sanitizer()
+    assert others < 1
+
+
+def percentile_99_us(s, n):
+    """Round trips of an echo."""
+    took = []
+    for _ in range(n):
+        begun = time.perf_counter()
+        s.sendall(b"ping")
+        assert read_exactly(s, 4) == b"ping"
+        took.append((time.perf_counter() - begun) * 1e6)
+    return statistics.quantiles(took, n=100)[98]
+
+
+def raise_descriptor_limit():
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def test_a_thousand_slow_clients(ackd):
+    """They wait for a place or lose it; echo, memory and a scraper do not suffer."""
+    raise_descriptor_limit()
+    daemon = ackd(METRICS + 'address = "127.0.0.1"; reply = "echo";')
+    metrics = daemon.address("metrics")
+    with daemon.connect() as s, contextlib.ExitStack() as stack:
+        alone_us = percentile_99_us(s, 2000)
+        rss_kib, descriptors = daemon.rss_kib(), len(daemon.descriptors())
+        slow = []
+        for i in range(1000):
+            c = stack.enter_context(socket.socket())
+            c.setblocking(False)
+            c.connect_ex(metrics.sockaddr)
+            slow.append(c)
+
+        def trickle():
+            for i, c in enumerate(slow):
+                with contextlib.suppress(OSError):
+                    c.send((b"G", b"GET /metrics HTTP/1.1\r\nX: y\r\n", b"\xff", b"x" * 999)[i % 4])
+
+        trickle()
+        with_them_us, most_descriptors, most_rss_kib = [], 0, 0
+        for _ in range(5):
+            trickle()
+            with_them_us.append(percentile_99_us(s, 500))
+            most_descriptors = max(most_descriptors, len(daemon.descriptors()) - descriptors)
+            most_rss_kib = max(most_rss_kib, daemon.rss_kib() - rss_kib)
+        begun = time.monotonic()
+        assert request(metrics, timeout=SOON)[0] == 200
+        waited = time.monotonic() - begun
+    with_them = statistics.median(with_them_us)
+    print(
+        f"echo p99 {alone_us:.0f} us alone, {with_them:.0f} us with 1,000 slow HTTP clients, "
+        f"{most_descriptors} descriptors and {most_rss_kib} KiB more; a scrape took {waited:.1f} s"
+    )
+    assert most_descriptors <= 64
+    assert most_rss_kib < 4096 or sanitizer()
+    assert with_them < 3 * alone_us + 1000  # a machine that others use too
+    assert waited < 15
+
+
+def test_no_descriptors_left(ackd):
+    """Accepting pauses instead of keeping the loop busy, and goes on when there are some again."""
+    daemon = ackd(METRICS)
+    metrics = daemon.address("metrics")
+    limits = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        with metrics.connect() as s:
+            s.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            before = thread_cpu_us(daemon.pid)[daemon.pid]
+            s.settimeout(1)
+            with pytest.raises(TimeoutError):
+                s.recv(1)
+            assert thread_cpu_us(daemon.pid)[daemon.pid] - before < 100_000
+            resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, limits)
+            assert read_to_end(s).startswith(b"HTTP/1.1 200 OK\r\n")
+    finally:
+        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, limits)
