@@ -25,18 +25,20 @@ LOGS = BUILDS / "logs"
 SUITES = ["build", "unit", "integration", "fuzz", "lint", "cross"]
 SHOWN_LINES = 60  # of the output of a job that failed
 
-SANITIZE = ["-Db_lundef=false", "-Db_sanitize=address,undefined", "-Dfuzz=enabled"]
+WHOLE = ["-Dsystemd=enabled", "-Dmetrics=enabled"]
+BARE = ["-Dsystemd=disabled", "-Dmetrics=disabled"]
+SANITIZE = [*WHOLE, "-Db_lundef=false", "-Db_sanitize=address,undefined", "-Dfuzz=enabled"]
 # name: (compiler, options of meson, slower than a plain build by)
 FLAVOURS = {
-    "gcc": ("gcc", ["-Dsystemd=enabled"], 1),
-    "clang": ("clang", ["-Dsystemd=enabled"], 1),
-    "nosystemd": ("gcc", ["-Dsystemd=disabled"], 1),
+    "gcc": ("gcc", WHOLE, 1),
+    "clang": ("clang", WHOLE, 1),
+    "bare": ("gcc", BARE, 1),  # without what is optional
     "sanitize": ("clang", SANITIZE, 4),
-    "tsan": ("clang", ["-Db_lundef=false", "-Db_sanitize=thread"], 8),
+    "tsan": ("clang", [*WHOLE, "-Db_lundef=false", "-Db_sanitize=thread"], 8),
     # gcc 12 takes for a leak what was stored through a pointer; LeakSanitizer finds the real ones.
-    "analyzer": ("gcc", ["-Dc_args=-fanalyzer -Wno-analyzer-malloc-leak", "-Dtests=false"], 1),
-    "cross": ("gcc", ["-Dsystemd=disabled", f"--cross-file={BUILDS}/cross-tools/cross.ini"], 10),
-    "coverage": ("gcc", ["-Db_coverage=true", "-Doptimization=0"], 2),
+    "analyzer": ("gcc", [*WHOLE, "-Dc_args=-fanalyzer -Wno-analyzer-malloc-leak", "-Dtests=false"], 1),
+    "cross": ("gcc", [*BARE, f"--cross-file={BUILDS}/cross-tools/cross.ini"], 10),
+    "coverage": ("gcc", [*WHOLE, "-Db_coverage=true", "-Doptimization=0"], 2),
 }
 
 Case = collections.namedtuple("Case", "name outcome reason", defaults=[""])
@@ -243,9 +245,9 @@ class Run:
     def build_all(self):
         needed = set()
         if self.wants("build"):
-            needed |= {"gcc", "clang", "nosystemd", "sanitize"}
+            needed |= {"gcc", "clang", "bare", "sanitize"}
         if self.wants("unit") or self.wants("integration"):
-            needed |= {"gcc", "nosystemd", "sanitize"}
+            needed |= {"gcc", "bare", "sanitize"}
             needed |= {"tsan"} if self.options.all else set()
             needed |= {"coverage"} if self.options.coverage else set()
         if self.wants("fuzz"):
@@ -261,7 +263,7 @@ class Run:
                 self.build(flavour)
 
     def tested_flavours(self):
-        flavours = ["sanitize", "gcc", "nosystemd"]
+        flavours = ["sanitize", "gcc", "bare"]
         flavours += ["tsan"] if self.options.all else []
         flavours += ["coverage"] if self.options.coverage else []
         return [flavour for flavour in flavours if flavour not in self.broken]
