@@ -22,7 +22,7 @@ import xml.etree.ElementTree
 TOP = pathlib.Path(__file__).resolve().parent.parent
 BUILDS = TOP / "build-tests"
 LOGS = BUILDS / "logs"
-SUITES = ["build", "unit", "integration", "fuzz", "lint", "cross"]
+SUITES = ["build", "unit", "integration", "systemd", "fuzz", "lint", "cross"]
 SHOWN_LINES = 60  # of the output of a job that failed
 
 WHOLE = ["-Dsystemd=enabled", "-Dmetrics=enabled"]
@@ -250,6 +250,8 @@ class Run:
             needed |= {"gcc", "bare", "sanitize"}
             needed |= {"tsan"} if self.options.all else set()
             needed |= {"coverage"} if self.options.coverage else set()
+        if self.wants("systemd"):
+            needed |= {"gcc"}
         if self.wants("fuzz"):
             needed |= {"gcc", "sanitize"}
         if self.wants("lint"):
@@ -287,14 +289,18 @@ class Run:
             jobs.append(self.meson_job("unit", "gcc", "unit/valgrind", [valgrind]))
         return jobs
 
-    def integration_job(self, flavour, name):
+    @staticmethod
+    def pytest_job(name, prefix, directory, flavour):
         report_path = LOGS / (name.replace("/", "-") + ".xml")
         report_path.unlink(missing_ok=True)
-        command = [*self.own_network, "/usr/bin/python3", "-B", "-m", "pytest", "-p", "no:cacheprovider",
-                   "-q", "--durations=10", f"--junitxml={report_path}", "tests/integration"]
+        command = [*prefix, "/usr/bin/python3", "-B", "-m", "pytest", "-p", "no:cacheprovider", "-q",
+                   "--durations=10", f"--junitxml={report_path}", directory]
         slowness = FLAVOURS[flavour][2] if flavour in FLAVOURS else 20  # valgrind
         return Job(name, command, lambda *text: junit_cases(report_path, *text), 900 * slowness,
                    {"ACKD_BUILD": str(BUILDS / flavour)})
+
+    def integration_job(self, flavour, name):
+        return self.pytest_job(name, self.own_network, "tests/integration", flavour)
 
     def integration_jobs(self):
         jobs = [self.integration_job(flavour, "integration/" + flavour)
@@ -303,6 +309,23 @@ class Run:
             self.make_valgrind_build()
             jobs.append(self.integration_job("valgrind", "integration/valgrind"))
         return jobs
+
+    def systemd_jobs(self):
+        """The service in a systemd of its own, where one can be booted."""
+        lab = str(TOP / "tests/systemd/lab")
+        if os.geteuid() != 0:
+            self.skip("systemd", "only root can boot a systemd for the tests")
+            return []
+        if not self.install("systemd"):
+            self.skip("systemd", "systemd could not be installed")
+            return []
+        boot = subprocess.run([lab, "run", "--", "true"], check=False, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if boot.returncode != 0:
+            self.skip("systemd", "none can be booted here: " + boot.stdout.strip().split("\n")[-1])
+            return []
+        prefix = [lab, "run", "-b", str(TOP), "--", "env", f"ACKD_BUILD={BUILDS}/gcc"]
+        return [self.pytest_job("systemd", prefix, str(TOP / "tests/systemd"), "gcc")]
 
     @staticmethod
     def make_valgrind_build():
@@ -405,6 +428,8 @@ class Run:
                 jobs += integration
         if self.wants("unit"):
             jobs += self.unit_jobs()
+        if self.wants("systemd") and "gcc" not in self.broken:
+            jobs += self.systemd_jobs()
         if self.wants("fuzz"):
             jobs += self.fuzz_jobs()
         if self.wants("lint"):
