@@ -84,14 +84,6 @@ static void conn_finish(struct conn *c, enum conn_reason reason)
 
 /* ---- out ---- */
 
-/* Sends io->out. Returns as conn_socket_send(). */
-static int conn_send(struct conn *c, struct session_io *io)
-{
-	if (io->n_bytes == 0)
-		return 0;
-	return conn_socket_send(c, io->spans, io->n_spans, io->n_bytes);
-}
-
 static void conn_fail_memory(struct conn *c, int error)
 {
 	conn_close(c, error == -ENOBUFS ? CONN_MEMORY_BUDGET : CONN_MEMORY);
@@ -103,7 +95,7 @@ static enum conn_reason conn_end_reason(const struct conn *c)
 }
 
 /* io->out has been sent, or copied. */
-static void conn_clear(struct conn *c, struct session_io *io)
+static inline void conn_clear(struct conn *c, struct session_io *io)
 {
 	counter_add(&c->listener->counters->messages, io->n_messages);
 	io->n_messages = 0;
@@ -112,9 +104,10 @@ static void conn_clear(struct conn *c, struct session_io *io)
 
 /*
  * Goes on after io->out, made by a session call that returned @state, was sent with the outcome
- * @sent of conn_send().
+ * @sent of conn_socket_send().
  */
-static void conn_answer_more(struct conn *c, struct session_io *io, int state, int sent)
+__attribute__((noinline)) static void conn_answer_more(struct conn *c, struct session_io *io,
+						       int state, int sent)
 {
 	for (;;) {
 		int held = sent > 0 && state == SESSION_FULL ? session_hold(&c->session, io) : 0;
@@ -135,16 +128,17 @@ static void conn_answer_more(struct conn *c, struct session_io *io, int state, i
 		if (state != SESSION_FULL)
 			break;
 		state = session_resume(&c->session, io);
-		sent = conn_send(c, io);
+		sent = io->n_bytes > 0 ? conn_socket_send(c, io) : 0;
 	}
 	if (state == SESSION_DONE)
 		conn_finish(c, conn_end_reason(c));
 }
 
 /* Sends what a session call that returned @state has made, and goes on until it is consumed. */
-static void conn_answer(struct conn *c, struct session_io *io, int state)
+static inline __attribute__((always_inline)) void conn_answer(struct conn *c, struct session_io *io,
+							      int state)
 {
-	int sent = conn_send(c, io);
+	int sent = io->n_bytes > 0 ? conn_socket_send(c, io) : 0;
 
 	if (sent == 0 && state == SESSION_IDLE)
 		conn_clear(c, io); /* nearly always */
@@ -192,15 +186,21 @@ static void conn_go_on(struct conn *c)
 		conn_poll(c, UV_READABLE);
 }
 
+/* Makes io->out the @n bytes at @p. */
+static void conn_say(struct session_io *io, const void *p, size_t n)
+{
+	io->spans[0] = (struct iovec){(void *)(uintptr_t)p, n};
+	io->n_spans = 1;
+	io->n_bytes = n;
+}
+
 void conn_send_first(struct conn *c, const uint8_t *p, size_t n)
 {
 	struct session_io *io = conn_io(c);
 	int sent;
 
-	io->spans[0] = (struct iovec){(void *)(uintptr_t)p, n};
-	io->n_spans = 1;
-	io->n_bytes = n;
-	sent = conn_send(c, io);
+	conn_say(io, p, n);
+	sent = n > 0 ? conn_socket_send(c, io) : 0;
 	session_io_clear(io);
 	if (sent == UV_ENOBUFS || sent == UV_ENOMEM)
 		conn_fail_memory(c, sent);
@@ -211,7 +211,8 @@ void conn_send_first(struct conn *c, const uint8_t *p, size_t n)
 }
 
 /* Holds what came with the PROXY header while the greeting is unsent. */
-static void conn_defer(struct conn *c, struct session_io *io, const uint8_t *data, size_t n)
+__attribute__((cold)) static void conn_defer(struct conn *c, struct session_io *io,
+					     const uint8_t *data, size_t n)
 {
 	const struct iovec input = {(void *)(uintptr_t)data, n};
 	int r = session_defer(&c->session, io, &input, 1, false);
@@ -220,22 +221,29 @@ static void conn_defer(struct conn *c, struct session_io *io, const uint8_t *dat
 		conn_fail_memory(c, r);
 }
 
-void conn_on_bytes(struct conn *c, const uint8_t *data, size_t n)
+/* Lingering: the input is dropped. */
+__attribute__((noinline)) static void conn_on_other_bytes(struct conn *c, const uint8_t *data,
+							  size_t n)
 {
-	struct session_io *io = conn_io(c);
+	size_t header;
 
-	if (c->phase == CONN_PROXY_HEADER) {
-		size_t header = conn_proxy_read(c, data, n);
-
-		data += header;
-		n -= header;
-		if (n == 0)
-			return;
+	if (c->phase != CONN_PROXY_HEADER) {
+		counter_add(&c->listener->counters->received_bytes, n);
+		return;
 	}
-	counter_add(&c->listener->counters->received_bytes, n);
-	if (c->phase != CONN_SERVING)
-		return; /* lingering: dropped */
-	conn_touch(c);
+	header = conn_proxy_read(c, data, n);
+	if (header == n)
+		return;
+	if (c->phase == CONN_SERVING)
+		conn_on_bytes(c, data + header, n - header);
+	else
+		counter_add(&c->listener->counters->received_bytes, n - header);
+}
+
+/* While draining, or while output waits that came before the first byte. */
+__attribute__((noinline)) static void conn_on_bytes_unusual(struct conn *c, struct session_io *io,
+							    const uint8_t *data, size_t n)
+{
 	if (c->draining)
 		c->drain_left -= (uint32_t)n;
 	if (c->output)
@@ -244,6 +252,22 @@ void conn_on_bytes(struct conn *c, const uint8_t *data, size_t n)
 		conn_answer(c, io, session_feed(&c->session, io, data, n));
 	if (c->draining && c->drain_left == 0 && c->phase == CONN_SERVING && !c->output)
 		conn_drained(c);
+}
+
+void conn_on_bytes(struct conn *c, const uint8_t *data, size_t n)
+{
+	struct session_io *io = conn_io(c);
+
+	if (c->phase != CONN_SERVING) {
+		conn_on_other_bytes(c, data, n);
+		return;
+	}
+	counter_add(&c->listener->counters->received_bytes, n);
+	conn_touch(c);
+	if (c->draining || c->output)
+		conn_on_bytes_unusual(c, io, data, n);
+	else
+		conn_answer(c, io, session_feed(&c->session, io, data, n));
 }
 
 void conn_on_end(struct conn *c)
@@ -258,13 +282,6 @@ void conn_on_end(struct conn *c)
 		conn_proxy_fail(c, "closed before the PROXY header was complete");
 	else
 		conn_close(c, CONN_END);
-}
-
-size_t conn_read_size(const struct conn *c)
-{
-	if (c->draining && c->phase == CONN_SERVING && c->drain_left < SESSION_READ_MAX)
-		return c->drain_left;
-	return SESSION_READ_MAX;
 }
 
 void conn_on_sent(struct conn *c)
@@ -364,15 +381,16 @@ void conn_tell_refusal(struct conn *c)
 {
 	static const struct nak nak = {.reason = NAK_TOO_MANY_CONNECTIONS};
 	struct counters *counters = c->listener->counters;
+	struct session_io *io = conn_io(c);
 	char line[NAK_LINE_MAX];
 
 	c->refusing = true;
 	if (c->listener->settings->policy.nak) {
-		const struct iovec span = {line, nak_format(&nak, line)};
-
 		counter_add(&counters->naks[nak.reason], 1);
 		/* a new socket's buffer takes a line; if not, the peer is gone */
-		conn_socket_send(c, &span, 1, span.iov_len);
+		conn_say(io, line, nak_format(&nak, line));
+		conn_socket_send(c, io);
+		session_io_clear(io);
 	}
 	conn_finish(c, CONN_REFUSED);
 }

@@ -32,12 +32,12 @@ static inline uint64_t conn_queue_step_ms(const struct conn_queue *queue)
 /* @c is the last in its queue again. */
 void conn_wait_again(struct conn *c);
 
-/* Bytes went in or out. */
+/* Bytes went in or out: of a connection that is served, and so waits in a queue. */
 static inline void conn_touch(struct conn *c)
 {
 	uint64_t since_ms = uv_now(&conn_worker(c)->loop) - c->active_ms;
 
-	if (c->queue && since_ms > conn_queue_step_ms(c->queue))
+	if (since_ms > conn_queue_step_ms(c->queue))
 		conn_wait_again(c);
 }
 
@@ -58,11 +58,10 @@ void conn_socket_close(struct conn *c);
 void conn_poll(struct conn *c, int event);
 
 /*
- * Sends @n spans of @total bytes. What the socket does not take is copied, and waits in c->output;
- * meanwhile nothing is read. Returns 0 when the socket took everything, 1 when a rest waits, or an
- * error.
+ * Sends io->out. What the socket does not take is copied, and waits in c->output; meanwhile nothing
+ * is read. Returns 0 when the socket took everything, 1 when a rest waits, or an error.
  */
-int conn_socket_send(struct conn *c, const struct iovec *spans, unsigned n, size_t total);
+int conn_socket_send(struct conn *c, const struct session_io *io);
 
 /* Drops what waits. */
 void conn_output_free(struct conn *c);
@@ -76,7 +75,12 @@ void conn_fail(struct conn *c, int error);
 void conn_on_closed(struct conn *c);
 
 /* Returns the most bytes that may be read at once. */
-size_t conn_read_size(const struct conn *c);
+static inline size_t conn_read_size(const struct conn *c)
+{
+	if (c->draining && c->phase == CONN_SERVING && c->drain_left < SESSION_READ_MAX)
+		return c->drain_left;
+	return SESSION_READ_MAX;
+}
 
 /* The events of a connection. */
 void conn_log_connect(const struct conn *c);

@@ -29,11 +29,10 @@ void conn_output_free(struct conn *c)
 	c->output = NULL;
 }
 
-/* Copies what comes after the first @sent bytes of the spans. Returns 0 or an error. */
-__attribute__((cold)) static int keep_output(struct conn *c, const struct iovec *spans, unsigned n,
-					     size_t sent, size_t total)
+/* Copies what comes after the first @sent bytes of io->out. Returns 0 or an error. */
+static int keep_output(struct conn *c, const struct session_io *io, size_t sent)
 {
-	size_t size = sizeof(struct conn_output) + total - sent;
+	size_t size = sizeof(struct conn_output) + io->n_bytes - sent;
 	struct budget *budget = &conn_worker(c)->limits->budget;
 	struct conn_output *output;
 
@@ -47,12 +46,13 @@ __attribute__((cold)) static int keep_output(struct conn *c, const struct iovec 
 	output->size = size;
 	output->length = 0;
 	output->sent = 0;
-	for (unsigned i = 0; i < n; i++) {
-		size_t skip = sent < spans[i].iov_len ? sent : spans[i].iov_len;
+	for (unsigned i = 0; i < io->n_spans; i++) {
+		const struct iovec *span = &io->spans[i];
+		size_t skip = sent < span->iov_len ? sent : span->iov_len;
 
-		memcpy(output->bytes + output->length, (const uint8_t *)spans[i].iov_base + skip,
-		       spans[i].iov_len - skip);
-		output->length += spans[i].iov_len - skip;
+		memcpy(output->bytes + output->length, (const uint8_t *)span->iov_base + skip,
+		       span->iov_len - skip);
+		output->length += span->iov_len - skip;
 		sent -= skip;
 	}
 	c->output = output;
@@ -84,11 +84,11 @@ static inline ssize_t send_spans(const struct conn *c, const struct iovec *spans
 		       : uv_translate_sys_error(errno);
 }
 
-/* Keeps what the socket did not take of what conn_socket_send() was given. */
-__attribute__((cold)) static int wait_for_room(struct conn *c, const struct iovec *spans,
-					       unsigned n, size_t sent, size_t total)
+/* Keeps what the socket did not take of io->out. */
+__attribute__((noinline, cold)) static int wait_for_room(struct conn *c,
+							 const struct session_io *io, size_t sent)
 {
-	int r = keep_output(c, spans, n, sent, total);
+	int r = keep_output(c, io, sent);
 
 	if (r < 0)
 		return r;
@@ -96,14 +96,14 @@ __attribute__((cold)) static int wait_for_room(struct conn *c, const struct iove
 	return 1;
 }
 
-int conn_socket_send(struct conn *c, const struct iovec *spans, unsigned n, size_t total)
+int conn_socket_send(struct conn *c, const struct session_io *io)
 {
-	ssize_t sent = send_spans(c, spans, n);
+	ssize_t sent = send_spans(c, io->spans, io->n_spans);
 
 	if (sent < 0)
 		return (int)sent;
 	count_sent(c, (size_t)sent);
-	return (size_t)sent == total ? 0 : wait_for_room(c, spans, n, (size_t)sent, total);
+	return (size_t)sent == io->n_bytes ? 0 : wait_for_room(c, io, (size_t)sent);
 }
 
 static void send_output(struct conn *c)
@@ -131,7 +131,7 @@ static void send_output(struct conn *c)
 /* ---- in ---- */
 
 /* Returns false when there was nothing to read. */
-static bool receive(struct conn *c)
+static inline bool receive(struct conn *c)
 {
 	uint8_t *buffer = conn_worker(c)->read_buffer;
 	ssize_t n = recv(c->fd, buffer, conn_read_size(c), 0);

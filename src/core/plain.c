@@ -148,27 +148,48 @@ __attribute__((noinline)) static bool ack_read(const struct policy *policy, stru
 	return true;
 }
 
-bool plain_read(struct session *session, struct session_io *io, const uint8_t *data, size_t n,
-		size_t *ret_checked)
+/*
+ * Answers a read of @n bytes at @data if it is plain, as a whole. Returns false when it is not,
+ * having done nothing but look: io->job.checked is how many bytes at @data are known to be
+ * well-formed and complete.
+ */
+static bool plain_read(struct session *session, struct session_io *io, const uint8_t *data,
+		       size_t n)
 {
 	const struct policy *policy = session->policy;
-	size_t length;
+	struct session_job *job = &io->job;
 
-	*ret_checked = 0;
+	job->checked = 0;
 	if (policy->framing != FRAMING_STREAM || policy->transcoder.charset != CHARSET_UTF_8 ||
-	    session->carry.length > 0 || n == 0)
+	    session->carry.length > 0)
 		return false;
-	if (utf8_check(data, n, ret_checked, &length) != UTF8_COMPLETE)
+	/* no message has a body yet: what follows the checked bytes may go there */
+	if (utf8_check(data, n, &job->checked, &job->body_length) != UTF8_COMPLETE)
 		return false;
 	if (policy->reply == REPLY_ECHO) {
-		if (n > out_room(io, data))
+		if (n > io->reply_max)
 			return false;
-		out_add(io, data, n);
-	} else if (policy->reply == REPLY_ACK && !ack_read(policy, io, data, n)) {
-		return false;
+		io->spans[0] = (struct iovec){(void *)(uintptr_t)data, n};
+		io->n_spans = 1;
+		io->n_bytes = n;
+		session->last_byte = data[n - 1];
+		session->sent_anything = true;
+	} else if (policy->reply == REPLY_ACK) {
+		if (!ack_read(policy, io, data, n))
+			return false;
+		out_note_last(io, session);
 	}
 	session->received += n;
 	session->messages++;
 	io->n_messages++;
 	return true;
+}
+
+int session_feed(struct session *session, struct session_io *io, const uint8_t *data, size_t n)
+{
+	if (session->done || io->full || n == 0)
+		io->job.checked = 0;
+	else if (plain_read(session, io, data, n))
+		return SESSION_IDLE;
+	return session_feed_any(session, io, data, n);
 }

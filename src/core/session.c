@@ -136,10 +136,9 @@ static int session_run(struct session *session, struct session_io *io, struct se
 	return state;
 }
 
-/* Answers @n bytes at @data, of which the first @checked are known to be well-formed. */
-__attribute__((noinline)) static int session_start(struct session *session, struct session_io *io,
-						   const uint8_t *data, size_t n, size_t checked,
-						   bool end)
+/* Answers @n bytes at @data, of which the first io->job.checked are known to be well-formed. */
+static int session_start(struct session *session, struct session_io *io, const uint8_t *data,
+			 size_t n, bool end)
 {
 	struct session_job *job = &io->job;
 
@@ -149,7 +148,6 @@ __attribute__((noinline)) static int session_start(struct session *session, stru
 		session_io_abandon(io);
 	job->input = data;
 	job->input_length = n;
-	job->checked = checked;
 	job->end = end;
 	job->close = false;
 	job->phase = REPLY_NOTHING;
@@ -157,20 +155,15 @@ __attribute__((noinline)) static int session_start(struct session *session, stru
 	return session_run(session, io, job);
 }
 
-int session_feed(struct session *session, struct session_io *io, const uint8_t *data, size_t n)
+int session_feed_any(struct session *session, struct session_io *io, const uint8_t *data, size_t n)
 {
-	size_t checked = 0;
-
-	if (!session->done && !io->full && plain_read(session, io, data, n, &checked)) {
-		out_note_last(io, session);
-		return SESSION_IDLE;
-	}
-	return session_start(session, io, data, n, checked, false);
+	return session_start(session, io, data, n, false);
 }
 
 int session_end(struct session *session, struct session_io *io)
 {
-	return session_start(session, io, (const uint8_t *)"", 0, 0, true);
+	io->job.checked = 0;
+	return session_start(session, io, (const uint8_t *)"", 0, true);
 }
 
 int session_resume(struct session *session, struct session_io *io)
