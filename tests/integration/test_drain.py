@@ -147,6 +147,19 @@ def test_replies_that_are_unsent_are_delivered(ackd):
     assert f"{len(received)} bytes in, {len(received)} bytes out" in daemon.log
 
 
+def test_what_waits_behind_unsent_replies_is_answered(ackd, directory):
+    """On a UNIX socket what is sent has arrived: all of it is answered, read before or not."""
+    daemon = ackd(
+        f'path = "{directory}/s"; reply = "echo"; limits = {{ drain_timeout = 60; }};'
+    )
+    with daemon.connect() as s:
+        sent = fill(s, b"0123456789")
+        daemon.signal(signal.SIGTERM)
+        daemon.wait_for("draining")
+        assert read_to_end(s) == (b"0123456789" * (sent // 10 + 1))[:sent]
+    assert daemon.wait() == 0
+
+
 def test_nobody_new_is_accepted(ackd):
     daemon = ackd('reply = "echo"; limits = { drain_timeout = 60; };')
     address = daemon.address()
