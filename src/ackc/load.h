@@ -106,6 +106,7 @@ struct load_worker {
 	uint64_t unsent; /* due and not sent */
 	uint64_t sent_bytes;
 	uint64_t received_bytes;
+	uint64_t end_ns;  /* when no more is sent; UINT64_MAX with a count */
 	uint64_t last_ns; /* the last reply's time */
 	unsigned connected;
 };
@@ -128,6 +129,8 @@ void load_worker_finish(struct load_worker *w);
 
 void load_worker_dialled(struct load_worker *w, struct load_connection *c);
 void load_worker_set_phase(struct load_worker *w, enum load_phase phase);
+/* The time is up: no more is sent, and what is under way is waited for. */
+void load_worker_drain(struct load_worker *w);
 
 /* Starts a connect. */
 void load_connection_dial(struct load_connection *c);

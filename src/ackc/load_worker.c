@@ -62,10 +62,8 @@ static uint64_t cursor_ns(const struct load_worker *w)
 /* Moves the schedule on to @now_ns; the connections whose messages became due send them. */
 static void advance(struct load_worker *w, uint64_t now_ns)
 {
-	uint64_t end_ns = w->plan->start_ns + w->plan->options->duration_ms * 1000000;
-
-	if (!w->plan->options->count && now_ns >= end_ns)
-		now_ns = end_ns - 1;
+	if (now_ns >= w->end_ns)
+		now_ns = w->end_ns - 1;
 	while (w->phase == LOAD_RUNNING && cursor_ns(w) <= now_ns) {
 		unsigned first = w->cursor;
 		unsigned n;
@@ -92,7 +90,7 @@ static void on_tick(void *data)
 		ticker_set(&w->ticker, cursor_ns(w));
 }
 
-static void drain(struct load_worker *w)
+void load_worker_drain(struct load_worker *w)
 {
 	load_worker_set_phase(w, LOAD_DRAINING);
 	for (unsigned i = 0; i < w->n; i++) {
@@ -109,16 +107,13 @@ static void on_round(uv_timer_t *timer)
 {
 	struct load_worker *w = timer->data;
 	uint64_t now_ns = uv_hrtime();
-	const struct load_options *o = w->plan->options;
 
-	if (w->phase == LOAD_RUNNING && !o->count &&
-	    now_ns >= w->plan->start_ns + o->duration_ms * 1000000)
-		drain(w);
+	if (w->phase == LOAD_RUNNING && now_ns >= w->end_ns)
+		load_worker_drain(w);
 	for (unsigned i = 0; i < w->n && w->phase != LOAD_DONE; i++)
 		load_connection_round(&w->connections[i], now_ns);
-	if (w->phase == LOAD_RUNNING && !o->count) {
-		uint64_t left_ms =
-			(w->plan->start_ns + o->duration_ms * 1000000 - now_ns) / 1000000;
+	if (w->phase == LOAD_RUNNING && w->end_ns != UINT64_MAX) {
+		uint64_t left_ms = (w->end_ns - now_ns) / 1000000;
 
 		if (left_ms < uv_timer_get_repeat(timer))
 			uv_timer_start(timer, on_round, left_ms + 1, uv_timer_get_repeat(timer));
@@ -127,7 +122,10 @@ static void on_round(uv_timer_t *timer)
 
 static void go(struct load_worker *w)
 {
+	const struct load_options *o = w->plan->options;
+
 	load_worker_set_phase(w, LOAD_RUNNING);
+	w->end_ns = o->count ? UINT64_MAX : w->plan->start_ns + o->duration_ms * 1000000;
 	w->last_ns = w->plan->start_ns;
 	if (w->service)
 		ticker_set(&w->ticker, cursor_ns(w));
