@@ -107,8 +107,9 @@ static int read_setting(struct walk *walk, int index, const config_setting_t *no
 	int r;
 
 	if (setting->flags & SETTING_UNBUILT)
-		r = config_error(&place,
-				 "this ackd was built without that feature; allowed: leaving it out");
+		r = config_error(
+			&place,
+			"this ackd was built without that feature; allowed: leaving it out");
 	else if (setting_is_array(setting))
 		r = read_array(walk, setting, node);
 	else
