@@ -1,22 +1,28 @@
 """Metrics say what happened, and whoever asks for them harms nobody."""
 
 import contextlib
+import json
 import pathlib
 import re
 import resource
 import socket
 import statistics
+import subprocess
 import time
+import urllib.parse
 from signal import SIGTERM
 
 import pytest
 
 from harness import (
+    ROOT,
     SOON,
     Address,
     converse,
+    die_with_parent,
     fill,
     free_port,
+    have,
     read_exactly,
     read_to_end,
     run_ackd,
@@ -498,3 +504,81 @@ def test_no_descriptors_left(ackd):
             assert read_to_end(s).startswith(b"HTTP/1.1 200 OK\r\n")
     finally:
         resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, limits)
+
+
+# ---- Prometheus itself ----
+
+RULES = ROOT / "packaging/prometheus"
+
+
+def promtool(*arguments, **options):
+    if not have("promtool"):
+        pytest.skip("there is no promtool here")
+    return subprocess.run(
+        ["promtool", *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False,
+        **options,
+    )
+
+
+def test_promtool_finds_nothing_to_say(ackd):
+    daemon = ackd(METRICS + THREE)
+    do_three(daemon)
+    done = promtool("check", "metrics", input=request(daemon.address("metrics"))[2])
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_alerting_rules():
+    done = promtool("test", "rules", RULES / "ackd_test.yml")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_rules_use_metrics_that_there_are(ackd):
+    body = request(ackd(METRICS).address("metrics"))[2]
+    used = set(re.findall(r"\backd_[a-z_]+\b", re.sub("#.*", "", (RULES / "ackd.rules.yml").read_text())))
+    assert len(used) > 5
+    assert used <= set(re.findall(r"^# TYPE (\w+) ", body, re.M))
+
+
+def test_prometheus_scrapes(ackd, directory):
+    """Prometheus itself, with the rules loaded: what it stores is what happened."""
+    if not have("prometheus"):
+        pytest.skip("there is no prometheus here")
+    daemon = ackd(METRICS + THREE)
+    expected = do_three(daemon)
+    target = daemon.address("metrics").text
+    port = free_port()
+    with open(f"{directory}/prometheus.yml", "w", encoding="utf-8") as file:
+        file.write(
+            f"global: {{scrape_interval: 1s}}\nrule_files: [{RULES}/ackd.rules.yml]\n"
+            "scrape_configs: [{job_name: ackd, scrape_interval: 1s,"
+            f" static_configs: [{{targets: ['{target}']}}]}}]\n"
+        )
+    with open(f"{directory}/log", "wb") as log:
+        prometheus = subprocess.Popen(
+            ["prometheus", f"--config.file={directory}/prometheus.yml",
+             f"--storage.tsdb.path={directory}/data", f"--web.listen-address=127.0.0.1:{port}"],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_parent,
+        )
+
+    def query(expression):
+        path = f"/api/v1/query?query={urllib.parse.quote(expression)}"
+        with contextlib.suppress(OSError):
+            status, _, body = request(Address(f"127.0.0.1:{port}"), path)
+            if status == 200:
+                return json.loads(body)["data"]["result"]
+        return []
+
+    try:
+        assert wait_until(lambda: query('up{job="ackd"}'), "the first scrape")[0]["value"][1] == "1"
+        stored = {}
+        for result in query('{__name__=~"ackd_.*"}'):
+            labels = result["metric"]
+            name = labels.pop("__name__")
+            if float(result["value"][1]) and not name.startswith(STATE):
+                own = [labels[k] for k in sorted(labels) if k not in ("instance", "job")]
+                stored[(name, *own)] = float(result["value"][1])
+        assert stored == expected
+        assert query("count(ALERTS)") == []
+    finally:
+        prometheus.terminate()
+        prometheus.wait(SOON)

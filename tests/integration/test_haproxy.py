@@ -1,0 +1,393 @@
+"""Three ackds behind HAProxy, with the configuration that packaging/haproxy/ackd.cfg ships."""
+
+import contextlib
+import csv
+import io
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+
+import pytest
+
+from harness import (
+    ROOT,
+    SOON,
+    Address,
+    Daemon,
+    ackd_binary,
+    die_with_parent,
+    free_port,
+    have,
+    read_to_end,
+    run_ackd,
+    wait_until,
+)
+from manager import Manager
+from prom import is_built, request, scrape
+
+N = 3
+INTERVAL = 1.0  # of the health check, as in ackd.cfg
+
+CONFIG = """
+address = "127.0.0.1"; port = {port}; proxies = ["127.0.0.1"];
+metrics = {{ address = "127.0.0.1"; port = {metrics}; }};
+framing = "line"; greeting = "${{peer}}\n"; ack_prefix = "${{message}} ";
+log = {{ level = "debug"; }};
+"""
+
+
+class Backend:
+    """One of the ackds, and where it listens; with a @manager it is a unit that can be restarted."""
+
+    def __init__(self, directory, manager=None):
+        self.directory = directory
+        self.manager = manager
+        self.address = Address(f"127.0.0.1:{free_port()}")
+        self.metrics = Address(f"127.0.0.1:{free_port()}")
+        self.config = CONFIG.format(port=self.address.port, metrics=self.metrics.port)
+        if manager:
+            self.daemon = manager.daemon(directory, self.config, arguments=())
+        else:
+            self.start()
+
+    def start(self, wrapper=()):
+        self.daemon = Daemon(self.directory, self.config, arguments=(), wrapper=wrapper).start()
+
+    def restart(self):
+        self.daemon = self.manager.restart(self.daemon)
+
+    def finish(self):
+        try:
+            if self.daemon.process.poll() is None:
+                self.daemon.stop()
+            self.daemon.check_log()
+        finally:
+            self.daemon.kill()
+            if self.manager:
+                self.manager.close()
+
+
+class HAProxy:
+    """haproxy with ackd.cfg, in which only addresses and paths are others."""
+
+    def __init__(self, directory, backends, protocol="send-proxy-v2"):
+        self.backends = backends
+        self.socket = f"{directory}/admin.sock"
+        self.ipv4 = Address(f"127.0.0.1:{free_port()}")
+        self.ipv6 = Address(f"[::1]:{free_port('::1')}")
+        text = (ROOT / "packaging/haproxy/ackd.cfg").read_text()
+        replaced = {
+            r"^ +(user|group|log /dev/log).*\n": "",
+            r"maxconn 20000": "maxconn 1000",  # whatever the descriptor limit here is
+            r"/run/haproxy/admin\.sock mode 660": self.socket,
+            r"bind 0\.0\.0\.0:10080": f"bind {self.ipv4.text}",
+            r"bind \[::\]:10080": f"bind {self.ipv6.text}",
+            r"default-server send-proxy-v2 check port 9180": f"default-server {protocol} check",
+        }
+        for i in range(N):
+            b = backends[i] if i < len(backends) else None
+            replaced[rf"server ackd{i + 1} [\d.]+:10080"] = (
+                f"server ackd{i + 1} {b.address.text} port {b.metrics.port}" if b else ""
+            )
+        for pattern, by in replaced.items():
+            text, n = re.subn(pattern, by, text, flags=re.M)
+            assert n > 0, pattern
+        path = f"{directory}/haproxy.cfg"
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        self.log = open(f"{directory}/haproxy.log", "w+b")
+        self.process = subprocess.Popen(
+            ["haproxy", "-db", "-f", path],
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=self.log,
+            preexec_fn=die_with_parent,
+        )
+        wait_until(self._is_up, "haproxy")
+        wait_until(lambda: set(self.states()) == {"UP"}, "the first health checks")
+
+    def _is_up(self):
+        if self.process.poll() is not None:
+            self.log.seek(0)
+            raise AssertionError(self.log.read().decode())
+        with contextlib.suppress(OSError):
+            return self.command("show info")
+        return False
+
+    def command(self, text):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(self.socket)
+            s.sendall(text.encode() + b"\n")
+            return read_to_end(s).decode()
+
+    def states(self):
+        """What HAProxy thinks of each server: UP, DOWN, DRAIN ..."""
+        rows = csv.DictReader(io.StringIO(self.command("show stat")[2:]))
+        servers = [r for r in rows if r["pxname"] == "ackd" and r["svname"].startswith("ackd")]
+        assert len(servers) == len(self.backends)
+        return [r["status"].split()[0] + ("?" if "(" in r["check_status"] else "") for r in servers]
+
+    def set(self, i, state):
+        assert self.command(f"set server ackd/ackd{i + 1} state {state}").strip() == ""
+
+    def finish(self):
+        self.process.terminate()
+        self.process.wait(SOON)
+        self.log.close()
+
+
+@pytest.fixture
+def lab(config_file):
+    """Makes an HAProxy and its ackds."""
+    if not have("haproxy"):
+        pytest.skip("there is no haproxy here")
+    if not is_built(config_file):
+        pytest.skip("this ackd has no metrics, and so no health checks")
+    with contextlib.ExitStack() as stack:
+
+        def directory():
+            path = tempfile.mkdtemp(prefix="ackd-test-")
+            stack.callback(shutil.rmtree, path)
+            return path
+
+        def make(n=N, units=False, **options):
+            backends = []
+            for _ in range(n):
+                path = directory()
+                backends.append(Backend(path, Manager(path) if units else None))
+                stack.callback(backends[-1].finish)
+            haproxy = HAProxy(directory(), backends, **options)
+            stack.callback(haproxy.finish)
+            return haproxy
+
+        yield make
+
+
+def name_of(s):
+    """What ackd must call the client that has this socket."""
+    host, port = s.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def read_line(s):
+    line = b""
+    while not line.endswith(b"\n"):
+        got = s.recv(1)
+        if not got:
+            raise ConnectionError(f"ended after {line!r}")
+        line += got
+    return line.decode().rstrip("\n")
+
+
+class Load:
+    """Clients that exchange without pause; every reply is checked, every failure kept."""
+
+    def __init__(self, address, short=4, long=4):
+        self.address = address
+        self.failures = []
+        self.exchanges = 0
+        self.connections = 0
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, args=(50 if i < short else None,))
+            for i in range(short + long)
+        ]
+
+    def _run(self, per_connection):
+        while not self._stop.is_set():
+            try:
+                self._converse(per_connection)
+            except (OSError, AssertionError) as error:
+                with self._lock:
+                    self.failures.append(f"{type(error).__name__}: {error}")
+
+    def _converse(self, per_connection):
+        with self.address.connect() as s:
+            assert read_line(s) == name_of(s)
+            n = 0
+            while not self._stop.is_set() and n != per_connection:
+                n += 1
+                s.sendall(b"message %d\n" % n)
+                assert read_line(s) == f"{n} message {n}"
+                with self._lock:
+                    self.exchanges += 1
+                time.sleep(0.002)
+            s.shutdown(socket.SHUT_WR)
+            assert read_to_end(s) == b""
+        with self._lock:
+            self.connections += 1
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(SOON)
+
+    def wait_for_more(self, n=200):
+        """Waits until so many more exchanges were good."""
+        goal = self.exchanges + n
+        wait_until(lambda: self.exchanges >= goal or self.failures, f"{n} more exchanges")
+
+
+# ---- who the client is ----
+
+
+@pytest.mark.parametrize("protocol", ["send-proxy-v2", "send-proxy"])
+@pytest.mark.parametrize("family", ["ipv4", "ipv6"])
+def test_clients_keep_their_addresses(lab, protocol, family):
+    haproxy = lab(n=1, protocol=protocol)
+    daemon = haproxy.backends[0].daemon
+    source = "127.0.0.77" if family == "ipv4" else None
+    with getattr(haproxy, family).connect(source=source) as s:
+        name = name_of(s)
+        assert read_line(s) == name
+        # its own PROXY header is a message like any other
+        s.sendall(b"PROXY TCP4 198.51.100.1 198.51.100.2 1 2\r\n")
+        assert read_line(s) == "1 PROXY TCP4 198.51.100.1 198.51.100.2 1 2\r"
+        s.shutdown(socket.SHUT_WR)
+        assert read_to_end(s) == b""
+        daemon.wait_for(rf"connect.* {re.escape(name)}(\s|$)")
+    assert "198.51.100.1" not in daemon.log
+
+
+FORGED = [
+    b"PROXY TCP4 198.51.100.1 198.51.100.2 1 2\r\n",
+    b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xc6\x33\x64\x01\xc6\x33\x64\x02\x00\x01\x00\x02",
+]
+
+
+@pytest.mark.parametrize("header", FORGED, ids=["v1", "v2"])
+def test_a_forged_header_gets_nowhere(lab, header):
+    """One who gets round HAProxy is not served, whatever he says of himself."""
+    haproxy = lab(n=1)
+    backend = haproxy.backends[0]
+    refused = ("ackd_connections_refused_total", "ackd", "no valid PROXY header")
+    served = ("ackd_connections_total", "ackd")
+    with backend.address.connect(source="127.0.0.66") as s, contextlib.suppress(ConnectionError):
+        s.sendall(header + b"hello\n")
+        assert read_to_end(s) == b""
+    wait_until(lambda: scrape(backend.metrics)[refused] == 1, "the refusal to be counted")
+    assert scrape(backend.metrics)[served] == 0
+    assert "198.51.100.1" not in backend.daemon.log
+    assert "127.0.0.66" in backend.daemon.log
+
+
+# ---- ackds that come and go ----
+
+
+def test_rolling_restart(lab):
+    """Every ackd is restarted under load: no exchange fails, and connections outlive all of it."""
+    haproxy = lab(units=True)
+    with Load(haproxy.ipv4) as load:
+        load.wait_for_more()
+        for i, backend in enumerate(haproxy.backends):
+            before = backend.daemon.pid
+            backend.restart()
+            assert backend.daemon.pid != before
+            load.wait_for_more()
+            wait_until(lambda i=i: haproxy.states()[i] == "UP", "HAProxy to see it")
+        load.wait_for_more()
+        assert load.failures == []
+        kept = load.connections
+    assert load.failures == []
+    assert load.connections >= kept + 4  # the long ones, which have seen every restart
+    print(f"{load.exchanges} exchanges on {load.connections} connections, none failed")
+    for backend in haproxy.backends:
+        wait_until(
+            lambda b=backend: scrape(b.metrics)["ackd_open_connections", "ackd"] == 0, "the end"
+        )
+
+
+def newer_version(directory):
+    """The binary with another version number: (path, number)."""
+    old = run_ackd("-V").stdout.split()[1]
+    new = str((int(old[0]) + 1) % 10) + old[1:]  # other strings may share its end
+    data = ackd_binary().read_bytes()
+    assert data.count(old.encode() + b"\0") >= 1
+    path = f"{directory}/ackd-{new}"
+    with open(path, "wb") as file:
+        file.write(data.replace(old.encode() + b"\0", new.encode() + b"\0"))
+    shutil.copymode(ackd_binary(), path)
+    return path, new
+
+
+def test_rolling_upgrade(lab, directory):
+    """As ackd.cfg says it: drain, wait, stop, upgrade, start, ready. No exchange fails."""
+    haproxy = lab()
+    path, version = newer_version(directory)
+    with Load(haproxy.ipv4, short=8, long=0) as load:
+        load.wait_for_more()
+        for i, backend in enumerate(haproxy.backends):
+            haproxy.set(i, "drain")
+            wait_until(
+                lambda b=backend: scrape(b.metrics)["ackd_open_connections", "ackd"] == 0,
+                "the clients to finish",
+            )
+            backend.daemon.stop()
+            load.wait_for_more()
+            backend.start(wrapper=["sh", "-c", f'shift; exec {path} "$@"', "sh"])
+            haproxy.set(i, "ready")
+            wait_until(lambda i=i: haproxy.states()[i] == "UP", "HAProxy to see it")
+            wait_until(
+                lambda b=backend: scrape(b.metrics)["ackd_messages_total", "ackd"] > 0,
+                "the new one to serve",
+            )
+            assert f'version="{version}"' in request(backend.metrics)[2]
+            load.wait_for_more()
+    assert load.failures == []
+    print(f"{load.exchanges} exchanges on {load.connections} connections, none failed")
+
+
+@pytest.mark.parametrize("traffic", [True, False], ids=["busy", "idle"])
+def test_a_killed_ackd_is_out(lab, traffic):
+    """Within the interval of the check; and no new connection fails meanwhile."""
+    haproxy = lab()
+    victim = haproxy.backends[1]
+    time.sleep(INTERVAL / 2)  # the worst moment is early between two checks; this is within
+    victim.daemon.process.kill()
+    begun = time.monotonic()
+    failed = 0
+    while haproxy.states()[1] != "DOWN":
+        assert time.monotonic() < begun + SOON
+        if not traffic:
+            time.sleep(0.01)
+            continue
+        with haproxy.ipv4.connect() as s:
+            failed += read_line(s) != name_of(s)
+    took = time.monotonic() - begun
+    print(f"out after {took:.2f} s")
+    assert failed == 0
+    assert took < INTERVAL + 0.2 + 0.5  # one check, the quick one after it, a busy machine
+    for _ in range(2 * N):
+        with haproxy.ipv4.connect() as s:
+            assert read_line(s) == name_of(s)
+    victim.start()
+    wait_until(lambda: haproxy.states()[1] == "UP", "HAProxy to take it back")
+
+
+def test_a_draining_ackd_gets_no_new_connections(lab):
+    """503 from /healthz takes it out; what it has is answered to the end."""
+    haproxy = lab()
+    assert haproxy.states() == ["UP"] * N
+    backend = haproxy.backends[2]
+    held = []
+    while scrape(backend.metrics)["ackd_open_connections", "ackd"] == 0:
+        held.append(haproxy.ipv4.connect())
+        assert read_line(held[-1]) == name_of(held[-1])
+    backend.daemon.stop()
+    for _ in range(2 * N):
+        with haproxy.ipv4.connect() as s:
+            assert read_line(s) == name_of(s)
+    served = [scrape(b.metrics)["ackd_connections_total", "ackd"] for b in haproxy.backends[:2]]
+    assert sum(served) >= 2 * N
+    for s in held:
+        s.close()
