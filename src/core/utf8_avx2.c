@@ -14,37 +14,33 @@
 /* Texts too short to have a last block that three bytes are before. */
 #define SHORT (BLOCK + 3)
 
-static const int8_t first_high[16] = {UTF8_FIRST_HIGH};
-static const int8_t first_low[16] = {UTF8_FIRST_LOW};
-static const int8_t second_high[16] = {UTF8_SECOND_HIGH};
-
 static inline __m256i load(const uint8_t *p)
 {
 	return _mm256_loadu_si256((const __m256i *)(const void *)p);
 }
 
-static inline __m256i look_up(const int8_t table[16], __m256i nibbles)
+/* Repeats a row of utf8_tables. */
+static inline __m256i load_row(const void *row)
 {
-	__m128i row = _mm_loadu_si128((const __m128i *)(const void *)table);
-
-	return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(row), nibbles);
+	return _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)row));
 }
 
 /* Nonzero bytes where @x is wrong; @before1 to @before3: the bytes one to three places earlier. */
 static inline __m256i errors(__m256i x, __m256i before1, __m256i before2, __m256i before3)
 {
-	const __m256i nibble = _mm256_set1_epi8(0x0f);
+	const __m256i nibble = load_row(utf8_tables.nibble);
 	__m256i a = _mm256_and_si256(_mm256_srli_epi16(before1, 4), nibble);
 	__m256i b = _mm256_and_si256(before1, nibble);
 	__m256i c = _mm256_and_si256(_mm256_srli_epi16(x, 4), nibble);
-	__m256i pairs =
-		_mm256_and_si256(_mm256_and_si256(look_up(first_high, a), look_up(first_low, b)),
-				 look_up(second_high, c));
+	__m256i pairs = _mm256_and_si256(
+		_mm256_and_si256(_mm256_shuffle_epi8(load_row(utf8_tables.first_high), a),
+				 _mm256_shuffle_epi8(load_row(utf8_tables.first_low), b)),
+		_mm256_shuffle_epi8(load_row(utf8_tables.second_high), c));
 	/* 0x80 and above from E0 and F0 on */
-	__m256i third = _mm256_subs_epu8(before2, _mm256_set1_epi8(0xe0 - 0x80));
-	__m256i fourth = _mm256_subs_epu8(before3, _mm256_set1_epi8(0xf0 - 0x80));
+	__m256i third = _mm256_subs_epu8(before2, load_row(utf8_tables.third));
+	__m256i fourth = _mm256_subs_epu8(before3, load_row(utf8_tables.fourth));
 	__m256i due =
-		_mm256_and_si256(_mm256_or_si256(third, fourth), _mm256_set1_epi8((char)0x80));
+		_mm256_and_si256(_mm256_or_si256(third, fourth), load_row(utf8_tables.high_bit));
 
 	/* TWO_CONTS is wrong where none is due, and the reverse */
 	return _mm256_xor_si256(due, pairs);

@@ -14,18 +14,15 @@
 /* What the end of a text is taken from, with a carry. */
 #define CHECK_NEXT_MIN ((size_t)UTF8_CHARACTER_MAX)
 
-static const int8_t first_high[16] = {UTF8_FIRST_HIGH};
-static const int8_t first_low[16] = {UTF8_FIRST_LOW};
-static const int8_t second_high[16] = {UTF8_SECOND_HIGH};
-
 static inline __m512i load(const uint8_t *p)
 {
 	return _mm512_loadu_si512(p);
 }
 
-static inline __m512i load_table(const int8_t table[16])
+/* Repeats a row of utf8_tables. */
+static inline __m512i load_row(const void *row)
 {
-	return _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)table));
+	return _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)row));
 }
 
 /* A mask of the first @n bytes, 0 to 64. */
@@ -37,22 +34,22 @@ static inline __mmask64 first_bytes(size_t n)
 /* Nonzero bytes where @x is wrong; @before1 to @before3: the bytes one to three places earlier. */
 static inline __m512i errors(__m512i x, __m512i before1, __m512i before2, __m512i before3)
 {
-	const __m512i nibble = _mm512_set1_epi8(0x0f);
+	const __m512i nibble = load_row(utf8_tables.nibble);
 	__m512i a = _mm512_and_si512(_mm512_srli_epi16(before1, 4), nibble);
 	__m512i b = _mm512_and_si512(before1, nibble);
 	__m512i c = _mm512_and_si512(_mm512_srli_epi16(x, 4), nibble);
 	/* a & b & c */
-	__m512i pairs =
-		_mm512_ternarylogic_epi64(_mm512_shuffle_epi8(load_table(first_high), a),
-					  _mm512_shuffle_epi8(load_table(first_low), b),
-					  _mm512_shuffle_epi8(load_table(second_high), c), 0x80);
+	__m512i pairs = _mm512_ternarylogic_epi64(
+		_mm512_shuffle_epi8(load_row(utf8_tables.first_high), a),
+		_mm512_shuffle_epi8(load_row(utf8_tables.first_low), b),
+		_mm512_shuffle_epi8(load_row(utf8_tables.second_high), c), 0x80);
 	/* 0x80 and above from E0 and F0 on */
-	__m512i third = _mm512_subs_epu8(before2, _mm512_set1_epi8(0xe0 - 0x80));
-	__m512i fourth = _mm512_subs_epu8(before3, _mm512_set1_epi8(0xf0 - 0x80));
+	__m512i third = _mm512_subs_epu8(before2, load_row(utf8_tables.third));
+	__m512i fourth = _mm512_subs_epu8(before3, load_row(utf8_tables.fourth));
 
 	/* (third | fourth) & 0x80 ^ pairs: TWO_CONTS is wrong where none is due, and the reverse */
 	return _mm512_ternarylogic_epi64(_mm512_or_si512(third, fourth),
-					 _mm512_set1_epi8((char)0x80), pairs, 0x6a);
+					 load_row(utf8_tables.high_bit), pairs, 0x6a);
 }
 
 /* The errors of the first block, that up to three bytes are before. */
@@ -143,17 +140,15 @@ static UTF8_ALWAYS_INLINE enum utf8_status check_short(struct utf8_carry *carry,
 	return utf8_explain(carry, p, n, (size_t)__builtin_ctzll(wrong), ret_valid, ret_length);
 }
 
-/* Both kinds of check; the compiler makes two functions of it, so that one without a carry is lean.
- */
-static UTF8_ALWAYS_INLINE enum utf8_status check_any(struct utf8_carry *carry, const uint8_t *p,
-						     size_t n, size_t *ret_valid,
-						     size_t *ret_length)
+/* More than a block. */
+static __attribute__((noinline)) enum utf8_status check_blocks(struct utf8_carry *carry,
+							       const uint8_t *p, size_t n,
+							       size_t *ret_valid,
+							       size_t *ret_length)
 {
 	uint32_t before = utf8_carry_before(carry);
 	size_t i = 0;
 
-	if (n <= BLOCK)
-		return check_short(carry, p, n, ret_valid, ret_length);
 	for (; n - i >= GROUP; i += GROUP) {
 		const uint8_t *q = p + i;
 		__m512i wrong;
@@ -183,7 +178,9 @@ static UTF8_ALWAYS_INLINE enum utf8_status check_any(struct utf8_carry *carry, c
 
 static enum utf8_status check(const uint8_t *p, size_t n, size_t *ret_valid, size_t *ret_length)
 {
-	return check_any(NULL, p, n, ret_valid, ret_length);
+	if (n <= BLOCK)
+		return check_short(NULL, p, n, ret_valid, ret_length);
+	return check_blocks(NULL, p, n, ret_valid, ret_length);
 }
 
 static enum utf8_status check_next(struct utf8_carry *carry, const uint8_t *p, size_t n,
@@ -191,7 +188,9 @@ static enum utf8_status check_next(struct utf8_carry *carry, const uint8_t *p, s
 {
 	if (n < CHECK_NEXT_MIN)
 		return utf8_check_next_apart(carry, p, n, ret_valid, ret_length);
-	return check_any(carry, p, n, ret_valid, ret_length);
+	if (n <= BLOCK)
+		return check_short(carry, p, n, ret_valid, ret_length);
+	return check_blocks(carry, p, n, ret_valid, ret_length);
 }
 
 static size_t count(const uint8_t *p, size_t n)

@@ -75,41 +75,22 @@ extern const struct utf8_kernel utf8_kernel_avx2;
 extern const struct utf8_kernel utf8_kernel_avx512;
 extern const struct utf8_kernel utf8_kernel_neon;
 
-/* How a pair of bytes can be wrong. */
-enum {
-	TOO_SHORT = 1 << 0,  /* a lead byte, then no continuation byte */
-	TOO_LONG = 1 << 1,   /* ASCII, then a continuation byte */
-	OVERLONG_3 = 1 << 2, /* E0, then 80 to 9F */
-	TOO_LARGE = 1 << 3,  /* F4, then 90 to BF; F5 to FF, then the same */
-	SURROGATE = 1 << 4,  /* ED, then A0 to BF */
-	OVERLONG_2 = 1 << 5, /* C0 or C1, then a continuation byte */
-	OVERLONG_4 = 1 << 6, /* F0, then 80 to 8F; F5 to FF, then the same */
-	TWO_CONTS = -128,    /* two continuation bytes: wrong unless a longer character is due */
-	/* whatever the low nibble of the first byte is */
-	ANY_LOW = TOO_SHORT | TOO_LONG | TWO_CONTS,
-	ABOVE_F4 = ANY_LOW | TOO_LARGE | OVERLONG_4,
+/*
+ * What the kernels load, each row to be repeated to the width of a vector. Defined elsewhere, so
+ * that compilers load them: they would rather make a repeated byte in a general register and
+ * broadcast it, which keeps the shuffle unit busy, the busiest here.
+ */
+struct utf8_tables {
+	int8_t first_high[16];	/* errors by the high nibble of the first byte */
+	int8_t first_low[16];	/* by the low nibble of the first byte */
+	int8_t second_high[16]; /* by the high nibble of the second byte */
+	uint8_t nibble[16];	/* 0F */
+	uint8_t third[16];	/* subtracted with saturation, leaves 80 and above of E0 to FF */
+	uint8_t fourth[16];	/* the same of F0 to FF */
+	uint8_t high_bit[16];	/* 80 */
 };
 
-/* By the high nibble of the first byte. */
-#define UTF8_FIRST_HIGH                                                                            \
-	TOO_LONG, TOO_LONG, TOO_LONG, TOO_LONG, TOO_LONG, TOO_LONG, TOO_LONG, TOO_LONG, TWO_CONTS, \
-		TWO_CONTS, TWO_CONTS, TWO_CONTS, TOO_SHORT | OVERLONG_2, TOO_SHORT,                \
-		TOO_SHORT | OVERLONG_3 | SURROGATE, TOO_SHORT | TOO_LARGE | OVERLONG_4
-
-/* By the low nibble of the first byte. */
-#define UTF8_FIRST_LOW                                                                             \
-	ANY_LOW | OVERLONG_2 | OVERLONG_3 | OVERLONG_4, ANY_LOW | OVERLONG_2, ANY_LOW, ANY_LOW,    \
-		ANY_LOW | TOO_LARGE, ABOVE_F4, ABOVE_F4, ABOVE_F4, ABOVE_F4, ABOVE_F4, ABOVE_F4,   \
-		ABOVE_F4, ABOVE_F4, ABOVE_F4 | SURROGATE, ABOVE_F4, ABOVE_F4
-
-/* By the high nibble of the second byte. */
-#define UTF8_SECOND_HIGH                                                                           \
-	TOO_SHORT, TOO_SHORT, TOO_SHORT, TOO_SHORT, TOO_SHORT, TOO_SHORT, TOO_SHORT, TOO_SHORT,    \
-		TOO_LONG | OVERLONG_2 | TWO_CONTS | OVERLONG_3 | OVERLONG_4,                       \
-		TOO_LONG | OVERLONG_2 | TWO_CONTS | OVERLONG_3 | TOO_LARGE,                        \
-		TOO_LONG | OVERLONG_2 | TWO_CONTS | SURROGATE | TOO_LARGE,                         \
-		TOO_LONG | OVERLONG_2 | TWO_CONTS | SURROGATE | TOO_LARGE, TOO_SHORT, TOO_SHORT,   \
-		TOO_SHORT, TOO_SHORT
+extern const struct utf8_tables utf8_tables;
 
 /*
  * Returns how many bytes of a cut-off character @p ends with, given that the look-ups found no

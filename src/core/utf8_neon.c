@@ -13,10 +13,6 @@
 /* Texts too short to have a last block that three bytes are before. */
 #define SHORT (BLOCK + 3)
 
-static const int8_t first_high[16] = {UTF8_FIRST_HIGH};
-static const int8_t first_low[16] = {UTF8_FIRST_LOW};
-static const int8_t second_high[16] = {UTF8_SECOND_HIGH};
-
 static inline uint8x16_t look_up(const int8_t table[16], uint8x16_t nibbles)
 {
 	return vqtbl1q_u8(vreinterpretq_u8_s8(vld1q_s8(table)), nibbles);
@@ -26,10 +22,10 @@ static inline uint8x16_t look_up(const int8_t table[16], uint8x16_t nibbles)
 static inline uint8x16_t errors(uint8x16_t x, uint8x16_t before1, uint8x16_t before2,
 				uint8x16_t before3)
 {
-	uint8x16_t pairs =
-		vandq_u8(vandq_u8(look_up(first_high, vshrq_n_u8(before1, 4)),
-				  look_up(first_low, vandq_u8(before1, vdupq_n_u8(0x0f)))),
-			 look_up(second_high, vshrq_n_u8(x, 4)));
+	uint8x16_t pairs = vandq_u8(
+		vandq_u8(look_up(utf8_tables.first_high, vshrq_n_u8(before1, 4)),
+			 look_up(utf8_tables.first_low, vandq_u8(before1, vdupq_n_u8(0x0f)))),
+		look_up(utf8_tables.second_high, vshrq_n_u8(x, 4)));
 	/* 0x80 and above from E0 and F0 on */
 	uint8x16_t third = vqsubq_u8(before2, vdupq_n_u8(0xe0 - 0x80));
 	uint8x16_t fourth = vqsubq_u8(before3, vdupq_n_u8(0xf0 - 0x80));
