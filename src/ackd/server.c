@@ -36,10 +36,27 @@ enum exit_status exit_status_of(int error)
 
 /* ---- the end ---- */
 
+static const int signums[SERVER_N_SIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
+
 static void close_handle(uv_handle_t *handle, void *data)
 {
 	if (!uv_is_closing(handle))
 		uv_close(handle, NULL);
+}
+
+/*
+ * Ends the loop. Signals are blocked first: one that comes now would find the default action, and
+ * an orderly end would look like a death.
+ */
+static void server_close_handles(struct server *server)
+{
+	sigset_t signals;
+
+	sigemptyset(&signals);
+	for (size_t i = 0; i < SERVER_N_SIGNALS; i++)
+		sigaddset(&signals, signums[i]);
+	pthread_sigmask(SIG_BLOCK, &signals, NULL);
+	uv_walk(&server->loop, close_handle, NULL);
 }
 
 static void bindings_destroy(struct binding **bindings)
@@ -189,14 +206,13 @@ static void on_news(uv_async_t *async)
 	}
 	server_hand_over_next(server);
 	if (atomic_load(&server->n_ended) == server->n_workers && !server->reload.preparing)
-		uv_walk(&server->loop, close_handle, NULL);
+		server_close_handles(server);
 }
 
 /* ---- the beginning ---- */
 
 static int server_init_handles(struct server *server)
 {
-	static const int signums[SERVER_N_SIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
 	uv_timer_t *timers[] = {&server->status_timer, &server->watchdog_timer,
 				&server->drain_timer};
 	int r = uv_async_init(&server->loop, &server->async, on_news);
@@ -321,7 +337,7 @@ enum exit_status server_run(const char *path, int port)
 	if (r < 0) {
 		server_stop(server);
 		if (server->n_started == 0)
-			uv_walk(&server->loop, close_handle, NULL);
+			server_close_handles(server);
 		server->n_workers = server->n_started;
 	}
 	uv_run(&server->loop, UV_RUN_DEFAULT);

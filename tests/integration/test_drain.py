@@ -223,6 +223,17 @@ def test_signals_together(ackd):
         daemon.check_log()
 
 
+@pytest.mark.parametrize("number", [*ENDS, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
+def test_signals_until_the_very_end(ackd, number):
+    """None finds the process without a handler: the end stays an orderly one."""
+    for _ in range(5):
+        daemon = ackd()
+        daemon.signal(signal.SIGTERM)
+        while daemon.process.poll() is None:
+            daemon.signal(number)
+        assert daemon.process.returncode == 0
+
+
 def test_signal_during_the_start(ackd):
     """At any moment of the start: it ends well or was not there yet, it never hangs."""
     for delay in range(20):
