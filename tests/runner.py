@@ -22,7 +22,7 @@ import xml.etree.ElementTree
 TOP = pathlib.Path(__file__).resolve().parent.parent
 BUILDS = TOP / "build-tests"
 LOGS = BUILDS / "logs"
-SUITES = ["build", "unit", "integration", "systemd", "fuzz", "lint", "cross"]
+SUITES = ["build", "unit", "integration", "systemd", "fuzz", "lint", "cross", "bench"]
 SHOWN_LINES = 60  # of the output of a job that failed
 
 WHOLE = ["-Dsystemd=enabled", "-Dmetrics=enabled"]
@@ -396,6 +396,13 @@ class Run:
         return [Job("soak", [str(soak)], one_case("soak"), 3600,
                     {"ACKD_BUILD": str(BUILDS / "gcc")})]
 
+    def bench_jobs(self):
+        """The benchmark, for a moment: whether it works, not what it says."""
+        if "gcc" in self.broken:
+            return []
+        return [Job("bench", [str(TOP / "tests/bench/run"), "--smoke", "--build",
+                              str(BUILDS / "gcc")], one_case("bench"), 300)]
+
     def print_coverage(self):
         """Prints the figures of lcov for what the coverage flavour's tests ran."""
         directory = BUILDS / "coverage"
@@ -438,6 +445,8 @@ class Run:
             jobs += self.cross_jobs()
         self.do(jobs)
         self.do(self.soak_jobs())
+        if self.wants("bench"):
+            self.do(self.bench_jobs())
         if self.options.coverage and "coverage" not in self.broken:
             self.print_coverage()
 

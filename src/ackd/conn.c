@@ -275,13 +275,15 @@ void conn_on_end(struct conn *c)
 	struct session_io *io = conn_io(c);
 
 	c->ended = true;
-	conn_poll(c, 0);
 	if (c->phase == CONN_SERVING)
 		conn_answer(c, io, session_end(&c->session, io));
 	else if (c->phase == CONN_PROXY_HEADER)
 		conn_proxy_fail(c, "closed before the PROXY header was complete");
 	else
 		conn_close(c, CONN_END);
+	/* closing takes the socket off the loop anyway */
+	if (c->phase != CONN_CLOSING && c->polled == UV_READABLE)
+		conn_poll(c, 0);
 }
 
 void conn_on_sent(struct conn *c)

@@ -119,7 +119,8 @@ def print_report(out, results):
         print_costs(out, results["costs"], results["peers"])
     for name, reason in sorted(results["skipped"].items()):
         print(f"\nskipped: {name}: {reason}", file=out)
-    print_targets(out, results)
+    if not results.get("smoke"):
+        print_targets(out, results)
 
 
 PLOT = """set terminal svg size 1000,480 dynamic background rgb "white" font "sans,12"
