@@ -190,6 +190,37 @@ static size_t match_reply(struct verifier *v, const struct reply *r, const uint8
 	return used;
 }
 
+/*
+ * The common case in half the instructions: a reply that came whole and is right. Returns its
+ * length; 0 when it is to be looked at more closely.
+ */
+static size_t match_at_once(const struct verifier *v, const uint8_t *data, size_t n)
+{
+	const struct shape *s = v->shape;
+	size_t prefix_n = s->prefix.n;
+	size_t suffix_n = s->suffix.n;
+	struct message m;
+	const uint8_t *p = data + prefix_n;
+	const uint8_t *terminator;
+	const uint8_t *suffix;
+	size_t length;
+
+	if (v->offset || s->prefix.n_counters || s->suffix.n_counters)
+		return 0;
+	source_message(v->source, v->connection, v->index, &m);
+	length = prefix_n + message_size(&m) + suffix_n;
+	if (n < length)
+		return 0;
+	terminator = p + m.head_n + m.body_n + (s->framing == SHAPE_LINES ? suffix_n : 0);
+	suffix = p + m.head_n + m.body_n + (s->framing == SHAPE_LINES ? 0 : m.terminator_n);
+	if ((prefix_n && memcmp(data, s->prefix.bytes, prefix_n) != 0) ||
+	    memcmp(p, m.head, m.head_n) != 0 || memcmp(p + m.head_n, m.body, m.body_n) != 0 ||
+	    memcmp(terminator, m.terminator, m.terminator_n) != 0 ||
+	    (suffix_n && memcmp(suffix, s->suffix.bytes, suffix_n) != 0))
+		return 0;
+	return length;
+}
+
 static bool feed_whole(struct verifier *v, uint64_t sent, const uint8_t *data, size_t n,
 		       uint64_t *ret_completed, struct fault *ret_fault)
 {
@@ -200,6 +231,14 @@ static bool feed_whole(struct verifier *v, uint64_t sent, const uint8_t *data, s
 
 		if (v->index == sent)
 			return unasked(v, data, n, ret_fault);
+		used = match_at_once(v, data, n);
+		if (used > 0) {
+			data += used;
+			n -= used;
+			v->index++;
+			++*ret_completed;
+			continue;
+		}
 		reply_make(v, v->index, &r);
 		used = match_reply(v, &r, data, n);
 		data += used;
