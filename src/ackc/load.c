@@ -85,10 +85,14 @@ static void collect(struct load *l)
 	struct load_result *r = &l->result;
 	uint64_t last_ns = l->plan.start_ns;
 
+	for (unsigned i = 0; i < l->n_workers; i++)
+		load_worker_join(&l->workers[i]);
+	/* Adding up what they counted is no part of the load. */
+	if (l->gone)
+		r->cpu_ns = cpu_time_ns() - l->cpu_ns;
 	for (unsigned i = 0; i < l->n_workers; i++) {
 		struct load_worker *w = &l->workers[i];
 
-		load_worker_join(w);
 		histogram_merge(r->latency, w->latency);
 		histogram_merge(r->connect, w->connect);
 		if (w->service)
@@ -107,8 +111,6 @@ static void collect(struct load *l)
 	}
 	l->n_workers = 0;
 	r->elapsed_ns = last_ns - l->plan.start_ns;
-	if (l->gone)
-		r->cpu_ns = cpu_time_ns() - l->cpu_ns;
 }
 
 static void command_all(struct load *l, enum load_command command)
