@@ -1,6 +1,5 @@
 #include "ackc/source.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -8,22 +7,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define HEX_DIGITS 8
-/* Connection and number, the latter modulo 2^32, and a space: "0000001f.000000a3 ". */
-#define HEAD_LENGTH (HEX_DIGITS + 1 + HEX_DIGITS + 1)
-
-static const uint8_t line_feed[] = "\n";
-
 int source_generate(size_t size, struct source *ret_source)
 {
-	size_t n = size > HEAD_LENGTH + 1 ? size - HEAD_LENGTH - 1 : 0;
+	size_t n = size > SOURCE_HEAD + 1 ? size - SOURCE_HEAD - 1 : 0;
 	uint8_t *filling = malloc(n + 1);
 
 	if (!filling)
 		return -ENOMEM;
 	/* Neighbours differ, so that a lost or doubled byte shows. */
 	for (size_t i = 0; i < n; i++)
-		filling[i] = (uint8_t)('a' + i * 7 % 26);
+		filling[i] = (uint8_t)(i == 0 ? ' ' : 'a' + i * 7 % 26);
 	*ret_source = (struct source){.size_max = size, .bytes = filling, .n_bytes = n};
 	return 0;
 }
@@ -135,22 +128,6 @@ void source_finish(struct source *s)
 	*s = (struct source){0};
 }
 
-/*
- * Writes @value as HEX_DIGITS hexadecimal digits. It is done twice a message, so all digits at a
- * time: each half byte is spread to a byte of its own, and those above 9 get what leads to letters.
- */
-static inline void hex(uint32_t value, uint8_t *out)
-{
-	uint64_t x = ((uint64_t)value << 16 | value) & 0x0000FFFF0000FFFF;
-	uint64_t letters;
-
-	x = (x << 8 | x) & 0x00FF00FF00FF00FF;
-	x = (x << 4 | x) & 0x0F0F0F0F0F0F0F0F;
-	letters = (x + 0x0606060606060606) >> 4 & 0x0101010101010101;
-	x = htobe64(x + 0x3030303030303030 + letters * ('a' - '0' - 10));
-	memcpy(out, &x, HEX_DIGITS);
-}
-
 static void piece_message(const struct source *s, uint32_t connection, uint64_t index,
 			  struct message *m)
 {
@@ -168,38 +145,21 @@ static void piece_message(const struct source *s, uint32_t connection, uint64_t 
 	m->terminator = p + m->body_n;
 }
 
-void source_message(const struct source *s, uint32_t connection, uint64_t index,
-		    struct message *ret_message)
+void source_other_message(const struct source *s, uint32_t connection, uint64_t index,
+			  struct message *ret_message)
 {
-	uint8_t head[HEAD_LENGTH];
+	uint64_t words[SOURCE_HEAD / 8] = {source_hex(connection), source_hex((uint32_t)index)};
 	size_t text = s->size_max - 1;
 
 	if (s->pieces) {
 		piece_message(s, connection, index, ret_message);
 		return;
 	}
-	hex(connection, head);
-	head[HEX_DIGITS] = '.';
-	hex((uint32_t)index, head + HEX_DIGITS + 1);
-	head[HEAD_LENGTH - 1] = ' ';
-	ret_message->head_n = HEAD_LENGTH;
-	if (text < HEAD_LENGTH) {
-		/* Of a short one, what fits of the number's last digits. */
-		ret_message->head_n = (uint32_t)text;
-		memcpy(ret_message->head, head + HEAD_LENGTH - 1 - text, text);
-	} else {
-		memcpy(ret_message->head, head, HEAD_LENGTH);
-	}
+	/* What fits of the number's last digits. */
+	memcpy(ret_message->head, (const uint8_t *)words + SOURCE_HEAD - text, text);
+	ret_message->head_n = (uint32_t)text;
 	ret_message->body = s->bytes;
-	ret_message->body_n = (uint32_t)s->n_bytes;
-	ret_message->terminator = line_feed;
+	ret_message->body_n = 0;
+	ret_message->terminator = (const uint8_t *)"\n";
 	ret_message->terminator_n = 1;
-}
-
-size_t message_copy(const struct message *m, uint8_t *out)
-{
-	memcpy(out, m->head, m->head_n);
-	memcpy(out + m->head_n, m->body, m->body_n);
-	memcpy(out + m->head_n + m->body_n, m->terminator, m->terminator_n);
-	return message_size(m);
 }

@@ -190,6 +190,15 @@ static size_t match_reply(struct verifier *v, const struct reply *r, const uint8
 	return used;
 }
 
+static bool terminator_matches(const struct message *m, const uint8_t *p)
+{
+	for (uint32_t i = 0; i < m->terminator_n; i++) {
+		if (p[i] != m->terminator[i])
+			return false;
+	}
+	return true;
+}
+
 /*
  * The common case in half the instructions: a reply that came whole and is right. Returns its
  * length; 0 when it is to be looked at more closely.
@@ -214,8 +223,8 @@ static size_t match_at_once(const struct verifier *v, const uint8_t *data, size_
 	terminator = p + m.head_n + m.body_n + (s->framing == SHAPE_LINES ? suffix_n : 0);
 	suffix = p + m.head_n + m.body_n + (s->framing == SHAPE_LINES ? 0 : m.terminator_n);
 	if ((prefix_n && memcmp(data, s->prefix.bytes, prefix_n) != 0) ||
-	    memcmp(p, m.head, m.head_n) != 0 || memcmp(p + m.head_n, m.body, m.body_n) != 0 ||
-	    memcmp(terminator, m.terminator, m.terminator_n) != 0 ||
+	    !message_head_matches(&m, p) || memcmp(p + m.head_n, m.body, m.body_n) != 0 ||
+	    !terminator_matches(&m, terminator) ||
 	    (suffix_n && memcmp(suffix, s->suffix.bytes, suffix_n) != 0))
 		return 0;
 	return length;
