@@ -61,6 +61,13 @@ def test_manual_pages(installed):
             == page.read_bytes()
 
 
+def test_examples(installed):
+    names = ("haproxy/ackd.cfg", "prometheus/ackd.rules.yml", "prometheus/ackd_test.yml")
+    for name in names:
+        assert installed("datadir", "doc/ackd/examples", name).read_bytes() \
+            == (ROOT / "packaging" / name).read_bytes()
+
+
 def test_client_in_bindir(installed):
     if not (build_directory() / "src/ackc/ackc").exists():
         pytest.skip("this build has no ackc")
