@@ -1,0 +1,346 @@
+"""Clients that behave in different ways, thousands of them on one epoll loop.
+
+Happy path of one: connecting -> playing its script -> the end that its behaviour has -> a new
+connection with another script. Whatever it receives must be the next bytes of the script's reply;
+anything else, an end that is not due, or no progress for STALL_S is a fault, which is noted.
+"""
+
+import errno
+import heapq
+import random
+import select
+import socket
+import struct
+import time
+from dataclasses import dataclass
+
+STALL_S = 30.0  # an answer that takes longer never comes
+RECEIVE_BYTES = 1 << 16
+FAULTS_MAX = 20  # told in full; the rest is counted
+IP_BIND_ADDRESS_NO_PORT = 24  # of linux/in.h
+SOURCES = 32  # loopback addresses to connect from: ports wait a minute after each connection
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    name: str
+    share: int  # in a hundred
+    script: str
+    chunk: tuple  # bytes of one send, from and to; (0, 0): up to the next mark
+    pause_s: tuple  # between sends
+    waits: bool  # for the reply to what it sent, before it sends more
+    end: str  # half-close, close, reset, silence
+    mute_s: tuple = (0, 0)  # so long after connecting it reads nothing
+
+
+BEHAVIOURS = (
+    Behaviour("good", 45, "good", (0, 0), (0.5, 3), True, "half-close"),
+    Behaviour("slow", 15, "short", (1, 7), (0.3, 1.5), False, "half-close"),
+    Behaviour("broken", 10, "broken", (1, 300), (0.1, 1), False, "half-close"),
+    Behaviour("resetting", 6, "good", (1, 2000), (0.1, 1), False, "reset"),
+    Behaviour("half-closing", 8, "unfinished", (1, 1 << 20), (0.5, 2), False, "half-close"),
+    Behaviour("non-reading", 4, "long", (1 << 16, 1 << 16), (0, 0), False, "half-close", (4, 10)),
+    Behaviour("deaf, then gone", 2, "long", (1 << 16, 1 << 16), (0, 0), False, "reset", (4, 10)),
+    Behaviour("reconnecting", 5, "short", (0, 0), (0.2, 1), True, "close"),
+    Behaviour("silent", 5, "short", (0, 0), (0.2, 1), True, "silence"),
+)
+
+
+class Wrong(Exception):
+    """The daemon did what it must not do."""
+
+
+class Client:
+    """One place in the crowd: connection after connection, all with the same behaviour."""
+
+    def __init__(self, crowd, behaviour, number):
+        self.crowd = crowd
+        self.behaviour = behaviour
+        self.source = f"127.1.0.{1 + number % SOURCES}"
+        self.rng = random.Random(f"{crowd.seed} {number}")
+        self.socket = None
+        self.generation = 0  # of the connection: timers of older ones mean nothing
+        self.reset_state()
+
+    def reset_state(self):
+        self.script = None
+        self.sent = self.received = self.mark = 0
+        self.reset_at = 0  # of a resetting one: after so many bytes
+        self.connected = self.resting = self.mute = self.half_closed = self.silent = False
+        self.events = 0
+        self.progress_at = 0.0
+
+    # ---- connecting ----
+
+    def connect(self):
+        behaviour = self.behaviour
+        self.reset_state()
+        self.script = self.rng.choice(self.crowd.scripts[behaviour.script])
+        self.reset_at = self.rng.randrange(len(self.script.data)) + 1
+        address = self.crowd.addresses[self.script.listener]
+        self.socket = s = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        if behaviour.mute_s[1]:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        if address.family == socket.AF_INET:
+            s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            s.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+            s.bind((self.source, 0))
+        error = s.connect_ex(address.sockaddr)
+        if error not in (0, errno.EINPROGRESS):
+            raise Wrong(f"connect: {errno.errorcode[error]}")
+        self.progress_at = self.crowd.now
+        self.crowd.enter(self)
+        self.watch()
+
+    def on_connected(self):
+        error = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            raise Wrong(f"connect: {errno.errorcode[error]}")
+        self.connected = True
+        self.crowd.n_connected += 1
+        if self.behaviour.mute_s[1]:
+            self.mute = True
+            self.crowd.after(self.rng.uniform(*self.behaviour.mute_s), self, "listen")
+        self.rest()
+
+    def watch(self):
+        """Listens for just those events that there is something to do for."""
+        events = 0 if self.mute else select.EPOLLIN
+        if not self.connected or not (self.resting or self.half_closed or self.silent):
+            events |= select.EPOLLOUT
+        if events != self.events:
+            self.events = events
+            self.crowd.epoll.modify(self.socket, events)
+
+    def leave(self, reset=False):
+        """Ends the connection; another follows soon."""
+        if reset:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.crowd.leave(self)
+        self.socket.close()
+        self.socket = None
+        self.come_again()
+
+    def come_again(self):
+        self.generation += 1
+        if not self.crowd.stopping:
+            self.crowd.after(self.rng.uniform(0.05, 0.2), self, "connect")
+
+    # ---- playing ----
+
+    def rest(self):
+        self.resting = True
+        self.crowd.after(self.rng.uniform(*self.behaviour.pause_s), self, "send")
+
+    def on_timer(self, what):
+        if what == "connect":
+            self.connect()
+        elif what == "listen":
+            self.mute = False
+            self.progress_at = self.crowd.now
+            if self.behaviour.end == "reset":
+                self.leave(reset=True)
+                return
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        else:
+            self.resting = False
+        if self.socket:
+            self.watch()
+
+    def on_events(self, events):
+        if not self.connected:
+            self.on_connected()
+            self.watch()
+            return
+        if events & ~select.EPOLLOUT and not self.mute:
+            if not self.receive():
+                return
+        elif events & (select.EPOLLERR | select.EPOLLHUP) and self.mute:
+            raise Wrong("reset while its replies were unread")
+        if events & select.EPOLLOUT and self.events & select.EPOLLOUT:
+            self.send()
+        if self.socket:
+            self.watch()
+
+    def send(self):
+        script, behaviour = self.script, self.behaviour
+        end = len(script.data)
+        resets = behaviour.end == "reset" and not behaviour.mute_s[1]
+        if self.sent < end:
+            to = self.next_stop()
+            try:
+                n = self.socket.send(script.data[self.sent : to])
+            except BlockingIOError:
+                return
+            self.sent += n
+            self.crowd.bytes_sent += n
+            self.progress_at = self.crowd.now
+        if resets and self.sent >= self.reset_at:
+            self.leave(reset=True)
+        elif self.sent < end:
+            if behaviour.waits:  # receive() goes on, once the reply is there
+                self.resting = self.sent == to
+            elif behaviour.pause_s[1]:
+                self.rest()
+        elif behaviour.end == "half-close":
+            self.socket.shutdown(socket.SHUT_WR)
+            self.half_closed = True
+        else:
+            self.silent = True
+
+    def next_stop(self):
+        low, high = self.behaviour.chunk
+        if high == 0:
+            return self.script.marks[self.mark][0]
+        return min(self.sent + self.rng.randint(low, high), len(self.script.data))
+
+    # ---- hearing ----
+
+    def receive(self):
+        """Takes what has come. Returns whether the connection goes on."""
+        try:
+            got = self.socket.recv(RECEIVE_BYTES)
+        except BlockingIOError:
+            return True
+        except ConnectionResetError:
+            raise Wrong("reset by the server") from None
+        if not got:
+            self.on_end()
+            return False
+        expected = self.script.reply[self.received : self.received + len(got)]
+        if got != expected:
+            raise Wrong(f"at {self.received}: {got[:80]!r} instead of {expected[:80]!r}")
+        self.received += len(got)
+        self.crowd.bytes_checked += len(got)
+        self.progress_at = self.crowd.now
+        if self.behaviour.waits:
+            return self.on_reply()
+        return True
+
+    def on_reply(self):
+        sent, received = self.script.marks[self.mark]
+        if self.received < received or self.sent < sent:
+            return True
+        self.crowd.exchanges += 1
+        self.mark += 1
+        if self.mark < len(self.script.marks):
+            self.rest()
+        elif self.behaviour.end == "close":
+            self.leave()
+            return False
+        return True
+
+    def on_end(self):
+        """The server ended the connection: when it should, and after all that it owed?"""
+        script = self.script
+        idle = self.crowd.now - self.progress_at
+        if self.silent and self.behaviour.end == "silence":
+            due = idle > self.crowd.idle_s - 1
+        else:
+            due = self.half_closed or script.closes
+        if not due or self.received != len(script.reply):
+            raise Wrong(f"ended after {self.received} of {len(script.reply)} bytes,"
+                        f" {self.sent} of {len(script.data)} sent, {idle:.1f} s idle")
+        self.crowd.exchanges += 1
+        self.leave()
+
+    def is_stalled(self):
+        if not self.socket or self.mute:
+            return False
+        allowed = STALL_S + (self.crowd.idle_s if self.silent else 0)
+        return self.crowd.now - self.progress_at > allowed
+
+
+class Crowd:
+    """All clients, their loop and their counts."""
+
+    def __init__(self, addresses, scripts, n, idle_s, seed):
+        self.addresses = addresses  # {listener: harness.Address}
+        self.scripts = scripts
+        self.idle_s = idle_s
+        self.seed = seed
+        self.epoll = select.epoll()
+        self.clients = {}  # by descriptor
+        self.timers = []
+        self.n_timers = 0
+        self.now = time.monotonic()
+        self.stopping = False
+        self.n_connected = self.exchanges = self.bytes_sent = self.bytes_checked = 0
+        self.n_faults = 0
+        self.faults = []
+        ramp_s = n / 500
+        for number in range(n):
+            client = Client(self, self.behaviour_of(number), number)
+            self.after(ramp_s * number / n, client, "connect")
+
+    @staticmethod
+    def behaviour_of(number):
+        place = number * 37 % 100  # mixed from the first hundred on
+        for behaviour in BEHAVIOURS:
+            place -= behaviour.share
+            if place < 0:
+                return behaviour
+        raise ValueError("the shares do not add up to a hundred")
+
+    @property
+    def n_open(self):
+        return len(self.clients)
+
+    def enter(self, client):
+        self.clients[client.socket.fileno()] = client
+        self.epoll.register(client.socket, 0)
+
+    def leave(self, client):
+        self.epoll.unregister(client.socket)
+        del self.clients[client.socket.fileno()]
+
+    def after(self, seconds, client, what):
+        self.n_timers += 1
+        entry = (self.now + seconds, self.n_timers, client, client.generation, what)
+        heapq.heappush(self.timers, entry)
+
+    def fault(self, client, text):
+        self.n_faults += 1
+        if len(self.faults) < FAULTS_MAX:
+            where = client.script.listener if client.script else "-"
+            self.faults.append(f"{client.behaviour.name}, {where}: {text}")
+        if client.socket and client.socket.fileno() in self.clients:
+            client.leave(reset=True)
+        else:
+            client.come_again()
+
+    def guarded(self, client, call, argument):
+        try:
+            call(argument)
+        except (Wrong, OSError) as e:
+            self.fault(client, str(e))
+
+    def run(self, seconds):
+        """Lets them play for so long."""
+        until = time.monotonic() + seconds
+        while True:
+            self.now = time.monotonic()
+            if self.now >= until:
+                break
+            self.run_timers()
+            next_at = min(until, self.timers[0][0] if self.timers else until)
+            for fd, events in self.epoll.poll(max(0, next_at - time.monotonic()), 512):
+                client = self.clients.get(fd)
+                if client:
+                    self.guarded(client, client.on_events, events)
+        for client in list(self.clients.values()):
+            if client.is_stalled():
+                self.fault(client, f"no progress: {client.received} of {len(client.script.reply)}"
+                                   f" bytes for {client.sent} sent")
+
+    def run_timers(self):
+        while self.timers and self.timers[0][0] <= self.now:
+            _, _, client, generation, what = heapq.heappop(self.timers)
+            if generation == client.generation:
+                self.guarded(client, client.on_timer, what)
+
+    def stop(self):
+        """All leave at once, some without a word."""
+        self.stopping = True
+        for i, client in enumerate(list(self.clients.values())):
+            client.leave(reset=i % 2 == 0)
