@@ -1,0 +1,135 @@
+"""Sockets that were bound before the daemon began, and passed to it."""
+
+import os
+import socket
+
+import pytest
+
+from harness import Address, converse, run_ackd
+from manager import Manager
+
+
+@pytest.fixture
+def start(directory):
+    """start(config, ("name", socket)...) is a daemon that these sockets were passed to."""
+    if "libsystemd none" in run_ackd("--version").stdout:
+        pytest.skip("this build has no libsystemd")
+    manager = Manager(directory, store_max=0)
+    daemons = []
+
+    def start(config, *sockets):
+        daemons.append(manager.daemon(directory, config, sockets=sockets, arguments=()))
+        return daemons[-1]
+
+    yield start
+    for daemon in daemons:
+        daemon.stop()
+    manager.close()
+
+
+def listening(host="127.0.0.1", backlog=7):
+    return socket.create_server(
+        (host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=backlog
+    )
+
+
+def say(s, data=b"x"):
+    """The answer of who listens on the socket @s."""
+    with socket.socket(s.family) as client:
+        client.settimeout(30)
+        client.connect(s.getsockname())
+        return converse(client, data)
+
+
+TWO = """listeners = (
+    { name = "one"; address = "127.0.0.1"; port = 0; ack_prefix = "1 "; },
+    { name = "two"; address = "127.0.0.1"; port = 0; ack_prefix = "2 "; }
+);"""
+
+
+@pytest.mark.parametrize("name", ["ackd", "ackd.socket", "", "unknown"])
+def test_replaces_the_configured_address(start, name):
+    with listening() as s:
+        daemon = start('address = "127.0.0.1"; port = 1;', (name, s))
+        assert say(s) == b"Got x"
+        told = "127.0.0.1:%d" % s.getsockname()[1]
+        assert [a.text for a in daemon.addresses()] == [told]
+        assert f"socket {told} replaces the configured 127.0.0.1 port 1" in daemon.log
+
+
+def test_replaces_the_configured_path(start, directory):
+    with listening() as s:
+        daemon = start(f'path = "{directory}/unused";', ("ackd", s))
+        assert say(s) == b"Got x"
+        assert f"replaces the configured unix:{directory}/unused" in daemon.log
+        assert not os.path.exists(f"{directory}/unused")
+
+
+def test_all_of_one_name_go_to_that_listener(start):
+    with listening() as first, listening("::1") as second:
+        daemon = start(TWO, ("two", first), ("two", second))
+        assert say(first) == say(second) == b"2 x"
+        assert daemon.exchange(b"x", "one") == b"1 x"  # its own socket
+
+
+def test_those_without_a_name_get_what_is_left(start):
+    """Whatever the order in which they were passed."""
+    with listening() as nameless, listening() as named:
+        start(TWO, ("", nameless), ("one", named))
+        assert say(named) == b"1 x"
+        assert say(nameless) == b"2 x"
+
+
+def test_a_unix_socket(start, directory):
+    with socket.socket(socket.AF_UNIX) as s:
+        s.bind(f"{directory}/passed")
+        s.listen()
+        daemon = start("", ("ackd", s))
+        assert say(s) == b"Got x"
+        assert [a.text for a in daemon.addresses()] == [f"unix:{directory}/passed"]
+        daemon.stop()
+        assert os.path.exists(f"{directory}/passed")  # it is not the daemon's to remove
+
+
+def test_its_backlog_stays(start):
+    with listening(backlog=7) as s:
+        start("backlog = 100;", ("ackd", s))
+        # TCP_INFO of a listening socket: tcpi_sacked is its backlog
+        information = s.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
+        assert int.from_bytes(information[28:32], "little") == 7
+
+
+def test_who_waits_in_its_queue_is_answered(start):
+    with listening() as s, socket.create_connection(s.getsockname(), timeout=30) as early:
+        early.sendall(b"early")
+        start("", ("ackd", s))
+        assert converse(early, b"") == b"Got early"
+
+
+def test_one_that_fits_no_listener(start):
+    with listening() as s, pytest.raises(TimeoutError, match='socket "nobody" .* fits no listener'):
+        start("", ("nobody", s))
+
+
+def test_one_left_over(start):
+    with listening() as first, listening() as second:
+        with pytest.raises(TimeoutError, match='socket "b.socket" .* fits no listener'):
+            start("", ("a.socket", first), ("b.socket", second))
+
+
+def test_what_does_not_listen(start):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.bind(("127.0.0.1", 0))
+        with pytest.raises(TimeoutError, match="not a listening TCP or UNIX stream socket"):
+            start("", ("ackd", s))
+
+
+def test_a_reload_leaves_it_alone(start):
+    with listening() as s:
+        daemon = start("", ("ackd", s))
+        daemon.write_config('port = 2; ack_prefix = "New ";')
+        assert daemon.reload()
+        assert say(s) == b"New x"
+        assert Address("127.0.0.1:%d" % s.getsockname()[1]).port in [
+            a.port for a in daemon.addresses()
+        ]
