@@ -1,0 +1,103 @@
+"""Workers, and what the process takes of the machine."""
+
+import os
+import pathlib
+import re
+import signal
+import time
+
+import pytest
+
+from harness import have, read_exactly, sanitizer
+
+
+def n_workers(daemon):
+    return int(daemon.wait_for(r"ready: (\d+) worker")[1])
+
+
+@pytest.mark.parametrize("workers", [1, 2, 7, 64])
+def test_as_many_workers_as_configured(ackd, workers):
+    daemon = ackd(f"workers = {workers};")
+    assert n_workers(daemon) == workers
+    assert len(os.listdir(f"/proc/{daemon.pid}/task")) >= workers
+    for _ in range(3 * workers):
+        assert daemon.exchange(b"x") == b"Got x"
+
+
+def test_one_worker_for_each_cpu_that_it_may_use(ackd):
+    allowed = sorted(os.sched_getaffinity(0))
+    assert n_workers(ackd()) == len(allowed)
+    if not have("taskset"):
+        pytest.skip("no taskset")
+    assert n_workers(ackd(wrapper=["taskset", "-c", str(allowed[0])])) == 1
+
+
+def test_every_worker_accepts(ackd):
+    """With a listening socket each, the kernel spreads connections over them."""
+    daemon = ackd("workers = 4;")
+    clients = [daemon.connect() for _ in range(200)]
+    for s in clients:
+        s.sendall(b"x")
+    for s in clients:
+        assert read_exactly(s, 5) == b"Got x"
+        s.close()
+    # A worker's name is its thread's; what it has used is not nothing.
+    busy = 0
+    for task in pathlib.Path(f"/proc/{daemon.pid}/task").iterdir():
+        switches = re.search(r"^voluntary_ctxt_switches:\s+(\d+)", (task / "status").read_text(), re.M)
+        busy += int(switches[1]) > 5
+    assert busy >= 4
+
+
+def test_the_descriptor_limit_is_raised_to_the_hard_one(ackd):
+    if not have("prlimit"):
+        pytest.skip("no prlimit")
+    daemon = ackd("workers = 1;", wrapper=["prlimit", "--nofile=64:3000"])
+    limits = pathlib.Path(f"/proc/{daemon.pid}/limits").read_text()
+    assert re.search(r"^Max open files\s+3000\s+3000", limits, re.M)
+    clients = [daemon.connect() for _ in range(200)]
+    for s in clients:
+        s.sendall(b"x")
+        assert read_exactly(s, 5) == b"Got x"
+        s.close()
+
+
+def test_the_worst_case_is_said_at_the_start(ackd):
+    daemon = ackd('workers = 3; limits = { max_connections = 123; max_memory = "7MiB"; };')
+    line = daemon.wait_for(r"worst case: .*")[0]
+    assert "123 connections" in line and "7168 KiB" in line and "3 workers" in line
+
+
+@pytest.mark.parametrize("busy_poll", ["0", '"200us"', '"10ms"'])
+def test_an_idle_daemon_uses_no_cpu_time(ackd, busy_poll):
+    daemon = ackd(f"workers = 2; busy_poll = {busy_poll};")
+    with daemon.connect() as s:
+        for _ in range(100):
+            s.sendall(b"x")
+            assert read_exactly(s, 5) == b"Got x"
+        time.sleep(0.1)
+        before = daemon.cpu_seconds()
+        time.sleep(1)
+        used = daemon.cpu_seconds() - before
+    assert used < (0.5 if sanitizer() == "valgrind" else 0.05)
+
+
+def test_busy_polling_ends_with_the_daemon(ackd):
+    daemon = ackd('workers = 2; busy_poll = "1s"; limits = { drain_timeout = 60; };')
+    with daemon.connect() as s:
+        s.sendall(b"x")
+        assert read_exactly(s, 5) == b"Got x"
+        begin = time.monotonic()
+        daemon.signal(signal.SIGTERM)
+    assert daemon.wait() == 0
+    assert time.monotonic() - begin < 10
+
+
+def test_timers_fire_while_polling_busily(ackd):
+    daemon = ackd('workers = 1; busy_poll = "1s"; limits = { idle_timeout = "300ms"; };')
+    with daemon.connect() as s:
+        s.sendall(b"x")
+        assert read_exactly(s, 5) == b"Got x"
+        begin = time.monotonic()
+        assert s.recv(1) == b""
+        assert 0.25 < time.monotonic() - begin < 5
