@@ -17,7 +17,10 @@
 struct worker;
 
 struct listener {
-	struct listener *next; /* in the worker's list of all listeners */
+	/* the main thread allocates it, the worker writes to it: no cache line is shared with
+	 * others */
+	_Alignas(
+		STATS_CACHE_LINE) struct listener *next; /* in the worker's list of all listeners */
 	struct worker *worker;
 	struct config *config;			/* a reference */
 	const struct config_listener *settings; /* in config */
@@ -41,7 +44,8 @@ struct acceptor {
 #define ACCEPT_PAUSE_MS 200
 
 /*
- * Begins a zeroed listener (malloc) with one reference, in @worker's list. Takes a reference to
+ * Begins a zeroed listener (aligned_alloc) with one reference, in @worker's list. Takes a reference
+ * to
  * @config.
  */
 void listener_begin(struct listener *listener, struct worker *worker, struct config *config,

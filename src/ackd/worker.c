@@ -2,11 +2,23 @@
 
 #include "ackd/conn_internal.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdalign.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+/*
+ * What a worker writes to for a message lies in its struct worker, its listeners, its counters, and
+ * what its own thread allocates: no cache line of these is another thread's.
+ */
+static_assert(alignof(struct worker) == STATS_CACHE_LINE, "workers share a cache line");
+static_assert(alignof(struct listener) == STATS_CACHE_LINE, "listeners share a cache line");
+static_assert(alignof(struct counters) == STATS_CACHE_LINE, "counters share a cache line");
+static_assert(SESSION_READ_MAX % STATS_CACHE_LINE == 0, "read buffers share a cache line");
 
 /* ---- time ---- */
 
@@ -233,9 +245,10 @@ struct worker_plan *worker_plan_create(struct config *config, struct counters **
 	if (!plan->listeners)
 		goto fail;
 	for (size_t i = 0; i < config->n_listeners; i++) {
-		plan->listeners[i] = calloc(1, sizeof(struct listener));
+		plan->listeners[i] = aligned_alloc(STATS_CACHE_LINE, sizeof(struct listener));
 		if (!plan->listeners[i])
 			goto fail;
+		memset(plan->listeners[i], 0, sizeof(struct listener));
 	}
 	for (size_t i = 0; i < n_sockets; i++) {
 		struct acceptor *acceptor = calloc(1, sizeof(*acceptor));
@@ -396,7 +409,7 @@ int worker_start(struct worker *worker, unsigned index, struct limits *limits,
 		.on_done = on_done,
 		.on_done_data = data,
 	};
-	worker->read_buffer = malloc(SESSION_READ_MAX);
+	worker->read_buffer = aligned_alloc(STATS_CACHE_LINE, SESSION_READ_MAX);
 	if (!worker->read_buffer)
 		return UV_ENOMEM;
 	r = session_io_init(&worker->io, &limits->budget);
