@@ -1,0 +1,126 @@
+"""The Debian packages: built, checked, installed, upgraded, removed and purged."""
+
+import hashlib
+import os
+import pathlib
+import re
+
+import pytest
+
+from service import Unit, connect, exchange, receive, run, wait_until
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+
+
+def build(directory, *options):
+    directory.mkdir()
+    run("env", "DEB_BUILD_OPTIONS=nocheck", TOP / "packaging/build-deb", directory, *options,
+        timeout=600)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    return build(tmp_path_factory.mktemp("deb") / "one")
+
+
+@pytest.fixture(scope="session")
+def packages(built):
+    """ackd and ackc, without their debug symbols."""
+    # In images for containers it keeps packages from starting what they install.
+    pathlib.Path("/usr/sbin/policy-rc.d").unlink(missing_ok=True)
+    return sorted(p for p in built.glob("ack[cd]_*.deb"))
+
+
+def dpkg(*arguments):
+    return run("env", "DEBIAN_FRONTEND=noninteractive", "dpkg", *arguments, timeout=120).stdout
+
+
+def test_lintian(built):
+    changes, = built.glob("*.changes")
+    said = run("lintian", "--pedantic", "--display-info", "--fail-on",
+               "error,warning,info,pedantic", changes, timeout=300, check=False)
+    assert re.findall(r"^[EWIP]: .*", said.stdout, re.M) == []
+    assert said.returncode == 0, said.stdout
+
+
+def test_same_bytes_again(built, tmp_path):
+    again = build(tmp_path / "somewhere-else")
+
+    def digests(directory):
+        return {p.name: hashlib.sha256(p.read_bytes()).hexdigest()
+                for p in directory.iterdir() if p.suffix in (".deb", ".xz", ".dsc")}
+
+    assert len(digests(built)) >= 4
+    assert digests(again) == digests(built)
+
+
+def leftovers():
+    """Every path that has ackd or ackc in its name, outside of what knows of packages."""
+    found = set()
+    for top in "/etc", "/usr", "/lib", "/var", "/run":
+        for directory, names, files in os.walk(top):
+            if directory.startswith(("/var/lib/dpkg", "/var/cache/man", "/var/log", str(TOP))):
+                names.clear()
+            found |= {os.path.join(directory, n) for n in names + files
+                      if re.search(r"\back[cd]\b", n)}
+    return found
+
+
+def test_life_of_a_package(packages):
+    before = leftovers()
+    dpkg("--install", *packages)
+    unit = Unit("ackd.service")
+    assert unit.show("LoadState") == "loaded"
+    assert Unit("ackd.socket").show("UnitFileState") == "disabled"
+    assert Unit("ackd.socket").state == "inactive"
+    assert (unit.state, unit.show("UnitFileState")) == ("active", "enabled")
+    for page in "ackd.8", "ackd.conf.5", "ackc.1":
+        assert list(pathlib.Path("/usr/share/man").glob(f"man?/{page}*"))
+    assert exchange() == b"Got hello"
+    assert run("ackc", "localhost", "10080", "hi").stdout == "Got hi\n"
+    assert "ackd: ackd is ready" in run("journalctl", "--list-catalog").stdout
+
+    # An upgrade keeps connections, those of instances too.
+    pathlib.Path("/etc/ackd").mkdir()
+    pathlib.Path("/etc/ackd/blue.conf").write_text("port = 7001;\n")
+    instance = Unit("ackd@blue.service")
+    instance.start()
+    pid, instance_pid = unit.pid, instance.pid
+    with connect() as s:
+        s.sendall(b"half \xf0\x9f")
+        assert receive(s, 9) == b"Got half "
+        dpkg("--install", *packages)
+        assert unit.pid != pid
+        assert instance.pid != instance_pid
+        s.sendall(b"\x98\x80")
+        assert receive(s, 8) == "Got 😀".encode()
+
+    # A changed configuration is the administrator's.
+    conf = pathlib.Path("/etc/ackd.conf")
+    conf.write_text('ack_prefix = "mine ";\n')
+    unit.reload()
+    dpkg("--force-confdef", "--force-confold", "--install", *packages)
+    assert exchange(b"x") == b"mine x"
+
+    pathlib.Path("/etc/ackd/blue.conf").unlink()
+    pathlib.Path("/etc/ackd").rmdir()
+    unit.stop()
+    Unit("ackd.socket").start()
+    dpkg("--remove", "ackd")
+    assert (unit.state, instance.state) == ("inactive", "inactive")
+    assert Unit("ackd.socket").state == "inactive"
+    assert conf.exists()
+    with pytest.raises(ConnectionRefusedError):
+        connect()
+    dpkg("--purge", "ackd", "ackc")
+    wait_until(lambda: leftovers() == before, f"nothing to be left: {leftovers() - before}", 5)
+
+
+def test_its_own_tests(packages):
+    """debian/tests, as autopkgtest runs them on an installed package."""
+    dpkg("--install", *packages)
+    try:
+        run("sh", TOP / "packaging/debian/tests/service", timeout=120)
+    finally:
+        dpkg("--purge", "ackd", "ackc")
