@@ -17,10 +17,8 @@
 struct worker;
 
 struct listener {
-	/* the main thread allocates it, the worker writes to it: no cache line is shared with
-	 * others */
-	_Alignas(
-		STATS_CACHE_LINE) struct listener *next; /* in the worker's list of all listeners */
+	/* in the worker's list of all; no cache line is shared with another thread */
+	_Alignas(STATS_CACHE_LINE) struct listener *next;
 	struct worker *worker;
 	struct config *config;			/* a reference */
 	const struct config_listener *settings; /* in config */
@@ -45,8 +43,7 @@ struct acceptor {
 
 /*
  * Begins a zeroed listener (aligned_alloc) with one reference, in @worker's list. Takes a reference
- * to
- * @config.
+ * to @config.
  */
 void listener_begin(struct listener *listener, struct worker *worker, struct config *config,
 		    const struct config_listener *settings, struct counters *counters);
