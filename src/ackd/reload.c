@@ -233,7 +233,8 @@ int server_applied(struct server *server)
 
 void server_configure_limits(struct server *server, const struct config *config)
 {
-	uint64_t reserve = RESERVE + LIMITS_REFUSALS_MAX + METRICS_CONNECTIONS_MAX +
+	uint64_t reserve = RESERVE + LIMITS_REFUSALS_MAX +
+			   (config->metrics_address ? METRICS_CONNECTIONS_MAX : 0) +
 			   server->n_workers * (RESERVE_PER_WORKER + 2 * config->n_listeners);
 	uint64_t max = limits_configure(&server->limits, config->max_connections,
 					config->max_connections_per_address, reserve);
