@@ -145,9 +145,10 @@ const struct text *texts_find(const char *name)
 
 uint8_t *text_with_faults(const struct text *text, size_t n, unsigned percent)
 {
-	uint8_t *p = allocate(n);
+	uint8_t *p = allocate(n + 1);
 
 	memcpy(p, text->bytes, n);
+	p[n] = '.';
 	for (size_t i = 0; i < n; i++) {
 		if (next_random() % 100 < percent)
 			p[i] = (uint8_t)(0x80 + next_random() % 128);
@@ -161,10 +162,13 @@ void pieces_make(struct pieces *pieces, const uint8_t *text, size_t total, size_
 
 	*pieces = (struct pieces){.text = text};
 	pieces->offsets = allocate((total / size * 2 + 2) * sizeof(uint32_t));
-	while (total - at >= size) {
-		size_t end = at + size;
+	/* the last piece ends with a character, so that the text can be repeated */
+	while (total < TEXT_LONG && (text[total] & 0xc0) == 0x80)
+		total--;
+	while (at < total) {
+		size_t end = total - at > size ? at + size : total;
 
-		while (whole && end < TEXT_LONG && (text[end] & 0xc0) == 0x80)
+		while (whole && end < total && (text[end] & 0xc0) == 0x80)
 			end--;
 		pieces->offsets[pieces->n++] = (uint32_t)at;
 		at = end;

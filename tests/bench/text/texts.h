@@ -31,9 +31,13 @@ const struct text *texts_load(const char *corpora, size_t *ret_n);
 /* Returns the text of that name; NULL when there is none. */
 const struct text *texts_find(const char *name);
 
-/* Returns the first @n bytes of @text with about @percent of its bytes overwritten by bad ones. */
+/* Returns the first @n bytes of @text, about @percent of them overwritten by bad ones, and a full
+ * stop. */
 uint8_t *text_with_faults(const struct text *text, size_t n, unsigned percent);
 
-/* Cuts the first @total bytes of @text after each @size bytes; at character boundaries if @whole.*/
+/*
+ * Cuts @text after each @size bytes, or, if @whole, at the character boundary before; up to the
+ * last character of the first @total bytes. The byte after those can be read.
+ */
 void pieces_make(struct pieces *pieces, const uint8_t *text, size_t total, size_t size, int whole);
 void pieces_finish(struct pieces *pieces);
