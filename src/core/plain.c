@@ -149,6 +149,44 @@ __attribute__((noinline)) static bool ack_read(const struct policy *policy, stru
 }
 
 /*
+ * Answers a read that goes on with a character, or that a character's end is missing from: what is
+ * short is copied behind the character's beginning. Otherwise as plain_read().
+ */
+__attribute__((noinline)) static bool cut_read(struct session *session, struct session_io *io,
+					       const uint8_t *data, size_t n)
+{
+	const struct policy *policy = session->policy;
+	struct constant prefix = {(const uint8_t *)"", 0}, suffix = prefix;
+	struct utf8_carry carry = session->carry;
+	uint8_t *begin = area_end(io), *out = begin;
+	size_t length = io->job.checked, cut_off = io->job.body_length;
+
+	if (n >= OUT_REFERENCE_MIN)
+		return false;
+	if (carry.length == 0)
+		utf8_carry_set(&carry, data + length, cut_off);
+	else if (utf8_check_next(&carry, data, n, &length, &cut_off) > UTF8_PARTIAL)
+		return false;
+	if (length == 0)
+		return false;
+	if (policy->reply == REPLY_ACK && (!constant_of(policy->ack_prefix, &prefix) ||
+					   !constant_of(policy->ack_suffix, &suffix)))
+		return false;
+	if (prefix.length + UTF8_CHARACTER_MAX + length + suffix.length > area_room(io))
+		return false;
+	if (policy->reply != REPLY_DISCARD) {
+		out = put(out, prefix.bytes, prefix.length);
+		out = put(out, session->carry.bytes, session->carry.length);
+		out = put(out, data, length);
+		out = put(out, suffix.bytes, suffix.length);
+		area_commit(io, (size_t)(out - begin));
+		out_note_last(io, session);
+	}
+	session->carry = carry;
+	return true;
+}
+
+/*
  * Answers a read of @n bytes at @data if it is plain, as a whole. Returns false when it is not,
  * having done nothing but look: io->job.checked is how many bytes at @data are known to be
  * well-formed and complete.
@@ -158,15 +196,20 @@ static bool plain_read(struct session *session, struct session_io *io, const uin
 {
 	const struct policy *policy = session->policy;
 	struct session_job *job = &io->job;
+	enum utf8_status status = UTF8_PARTIAL;
 
 	job->checked = 0;
-	if (policy->framing != FRAMING_STREAM || policy->transcoder.charset != CHARSET_UTF_8 ||
-	    session->carry.length > 0)
+	if (policy->framing != FRAMING_STREAM || policy->transcoder.charset != CHARSET_UTF_8)
 		return false;
 	/* no message has a body yet: what follows the checked bytes may go there */
-	if (utf8_check(data, n, &job->checked, &job->body_length) != UTF8_COMPLETE)
+	if (session->carry.length == 0)
+		status = utf8_check(data, n, &job->checked, &job->body_length);
+	if (status == UTF8_PARTIAL) {
+		if (!cut_read(session, io, data, n))
+			return false;
+	} else if (status != UTF8_COMPLETE) {
 		return false;
-	if (policy->reply == REPLY_ECHO) {
+	} else if (policy->reply == REPLY_ECHO) {
 		if (n > io->reply_max)
 			return false;
 		io->spans[0] = (struct iovec){(void *)(uintptr_t)data, n};
