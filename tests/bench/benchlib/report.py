@@ -123,7 +123,7 @@ def print_report(out, results):
         print_targets(out, results)
 
 
-PLOT = """set terminal svg size 1000,480 dynamic background rgb "white" font "sans,12"
+PLOT = """set terminal svg size 1000,480 dynamic noenhanced background rgb "white" font "sans,12"
 set output {output}
 set title {title}
 set ylabel "CPU per message (raw epoll = 1)"
@@ -135,7 +135,7 @@ set grid ytics
 set key outside right
 set datafile missing "NaN"
 set xtics rotate by -20
-plot for [i=2:{columns}] "$data" using i:xtic(1) title columnheader(i)
+plot for [i=2:{columns}] "$data" using i:xtic(1) title columnheader(i), 1 lc "black" dt 2 notitle
 """
 
 PLOTTED = ["ackd", "uv_careful", "uv_usual", "uring_echo", "go", "node", "asyncio"]
