@@ -128,7 +128,7 @@ def test_a_storm_of_connects_does_not_starve_traffic(ackd):
             stop.set()
             for thread in threads:
                 thread.join()
-    assert times[-5] < 0.5
+    assert times[-5] < (10 if sanitizer() else 0.5)
 
 
 # ---- writes ----
@@ -219,6 +219,9 @@ def test_drain_with_short_writes(ackd, faults):
 
 
 def needs_allocations(faults, daemon):
+    if sanitizer() == "thread":
+        daemon.stop()
+        pytest.skip("the sanitizer itself does not survive it")
     if faults.alloc_calls == 0:
         daemon.stop()
         pytest.skip("the sanitizer's allocator comes before the shim")
