@@ -29,8 +29,8 @@ def build(directory):
     library = pathlib.Path(directory) / "faults.so"
     command = os.environ.get("CC", "cc").split()
     command += ["-D_GNU_SOURCE", "-std=c17", "-O1", "-fPIC", "-shared", "-Wall", "-Wextra"]
-    command += ["-Wno-unused-parameter"]
-    subprocess.run([*command, "-Werror", "-shared-libgcc", "-o", str(library), str(SOURCE), "-ldl"], check=True)
+    command += ["-Wno-unused-parameter", "-Werror", "-shared-libgcc"]
+    subprocess.run([*command, "-o", str(library), str(SOURCE), "-ldl"], check=True)
     return library
 
 

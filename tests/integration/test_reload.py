@@ -115,7 +115,10 @@ def test_an_unchanged_listener_is_not_closed(ackd):
 
 def test_a_renamed_listener_keeps_its_socket(ackd):
     port = free_port()
-    config = 'listeners = ( {{ name = "{}"; address = "127.0.0.1"; port = {}; greeting = "${{listener}}:"; }} );'
+    config = (
+        'listeners = ( {{ name = "{}"; address = "127.0.0.1"; port = {};'
+        ' greeting = "${{listener}}:"; }} );'
+    )
     daemon = ackd(config.format("a", port), arguments=[])
     assert daemon.exchange(b"") == b"a:"
     for name in ("b", "c"):
@@ -183,9 +186,10 @@ def test_mode_of_a_unix_socket_changes(ackd, directory):
 def test_sighup_during_the_start_is_not_forgotten(ackd):
     """The configuration that is there when it comes is the one in force in the end."""
     for delay in range(8):
-        daemon = ackd('greeting = "old"; listeners = ( { name = "a"; }, { name = "b"; } );', ready=False)
+        listeners = 'listeners = ( { name = "a"; }, { name = "b"; } );'
+        daemon = ackd('greeting = "old"; ' + listeners, ready=False)
         time.sleep(delay / 500)
-        daemon.write_config('greeting = "new"; listeners = ( { name = "a"; }, { name = "b"; } );')
+        daemon.write_config('greeting = "new"; ' + listeners)
         daemon.signal(signal.SIGHUP)
         if daemon.process.poll() is None:
             try:
