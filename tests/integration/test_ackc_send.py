@@ -39,7 +39,7 @@ def test_input_of_any_size_never_deadlocks(peer):
     """The server echoes as it reads: whoever only writes, or only reads, stands still."""
     server = peer(echo)
     data = os.urandom(1 << 20) * (BIG >> 20)
-    done = ackc("127.0.0.1", server.port, data=data, timeout=2 * SOON)
+    done = ackc("-w", "60", "127.0.0.1", server.port, data=data, timeout=4 * SOON)
     assert done.status == 0
     assert done.raw == data
 
