@@ -118,6 +118,59 @@ static void test_full_at_character_boundary(void **state)
 	assert_int_equal(written, 5);
 }
 
+/* One character at a time comes out as it does in a text: at the ends of every UTF-8 length. */
+static void test_single_characters(void **state)
+{
+	static const struct {
+		uint32_t c;
+		const char *utf_8;
+	} characters[] = {
+		{0x7f, "\x7f"},
+		{0x80, "\xc2\x80"},
+		{0x9f, "\xc2\x9f"},
+		{0xa0, "\xc2\xa0"},
+		{0xff, "\xc3\xbf"},
+		{0x100, "\xc4\x80"},
+		{0x152, "\xc5\x92"},
+		{0x7ff, "\xdf\xbf"},
+		{0x800, "\xe0\xa0\x80"},
+		{0x200f, "\xe2\x80\x8f"},
+		{0x2010, "\xe2\x80\x90"},
+		{0x203f, "\xe2\x80\xbf"},
+		{0x2040, "\xe2\x81\x80"},
+		{0xffff, "\xef\xbf\xbf"},
+		{0x10000, "\xf0\x90\x80\x80"},
+		{0x10ffff, "\xf4\x8f\xbf\xbf"},
+	};
+
+	for (size_t i = 0; i < sizeof(characters) / sizeof(characters[0]); i++) {
+		const uint8_t *text = (const uint8_t *)characters[i].utf_8;
+		size_t n = strlen(characters[i].utf_8);
+
+		for (int charset = CHARSET_UTF_8; charset <= CHARSET_WINDOWS_1252; charset++) {
+			for (int errors = ENCODE_STRICT; errors <= ENCODE_BACKSLASHREPLACE;
+			     errors++) {
+				uint8_t alone[CHARSET_CHARACTER_MAX], out[CHARSET_CHARACTER_MAX];
+				size_t read, written;
+				enum charset_status status =
+					charset_encode(charset, errors, text, n, out, sizeof(out),
+						       &read, &written);
+				int length = charset_encode_character(charset, errors,
+								      characters[i].c, alone);
+
+				if (status == CHARSET_FAULT) {
+					assert_int_equal(length, -1);
+					continue;
+				}
+				assert_int_equal(length, written);
+				assert_memory_equal(alone, out, written);
+				if (charset == CHARSET_UTF_8)
+					assert_memory_equal(alone, text, n);
+			}
+		}
+	}
+}
+
 static void test_encodable(void **state)
 {
 	const uint8_t *text = (const uint8_t *)TEXT;
@@ -152,6 +205,7 @@ int main(void)
 		cmocka_unit_test(test_strict_stops_before),
 		cmocka_unit_test(test_every_output_size),
 		cmocka_unit_test(test_full_at_character_boundary),
+		cmocka_unit_test(test_single_characters),
 		cmocka_unit_test(test_encodable),
 		cmocka_unit_test(test_decode_replacement),
 	};
