@@ -70,8 +70,9 @@ static void measure(const struct run *runs, size_t n, const struct pieces *const
 	unsigned passes[RUNS_MAX];
 
 	for (size_t i = 0; i < n; i++) {
-		double once = time_run(&runs[i], pieces[i], 1);
+		double once;
 
+		time_run(&runs[i], pieces[i], 1);
 		once = time_run(&runs[i], pieces[i], 1);
 		passes[i] = once < round_ns ? (unsigned)(round_ns / once) + 1 : 1;
 		if (run_proven_bytes != pieces[i]->total_bytes)
