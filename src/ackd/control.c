@@ -17,7 +17,7 @@
 
 struct outcome {
 	uint64_t begun_us;
-	int32_t status;
+	int64_t status; /* enum exit_status, in so many bytes that there is no padding */
 };
 
 uint64_t control_now_us(void)

@@ -114,7 +114,7 @@ def test_an_outcome_that_another_process_sends_is_not_believed(ackd):
         [str(ackd_binary()), "-c", str(daemon.config_path), "--reload"],
         env=environment({"MAINPID": str(daemon.pid)}), stderr=subprocess.PIPE, text=True,
     )
-    forged = (2**63).to_bytes(8, "little") + (78).to_bytes(4, "little") + bytes(4)
+    forged = (2**63).to_bytes(8, "little") + (78).to_bytes(8, "little")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as liar:
         deadline = time.monotonic() + 30
         while True:
