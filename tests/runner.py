@@ -406,20 +406,22 @@ class Run:
     def print_coverage(self):
         """Prints the figures of lcov for what the coverage flavour's tests ran."""
         directory = BUILDS / "coverage"
-        info = directory / "coverage.info"
-        branches = ["--quiet", "--rc", "lcov_branch_coverage=1"]
-        with open(LOGS / "lcov.log", "wb") as log:
-            subprocess.run(["lcov", *branches, "--capture", "--no-external", "-d", directory,
-                            "-b", TOP, "-o", info], check=True, stdout=log, stderr=log)
-            for part, pattern in (("core", "*/src/core/*"), ("whole", "*/src/*")):
-                subprocess.run(["lcov", *branches, "-e", info, pattern, "-o",
-                                directory / f"{part}.info"], check=True, stdout=log, stderr=log)
-        for part in ("core", "whole"):
-            summary = subprocess.run(["lcov", *branches[1:], "--summary",
-                                      directory / f"{part}.info"],
-                                     check=True, text=True, stdout=subprocess.PIPE,
-                                     stderr=subprocess.STDOUT).stdout
-            figures = re.findall(r"(lines|functions|branches)\.*: (.*)", summary)
+        branches = ["--rc", "lcov_branch_coverage=1"]
+
+        def lcov(*arguments):
+            """Runs one step, all of whose talk but the figures goes into the log."""
+            with open(LOGS / "lcov.log", "ab") as log:
+                return subprocess.run(["lcov", *branches, *arguments], check=True, text=True,
+                                      cwd=directory, stdout=subprocess.PIPE, stderr=log).stdout
+
+        # The first capture is of all that was built, so that what never ran counts too.
+        lcov("--capture", "--initial", "-d", ".", "-o", "built.info")
+        lcov("--capture", "-d", ".", "-o", "ran.info")
+        lcov("-a", "built.info", "-a", "ran.info", "-o", "all.info")
+        for part, pattern in (("core", f"{TOP}/src/core/*"), ("whole", f"{TOP}/src/*")):
+            lcov("--extract", "all.info", pattern, "-o", part + ".info")
+            figures = re.findall(r"(lines|functions|branches)\.*: (.*)",
+                                 lcov("--summary", part + ".info"))
             print(f"coverage of the {part}: "
                   + ", ".join(f"{kind} {value}" for kind, value in figures), flush=True)
 
