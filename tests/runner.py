@@ -294,9 +294,16 @@ class Run:
         report_path = LOGS / (name.replace("/", "-") + ".xml")
         report_path.unlink(missing_ok=True)
         command = [*prefix, "/usr/bin/python3", "-B", "-m", "pytest", "-p", "no:cacheprovider", "-q",
-                   "--durations=10", f"--junitxml={report_path}", directory]
+                   "--durations=10", f"--junitxml={report_path}", "--reruns=1", "-rR", directory]
         slowness = FLAVOURS[flavour][2] if flavour in FLAVOURS else 20  # valgrind
-        return Job(name, command, lambda *text: junit_cases(report_path, *text), 900 * slowness,
+
+        def read_cases(output, trouble):
+            # a busy machine may be to blame once, but nobody should have to look for it
+            tell([f"passed or failed only the second time: {test}"
+                  for test in re.findall(r"^RERUN (.*)$", output, re.M)], name)
+            return junit_cases(report_path, output, trouble)
+
+        return Job(name, command, read_cases, 900 * slowness,
                    {"ACKD_BUILD": str(BUILDS / flavour)})
 
     def integration_job(self, flavour, name):
