@@ -123,6 +123,22 @@ def print_report(out, results):
         print_targets(out, results)
 
 
+def print_markdown(out, results):
+    """The ratios of the plotted peers as the table of README.md."""
+    peers = [p for p in results["peers"] if p["name"] in PLOTTED]
+    print("| | raw epoll, us | " + " | ".join(p["title"] for p in peers) + " |", file=out)
+    print("|---" * (len(peers) + 2) + "|", file=out)
+    for workload in results["workloads"]:
+        rounds = [r for r in results["load"].get(workload["name"], []) if workload["base"] in r]
+        if not rounds:
+            continue
+        cells = [f"{median([r[workload['base']]['cpu_ns'] for r in rounds]) / 1000:.2f}"]
+        for peer in peers:
+            values = ratios(rounds, peer["name"], workload["base"])
+            cells.append(f"{median(values):.2f}" if values else "")
+        print(f"| {workload['title']} | " + " | ".join(cells) + " |", file=out)
+
+
 PLOT = """set terminal svg size 1000,480 dynamic noenhanced background rgb "white" font "sans,12"
 set output {output}
 set title {title}
