@@ -328,7 +328,7 @@ struct conn *conn_create(struct listener *listener, int fd, const struct address
 	listener_ref(listener);
 	worker_conn_opened(worker);
 	c->address = *address;
-	c->opened_ms = uv_now(&worker->loop);
+	c->opened_ns = uv_hrtime();
 	session_init(&c->session, &listener->settings->policy, NULL, 0);
 	return c;
 }

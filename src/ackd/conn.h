@@ -70,8 +70,8 @@ struct conn {
 	struct listener *listener; /* counted: a reload may replace it, this one goes on */
 	struct conn_queue *queue;  /* where it waits, or NULL */
 	struct conn *prev, *next;
-	uint64_t active_ms; /* last activity, in loop time */
-	uint64_t opened_ms;
+	uint64_t active_ms;	    /* last activity, in loop time */
+	uint64_t opened_ns;	    /* uv_hrtime() */
 	uint64_t sent;		    /* bytes that the socket took */
 	struct conn_output *output; /* NULL: everything is sent */
 	struct proxy_reader *proxy; /* while the header is incomplete */

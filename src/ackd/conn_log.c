@@ -63,7 +63,7 @@ void conn_log_disconnect(const struct conn *c)
 	fields.bytes_in = c->session.received;
 	fields.bytes_out = c->sent;
 	fields.messages = c->session.messages;
-	fields.duration_us = (uv_now(&conn_worker(c)->loop) - c->opened_ms) * 1000;
+	fields.duration_us = (uv_hrtime() - c->opened_ns) / 1000;
 	log_post(LOG_DISCONNECT, &fields,
 		 "%s: connection %" PRIu64 " from %s ended: %s; %" PRIu64 " messages, %" PRIu64
 		 " bytes in, %" PRIu64 " bytes out",
