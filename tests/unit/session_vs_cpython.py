@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import random
+import shlex
 import subprocess
 import sys
 from typing import NamedTuple
@@ -415,7 +416,9 @@ def main():
     print(f"seed {seed}, CPython {sys.version.split()[0]}", flush=True)
     if os.environ.get("ACKD_KEEP_CASES"):
         pathlib.Path(os.environ["ACKD_KEEP_CASES"]).write_text("".join(cases.lines))
-    done = subprocess.run([driver], input="".join(cases.lines), text=True, check=False)
+    # an emulator, when cross-built
+    command = [*shlex.split(os.environ.get("MESON_EXE_WRAPPER", "")), driver]
+    done = subprocess.run(command, input="".join(cases.lines), text=True, check=False)
     sys.exit(done.returncode)
 
 
