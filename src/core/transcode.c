@@ -59,16 +59,16 @@ static void repair(const struct transcoder *t, const uint8_t *raw, size_t n, uin
 	       size - written >= REPAIR_BLOCK * TRANSCODE_UNIT_MAX) {
 		uint8_t text[REPAIR_WRITABLE];
 		bool is_text = t->charset == CHARSET_UTF_8;
+		uint8_t *repaired = is_text ? out + written : text;
 		size_t done, made;
 
-		if (repair_block(t->decode_errors, raw + read, is_text ? out + written : text,
-				 &done, &made) > 0)
+		if (repair_block(t->decode_errors, raw + read, repaired, &done, &made) > 0)
 			clean = 0;
 		else
 			clean += done;
 		read += done;
 		if (!is_text)
-			charset_encode(t->charset, t->encode_errors, text, made, out + written,
+			charset_encode(t->charset, t->encode_errors, repaired, made, out + written,
 				       size - written, &done, &made);
 		written += made;
 	}
