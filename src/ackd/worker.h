@@ -7,7 +7,7 @@
  */
 
 #include "ackd/limits.h"
-#include "ackd/listener.h"
+#include "ackd/worker_plan.h"
 
 #include <stdatomic.h>
 #include <uv.h>
@@ -17,35 +17,6 @@
 
 /* How long a proxy has to send the PROXY header. */
 #define PROXY_MS 5000
-
-/* What a worker accepts from: descriptor @fd for the listener @listener of the configuration. */
-struct worker_socket {
-	int fd;
-	bool passed; /* its queue outlives us: the service manager keeps the socket */
-	size_t listener;
-};
-
-/* A connection to take up from the process before. */
-struct worker_restored {
-	int fd;
-	size_t listener;
-	struct state_connection state; /* points into the state, which outlives the plan */
-};
-
-/*
- * A configuration for one worker. All memory that putting it into effect takes is in it, so that no
- * worker fails where another did not.
- */
-struct worker_plan {
-	struct config *config;	     /* a reference */
-	struct listener **listeners; /* the plan's: one for each of the configuration, to begin */
-	struct acceptor *acceptors;  /* the plan's: one for each socket, to begin */
-	struct counters **counters;  /* per listener: this worker's block; the server's array */
-	struct worker_restored *restored; /* the plan's */
-	size_t n_restored;
-	size_t n_sockets;
-	struct worker_socket sockets[];
-};
 
 struct worker {
 	_Alignas(STATS_CACHE_LINE) unsigned index; /* no cache line is shared between workers */
@@ -67,7 +38,6 @@ struct worker {
 	uint64_t accept_resume_ms;
 	unsigned connections; /* open handles of connections */
 	bool draining;
-	bool stopping;
 
 	/* between the main thread and this one */
 	uv_mutex_t mutex;
@@ -83,8 +53,8 @@ enum worker_order {
 	WORKER_TURN = 1 << 0,	   /* show that the loop turns */
 	WORKER_APPLY = 1 << 1,	   /* put the plan into effect */
 	WORKER_DRAIN = 1 << 2,	   /* stop accepting, finish the connections, end the thread */
-	WORKER_HAND_OVER = 1 << 4, /* stop accepting, hand over the connections, end the thread */
-	WORKER_STOP = 1 << 3,	   /* close everything, end the thread */
+	WORKER_HAND_OVER = 1 << 3, /* stop accepting, hand over the connections, end the thread */
+	WORKER_STOP = 1 << 4,	   /* close everything, end the thread */
 };
 
 /*
@@ -103,16 +73,6 @@ int worker_start(struct worker *worker, unsigned index, struct limits *limits,
  * the worker's from here on. Main thread.
  */
 void worker_apply(struct worker *worker, struct worker_plan *plan);
-
-/*
- * Makes a plan with room for @n_sockets, which are to be added. Takes a reference to @config. NULL:
- * out of memory.
- */
-struct worker_plan *worker_plan_create(struct config *config, struct counters **counters,
-				       size_t n_sockets);
-
-/* Releases a plan that was not given to a worker. Accepts NULL. */
-void worker_plan_destroy(struct worker_plan *plan);
 
 /* Orders WORKER_HAND_OVER into @handover, which is the worker's until that is done. Main thread. */
 void worker_hand_over(struct worker *worker, struct handover *handover);

@@ -1,0 +1,55 @@
+#pragma once
+
+/*
+ * A configuration as one worker is to put it into effect: made by the main thread, carried out in
+ * the worker's.
+ */
+
+#include "ackd/listener.h"
+#include "ackd/state.h"
+
+/* What a worker accepts from: descriptor @fd for the listener @listener of the configuration. */
+struct worker_socket {
+	int fd;
+	bool passed; /* its queue outlives us: the service manager keeps the socket */
+	size_t listener;
+};
+
+/* A connection to take up from the process before. */
+struct worker_restored {
+	int fd;
+	size_t listener;
+	struct state_connection state; /* points into the state, which outlives the plan */
+};
+
+/*
+ * A configuration for one worker. All memory that putting it into effect takes is in it, so that no
+ * worker fails where another did not.
+ */
+struct worker_plan {
+	struct config *config;	     /* a reference */
+	struct listener **listeners; /* the plan's: one for each of the configuration, to begin */
+	struct acceptor *acceptors;  /* the plan's: one for each socket, to begin */
+	struct counters **counters;  /* per listener: this worker's block; the server's array */
+	struct worker_restored *restored; /* the plan's */
+	size_t n_restored;
+	size_t n_sockets;
+	struct worker_socket sockets[];
+};
+
+/*
+ * Makes a plan with room for @n_sockets, which are to be added. Takes a reference to @config. NULL:
+ * out of memory.
+ */
+struct worker_plan *worker_plan_create(struct config *config, struct counters **counters,
+				       size_t n_sockets);
+
+/* Releases a plan that was not given to a worker. Accepts NULL. */
+void worker_plan_destroy(struct worker_plan *plan);
+
+/*
+ * Carries out @plan: its listeners begin, their sockets are accepted from, what is no longer in it
+ * ends, and connections are taken up. Returns 0 or a libuv error; either way the plan is only to be
+ * destroyed then. Worker thread.
+ */
+int worker_plan_carry_out(struct worker_plan *plan, struct worker *worker);
