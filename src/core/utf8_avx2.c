@@ -1,7 +1,6 @@
 /*
  * UTF-8 with AVX2: 32 bytes at a time; the rest as the last 32 bytes, some of them for a second
- * time. The algorithm is that of utf8_kernels.h. The bytes before each byte come from unaligned
- * loads, which cost less than shuffling two registers together; only the first block has none.
+ * time. The algorithm is that of utf8_kernels.h.
  */
 
 #include "core/utf8_kernels.h"
@@ -9,10 +8,13 @@
 #include <immintrin.h>
 
 #define BLOCK ((size_t)32)
-#define GROUP (4 * BLOCK)
 
 /* Texts too short to have a last block that three bytes are before. */
 #define SHORT (BLOCK + 3)
+
+#define CHECK_LONG UTF8_ALWAYS_INLINE
+
+typedef __m256i vector;
 
 static inline __m256i load(const uint8_t *p)
 {
@@ -55,10 +57,9 @@ static inline __m256i first_errors(__m256i x, uint32_t before)
 		      _mm256_alignr_epi8(x, up, 13));
 }
 
-/* The errors of a block in the middle of a text. */
-static inline __m256i block_errors(const uint8_t *p)
+static inline __m256i or2(__m256i a, __m256i b)
 {
-	return errors(load(p), load(p - 1), load(p - 2), load(p - 3));
+	return _mm256_or_si256(a, b);
 }
 
 static inline __m256i or4(__m256i a, __m256i b, __m256i c, __m256i d)
@@ -71,86 +72,30 @@ static inline bool is_ascii(__m256i x)
 	return _mm256_movemask_epi8(x) == 0;
 }
 
-/*
- * Looks for errors from @i on (0, or a place before which no byte is wrong), block by block.
- * Returns where the first is, or @n.
- */
-static size_t find_error(uint32_t before, const uint8_t *p, size_t i, size_t n)
+static inline size_t first_nonzero(__m256i x)
 {
-	while (i < n) {
-		size_t at = n - i >= BLOCK ? i : n - BLOCK;
-		__m256i wrong = at == 0 ? first_errors(load(p), before) : block_errors(p + at);
-		__m256i right = _mm256_cmpeq_epi8(wrong, _mm256_setzero_si256());
-		unsigned mask = ~(unsigned)_mm256_movemask_epi8(right);
+	__m256i zero = _mm256_cmpeq_epi8(x, _mm256_setzero_si256());
+	unsigned mask = ~(unsigned)_mm256_movemask_epi8(zero);
 
-		if (mask)
-			return at + (size_t)__builtin_ctz(mask);
-		i = at + BLOCK;
-	}
-	return n;
+	return mask ? (size_t)__builtin_ctz(mask) : BLOCK;
 }
 
-/* Whether the bytes from @i on, less than a group, are ASCII, and so is the byte before them. */
-static inline bool rest_is_ascii(uint32_t before, const uint8_t *p, size_t i, size_t n)
-{
-	__m256i any = load(p + n - BLOCK);
+#include "core/utf8_blocks.h"
 
-	if (i == 0 ? before != 0 : p[i - 1] >= 0x80)
-		return false;
-	for (; n - i >= BLOCK; i += BLOCK)
-		any = _mm256_or_si256(any, load(p + i));
-	return is_ascii(any);
+static inline enum utf8_status check_short(struct utf8_carry *carry, const uint8_t *p, size_t n,
+					   size_t *ret_valid, size_t *ret_length)
+{
+	return carry ? utf8_check_next_apart(carry, p, n, ret_valid, ret_length)
+		     : utf8_check_scalar(p, n, ret_valid, ret_length);
 }
 
-/* Both kinds of check; the compiler makes two functions of it, so that one without a carry is lean.
- */
-static UTF8_ALWAYS_INLINE enum utf8_status check_any(struct utf8_carry *carry, const uint8_t *p,
-						     size_t n, size_t *ret_valid,
-						     size_t *ret_length)
+/* As the last block, some of which has been looked at. */
+static inline size_t find_last_error(const uint8_t *p, size_t i, size_t n)
 {
-	uint32_t before = utf8_carry_before(carry);
-	size_t i = 0;
+	size_t at = n - BLOCK;
+	size_t wrong = first_nonzero(block_errors(p + at));
 
-	if (n < SHORT)
-		return utf8_check_scalar(p, n, ret_valid, ret_length);
-	for (; n - i >= GROUP; i += GROUP) {
-		const uint8_t *q = p + i;
-		__m256i wrong;
-
-		if (is_ascii(or4(load(q), load(q + BLOCK), load(q + 2 * BLOCK),
-				 load(q + 3 * BLOCK))) &&
-		    (i == 0 ? before == 0 : q[-1] < 0x80))
-			continue;
-		wrong = or4(i == 0 ? first_errors(load(q), before) : block_errors(q),
-			    block_errors(q + BLOCK), block_errors(q + 2 * BLOCK),
-			    block_errors(q + 3 * BLOCK));
-		if (!_mm256_testz_si256(wrong, wrong))
-			break;
-	}
-	if (n - i < GROUP && rest_is_ascii(before, p, i, n)) {
-		if (carry)
-			carry->length = 0;
-		*ret_valid = n;
-		*ret_length = 0;
-		return UTF8_COMPLETE;
-	}
-	i = find_error(before, p, i, n);
-	if (i == n)
-		return utf8_finish(carry, p, n, ret_valid, ret_length);
-	return utf8_explain(carry, p, n, i, ret_valid, ret_length);
-}
-
-static enum utf8_status check(const uint8_t *p, size_t n, size_t *ret_valid, size_t *ret_length)
-{
-	return check_any(NULL, p, n, ret_valid, ret_length);
-}
-
-static enum utf8_status check_next(struct utf8_carry *carry, const uint8_t *p, size_t n,
-				   size_t *ret_valid, size_t *ret_length)
-{
-	if (n < SHORT)
-		return utf8_check_next_apart(carry, p, n, ret_valid, ret_length);
-	return check_any(carry, p, n, ret_valid, ret_length);
+	return wrong < BLOCK ? at + wrong : n;
 }
 
 static size_t count(const uint8_t *p, size_t n)

@@ -1,7 +1,6 @@
 /*
  * UTF-8 with AVX-512 (F and BW): 64 bytes at a time, a masked load for the rest. The algorithm is
- * that of utf8_kernels.h. The bytes before each byte come from unaligned loads, which cost less
- * than shuffling two registers together; only the first block has none before it.
+ * that of utf8_kernels.h.
  */
 
 #include "core/utf8_kernels.h"
@@ -9,7 +8,13 @@
 #include <immintrin.h>
 
 #define BLOCK ((size_t)64)
-#define GROUP (4 * BLOCK)
+
+/* A text of up to a block is one masked load. */
+#define SHORT (BLOCK + 1)
+
+#define CHECK_LONG __attribute__((noinline))
+
+typedef __m512i vector;
 
 /* What the end of a text is taken from, with a carry. */
 #define CHECK_NEXT_MIN ((size_t)UTF8_CHARACTER_MAX)
@@ -61,22 +66,14 @@ static inline __m512i first_errors(__m512i x, uint32_t before)
 		      _mm512_alignr_epi8(x, up, 13));
 }
 
-/* The errors of a block in the middle of a text. */
-static inline __m512i block_errors(const uint8_t *p)
-{
-	return errors(load(p), load(p - 1), load(p - 2), load(p - 3));
-}
-
-/* The errors of the bytes of @mask at the end of a text. */
-static inline __m512i rest_errors(const uint8_t *p, __mmask64 mask)
-{
-	return errors(_mm512_maskz_loadu_epi8(mask, p), _mm512_maskz_loadu_epi8(mask, p - 1),
-		      _mm512_maskz_loadu_epi8(mask, p - 2), _mm512_maskz_loadu_epi8(mask, p - 3));
-}
-
 static inline uint64_t nonzero(__m512i x)
 {
 	return _mm512_test_epi8_mask(x, x);
+}
+
+static inline __m512i or2(__m512i a, __m512i b)
+{
+	return _mm512_or_si512(a, b);
 }
 
 static inline __m512i or4(__m512i a, __m512i b, __m512i c, __m512i d)
@@ -84,42 +81,20 @@ static inline __m512i or4(__m512i a, __m512i b, __m512i c, __m512i d)
 	return _mm512_ternarylogic_epi64(_mm512_or_si512(a, b), c, d, 0xfe);
 }
 
-/*
- * Looks for errors from @i on (0, or a place before which no byte is wrong), block by block, in
- * more than a block. Returns where the first is, or @n.
- */
-static size_t find_error(uint32_t before, const uint8_t *p, size_t i, size_t n)
+static inline size_t first_nonzero(__m512i x)
 {
-	uint64_t wrong;
+	uint64_t mask = nonzero(x);
 
-	for (; n - i >= BLOCK; i += BLOCK) {
-		wrong = nonzero(i == 0 ? first_errors(load(p), before) : block_errors(p + i));
-		if (wrong)
-			return i + (size_t)__builtin_ctzll(wrong);
-	}
-	if (i < n) {
-		__mmask64 mask = first_bytes(n - i);
-
-		wrong = mask & nonzero(rest_errors(p + i, mask));
-		if (wrong)
-			return i + (size_t)__builtin_ctzll(wrong);
-	}
-	return n;
+	return mask ? (size_t)__builtin_ctzll(mask) : BLOCK;
 }
 
-/* Whether the bytes from @i on, less than a group, are ASCII, and so is the byte before them. */
-static inline bool rest_is_ascii(uint32_t before, const uint8_t *p, size_t i, size_t n)
+static inline bool is_ascii(__m512i x)
 {
-	__m512i any = load(p + n - BLOCK);
-
-	if (i == 0 ? before != 0 : p[i - 1] >= 0x80)
-		return false;
-	for (; n - i >= BLOCK; i += BLOCK)
-		any = _mm512_or_si512(any, load(p + i));
-	return _mm512_movepi8_mask(any) == 0;
+	return _mm512_movepi8_mask(x) == 0;
 }
 
-/* At most a block. */
+#include "core/utf8_blocks.h"
+
 static UTF8_ALWAYS_INLINE enum utf8_status check_short(struct utf8_carry *carry, const uint8_t *p,
 						       size_t n, size_t *ret_valid,
 						       size_t *ret_length)
@@ -129,7 +104,9 @@ static UTF8_ALWAYS_INLINE enum utf8_status check_short(struct utf8_carry *carry,
 	__m512i x = _mm512_maskz_loadu_epi8(mask, p);
 	uint64_t wrong;
 
-	if (_mm512_movepi8_mask(x) == 0 && before == 0) {
+	if (carry && n < CHECK_NEXT_MIN)
+		return utf8_check_next_apart(carry, p, n, ret_valid, ret_length);
+	if (is_ascii(x) && before == 0) {
 		*ret_valid = n;
 		*ret_length = 0;
 		return UTF8_COMPLETE;
@@ -140,57 +117,17 @@ static UTF8_ALWAYS_INLINE enum utf8_status check_short(struct utf8_carry *carry,
 	return utf8_explain(carry, p, n, (size_t)__builtin_ctzll(wrong), ret_valid, ret_length);
 }
 
-/* More than a block. */
-static __attribute__((noinline)) enum utf8_status check_blocks(struct utf8_carry *carry,
-							       const uint8_t *p, size_t n,
-							       size_t *ret_valid,
-							       size_t *ret_length)
+static inline size_t find_last_error(const uint8_t *p, size_t i, size_t n)
 {
-	uint32_t before = utf8_carry_before(carry);
-	size_t i = 0;
+	__mmask64 mask = first_bytes(n - i);
+	uint64_t wrong;
 
-	for (; n - i >= GROUP; i += GROUP) {
-		const uint8_t *q = p + i;
-		__m512i wrong;
-
-		if (_mm512_movepi8_mask(or4(load(q), load(q + BLOCK), load(q + 2 * BLOCK),
-					    load(q + 3 * BLOCK))) == 0 &&
-		    (i == 0 ? before == 0 : q[-1] < 0x80))
-			continue;
-		wrong = or4(i == 0 ? first_errors(load(q), before) : block_errors(q),
-			    block_errors(q + BLOCK), block_errors(q + 2 * BLOCK),
-			    block_errors(q + 3 * BLOCK));
-		if (nonzero(wrong))
-			break;
-	}
-	if (n - i < GROUP && rest_is_ascii(before, p, i, n)) {
-		if (carry)
-			carry->length = 0;
-		*ret_valid = n;
-		*ret_length = 0;
-		return UTF8_COMPLETE;
-	}
-	i = find_error(before, p, i, n);
-	if (i == n)
-		return utf8_finish(carry, p, n, ret_valid, ret_length);
-	return utf8_explain(carry, p, n, i, ret_valid, ret_length);
-}
-
-static enum utf8_status check(const uint8_t *p, size_t n, size_t *ret_valid, size_t *ret_length)
-{
-	if (n <= BLOCK)
-		return check_short(NULL, p, n, ret_valid, ret_length);
-	return check_blocks(NULL, p, n, ret_valid, ret_length);
-}
-
-static enum utf8_status check_next(struct utf8_carry *carry, const uint8_t *p, size_t n,
-				   size_t *ret_valid, size_t *ret_length)
-{
-	if (n < CHECK_NEXT_MIN)
-		return utf8_check_next_apart(carry, p, n, ret_valid, ret_length);
-	if (n <= BLOCK)
-		return check_short(carry, p, n, ret_valid, ret_length);
-	return check_blocks(carry, p, n, ret_valid, ret_length);
+	p += i;
+	wrong = mask & nonzero(errors(_mm512_maskz_loadu_epi8(mask, p),
+				      _mm512_maskz_loadu_epi8(mask, p - 1),
+				      _mm512_maskz_loadu_epi8(mask, p - 2),
+				      _mm512_maskz_loadu_epi8(mask, p - 3)));
+	return wrong ? i + (size_t)__builtin_ctzll(wrong) : n;
 }
 
 static size_t count(const uint8_t *p, size_t n)

@@ -8,10 +8,13 @@
 #include <arm_neon.h>
 
 #define BLOCK ((size_t)16)
-#define GROUP (4 * BLOCK)
 
 /* Texts too short to have a last block that three bytes are before. */
 #define SHORT (BLOCK + 3)
+
+#define CHECK_LONG UTF8_ALWAYS_INLINE
+
+typedef uint8x16_t vector;
 
 static inline uint8x16_t look_up(const int8_t table[16], uint8x16_t nibbles)
 {
@@ -43,10 +46,14 @@ static inline uint8x16_t first_errors(uint8x16_t x, uint32_t before)
 	return errors(x, vextq_u8(up, x, 15), vextq_u8(up, x, 14), vextq_u8(up, x, 13));
 }
 
-/* The errors of a block in the middle of a text. */
-static inline uint8x16_t block_errors(const uint8_t *p)
+static inline uint8x16_t load(const uint8_t *p)
 {
-	return errors(vld1q_u8(p), vld1q_u8(p - 1), vld1q_u8(p - 2), vld1q_u8(p - 3));
+	return vld1q_u8(p);
+}
+
+static inline uint8x16_t or2(uint8x16_t a, uint8x16_t b)
+{
+	return vorrq_u8(a, b);
 }
 
 static inline uint8x16_t or4(uint8x16_t a, uint8x16_t b, uint8x16_t c, uint8x16_t d)
@@ -59,94 +66,31 @@ static inline bool is_ascii(uint8x16_t x)
 	return vmaxvq_u8(x) < 0x80;
 }
 
-/* Returns the place of the first nonzero byte of @wrong, or BLOCK: four bits for each byte. */
-static inline size_t first_nonzero(uint8x16_t wrong)
+/* By a mask of four bits for each byte. */
+static inline size_t first_nonzero(uint8x16_t x)
 {
-	uint16x8_t nonzero = vreinterpretq_u16_u8(vtstq_u8(wrong, wrong));
+	uint16x8_t nonzero = vreinterpretq_u16_u8(vtstq_u8(x, x));
 	uint64_t mask = vget_lane_u64(vreinterpret_u64_u8(vshrn_n_u16(nonzero, 4)), 0);
 
 	return mask ? (size_t)__builtin_ctzll(mask) / 4 : BLOCK;
 }
 
-/*
- * Looks for errors from @i on (0, or a place before which no byte is wrong), block by block.
- * Returns where the first is, or @n.
- */
-static size_t find_error(uint32_t before, const uint8_t *p, size_t i, size_t n)
-{
-	while (i < n) {
-		size_t at = n - i >= BLOCK ? i : n - BLOCK;
-		size_t wrong = first_nonzero(at == 0 ? first_errors(vld1q_u8(p), before)
-						     : block_errors(p + at));
+#include "core/utf8_blocks.h"
 
-		if (wrong < BLOCK)
-			return at + wrong;
-		i = at + BLOCK;
-	}
-	return n;
+static inline enum utf8_status check_short(struct utf8_carry *carry, const uint8_t *p, size_t n,
+					   size_t *ret_valid, size_t *ret_length)
+{
+	return carry ? utf8_check_next_apart(carry, p, n, ret_valid, ret_length)
+		     : utf8_check_scalar(p, n, ret_valid, ret_length);
 }
 
-/* Whether the bytes from @i on, less than a group, are ASCII, and so is the byte before them. */
-static inline bool rest_is_ascii(uint32_t before, const uint8_t *p, size_t i, size_t n)
+/* As the last block, some of which has been looked at. */
+static inline size_t find_last_error(const uint8_t *p, size_t i, size_t n)
 {
-	uint8x16_t any = vld1q_u8(p + n - BLOCK);
+	size_t at = n - BLOCK;
+	size_t wrong = first_nonzero(block_errors(p + at));
 
-	if (i == 0 ? before != 0 : p[i - 1] >= 0x80)
-		return false;
-	for (; n - i >= BLOCK; i += BLOCK)
-		any = vorrq_u8(any, vld1q_u8(p + i));
-	return is_ascii(any);
-}
-
-/* Both kinds of check; the compiler makes two functions of it, so that one without a carry is lean.
- */
-static UTF8_ALWAYS_INLINE enum utf8_status check_any(struct utf8_carry *carry, const uint8_t *p,
-						     size_t n, size_t *ret_valid,
-						     size_t *ret_length)
-{
-	uint32_t before = utf8_carry_before(carry);
-	size_t i = 0;
-
-	if (n < SHORT)
-		return utf8_check_scalar(p, n, ret_valid, ret_length);
-	for (; n - i >= GROUP; i += GROUP) {
-		const uint8_t *q = p + i;
-		uint8x16_t wrong;
-
-		if (is_ascii(or4(vld1q_u8(q), vld1q_u8(q + BLOCK), vld1q_u8(q + 2 * BLOCK),
-				 vld1q_u8(q + 3 * BLOCK))) &&
-		    (i == 0 ? before == 0 : q[-1] < 0x80))
-			continue;
-		wrong = or4(i == 0 ? first_errors(vld1q_u8(q), before) : block_errors(q),
-			    block_errors(q + BLOCK), block_errors(q + 2 * BLOCK),
-			    block_errors(q + 3 * BLOCK));
-		if (vmaxvq_u8(wrong) != 0)
-			break;
-	}
-	if (n - i < GROUP && rest_is_ascii(before, p, i, n)) {
-		if (carry)
-			carry->length = 0;
-		*ret_valid = n;
-		*ret_length = 0;
-		return UTF8_COMPLETE;
-	}
-	i = find_error(before, p, i, n);
-	if (i == n)
-		return utf8_finish(carry, p, n, ret_valid, ret_length);
-	return utf8_explain(carry, p, n, i, ret_valid, ret_length);
-}
-
-static enum utf8_status check(const uint8_t *p, size_t n, size_t *ret_valid, size_t *ret_length)
-{
-	return check_any(NULL, p, n, ret_valid, ret_length);
-}
-
-static enum utf8_status check_next(struct utf8_carry *carry, const uint8_t *p, size_t n,
-				   size_t *ret_valid, size_t *ret_length)
-{
-	if (n < SHORT)
-		return utf8_check_next_apart(carry, p, n, ret_valid, ret_length);
-	return check_any(carry, p, n, ret_valid, ret_length);
+	return wrong < BLOCK ? at + wrong : n;
 }
 
 static size_t count(const uint8_t *p, size_t n)
