@@ -1,10 +1,7 @@
 /*
  * Puts configurations into effect. The happy path of a reload: SIGHUP -> prepare (in a thread of
- * its own: it reads files and may look up names) -> bind -> a plan to each worker -> all have
- * applied it
- * -> what is not needed any more is closed.
- *
- * The thread is not one of libuv's pool, which ends the process if it cannot start its threads.
+ * its own) -> bind -> a plan to each worker -> all have applied it -> what is not needed any more
+ * is closed. The end of the daemon waits for the workers, never for that thread.
  *
  * Until the plans are sent, a failure changes nothing: new sockets are closed again, and the reload
  * ends with the error. The plans bring all the memory that it takes to apply them. A worker whose
@@ -253,22 +250,6 @@ void server_configure_limits(struct server *server, const struct config *config)
 
 /* ---- reload ---- */
 
-/* The thread of a reload. */
-static void reload_prepare(void *data)
-{
-	struct server *server = data;
-	struct reload *reload = &server->reload;
-	FILE *errors = open_memstream(&reload->errors, &reload->errors_length);
-
-	reload->status = -ENOMEM;
-	if (errors) {
-		reload->status = setup_prepare(server->path, server->port, errors, &reload->setup);
-		fclose(errors);
-	}
-	atomic_store(&reload->prepared, true);
-	uv_async_send(&server->async);
-}
-
 static void reload_begin(struct server *server);
 
 static void reload_end(struct server *server, int status)
@@ -324,12 +305,13 @@ static int reload_bind(struct server *server)
 {
 	struct reload *reload = &server->reload;
 	struct bound bound;
+	size_t errors_length;
 	FILE *errors;
 	int r;
 
 	free(reload->errors);
 	reload->errors = NULL;
-	errors = open_memstream(&reload->errors, &reload->errors_length);
+	errors = open_memstream(&reload->errors, &errors_length);
 	if (!errors)
 		return -ENOMEM;
 	r = setup_bind(reload->setup, server->bindings, server->n_workers, errors, &bound);
@@ -344,16 +326,28 @@ static int reload_bind(struct server *server)
 
 void reload_prepared(struct server *server)
 {
-	int r = server->reload.status;
+	struct reload *reload = &server->reload;
+	int r;
 
-	uv_thread_join(&server->reload.thread);
-	server->reload.preparing = false;
+	if (!reload->preparation || !preparation_is_done(reload->preparation))
+		return;
+	r = preparation_take(reload->preparation, &reload->setup, &reload->errors);
+	reload->preparation = NULL;
 	if (r == 0 && server->phase != SERVER_RUNNING)
 		r = UV_ECANCELED; /* a signal to end came meanwhile */
 	if (r == 0)
 		r = reload_bind(server);
 	if (r < 0)
 		reload_end(server, r);
+}
+
+void reload_cancel(struct server *server)
+{
+	if (!server->reload.preparation)
+		return;
+	preparation_abandon(server->reload.preparation);
+	server->reload.preparation = NULL;
+	reload_end(server, UV_ECANCELED);
 }
 
 static void reload_begin(struct server *server)
@@ -367,9 +361,7 @@ static void reload_begin(struct server *server)
 	reload->running = true;
 	reload->begun_us = control_now_us();
 	log_notify("RELOADING=1\nMONOTONIC_USEC=%" PRIu64, reload->begun_us);
-	atomic_store(&reload->prepared, false);
-	r = uv_thread_create(&reload->thread, reload_prepare, server);
-	reload->preparing = r == 0;
+	r = preparation_begin(server->path, server->port, &server->prepared, &reload->preparation);
 	if (r < 0)
 		reload_end(server, r);
 }

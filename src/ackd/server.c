@@ -2,7 +2,8 @@
  * The happy path: prepare -> log thread -> limits -> bind -> workers -> plans applied -> ready ->
  * SIGTERM -> workers drain -> their threads end -> stop. Until it is ready a failure goes straight
  * to the end, with the exit status that says what kind it was. Signals are taken from the first
- * moment, and acted on when the loop turns.
+ * moment, and acted on when the loop turns; it does so while a configuration is being prepared,
+ * too.
  */
 
 #include "ackd/server.h"
@@ -183,8 +184,6 @@ static void on_news(uv_async_t *async)
 {
 	struct server *server = async->data;
 
-	if (server->reload.preparing && atomic_load(&server->reload.prepared))
-		reload_prepared(server);
 	if (atomic_load(&server->n_applied) == server->n_workers) {
 		atomic_store(&server->n_applied, 0);
 		int error = server_applied(server);
@@ -205,8 +204,15 @@ static void on_news(uv_async_t *async)
 		bindings_destroy(&server->unwanted);
 	}
 	server_hand_over_next(server);
-	if (atomic_load(&server->n_ended) == server->n_workers && !server->reload.preparing)
+	if (atomic_load(&server->n_ended) == server->n_workers) {
+		reload_cancel(server);
 		server_close_handles(server);
+	}
+}
+
+static void on_prepared(uv_async_t *async)
+{
+	reload_prepared(async->data); /* that of the start is waited for in server_prepare() */
 }
 
 /* ---- the beginning ---- */
@@ -217,9 +223,12 @@ static int server_init_handles(struct server *server)
 				&server->drain_timer};
 	int r = uv_async_init(&server->loop, &server->async, on_news);
 
+	if (r == 0)
+		r = uv_async_init(&server->loop, &server->prepared, on_prepared);
 	if (r < 0)
 		return r;
 	server->async.data = server;
+	server->prepared.data = server;
 	for (size_t i = 0; i < sizeof(timers) / sizeof(timers[0]); i++) {
 		uv_timer_init(&server->loop, timers[i]);
 		timers[i]->data = server;
@@ -266,17 +275,42 @@ static int server_bind(struct server *server, const struct setup *setup, FILE *e
 	return r < 0 ? r : report_metrics(server, setup, errors);
 }
 
+/*
+ * Prepares the configuration, as setup_prepare() does, while the loop turns: a signal that comes
+ * before it is done ends the start with UV_ECANCELED.
+ */
+static int server_prepare(struct server *server, FILE *errors, struct setup **ret_setup)
+{
+	struct preparation *preparation;
+	char *lines;
+	int r = preparation_begin(server->path, server->port, &server->prepared, &preparation);
+
+	if (r < 0)
+		return r;
+	while (server->phase == SERVER_STARTING && !preparation_is_done(preparation))
+		uv_run(&server->loop, UV_RUN_ONCE);
+	if (server->phase != SERVER_STARTING) {
+		preparation_abandon(preparation);
+		return UV_ECANCELED;
+	}
+	r = preparation_take(preparation, ret_setup, &lines);
+	if (lines)
+		fputs(lines, errors);
+	free(lines);
+	return r;
+}
+
 /* Everything up to the loop. Errors are lines to @errors. */
 static int server_start(struct server *server, FILE *errors)
 {
 	struct setup *setup;
-	int r = setup_prepare(server->path, server->port, errors, &setup);
+	int r = server_prepare(server, errors, &setup);
 
 	server->exit_status = exit_status_of(r);
 	if (r < 0)
 		return r;
 	server->config = config_ref(setup->config);
-	/* changes the environment: before there are threads */
+	/* changes the environment: before there are threads that live on */
 	r = server_adopt(server, setup, errors);
 	server->exit_status = r == -EINVAL ? EXIT_CONFIG : EXIT_OS;
 	if (r == 0)
@@ -341,6 +375,8 @@ enum exit_status server_run(const char *path, int port)
 		server->n_workers = server->n_started;
 	}
 	uv_run(&server->loop, UV_RUN_DEFAULT);
+	if (r == UV_ECANCELED)
+		r = 0; /* a signal ended the start */
 	if (r == 0)
 		r = server->start_error;
 	status = r == 0 ? EXIT_DONE : server->exit_status;

@@ -9,6 +9,7 @@
 
 #include "ackd/log.h"
 #include "ackd/metrics.h"
+#include "ackd/preparation.h"
 #include "ackd/setup.h"
 #include "ackd/worker.h"
 
@@ -45,16 +46,12 @@ enum server_phase {
 
 /* A reload under way. */
 struct reload {
-	uv_thread_t thread; /* which prepares it */
-	bool preparing;
-	_Atomic bool prepared; /* set by the thread */
+	struct preparation *preparation; /* NULL once it is done */
 	bool running;
 	bool again; /* SIGHUP came while it ran, or before the start was over */
 	uint64_t begun_us;
 	struct setup *setup;
 	char *errors; /* lines */
-	size_t errors_length;
-	int status;
 };
 
 /* How busy the workers were in the last interval. */
@@ -67,7 +64,8 @@ struct worker_load {
 struct server {
 	uv_loop_t loop;
 	uv_signal_t signals[SERVER_N_SIGNALS];
-	uv_async_t async; /* news from workers */
+	uv_async_t async;    /* news from workers */
+	uv_async_t prepared; /* news from a preparation, of the start or of a reload */
 	uv_timer_t status_timer;
 	uv_timer_t watchdog_timer;
 	uv_timer_t drain_timer;
@@ -145,8 +143,11 @@ void server_take_over(struct server *server);
 /* Begins a reload, or notes that another is wanted once the one under way has ended. */
 void reload_request(struct server *server);
 
-/* Goes on with the reload under way, whose thread has prepared it. */
+/* Goes on with the reload under way if it is prepared now. */
 void reload_prepared(struct server *server);
+
+/* Ends a reload that is still being prepared, without waiting: there will be no loop for it. */
+void reload_cancel(struct server *server);
 
 /* Ends the reload under way, whose plans have been applied with the outcome @error. */
 void reload_applied(struct server *server, int error);

@@ -20,6 +20,8 @@ FIELDS = (
     "alloc_fail",
     "alloc_calls",
     "alloc_outcome",
+    "lookup_hangs",
+    "lookup_calls",
 )
 SOURCE = pathlib.Path(__file__).parent / "shims/faults.c"
 

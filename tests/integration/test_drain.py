@@ -293,3 +293,86 @@ def test_an_echo_under_way_is_whole_up_to_the_end(ackd):
             received = b""
     assert data.startswith(received)
     assert daemon.wait() == 0
+
+
+# ---- while a name is being looked up ----
+
+
+@pytest.fixture
+def hanging(faults):
+    """Look-ups that do not return before the test is over."""
+    faults.lookup_hangs = 1
+    yield faults
+    faults.lookup_hangs = 0
+
+
+def reload_that_hangs(daemon, faults):
+    daemon.write_config('address = "no-such-host.invalid";')
+    daemon.signal(signal.SIGHUP)
+    wait_until(lambda: faults.lookup_calls > 0, "the look-up")
+
+
+def test_the_end_does_not_wait_for_a_look_up(ackd, hanging):
+    daemon = ackd('framing = "line";', env=hanging.environment())
+    with daemon.connect() as s:
+        s.sendall(b"warm up\n")
+        assert read_exactly(s, 12) == b"Got warm up\n"
+        reload_that_hangs(daemon, hanging)
+        with Frozen(daemon):
+            s.sendall(b"last\n")
+            daemon.signal(signal.SIGTERM)
+        assert read_to_end(s) == b"Got last\n"
+    assert daemon.wait(10) == 0
+    assert "reload failed: operation canceled" in daemon.log
+
+
+def test_the_second_signal_does_not_wait_for_a_look_up(ackd, hanging, directory):
+    """Nor for the connection whose reply nobody reads."""
+    config = f'path = "{directory}/s"; framing = "line"; limits = {{ drain_timeout = 60; }};'
+    daemon = ackd(config, env=hanging.environment())
+    with daemon.connect() as s:
+        fill(s, b"a line\n")
+        reload_that_hangs(daemon, hanging)
+        daemon.signal(signal.SIGTERM)
+        daemon.wait_for("draining")
+        begin = time.monotonic()
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait(10) == 0
+        assert time.monotonic() - begin < 5
+
+
+def test_a_look_up_that_ends_while_draining(ackd, hanging, directory):
+    config = f'path = "{directory}/s"; framing = "line"; limits = {{ drain_timeout = 60; }};'
+    daemon = ackd(config, env=hanging.environment())
+    with daemon.connect() as s:
+        fill(s, b"a line\n")
+        reload_that_hangs(daemon, hanging)
+        daemon.signal(signal.SIGTERM)
+        daemon.wait_for("draining")
+        hanging.lookup_hangs = 0
+        daemon.wait_for("reload failed")
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait(10) == 0
+
+
+@pytest.mark.parametrize("number", ENDS)
+def test_a_start_that_hangs_in_a_look_up_can_be_ended(ackd, hanging, number):
+    config = 'address = "no-such-host.invalid";'
+    daemon = ackd(config, env=hanging.environment(), ready=False)
+    wait_until(lambda: hanging.lookup_calls > 0, "the look-up")
+    daemon.signal(number)
+    assert daemon.wait(10) == 0
+    assert "stopped" in daemon.log
+
+
+def test_signals_while_the_start_looks_up_a_name(ackd, hanging):
+    """They change nothing; it goes on when the name is there ("0x7f000001" is one, to inet_pton)."""
+    config = 'listeners = ( { name = "a"; address = "127.0.0.1"; port = 0; },'
+    config += ' { name = "b"; address = "0x7f000001"; port = 0; } );'
+    daemon = ackd(config, env=hanging.environment(), arguments=(), ready=False)
+    wait_until(lambda: hanging.lookup_calls > 0, "the look-up")
+    for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP):
+        daemon.signal(number)
+    hanging.lookup_hangs = 0
+    daemon.wait_for("reloaded the configuration")
+    assert daemon.exchange(b"x", "b") == b"Got x"

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
+#include <netdb.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -35,6 +36,8 @@ struct control {
 	_Atomic int64_t alloc_fail;	/* which allocation fails, counted from 1; 0: none */
 	_Atomic int64_t alloc_calls;
 	_Atomic int64_t alloc_outcome; /* 1: one failed; -1: it was one that is left out */
+	_Atomic int64_t lookup_hangs;  /* looking up a name does not return while this is set */
+	_Atomic int64_t lookup_calls;
 };
 
 static struct control nothing;
@@ -59,6 +62,8 @@ static ssize_t (*next_send)(int, const void *, size_t, int);
 static ssize_t (*next_sendmsg)(int, const struct msghdr *, int);
 static ssize_t (*next_recv)(int, void *, size_t, int);
 static int (*next_clock_gettime)(clockid_t, struct timespec *);
+static int (*next_getaddrinfo)(const char *, const char *, const struct addrinfo *,
+			       struct addrinfo **);
 static int (*next_gettimeofday)(struct timeval *, void *);
 static time_t (*next_time)(time_t *);
 static void *(*next_malloc)(size_t);
@@ -124,6 +129,7 @@ static void find_next(void)
 	FIND(sendmsg);
 	FIND(recv);
 	FIND(clock_gettime);
+	FIND(getaddrinfo);
 	FIND(gettimeofday);
 	FIND(time);
 	FIND(malloc);
@@ -263,6 +269,17 @@ ssize_t recv(int fd, void *p, size_t n, int flags)
 			n = max;
 	}
 	return next_recv(fd, p, n, flags);
+}
+
+/* ---- names ---- */
+
+int getaddrinfo(const char *restrict name, const char *restrict service,
+		const struct addrinfo *restrict hints, struct addrinfo **restrict ret_found)
+{
+	control->lookup_calls++;
+	while (control->lookup_hangs)
+		usleep(1000);
+	return next_getaddrinfo(name, service, hints, ret_found);
 }
 
 /* ---- the wall clock ---- */

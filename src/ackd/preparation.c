@@ -1,0 +1,110 @@
+#include "ackd/preparation.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+struct preparation {
+	const char *path;
+	int port;
+	struct setup *setup;
+	char *errors;
+	size_t errors_length;
+	int status;
+	uv_mutex_t mutex;
+	uv_async_t *async; /* under the mutex, as what follows; NULL: abandoned */
+	bool done;
+};
+
+static void preparation_destroy(struct preparation *preparation)
+{
+	setup_destroy(preparation->setup);
+	free(preparation->errors);
+	uv_mutex_destroy(&preparation->mutex);
+	free(preparation);
+}
+
+static void preparation_run(void *data)
+{
+	struct preparation *p = data;
+	FILE *errors = open_memstream(&p->errors, &p->errors_length);
+	bool abandoned;
+
+	p->status = -ENOMEM;
+	if (errors) {
+		p->status = setup_prepare(p->path, p->port, errors, &p->setup);
+		fclose(errors);
+	}
+	/* the async may be sent only while nobody can turn away, and then close it */
+	uv_mutex_lock(&p->mutex);
+	p->done = true;
+	abandoned = !p->async;
+	if (!abandoned)
+		uv_async_send(p->async);
+	uv_mutex_unlock(&p->mutex);
+	if (abandoned)
+		preparation_destroy(p);
+}
+
+int preparation_begin(const char *path, int port, uv_async_t *async,
+		      struct preparation **ret_preparation)
+{
+	struct preparation *p = calloc(1, sizeof(*p));
+	uv_thread_t thread;
+	int r;
+
+	if (!p)
+		return UV_ENOMEM;
+	p->path = path;
+	p->port = port;
+	p->async = async;
+	r = uv_mutex_init(&p->mutex);
+	if (r < 0) {
+		free(p);
+		return r;
+	}
+	r = uv_thread_create(&thread, preparation_run, p);
+	if (r < 0) {
+		preparation_destroy(p);
+		return r;
+	}
+	pthread_detach(thread);
+	*ret_preparation = p;
+	return 0;
+}
+
+bool preparation_is_done(struct preparation *preparation)
+{
+	bool done;
+
+	uv_mutex_lock(&preparation->mutex);
+	done = preparation->done;
+	uv_mutex_unlock(&preparation->mutex);
+	return done;
+}
+
+int preparation_take(struct preparation *preparation, struct setup **ret_setup, char **ret_errors)
+{
+	int status = preparation->status;
+
+	*ret_setup = preparation->setup;
+	*ret_errors = preparation->errors;
+	preparation->setup = NULL;
+	preparation->errors = NULL;
+	preparation_destroy(preparation);
+	return status;
+}
+
+void preparation_abandon(struct preparation *preparation)
+{
+	bool done;
+
+	if (!preparation)
+		return;
+	uv_mutex_lock(&preparation->mutex);
+	preparation->async = NULL;
+	done = preparation->done;
+	uv_mutex_unlock(&preparation->mutex);
+	if (done)
+		preparation_destroy(preparation);
+}
