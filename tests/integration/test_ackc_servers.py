@@ -40,11 +40,18 @@ def serving(command, port):
         process.wait()
 
 
+# socat's PIPE is a pipe that it writes and reads itself, in one thread. A pipe that poll() calls
+# writable has room for PIPE_BUF bytes; socat writes its block of 8192, and waits for ever if that
+# did not fit. With blocks of PIPE_BUF it cannot. And half a second after the client's end of input,
+# which -t lengthens, it would drop what a slow client has not taken.
+SOCAT = ("socat", "-b", "4096", "-t", "30")
+
+
 def test_socat():
     if not have("socat"):
         pytest.skip("socat is not installed")
     port = free_port()
-    with serving(["socat", f"TCP-LISTEN:{port},bind=127.0.0.1,fork,reuseaddr,nodelay", "PIPE"],
+    with serving([*SOCAT, f"TCP-LISTEN:{port},bind=127.0.0.1,fork,reuseaddr,nodelay", "PIPE"],
                  port):
         check_echo("127.0.0.1", port, data=BYTES)
 
@@ -53,7 +60,7 @@ def test_socat_unix(directory):
     if not have("socat"):
         pytest.skip("socat is not installed")
     path = f"{directory}/s"
-    process = subprocess.Popen(["socat", f"UNIX-LISTEN:{path},fork", "PIPE"],
+    process = subprocess.Popen([*SOCAT, f"UNIX-LISTEN:{path},fork", "PIPE"],
                                preexec_fn=die_with_parent)
     try:
         wait_until(lambda: os.path.exists(path), "socat")
