@@ -29,11 +29,11 @@ def check_echo(*target, data):
 
 
 @contextlib.contextmanager
-def serving(command, port):
+def serving(command, *target):
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                stderr=subprocess.DEVNULL, preexec_fn=die_with_parent)
     try:
-        wait_until(lambda: ackc("-w", "1", "127.0.0.1", port, "x").status == 0, command[0])
+        wait_until(lambda: ackc("-w", "1", *target, "x").status == 0, command[0])
         yield
     finally:
         process.terminate()
@@ -52,7 +52,7 @@ def test_socat():
         pytest.skip("socat is not installed")
     port = free_port()
     with serving([*SOCAT, f"TCP-LISTEN:{port},bind=127.0.0.1,fork,reuseaddr,nodelay", "PIPE"],
-                 port):
+                 "127.0.0.1", port):
         check_echo("127.0.0.1", port, data=BYTES)
 
 
@@ -60,14 +60,8 @@ def test_socat_unix(directory):
     if not have("socat"):
         pytest.skip("socat is not installed")
     path = f"{directory}/s"
-    process = subprocess.Popen([*SOCAT, f"UNIX-LISTEN:{path},fork", "PIPE"],
-                               preexec_fn=die_with_parent)
-    try:
-        wait_until(lambda: os.path.exists(path), "socat")
+    with serving([*SOCAT, f"UNIX-LISTEN:{path},fork", "PIPE"], f"unix:{path}"):
         check_echo(f"unix:{path}", data=BYTES)
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def test_ncat():
@@ -75,7 +69,8 @@ def test_ncat():
         pytest.skip("ncat is not installed")
     port = free_port()
     # What cat still writes after the client's end of input, ncat does not deliver.
-    with serving(["ncat", "-k", "-l", "127.0.0.1", str(port), "-e", shutil.which("cat")], port):
+    with serving(["ncat", "-k", "-l", "127.0.0.1", str(port), "-e", shutil.which("cat")],
+                 "127.0.0.1", port):
         check_measuring("127.0.0.1", port)
 
 
@@ -100,7 +95,7 @@ service echo
 }}
 """)
     with serving(["xinetd", "-dontfork", "-f", f"{directory}/xinetd.conf", "-pidfile",
-                  f"{directory}/pid"], port):
+                  f"{directory}/pid"], "127.0.0.1", port):
         check_echo("127.0.0.1", port, data=BYTES)
 
 
