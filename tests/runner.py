@@ -38,7 +38,9 @@ FLAVOURS = {
     # gcc 12 takes for a leak what was stored through a pointer; LeakSanitizer finds the real ones.
     "analyzer": ("gcc", [*WHOLE, "-Dc_args=-fanalyzer -Wno-analyzer-malloc-leak", "-Dtests=false"], 1),
     "cross": ("gcc", [*BARE, f"--cross-file={BUILDS}/cross-tools/cross.ini"], 10),
-    "coverage": ("gcc", [*WHOLE, "-Db_coverage=true", "-Doptimization=0"], 2),
+    # Workers share the counters of gcov.
+    "coverage": ("gcc", [*WHOLE, "-Db_coverage=true", "-Doptimization=0",
+                         "-Dc_args=-fprofile-update=atomic"], 2),
 }
 
 Case = collections.namedtuple("Case", "name outcome reason", defaults=[""])

@@ -366,7 +366,7 @@ def test_a_start_that_hangs_in_a_look_up_can_be_ended(ackd, hanging, number):
 
 
 def test_signals_while_the_start_looks_up_a_name(ackd, hanging):
-    """They change nothing; it goes on when the name is there ("0x7f000001" is one, to inet_pton)."""
+    """They change nothing; it goes on when the name is there."""
     config = 'listeners = ( { name = "a"; address = "127.0.0.1"; port = 0; },'
     config += ' { name = "b"; address = "0x7f000001"; port = 0; } );'
     daemon = ackd(config, env=hanging.environment(), arguments=(), ready=False)
