@@ -12,6 +12,7 @@ struct conn_output {
 	size_t size;   /* charged to the budget */
 	size_t length; /* of bytes */
 	size_t sent;   /* of those */
+	int ahead;     /* bytes before these that the kernel held at the last look; -1: unknown */
 	uint8_t bytes[];
 };
 
@@ -62,6 +63,12 @@ void conn_poll(struct conn *c, int event);
  * is read. Returns 0 when the socket took everything, 1 when a rest waits, or an error.
  */
 int conn_socket_send(struct conn *c, const struct session_io *io);
+
+/*
+ * Whether the peer has taken something since the last look, although output waits: a socket has
+ * room only when it has sent a good part of what it holds, which may be megabytes.
+ */
+bool conn_socket_moves(struct conn *c);
 
 /* Drops what waits. */
 void conn_output_free(struct conn *c);

@@ -55,6 +55,8 @@ uint64_t conn_queue_expire(struct conn_queue *queue, uint64_t now_ms)
 			return limit_ms - waited_ms;
 		if (c->phase == CONN_PROXY_HEADER)
 			conn_proxy_fail(c, "no PROXY header in time");
+		else if (conn_socket_moves(c))
+			conn_wait_again(c);
 		else
 			conn_close(c, CONN_IDLE);
 	}

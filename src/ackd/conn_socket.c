@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -27,6 +28,25 @@ void conn_output_free(struct conn *c)
 	budget_give(&conn_worker(c)->limits->budget, c->output->size);
 	free(c->output);
 	c->output = NULL;
+}
+
+/* Returns how many bytes the kernel has not delivered yet, or -1 if it does not say. */
+static int held_by_kernel(const struct conn *c)
+{
+	int n;
+
+	return ioctl(c->fd, TIOCOUTQ, &n) == 0 ? n : -1;
+}
+
+bool conn_socket_moves(struct conn *c)
+{
+	int before, now;
+
+	if (!c->output)
+		return false;
+	before = c->output->ahead;
+	now = c->output->ahead = held_by_kernel(c);
+	return now >= 0 && now < before;
 }
 
 /* Copies what comes after the first @sent bytes of io->out. Returns 0 or an error. */
@@ -46,6 +66,7 @@ static int keep_output(struct conn *c, const struct session_io *io, size_t sent)
 	output->size = size;
 	output->length = 0;
 	output->sent = 0;
+	output->ahead = held_by_kernel(c);
 	for (unsigned i = 0; i < io->n_spans; i++) {
 		const struct iovec *span = &io->spans[i];
 		size_t skip = sent < span->iov_len ? sent : span->iov_len;
@@ -121,6 +142,7 @@ static void send_output(struct conn *c)
 	count_sent(c, (size_t)sent);
 	output->sent += (size_t)sent;
 	if (output->sent < output->length) {
+		output->ahead = held_by_kernel(c);
 		conn_touch(c); /* a slow reader that takes something now and then is not idle */
 		return;
 	}

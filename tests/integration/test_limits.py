@@ -210,6 +210,24 @@ def test_a_reply_that_makes_no_progress_is_idle(ackd):
         wait_until(lambda: daemon.n_sockets() <= sockets, "the stalled one to be closed")
 
 
+def test_a_slow_reader_is_not_idle(ackd, directory):
+    """Long before the socket has room for more, what it holds gets less.
+
+    Over TCP this is so too, but TCP_USER_TIMEOUT ends a peer whose window is hardly ever open.
+    """
+    daemon = ackd(f'path = "{directory}/s"; reply = "echo"; limits = {{ idle_timeout = "500ms"; }};')
+    with daemon.connect() as s:
+        sent = fill(s, b"0123456789", quiet=0.1)
+        received = 0
+        until = time.monotonic() + 2.5
+        while time.monotonic() < until:
+            received += len(read_exactly(s, 30_000))
+            time.sleep(0.1)
+        s.shutdown(socket.SHUT_WR)
+        received += len(read_to_end(s))
+        assert received == sent
+
+
 def test_a_line_that_never_ends_is_not_idle_while_it_grows(ackd):
     daemon = ackd('framing = "line"; limits = { idle_timeout = "1s"; };')
     with daemon.connect() as s:
