@@ -163,31 +163,3 @@ def test_instances(unit, names):
     systemctl("stop", "ackd@blue")
     assert exchange(b"x", "/run/ackd-green/socket") == b"Got x"
     assert serves()
-
-
-def exposure(name):
-    shown = run("systemd-analyze", "security", name, "--no-pager").stdout
-    return float(re.search(r"Overall exposure level for \S+: ([0-9.]+)", shown)[1])
-
-
-def test_sandbox_of_the_service(unit):
-    unit.start()
-    assert exposure("ackd.service") <= 1.1
-
-
-def test_sandbox_without_network(unit):
-    """The sockets come from outside: the service itself needs no network at all."""
-    unit.drop_in("[Service]\nPrivateNetwork=yes\nIPAddressDeny=any\n"
-                 "RestrictAddressFamilies=\nRestrictAddressFamilies=AF_UNIX\n")
-    Unit("ackd.socket").start()
-    assert serves()
-    assert exposure("ackd.service") <= 0.4
-
-
-def test_load_in_the_sandbox(unit):
-    """Nothing that work needs is forbidden: no call is refused while many clients use it."""
-    CONFIG.write_text('workers = 2; framing = "line"; ack_prefix = "";\n'
-                      'limits: { max_connections = 20000; };\n')
-    unit.start()
-    run("ackc", "load", "-c", "200", "-d", "2", "-q", "--lines", "localhost", timeout=60)
-    assert unit.state == "active"
