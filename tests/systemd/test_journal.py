@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import resource
 import signal
 import socket
 import statistics
@@ -80,6 +81,77 @@ def test_explained_where_it_happens(unit, journal):
     explained = journal.explained()
     assert f"-- Subject: A connection from {peer} was refused" in explained
     assert "-- Documentation: man:ackd.conf(5)" in explained
+
+
+# One listener more than the course below needs, for what goes wrong with one.
+COURSE = """log: { level = "debug"; }; framing = "line"; keep_connections = true; workers = 1;
+listeners = ( { name = "ackd"; address = "127.0.0.1"; },
+              { name = "closed"; address = "127.0.0.1"; port = 7001; deny = [ "0.0.0.0/0" ]; } );
+"""
+
+
+def cause_every_kind(unit, journal):
+    """Makes ackd write at least one entry of each of its kinds."""
+    CONFIG.write_text(COURSE)
+    unit.start()  # start, listen, ready
+    with connect() as s:  # connect, disconnect; nak, and more than the limit: dropped
+        s.sendall(b"good\n" + b"\xff\n" * 200)
+        s.shutdown(socket.SHUT_WR)
+        assert receive_all(s).count(b"NAK") == 200
+    try:
+        assert exchange(b"", ("127.0.0.1", 7001)) == b""  # refuse
+    except ConnectionResetError:
+        pass
+    unit.kill("--signal=USR1")  # stats
+    unit.reload()
+    CONFIG.write_text("port = ;\n")
+    unit.kill("--signal=HUP")  # reload_failed: systemctl would find the fault itself
+    journal.wait_for("reload_failed")
+    CONFIG.write_text(COURSE)
+    with connect() as kept:
+        kept.sendall(b"a\n")
+        assert receive(kept, 6) == b"Got a\n"
+        unit.restart()  # handover, restore
+        kept.sendall(b"b\n")
+        assert receive(kept, 6) == b"Got b\n"
+    journal.wait_for("dropped")
+    soft, hard = resource.prlimit(unit.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(unit.pid, resource.RLIMIT_NOFILE, (4, hard))
+    with connect():  # accept_error
+        journal.wait_for("accept_error")
+        resource.prlimit(unit.pid, resource.RLIMIT_NOFILE, (soft, hard))
+    unit.stop()  # drain, stop
+
+
+def test_entries_are_as_documented(unit, journal):
+    """Every kind and field of the journal is in the manual, and every one there in the journal."""
+    cause_every_kind(unit, journal)
+    entries = journal.entries()
+    manual = re.search(r"^\.Ss Events$(.*?)^\.Ss", (TOP / "man/ackd.8").read_text(),
+                       re.M | re.S)[1]
+    listed = re.search(r"in the journal:\n(.*?)\n(?:[^.]|\.Cm connect$)", manual, re.S)[1]
+    kinds = set(re.findall(r"[a-z_]+", re.sub(r"^\.Cm", "", listed, flags=re.M)))
+    assert kinds == set(KINDS) == {e["ACKD_EVENT"] for e in entries}
+    fields = set(re.findall(r"^\.Va ([A-Z_]+)", manual, re.M))
+    assert {"MESSAGE", "PRIORITY", "MESSAGE_ID"} < fields
+    for entry in entries:
+        assert fields >= {name for name in entry if name.startswith("ACKD_")}, entry
+        assert entry["MESSAGE_ID"] == KINDS[entry["ACKD_EVENT"]]
+    assert fields == {name for entry in entries for name in entry} & fields
+
+
+def test_explained_as_in_the_catalog(unit, journal):
+    """journalctl -x: below each entry the text of its kind, with what the entry says filled in."""
+    cause_every_kind(unit, journal)
+    catalog = (TOP / "packaging/ackd.catalog").read_text()
+    shown = re.sub(r"^-- ?", "", journal.explained(), flags=re.M)
+    for entry in journal.entries():
+        text = re.search(rf"^-- {entry['MESSAGE_ID']}\n(.*?)\n*(?=\n-- |\Z)", catalog,
+                         re.M | re.S)[1]
+        text = re.sub(r"@(\w+)@", lambda match: entry.get(match[1], match[0]), text)
+        assert entry["MESSAGE"].split("\n")[0] in shown
+        for line in text.splitlines():
+            assert line in shown, (line, entry["ACKD_EVENT"])
 
 
 def test_level_changes_with_a_reload(unit, journal):
