@@ -22,7 +22,9 @@ import xml.etree.ElementTree
 TOP = pathlib.Path(__file__).resolve().parent.parent
 BUILDS = TOP / "build-tests"
 LOGS = BUILDS / "logs"
-SUITES = ["build", "unit", "integration", "systemd", "fuzz", "lint", "cross", "bench"]
+LAB = str(TOP / "tests/systemd/lab")
+SUITES = ["build", "unit", "integration", "systemd", "fuzz", "lint", "cross", "bench", "package"]
+LONG_SUITES = ["package"]  # with --all, or when named
 SHOWN_LINES = 60  # of the output of a job that failed
 
 WHOLE = ["-Dsystemd=enabled", "-Dmetrics=enabled"]
@@ -319,22 +321,37 @@ class Run:
             jobs.append(self.integration_job("valgrind", "integration/valgrind"))
         return jobs
 
-    def systemd_jobs(self):
-        """The service in a systemd of its own, where one can be booted."""
-        lab = str(TOP / "tests/systemd/lab")
+    def can_boot(self, suite, *groups):
+        """Whether a systemd of its own can be booted for the suite; if not, it is skipped."""
         if os.geteuid() != 0:
-            self.skip("systemd", "only root can boot a systemd for the tests")
-            return []
-        if not self.install("systemd"):
-            self.skip("systemd", "systemd could not be installed")
-            return []
-        boot = subprocess.run([lab, "run", "--", "true"], check=False, stdin=subprocess.DEVNULL,
+            self.skip(suite, "only root can boot a systemd for the tests")
+            return False
+        for group in ("systemd", *groups):
+            if not self.install(group):
+                self.skip(suite, f"what it needs ({group}) could not be installed")
+                return False
+        boot = subprocess.run([LAB, "run", "--", "true"], check=False, stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if boot.returncode != 0:
-            self.skip("systemd", "none can be booted here: " + boot.stdout.strip().split("\n")[-1])
+            said = boot.stdout.strip().split("\n")[-1]
+            self.skip(suite, "no systemd can be booted here: " + said)
+        return boot.returncode == 0
+
+    def systemd_jobs(self):
+        """The service in a systemd of its own, where one can be booted."""
+        if not self.can_boot("systemd"):
             return []
-        prefix = [lab, "run", "-b", str(TOP), "--", "env", f"ACKD_BUILD={BUILDS}/gcc"]
-        return [self.pytest_job("systemd", prefix, str(TOP / "tests/systemd"), "gcc")]
+        prefix = [LAB, "run", "-b", str(TOP), "--", "env", f"ACKD_BUILD={BUILDS}/gcc"]
+        return [Job("systemd/lab", [str(TOP / "tests/systemd/check-lab")],
+                    lambda output, trouble: tap_cases(output, "lab: "), 300),
+                self.pytest_job("systemd", prefix, str(TOP / "tests/systemd"), "gcc")]
+
+    def package_jobs(self):
+        """The Debian packages: built, installed, upgraded and purged in such a systemd."""
+        if not self.can_boot("package", "deb"):
+            return []
+        prefix = [LAB, "run", "-b", str(TOP), "--"]
+        return [self.pytest_job("package", prefix, str(TOP / "tests/package"), "gcc")]
 
     @staticmethod
     def make_valgrind_build():
@@ -455,6 +472,8 @@ class Run:
         if self.wants("cross"):
             jobs += self.cross_jobs()
         self.do(jobs)
+        if self.wants("package"):
+            self.do(self.package_jobs())
         self.do(self.soak_jobs())
         if self.wants("bench"):
             self.do(self.bench_jobs())
@@ -472,7 +491,8 @@ def parse_options():
     unknown = set(options.suites) - set(SUITES)
     if unknown:
         parser.error(f"no such suite: {', '.join(sorted(unknown))}")
-    options.suites = options.suites or SUITES
+    options.suites = options.suites or [x for x in SUITES
+                                        if options.all or x not in LONG_SUITES]
     options.fuzz_seconds = options.fuzz_seconds or (600 if options.all else 20)
     return options
 

@@ -4,18 +4,20 @@ import hashlib
 import os
 import pathlib
 import re
+import shutil
 
 import pytest
 
 from service import Unit, connect, exchange, receive, run, wait_until
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
+VERSION = re.search(r"^  version: '([0-9.]+)'", (TOP / "meson.build").read_text(), re.M)[1]
+OLDER = "0.0.9"
 
 
-def build(directory, *options):
+def build(directory, tree=TOP):
     directory.mkdir()
-    run("env", "DEB_BUILD_OPTIONS=nocheck", TOP / "packaging/build-deb", directory, *options,
-        timeout=600)
+    run("env", "DEB_BUILD_OPTIONS=nocheck", tree / "packaging/build-deb", directory, timeout=600)
     return directory
 
 
@@ -24,12 +26,32 @@ def built(tmp_path_factory):
     return build(tmp_path_factory.mktemp("deb") / "one")
 
 
-@pytest.fixture(scope="session")
-def packages(built):
+def installable(directory):
     """ackd and ackc, without their debug symbols."""
     # In images for containers it keeps packages from starting what they install.
     pathlib.Path("/usr/sbin/policy-rc.d").unlink(missing_ok=True)
-    return sorted(p for p in built.glob("ack[cd]_*.deb"))
+    return sorted(p for p in directory.glob("ack[cd]_*.deb"))
+
+
+@pytest.fixture(scope="session")
+def packages(built):
+    return installable(built)
+
+
+@pytest.fixture(scope="session")
+def older_packages(tmp_path_factory):
+    """The same files as a version before."""
+    tree = tmp_path_factory.mktemp("older") / "ackd"
+    for name in run("git", "-C", TOP, "ls-files", "-z").stdout.rstrip("\0").split("\0"):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(TOP / name, tree / name, follow_symlinks=False)
+    for name in "meson.build", "packaging/debian/changelog":
+        text = (tree / name).read_text()
+        assert VERSION in text
+        (tree / name).write_text(text.replace(VERSION, OLDER, 1))
+    run("git", "-C", tree, "init", "-q")
+    run("git", "-C", tree, "add", "--all")
+    return installable(build(tree.parent / "deb", tree=tree))
 
 
 def dpkg(*arguments):
@@ -75,8 +97,9 @@ def test_life_of_a_package(packages):
     assert Unit("ackd.socket").show("UnitFileState") == "disabled"
     assert Unit("ackd.socket").state == "inactive"
     assert (unit.state, unit.show("UnitFileState")) == ("active", "enabled")
-    for page in "ackd.8", "ackd.conf.5", "ackc.1":
-        assert list(pathlib.Path("/usr/share/man").glob(f"man?/{page}*"))
+    for page, what in ("ackd", "echo and acknowledgement daemon"), ("ackd.conf", "configuration"), \
+            ("ackc", "client for echo servers"), ("ackd-scaling", "ackd"):
+        assert what in run("man", page).stdout
     assert exchange() == b"Got hello"
     assert run("ackc", "localhost", "10080", "hi").stdout == "Got hi\n"
     assert "ackd: ackd is ready" in run("journalctl", "--list-catalog").stdout
@@ -115,6 +138,26 @@ def test_life_of_a_package(packages):
         connect()
     dpkg("--purge", "ackd", "ackc")
     wait_until(lambda: leftovers() == before, f"nothing to be left: {leftovers() - before}", 5)
+
+
+def test_upgrade_and_downgrade(older_packages, packages):
+    """From one version to another and back, through which connections last."""
+    unit = Unit("ackd.service")
+    dpkg("--install", *older_packages)
+    try:
+        with connect() as s:
+            for version, files in (VERSION, packages), (OLDER, older_packages):
+                pid = unit.pid
+                s.sendall(b"half \xf0\x9f")
+                assert receive(s, 9) == b"Got half "
+                dpkg("--install", *files)
+                assert unit.pid != pid
+                assert f"ackd {version}\n" in run(f"/proc/{unit.pid}/exe", "--version").stdout
+                s.sendall(b"\x98\x80")
+                assert receive(s, 8) == "Got 😀".encode()
+        assert unit.restarts == 0
+    finally:
+        dpkg("--purge", "ackd", "ackc")
 
 
 def test_its_own_tests(packages):
