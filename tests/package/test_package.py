@@ -98,7 +98,7 @@ def test_life_of_a_package(packages):
     assert Unit("ackd.socket").state == "inactive"
     assert (unit.state, unit.show("UnitFileState")) == ("active", "enabled")
     for page, what in ("ackd", "echo and acknowledgement daemon"), ("ackd.conf", "configuration"), \
-            ("ackc", "client for echo servers"), ("ackd-scaling", "ackd"):
+            ("ackc", "talk to an echo server"), ("ackd-scaling", "from one ackd"):
         assert what in run("man", page).stdout
     assert exchange() == b"Got hello"
     assert run("ackc", "localhost", "10080", "hi").stdout == "Got hi\n"
