@@ -18,10 +18,6 @@ from signal import SIGHUP, SIGKILL, SIGTERM
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
-# For what should happen at once. Generous: the machine may be busy with something else.
-SOON = 30.0
-
-
 def build_directory():
     """ACKD_BUILD, or the newest build directory in the source tree."""
     if os.environ.get("ACKD_BUILD"):
@@ -47,6 +43,21 @@ def sanitizer():
             return name
     return None
 
+
+# How many times as long as a plain build the one under test may take: bounds on time grow with it.
+SLOWNESS = float(
+    os.environ.get("ACKD_TEST_SLOWNESS")
+    or {None: 1, "address": 4, "thread": 8, "valgrind": 20}[sanitizer()]
+)
+
+
+def within(seconds):
+    """The bound on what a plain build does in far less than @seconds."""
+    return seconds * SLOWNESS
+
+
+# For what should happen at once. Generous: the machine may be busy with something else.
+SOON = 30.0 * max(1.0, SLOWNESS / 8)
 
 SANITIZER_REPORT = re.compile(
     r"(Address|Leak|Thread|Memory|UndefinedBehavior)Sanitizer|runtime error:"

@@ -21,6 +21,7 @@ from harness import (
     run_ackd,
     sanitizer,
     wait_until,
+    within,
 )
 from oracle import DECODE_ERRORS, Text, line_replies, stream_echo
 
@@ -68,11 +69,11 @@ def test_accept_error(ackd, faults, error):
             new.sendall(b"new")
             wait_until(lambda: faults.accept_calls > 1, "an accept that fails")
             assert calm(daemon, 1) < 0.05
-            assert ask(old) < 1
+            assert ask(old) < within(1)
             faults.accept_errno = 0
             begin = time.monotonic()
             assert read_exactly(new, 7) == b"Got new"
-            assert time.monotonic() - begin < 1
+            assert time.monotonic() - begin < within(1)
     daemon.wait_for("cannot accept a connection")
 
 
@@ -99,13 +100,13 @@ def test_out_of_descriptors(ackd):
         clients = [daemon.connect() for _ in range(10)]
         daemon.wait_for("cannot accept a connection: too many open files")
         assert calm(daemon, 1) < 0.05
-        assert ask(old) < 1
+        assert ask(old) < within(1)
         resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (soft, hard))
         begin = time.monotonic()
         for s in clients:
             ask(s)
             s.close()
-        assert time.monotonic() - begin < 2
+        assert time.monotonic() - begin < within(2)
 
 
 def test_a_storm_of_connects_does_not_starve_traffic(ackd):
@@ -460,9 +461,14 @@ def test_reset(ackd, stage):
     n_sockets, rss = daemon.n_sockets(), daemon.rss_kib()
     for _ in range(rounds * 2):
         reset(stage(daemon))
-    wait_until(lambda: daemon.n_sockets() <= n_sockets, "the sockets to be closed")
-    daemon.signal(signal.SIGUSR1)
-    daemon.wait_for("0 connections open")
+
+    def has_none_open():  # those that the kernel still holds are not among its sockets yet
+        mark = daemon.mark()
+        daemon.signal(signal.SIGUSR1)
+        n_open = daemon.wait_for(r"(\d+) connections open", after=mark)[1]
+        return n_open == "0" and daemon.n_sockets() <= n_sockets
+
+    wait_until(has_none_open, "all connections to be closed")
     assert daemon.rss_kib() - rss < (16384 if sanitizer() else 1024)
 
 
@@ -506,7 +512,7 @@ def test_a_log_reader_that_stands_still(ackd, directory):
         begin = time.monotonic()
         assert exchange() == b"Got x"
         times.append(time.monotonic() - begin)
-    assert max(times) < 1
+    assert max(times) < within(1)
     said = b""
     os.set_blocking(read_end, False)
 

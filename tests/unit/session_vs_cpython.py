@@ -6,7 +6,8 @@ Usage: session_vs_cpython.py DRIVER [SEED]
 Writes cases for the driver (session_driver.c): every decode handler, charset, encode handler,
 framing and reply, over fixed and random inputs; the driver cuts them into reads and compares. With
 ACKD_UTF8_SUITES naming a directory of decode suites (*.jsonl) and encode suites
-(encode/*.jsonl), every row of them runs as well, against the suite's own results.
+(encode/*.jsonl), every row of them runs as well, against the suite's own results. ACKD_TEST_SAMPLE=N
+takes one case in N.
 """
 
 import codecs
@@ -19,6 +20,8 @@ import shlex
 import subprocess
 import sys
 from typing import NamedTuple
+
+import sample
 
 NEVER = float("inf")
 
@@ -222,6 +225,7 @@ class Cases:
         self.policy = None
 
     def add(self, policy, reads, data, out, faults, messages):
+        """One case, taken whatever the sample."""
         if policy != self.policy:
             self.lines.append(policy.line())
             self.policy = policy
@@ -229,6 +233,8 @@ class Cases:
         self.lines.append(f"case {reads} {hexed(data)} {hexed(out)} {hexed(faults)} {messages}\n")
 
     def add_model(self, policy, data, rng):
+        if not sample.is_taken():
+            return
         if policy.framing == "line":
             reply = model_line(data, policy)
             self.add(policy, "all", data, reply.out, reply.faults, reply.messages)
@@ -334,7 +340,7 @@ def add_long(cases, rng):
                     policy = Policy("echo", framing, "replace", charset, "xmlcharrefreplace")
                     model = model_line(data, policy) if framing == "line" else \
                         model_stream(data, policy, [])
-                    for reads in ([], cuts):
+                    for reads in sample.sampled([[], cuts]):
                         cases.add(policy, reads, data, model.out, model.faults, -1)
 
 
@@ -389,14 +395,17 @@ def add_encode_row(cases, row):
 
 def add_suites(cases, rng):
     n_decode = n_encode = n_left_out = 0
-    for n_decode, row in enumerate(suite_rows("*.jsonl"), 1):
-        add_decode_row(cases, row, rng)
+    for row in suite_rows("*.jsonl"):
+        if sample.is_taken():
+            add_decode_row(cases, row, rng)
+            n_decode += 1
     for row in suite_rows("encode/*.jsonl"):
         if row["policy"] == "namereplace":
             n_left_out += 1  # CPython has it, the contract does not
             continue
-        add_encode_row(cases, row)
-        n_encode += 1
+        if sample.is_taken():
+            add_encode_row(cases, row)
+            n_encode += 1
     if n_decode or n_encode:
         print(f"suites: {n_decode} decode rows, {n_encode} encode rows "
               f"({n_left_out} more are for namereplace)")
@@ -413,6 +422,8 @@ def main():
     add_max_line(cases, rng)
     add_long(cases, rng)
     add_suites(cases, rng)
+    if sample.note():
+        print(sample.note())
     print(f"seed {seed}, CPython {sys.version.split()[0]}", flush=True)
     if os.environ.get("ACKD_KEEP_CASES"):
         pathlib.Path(os.environ["ACKD_KEEP_CASES"]).write_text("".join(cases.lines))

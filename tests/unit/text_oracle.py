@@ -5,7 +5,7 @@ Usage: text_oracle.py TEXT_DRIVER
 
 TEXT_DRIVER answers questions with what the engine does (see text_driver.c, which also cuts every
 short input at every two places, and works with each kernel). With ACKD_UTF8_SUITES, a directory of
-cases as JSON lines, each row of those goes through it too.
+cases as JSON lines, each row of those goes through it too. ACKD_TEST_SAMPLE=N asks one question in N.
 """
 
 import glob
@@ -17,6 +17,8 @@ import shlex
 import subprocess
 import sys
 import unittest
+
+import sample
 
 # Where the driver is for another processor, meson says what runs it.
 DRIVER = shlex.split(os.environ.get("MESON_EXE_WRAPPER", "")) + sys.argv[1:]
@@ -88,13 +90,15 @@ class Oracle(unittest.TestCase):
         return len(questions)
 
     def check(self, raws):
-        return self.compare([("check " + hexed(raw), expected_check(raw)) for raw in raws])
+        return self.compare([("check " + hexed(raw), expected_check(raw))
+                             for raw in sample.sampled(raws)])
 
     def transcode(self, raws, decode=DECODE, charsets=CHARSETS, encode=ENCODE):
         return self.compare([
             (f"transcode {d} {c} {e} {hexed(raw)}", expected_transcode(raw, d, c, e))
-            for raw in raws for d in decode for c in charsets
-            for e in (encode if c != "utf-8" else encode[:1])])
+            for raw, d, c, e in sample.sampled(
+                (raw, d, c, e) for raw in raws for d in decode for c in charsets
+                for e in (encode if c != "utf-8" else encode[:1]))])
 
     def test_every_string_of_one_and_two_bytes(self):
         self.check([bytes(pair) for n in range(3) for pair in itertools.product(range(256), repeat=n)])
@@ -104,7 +108,7 @@ class Oracle(unittest.TestCase):
         raw = bytearray(b"...a" * 0x10000)
         raw[1::4] = bytes(i >> 8 for i in range(0x10000))
         raw[2::4] = bytes(i & 0xff for i in range(0x10000))
-        for first in range(256):
+        for first in sample.sampled(range(256)):
             raw[0::4] = bytes([first]) * 0x10000
             self.transcode([raw], ["replace"], ["utf-8"], ["replace"])
 
@@ -133,7 +137,7 @@ class Oracle(unittest.TestCase):
         texts = [random_raw(generator, n).decode("utf-8", "ignore") for n in range(1, 200)]
         texts += [chr(c) for c in range(0x2200)]
         self.compare([(f"encodable {charset} {hexed(text.encode())}", expected_encodable(text, charset))
-                      for text in texts for charset in CHARSETS])
+                      for text, charset in sample.sampled(itertools.product(texts, CHARSETS))])
 
 
 def decode_questions(row, raw):
@@ -178,11 +182,13 @@ class Suites(unittest.TestCase):
             self.skipTest("ACKD_UTF8_SUITES is not set")
         paths = sorted(glob.glob(os.path.join(directory, "**", "*.jsonl"), recursive=True))
         self.assertTrue(paths, "no cases in ACKD_UTF8_SUITES")
-        asked = [list(suite_questions(path)) for path in paths]
+        asked = [sample.sampled(suite_questions(path)) for path in paths]
         rows = sum(len(suite) for suite in asked)
         count = Oracle.compare(self, [case for suite in asked for row in suite for case in row])
         print(f"{rows} rows of {len(paths)} suites, {count} questions", file=sys.stderr)
 
 
 if __name__ == "__main__":
+    if sample.note():
+        print(sample.note(), file=sys.stderr)
     unittest.main(argv=sys.argv[:1], verbosity=2)

@@ -1,0 +1,24 @@
+"""The costly comparisons in part, for builds that are many times slower than the plain one.
+
+ACKD_TEST_SAMPLE=N takes one in N of them, always the same ones; by default all are made.
+"""
+
+import os
+import random
+
+SHARE = int(os.environ.get("ACKD_TEST_SAMPLE", "1"))
+generator = random.Random(20261123)
+
+
+def is_taken():
+    return SHARE == 1 or generator.randrange(SHARE) == 0
+
+
+def sampled(items):
+    """Those that are taken, and the first one in any case."""
+    return [item for i, item in enumerate(items) if i == 0 or is_taken()]
+
+
+def note():
+    """What to say of it, or None."""
+    return f"a sample of the comparisons: one in {SHARE}" if SHARE > 1 else None
