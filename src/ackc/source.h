@@ -6,7 +6,6 @@
  * sent.
  */
 
-#include <endian.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -77,7 +76,8 @@ static inline uint64_t source_hex(uint32_t value)
 	x = (x << 8 | x) & 0x00FF00FF00FF00FF;
 	x = (x << 4 | x) & 0x0F0F0F0F0F0F0F0F;
 	letters = (x + 0x0606060606060606) >> 4 & 0x0101010101010101;
-	return htobe64(x + 0x3030303030303030 + letters * ('a' - '0' - 10));
+	x += 0x3030303030303030 + letters * ('a' - '0' - 10);
+	return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? __builtin_bswap64(x) : x;
 }
 
 /* Gives message @index of connection @connection; it points into @s. */

@@ -1,12 +1,6 @@
-#include "ackc/verify.h"
+#include "ackc/verify_parts.h"
 
-#include <stdio.h>
 #include <string.h>
-
-/* So much of a faulty reply is looked at to say what is wrong with it. */
-#define LOOK_MAX 4096
-/* So many neighbours of a message are tried to find whose reply came in its place. */
-#define NEIGHBOURS 16
 
 void verifier_init(struct verifier *v, const struct source *source, const struct shape *shape,
 		   uint32_t connection, uint64_t index)
@@ -23,22 +17,6 @@ void verifier_init(struct verifier *v, const struct source *source, const struct
 	};
 }
 
-struct span {
-	const uint8_t *p;
-	size_t n;
-};
-
-#define SPANS 5
-
-/* A reply in one piece, and what its spans point into. */
-struct reply {
-	struct message message;
-	uint8_t prefix[AFFIX_MAX];
-	uint8_t suffix[AFFIX_MAX];
-	struct span spans[SPANS];
-	size_t n;
-};
-
 static struct span affix_span(const struct affix *a, uint64_t number, uint8_t *room)
 {
 	if (a->n_counters == 0)
@@ -46,7 +24,7 @@ static struct span affix_span(const struct affix *a, uint64_t number, uint8_t *r
 	return (struct span){room, affix_render(a, number, room)};
 }
 
-static void reply_make(const struct verifier *v, uint64_t index, struct reply *r)
+void reply_make(const struct verifier *v, uint64_t index, struct reply *r)
 {
 	uint64_t number = index - v->first + 1;
 	int suffix_at = v->shape->framing == SHAPE_LINES ? 3 : 4;
@@ -62,102 +40,13 @@ static void reply_make(const struct verifier *v, uint64_t index, struct reply *r
 		r->n += r->spans[i].n;
 }
 
-/* Copies up to @room bytes of the reply, for an explanation. */
-static size_t reply_copy(const struct reply *r, uint8_t *out, size_t room)
+size_t span_match(const struct span *s, size_t from, const uint8_t *data, size_t n)
 {
-	size_t n = 0;
-
-	for (int i = 0; i < SPANS; i++) {
-		size_t part = r->spans[i].n < room - n ? r->spans[i].n : room - n;
-
-		if (part)
-			memcpy(out + n, r->spans[i].p, part);
-		n += part;
-	}
-	return n;
-}
-
-static bool is_neighbour(const struct verifier *v, const uint8_t *got, size_t m, struct fault *ret)
-{
-	uint64_t low = v->index - v->first > NEIGHBOURS ? v->index - NEIGHBOURS : v->first;
-	uint8_t expected[LOOK_MAX];
-	struct reply r;
-
-	for (uint64_t i = low; i < v->index + NEIGHBOURS; i++) {
-		size_t n;
-
-		if (i == v->index)
-			continue;
-		reply_make(v, i, &r);
-		n = reply_copy(&r, expected, sizeof(expected));
-		if (n > m || memcmp(expected, got, n) != 0)
-			continue;
-		ret->kind = FAULT_SWAPPED;
-		snprintf(ret->words, sizeof(ret->words),
-			 "the reply to message %llu came where that to message %llu was due",
-			 (unsigned long long)i + 1, (unsigned long long)v->index + 1);
-		return true;
-	}
-	return false;
-}
-
-/*
- * Explains a wrong byte: @matched bytes of the reply were right (they may have come in earlier
- * reads), and the @n at @data, the first of which is wrong, follow them.
- */
-static void explain(const struct verifier *v, size_t matched, const uint8_t *data, size_t n,
-		    struct fault *ret)
-{
-	uint8_t expected[LOOK_MAX];
-	uint8_t got[LOOK_MAX];
-	struct reply r;
-	size_t expected_n;
-	size_t more;
-
-	if (explain_nak(data, n, ret))
-		return;
-	reply_make(v, v->index, &r);
-	expected_n = reply_copy(&r, expected, sizeof(expected));
-	/* Far into a long reply: from a little before the wrong byte. */
-	if (matched > expected_n)
-		matched = expected_n;
-	more = n < sizeof(got) - matched ? n : sizeof(got) - matched;
-	memcpy(got, expected, matched);
-	memcpy(got + matched, data, more);
-	if (is_neighbour(v, got, matched + more, ret))
-		return;
-	explain_difference(expected, expected_n, got, matched + more, ret);
-}
-
-/* Explains bytes that came when every message had its reply. Returns false. */
-static bool unasked(const struct verifier *v, const uint8_t *data, size_t n, struct fault *ret)
-{
-	struct reply r;
-	uint8_t last = 0;
-
-	if (explain_nak(data, n, ret))
-		return false;
-	ret->kind = FAULT_EXTRA;
-	snprintf(ret->words, sizeof(ret->words), "bytes that answer nothing, from 0x%02x on",
-		 data[0]);
-	if (n > 1 || v->index == v->first)
-		return false;
-	reply_make(v, v->index - 1, &r);
-	for (int i = 0; i < SPANS; i++)
-		last = r.spans[i].n ? r.spans[i].p[r.spans[i].n - 1] : last;
-	if (data[0] == last) {
-		ret->kind = FAULT_DOUBLED;
-		snprintf(ret->words, sizeof(ret->words), "byte %zu (0x%02x) came twice", r.n - 1,
-			 last);
-	}
-	return false;
-}
-
-/* Returns how many bytes at @data are those at @want, at most @n. */
-static size_t match_span(const uint8_t *want, const uint8_t *data, size_t n)
-{
+	const uint8_t *want = s->p + from;
 	size_t i = 0;
 
+	if (n > s->n - from)
+		n = s->n - from;
 	if (memcmp(want, data, n) == 0)
 		return n;
 	while (want[i] == data[i])
@@ -180,8 +69,7 @@ static size_t match_reply(struct verifier *v, const struct reply *r, const uint8
 		start += s->n;
 		if (s->n == 0 || v->offset >= start)
 			continue;
-		part = s->n - from < n - used ? s->n - from : n - used;
-		part = match_span(s->p + from, data + used, part);
+		part = span_match(s, from, data + used, n - used);
 		used += part;
 		v->offset += part;
 		if (v->offset < start)
@@ -239,7 +127,7 @@ static bool feed_whole(struct verifier *v, uint64_t sent, const uint8_t *data, s
 		size_t used;
 
 		if (v->index == sent)
-			return unasked(v, data, n, ret_fault);
+			return fault_unasked(v, data, n, ret_fault);
 		used = match_at_once(v, data, n);
 		if (used > 0) {
 			data += used;
@@ -257,125 +145,7 @@ static bool feed_whole(struct verifier *v, uint64_t sent, const uint8_t *data, s
 			v->index++;
 			++*ret_completed;
 		} else if (n > 0) {
-			explain(v, v->offset, data, n, ret_fault);
-			return false;
-		}
-	}
-	return true;
-}
-
-/* Byte @i of what stands between two pieces of a stream. */
-static int inset_byte(const struct shape *s, size_t i)
-{
-	if (i < s->suffix.n)
-		return s->suffix.bytes[i];
-	i -= s->suffix.n;
-	return i < s->prefix.n ? s->prefix.bytes[i] : -1;
-}
-
-static int text_byte(const struct message *m, size_t i)
-{
-	if (i < m->head_n)
-		return m->head[i];
-	i -= m->head_n;
-	if (i < m->body_n)
-		return m->body[i];
-	return m->terminator[i - m->body_n];
-}
-
-/* Matches text from v->offset on; returns the bytes used. */
-static size_t match_text(struct verifier *v, const struct message *m, const uint8_t *data, size_t n)
-{
-	const struct span spans[] = {
-		{m->head, m->head_n}, {m->body, m->body_n}, {m->terminator, m->terminator_n}};
-	size_t start = 0;
-	size_t used = 0;
-
-	for (int i = 0; i < 3 && used < n; i++) {
-		size_t from = v->offset - start;
-		size_t part;
-
-		start += spans[i].n;
-		if (v->offset >= start)
-			continue;
-		part = spans[i].n - from < n - used ? spans[i].n - from : n - used;
-		part = match_span(spans[i].p + from, data + used, part);
-		used += part;
-		v->offset += part;
-		if (v->offset < start)
-			break;
-	}
-	return used;
-}
-
-/*
- * At a byte that is not the text's: an inset has begun, here or up to a few bytes ago, if these
- * happen to be the text's too. Gives those back to the inset.
- */
-static bool enter_inset(struct verifier *v, const struct message *m, uint8_t byte)
-{
-	size_t inset_n = (size_t)v->shape->suffix.n + v->shape->prefix.n;
-
-	for (size_t back = 0; back < inset_n && back <= v->offset; back++) {
-		size_t i = 0;
-
-		if (inset_byte(v->shape, back) != byte)
-			continue;
-		while (i < back && text_byte(m, v->offset - back + i) == inset_byte(v->shape, i))
-			i++;
-		if (i < back)
-			continue;
-		v->offset -= back;
-		v->inset = back;
-		v->in_inset = true;
-		return true;
-	}
-	return false;
-}
-
-/* How much of the prefix of the next piece has come. */
-static size_t inset_matched(const struct verifier *v)
-{
-	return v->inset < v->shape->suffix.n ? 0 : v->inset - v->shape->suffix.n;
-}
-
-static bool feed_stream(struct verifier *v, uint64_t sent, const uint8_t *data, size_t n,
-			uint64_t *ret_completed, struct fault *ret_fault)
-{
-	size_t inset_n = (size_t)v->shape->suffix.n + v->shape->prefix.n;
-	struct message m;
-
-	while (n > 0) {
-		size_t used;
-
-		source_message(v->source, v->connection, v->index, &m);
-		if (v->in_inset) {
-			/* With nothing under way, only the last piece's suffix may come. */
-			if (v->index == sent && v->inset >= v->shape->suffix.n)
-				return unasked(v, data, n, ret_fault);
-			if (inset_byte(v->shape, v->inset) != *data) {
-				explain(v, inset_matched(v), data, n, ret_fault);
-				return false;
-			}
-			data++;
-			n--;
-			v->in_inset = ++v->inset < inset_n;
-			continue;
-		}
-		used = v->index == sent ? 0 : match_text(v, &m, data, n);
-		if (used > 0)
-			v->inset = 0;
-		data += used;
-		n -= used;
-		if (v->index != sent && v->offset == message_size(&m)) {
-			v->offset = 0;
-			v->index++;
-			++*ret_completed;
-		} else if (n > 0 && !enter_inset(v, &m, *data)) {
-			if (v->index == sent)
-				return unasked(v, data, n, ret_fault);
-			explain(v, v->shape->prefix.n + v->offset, data, n, ret_fault);
-			return false;
+			return fault_explain(v, v->offset, data, n, ret_fault);
 		}
 	}
 	return true;
@@ -392,7 +162,7 @@ bool verifier_feed(struct verifier *v, uint64_t sent, const uint8_t *data, size_
 		   uint64_t *ret_completed, struct fault *ret_fault)
 {
 	if (in_pieces(v->shape))
-		return feed_stream(v, sent, data, n, ret_completed, ret_fault);
+		return pieces_feed(v, sent, data, n, ret_completed, ret_fault);
 	return feed_whole(v, sent, data, n, ret_completed, ret_fault);
 }
 
