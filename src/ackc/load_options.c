@@ -1,9 +1,7 @@
 #include "ackc/options.h"
-#include "ackc/shape.h"
 #include "ackc/source.h"
 
 #include <getopt.h>
-#include <string.h>
 
 #define CONNECTIONS_MAX 1000000
 #define THREADS_MAX 256
@@ -47,18 +45,10 @@ static bool parse_unsigned(const char *option, unsigned max, FILE *errors, unsig
 	return true;
 }
 
-static bool parse_affix(const char *option, FILE *errors, const char **ret)
+static bool take(int option, FILE *errors, void *options)
 {
-	if (strlen(optarg) > AFFIX_MAX) {
-		usage_error(errors, "%s: more than %d bytes", option, AFFIX_MAX);
-		return false;
-	}
-	*ret = optarg;
-	return true;
-}
+	struct load_options *o = options;
 
-static bool take(int option, FILE *errors, struct load_options *o)
-{
 	switch (option) {
 	case 'c':
 		return parse_unsigned("--connections", CONNECTIONS_MAX, errors, &o->connections);
@@ -80,9 +70,9 @@ static bool take(int option, FILE *errors, struct load_options *o)
 		usage_error(errors, "--rate: '%s' is not a number of messages a second", optarg);
 		return false;
 	case OPTION_PREFIX:
-		return parse_affix("--prefix", errors, &o->prefix);
+		return parse_affix("--prefix", optarg, errors, &o->prefix);
 	case OPTION_SUFFIX:
-		return parse_affix("--suffix", errors, &o->suffix);
+		return parse_affix("--suffix", optarg, errors, &o->suffix);
 	case OPTION_FILE:
 		o->file = optarg;
 		break;
@@ -101,6 +91,9 @@ static bool take(int option, FILE *errors, struct load_options *o)
 	return true;
 }
 
+static const struct syntax syntax = {":c:t:p:d:n:s:r:q" COMMON_SHORT_OPTIONS, long_options, take,
+				     false};
+
 enum parse_outcome load_options_parse(int argc, char **argv, FILE *errors, struct load_options *ret)
 {
 	struct load_options o = {
@@ -110,20 +103,10 @@ enum parse_outcome load_options_parse(int argc, char **argv, FILE *errors, struc
 		.duration_ms = 0,
 		.size = 64,
 	};
-	enum parse_outcome outcome;
-	int option;
+	enum parse_outcome outcome = options_parse(&syntax, argc, argv, errors, &o.common, &o);
 
-	common_options_begin(&o.common);
-	while ((option = common_options_next(argc, argv, ":c:t:p:d:n:s:r:q" COMMON_SHORT_OPTIONS,
-					     long_options, errors, &o.common, &outcome)) >= 0) {
-		if (!take(option, errors, &o))
-			return PARSE_USAGE;
-	}
-	if (option == -2)
+	if (outcome != PARSE_RUN)
 		return outcome;
-	if (!common_options_target(argc, argv, errors, &o.common) ||
-	    common_options_end(argc, argv, errors) != PARSE_RUN)
-		return PARSE_USAGE;
 	if (o.count && o.duration_ms)
 		return usage_error(errors, "--count and --duration exclude each other");
 	if (!o.duration_ms)

@@ -1,4 +1,5 @@
 #include "ackc/options.h"
+#include "ackc/shape.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -88,92 +89,97 @@ bool parse_size(const char *option, const char *text, uint64_t min, uint64_t max
 	return true;
 }
 
-void common_options_begin(struct common_options *c)
+bool parse_affix(const char *option, const char *text, FILE *errors, const char **ret)
 {
+	if (strlen(text) > AFFIX_MAX) {
+		usage_error(errors, "%s: more than %d bytes", option, AFFIX_MAX);
+		return false;
+	}
+	*ret = text;
+	return true;
+}
+
+static enum parse_outcome complain(int argc, char **argv, int option, FILE *errors)
+{
+	const char *name = optind > 0 && optind <= argc ? argv[optind - 1] : "";
+
+	if (option == ':')
+		return usage_error(errors, "option '%s' needs a value", name);
+	if (optopt > 0 && optopt < 128 && strncmp(name, "--", 2) != 0)
+		return usage_error(errors, "unknown option '-%c'", optopt);
+	return usage_error(errors, "unknown or ambiguous option '%s', or one without a value",
+			   name);
+}
+
+static enum parse_outcome parse_target(int argc, char **argv, FILE *errors, struct target *t)
+{
+	int family = t->family;
+	const char *host;
+	const char *port = NULL;
+	const char *wrong;
+
+	if (optind >= argc)
+		return usage_error(errors, "HOST is missing");
+	host = argv[optind++];
+	if (!target_is_unix(host) && optind < argc)
+		port = argv[optind++];
+	wrong = target_parse(host, port, t);
+	if (wrong)
+		return usage_error(errors, "%s: %s", port ? port : host, wrong);
+	t->family = family;
+	return PARSE_RUN;
+}
+
+/* Takes one option, of all commands or of this one. Returns PARSE_RUN when there may be more. */
+static enum parse_outcome take(const struct syntax *syntax, int option, FILE *errors,
+			       struct common_options *c, void *options)
+{
+	bool good = true;
+
+	switch (option) {
+	case 'w':
+		good = parse_seconds("-w", optarg, 0.001, TIMEOUT_MAX_S, errors, &c->timeout_ms);
+		break;
+	case '4':
+		c->target.family = AF_INET;
+		break;
+	case '6':
+		c->target.family = AF_INET6;
+		break;
+	case OPTION_JSON:
+		c->json = true;
+		break;
+	case 'h':
+		return PARSE_HELP;
+	case 'V':
+		return PARSE_VERSION;
+	default:
+		good = syntax->take(option, errors, options);
+	}
+	return good ? PARSE_RUN : PARSE_USAGE;
+}
+
+enum parse_outcome options_parse(const struct syntax *syntax, int argc, char **argv, FILE *errors,
+				 struct common_options *c, void *options)
+{
+	enum parse_outcome outcome = PARSE_RUN;
+	int option;
+
 	*c = (struct common_options){.timeout_ms = DEFAULT_TIMEOUT_MS};
 	c->target.family = AF_UNSPEC;
 	/* GNU: also forgets where in a cluster of short options it was. */
 	optind = 0;
 	opterr = 0;
-}
-
-static int complain(int argc, char **argv, int option, FILE *errors)
-{
-	const char *name = optind > 0 && optind <= argc ? argv[optind - 1] : "";
-
-	if (option == ':')
-		usage_error(errors, "option '%s' needs a value", name);
-	else if (optopt > 0 && optopt < 128 && strncmp(name, "--", 2) != 0)
-		usage_error(errors, "unknown option '-%c'", optopt);
-	else
-		usage_error(errors, "unknown or ambiguous option '%s', or one without a value",
-			    name);
-	return -2;
-}
-
-int common_options_next(int argc, char **argv, const char *short_options,
-			const struct option *long_options, FILE *errors, struct common_options *c,
-			enum parse_outcome *ret_outcome)
-{
-	int option;
-
-	*ret_outcome = PARSE_USAGE;
-	while ((option = getopt_long(argc, argv, short_options, long_options, NULL)) != -1) {
-		switch (option) {
-		case 'w':
-			if (!parse_seconds("-w", optarg, 0.001, TIMEOUT_MAX_S, errors,
-					   &c->timeout_ms))
-				return -2;
-			break;
-		case '4':
-		case '6':
-			c->target.family = option == '4' ? AF_INET : AF_INET6;
-			break;
-		case OPTION_JSON:
-			c->json = true;
-			break;
-		case 'h':
-			*ret_outcome = PARSE_HELP;
-			return -2;
-		case 'V':
-			*ret_outcome = PARSE_VERSION;
-			return -2;
-		case '?':
-		case ':':
-			return complain(argc, argv, option, errors);
-		default:
-			return option;
-		}
+	while (outcome == PARSE_RUN && (option = getopt_long(argc, argv, syntax->short_options,
+							     syntax->long_options, NULL)) != -1) {
+		if (option == '?' || option == ':')
+			outcome = complain(argc, argv, option, errors);
+		else
+			outcome = take(syntax, option, errors, c, options);
 	}
-	return -1;
-}
-
-bool common_options_target(int argc, char **argv, FILE *errors, struct common_options *c)
-{
-	int family = c->target.family;
-	const char *host;
-	const char *port = NULL;
-	const char *wrong;
-
-	if (optind >= argc) {
-		usage_error(errors, "HOST is missing");
-		return false;
-	}
-	host = argv[optind++];
-	if (!target_is_unix(host) && optind < argc)
-		port = argv[optind++];
-	wrong = target_parse(host, port, &c->target);
-	if (wrong) {
-		usage_error(errors, "%s%s%s", port ? port : host, ": ", wrong);
-		return false;
-	}
-	c->target.family = family;
-	return true;
-}
-
-enum parse_outcome common_options_end(int argc, char **argv, FILE *errors)
-{
-	if (optind < argc)
-		return usage_error(errors, "'%s': too many arguments", argv[optind]);
-	return PARSE_RUN;
+	if (outcome == PARSE_RUN)
+		outcome = parse_target(argc, argv, errors, &c->target);
+	if (outcome == PARSE_RUN && !syntax->texts && optind < argc)
+		outcome = usage_error(errors, "'%s': too many arguments", argv[optind]);
+	return outcome;
 }

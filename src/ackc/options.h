@@ -75,7 +75,7 @@ struct load_options {
 /*
  * Parse @argv, of which argv[0] is the command's name; the strings stay the caller's and are
  * pointed to. What is wrong goes to @errors, with the program's name before it. @ret is filled for
- * PARSE_RUN.
+ * PARSE_RUN; only ping's @ret->plugin always tells whether that was asked for.
  */
 enum parse_outcome send_options_parse(int argc, char **argv, FILE *errors,
 				      struct send_options *ret);
@@ -100,6 +100,8 @@ bool parse_seconds(const char *option, const char *text, double min, double max,
 bool parse_size(const char *option, const char *text, uint64_t min, uint64_t max, FILE *errors,
 		size_t *ret);
 bool parse_real(const char *text, double *ret);
+/* Takes a text that a server puts around its replies. */
+bool parse_affix(const char *option, const char *text, FILE *errors, const char **ret);
 
 /* The options that all commands have, for getopt_long(). */
 #define COMMON_SHORT_OPTIONS "w:46hV"
@@ -113,22 +115,20 @@ bool parse_real(const char *text, double *ret);
 
 struct option;
 
+/* A command's own part of the command line. */
+struct syntax {
+	const char
+		*short_options; /* with COMMON_SHORT_OPTIONS; for getopt_long(), so is the next */
+	const struct option *long_options;
+	/* Takes an option with its value, optarg, into @options. Returns false after a complaint.
+	 */
+	bool (*take)(int option, FILE *errors, void *options);
+	bool texts; /* arguments may follow the target: from argv[optind] on */
+};
+
 /*
- * One turn of getopt_long(), which takes the common options itself: returns the next option of the
- * command's own, -1 after the last, or -2 when @ret_outcome says how parsing ends.
+ * Parses a command line into @c, with the defaults where it says nothing, and by @syntax->take into
+ * @options. Complaints go to @errors.
  */
-int common_options_next(int argc, char **argv, const char *short_options,
-			const struct option *long_options, FILE *errors, struct common_options *c,
-			enum parse_outcome *ret_outcome);
-
-/* Sets the defaults, and getopt back to the start. Call it before the first turn. */
-void common_options_begin(struct common_options *c);
-
-/*
- * Takes HOST and PORT from argv[optind] on, and moves optind behind them. Returns false after a
- * complaint.
- */
-bool common_options_target(int argc, char **argv, FILE *errors, struct common_options *c);
-
-/* Complains when an argument is left over; otherwise returns PARSE_RUN. */
-enum parse_outcome common_options_end(int argc, char **argv, FILE *errors);
+enum parse_outcome options_parse(const struct syntax *syntax, int argc, char **argv, FILE *errors,
+				 struct common_options *c, void *options);

@@ -1,5 +1,4 @@
 #include "ackc/options.h"
-#include "ackc/shape.h"
 #include "ackc/source.h"
 
 #include <getopt.h>
@@ -68,18 +67,10 @@ static bool parse_threshold(const char *option, const char *text, FILE *errors,
 	return true;
 }
 
-static bool parse_affix(const char *option, const char *text, FILE *errors, const char **ret)
+static bool take(int option, FILE *errors, void *options)
 {
-	if (strlen(text) > AFFIX_MAX) {
-		usage_error(errors, "%s: more than %d bytes", option, AFFIX_MAX);
-		return false;
-	}
-	*ret = text;
-	return true;
-}
+	struct ping_options *o = options;
 
-static bool take(int option, FILE *errors, struct ping_options *o)
-{
 	switch (option) {
 	case 'c':
 		return parse_count("-c", optarg, 1, UINT32_MAX, errors, &o->count);
@@ -89,9 +80,15 @@ static bool take(int option, FILE *errors, struct ping_options *o)
 		return parse_size("-s", optarg, SOURCE_SIZE_MIN, SOURCE_SIZE_MAX, errors, &o->size);
 	case 'W':
 		return parse_seconds("-W", optarg, 0.001, INTERVAL_MAX_S, errors, &o->wait_ms);
+	/* Known before the value: in a plugin a usage error has another exit status. */
+	case OPTION_PLUGIN:
+		o->plugin = true;
+		break;
 	case OPTION_WARN:
+		o->plugin = true;
 		return parse_threshold("--warn", optarg, errors, &o->warn);
 	case OPTION_CRIT:
+		o->plugin = true;
 		return parse_threshold("--crit", optarg, errors, &o->crit);
 	case OPTION_PREFIX:
 		return parse_affix("--prefix", optarg, errors, &o->prefix);
@@ -104,10 +101,12 @@ static bool take(int option, FILE *errors, struct ping_options *o)
 		o->new_connection = true;
 		break;
 	default:
-		break; /* --plugin: see ping_options_parse() */
+		break;
 	}
 	return true;
 }
+
+static const struct syntax syntax = {":c:i:s:W:q" COMMON_SHORT_OPTIONS, long_options, take, false};
 
 enum parse_outcome ping_options_parse(int argc, char **argv, FILE *errors, struct ping_options *ret)
 {
@@ -117,23 +116,11 @@ enum parse_outcome ping_options_parse(int argc, char **argv, FILE *errors, struc
 		.warn = {-1, -1},
 		.crit = {-1, -1},
 	};
-	enum parse_outcome outcome;
-	int option;
+	enum parse_outcome outcome = options_parse(&syntax, argc, argv, errors, &o.common, &o);
 
-	common_options_begin(&o.common);
-	while ((option = common_options_next(argc, argv, ":c:i:s:W:q" COMMON_SHORT_OPTIONS,
-					     long_options, errors, &o.common, &outcome)) >= 0) {
-		/* Known early: in a plugin a usage error has another exit status. */
-		if (option == OPTION_PLUGIN || option == OPTION_WARN || option == OPTION_CRIT)
-			ret->plugin = o.plugin = true;
-		if (!take(option, errors, &o))
-			return PARSE_USAGE;
-	}
-	if (option == -2)
+	ret->plugin = o.plugin;
+	if (outcome != PARSE_RUN)
 		return outcome;
-	if (!common_options_target(argc, argv, errors, &o.common) ||
-	    common_options_end(argc, argv, errors) != PARSE_RUN)
-		return PARSE_USAGE;
 	if (o.warn.ms >= 0 && o.crit.ms >= 0 && o.warn.ms > o.crit.ms)
 		return usage_error(errors, "--warn is above --crit");
 	if (o.interval_ms == UINT64_MAX)

@@ -2,19 +2,18 @@
 
 #include <getopt.h>
 
+static const struct option long_options[] = {COMMON_LONG_OPTIONS};
+
+/* "+": what follows HOST is text, even if it begins with a dash. */
+static const struct syntax syntax = {"+:" COMMON_SHORT_OPTIONS, long_options, NULL, true};
+
 enum parse_outcome send_options_parse(int argc, char **argv, FILE *errors, struct send_options *ret)
 {
-	static const struct option long_options[] = {COMMON_LONG_OPTIONS};
 	struct send_options o = {0};
-	enum parse_outcome outcome;
+	enum parse_outcome outcome = options_parse(&syntax, argc, argv, errors, &o.common, NULL);
 
-	common_options_begin(&o.common);
-	/* "+": what follows HOST is text, even if it begins with a dash. */
-	if (common_options_next(argc, argv, "+:" COMMON_SHORT_OPTIONS, long_options, errors,
-				&o.common, &outcome) != -1)
+	if (outcome != PARSE_RUN)
 		return outcome;
-	if (!common_options_target(argc, argv, errors, &o.common))
-		return PARSE_USAGE;
 	o.texts = argv + optind;
 	o.n_texts = argc - optind;
 	*ret = o;
