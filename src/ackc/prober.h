@@ -1,0 +1,69 @@
+#pragma once
+
+/*
+ * The probes of ackc ping, one at a time, and the connection that they share. Each is counted and
+ * said by the report when its outcome is known.
+ */
+
+#include "ackc/dial.h"
+#include "ackc/ping_report.h"
+#include "ackc/scout.h"
+#include "ackc/verify.h"
+
+enum prober_phase { PROBER_IDLE, PROBER_PROBING, PROBER_FAREWELL };
+
+struct prober {
+	const struct ping_options *options;
+	struct ping_report *report;
+	uv_loop_t *loop;
+	void (*on_done)(struct prober *b);
+	void *data;	 /* the owner's */
+	uv_timer_t wait; /* for the reply, or the server's end */
+	const struct addresses *addresses;
+	struct scout *scout;
+	struct dial *dial;
+	uv_stream_t *stream; /* NULL: not connected */
+	uv_shutdown_t shutdown_request;
+	struct source source;
+	struct shape shape;
+	bool shape_known;
+	struct greeting greeting;
+	struct verifier verifier;
+	enum prober_phase phase;
+	bool asked;   /* the probe is written, or being written */
+	uint64_t seq; /* of the probe under way, or of the last one; from 1 */
+	uint64_t asked_ns;
+	uint64_t connect_ns; /* of the probe's own connection; 0 on an old one */
+	uint64_t got_bytes;
+	uint8_t *message;
+	char *received;
+};
+
+/*
+ * Allocates what probes need; @report outlives the prober. @on_done is called when a probe that was
+ * begun has had its outcome, and when a farewell is over. Returns 0 or -ENOMEM; prober_finish()
+ * is due in either case.
+ */
+int prober_init(struct prober *b, const struct ping_options *options, struct ping_report *report,
+		void (*on_done)(struct prober *b), void *data);
+
+/* Puts it on a loop. */
+void prober_open(struct prober *b, uv_loop_t *loop);
+
+/* Begins the next probe of the server at @addresses, which stay the caller's. */
+void prober_begin(struct prober *b, const struct addresses *addresses);
+
+/* Closes the connection, if there is one: the next probe begins with another. */
+void prober_hang_up(struct prober *b);
+
+/*
+ * Half-closes the connection, and looks at what still comes: nobody asked for it. Returns false
+ * when there is no connection: then it is over already.
+ */
+bool prober_farewell(struct prober *b);
+
+/* Gives up whatever is under way and closes all that is open on the loop. */
+void prober_close(struct prober *b);
+
+/* Frees what prober_init() has allocated; the loop is done with it. */
+void prober_finish(struct prober *b);
