@@ -38,7 +38,8 @@ class Peer:
     title: str
     modes: tuple = ("echo", "line-echo")  # replies that it can give
     max_conns: int = 100000
-    program: list = field(default_factory=list)  # started with the port, and "ack" for acks
+    program: list = field(default_factory=list)  # started with the port, and for acks:
+    ack: str = "ack"
     missing: str = ""  # why it cannot run here
     ackd: str = ""  # for ackd: more configuration
 
@@ -56,8 +57,7 @@ class Peer:
             with open(conf, "w", encoding="ascii") as out:
                 out.write(ACKD_MODES[mode] + 'address = "127.0.0.1";\n' + self.ackd)
             return [*self.program, "-c", conf, "-p", str(port)]
-        acks = mode == "ack" and "echo" in self.modes
-        return [*self.program, str(port), *(["ack"] if acks else [])]
+        return [*self.program, str(port), *([self.ack] if mode == "ack" and self.ack else [])]
 
 
 def find_peers(build):
@@ -72,7 +72,7 @@ def find_peers(build):
         Peer("epoll_echo", "raw epoll echo, checks nothing",
              program=[os.path.join(built, "epoll_echo")]),
         Peer("epoll_ack", "raw epoll line ack (memchr, one write)", modes=("ack",),
-             program=[os.path.join(built, "epoll_ack")]),
+             ack="", program=[os.path.join(built, "epoll_ack")]),
         Peer("ackd", "ackd", modes=both, program=[ackd]),
         Peer("ackd_nocheck", "ackd, its UTF-8 check left out", modes=("echo",),
              program=[os.path.join(built, "ackd_nocheck")]),
@@ -84,8 +84,12 @@ def find_peers(build):
         Peer("uring_echo", "io_uring (multishot, buffer ring)",
              program=[os.path.join(built, "uring_echo")]),
         Peer("go", "Go (goroutines; bufio)", modes=both, program=[os.path.join(built, "go_net")]),
+        Peer("go_usual", "Go, as usual (Scanner, a write a line)", modes=("ack",), ack="scan",
+             program=[os.path.join(built, "go_net")]),
         Peer("node", "node (net; readline)", modes=both,
              program=["node", os.path.join(source, "node_net.js")]),
+        Peer("node_usual", "node, as usual (readline, a write a line)", modes=("ack",),
+             ack="ack-usual", program=["node", os.path.join(source, "node_net.js")]),
         Peer("asyncio", "Python asyncio (streams)", modes=both,
              program=[python, os.path.join(source, "asyncio_streams.py")]),
         Peer("asyncio_protocol", "Python asyncio (Protocol)", modes=both,

@@ -1,8 +1,10 @@
-// The Go server: a goroutine a connection; for ack bufio, flushed when no input is left to look at.
+// The Go server: a goroutine a connection; for ack bufio, flushed when no input is left to look at;
+// for scan as it is usually written: each line of a bufio.Scanner is answered by a write.
 package main
 
 import (
 	"bufio"
+	"fmt"
 	"log"
 	"net"
 	"os"
@@ -43,10 +45,21 @@ func ack(conn net.Conn) {
 	}
 }
 
+func scan(conn net.Conn) {
+	defer conn.Close()
+	lines := bufio.NewScanner(conn)
+	for lines.Scan() {
+		if _, err := fmt.Fprintf(conn, "Got %s\n", lines.Bytes()); err != nil {
+			return
+		}
+	}
+}
+
 func main() {
+	handlers := map[string]func(net.Conn){"ack": ack, "scan": scan}
 	handler := echo
-	if len(os.Args) > 2 && os.Args[2] == "ack" {
-		handler = ack
+	if len(os.Args) > 2 {
+		handler = handlers[os.Args[2]]
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:"+os.Args[1])
 	if err != nil {

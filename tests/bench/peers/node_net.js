@@ -1,4 +1,5 @@
-// node: net for the echo; readline for ack, its lines of a turn written in one piece.
+// node: net for the echo; readline for ack, its lines of a turn written in one piece; for ack-usual
+// each by itself.
 'use strict';
 
 const net = require('node:net');
@@ -30,7 +31,13 @@ function ack(socket) {
 	});
 }
 
-const handler = process.argv[3] === 'ack' ? ack : echo;
+function ackUsual(socket) {
+	const lines = readline.createInterface({ input: socket, crlfDelay: Infinity });
+
+	lines.on('line', (line) => socket.write(`Got ${line}\n`));
+}
+
+const handler = { ack, 'ack-usual': ackUsual }[process.argv[3]] ?? echo;
 
 net.createServer({ noDelay: true }, (socket) => {
 	socket.on('error', () => socket.destroy());
