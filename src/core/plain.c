@@ -40,21 +40,33 @@ static void take(struct session *session, struct session_io *io, struct session_
 }
 
 /*
- * Finds the next line in [@p, @end) that is no longer than @max bytes. Returns its LF, or NULL;
- * *@ret_length is its length without the terminator.
+ * Finds the next line in [@p, @end) that has no more than @max bytes, a CR counted. Returns its LF,
+ * or NULL.
  */
-static const uint8_t *next_line(const uint8_t *p, const uint8_t *end, size_t max,
-				size_t *ret_length)
+static const uint8_t *next_line(const uint8_t *p, const uint8_t *end, size_t max)
 {
 	size_t n = (size_t)(end - p);
-	const uint8_t *lf = memchr(p, '\n', n < max + 2 ? n : max + 2);
 
-	if (!lf)
-		return NULL;
-	*ret_length = (size_t)(lf - p);
-	if (lf > p && lf[-1] == '\r')
-		*ret_length -= 1;
-	return *ret_length <= max ? lf : NULL;
+	return memchr(p, '\n', n <= max ? n : max + 1);
+}
+
+/* How many bytes are copied of a prefix that is no longer: a few moves instead of a call. */
+#define SHORT_PREFIX ((size_t)32)
+
+/* Puts the line [@p, @lf], with @suffix before its terminator. */
+static uint8_t *put_line(uint8_t *out, const uint8_t *p, const uint8_t *lf,
+			 const struct constant *suffix)
+{
+	const uint8_t *end = lf;
+
+	if (suffix->length > 0) {
+		if (end > p && end[-1] == '\r')
+			end--;
+		out = put(out, p, (size_t)(end - p));
+		out = put(out, suffix->bytes, suffix->length);
+		p = end;
+	}
+	return put(out, p, (size_t)(lf + 1 - p));
 }
 
 /* The answers are copied one after the other, so that they are a single span. */
@@ -62,28 +74,28 @@ static void ack_lines(struct session *session, struct session_io *io, struct ses
 		      const struct constant *prefix, const struct constant *suffix)
 {
 	const uint8_t *p = job->input, *end = p + job->checked, *lf;
-	size_t max = session->policy->max_line_bytes, room = area_room(io), length;
+	size_t max = session->policy->max_line_bytes, room = area_room(io);
+	size_t added = prefix->length + suffix->length;
 	uint8_t *begin = area_end(io), *out = begin;
+	uint8_t start[SHORT_PREFIX] = {0};
 	uint64_t messages = 0;
 
 	if (max > OUT_REFERENCE_MIN - 1)
 		max = OUT_REFERENCE_MIN - 1;
-	while ((lf = next_line(p, end, max, &length)) != NULL) {
+	if (prefix->length <= SHORT_PREFIX)
+		memcpy(start, prefix->bytes, prefix->length);
+	while ((lf = next_line(p, end, max)) != NULL) {
 		size_t line = (size_t)(lf + 1 - p);
-		size_t made = prefix->length + line + suffix->length;
 
-		if (made > room)
+		if (added + line + SHORT_PREFIX > room)
 			break;
-		room -= made;
-		out = put(out, prefix->bytes, prefix->length);
-		if (suffix->length > 0) {
-			out = put(out, p, length);
-			out = put(out, suffix->bytes, suffix->length);
-			out = put(out, p + length, line - length);
-		} else {
-			out = put(out, p, line);
-		}
-		p += line;
+		room -= added + line;
+		if (prefix->length <= SHORT_PREFIX)
+			memcpy(out, start, SHORT_PREFIX);
+		else
+			memcpy(out, prefix->bytes, prefix->length);
+		out = put_line(out + prefix->length, p, lf, suffix);
+		p = lf + 1;
 		messages++;
 	}
 	area_commit(io, (size_t)(out - begin));
@@ -94,12 +106,12 @@ static void ack_lines(struct session *session, struct session_io *io, struct ses
 static void echo_lines(struct session *session, struct session_io *io, struct session_job *job)
 {
 	const uint8_t *p = job->input, *end = p + job->checked, *lf;
-	size_t room = out_room(io, p), length;
+	size_t room = out_room(io, p);
 	uint64_t messages = 0;
 
 	if (session->policy->reply == REPLY_ECHO && job->checked > room)
 		end = p + room;
-	while ((lf = next_line(p, end, session->policy->max_line_bytes, &length)) != NULL) {
+	while ((lf = next_line(p, end, session->policy->max_line_bytes)) != NULL) {
 		p = lf + 1;
 		messages++;
 	}
