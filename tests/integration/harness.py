@@ -204,12 +204,19 @@ class Daemon:
 
     def _read_stderr(self):
         for line in self.process.stderr:
+            text = line.decode("utf-8", "surrogateescape").rstrip("\n")
+            if not self.keep_line(text):
+                continue
             with self._news:
-                self.lines.append(line.decode("utf-8", "surrogateescape").rstrip("\n"))
+                self.lines.append(text)
                 self._news.notify_all()
         with self._news:
             self._ended = True
             self._news.notify_all()
+
+    def keep_line(self, line):
+        """Whether @line of the log is to be kept: for those who would have too many."""
+        return True
 
     @property
     def log(self):

@@ -43,7 +43,7 @@ struct control {
 static struct control nothing;
 static struct control *control = &nothing;
 
-/* The code of a library. */
+/* The code of a library, or without a name of the program. */
 struct code {
 	const char *name;
 	uintptr_t begin, end;
@@ -51,6 +51,8 @@ struct code {
 static struct code libconfig = {.name = "/libconfig.so"};
 static struct code libasan = {.name = "/libasan.so"};
 static struct code libuv = {.name = "/libuv.so"};
+static struct code program = {.name = ""};
+static struct code loader = {.name = "/ld-linux"};
 static struct code shim = {.name = "/faults.so"};
 
 /* ---- what is behind ---- */
@@ -96,7 +98,7 @@ static int find_code(struct dl_phdr_info *info, size_t size, void *data)
 {
 	struct code *code = data;
 
-	if (!strstr(info->dlpi_name, code->name))
+	if (*code->name ? !strstr(info->dlpi_name, code->name) : *info->dlpi_name != '\0')
 		return 0;
 	for (int i = 0; i < info->dlpi_phnum; i++) {
 		uintptr_t begin = info->dlpi_addr + info->dlpi_phdr[i].p_vaddr;
@@ -152,6 +154,8 @@ __attribute__((constructor)) static void begin(void)
 	dl_iterate_phdr(find_code, &libconfig);
 	dl_iterate_phdr(find_code, &libasan);
 	dl_iterate_phdr(find_code, &libuv);
+	dl_iterate_phdr(find_code, &program);
+	dl_iterate_phdr(find_code, &loader);
 	dl_iterate_phdr(find_code, &shim);
 	if (fd < 0)
 		return;
@@ -316,13 +320,15 @@ time_t time(time_t *ret_time)
 
 struct callers {
 	bool is_realloc;
-	bool seen; /* the first one has been looked at */
+	bool in_program; /* one of the frames so far */
+	bool seen;	 /* the first one has been looked at */
 	bool left_out;
 };
 
 /*
- * Some do not survive it, which is known and not what is tested: libconfig 1.5, the sanitizer, and
- * libuv where its table of descriptors grows (that is all it reallocates).
+ * Some do not survive it, which is known and not what is tested: libconfig 1.5, the sanitizer,
+ * libuv where its table of descriptors grows (that is all it reallocates), and, in a build that
+ * measures coverage, gcov, which the loader calls when the program has ended.
  */
 static _Unwind_Reason_Code look_at_frame(struct _Unwind_Context *context, void *data)
 {
@@ -331,7 +337,9 @@ static _Unwind_Reason_Code look_at_frame(struct _Unwind_Context *context, void *
 
 	if (is_in(ip, &shim))
 		return _URC_NO_REASON;
+	callers->in_program |= is_in(ip, &program);
 	callers->left_out = is_in(ip, &libconfig) || is_in(ip, &libasan) ||
+			    (callers->in_program && is_in(ip, &loader)) ||
 			    (callers->is_realloc && !callers->seen && is_in(ip, &libuv));
 	callers->seen = true;
 	return callers->left_out ? _URC_END_OF_STACK : _URC_NO_REASON;
