@@ -15,7 +15,7 @@ import struct
 import time
 from dataclasses import dataclass
 
-STALL_S = 30.0  # an answer that takes longer never comes
+STALL_S = 60.0  # an answer that takes longer never comes
 RECEIVE_BYTES = 1 << 16
 FAULTS_MAX = 20  # told in full; the rest is counted
 IP_BIND_ADDRESS_NO_PORT = 24  # of linux/in.h
@@ -51,6 +51,17 @@ class Wrong(Exception):
     """The daemon did what it must not do."""
 
 
+@dataclass(frozen=True)
+class Trace:
+    """What identifies a connection in the daemon's log."""
+
+    seconds: float  # when the fault was seen, by the monotonic clock
+    listener: str
+    peer: str  # as the daemon names it; empty: it does not
+    sent: int
+    received: int
+
+
 class Client:
     """One place in the crowd: connection after connection, all with the same behaviour."""
 
@@ -70,6 +81,10 @@ class Client:
         self.connected = self.resting = self.mute = self.half_closed = self.silent = False
         self.events = 0
         self.progress_at = self.sent_at = 0.0
+        self.peer = ""
+
+    def trace(self):
+        return Trace(time.monotonic(), self.script.listener, self.peer, self.sent, self.received)
 
     def __str__(self):
         script, now = self.script, time.monotonic()
@@ -107,6 +122,8 @@ class Client:
             raise Wrong(f"connect: {errno.errorcode[error]}")
         self.connected = True
         self.crowd.n_connected += 1
+        if self.socket.family == socket.AF_INET:
+            self.peer = "%s:%d" % self.socket.getsockname()
         if self.behaviour.mute_s[1]:
             self.mute = True
             self.crowd.after(self.rng.uniform(*self.behaviour.mute_s), self, "listen")
@@ -275,7 +292,7 @@ class Client:
 class Crowd:
     """All clients, their loop and their counts."""
 
-    def __init__(self, addresses, scripts, n, idle_s, seed):
+    def __init__(self, addresses, scripts, n, idle_s, seed, behaviours=BEHAVIOURS):
         self.addresses = addresses  # {listener: harness.Address}
         self.scripts = scripts
         self.idle_s = idle_s
@@ -287,22 +304,23 @@ class Crowd:
         self.now = time.monotonic()
         self.stopping = False
         self.n_connected = self.exchanges = self.bytes_sent = self.bytes_checked = 0
-        self.longest_turn_s = 0.0
+        self.latest_s = 0.0  # the most that a client was late
         self.n_faults = 0
-        self.faults = []
+        self.faults = []  # (text, Trace or None)
+        self.behaviours = behaviours
         ramp_s = n / 500
         for number in range(n):
             client = Client(self, self.behaviour_of(number), number)
             self.after(ramp_s * number / n, client, "connect")
 
-    @staticmethod
-    def behaviour_of(number):
-        place = number * 37 % 100  # mixed from the first hundred on
-        for behaviour in BEHAVIOURS:
+    def behaviour_of(self, number):
+        shares = sum(behaviour.share for behaviour in self.behaviours)
+        place = number * 37 % 100 * shares // 100  # mixed from the first hundred on
+        for behaviour in self.behaviours:
             place -= behaviour.share
             if place < 0:
                 return behaviour
-        raise ValueError("the shares do not add up to a hundred")
+        raise ValueError("there are no behaviours")
 
     @property
     def n_open(self):
@@ -324,7 +342,7 @@ class Crowd:
     def fault(self, client, text):
         self.n_faults += 1
         if len(self.faults) < FAULTS_MAX:
-            self.faults.append(f"{client}: {text}")
+            self.faults.append((f"{client}: {text}", client.trace() if client.script else None))
         if client.socket and client.socket.fileno() in self.clients:
             client.leave(reset=True)
         else:
@@ -341,8 +359,7 @@ class Crowd:
         self.now = time.monotonic()
         until = self.now + seconds
         while True:
-            before, self.now = self.now, time.monotonic()
-            self.longest_turn_s = max(self.longest_turn_s, self.now - before)
+            self.now = time.monotonic()
             if self.now >= until:
                 break
             self.run_timers()
@@ -357,7 +374,8 @@ class Crowd:
 
     def run_timers(self):
         while self.timers and self.timers[0][0] <= self.now:
-            _, _, client, generation, what = heapq.heappop(self.timers)
+            due, _, client, generation, what = heapq.heappop(self.timers)
+            self.latest_s = max(self.latest_s, self.now - due)
             if generation == client.generation:
                 self.guarded(client, client.on_timer, what)
 

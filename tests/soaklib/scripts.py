@@ -19,6 +19,7 @@ listeners = (
                    reply_errors = "backslashreplace"; }}; }}
 );
 limits = {{ max_connections = %d; max_line = {MAX_LINE}; idle_timeout = %d; }};
+log = {{ level = "debug"; }};
 """
 
 TEXTS = {
