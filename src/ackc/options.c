@@ -61,8 +61,8 @@ bool parse_seconds(const char *option, const char *text, double min, double max,
 	double value;
 
 	if (!parse_real(text, &value) || value < min || value > max) {
-		usage_error(errors, "%s: '%s' is not a number of seconds from %g to %g", option,
-			    text, min, max);
+		usage_error(errors, "%s: '%s' is not a number of seconds from %.10g to %.10g",
+			    option, text, min, max);
 		return false;
 	}
 	*ret_ms = (uint64_t)(value * 1000 + 0.5);
@@ -99,15 +99,29 @@ bool parse_affix(const char *option, const char *text, FILE *errors, const char 
 	return true;
 }
 
-static enum parse_outcome complain(int argc, char **argv, int option, FILE *errors)
+/* Whether there is an option of @value, or, if that is 0, one that begins with @name and more. */
+static bool has_option(const struct option *options, int value, const char *name)
+{
+	for (; options->name; options++) {
+		if (value ? options->val == value : strncmp(options->name, name, strlen(name)) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Says what getopt_long() did not like about the argument that it has just looked at. */
+static enum parse_outcome complain(const struct syntax *syntax, int argc, char **argv, int option,
+				   FILE *errors)
 {
 	const char *name = optind > 0 && optind <= argc ? argv[optind - 1] : "";
+	bool known = has_option(syntax->long_options, optopt, name + strspn(name, "-"));
 
 	if (option == ':')
 		return usage_error(errors, "option '%s' needs a value", name);
-	if (optopt > 0 && optopt < 128 && strncmp(name, "--", 2) != 0)
-		return usage_error(errors, "unknown option '-%c'", optopt);
-	return usage_error(errors, "unknown or ambiguous option '%s', or one without a value",
+	if (optopt)
+		return known ? usage_error(errors, "option '%s': it takes no value", name)
+			     : usage_error(errors, "unknown option '-%c'", optopt);
+	return usage_error(errors, known ? "option '%s' is ambiguous" : "unknown option '%s'",
 			   name);
 }
 
@@ -173,7 +187,7 @@ enum parse_outcome options_parse(const struct syntax *syntax, int argc, char **a
 	while (outcome == PARSE_RUN && (option = getopt_long(argc, argv, syntax->short_options,
 							     syntax->long_options, NULL)) != -1) {
 		if (option == '?' || option == ':')
-			outcome = complain(argc, argv, option, errors);
+			outcome = complain(syntax, argc, argv, option, errors);
 		else
 			outcome = take(syntax, option, errors, c, options);
 	}

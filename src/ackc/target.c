@@ -29,7 +29,7 @@ static const char *parse_port(const char *text, uint16_t *ret_port)
 static const char *parse_path(const char *path, struct target *t)
 {
 	if (!*path)
-		return "unix: needs the PATH of a socket";
+		return "the PATH of a socket is missing";
 	if (strlen(path) > TARGET_PATH_MAX)
 		return "the path of a UNIX socket has at most 107 bytes";
 	strcpy(t->path, path);

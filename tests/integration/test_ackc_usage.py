@@ -29,6 +29,23 @@ def test_refused(arguments):
     assert re.fullmatch(r"ackc: .+\nTry 'ackc --help' for more information\.\n", done.err)
 
 
+@pytest.mark.parametrize("arguments, words", [
+    (("-z", "host"), "unknown option '-z'"),
+    (("-4z", "host"), "unknown option '-z'"),
+    (("--timeout=1", "-z4", "host"), "unknown option '-z'"),
+    (("--nosuch", "host"), "unknown option '--nosuch'"),
+    (("ping", "--depth", "1", "host"), "unknown option '--depth'"),
+    (("load", "--co", "1", "host"), "option '--co' is ambiguous"),
+    (("--json=x", "host"), "option '--json=x': it takes no value"),
+    (("--timeout",), "option '--timeout' needs a value"),
+    (("ping", "-c"), "option '-c' needs a value"),
+    (("-w", "0", "host"), "-w: '0' is not a number of seconds from 0.001 to 1000000"),
+    (("unix:",), "unix:: the PATH of a socket is missing"),
+], ids=lambda a: " ".join(a) if isinstance(a, tuple) else None)
+def test_words(arguments, words):
+    assert ackc(*arguments).err.splitlines()[0] == f"ackc: {words}"
+
+
 def test_text_needs_a_port():
     assert "TEXT needs a PORT" in ackc("host", "hello").err
 
