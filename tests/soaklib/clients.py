@@ -304,6 +304,7 @@ class Crowd:
         self.now = time.monotonic()
         self.stopping = False
         self.n_connected = self.exchanges = self.bytes_sent = self.bytes_checked = 0
+        self.n_connecting = 0  # at the end: connected or not, they do not know
         self.latest_s = 0.0  # the most that a client was late
         self.n_faults = 0
         self.faults = []  # (text, Trace or None)
@@ -382,5 +383,6 @@ class Crowd:
     def stop(self):
         """All leave at once, some without a word."""
         self.stopping = True
+        self.n_connecting = sum(not client.connected for client in self.clients.values())
         for i, client in enumerate(list(self.clients.values())):
             client.leave(reset=i % 2 == 0)
