@@ -95,25 +95,11 @@ class Bench:
                              + result.stderr.strip()[-300:])
         return json.loads(result.stdout), result.stderr
 
-    def load(self, peer, workload, warm, seconds):
-        with self.server(peer, workload.mode) as server:
-            return self.loaded(server, workload, warm, seconds)
-
-    def loaded(self, server, workload, warm, seconds):
-        """The same of a server that is up: (port, process id)."""
+    def load(self, server, workload, warm, seconds):
+        """Loads a server that is up: (port, process id)."""
         port, pid = server
         return self.run_client("load", f"--port={port}", f"--session={pid}", f"--warm={warm}",
                                f"--seconds={seconds}", *workload.client_arguments())[0]
-
-    def turns(self, peers, workload, number, warm, seconds):
-        """Has all the peers up at once and loads them in short turns, there and back. Gives a
-        dictionary of results for each turn."""
-        with contextlib.ExitStack() as stack:
-            up = {key: stack.enter_context(self.server(peer, workload.mode))
-                  for key, peer in peers.items()}
-            for turn in range(number):
-                keys = list(up) if turn % 2 == 0 else list(reversed(up))
-                yield {key: self.loaded(up[key], workload, warm, seconds) for key in keys}
 
     def churn(self, peer, seconds):
         with self.server(peer, "echo") as (port, _):

@@ -4,7 +4,7 @@ import statistics
 import subprocess
 
 
-NOISE = "noise"  # in the turns: the base once more
+NOISE = "noise"  # the raw server once more
 
 
 def median(values):
@@ -30,37 +30,20 @@ def print_load(out, workload, rounds, peers):
     base = workload["base"]
     print(f"\n{workload['title']}  (ratio: CPU per message to {base}; median [quartiles] of "
           f"{len(rounds)} rounds)", file=out)
-    print(f"  {'':<40}{'CPU us':>9}  {'ratio':<20}{'msg/s':>11}{'p50 us':>10}{'p99 us':>10}"
+    print(f"  {'':<51}{'CPU us':>9}  {'ratio':<20}{'msg/s':>11}{'p50 us':>10}{'p99 us':>10}"
           f"{'p99.9 us':>10}", file=out)
-    for peer in peers:
-        rows = [r[peer["name"]] for r in rounds if peer["name"] in r]
+    titles = [(p["name"], p["title"]) for p in peers]
+    titles += [(NOISE, title + " (once more)") for name, title in titles if name == base]
+    for name, title in titles:
+        rows = [r[name] for r in rounds if name in r]
         if not rows:
             continue
         column = {key: median([row[key] for row in rows]) for key in rows[0]}
-        ratio = ratios(rounds, peer["name"], base)
-        print(f"  {peer['title']:<40}{column['cpu_ns'] / 1000:>9.3f}  "
+        ratio = ratios(rounds, name, base)
+        print(f"  {title:<51}{column['cpu_ns'] / 1000:>9.3f}  "
               f"{spread(ratio) if ratio else '':<20}{column['rate']:>11,.0f}"
               f"{column['p50_us']:>10.1f}{column['p99_us']:>10.1f}{column['p999_us']:>10.1f}",
               file=out)
-
-
-def print_turns(out, results):
-    titles = {p["name"]: p["title"] for p in results["peers"]}
-    print("\nClose comparisons, in short turns  (ratio of CPU per message, of rate and of p50 to the "
-          "raw server; median [quartiles])", file=out)
-    for workload in results["workloads"]:
-        rounds = results.get("turns", {}).get(workload["name"])
-        if not rounds:
-            continue
-        base = workload["base"]
-        print(f"  {workload['title']}, {len(rounds)} turns", file=out)
-        for name in rounds[0]:
-            if name == base:
-                continue
-            title = f"{titles[base]}, once more" if name == NOISE else titles[name]
-            print(f"    {title:<46}" + "".join(
-                f"{spread(ratios(rounds, name, base, key)):<22}"
-                for key in ("cpu_ns", "rate", "p50_us")).rstrip(), file=out)
 
 
 def print_costs(out, costs, peers):
@@ -83,12 +66,10 @@ def print_costs(out, costs, peers):
 def targets(results):
     """What the project promises of itself: (text, found, limit, the raw server's own figure or
     None); found is None if not measured."""
-    rounds, turns, costs = results["load"], results.get("turns", {}), results["costs"]
+    rounds, costs = results["load"], results["costs"]
 
     def ratio(workload, name="ackd", base="epoll_echo", key="cpu_ns"):
-        """Of the short turns if both were in them."""
-        values = (ratios(turns.get(workload, []), name, base, key)
-                  or ratios(rounds.get(workload, []), name, base, key))
+        values = ratios(rounds.get(workload, []), name, base, key)
         return median(values) if values else None
 
     def cost(name, key):
@@ -146,8 +127,6 @@ def print_report(out, results):
         rounds = results["load"].get(workload["name"])
         if rounds:
             print_load(out, workload, rounds, results["peers"])
-    if any(results.get("turns", {}).values()):
-        print_turns(out, results)
     if results["costs"]:
         print_costs(out, results["costs"], results["peers"])
     for name, reason in sorted(results["skipped"].items()):
