@@ -269,17 +269,26 @@ def test_a_schedule_shows_a_stall_and_a_closed_loop_hides_it():
 
 
 @pytest.mark.skipif(sanitizer() is not None, reason="the sanitizer's memory grows by itself")
-def test_memory_does_not_grow(peer):
+@pytest.mark.parametrize("arguments, few, many", [
+    (("load", "-q", "-p", "8", "-n", "{}"), 2_000, 200_000),
+    (("ping", "-q", "-i", "0", "-c", "{}"), 500, 20_000),
+    (("send",), 1_000_000, 200_000_000),
+], ids=("load", "ping", "send"))
+def test_memory_does_not_grow(peer, arguments, few, many):
     port = peer(echo).port
 
-    def peak_kib(messages):
-        process = subprocess.Popen([ackc_binary(), "load", "-n", str(messages), "-p", "8", "-q",
-                                    "127.0.0.1", str(port)], stdout=subprocess.DEVNULL,
+    def peak_kib(n):
+        command = [ackc_binary(), *(a.format(n) for a in arguments), "127.0.0.1", str(port)]
+        source = subprocess.Popen(["head", "-c", str(n), "/dev/zero"], stdout=subprocess.PIPE,
+                                  preexec_fn=die_with_parent)
+        process = subprocess.Popen(command, stdin=source.stdout, stdout=subprocess.DEVNULL,
                                    env=environment(), preexec_fn=die_with_parent)
+        source.stdout.close()
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
+        source.wait()
         assert process.returncode == 0
         return usage.ru_maxrss
 
-    few = max(peak_kib(2_000) for _ in range(3))
-    assert peak_kib(200_000) <= few + 512
+    base = max(peak_kib(few) for _ in range(3))
+    assert peak_kib(many) <= base + 512
