@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 
 struct preparation {
@@ -46,11 +47,29 @@ static void preparation_run(void *data)
 		preparation_destroy(p);
 }
 
+/*
+ * Signals are the main thread's business, all the more when it has turned away and ended: one that
+ * this thread took then would find the default action.
+ */
+static int preparation_start_thread(struct preparation *p)
+{
+	sigset_t all, before;
+	uv_thread_t thread;
+	int r;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	r = uv_thread_create(&thread, preparation_run, p);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (r == 0)
+		pthread_detach(thread);
+	return r;
+}
+
 int preparation_begin(const char *path, int port, uv_async_t *async,
 		      struct preparation **ret_preparation)
 {
 	struct preparation *p = calloc(1, sizeof(*p));
-	uv_thread_t thread;
 	int r;
 
 	if (!p)
@@ -63,12 +82,11 @@ int preparation_begin(const char *path, int port, uv_async_t *async,
 		free(p);
 		return r;
 	}
-	r = uv_thread_create(&thread, preparation_run, p);
+	r = preparation_start_thread(p);
 	if (r < 0) {
 		preparation_destroy(p);
 		return r;
 	}
-	pthread_detach(thread);
 	*ret_preparation = p;
 	return 0;
 }
