@@ -42,7 +42,7 @@ FLAVOURS = {
     "cross": ("gcc", [*BARE, f"--cross-file={BUILDS}/cross-tools/cross.ini"], 10),
     # Workers share the counters of gcov.
     "coverage": ("gcc", [*WHOLE, "-Db_coverage=true", "-Doptimization=0",
-                         "-Dc_args=-fprofile-update=atomic"], 2),
+                         "-Dc_args=-fprofile-update=atomic"], 6),
 }
 
 Case = collections.namedtuple("Case", "name outcome reason", defaults=[""])
@@ -245,6 +245,9 @@ class Run:
             self.broken.add(flavour)
         else:
             stamp.write_text(repr(setup))
+        # What an earlier build counted fits no other, and is no figure of this run's.
+        for counters in directory.rglob("*.gcda"):
+            counters.unlink()
 
     def build_all(self):
         needed = set()
