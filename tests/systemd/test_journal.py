@@ -1,17 +1,18 @@
 """What is in the journal, what explains it, and that it never holds up a reply."""
 
+import json
 import os
 import pathlib
 import re
 import resource
 import signal
 import socket
-import statistics
+import subprocess
 import time
 
 import pytest
 
-from service import (CONFIG, PORT, connect, exchange, receive, receive_all, run, systemctl,
+from service import (CONFIG, PORT, SOON, connect, exchange, receive, receive_all, run, systemctl,
                      wait_until)
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
@@ -176,28 +177,21 @@ def test_on_stderr(unit, journal):
     assert not re.search(r"^info ", lines, re.M)
 
 
-def test_flood_of_naks(unit, journal):
+def test_flood_of_naks(unit, journal, tmp_path, record_property):
     """A burst and ten a second, and a line that counts the rest."""
     CONFIG.write_text('framing = "line"; ack_prefix = "";\n')
     unit.start()
+    total = 1000000
+    faults, answers = tmp_path / "faults", tmp_path / "answers"
+    faults.write_bytes(b"\xff\n" * total)
     begun = time.monotonic()
-    total = 400000
-    with connect() as s:
-        s.settimeout(60)
-        received = 0
-        for _ in range(total // 4000):
-            s.sendall(b"\xff\n" * 4000)
-            s.setblocking(False)
-            while True:
-                try:
-                    received += s.recv(1 << 20).count(b"NAK")
-                except BlockingIOError:
-                    break
-            s.settimeout(60)
-        s.shutdown(socket.SHUT_WR)
-        received += receive_all(s).count(b"NAK")
+    with faults.open("rb") as stdin, answers.open("wb") as stdout:
+        subprocess.run(["nc", "-N", "127.0.0.1", str(PORT)], stdin=stdin, stdout=stdout, check=True,
+                       timeout=60)
     took = time.monotonic() - begun
-    assert total * 0.99 <= received <= total  # words that two reads share are not counted
+    record_property("NAKs a second", f"{total / took:.0f}")
+    assert total / took > 100000
+    assert answers.read_bytes().count(b"NAK") == total
     unit.stop()
     naks = len(journal.events("nak"))
     left_out = sum(int(e["ACKD_DROPPED"]) for e in journal.events("dropped")
@@ -215,7 +209,8 @@ def journald(unit):
     os.kill(pid, signal.SIGCONT)
 
 
-def latencies(s, seconds):
+def fault_latencies(s, seconds):
+    """Round trips of lines that are answered by a NAK, and logged."""
     found = []
     end = time.monotonic() + seconds
     while (begun := time.monotonic()) < end:
@@ -227,24 +222,43 @@ def latencies(s, seconds):
     return sorted(found)
 
 
-def test_journal_that_stands_still(unit, journal, journald):
+def under_load(s, seconds):
+    """What it is like for 50 clients that send 2,000 lines a second, and for @s with its faults:
+    the 99th percentile of each, in seconds; the longest of all; how many faults it were."""
+    with subprocess.Popen(["ackc", "load", "--json", "--quiet", "--lines", "--connections=50",
+                           "--rate=2000", f"--duration={seconds}", "localhost"],
+                          stdout=subprocess.PIPE) as load:
+        faults = fault_latencies(s, seconds)
+        latency = json.loads(load.communicate(timeout=SOON)[0])["latency_ms"]
+    assert load.returncode == 0
+    return ([latency["p99"] / 1000, faults[len(faults) * 99 // 100]],
+            max(latency["max"] / 1000, faults[-1]), len(faults))
+
+
+def test_journal_that_stands_still(unit, journal, journald, record_property):
     """Neither replies nor the watchdog wait for it; what happened meanwhile is told afterwards."""
     CONFIG.write_text('framing = "line"; ack_prefix = ""; log: { level = "debug"; };\n')
     unit.drop_in("[Service]\nWatchdogSec=2\n")
     unit.start()
     before = unit.pid
     with connect() as s:
-        normal = latencies(s, 2)
+        earlier, _, n_earlier = under_load(s, 4)
         os.kill(journald, signal.SIGSTOP)
-        stopped = latencies(s, 10)
+        stopped, longest, n_stopped = under_load(s, 10)
         os.kill(journald, signal.SIGCONT)
-    assert unit.pid == before
-    assert unit.restarts == 0
-    p99 = [values[len(values) * 99 // 100] for values in (normal, stopped)]
-    # Other work of the machine moves it a little, a wait for the journal would by seconds.
-    assert p99[1] < max(5 * p99[0], 0.02), (p99, statistics.median(normal))
-    assert stopped[-1] < 1
-    total = len(normal) + len(stopped)
+        later, _, n_later = under_load(s, 4)
+    assert (unit.pid, unit.restarts) == (before, 0)
+    for what, *p99 in zip(("loads", "faults"), earlier, stopped, later):
+        record_property(f"p99 of {what}, journald going, stopped, going again",
+                        ", ".join(f"{1000 * x:.2f} ms" for x in p99))
+        # Other work of the machine moves it a little; a wait for the journal would, by seconds.
+        assert p99[1] < 2 * max(p99[0], p99[2]) + 0.005, (what, p99)
+    assert longest < 1
     unit.stop()
-    wait_until(lambda: len(journal.events("nak")) + sum(
-        int(e["ACKD_DROPPED"]) for e in journal.events("dropped")) >= total, "all to be told of")
+
+    def told_of():
+        return len(journal.events("nak")) + sum(
+            int(e["ACKD_DROPPED"]) for e in journal.events("dropped")
+            if e.get("ACKD_DROPPED_EVENT", "nak") == "nak")
+
+    wait_until(lambda: told_of() >= n_earlier + n_stopped + n_later, "all to be told of")
