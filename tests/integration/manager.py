@@ -23,6 +23,8 @@ os.environ["LISTEN_PID"] = str(os.getpid())
 os.execv(sys.argv[2], sys.argv[2:])
 """
 
+END = b"the test is over"
+
 
 class Manager:
     """NOTIFY_SOCKET and the descriptor store of one unit."""
@@ -30,18 +32,19 @@ class Manager:
     def __init__(self, directory, store_max=64):
         self.path = f"{directory}/notify"
         self.store_max = store_max
+        self.environment = {}  # what else the unit sets
         self.store = []  # (name, descriptor)
         self.said = []  # every notification, without those of the store
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(self.path)
         self._lock = threading.Lock()
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
 
     def _listen(self):
         while True:
-            try:
-                data, fds, _, _ = socket.recv_fds(self._socket, 65536, 300)
-            except OSError:
+            data, fds, _, _ = socket.recv_fds(self._socket, 65536, 300)
+            if data == END:
                 return
             fields = dict(line.split("=", 1) for line in data.decode().splitlines())
             with self._lock:
@@ -82,7 +85,7 @@ class Manager:
         with self._lock:
             passed = [(name, s.fileno()) for name, s in sockets]
             passed += [(name, os.dup(fd)) for name, fd in self.store]
-        env = {"NOTIFY_SOCKET": self.path, "FDSTORE": str(self.store_max)}
+        env = {"NOTIFY_SOCKET": self.path, "FDSTORE": str(self.store_max), **self.environment}
         if passed:
             env["LISTEN_FDS"] = str(len(passed))
             env["LISTEN_FDNAMES"] = ":".join(name for name, _ in passed)
@@ -107,6 +110,10 @@ class Manager:
         return self.daemon(daemon.directory, config, arguments=daemon.arguments, **options)
 
     def close(self):
+        # First the thread: it could go on to read from whatever gets the number of the descriptor.
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+            s.sendto(END, self.path)
+        self._thread.join(SOON)
         self._socket.close()
         with self._lock:
             for _, fd in self.store:

@@ -1,0 +1,99 @@
+"""What the service manager is told, and when: READY, RELOADING, STATUS, WATCHDOG, STOPPING."""
+
+import re
+import signal
+import time
+
+import pytest
+
+from harness import fill, read_exactly, run_ackd, wait_until
+from manager import Manager
+
+
+@pytest.fixture
+def manager(directory):
+    if "libsystemd none" in run_ackd("--version").stdout:
+        pytest.skip("this build has no libsystemd")
+    manager = Manager(directory)
+    yield manager
+    manager.close()
+
+
+@pytest.fixture
+def start(manager, directory):
+    daemons = []
+
+    def start_daemon(config):
+        daemons.append(manager.daemon(directory, config))
+        wait_until(lambda: manager.has_said("READY"), "READY=1")
+        return daemons[-1]
+
+    yield start_daemon
+    for daemon in daemons:
+        daemon.stop()
+
+
+def index(manager, field, after=-1):
+    """Which of the notifications is the first with this field, after that one."""
+    return wait_until(lambda: [i for i, said in enumerate(manager.said)
+                               if i > after and field in said], field)[0]
+
+
+def test_reload(manager, start):
+    """RELOADING and when it began, then READY again; of a reload that fails, too."""
+    daemon = start('address = "127.0.0.1";')
+    for config, works in ('reply = "echo"; address = "127.0.0.1";', True), ("port = ;", False):
+        daemon.config_path.write_text(config)
+        before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        mark = len(manager.said) - 1
+        assert daemon.reload() == works
+        at = index(manager, "RELOADING", mark)
+        assert manager.said[at]["RELOADING"] == "1"
+        now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        assert before <= int(manager.said[at]["MONOTONIC_USEC"]) <= now
+        assert manager.said[index(manager, "READY", at)]["READY"] == "1"
+
+
+def test_status_has_live_counters(manager, start):
+    daemon = start('address = "127.0.0.1";')
+    with daemon.connect() as s:
+        s.sendall(b"hello")
+        assert read_exactly(s, 9) == b"Got hello"
+        wait_until(lambda: any(re.match(r"1 connections open, 1 served, 1 messages, 5 bytes in, "
+                                        "9 bytes out", said.get("STATUS", ""))
+                               for said in manager.said), "the counters in the status")
+
+
+def test_drain(manager, start):
+    """STOPPING, and more time as long as something is delivered; a second signal ends it."""
+    daemon = start('address = "127.0.0.1"; reply = "echo"; limits: { drain_timeout = 60; };')
+    with daemon.connect(receive_buffer=4096) as s:
+        fill(s, b"x")
+        daemon.signal(signal.SIGTERM)
+        at = index(manager, "STOPPING")
+        assert manager.said[at]["STOPPING"] == "1"
+        first = index(manager, "EXTEND_TIMEOUT_USEC")
+        again = index(manager, "EXTEND_TIMEOUT_USEC", first)
+        # Each gives more time than passes until the next one.
+        assert all(int(manager.said[i]["EXTEND_TIMEOUT_USEC"]) >= 1000000 for i in (first, again))
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0
+
+
+def test_hand_over(manager, start):
+    daemon = start('address = "127.0.0.1";')
+    daemon.signal(signal.SIGUSR2)
+    assert daemon.wait() == 0
+    assert manager.has_said("STOPPING")
+
+
+def test_watchdog(manager, start):
+    """At least twice in an interval, while nothing else happens."""
+    manager.environment["WATCHDOG_USEC"] = "1000000"
+    start('address = "127.0.0.1"; workers = 2;')
+    at = index(manager, "WATCHDOG")
+    begun = time.monotonic()
+    for _ in range(6):
+        at = index(manager, "WATCHDOG", at)
+    assert manager.said[at]["WATCHDOG"] == "1"
+    assert 1 < time.monotonic() - begun < 6  # by the clock, and not as fast as it can
