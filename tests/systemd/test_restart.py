@@ -41,9 +41,9 @@ CRASH = """
 
 ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 {
-	if (message->msg_controllen > 100 * sizeof(int))
-		abort();
-	return syscall(SYS_recvmsg, fd, message, flags);
+        if (message->msg_controllen > 100 * sizeof(int))
+                abort();
+        return syscall(SYS_recvmsg, fd, message, flags);
 }
 """
 
