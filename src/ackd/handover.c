@@ -16,7 +16,7 @@
 /* Room for the descriptors of one message. */
 union fds_control {
 	char bytes[CMSG_SPACE(HANDOVER_BATCH * sizeof(int))];
-	struct cmsghdr align;
+	struct cmsghdr first;
 };
 
 int handover_init(struct handover *handover)
@@ -39,10 +39,9 @@ int handover_send(struct handover *handover, const int *fds, size_t n)
 		.msg_control = &control,
 		.msg_controllen = CMSG_SPACE(n * sizeof(int)),
 	};
-	struct cmsghdr *c;
+	struct cmsghdr *c = &control.first;
 
 	memset(&control, 0, sizeof(control));
-	c = CMSG_FIRSTHDR(&message);
 	c->cmsg_level = SOL_SOCKET;
 	c->cmsg_type = SCM_RIGHTS;
 	c->cmsg_len = CMSG_LEN(n * sizeof(int));

@@ -41,7 +41,7 @@ static void find_faults(const struct utf8_classes *c, struct sets *ret_sets)
 	ret_sets->absorbed = (second | third) & ~good;
 	ret_sets->faults = ~good & ~ret_sets->absorbed;
 	if (unfinished)
-		ret_sets->faults &= (UINT64_C(1) << ret_sets->whole) - 1;
+		ret_sets->faults &= (unfinished & -unfinished) - 1; /* those before it */
 }
 
 /* Copies @n bytes, at most a block; a block may be read and written, so that it takes no loop. */
