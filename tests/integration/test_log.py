@@ -130,10 +130,16 @@ def test_counters_on_sigusr1(ackd):
     with daemon.connect() as s:
         s.sendall(b"x")
         read_exactly(s, 5)
-        mark = daemon.mark()
-        daemon.signal(signal.SIGUSR1)
-        line = daemon.wait_for(r"ackd: .*connections open.*", after=mark)[0]
-    for part in ("1 connections? open", "3 served", "1 NAKs?", "5 bytes in"):
+
+        def counters():
+            mark = daemon.mark()
+            daemon.signal(signal.SIGUSR1)
+            return daemon.wait_for(r"ackd: .*connections open.*", after=mark)[0]
+
+        # the others see their end before the daemon has counted it
+        wait_until(lambda: re.search(r"\b1 connections? open", counters()), "the others to be closed")
+        line = counters()
+    for part in ("3 served", "1 NAKs?", "5 bytes in"):
         assert re.search(part, line), line
 
 

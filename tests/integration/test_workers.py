@@ -52,6 +52,8 @@ def test_every_worker_accepts(ackd):
 def test_the_descriptor_limit_is_raised_to_the_hard_one(ackd):
     if not have("prlimit"):
         pytest.skip("no prlimit")
+    if sanitizer() == "valgrind":
+        pytest.skip("valgrind has descriptors of its own")
     daemon = ackd("workers = 1;", wrapper=["prlimit", "--nofile=64:3000"])
     limits = pathlib.Path(f"/proc/{daemon.pid}/limits").read_text()
     assert re.search(r"^Max open files\s+3000\s+3000", limits, re.M)
