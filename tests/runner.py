@@ -1,13 +1,14 @@
 """The test run: builds every flavour, runs every suite, adds up the cases. See tests/run.
 
 Suites are found, not listed: unit and fuzz tests from meson, integration tests by pytest, checks of
-the house rules from the TAP that tests/lint prints. Jobs run as many at a time as there are
-processors, each with its output in build-tests/logs and a time limit.
+the house rules from the TAP that tests/lint prints. As many jobs run at a time as keep the
+processors busy, each with its output in build-tests/logs and a time limit.
 """
 
 import argparse
 import collections
 import concurrent.futures
+import contextlib
 import json
 import os
 import pathlib
@@ -30,7 +31,7 @@ SHOWN_LINES = 60  # of the output of a job that failed
 WHOLE = ["-Dsystemd=enabled", "-Dmetrics=enabled"]
 BARE = ["-Dsystemd=disabled", "-Dmetrics=disabled"]
 SANITIZE = [*WHOLE, "-Db_lundef=false", "-Db_sanitize=address,undefined", "-Dfuzz=enabled"]
-# name: (compiler, options of meson, slower than a plain build by)
+# name: (compiler, options of meson, slower than a plain build by at most)
 FLAVOURS = {
     "gcc": ("gcc", WHOLE, 1),
     "clang": ("clang", WHOLE, 1),
@@ -46,8 +47,31 @@ FLAVOURS = {
 }
 
 Case = collections.namedtuple("Case", "name outcome reason", defaults=[""])
-Job = collections.namedtuple("Job", "name command read_cases limit_seconds environment",
-                             defaults=[{}])
+# load: how many processors it keeps busy. Jobs that only compute are nice to those that measure.
+Job = collections.namedtuple("Job", "name command read_cases limit_seconds environment load nice",
+                             defaults=[{}, 1, 10])
+
+# Integration tests mostly wait: for time-outs, for daemons that start, for other programs.
+WAITING = {"load": 0.25, "nice": 0}
+
+# The costly comparisons of texts and sessions are made in full by the plain build, and with --all by
+# the sanitizers and the emulated processor; the other flavours make one in so many.
+SAMPLES = {"bare": 10, "sanitize": 10, "cross": 10, "tsan": 20, "coverage": 10, "valgrind": 200}
+WHOLE_WITH_ALL = ["sanitize", "cross"]
+
+# What runs under valgrind, where a daemon takes seconds to start: the whole life of connections and
+# of daemons, and the client; not the crowds, the servers of others and the faults injected.
+UNDER_VALGRIND = ["activated", "ackc_ping", "ackc_send", "course", "drain", "handover", "limits",
+                  "line", "log", "metrics", "nak", "proxy", "reload", "reload_command", "template",
+                  "workers"]
+# Their time-outs are shorter than what it takes there to look up a name.
+NOT_UNDER_VALGRIND = [f"tests/integration/test_ackc_send.py::test_{name}" for name in (
+    "json_of_a_failure", "no_time_out_while_the_user_thinks", "server_that_reads_nothing_times_out",
+    "silent_server_times_out")]
+VALGRIND_SLOWNESS = 20
+# "Possibly lost" is what belongs to a thread that still runs when the process ends: libuv's.
+VALGRIND = ("valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite,indirect"
+            f" --errors-for-leak-kinds=definite,indirect --suppressions={TOP}/tests/valgrind.supp")
 
 
 def environment(extra):
@@ -65,33 +89,60 @@ def environment(extra):
     }
 
 
+def start(job, output):
+    """Starts a job in a session of its own, with its niceness to other processes and sessions."""
+    child = subprocess.Popen(job.command, cwd=TOP, env=environment(job.environment),
+                             stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                             start_new_session=True)
+    with contextlib.suppress(OSError):  # no such groups in this kernel; or it has ended already
+        os.setpriority(os.PRIO_PGRP, child.pid, job.nice)
+        pathlib.Path(f"/proc/{child.pid}/autogroup").write_text(str(job.nice))
+    return child
+
+
+def wait(child, seconds):
+    """Waits for its end. Returns the seconds of processor time that it took, or None: it goes on."""
+    deadline = time.monotonic() + seconds
+    while True:
+        pid, status, usage = os.wait4(child.pid, os.WNOHANG)
+        if pid:
+            child.returncode = os.waitstatus_to_exitcode(status)
+            return usage.ru_utime + usage.ru_stime
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(0.05)
+
+
+def kill(child):
+    """With all that it started."""
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
 def run(job):
-    """Runs a job to its end or its time limit. Returns (its cases, seconds, its log's path)."""
+    """Runs a job to its end or its time limit. Returns (its cases, what it took, its log's path)."""
     log = LOGS / (job.name.replace("/", "-") + ".log")
-    start = time.monotonic()
+    begin = time.monotonic()
     trouble = None
     with open(log, "wb") as output:
-        child = subprocess.Popen(job.command, cwd=TOP, env=environment(job.environment),
-                                 stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                                 start_new_session=True)
+        child = start(job, output)
         try:
-            status = child.wait(job.limit_seconds)
-            if status != 0:
-                trouble = f"exit status {status}"
-        except subprocess.TimeoutExpired:
-            trouble = f"still running after {job.limit_seconds} s"
+            used = wait(child, job.limit_seconds)
         finally:
-            try:
-                os.killpg(child.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            child.wait()
+            kill(child)
+        if used is None:
+            trouble = f"still running after {job.limit_seconds:.0f} s"
+            used = wait(child, 60) or 0
+        elif child.returncode != 0:
+            trouble = f"exit status {child.returncode}"
     cases = job.read_cases(log.read_text(errors="replace"), trouble)
     if trouble and not any(case.outcome == "failed" for case in cases):
         cases.append(Case(job.name, "failed", trouble))
     if not cases:
         cases.append(Case(job.name, "failed", "it ran no test"))
-    return cases, time.monotonic() - start, log
+    return cases, f"{time.monotonic() - begin:.0f} s, {used:.0f} s of processor time", log
 
 
 def own_network():
@@ -148,7 +199,7 @@ def meson_cases(path, output, trouble):
             found.append(Case(test["name"], "passed" if good else "failed",
                               "" if good else test["result"].lower()))
         cases += found
-        tell(re.findall(r"^(?:# )?(.*\brows\b.*)$", text, re.MULTILINE), test["name"])
+        tell(re.findall(r"^(?:# )?(.*\brows\b.*|a sample of .*)$", text, re.MULTILINE), test["name"])
     return cases
 
 
@@ -176,12 +227,12 @@ def tell(lines, about=""):
         print(f"      {about + ': ' if about else ''}{line}", flush=True)
 
 
-def report(job_name, cases, seconds, log):
+def report(job_name, cases, took, log):
     """Prints one line for the job, and what there is to say of cases that did not pass."""
     count = collections.Counter(case.outcome for case in cases)
     verdict = "FAIL" if count["failed"] else "skip" if not count["passed"] else "ok"
     numbers = ", ".join(f"{count[x]} {x}" for x in ("passed", "failed", "skipped") if count[x])
-    print(f"{verdict:4}  {job_name}: {numbers} ({seconds:.0f} s)", flush=True)
+    print(f"{verdict:4}  {job_name}: {numbers} ({took})", flush=True)
     reasons = collections.defaultdict(list)
     for case in cases:
         if case.outcome == "failed":
@@ -205,14 +256,36 @@ class Run:
         self.own_network = own_network()
         self.broken = set()  # flavours that are not built
 
-    def do(self, jobs):
-        """Runs jobs, as many at a time as there are processors, in the order given."""
-        with concurrent.futures.ThreadPoolExecutor(max(2, os.cpu_count())) as pool:
-            names = {pool.submit(run, job): job.name for job in jobs}
-            for future in concurrent.futures.as_completed(names):
-                cases, seconds, log = future.result()
-                report(names[future], cases, seconds, log)
-                self.cases += cases
+    def note(self, job, outcome):
+        cases, took, log = outcome
+        report(job.name, cases, took, log)
+        self.cases += cases
+
+    def do(self, jobs, background=()):
+        """Runs jobs, started in the order given, while what they load is no more than there is.
+
+        Those in the background, one a processor, take what the others leave.
+        """
+        processors = max(2, os.cpu_count() or 2)
+        ahead, behind = list(jobs), list(background)
+        running = {}
+
+        def begin(job, waiting):
+            waiting.remove(job)
+            running[pool.submit(run, job)] = job
+
+        with concurrent.futures.ThreadPoolExecutor(len(ahead) + len(behind) + 1) as pool:
+            while ahead or behind or running:
+                for job in list(ahead):
+                    load = sum(x.load for x in running.values() if x not in background)
+                    if load + job.load <= processors or not load:
+                        begin(job, ahead)
+                while behind and sum(x in background for x in running.values()) < processors:
+                    begin(behind[0], behind)
+                ended, _ = concurrent.futures.wait(
+                    running, return_when=concurrent.futures.FIRST_COMPLETED)
+                for future in ended:
+                    self.note(running.pop(future), future.result())
 
     def wants(self, suite):
         return suite in self.options.suites
@@ -237,11 +310,10 @@ class Run:
         script = "[ -f \"$0/build.ninja\" ] || \"$@\"; exec ninja -C \"$0\""
         name = "build/" + flavour
         job = Job(name, ["sh", "-ec", script, str(directory), *setup], one_case(name), 600,
-                  {"CC": compiler})
-        cases, seconds, log = run(job)
-        report(name, cases, seconds, log)
-        self.cases += cases
-        if any(case.outcome == "failed" for case in cases):
+                  {"CC": compiler}, nice=0)
+        outcome = run(job)
+        self.note(job, outcome)
+        if any(case.outcome == "failed" for case in outcome[0]):
             self.broken.add(flavour)
         else:
             stamp.write_text(repr(setup))
@@ -278,31 +350,37 @@ class Run:
         return [flavour for flavour in flavours if flavour not in self.broken]
 
     def meson_job(self, suite, flavour, name, extra=()):
+        """@flavour: of the build; what runs its programs may be one by itself: valgrind."""
         directory = BUILDS / flavour
         base = name.replace("/", "-")
         log = directory / "meson-logs" / (base + ".json")
         log.unlink(missing_ok=True)
-        slowness = FLAVOURS[flavour][2] * (20 if extra else 1)
+        slowness = VALGRIND_SLOWNESS if extra else FLAVOURS[flavour][2]
         command = ["meson", "test", "-C", str(directory), "--no-rebuild", "--suite", suite,
                    "--num-processes", "1", "--timeout-multiplier", str(slowness),
                    "--logbase", base, *extra]
-        return Job(name, command, lambda *text: meson_cases(log, *text), 600 * slowness)
+        sampled = "valgrind" if extra else flavour
+        is_whole = self.options.all and sampled in WHOLE_WITH_ALL
+        sample = 1 if is_whole else SAMPLES.get(sampled, 1)
+        return Job(name, command, lambda *text: meson_cases(log, *text), min(600 * slowness, 3000),
+                   {"ACKD_TEST_SAMPLE": str(sample)})
 
     def unit_jobs(self):
         jobs = [self.meson_job("unit", flavour, "unit/" + flavour)
                 for flavour in self.tested_flavours()]
         if self.options.all and "gcc" not in self.broken:
-            valgrind = "--wrap=valgrind -q --error-exitcode=99 --leak-check=full"
-            jobs.append(self.meson_job("unit", "gcc", "unit/valgrind", [valgrind]))
+            wrapper = self.make_valgrind_wrapper()
+            jobs.append(self.meson_job("unit", "gcc", "unit/valgrind", ["--wrap", str(wrapper)]))
         return jobs
 
     @staticmethod
-    def pytest_job(name, prefix, directory, flavour):
+    def pytest_job(name, prefix, paths, flavour, test_seconds=120):
         report_path = LOGS / (name.replace("/", "-") + ".xml")
         report_path.unlink(missing_ok=True)
         command = [*prefix, "/usr/bin/python3", "-B", "-m", "pytest", "-p", "no:cacheprovider", "-q",
-                   "--durations=10", f"--junitxml={report_path}", "--reruns=1", "-rR", directory]
-        slowness = FLAVOURS[flavour][2] if flavour in FLAVOURS else 20  # valgrind
+                   "--durations=10", f"--junitxml={report_path}", "--reruns=1", "-rR"]
+        slowness = FLAVOURS[flavour][2] if flavour in FLAVOURS else VALGRIND_SLOWNESS
+        command += [f"--timeout={test_seconds + 20 * slowness}", *paths]
 
         def read_cases(output, trouble):
             # a busy machine may be to blame once, but nobody should have to look for it
@@ -310,18 +388,22 @@ class Run:
                   for test in re.findall(r"^RERUN (.*)$", output, re.M)], name)
             return junit_cases(report_path, output, trouble)
 
-        return Job(name, command, read_cases, 900 * slowness,
-                   {"ACKD_BUILD": str(BUILDS / flavour)})
+        # twice: beside other jobs
+        variables = {"ACKD_BUILD": str(BUILDS / flavour), "ACKD_TEST_SLOWNESS": str(2 * slowness)}
+        return Job(name, command, read_cases, min(1200 * slowness, 3000), variables, **WAITING)
 
-    def integration_job(self, flavour, name):
-        return self.pytest_job(name, self.own_network, "tests/integration", flavour)
+    def integration_job(self, flavour, name, files=("tests/integration",)):
+        return self.pytest_job(name, self.own_network, files, flavour)
 
     def integration_jobs(self):
         jobs = [self.integration_job(flavour, "integration/" + flavour)
                 for flavour in self.tested_flavours()]
         if self.options.all and "gcc" not in self.broken:
             self.make_valgrind_build()
-            jobs.append(self.integration_job("valgrind", "integration/valgrind"))
+            files = [f"tests/integration/test_{name}.py" for name in UNDER_VALGRIND]
+            files += [f"--deselect={test}" for test in NOT_UNDER_VALGRIND]
+            job = self.integration_job("valgrind", "integration/valgrind", files)
+            jobs.insert(0, job._replace(load=0.75))
         return jobs
 
     def can_boot(self, suite, *groups):
@@ -346,15 +428,15 @@ class Run:
             return []
         prefix = [LAB, "run", "-b", str(TOP), "--", "env", f"ACKD_BUILD={BUILDS}/gcc"]
         return [Job("systemd/lab", [str(TOP / "tests/systemd/check-lab")],
-                    lambda output, trouble: tap_cases(output, "lab: "), 300),
-                self.pytest_job("systemd", prefix, str(TOP / "tests/systemd"), "gcc")]
+                    lambda output, trouble: tap_cases(output, "lab: "), 300, **WAITING),
+                self.pytest_job("systemd", prefix, [str(TOP / "tests/systemd")], "gcc")]
 
     def package_jobs(self):
         """The Debian packages: built, installed, upgraded and purged in such a systemd."""
         if not self.can_boot("package", "deb"):
             return []
         prefix = [LAB, "run", "-b", str(TOP), "--"]
-        return [self.pytest_job("package", prefix, str(TOP / "tests/package"), "gcc")]
+        return [self.pytest_job("package", prefix, [str(TOP / "tests/package")], "gcc", 900)]
 
     @staticmethod
     def make_valgrind_build():
@@ -362,9 +444,20 @@ class Run:
         for name in ("ackd", "ackc"):
             program = BUILDS / "valgrind/src" / name / name
             program.parent.mkdir(parents=True, exist_ok=True)
-            program.write_text("#!/bin/sh\nexec valgrind -q --error-exitcode=99 --leak-check=full "
-                               f"{BUILDS}/gcc/src/{name}/{name} \"$@\"\n")
+            program.write_text("#!/bin/sh\n"
+                               f"exec {VALGRIND} {BUILDS}/gcc/src/{name}/{name} \"$@\"\n")
             program.chmod(0o755)
+
+    @staticmethod
+    def make_valgrind_wrapper():
+        """Makes a program that runs a unit test under valgrind: in a script's stead, what it starts."""
+        wrapper = BUILDS / "valgrind/wrapper"
+        wrapper.parent.mkdir(parents=True, exist_ok=True)
+        wrapper.write_text("#!/bin/sh\ncase \"$1\" in\n"
+                           f"*/python3* | *.py) MESON_EXE_WRAPPER='{VALGRIND}' exec \"$@\" ;;\n"
+                           f"*) exec {VALGRIND} \"$@\" ;;\nesac\n")
+        wrapper.chmod(0o755)
+        return wrapper
 
     def fuzz_jobs(self):
         """One job a target, with libFuzzer; and one that replays the corpus in the plain build."""
@@ -376,17 +469,23 @@ class Run:
         listed = subprocess.run(["meson", "introspect", "--tests", BUILDS / "sanitize"], text=True,
                                 stdout=subprocess.PIPE, check=True, env=environment({})).stdout
         seconds = self.options.fuzz_seconds
+        nice, slow_seconds = (19, 100) if self.is_fuzzing_long() else (0, 10)
         for test in json.loads(listed):
             if not any(suite.split(":")[-1] == "fuzz" for suite in test["suite"]):
                 continue
             target = test["name"].removeprefix("fuzz_")
             found = BUILDS / "fuzz" / target
             found.mkdir(parents=True, exist_ok=True)
-            command = [test["cmd"][0], f"-max_total_time={seconds}", "-timeout=10",
+            command = [test["cmd"][0], f"-max_total_time={seconds}", f"-timeout={slow_seconds}",
                        "-rss_limit_mb=2048", "-print_final_stats=1",
                        f"-artifact_prefix={found}-", str(found), *test["cmd"][2:]]
-            jobs.append(Job("fuzz/" + target, command, self.fuzz_case(target), seconds + 120))
+            jobs.append(Job("fuzz/" + target, command, self.fuzz_case(target), seconds + 300,
+                            nice=nice))
         return jobs
+
+    def is_fuzzing_long(self):
+        """Long enough to do it beside everything else, with what that leaves of the processors."""
+        return self.options.fuzz_seconds > 60
 
     @staticmethod
     def fuzz_case(target):
@@ -454,29 +553,33 @@ class Run:
             print(f"coverage of the {part}: "
                   + ", ".join(f"{kind} {value}" for kind, value in figures), flush=True)
 
-    def all(self):
-        self.build_all()
-        jobs = []
-        if self.wants("integration"):
-            integration = self.integration_jobs()
-            if not self.own_network:  # one after the other
-                for job in integration:
-                    self.do([job])
-            else:
-                jobs += integration
-        if self.wants("unit"):
-            jobs += self.unit_jobs()
+    def waiting_jobs(self):
+        """Those that mostly wait: as many at a time as may be, but for tests of the same ports."""
+        jobs = self.integration_jobs() if self.wants("integration") else []
+        if not self.own_network:
+            for job in jobs:
+                self.do([job])
+            jobs = []
         if self.wants("systemd") and "gcc" not in self.broken:
             jobs += self.systemd_jobs()
-        if self.wants("fuzz"):
-            jobs += self.fuzz_jobs()
-        if self.wants("lint"):
-            jobs += self.lint_jobs()
+        if self.wants("package"):
+            jobs += self.package_jobs()
+        return jobs
+
+    def all(self):
+        self.build_all()
+        jobs = self.waiting_jobs()
+        if self.wants("unit"):
+            jobs += self.unit_jobs()
         if self.wants("cross"):
             jobs += self.cross_jobs()
-        self.do(jobs)
-        if self.wants("package"):
-            self.do(self.package_jobs())
+        if self.wants("lint"):
+            jobs += self.lint_jobs()
+        fuzzing = self.fuzz_jobs() if self.wants("fuzz") else []
+        if self.is_fuzzing_long():
+            self.do(jobs, background=fuzzing)
+        else:
+            self.do(jobs + fuzzing)
         self.do(self.soak_jobs())
         if self.wants("bench"):
             self.do(self.bench_jobs())
