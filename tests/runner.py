@@ -349,11 +349,13 @@ class Run:
         flavours += ["coverage"] if self.options.coverage else []
         return [flavour for flavour in flavours if flavour not in self.broken]
 
-    def meson_job(self, suite, flavour, name, extra=()):
+    def meson_job(self, suite, flavour, name, wrapper=None):
         """@flavour: of the build; what runs its programs may be one by itself: valgrind."""
         directory = BUILDS / flavour
         base = name.replace("/", "-")
-        log = directory / "meson-logs" / (base + ".json")
+        extra = ["--wrap", str(wrapper)] if wrapper else []
+        added = f"-{wrapper.name}" if wrapper else ""  # by meson
+        log = directory / "meson-logs" / f"{base}{added}.json"
         log.unlink(missing_ok=True)
         slowness = VALGRIND_SLOWNESS if extra else FLAVOURS[flavour][2]
         command = ["meson", "test", "-C", str(directory), "--no-rebuild", "--suite", suite,
@@ -370,7 +372,7 @@ class Run:
                 for flavour in self.tested_flavours()]
         if self.options.all and "gcc" not in self.broken:
             wrapper = self.make_valgrind_wrapper()
-            jobs.append(self.meson_job("unit", "gcc", "unit/valgrind", ["--wrap", str(wrapper)]))
+            jobs.append(self.meson_job("unit", "gcc", "unit/valgrind", wrapper))
         return jobs
 
     @staticmethod
