@@ -270,7 +270,7 @@ int setting_set(const struct setting *setting, void *object, const struct value 
 		return set_duration(setting, object, value, place);
 	case SETTING_BOOLEAN:
 		if (value->type != VALUE_BOOLEAN)
-			break;
+			return setting_mismatch(setting, value, place);
 		store(setting, object, (uint64_t)value->integer);
 		return 0;
 	default:

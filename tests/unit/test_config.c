@@ -54,6 +54,10 @@ static void test_types(void **state)
 						      "allowed: an integer from 1 to 2147483647\n"},
 		{"nak = 1", "F:1: nak: found 1; allowed: true or false\n"},
 		{"nak = \"yes\"", "F:1: nak: found the string \"yes\"; allowed: true or false\n"},
+		/* a length in the range of a boolean */
+		{"nak = \"1\"", "F:1: nak: found the string \"1\"; allowed: true or false\n"},
+		{"freebind = \"\"",
+		 "F:1: freebind: found the string \"\"; allowed: true or false\n"},
 		{"reply = true",
 		 "F:1: reply: found true; allowed: \"ack\", \"echo\" or \"discard\"\n"},
 		{"reply = \"Echo\"", "F:1: reply: found the string \"Echo\"; allowed: \"ack\", "
