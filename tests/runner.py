@@ -501,7 +501,7 @@ class Run:
         if "clang" in self.broken:
             return []
         return [Job("lint", [str(TOP / "tests/lint"), str(BUILDS / "clang")],
-                    lambda output, trouble: tap_cases(output, "lint: "), 600)]
+                    lambda output, trouble: tap_cases(output, "lint: "), 1800)]
 
     def prepare_cross(self):
         """Gets the means to build for aarch64. Returns whether they are there."""
