@@ -4,21 +4,6 @@
 
 #include <string.h>
 
-/* A template without variables: what it always expands to. */
-struct constant {
-	const uint8_t *bytes;
-	size_t length;
-};
-
-static bool constant_of(const struct template *template, struct constant *ret_constant)
-{
-	if (template_variables(template) != 0)
-		return false;
-	ret_constant->bytes = template_literal(template);
-	ret_constant->length = template_length_max(template);
-	return true;
-}
-
 static uint8_t *put(uint8_t *out, const uint8_t *bytes, size_t n)
 {
 	memcpy(out, bytes, n);
@@ -50,56 +35,28 @@ static const uint8_t *next_line(const uint8_t *p, const uint8_t *end, size_t max
 	return memchr(p, '\n', n <= max ? n : max + 1);
 }
 
-/* How many bytes are copied of a prefix that is no longer: a few moves instead of a call. */
-#define SHORT_PREFIX ((size_t)32)
-
-/* Puts the line [@p, @lf], with @suffix before its terminator. */
-static uint8_t *put_line(uint8_t *out, const uint8_t *p, const uint8_t *lf,
-			 const struct constant *suffix)
-{
-	const uint8_t *end = lf;
-
-	if (suffix->length > 0) {
-		if (end > p && end[-1] == '\r')
-			end--;
-		out = put(out, p, (size_t)(end - p));
-		out = put(out, suffix->bytes, suffix->length);
-		p = end;
-	}
-	return put(out, p, (size_t)(lf + 1 - p));
-}
-
 /* The answers are copied one after the other, so that they are a single span. */
 static void ack_lines(struct session *session, struct session_io *io, struct session_job *job,
-		      const struct constant *prefix, const struct constant *suffix)
+		      const struct template_constant *prefix,
+		      const struct template_constant *suffix)
 {
-	const uint8_t *p = job->input, *end = p + job->checked, *lf;
-	size_t max = session->policy->max_line_bytes, room = area_room(io);
-	size_t added = prefix->length + suffix->length;
-	uint8_t *begin = area_end(io), *out = begin;
-	uint8_t start[SHORT_PREFIX] = {0};
-	uint64_t messages = 0;
+	size_t max = session->policy->max_line_bytes;
+	uint8_t *begin = area_end(io);
+	struct utf8_lines lines = {
+		.prefix = prefix->bytes,
+		.prefix_length = prefix->length,
+		.suffix = suffix->bytes,
+		.suffix_length = suffix->length,
+		.max_bytes = max < OUT_REFERENCE_MIN ? max : OUT_REFERENCE_MIN - 1,
+		.p = job->input,
+		.end = job->input + job->checked,
+		.out = begin,
+		.out_end = begin + area_room(io),
+	};
 
-	if (max > OUT_REFERENCE_MIN - 1)
-		max = OUT_REFERENCE_MIN - 1;
-	if (prefix->length <= SHORT_PREFIX)
-		memcpy(start, prefix->bytes, prefix->length);
-	while ((lf = next_line(p, end, max)) != NULL) {
-		size_t line = (size_t)(lf + 1 - p);
-
-		if (added + line + SHORT_PREFIX > room)
-			break;
-		room -= added + line;
-		if (prefix->length <= SHORT_PREFIX)
-			memcpy(out, start, SHORT_PREFIX);
-		else
-			memcpy(out, prefix->bytes, prefix->length);
-		out = put_line(out + prefix->length, p, lf, suffix);
-		p = lf + 1;
-		messages++;
-	}
-	area_commit(io, (size_t)(out - begin));
-	take(session, io, job, (size_t)(p - job->input), messages);
+	utf8_copy_lines(&lines);
+	area_commit(io, (size_t)(lines.out - begin));
+	take(session, io, job, (size_t)(lines.p - job->input), lines.count);
 }
 
 /* The answers to all lines together are the input itself; without @io's out, they are nothing. */
@@ -123,7 +80,7 @@ static void echo_lines(struct session *session, struct session_io *io, struct se
 void plain_lines(struct session *session, struct session_io *io, struct session_job *job)
 {
 	const struct policy *policy = session->policy;
-	struct constant prefix, suffix;
+	struct template_constant prefix, suffix;
 	size_t length;
 
 	if (policy->framing != FRAMING_LINE || policy->transcoder.charset != CHARSET_UTF_8 ||
@@ -133,8 +90,8 @@ void plain_lines(struct session *session, struct session_io *io, struct session_
 		utf8_check(job->input, job->input_length, &job->checked, &length);
 	if (policy->reply != REPLY_ACK)
 		echo_lines(session, io, job);
-	else if (constant_of(policy->ack_prefix, &prefix) &&
-		 constant_of(policy->ack_suffix, &suffix))
+	else if (template_constant(policy->ack_prefix, &prefix) &&
+		 template_constant(policy->ack_suffix, &suffix))
 		ack_lines(session, io, job, &prefix, &suffix);
 	session->line_start = session->received;
 }
@@ -146,10 +103,11 @@ void plain_lines(struct session *session, struct session_io *io, struct session_
 __attribute__((noinline)) static bool ack_read(const struct policy *policy, struct session_io *io,
 					       const uint8_t *data, size_t n)
 {
-	struct constant prefix, suffix;
+	struct template_constant prefix, suffix;
 	uint8_t *begin = area_end(io), *out;
 
-	if (!constant_of(policy->ack_prefix, &prefix) || !constant_of(policy->ack_suffix, &suffix))
+	if (!template_constant(policy->ack_prefix, &prefix) ||
+	    !template_constant(policy->ack_suffix, &suffix))
 		return false;
 	if (n >= OUT_REFERENCE_MIN || prefix.length + n + suffix.length > area_room(io))
 		return false;
@@ -168,7 +126,7 @@ __attribute__((noinline)) static bool cut_read(struct session *session, struct s
 					       const uint8_t *data, size_t n)
 {
 	const struct policy *policy = session->policy;
-	struct constant prefix = {(const uint8_t *)"", 0}, suffix = prefix;
+	struct template_constant prefix = {(const uint8_t *)"", 0}, suffix = prefix;
 	struct utf8_carry carry = session->carry;
 	uint8_t *begin = area_end(io), *out = begin;
 	size_t length = io->job.checked, cut_off = io->job.body_length;
@@ -181,8 +139,8 @@ __attribute__((noinline)) static bool cut_read(struct session *session, struct s
 		return false;
 	if (length == 0)
 		return false;
-	if (policy->reply == REPLY_ACK && (!constant_of(policy->ack_prefix, &prefix) ||
-					   !constant_of(policy->ack_suffix, &suffix)))
+	if (policy->reply == REPLY_ACK && (!template_constant(policy->ack_prefix, &prefix) ||
+					   !template_constant(policy->ack_suffix, &suffix)))
 		return false;
 	if (prefix.length + UTF8_CHARACTER_MAX + length + suffix.length > area_room(io))
 		return false;

@@ -73,8 +73,9 @@ static enum template_fault fail_name(struct template_error *error, enum template
 static struct template *template_create(size_t n)
 {
 	/* No part takes less than a byte of source; the end may close one more. */
-	size_t size = sizeof(struct template) + (n + 1) * sizeof(struct part) + n;
-	struct template *template = malloc(size);
+	size_t size =
+		sizeof(struct template) + (n + 1) * sizeof(struct part) + n + UTF8_PREFIX_READ;
+	struct template *template = calloc(1, size);
 
 	if (!template)
 		return NULL;
@@ -214,9 +215,17 @@ bool template_is_empty(const struct template *template)
 	return template_length_max(template) == 0;
 }
 
-const uint8_t *template_literal(const struct template *template)
+bool template_constant(const struct template *template, struct template_constant *ret_constant)
 {
-	return template ? template->literals : NULL;
+	static const uint8_t nothing[UTF8_PREFIX_READ];
+
+	*ret_constant = (struct template_constant){nothing, 0};
+	if (!template)
+		return true;
+	if (template->variables != 0)
+		return false;
+	*ret_constant = (struct template_constant){template->literals, template->length_max};
+	return true;
 }
 
 static uint8_t *put_string(uint8_t *out, const char *string, size_t max)

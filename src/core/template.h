@@ -79,10 +79,16 @@ bool template_is_empty(const struct template *template);
 size_t template_length_max(const struct template *template);
 
 /*
- * Returns the template_length_max() bytes that a @template without variables always expands to;
- * they live as long as it does. NULL for NULL.
+ * What a template without variables always expands to; lives as long as it does. UTF8_PREFIX_READ
+ * bytes can be read, however short it is.
  */
-const uint8_t *template_literal(const struct template *template);
+struct template_constant {
+	const uint8_t *bytes;
+	size_t length;
+};
+
+/* Whether @template has no variables, as NULL has none; then fills *@ret_constant. */
+bool template_constant(const struct template *template, struct template_constant *ret_constant);
 
 /*
  * What the variables stand for. Strings are ASCII and NUL-terminated; one that is longer than its

@@ -15,6 +15,7 @@ static struct utf8_kernel kernel = {
 	.check_next = utf8_check_next_apart,
 	.count = utf8_count_scalar,
 	.classify = utf8_classify_scalar,
+	.copy_lines = utf8_copy_lines_scalar,
 };
 
 enum utf8_status utf8_check(const uint8_t *p, size_t n, size_t *ret_valid, size_t *ret_length)
@@ -30,6 +31,11 @@ size_t utf8_count(const uint8_t *p, size_t n)
 void utf8_classify(const uint8_t *p, struct utf8_classes *ret_classes)
 {
 	kernel.classify(p, ret_classes);
+}
+
+void utf8_copy_lines(struct utf8_lines *lines)
+{
+	kernel.copy_lines(lines);
 }
 
 void utf8_carry_set(struct utf8_carry *carry, const uint8_t *p, size_t length)

@@ -96,8 +96,32 @@ enum utf8_status utf8_carry_join(struct utf8_carry *carry, const uint8_t *p, siz
 enum utf8_status utf8_check_next(struct utf8_carry *carry, const uint8_t *p, size_t n,
 				 size_t *ret_valid, size_t *ret_length);
 
+/* So many bytes at utf8_lines.prefix can be read, however short it is: a few moves copy them. */
+#define UTF8_PREFIX_READ ((size_t)32)
+
+/* Lines that are copied, with something put around each. */
+struct utf8_lines {
+	const uint8_t *prefix; /* goes before each line */
+	size_t prefix_length;
+	const uint8_t *suffix; /* goes before each terminator, LF or CRLF */
+	size_t suffix_length;
+	size_t max_bytes; /* of a line that is copied, LF not counted */
+
+	/* what is left, moved along */
+	const uint8_t *p, *end;
+	uint8_t *out, *out_end;
+	uint64_t count; /* of lines; those that were copied are added */
+};
+
 /*
- * Chooses the kernel that utf8_check() and utf8_count() use: by @name, or when it is NULL the best
+ * Copies the lines from p on to out, up to the first that is longer than max_bytes, has no LF
+ * before end, or might not fit before out_end. What lies between out and out_end may be
+ * overwritten.
+ */
+void utf8_copy_lines(struct utf8_lines *lines);
+
+/*
+ * Chooses the kernel that the functions above use: by @name, or when it is NULL the best
  * that this processor has. Returns 0, or -EINVAL when there is no such kernel here. Until it is
  * called, the scalar one is in use. Call it once, before other threads start.
  */

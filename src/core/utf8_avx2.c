@@ -72,12 +72,34 @@ static inline bool is_ascii(__m256i x)
 	return _mm256_movemask_epi8(x) == 0;
 }
 
+static inline size_t first_bit(unsigned mask)
+{
+	return mask ? (size_t)__builtin_ctz(mask) : BLOCK;
+}
+
 static inline size_t first_nonzero(__m256i x)
 {
 	__m256i zero = _mm256_cmpeq_epi8(x, _mm256_setzero_si256());
-	unsigned mask = ~(unsigned)_mm256_movemask_epi8(zero);
+	return first_bit(~(unsigned)_mm256_movemask_epi8(zero));
+}
 
-	return mask ? (size_t)__builtin_ctz(mask) : BLOCK;
+static inline void store(uint8_t *p, __m256i x)
+{
+	_mm256_storeu_si256((__m256i *)(void *)p, x);
+}
+
+/* Bit i of the mask is that of byte i, of @low's 32 and then @high's. */
+static inline uint64_t mask_64(__m256i low, __m256i high)
+{
+	return (uint32_t)_mm256_movemask_epi8(low) | (uint64_t)(uint32_t)_mm256_movemask_epi8(high)
+							     << 32;
+}
+
+static inline uint64_t lf_mask(const uint8_t *p)
+{
+	const __m256i lf = _mm256_set1_epi8('\n');
+
+	return mask_64(_mm256_cmpeq_epi8(load(p), lf), _mm256_cmpeq_epi8(load(p + BLOCK), lf));
 }
 
 #include "core/utf8_blocks.h"
@@ -126,8 +148,7 @@ static inline uint64_t bytes_between(const struct halves *x, uint8_t first, uint
 
 	low = _mm256_cmpeq_epi8(_mm256_min_epu8(low, range), low);
 	high = _mm256_cmpeq_epi8(_mm256_min_epu8(high, range), high);
-	return (uint32_t)_mm256_movemask_epi8(low) | (uint64_t)(uint32_t)_mm256_movemask_epi8(high)
-							     << 32;
+	return mask_64(low, high);
 }
 
 static void classify(const uint8_t *p, struct utf8_classes *ret_classes)
@@ -160,4 +181,5 @@ const struct utf8_kernel utf8_kernel_avx2 = {
 	.check_next = check_next,
 	.count = count,
 	.classify = classify,
+	.copy_lines = copy_lines,
 };

@@ -81,11 +81,24 @@ static inline __m512i or4(__m512i a, __m512i b, __m512i c, __m512i d)
 	return _mm512_ternarylogic_epi64(_mm512_or_si512(a, b), c, d, 0xfe);
 }
 
+static inline size_t first_bit(uint64_t mask)
+{
+	return mask ? (size_t)__builtin_ctzll(mask) : BLOCK;
+}
+
 static inline size_t first_nonzero(__m512i x)
 {
-	uint64_t mask = nonzero(x);
+	return first_bit(nonzero(x));
+}
 
-	return mask ? (size_t)__builtin_ctzll(mask) : BLOCK;
+static inline void store(uint8_t *p, __m512i x)
+{
+	_mm512_storeu_si512(p, x);
+}
+
+static inline uint64_t lf_mask(const uint8_t *p)
+{
+	return _mm512_cmpeq_epi8_mask(load(p), _mm512_set1_epi8('\n'));
 }
 
 static inline bool is_ascii(__m512i x)
@@ -192,4 +205,5 @@ const struct utf8_kernel utf8_kernel_avx512 = {
 	.check_next = check_next,
 	.count = count,
 	.classify = classify,
+	.copy_lines = copy_lines,
 };

@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * The part of a check that is the same for every vector kernel: a group of four blocks at a time,
- * then what is left. A kernel's file includes this one after it has defined:
+ * What is the same for every vector kernel. Of a check: a group of four blocks at a time, then what
+ * is left. A kernel's file includes this one after it has defined:
  *
  *   BLOCK                     the bytes of a vector
  *   SHORT                     from how many bytes on a text is checked here
@@ -17,9 +17,13 @@
  *   first_errors(x, before)   the same of the first block of a text, that up to three bytes are
  *                             before, the nearest as the most significant
  *   first_nonzero(x)          the place of the first nonzero byte, or BLOCK
+ *   store(p, x)               puts @x there
+ *   lf_mask(p)                bit i of it says whether byte i of the 64 at @p is LF
  */
 
 #include "core/utf8_kernels.h"
+
+#include <string.h>
 
 #define GROUP (4 * BLOCK)
 
@@ -114,3 +118,19 @@ static enum utf8_status check_next(struct utf8_carry *carry, const uint8_t *p, s
 		return check_short(carry, p, n, ret_valid, ret_length);
 	return check_long(carry, p, n, ret_valid, ret_length);
 }
+
+/* ---- lines ---- */
+
+#define COPY_SLACK BLOCK
+
+static inline void copy_line(uint8_t *out, const uint8_t *p, size_t n, size_t left)
+{
+	if (left < n + BLOCK) {
+		memcpy(out, p, n);
+		return;
+	}
+	for (size_t i = 0; i < n; i += BLOCK)
+		store(out + i, load(p + i));
+}
+
+#include "core/utf8_lines.h"

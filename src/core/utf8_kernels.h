@@ -60,6 +60,8 @@ struct utf8_kernel {
 	size_t (*count)(const uint8_t *p, size_t n);
 	/* utf8_classify() */
 	void (*classify)(const uint8_t *p, struct utf8_classes *ret_classes);
+	/* utf8_copy_lines() */
+	void (*copy_lines)(struct utf8_lines *lines);
 };
 
 /* The kernels of this architecture, best first, NULL-terminated; the scalar one is the last. */
@@ -69,6 +71,16 @@ extern const struct utf8_kernel *const utf8_kernels[];
 enum utf8_status utf8_check_next_apart(struct utf8_carry *carry, const uint8_t *p, size_t n,
 				       size_t *ret_valid, size_t *ret_length);
 size_t utf8_count_scalar(const uint8_t *p, size_t n);
+void utf8_copy_lines_scalar(struct utf8_lines *lines);
+
+/* Returns which of the @n <= 64 bytes at @p are LF: bit i is that of byte i. */
+uint64_t utf8_lf_mask_scalar(const uint8_t *p, size_t n);
+
+/*
+ * Puts the suffix before the terminator of a line of @length bytes, LF included, that ends before
+ * @out. Returns where it ends now.
+ */
+uint8_t *utf8_put_suffix(const struct utf8_lines *lines, uint8_t *out, size_t length);
 
 extern const struct utf8_kernel utf8_kernel_scalar;
 extern const struct utf8_kernel utf8_kernel_avx2;

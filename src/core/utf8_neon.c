@@ -75,6 +75,25 @@ static inline size_t first_nonzero(uint8x16_t x)
 	return mask ? (size_t)__builtin_ctzll(mask) / 4 : BLOCK;
 }
 
+static inline void store(uint8_t *p, uint8x16_t x)
+{
+	vst1q_u8(p, x);
+}
+
+/* The bit of each byte is kept, and neighbours are added until eight bytes are left. */
+static inline uint64_t lf_mask(const uint8_t *p)
+{
+	const uint8x16_t lf = vdupq_n_u8('\n');
+	const uint8x16_t bit = vreinterpretq_u8_u64(vdupq_n_u64(UINT64_C(0x8040201008040201)));
+	uint8x16_t a = vandq_u8(vceqq_u8(load(p), lf), bit);
+	uint8x16_t b = vandq_u8(vceqq_u8(load(p + BLOCK), lf), bit);
+	uint8x16_t c = vandq_u8(vceqq_u8(load(p + 2 * BLOCK), lf), bit);
+	uint8x16_t d = vandq_u8(vceqq_u8(load(p + 3 * BLOCK), lf), bit);
+	uint8x16_t sums = vpaddq_u8(vpaddq_u8(a, b), vpaddq_u8(c, d));
+
+	return vgetq_lane_u64(vreinterpretq_u64_u8(vpaddq_u8(sums, sums)), 0);
+}
+
 #include "core/utf8_blocks.h"
 
 static inline enum utf8_status check_short(struct utf8_carry *carry, const uint8_t *p, size_t n,
@@ -119,4 +138,5 @@ const struct utf8_kernel utf8_kernel_neon = {
 	.check_next = check_next,
 	.count = count,
 	.classify = utf8_classify_scalar,
+	.copy_lines = copy_lines,
 };

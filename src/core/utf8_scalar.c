@@ -161,6 +161,50 @@ size_t utf8_count_scalar(const uint8_t *p, size_t n)
 	return n - continuations;
 }
 
+/* ---- lines ---- */
+
+uint8_t *utf8_put_suffix(const struct utf8_lines *lines, uint8_t *out, size_t length)
+{
+	size_t terminator = length > 1 && out[-2] == '\r' ? 2 : 1;
+	uint8_t *end = out - terminator;
+
+	memcpy(end, lines->suffix, lines->suffix_length);
+	end += lines->suffix_length;
+	if (terminator == 2)
+		*end++ = '\r';
+	*end++ = '\n';
+	return end;
+}
+
+uint64_t utf8_lf_mask_scalar(const uint8_t *p, size_t n)
+{
+	const uint8_t *end = p + n, *lf = p;
+	uint64_t mask = 0;
+
+	while ((lf = memchr(lf, '\n', (size_t)(end - lf))) != NULL)
+		mask |= UINT64_C(1) << (lf++ - p);
+	return mask;
+}
+
+static inline uint64_t lf_mask(const uint8_t *p)
+{
+	return utf8_lf_mask_scalar(p, 64);
+}
+
+#define COPY_SLACK 0
+
+static inline void copy_line(uint8_t *out, const uint8_t *p, size_t n, size_t left)
+{
+	memcpy(out, p, n);
+}
+
+#include "core/utf8_lines.h"
+
+void utf8_copy_lines_scalar(struct utf8_lines *lines)
+{
+	copy_lines(lines);
+}
+
 const struct utf8_kernel utf8_kernel_scalar = {
 	.name = "scalar",
 	.is_supported = is_supported,
@@ -168,4 +212,5 @@ const struct utf8_kernel utf8_kernel_scalar = {
 	.check_next = utf8_check_next_apart,
 	.count = utf8_count_scalar,
 	.classify = utf8_classify_scalar,
+	.copy_lines = utf8_copy_lines_scalar,
 };
