@@ -236,6 +236,7 @@ void server_configure_limits(struct server *server, const struct config *config)
 	uint64_t max = limits_configure(&server->limits, config->max_connections,
 					config->max_connections_per_address, reserve);
 
+	budget_set_max(&server->limits.budget, config->max_memory_bytes);
 	if (max < config->max_connections)
 		log_post_at(LOG_LEVEL_NOTICE, LOG_START, NULL,
 			    "limits.max_connections is %" PRIu64 " instead of %" PRIu64

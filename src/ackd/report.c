@@ -144,7 +144,7 @@ static void on_metrics_look(void *data, struct metrics_view *ret_view)
 		.accepting = server->phase == SERVER_RUNNING,
 		.max_connections = atomic_load(&server->limits.max_connections),
 		.held_bytes = budget_used(&server->limits.budget),
-		.max_held_bytes = server->limits.budget.max_bytes,
+		.max_held_bytes = budget_max(&server->limits.budget),
 		.reloads_done = server->reloads_done,
 		.reloads_failed = server->reloads_failed,
 		.busy_ratios = server->load.ratios,

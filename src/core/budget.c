@@ -3,15 +3,26 @@
 void budget_init(struct budget *budget, size_t max_bytes)
 {
 	atomic_init(&budget->used_bytes, 0);
-	budget->max_bytes = max_bytes;
+	atomic_init(&budget->max_bytes, max_bytes);
+}
+
+void budget_set_max(struct budget *budget, size_t max_bytes)
+{
+	atomic_store_explicit(&budget->max_bytes, max_bytes, memory_order_relaxed);
+}
+
+size_t budget_max(const struct budget *budget)
+{
+	return atomic_load_explicit(&budget->max_bytes, memory_order_relaxed);
 }
 
 bool budget_take(struct budget *budget, size_t bytes)
 {
 	size_t used = atomic_load_explicit(&budget->used_bytes, memory_order_relaxed);
+	size_t max = budget_max(budget);
 
 	do {
-		if (bytes > budget->max_bytes || used > budget->max_bytes - bytes)
+		if (bytes > max || used > max - bytes)
 			return false;
 	} while (!atomic_compare_exchange_weak_explicit(&budget->used_bytes, &used, used + bytes,
 							memory_order_relaxed,

@@ -11,11 +11,17 @@
 
 struct budget {
 	_Atomic size_t used_bytes;
-	size_t max_bytes; /* immutable after budget_init() */
+	_Atomic size_t max_bytes;
 };
 
 /* Starts with nothing used of @max_bytes. */
 void budget_init(struct budget *budget, size_t max_bytes);
+
+/* Changes the bound. What was taken stays so, even if that is more than @max_bytes now. */
+void budget_set_max(struct budget *budget, size_t max_bytes);
+
+/* Returns the bound. */
+size_t budget_max(const struct budget *budget);
 
 /* Takes @bytes; returns false, and takes nothing, when that would exceed the bound. */
 bool budget_take(struct budget *budget, size_t bytes);

@@ -98,6 +98,28 @@ def test_listeners_come_and_go(ackd, directory):
     wait_until(lambda: not os.path.lexists(f"{directory}/s"), "the socket's file to be removed")
 
 
+def test_max_memory_of_a_reload(ackd):
+    config = (
+        'framing = "line"; log = { level = "debug"; };'
+        ' limits = { max_line = "1MiB"; max_memory = "%s"; };'
+    )
+    line = b"x" * 300_000 + b"\n"
+    daemon = ackd(config % "2MiB")
+    assert daemon.exchange(line) == b"Got " + line
+    for size, fits in (("64KiB", False), ("2MiB", True)):
+        daemon.write_config(config % size)
+        assert daemon.reload()
+        if fits:
+            assert daemon.exchange(line) == b"Got " + line
+            continue
+        with daemon.connect() as s:
+            try:
+                s.sendall(line)
+            except (BrokenPipeError, ConnectionResetError):
+                pass
+            daemon.wait_for("out of memory budget")
+
+
 def test_an_unchanged_listener_is_not_closed(ackd):
     """The very same sockets, so that nobody in their queue is lost."""
     daemon = ackd('workers = 2; listeners = ( { name = "a"; } );')

@@ -24,6 +24,25 @@ static void test_budget_bound(void **state)
 	assert_int_equal(budget_used(&budget), 0);
 }
 
+static void test_budget_bound_changes(void **state)
+{
+	struct budget budget;
+
+	budget_init(&budget, 100);
+	assert_true(budget_take(&budget, 60));
+	budget_set_max(&budget, 50); /* less than is in use */
+	assert_int_equal(budget_max(&budget), 50);
+	assert_false(budget_take(&budget, 1));
+	assert_int_equal(budget_used(&budget), 60);
+	budget_give(&budget, 11);
+	assert_true(budget_take(&budget, 1));
+	assert_false(budget_take(&budget, 1));
+	budget_set_max(&budget, 51);
+	assert_true(budget_take(&budget, 1));
+	budget_give(&budget, 51);
+	assert_int_equal(budget_used(&budget), 0);
+}
+
 static void test_buf_keeps_bytes(void **state)
 {
 	struct budget budget;
@@ -62,6 +81,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_budget_bound),
+		cmocka_unit_test(test_budget_bound_changes),
 		cmocka_unit_test(test_buf_keeps_bytes),
 		cmocka_unit_test(test_buf_over_budget),
 	};
