@@ -92,23 +92,28 @@ static void check_socket(struct config_loader *loader, size_t i)
 
 static int template_error(const struct config_place *place, const struct template_error *error)
 {
+	char quoted[QUOTE_MAX];
+	/* what is between the quotes */
+	const char *name = config_quote(error->name, quoted) + 1;
+	int n = (int)strlen(name) - 1;
+
 	switch (error->fault) {
 	case TEMPLATE_NO_MEMORY:
 		return -ENOMEM;
 	case TEMPLATE_UNKNOWN_VARIABLE:
 		config_error(place,
-			     "found ${%s}, which does not exist; allowed: ${peer}, ${host}, "
+			     "found ${%.*s}, which does not exist; allowed: ${peer}, ${host}, "
 			     "${listener}, ${connection}%s",
-			     error->name,
+			     n, name,
 			     strcmp(place->setting, "greeting") == 0
 				     ? ""
 				     : ", ${message}, ${bytes}, ${characters}");
 		break;
 	case TEMPLATE_VARIABLE_NOT_HERE:
 		config_error(place,
-			     "found ${%s}, which has no meaning before there is a message; "
+			     "found ${%.*s}, which has no meaning before there is a message; "
 			     "allowed: ${peer}, ${host}, ${listener}, ${connection}",
-			     error->name);
+			     n, name);
 		break;
 	case TEMPLATE_BAD_DOLLAR:
 		config_error(place,

@@ -9,6 +9,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* 5.0 must not look like an integer. */
+static void float_text(double value, char out[VALUE_TEXT_MAX])
+{
+	int n = snprintf(out, VALUE_TEXT_MAX, "%.15g", value);
+
+	if (out[strspn(out, "-0123456789")] == '\0')
+		snprintf(out + n, VALUE_TEXT_MAX - (size_t)n, ".0");
+}
+
 const char *value_text(const struct value *value, char out[VALUE_TEXT_MAX])
 {
 	char quoted[QUOTE_MAX];
@@ -23,7 +32,7 @@ const char *value_text(const struct value *value, char out[VALUE_TEXT_MAX])
 									 : " without the suffix L");
 		break;
 	case VALUE_FLOAT:
-		snprintf(out, VALUE_TEXT_MAX, "%g", value->real);
+		float_text(value->real, out);
 		break;
 	case VALUE_BOOLEAN:
 		snprintf(out, VALUE_TEXT_MAX, "%s", value->integer ? "true" : "false");
@@ -141,8 +150,8 @@ static const struct setting *same_last_name(const char *name)
 	for (size_t i = 0; i < n_settings; i++) {
 		const char *other = strrchr(settings[i].name, '.');
 
-		if (strcmp(other != NULL ? other + 1 : settings[i].name,
-			   dot != NULL ? dot + 1 : name) == 0)
+		if (strcasecmp(other != NULL ? other + 1 : settings[i].name,
+			       dot != NULL ? dot + 1 : name) == 0)
 			return &settings[i];
 	}
 	return NULL;

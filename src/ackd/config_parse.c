@@ -219,6 +219,14 @@ static int parse_error(struct config_loader *loader, const struct config_scan *s
 		return config_error(&place, "found a second time (duplicate setting); "
 					    "allowed: once");
 	}
+	if (strncmp(text, "mismatched", strlen("mismatched")) == 0) {
+		if (name_in_line(scan, line, name))
+			place.setting = name;
+		return config_error(&place, "found values of different types in an array; "
+					    "allowed: an array of one type");
+	}
+	if (strcmp(text, "memory exhausted") == 0) /* the parser's stack */
+		return config_error(&place, "syntax error: nested too deeply");
 	if (strcmp(text, "syntax error") == 0)
 		return config_error(&place, "syntax error; allowed: name = value;");
 	return config_error(&place, "syntax error: %s", text);

@@ -72,6 +72,7 @@ int scan_emit(struct scan_input *in, unsigned line, const char *token, size_t n)
 	fwrite(token, 1, n, scan->out);
 	fputc(' ', scan->out);
 	scan->after_string = false;
+	scan->value_after = n == 1 && strchr("=:[(", token[0]) != NULL ? token[0] : '\0';
 	return 0;
 }
 
@@ -84,6 +85,9 @@ int scan_fail_at_character(struct scan_input *in)
 	place.setting = NULL;
 	if (*p == '\0')
 		return config_error(&place, "syntax error: found a NUL byte; allowed: text");
+	if (*p == '\'')
+		return config_error(&place, "syntax error: found a single quote; allowed: strings "
+					    "in double quotes");
 	if (*p < 0x80 && isprint(*p))
 		return config_error(&place, "syntax error: found an unexpected '%c'", *p);
 	utf8_check(p, n < UTF8_CHARACTER_MAX ? n : UTF8_CHARACTER_MAX, &valid, &length);
@@ -126,11 +130,14 @@ static int scan_include(struct scan_input *in)
 	char *path;
 	int r;
 
-	if (!in->line_start || n < sizeof(word) || memcmp(p, word, sizeof(word) - 1) != 0)
+	if (n < sizeof(word) - 1 || memcmp(p, word, sizeof(word) - 1) != 0)
 		return scan_fail_at_character(in);
+	place.setting = word;
+	if (!in->line_start)
+		return config_error(&place, "syntax error: found after something else; "
+					    "allowed: at the start of a line");
 	for (p += sizeof(word) - 1; p < in->end && (*p == ' ' || *p == '\t');)
 		p++;
-	place.setting = word;
 	if (p == in->end || *p != '"')
 		return config_error(&place, "syntax error; allowed: @include \"FILE\"");
 	for (begin = ++p; p < in->end && *p != '"' && *p != '\n' && *p != '\0';)

@@ -49,6 +49,7 @@ struct config_scan {
 	size_t n_read; /* bytes of all files */
 	unsigned depth;
 	bool after_string;
+	char value_after;   /* the last token, if it is one that a value follows, else NUL */
 	char last_name[64]; /* the setting that is being read, for messages */
 	FILE *out;
 };

@@ -121,6 +121,7 @@ int scan_string(struct scan_input *in)
 	in->p++;
 	fputs("\" ", out);
 	in->scan->after_string = true;
+	in->scan->value_after = '\0';
 	return 0;
 }
 
@@ -251,8 +252,32 @@ static int scan_integer(struct scan_input *in, size_t n, int base, size_t prefix
 	return scan_emit(in, in->line, token, strlen(token));
 }
 
+/* Returns how long a word the operator sees at @p: what would stand in quotes, if in any. */
+static size_t word_length(const char *p, const char *end)
+{
+	const char *begin = p;
+
+	while (p < end && *p != '\0' && (isalnum((unsigned char)*p) || strchr("+-*_.:/%", *p)))
+		p++;
+	return (size_t)(p - begin);
+}
+
+/* Tells that the word at @p is no value: what else would be a mystery to those who forget quotes.
+ * Returns -EINVAL. */
+static int fail_at_word(struct scan_input *in, const char *p)
+{
+	struct config_place place = scan_place(in, in->line);
+	size_t n = word_length(p, in->end);
+
+	return config_error(
+		&place, "syntax error: found the word %.*s; allowed: %s, or a string in quotes",
+		(int)(n < QUOTE_MAX ? n : QUOTE_MAX), p,
+		in->scan->value_after == '(' ? "a group { ... }" : "true, false, a number");
+}
+
 int scan_number(struct scan_input *in)
 {
+	const char *begin = in->p;
 	size_t n_float = float_length(in->p, in->end);
 	size_t prefix, n;
 	int base, r;
@@ -260,11 +285,36 @@ int scan_number(struct scan_input *in)
 	n = integer_length(in->p, in->end, &base, &prefix);
 	if (n == 0 && n_float == 0)
 		return scan_fail_at_character(in);
-	if (n >= n_float)
-		return scan_integer(in, n, base, prefix);
-	r = scan_emit(in, in->line, in->p, n_float);
-	in->p += n_float;
+	if (n >= n_float) {
+		r = scan_integer(in, n, base, prefix);
+	} else {
+		r = scan_emit(in, in->line, in->p, n_float);
+		in->p += n_float;
+	}
+	if (r == 0 && in->p < in->end &&
+	    (isalnum((unsigned char)*in->p) || *in->p == '.' || *in->p == '_'))
+		return fail_at_word(in, begin); /* 5s, 64KiB, 127.0.0.1 */
 	return r;
+}
+
+static bool is_boolean(const char *p, size_t n)
+{
+	return (n == 4 && strncasecmp(p, "true", n) == 0) ||
+	       (n == 5 && strncasecmp(p, "false", n) == 0);
+}
+
+/* Tells that the name at @p has a dot in it, as the messages and the manual write it. */
+static int fail_at_dot(struct scan_input *in, const char *p, size_t n)
+{
+	struct config_place place = scan_place(in, in->line);
+
+	if (n > QUOTE_MAX)
+		n = QUOTE_MAX;
+	place.setting = NULL;
+	return config_error(&place,
+			    "syntax error: found the name %.*s with a dot; "
+			    "allowed: %.*s = { name = value; };",
+			    (int)n, p, (int)n, p);
 }
 
 int scan_name(struct scan_input *in)
@@ -278,9 +328,12 @@ int scan_name(struct scan_input *in)
 	       *in->p != '\0')
 		in->p++;
 	n = (size_t)(in->p - p);
+	if (scan->value_after != '\0' && !is_boolean(p, n))
+		return fail_at_word(in, p);
+	if (scan->value_after == '\0' && in->p < in->end && *in->p == '.')
+		return fail_at_dot(in, p, n);
 	r = scan_emit(in, in->line, p, n);
-	if (n < sizeof(scan->last_name) && strncasecmp(p, "true", n) != 0 &&
-	    strncasecmp(p, "false", n) != 0) {
+	if (n < sizeof(scan->last_name) && !is_boolean(p, n)) {
 		memcpy(scan->last_name, p, n);
 		scan->last_name[n] = '\0';
 	}

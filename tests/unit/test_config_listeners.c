@@ -292,6 +292,10 @@ static void test_templates(void **state)
 	expect_errors("ack_prefix = \"${Peer}\";",
 		      "F:1: ack_prefix: found ${Peer}, which does not exist; allowed: ${peer}, "
 		      "${host}, ${listener}, ${connection}, ${message}, ${bytes}, ${characters}\n");
+	expect_errors("ack_prefix = \"${a\nb\x1b[31m}\";",
+		      "F:1: ack_prefix: found ${a\\nb\\x1b[31m}, which does not exist; allowed: "
+		      "${peer}, ${host}, ${listener}, ${connection}, ${message}, ${bytes}, "
+		      "${characters}\n");
 	expect_errors("ack_suffix = \"5 $\";",
 		      "F:1: ack_suffix: found a $ that begins no ${name}, at byte 3; allowed: "
 		      "${name}, or $$ for a dollar\n");

@@ -110,7 +110,8 @@ static void test_strings(void **state)
 
 static void test_syntax(void **state)
 {
-	expect_errors("port = \nreply = \"ack\";\n", "F:2: syntax error; allowed: name = value;\n");
+	expect_errors("port = ;\nreply = \"ack\";\n",
+		      "F:1: syntax error; allowed: name = value;\n");
 	expect_errors("limits = { max_line = 5;\n", "F:1: syntax error; allowed: name = value;\n");
 	expect_errors("port = 1;\ngreeting = \"abc;\nport = 2;\n",
 		      "F:2: greeting: syntax error: found a string without closing quote\n");
@@ -123,11 +124,64 @@ static void test_syntax(void **state)
 	expect_errors("# caf\xe9\nport = 1;\n/*\n\xff */",
 		      "F:1: found the byte 0xE9; allowed: UTF-8, in comments too\n"
 		      "F:4: found the byte 0xFF; allowed: UTF-8, in comments too\n");
-	expect_errors("x = [1, \"a\"];", "F:1: syntax error: mismatched element type in array\n");
+	expect_errors("port = 'x';",
+		      "F:1: syntax error: found a single quote; allowed: strings in double "
+		      "quotes\n");
+	expect_errors("x = [1,\n\"a\"];", "F:2: found values of different types in an array; "
+					  "allowed: an array of one type\n");
+	expect_errors("x = [1, \"a\"];", "F:1: x: found values of different types in an array; "
+					 "allowed: an array of one type\n");
 	files_write("F", "greeting = \"a\0b\";", 17);
 	files_expect_errors("F", -1, "F:1: syntax error: found a NUL byte; allowed: text\n");
 	files_write("F", "port = 1;\n\0port = 2;", 20);
 	files_expect_errors("F", -1, "F:2: syntax error: found a NUL byte; allowed: text\n");
+}
+
+/* What operators write who forget the quotes. */
+static void test_words(void **state)
+{
+#define WORD(word)                                                                                 \
+	"syntax error: found the word " word                                                       \
+	"; allowed: true, false, a number, or a string in quotes\n"
+	struct config *config;
+
+	expect_errors("reply = echo;", "F:1: reply: " WORD("echo"));
+	expect_errors("nak : no;", "F:1: nak: " WORD("no"));
+	expect_errors("nak = truely;", "F:1: nak: " WORD("truely"));
+	expect_errors("port = \nreply = \"ack\";\n", "F:2: port: " WORD("reply"));
+	expect_errors(
+		"listeners = ( name = \"a\"; );",
+		"F:1: listeners: syntax error: found the word name; allowed: a group { ... }, "
+		"or a string in quotes\n");
+	expect_errors("deny = [ localhost ];", "F:1: deny: " WORD("localhost"));
+	expect_errors("address = *;", "F:1: address: " WORD("*"));
+	expect_errors("address = 127.0.0.1;", "F:1: address: " WORD("127.0.0.1"));
+	expect_errors("address = fe80::1%eth0;", "F:1: address: " WORD("fe80::1%eth0"));
+	expect_errors("allow = [10.0.0.0/8];", "F:1: allow: " WORD("10.0.0.0/8"));
+	expect_errors("limits = {\nidle_timeout = 5s; };", "F:2: idle_timeout: " WORD("5s"));
+	expect_errors("limits = { max_line = 64KiB; };", "F:1: max_line: " WORD("64KiB"));
+	expect_errors("port = -0x5;", "F:1: port: " WORD("-0x5"));
+	expect_errors("port = 5LLL;", "F:1: port: " WORD("5LLL"));
+	expect_errors("nak = true\nlimits.max_line = 5;",
+		      "F:2: syntax error: found the name limits with a dot; "
+		      "allowed: limits = { name = value; };\n");
+	/* none of these is one */
+	config = files_load_text("port = 5 reply = \"echo\" framing : \"line\",nak = FALSE"
+				 " workers=1# limits = { max_line=2}; backlog = 7/**/");
+	assert_int_equal(config->listeners[0].port, 5);
+	assert_int_equal(config->listeners[0].backlog, 4096);
+	assert_int_equal(config->workers, 1);
+	config_unref(config);
+#undef WORD
+}
+
+static void test_nested_too_deeply(void **state)
+{
+	enum { DEPTH = 20000 };
+	char text[4 + DEPTH + 1] = "x = ";
+
+	memset(text + 4, '(', DEPTH);
+	expect_errors(text, "F:1: syntax error: nested too deeply\n");
 }
 
 static void test_include(void **state)
@@ -186,8 +240,10 @@ static void test_include_faults(void **state)
 		      "F:1: @include: syntax error; allowed: @include \"FILE\"\n");
 	expect_errors("@include \"inc\n",
 		      "F:1: @include: syntax error; allowed: @include \"FILE\"\n");
+	expect_errors("@include", "F:1: @include: syntax error; allowed: @include \"FILE\"\n");
 	expect_errors("port = 1; @include \"inc/a.conf\"\n",
-		      "F:1: syntax error: found an unexpected '@'\n");
+		      "F:1: @include: syntax error: found after something else; allowed: at the "
+		      "start of a line\n");
 	expect_errors("@include \"F\"\n",
 		      "F:1: @include: found \"F\" nested in 10 others; allowed: 9\n");
 }
@@ -287,6 +343,8 @@ int main(void)
 		cmocka_unit_test(test_integers_that_are_none),
 		cmocka_unit_test(test_strings),
 		cmocka_unit_test(test_syntax),
+		cmocka_unit_test(test_words),
+		cmocka_unit_test(test_nested_too_deeply),
 		cmocka_unit_test(test_include),
 		cmocka_unit_test(test_include_faults),
 		cmocka_unit_test(test_size_of_all_files),
