@@ -47,8 +47,9 @@ static void print_version(void)
 /* Makes sure that what was printed has gone out: a full disk must not look like success. */
 static enum exit_status finish_output(void)
 {
-	if (fflush(stdout) == EOF) {
-		fprintf(stderr, "ackd: cannot write the output: %s\n", strerror(errno));
+	if (fflush(stdout) == EOF || ferror(stdout)) {
+		fprintf(stderr, "ackd: cannot write the output: %s\n",
+			strerror(errno != 0 ? errno : EIO));
 		return EXIT_OS;
 	}
 	return EXIT_DONE;
@@ -80,10 +81,19 @@ static int parse_port(const char *text, int *ret_port)
 	return 0;
 }
 
+/* Says which option there is not: getopt_long(3) is past it, or still within a cluster ("-xt"). */
+static enum exit_status unknown_option(char *argv[], const char *shorts)
+{
+	if (optopt > 0 && optopt < 256 && !strchr(shorts, optopt))
+		return usage_error("unknown option '-%c'", optopt);
+	return usage_error("unknown option '%s'", argv[optind - 1]);
+}
+
 /* Returns -1 when the command is to be carried out, else the exit status. */
 static int parse_options(int argc, char *argv[], struct options *ret_options)
 {
 	enum { OPTION_RELOAD = 256 };
+	static const char shorts[] = ":c:p:tThV";
 	static const struct option longs[] = {
 		{"config", required_argument, NULL, 'c'},
 		{"port", required_argument, NULL, 'p'},
@@ -98,9 +108,11 @@ static int parse_options(int argc, char *argv[], struct options *ret_options)
 	int option;
 
 	opterr = 0;
-	while ((option = getopt_long(argc, argv, ":c:p:tThV", longs, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
 		switch (option) {
 		case 'c':
+			if (*optarg == '\0')
+				return (int)usage_error("option '-c' needs the name of a file");
 			options.config = optarg;
 			break;
 		case 'p':
@@ -127,7 +139,7 @@ static int parse_options(int argc, char *argv[], struct options *ret_options)
 		case ':':
 			return (int)usage_error("option '%s' needs a value", argv[optind - 1]);
 		default:
-			return (int)usage_error("unknown option '%s'", argv[optind - 1]);
+			return (int)unknown_option(argv, shorts);
 		}
 	}
 	if (optind < argc)
@@ -142,19 +154,18 @@ static enum exit_status check_or_dump(const struct options *options)
 	struct config *config;
 	int r = config_load(options->config, options->port, stderr, &config);
 
-	if (r < 0)
-		goto out;
+	if (r == -EINVAL)
+		return EXIT_CONFIG;
+	if (r < 0) {
+		fprintf(stderr, "ackd: %s\n", uv_strerror(r));
+		return EXIT_OS;
+	}
 	if (options->command == COMMAND_DUMP)
-		r = config_dump(config, stdout);
+		config_dump(config, stdout);
 	else
 		printf("%s: no errors\n", config->path ? config->path : "built-in defaults");
-	if (r == 0 && fflush(stdout) == EOF)
-		r = -errno;
 	config_unref(config);
-out:
-	if (r < 0 && r != -EINVAL)
-		fprintf(stderr, "ackd: %s\n", uv_strerror(r));
-	return r == 0 || r == -EINVAL ? exit_status_of(r) : EXIT_OS;
+	return finish_output();
 }
 
 int main(int argc, char *argv[])

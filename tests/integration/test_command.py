@@ -55,6 +55,12 @@ def test_help(option):
         (["-p", ""], '""'),
         (["-p", " 1"], " 1"),
         (["-p", "99999999999999999999"], "99999999999999999999"),
+        (["-c", ""], "-c"),
+        (["--config="], "-c"),
+        (["-xt"], "'-x'"),
+        (["-tx"], "'-x'"),
+        (["-t", "-xT"], "'-x'"),
+        (["--check-config=x"], "'--check-config=x'"),
         (["start"], "start"),
         (["-t", "extra"], "extra"),
     ],
@@ -79,7 +85,7 @@ def test_output_that_cannot_be_written_is_an_error(config_file):
     if not os.path.exists("/dev/full"):
         pytest.skip("no /dev/full")
     path = config_file("port = 1;")
-    for arguments in (["-T", "-c", path], ["-V"], ["-h"]):
+    for arguments in (["-T", "-c", path], ["-t", "-c", path], ["-V"], ["-h"]):
         with open("/dev/full", "w") as full:
             done = subprocess.run(
                 [str(ackd_binary()), *arguments],
@@ -90,6 +96,7 @@ def test_output_that_cannot_be_written_is_an_error(config_file):
                 check=False,
             )
         assert done.returncode == 71, arguments
+        assert done.stderr == b"ackd: cannot write the output: No space left on device\n"
 
 
 def test_it_never_forks(ackd):
