@@ -4,11 +4,13 @@
 #include "ackd/server.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <uv.h>
 
 enum command { COMMAND_RUN, COMMAND_CHECK, COMMAND_DUMP, COMMAND_RELOAD };
@@ -168,6 +170,25 @@ static enum exit_status check_or_dump(const struct options *options)
 	return finish_output();
 }
 
+/*
+ * A standard descriptor that is closed would become the next pipe or socket of ours, and the log
+ * would be written to that.
+ */
+static enum exit_status open_standard_descriptors(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd < 0) {
+		fprintf(stderr, "ackd: cannot open /dev/null: %s\n", strerror(errno));
+		return EXIT_OS;
+	}
+	close(fd);
+	return EXIT_DONE;
+}
+
 int main(int argc, char *argv[])
 {
 	struct options options = {0};
@@ -188,6 +209,9 @@ int main(int argc, char *argv[])
 	case COMMAND_RUN:
 		break;
 	}
+	status = (int)open_standard_descriptors();
+	if (status != EXIT_DONE)
+		return status;
 	signal(SIGPIPE, SIG_IGN); /* a peer that is gone is an error of write(2) */
 	return (int)server_run(options.config, options.port);
 }

@@ -8,7 +8,15 @@ import subprocess
 
 import pytest
 
-from harness import ackd_binary, environment, run_ackd
+from harness import (
+    SOON,
+    Address,
+    ackd_binary,
+    environment,
+    read_to_end,
+    run_ackd,
+    wait_until,
+)
 
 OPTIONS = {
     "-c": "--config",
@@ -108,6 +116,47 @@ def test_it_never_forks(ackd):
         pytest.skip("no ps")
     assert children.stdout.strip() == ""
     assert daemon.process.poll() is None
+
+
+@pytest.mark.parametrize("closed", [(0, 1, 2), (2,), (1, 2), (0,)])
+def test_closed_standard_descriptors(config_file, directory, closed):
+    """What is logged does not get into a socket or a pipe that has taken their place."""
+
+    def close():
+        for fd in closed:
+            os.close(fd)
+
+    address = Address(f"unix:{directory}/s")
+    path = config_file(
+        f'path = "{address.path}"; log = {{ level = "debug"; target = "stderr"; }};'
+    )
+    with open(os.devnull, "r+") as null, subprocess.Popen(
+        [str(ackd_binary()), "-c", path],
+        stdin=null,
+        stdout=null,
+        stderr=null,
+        env=environment(),
+        preexec_fn=close,
+    ) as process:
+        try:
+            wait_until(lambda: os.path.exists(address.path), "the socket")
+            for fd in range(3):
+                assert os.readlink(f"/proc/{process.pid}/fd/{fd}") == os.devnull
+            for _ in range(5):
+                with wait_until(lambda: connected(address), "a connection") as s:
+                    s.sendall(b"\xff")
+                    assert read_to_end(s) == b"NAK 0 invalid start byte\n"
+            process.terminate()
+            assert process.wait(SOON) == 0
+        finally:
+            process.kill()
+
+
+def connected(address):
+    try:
+        return address.connect()
+    except ConnectionRefusedError:
+        return None
 
 
 def test_statuses(ackd, config_file):
