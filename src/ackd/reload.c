@@ -22,6 +22,9 @@
 #define RESERVE_PER_WORKER 8
 #define RESERVE 64
 
+/* So many errors leave room in the log's ring for what they amount to. */
+#define RELOAD_LINES_MAX 100
+
 /* ---- plans ---- */
 
 static int prepare_counters(struct server *server, const struct config *config)
@@ -260,7 +263,7 @@ static void reload_end(struct server *server, int status)
 	if (status < 0) {
 		server->reloads_failed++;
 		if (reload->errors)
-			report_lines(LOG_RELOAD_FAILED, reload->errors);
+			report_lines(LOG_RELOAD_FAILED, reload->errors, RELOAD_LINES_MAX);
 		log_post(LOG_RELOAD_FAILED, NULL,
 			 "reload failed: %s; the configuration in force stays",
 			 status == -EINVAL ? "error in the configuration" : uv_strerror(status));

@@ -127,11 +127,16 @@ void report_stats(void)
 	}
 }
 
-void report_lines(enum log_event event, char *lines)
+void report_lines(enum log_event event, char *lines, unsigned max)
 {
+	unsigned n = 0;
+
 	for (char *line; (line = strsep(&lines, "\n"));)
-		if (*line)
+		if (*line && n++ < max)
 			log_post_at(LOG_LEVEL_ERROR, event, NULL, "%s", line);
+	if (n > max)
+		log_post_at(LOG_LEVEL_ERROR, event, NULL, "and %u more: \"ackd -t\" says all",
+			    n - max);
 }
 
 /* ---- metrics ---- */

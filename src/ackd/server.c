@@ -385,7 +385,7 @@ out:
 	if (stream)
 		fclose(stream);
 	if (r < 0 && errors)
-		report_lines(LOG_STOP, errors);
+		report_lines(LOG_STOP, errors, UINT32_MAX);
 	log_post_at(r < 0 ? LOG_LEVEL_ERROR : LOG_LEVEL_NOTICE, LOG_STOP, NULL,
 		    r < 0 ? "cannot start: %s" : "%s",
 		    r == 0	   ? "stopped"

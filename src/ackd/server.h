@@ -173,5 +173,6 @@ void report_status(struct server *server);
 /* Logs the counters of every listener. */
 void report_stats(void);
 
-/* Logs each line of @lines, which it takes apart, as an error. */
-void report_lines(enum log_event event, char *lines);
+/* Logs each line of @lines, which it takes apart, as an error; after @max how many more there are.
+ */
+void report_lines(enum log_event event, char *lines, unsigned max);

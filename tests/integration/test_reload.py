@@ -60,6 +60,16 @@ def test_a_bad_configuration_changes_nothing(ackd):
     assert daemon.exchange(b"x") == b"new x"
 
 
+def test_the_outcome_is_said_after_any_number_of_errors(ackd):
+    daemon = ackd("")
+    mark = daemon.mark()
+    assert not reload_with(daemon, "".join(f"unknown_{i} = 1;\n" for i in range(900)))
+    said = daemon.log.splitlines()[mark:]
+    assert sum("no such setting" in line for line in said) == 100
+    assert 'and 800 more: "ackd -t" says all' in said[-2]
+    assert "reload failed: error in the configuration" in said[-1]
+
+
 def test_one_bad_listener_changes_nothing(ackd):
     """The others of the same file are bound already by then: they are let go again."""
     port = free_port()
