@@ -81,7 +81,7 @@ void address_text(const struct sockaddr_storage *a, char ret_text[ADDRESS_TEXT_M
 /*
  * Ends a loop: runs it until all handles are closed, and closes it. A name look-up or a read of
  * standard input that still blocks a thread of libuv's cannot be waited for, and libuv would wait
- * at exit: then the process ends here with @status, its output flushed. Returns @status.
+ * at exit: then the process ends here. Returns, or exits with, what output_end() makes of @status.
  */
 int loop_finish(uv_loop_t *loop, int status);
 

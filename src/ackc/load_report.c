@@ -1,5 +1,6 @@
 #include "ackc/json.h"
 #include "ackc/load.h"
+#include "ackc/output.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -235,7 +236,7 @@ int load_report(const struct load_result *r)
 		print_json(r, status);
 	else
 		print_text(r);
-	fflush(stdout);
+	output_flush();
 	for (unsigned i = 0; i < e->n; i++) {
 		fprintf(stderr, "ackc: %s: %s%s", label, e->kinds[i].wrong ? "wrong reply: " : "",
 			e->kinds[i].words);

@@ -5,6 +5,7 @@
  */
 
 #include "ackc/dial.h"
+#include "ackc/output.h"
 #include "ackc/words.h"
 
 #include <errno.h>
@@ -41,10 +42,9 @@ void loop_work_end(void)
 
 int loop_finish(uv_loop_t *loop, int status)
 {
-	if (blocking_work) {
-		fflush(NULL);
+	status = output_end(status);
+	if (blocking_work)
 		_exit(status);
-	}
 	uv_run(loop, UV_RUN_DEFAULT);
 	uv_loop_close(loop);
 	return status;

@@ -1,4 +1,5 @@
 #include "ackc/commands.h"
+#include "ackc/output.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -58,7 +59,7 @@ static int not_run(enum parse_outcome outcome)
 		fputs(help, stdout);
 	else if (outcome == PARSE_VERSION)
 		printf("ackc %s\nlibuv %s\n", ACKD_VERSION, uv_version_string());
-	return outcome == PARSE_USAGE ? EXIT_USAGE : EXIT_GOOD;
+	return output_end(outcome == PARSE_USAGE ? EXIT_USAGE : EXIT_GOOD);
 }
 
 static int send_main(int argc, char **argv)
@@ -103,6 +104,20 @@ static bool descriptors_left(void)
 	return n == DESCRIPTORS_OF_LIBUV;
 }
 
+/*
+ * A standard descriptor that the caller has closed would be given to a socket or a pipe of libuv's,
+ * and replies be printed into that. One that can only fail takes its place.
+ */
+static bool fill_standard_descriptors(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		if (fcntl(fd, F_GETFD) < 0 &&
+		    open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+			return false;
+	}
+	return true;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
@@ -112,7 +127,7 @@ int main(int argc, char **argv)
 
 	/* libuv writes to sockets without MSG_NOSIGNAL. */
 	signal(SIGPIPE, SIG_IGN);
-	if (!descriptors_left()) {
+	if (!fill_standard_descriptors() || !descriptors_left()) {
 		fputs("ackc: too many open files\n", stderr);
 		return EXIT_NETWORK;
 	}

@@ -1,10 +1,11 @@
 /*
  * ackc ping: look up once; then, every interval, a probe (prober.c), one at a time. As with
- * ping(8), only a name that cannot be looked up ends it before its time; ^C ends it with the
- * summary.
+ * ping(8), only a name that cannot be looked up, or an output that cannot be written, ends it
+ * before its time; ^C ends it with the summary.
  */
 
 #include "ackc/commands.h"
+#include "ackc/output.h"
 #include "ackc/prober.h"
 #include "ackc/words.h"
 
@@ -60,7 +61,7 @@ static void on_done(struct prober *b)
 	uint64_t due_ms = p->began_ms + p->options->interval_ms;
 	uint64_t now_ms;
 
-	if (p->saying_farewell) {
+	if (p->saying_farewell || !output_flush()) {
 		over(p);
 	} else if (b->seq == p->options->count) {
 		p->saying_farewell = true;

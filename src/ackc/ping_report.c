@@ -2,6 +2,7 @@
 
 #include "ackc/display.h"
 #include "ackc/json.h"
+#include "ackc/output.h"
 #include "ackc/words.h"
 
 #include <errno.h>
@@ -60,7 +61,7 @@ void ping_report_begin(const struct ping_report *r, const struct sockaddr_storag
 	address_text(first, address);
 	printf("PING %s (%s) %zu bytes of data.\n", r->options->common.target.label, address,
 	       r->options->size);
-	fflush(stdout);
+	output_flush();
 }
 
 void ping_report_greeting(const struct ping_report *r, const uint8_t *p, size_t n)
@@ -80,7 +81,7 @@ void ping_report_greeting(const struct ping_report *r, const uint8_t *p, size_t 
 		if (p[n - 1] != '\n')
 			putchar('\n');
 	}
-	fflush(stdout);
+	output_flush();
 }
 
 void ping_report_reply(struct ping_report *r, uint64_t seq, size_t bytes, uint64_t rtt_ns,
@@ -112,7 +113,7 @@ void ping_report_reply(struct ping_report *r, uint64_t seq, size_t bytes, uint64
 			printf(" connect=%.3f ms", ms((double)connect_ns));
 		putchar('\n');
 	}
-	fflush(stdout);
+	output_flush();
 }
 
 static void tell_trouble(const struct ping_report *r, uint64_t seq, const char *event,
@@ -127,11 +128,11 @@ static void tell_trouble(const struct ping_report *r, uint64_t seq, const char *
 		json_string(&j, "kind", kind);
 		json_string(&j, "error", words);
 		json_end(&j);
-		fflush(stdout);
+		output_flush();
 	}
 	if (r->options->plugin)
 		return;
-	fflush(stdout);
+	output_flush();
 	fprintf(stderr, "ackc: %s: %s%s%s%s\n", r->options->common.target.label, words,
 		*detail ? " (" : "", detail, *detail ? ")" : "");
 }
@@ -211,7 +212,7 @@ static void print_summary(const struct ping_report *r)
 	}
 	print_times("kernel rtt", r->kernel);
 	print_times("connect", r->connect);
-	fflush(stdout);
+	output_flush();
 }
 
 static void json_times(struct json *j, const char *name, const struct histogram *h)
@@ -261,7 +262,7 @@ static void print_json(const struct ping_report *r, int status)
 		json_null(&j, "error");
 	json_number(&j, "status", (uint64_t)status);
 	json_end(&j);
-	fflush(stdout);
+	output_flush();
 }
 
 enum state { STATE_OK, STATE_WARNING, STATE_CRITICAL, STATE_UNKNOWN };
@@ -318,7 +319,7 @@ static int print_plugin(const struct ping_report *r)
 	print_threshold(o->warn.loss_percent >= 0 ? o->warn.loss_percent : 0);
 	print_threshold(o->crit.loss_percent >= 0 ? o->crit.loss_percent : 100);
 	fputs(";0;100\n", stdout);
-	fflush(stdout);
+	output_flush();
 	return (int)state;
 }
 

@@ -14,6 +14,7 @@
 #include "ackc/display.h"
 #include "ackc/json.h"
 #include "ackc/nak.h"
+#include "ackc/output.h"
 #include "ackc/words.h"
 
 #include <errno.h>
@@ -46,6 +47,7 @@ struct send {
 	bool terminal;
 	bool finished;
 	int write_failure;
+	char input_failure[100]; /* in words; empty: none */
 	int status;
 	char peer[ADDRESS_TEXT_MAX];
 	uint64_t began_ns;
@@ -56,6 +58,17 @@ struct send {
 	struct nak_finder sent_naks;
 	struct nak_finder received_naks;
 };
+
+/*
+ * How many NAKs are the server's own. A client that never read them apart from what it sent would
+ * be fooled by an echo.
+ */
+static uint64_t naks(const struct send *s)
+{
+	return s->received_naks.found > s->sent_naks.found
+		       ? s->received_naks.found - s->sent_naks.found
+		       : 0;
+}
 
 static void summary(struct send *s, const char *failure)
 {
@@ -71,13 +84,16 @@ static void summary(struct send *s, const char *failure)
 		json_string(&j, "address", s->peer);
 	else
 		json_null(&j, "address");
-	json_ms(&j, "connect_ms", s->connect_ns);
+	if (s->peer[0])
+		json_ms(&j, "connect_ms", s->connect_ns);
+	else
+		json_null(&j, "connect_ms");
 	json_ms(&j, "total_ms", uv_hrtime() - s->began_ns);
 	json_number(&j, "sent_bytes", s->sent_bytes);
 	json_number(&j, "received_bytes", s->received_bytes);
-	json_number(&j, "naks", s->received_naks.found - s->sent_naks.found);
-	if (failure)
-		json_string(&j, "error", failure);
+	json_number(&j, "naks", naks(s));
+	if (failure || s->input_failure[0])
+		json_string(&j, "error", failure ? failure : s->input_failure);
 	else
 		json_null(&j, "error");
 	json_number(&j, "status", (uint64_t)s->status);
@@ -96,8 +112,7 @@ static void finish(struct send *s, const char *failure)
 	if (failure)
 		s->status = EXIT_NETWORK;
 	display_end(&s->display, stdout);
-	/* A client that never read its NAKs apart from what it sent would be fooled by an echo. */
-	if (s->received_naks.found > s->sent_naks.found) {
+	if (naks(s) > 0) {
 		s->status = EXIT_WRONG;
 		failure = s->received_naks.last;
 	}
@@ -147,16 +162,8 @@ static void output(struct send *s, const uint8_t *p, size_t n)
 	} else {
 		fwrite(p, 1, n, stdout);
 	}
-	if (fflush(stdout) == 0 && !ferror(stdout))
-		return;
-	if (errno == EPIPE) {
-		/* As any filter whose reader has gone. */
-		signal(SIGPIPE, SIG_DFL);
-		raise(SIGPIPE);
-	}
-	fprintf(stderr, "ackc: standard output: %s\n", strerror(errno));
-	s->status = EXIT_NETWORK;
-	finish(s, NULL);
+	if (!output_flush())
+		finish(s, NULL);
 }
 
 static void server_ended(struct send *s, int failure)
@@ -246,7 +253,9 @@ static void on_input(uv_fs_t *request)
 	if (s->finished)
 		return;
 	if (n < 0) {
-		fprintf(stderr, "ackc: standard input: %s\n", words_for((int)n));
+		snprintf(s->input_failure, sizeof(s->input_failure), "standard input: %s",
+			 words_for((int)n));
+		fprintf(stderr, "ackc: %s\n", s->input_failure);
 		s->status = EXIT_NETWORK;
 		finish(s, NULL);
 	} else if (n == 0) {

@@ -1,0 +1,100 @@
+"""ackc when its standard descriptors are not what they should be: gone, full, closed."""
+
+import json
+import signal
+import subprocess
+
+import pytest
+
+import ackc_peers
+from ackc_peers import ackc, ackc_binary, echo, silent
+from harness import SOON, die_with_parent, environment
+
+peer = ackc_peers.peer
+
+# Each says something on the standard output, and goes well.
+COMMANDS = {
+    "send": (("send",), ("x",)),
+    "ping": (("ping", "-c", "2", "-i", "0"), ()),
+    "ping json": (("ping", "-c", "2", "-i", "0", "--json"), ()),
+    "plugin": (("ping", "--plugin", "-c", "1"), ()),
+    "load": (("load", "-n", "20"), ()),
+    "load json": (("load", "-n", "20", "--json"), ()),
+}
+
+
+@pytest.fixture(params=COMMANDS)
+def arguments(request, peer):
+    command, texts = COMMANDS[request.param]
+    return (*command, "127.0.0.1", str(peer(echo).port), *texts)
+
+
+def run(redirection, *arguments):
+    """Runs ackc as a shell does that redirects as told."""
+    done = subprocess.run(["sh", "-c", f'exec "$@" {redirection}', "sh", ackc_binary(), *arguments],
+                          stdin=subprocess.DEVNULL, capture_output=True, timeout=SOON, check=False,
+                          env=environment())
+    return ackc_peers.Result(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("redirection", ["<&-", "2>&-", "<&- 2>&-"])
+def test_closed_descriptors_that_are_not_needed(arguments, redirection):
+    done = run(redirection, *arguments)
+    assert done.status == 0, done
+    assert done.out
+
+
+@pytest.mark.parametrize("redirection", [">&-", "<&- >&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_output(arguments, redirection):
+    """What is said must not end in a socket or pipe that got the descriptor."""
+    done = run(redirection, *arguments)
+    assert done.status == 1, done
+    if "2>" not in redirection:
+        assert "ackc: standard output: Bad file descriptor\n" in done.err
+
+
+def test_closed_input(peer):
+    port = str(peer(echo).port)
+    done = run("<&-", "127.0.0.1", port)
+    assert (done.status, done.out) == (1, ""), done
+    assert done.err.startswith("ackc: standard input: ")
+    done = run("<&-", "--json", "127.0.0.1", port)
+    summary = json.loads(done.out)
+    assert summary["error"].startswith("standard input: ")
+    assert summary["status"] == done.status == 1
+
+
+def test_full_output(arguments):
+    done = run(">/dev/full", *arguments)
+    assert done.status == 1, done
+    assert done.err.count("standard output: No space left on device") == 1
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_full_output_of_what_is_no_command(option):
+    done = run(">/dev/full", option)
+    assert done.status == 1
+    assert done.err == "ackc: standard output: No space left on device\n"
+
+
+def test_ping_ends_with_its_reader(peer):
+    """As in `ackc ping HOST | head -1`."""
+    with subprocess.Popen([ackc_binary(), "ping", "-i", "0.01", "127.0.0.1", str(peer(echo).port)],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(),
+                          preexec_fn=die_with_parent) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(SOON) == -signal.SIGPIPE
+        assert process.stderr.read() == b""
+
+
+def test_naks_that_were_only_sent(peer):
+    done = ackc("--json", "127.0.0.1", peer(silent).port, "NAK 1 x")
+    assert json.loads(done.out)["naks"] == 0
+    assert done.status == 0
+
+
+def test_json_of_a_connect_that_failed():
+    summary = json.loads(ackc("--json", "127.0.0.1", ackc_peers.free_port(), "x").out)
+    assert summary["connect_ms"] is None
+    assert summary["address"] is None
