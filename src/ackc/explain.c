@@ -51,9 +51,12 @@ static bool enough(size_t same, size_t n, size_t m)
 	return same == n || (same == m && same >= PROOF);
 }
 
-/* Tries what one byte could do, and takes what makes the most of the rest fit. */
-static bool single_byte(const uint8_t *expected, size_t n, const uint8_t *got, size_t m, size_t at,
-			struct fault *ret)
+/*
+ * Tries what one byte, number @at and said to be number @from + @at, could do, and takes what makes
+ * the most of the rest fit.
+ */
+static bool single_byte(size_t from, const uint8_t *expected, size_t n, const uint8_t *got,
+			size_t m, size_t at, struct fault *ret)
 {
 	const uint8_t *e = expected + at;
 	const uint8_t *g = got + at;
@@ -68,26 +71,27 @@ static bool single_byte(const uint8_t *expected, size_t n, const uint8_t *got, s
 	size_t dropped = common(e + 1, e_n - 1, g, g_n);
 
 	if (dropped > changed && dropped > added && enough(dropped, e_n - 1, g_n)) {
-		say(ret, FAULT_DROPPED, "byte %zu (0x%02x) is missing", at, *e);
+		say(ret, FAULT_DROPPED, "byte %zu (0x%02x) is missing", from + at, *e);
 	} else if (added > changed && enough(added, e_n, g_n - 1)) {
 		if (at > 0 && *g == g[-1])
-			say(ret, FAULT_DOUBLED, "byte %zu (0x%02x) came twice", at - 1, *g);
+			say(ret, FAULT_DOUBLED, "byte %zu (0x%02x) came twice", from + at - 1, *g);
 		else
-			say(ret, FAULT_ADDED, "byte %zu (0x%02x) was put in", at, *g);
+			say(ret, FAULT_ADDED, "byte %zu (0x%02x) was put in", from + at, *g);
 	} else if (enough(changed, e_n - 1, g_n - 1)) {
 		if (__builtin_popcount((unsigned)(*e ^ *g)) == 1)
-			say(ret, FAULT_BIT, "one bit changed: byte %zu is 0x%02x, not 0x%02x", at,
-			    *g, *e);
+			say(ret, FAULT_BIT, "one bit changed: byte %zu is 0x%02x, not 0x%02x",
+			    from + at, *g, *e);
 		else
-			say(ret, FAULT_CHANGED, "byte %zu is 0x%02x, not 0x%02x", at, *g, *e);
+			say(ret, FAULT_CHANGED, "byte %zu is 0x%02x, not 0x%02x", from + at, *g,
+			    *e);
 	} else {
 		return false;
 	}
 	return true;
 }
 
-void explain_difference(const uint8_t *expected, size_t n, const uint8_t *got, size_t m,
-			struct fault *ret)
+void explain_difference(size_t from, const uint8_t *expected, size_t n, const uint8_t *got,
+			size_t m, struct fault *ret)
 {
 	size_t at = common(expected, n, got, m);
 
@@ -95,17 +99,18 @@ void explain_difference(const uint8_t *expected, size_t n, const uint8_t *got, s
 		bool doubled = n > 0 && got[n] == got[n - 1];
 
 		if (doubled && m == n + 1)
-			say(ret, FAULT_DOUBLED, "byte %zu (0x%02x) came twice", n - 1, got[n]);
+			say(ret, FAULT_DOUBLED, "byte %zu (0x%02x) came twice", from + n - 1,
+			    got[n]);
 		else
 			say(ret, FAULT_EXTRA, "bytes that answer nothing, from 0x%02x on", got[n]);
 		return;
 	}
-	if (single_byte(expected, n, got, m, at, ret))
+	if (single_byte(from, expected, n, got, m, at, ret))
 		return;
 	if (at >= m)
-		say(ret, FAULT_OTHER, "only %zu of %zu bytes", m, n);
+		say(ret, FAULT_OTHER, "only %zu of %zu bytes", from + m, from + n);
 	else
-		say(ret, FAULT_OTHER, "other text from byte %zu on: 0x%02x, not 0x%02x", at,
+		say(ret, FAULT_OTHER, "other text from byte %zu on: 0x%02x, not 0x%02x", from + at,
 		    got[at], expected[at]);
 }
 
@@ -140,7 +145,7 @@ bool explain_search(const uint8_t *expected, size_t n, const uint8_t *got, size_
 		size_t left = m - start < n + 1 ? m - start : n + 1;
 		size_t at = common(expected, n, got + start, left);
 
-		if (n >= 2 * PROOF && single_byte(expected, n, got + start, left, at, ret))
+		if (n >= 2 * PROOF && single_byte(0, expected, n, got + start, left, at, ret))
 			return true;
 	}
 	return false;

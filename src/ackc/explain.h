@@ -32,11 +32,11 @@ const char *fault_name(enum fault_kind kind);
 
 /*
  * Says how the reply of @m bytes at @got differs from the @n bytes at @expected. @got may be a
- * beginning only, or have more replies after it. Fills @ret with one of FAULT_BIT to FAULT_ADDED or
- * FAULT_OTHER.
+ * beginning only, or have more replies after it. Both begin at byte @from of the reply. Fills @ret
+ * with one of FAULT_BIT to FAULT_ADDED, FAULT_EXTRA or FAULT_OTHER.
  */
-void explain_difference(const uint8_t *expected, size_t n, const uint8_t *got, size_t m,
-			struct fault *ret);
+void explain_difference(size_t from, const uint8_t *expected, size_t n, const uint8_t *got,
+			size_t m, struct fault *ret);
 
 /*
  * Looks for a NAK line ("NAK", a number, a reason) at the start of @got, one LF before it allowed;

@@ -8,17 +8,20 @@
 /* So many neighbours of a message are tried to find whose reply came in its place. */
 #define NEIGHBOURS 16
 
-/* Copies up to @room bytes of the reply, for an explanation. */
-static size_t reply_copy(const struct reply *r, uint8_t *out, size_t room)
+/* Copies up to @room bytes of the reply, from byte @from on, for an explanation. */
+static size_t reply_copy(const struct reply *r, size_t from, uint8_t *out, size_t room)
 {
 	size_t n = 0;
 
 	for (int i = 0; i < SPANS; i++) {
-		size_t part = r->spans[i].n < room - n ? r->spans[i].n : room - n;
+		const struct span *s = &r->spans[i];
+		size_t skip = from < s->n ? from : s->n;
+		size_t part = s->n - skip < room - n ? s->n - skip : room - n;
 
 		if (part)
-			memcpy(out + n, r->spans[i].p, part);
+			memcpy(out + n, s->p + skip, part);
 		n += part;
+		from -= skip;
 	}
 	return n;
 }
@@ -35,7 +38,7 @@ static bool is_neighbour(const struct verifier *v, const uint8_t *got, size_t m,
 		if (i == v->index)
 			continue;
 		reply_make(v, i, &r);
-		n = reply_copy(&r, expected, sizeof(expected));
+		n = reply_copy(&r, 0, expected, sizeof(expected));
 		if (n > m || memcmp(expected, got, n) != 0)
 			continue;
 		ret->kind = FAULT_SWAPPED;
@@ -52,6 +55,8 @@ bool fault_explain(const struct verifier *v, size_t matched, const uint8_t *data
 {
 	uint8_t expected[LOOK_MAX];
 	uint8_t got[LOOK_MAX];
+	/* Far into a long reply: from a little before the wrong byte. */
+	size_t from = matched > LOOK_MAX / 2 ? matched - LOOK_MAX / 2 : 0;
 	struct reply r;
 	size_t expected_n;
 	size_t more;
@@ -59,15 +64,13 @@ bool fault_explain(const struct verifier *v, size_t matched, const uint8_t *data
 	if (explain_nak(data, n, ret))
 		return false;
 	reply_make(v, v->index, &r);
-	expected_n = reply_copy(&r, expected, sizeof(expected));
-	/* Far into a long reply: from a little before the wrong byte. */
-	if (matched > expected_n)
-		matched = expected_n;
+	expected_n = reply_copy(&r, from, expected, sizeof(expected));
+	matched -= from;
 	more = n < sizeof(got) - matched ? n : sizeof(got) - matched;
 	memcpy(got, expected, matched);
 	memcpy(got + matched, data, more);
-	if (!is_neighbour(v, got, matched + more, ret))
-		explain_difference(expected, expected_n, got, matched + more, ret);
+	if (from > 0 || !is_neighbour(v, got, matched + more, ret))
+		explain_difference(from, expected, expected_n, got, matched + more, ret);
 	return false;
 }
 

@@ -215,3 +215,18 @@ def test_prefix_and_suffix_that_were_expected(peer):
     for command in (("ping", "-c", "2", "-i", "0"), ("load", "-n", "50", "-p", "4")):
         done = ackc(*command, "--prefix", "<", "--suffix", ">", "127.0.0.1", server.port)
         assert done.status == 0, done
+
+
+@pytest.mark.parametrize("lie, words", [
+    (lambda l: change(l, 50_000, 0x04), "one bit changed: byte 50000 is 0x"),
+    (lambda l: l[:50_000] + l[50_001:], "byte 50000 (0x"),
+    (lambda l: l[:50_001] + l[50_000:], "byte 50000 (0x"),
+    (lambda l: change(l, len(l) - 1, 0x01), "one bit changed: byte 99999 is 0x"),
+], ids=["bit", "dropped", "doubled", "last"])
+def test_lies_far_into_a_long_reply(peer, lie, words):
+    # What it learns from is shorter.
+    server = peer(each_line(reply(lambda l: lie(l) if len(l) == 100_000 else l)))
+    for command in (("ping", "-c", "1"), ("load", "-n", "1")):
+        done = ackc(*command, "-s", "100000", "127.0.0.1", server.port)
+        assert done.status == 2, done
+        assert words in done.err
