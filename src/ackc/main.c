@@ -3,11 +3,11 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <uv.h>
 
-#define EXIT_UNKNOWN 3 /* of a monitoring plugin */
 /* epoll, an eventfd, two pipes for signals; and the connection to come, and one to spare. */
 #define DESCRIPTORS_OF_LIBUV 8
 
@@ -73,11 +73,24 @@ static int send_main(int argc, char **argv)
 static int ping_main(int argc, char **argv)
 {
 	struct ping_options options = {0};
-	enum parse_outcome outcome = ping_options_parse(argc, argv, stderr, &options);
+	char *errors = NULL;
+	size_t n;
+	FILE *stream = open_memstream(&errors, &n);
+	enum parse_outcome outcome =
+		ping_options_parse(argc, argv, stream ? stream : stderr, &options);
+	int status;
 
+	if (stream)
+		fclose(stream);
 	if (outcome == PARSE_USAGE && options.plugin)
-		return EXIT_UNKNOWN;
-	return outcome == PARSE_RUN ? ping_run(&options) : not_run(outcome);
+		printf("ACKC UNKNOWN - %s", errors ? errors : "usage\n");
+	else if (errors)
+		fputs(errors, stderr);
+	free(errors);
+	if (outcome == PARSE_RUN)
+		return ping_run(&options);
+	status = not_run(outcome);
+	return options.plugin ? EXIT_UNKNOWN : status;
 }
 
 static int load_main(int argc, char **argv)

@@ -134,7 +134,7 @@ static int start(struct ping *p)
 int ping_run(const struct ping_options *options)
 {
 	struct ping *p = calloc(1, sizeof(*p));
-	int status = EXIT_NETWORK;
+	int status = options->plugin ? EXIT_UNKNOWN : EXIT_NETWORK;
 	int r = -ENOMEM;
 
 	if (p) {

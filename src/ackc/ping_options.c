@@ -80,15 +80,11 @@ static bool take(int option, FILE *errors, void *options)
 		return parse_size("-s", optarg, SOURCE_SIZE_MIN, SOURCE_SIZE_MAX, errors, &o->size);
 	case 'W':
 		return parse_seconds("-W", optarg, 0.001, INTERVAL_MAX_S, errors, &o->wait_ms);
-	/* Known before the value: in a plugin a usage error has another exit status. */
 	case OPTION_PLUGIN:
-		o->plugin = true;
 		break;
 	case OPTION_WARN:
-		o->plugin = true;
 		return parse_threshold("--warn", optarg, errors, &o->warn);
 	case OPTION_CRIT:
-		o->plugin = true;
 		return parse_threshold("--crit", optarg, errors, &o->crit);
 	case OPTION_PREFIX:
 		return parse_affix("--prefix", optarg, errors, &o->prefix);
@@ -108,6 +104,23 @@ static bool take(int option, FILE *errors, void *options)
 
 static const struct syntax syntax = {":c:i:s:W:q" COMMON_SHORT_OPTIONS, long_options, take, false};
 
+/* Whether an option asks for a plugin, wherever it stands: that changes how errors are told. */
+static bool asks_for_plugin(int argc, char **argv)
+{
+	bool found = false;
+	int option;
+
+	optind = 0;
+	opterr = 0;
+	while ((option = getopt_long(argc, argv, syntax.short_options, long_options, NULL)) != -1) {
+		if (option == ':')
+			option = optopt; /* its value is missing */
+		found = found || option == OPTION_PLUGIN || option == OPTION_WARN ||
+			option == OPTION_CRIT;
+	}
+	return found;
+}
+
 enum parse_outcome ping_options_parse(int argc, char **argv, FILE *errors, struct ping_options *ret)
 {
 	struct ping_options o = {
@@ -115,6 +128,7 @@ enum parse_outcome ping_options_parse(int argc, char **argv, FILE *errors, struc
 		.size = DEFAULT_SIZE,
 		.warn = {-1, -1},
 		.crit = {-1, -1},
+		.plugin = asks_for_plugin(argc, argv),
 	};
 	enum parse_outcome outcome = options_parse(&syntax, argc, argv, errors, &o.common, &o);
 

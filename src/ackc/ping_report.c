@@ -291,21 +291,27 @@ static void print_threshold(double value)
 		printf("%g", value);
 }
 
+/* A bar would begin the performance data, and a line end another line. */
+static void print_words(const char *words)
+{
+	for (; *words; words++)
+		putchar(*words == '|' ? '/' : *words == '\n' ? ' ' : *words);
+}
+
 static int print_plugin(const struct ping_report *r)
 {
 	static const char *const names[] = {"OK", "WARNING", "CRITICAL", "UNKNOWN"};
 	enum state state = plugin_state(r);
 	const struct ping_options *o = r->options;
 
-	printf("ACKC %s - %s: %" PRIu64 " of %" PRIu64 " probes answered", names[state],
-	       o->common.target.label, r->received, r->transmitted);
+	printf("ACKC %s - ", names[state]);
+	print_words(o->common.target.label);
+	printf(": %" PRIu64 " of %" PRIu64 " probes answered", r->received, r->transmitted);
 	if (r->rtt->count)
 		printf(", mean %.3f ms", ms(histogram_mean(r->rtt)));
-	/* The bar begins the performance data: it cannot stand in the words. */
 	if (r->last_words[0]) {
 		fputs(", ", stdout);
-		for (const char *p = r->last_words; *p; p++)
-			putchar(*p == '|' ? '/' : *p);
+		print_words(r->last_words);
 	}
 	fputs(" |", stdout);
 	if (r->rtt->count) {

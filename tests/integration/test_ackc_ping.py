@@ -242,6 +242,31 @@ def test_plugin_nak_with_a_bar(peer):
     assert "NAK 0 a/b" in words
 
 
+@pytest.mark.parametrize("arguments, words", [
+    (("--plugin",), "HOST is missing"),
+    (("-c", "0", "--plugin", "host"), "-c: '0' is not a number"),
+    (("--warn",), "option '--warn' needs a value"),
+    (("host", "1", "2", "--cri", "5"), "'2': too many arguments"),
+    (("--warn", "2", "--crit", "1", "host"), "--warn is above --crit"),
+], ids=lambda a: " ".join(a) if isinstance(a, tuple) else None)
+def test_plugin_usage(arguments, words):
+    """What monitoring looks at is the standard output, wherever --plugin stands."""
+    done = ackc("ping", *arguments)
+    assert done.status == 3
+    assert done.out.startswith(f"ACKC UNKNOWN - ackc: {words}")
+    assert done.err == ""
+
+
+def test_plugin_help():
+    assert ackc("ping", "--plugin", "--help").status == 3
+
+
+def test_plugin_target_with_a_bar(directory):
+    status, words, _ = plugin("-c", "1", f"unix:{directory}/a|b\nc")
+    assert status == 2
+    assert words.startswith(f"ACKC CRITICAL - unix:{directory}/a/b c: 0 of 1 probes answered, ")
+
+
 # ---- JSON: the schema of the manual page ----
 
 
