@@ -7,6 +7,7 @@
 #include "ackc/load.h"
 
 #include "ackc/commands.h"
+#include "ackc/output.h"
 #include "ackc/scout.h"
 #include "ackc/words.h"
 
@@ -84,9 +85,14 @@ static void collect(struct load *l)
 {
 	struct load_result *r = &l->result;
 	uint64_t last_ns = l->plan.start_ns;
+	uint64_t end_ns = l->plan.start_ns + l->options->duration_ms * 1000000;
+	uint64_t now_ns;
 
 	for (unsigned i = 0; i < l->n_workers; i++)
 		load_worker_join(&l->workers[i]);
+	now_ns = uv_hrtime();
+	if (end_ns > now_ns)
+		end_ns = now_ns;
 	/* Adding up what they counted is no part of the load. */
 	if (l->gone)
 		r->cpu_ns = cpu_time_ns() - l->cpu_ns;
@@ -110,6 +116,9 @@ static void collect(struct load *l)
 		load_worker_finish(w);
 	}
 	l->n_workers = 0;
+	/* A server that fell silent has not been faster for it. */
+	if (l->gone && !l->options->count && last_ns < end_ns)
+		last_ns = end_ns;
 	r->elapsed_ns = last_ns - l->plan.start_ns;
 }
 
@@ -230,7 +239,7 @@ static int make_source(struct load *l)
 
 	if (!o->file)
 		return source_generate(o->size, &l->plan.source);
-	return source_read(o->file, lines, o->size, &l->plan.source);
+	return source_cut(&l->plan.source, lines, o->size);
 }
 
 /* Returns what the options ask that this server cannot give; NULL: nothing. */
@@ -251,10 +260,11 @@ static void on_scouted(void *data, const struct scout_result *result)
 {
 	struct load *l = data;
 	const char *trouble;
-	char words[64 + 256];
 	int r;
 
 	l->scout = NULL;
+	if (result->peer)
+		address_text(result->peer, l->peer);
 	if (result->failure) {
 		fail(l, false, words_for(result->failure));
 		return;
@@ -268,9 +278,7 @@ static void on_scouted(void *data, const struct scout_result *result)
 	l->plan.shape = result->shape;
 	r = make_source(l);
 	if (r < 0) {
-		snprintf(words, sizeof(words), "%.200s: %s",
-			 l->options->file ? l->options->file : "", words_for(r));
-		fail(l, false, words);
+		fail(l, false, words_for(r));
 		return;
 	}
 	start_workers(l);
@@ -356,7 +364,30 @@ static int prepare(struct load *l, const struct load_options *options)
 	if (!l->result.latency || !l->result.connect || (options->rate > 0 && !l->result.service))
 		return -ENOMEM;
 	raise_descriptor_limit();
-	return start(l);
+	return 0;
+}
+
+static int run(struct load *l)
+{
+	const char *file = l->options->file;
+	char words[64 + 256];
+	/* It may be a pipe that waits for its writer: before the loop, so that ^C ends that. */
+	int r = file ? source_read(file, &l->plan.source) : 0;
+
+	if (r < 0) {
+		snprintf(words, sizeof(words), "%.200s: %s", file,
+			 r == -ENODATA ? "the file is empty" : words_for(r));
+		load_errors_add(&l->result.errors, false, words, 1);
+		return output_end(load_report(&l->result));
+	}
+	r = start(l);
+	if (r < 0) {
+		fprintf(stderr, "ackc: %s\n", words_for(r));
+		return EXIT_NETWORK;
+	}
+	while (!l->over)
+		uv_run(&l->loop, UV_RUN_ONCE);
+	return loop_finish(&l->loop, l->status);
 }
 
 int load_run(const struct load_options *options)
@@ -365,13 +396,10 @@ int load_run(const struct load_options *options)
 	int status = EXIT_NETWORK;
 	int r = l ? prepare(l, options) : -ENOMEM;
 
-	if (r < 0) {
+	if (r < 0)
 		fprintf(stderr, "ackc: %s\n", words_for(r));
-	} else {
-		while (!l->over)
-			uv_run(&l->loop, UV_RUN_ONCE);
-		status = loop_finish(&l->loop, l->status);
-	}
+	else
+		status = run(l);
 	if (l) {
 		source_finish(&l->plan.source);
 		histogram_destroy(l->result.latency);

@@ -60,7 +60,8 @@ struct load_connection {
 	bool tried;  /* the first connect has had its outcome */
 	bool ending; /* half-closed: only its end is awaited */
 	bool done;
-	uint64_t since_ns;    /* connected, or half-closed, or failing since */
+	uint64_t since_ns;    /* connected, or half-closed */
+	uint64_t failing_ns;  /* since when nothing could be sent; while there is a backoff */
 	uint64_t retry_at_ns; /* when not connected nor dialling */
 	uint64_t backoff_ns;
 };

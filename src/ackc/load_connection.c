@@ -4,7 +4,8 @@
  * share half-close, and wait for the server's end.
  *
  * A connection that fails or gets a wrong reply is counted by kind, closed, and opened again after
- * a pause that doubles up to a second; what was under way is lost, what was due stays due.
+ * a pause that doubles up to a second while nothing can be sent; what was under way is lost, what
+ * was due stays due.
  */
 
 #include "ackc/load.h"
@@ -78,7 +79,7 @@ static void retry(struct load_connection *c)
 		return;
 	}
 	if (c->backoff_ns == 0)
-		c->since_ns = now_ns;
+		c->failing_ns = now_ns;
 	c->backoff_ns = c->backoff_ns ? 2 * c->backoff_ns : BACKOFF_MIN_NS;
 	if (c->backoff_ns > BACKOFF_MAX_NS)
 		c->backoff_ns = BACKOFF_MAX_NS;
@@ -192,6 +193,8 @@ static void take(struct load_connection *c, const uint8_t *data, size_t n)
 		used = greeting_skip(&c->greeting, &w->plan->shape, data, n);
 		data += used;
 		n -= used;
+		if (greeting_over(&c->greeting, &w->plan->shape))
+			c->backoff_ns = 0;
 	}
 	right = verifier_feed(&c->verifier, c->sent, data, n, &completed, &fault);
 	record(c, from, c->verifier.index, now_ns);
@@ -314,9 +317,10 @@ static void on_connected(void *data, int status, uv_stream_t *stream, uint64_t c
 		w->connected++;
 		c->stream = stream;
 		c->writing = false;
-		c->backoff_ns = 0;
 		c->since_ns = uv_hrtime();
 		c->greeting = (struct greeting){0};
+		if (greeting_over(&c->greeting, &w->plan->shape))
+			c->backoff_ns = 0;
 		stream->data = c;
 		verifier_init(&c->verifier, &w->plan->source, &w->plan->shape, c->id, c->sent);
 		uv_read_start(stream, on_alloc, on_read);
@@ -370,8 +374,9 @@ void load_connection_round(struct load_connection *c, uint64_t now_ns)
 		round_connected(c, now_ns);
 	} else if (!running(w)) {
 		/* Retries wait for the start, and are over at the end. */
-	} else if (w->plan->options->count && now_ns - c->since_ns > timeout_ns(w)) {
+	} else if (w->plan->options->count && now_ns - c->failing_ns > timeout_ns(w)) {
 		/* Nothing else would end a count that a dead server cannot answer. */
+		w->unsent += c->share - c->sent;
 		done(c);
 	} else if (now_ns >= c->retry_at_ns) {
 		load_connection_dial(c);

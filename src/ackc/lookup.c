@@ -146,6 +146,9 @@ static int request_start(struct lookup *l)
 	snprintf(service, sizeof(service), "%u", (unsigned)l->target->port);
 	l->request.data = l;
 	r = uv_getaddrinfo(l->loop, &l->request, on_addresses, l->target->host, service, &hints);
+	/* libuv's word for what cannot be a name. */
+	if (r == UV_EINVAL)
+		return UV_EAI_NONAME;
 	if (r < 0)
 		return r;
 	l->request_pending = true;

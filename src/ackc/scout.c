@@ -42,7 +42,7 @@ struct scout {
 	size_t marks[2];   /* where the replies to probes 1 and 2 end */
 	uint64_t asked_ms; /* of the loop's clock */
 	uint64_t silence_ms;
-	uint64_t connect_ns;
+	const struct sockaddr_storage *peer; /* whom it reached */
 	size_t n;
 	uint8_t received[RECEIVED_MAX];
 };
@@ -63,7 +63,7 @@ void scout_cancel(struct scout *s)
 
 static void tell(struct scout *s, struct scout_result *result)
 {
-	result->connect_ns = s->connect_ns;
+	result->peer = s->peer;
 	result->greeting = s->received;
 	scout_cancel(s);
 	s->cb(s->data, result);
@@ -130,11 +130,17 @@ static bool as_given(struct scout *s, const char *what, const char *given, const
 {
 	uint8_t found[AFFIX_MAX];
 	size_t n = affix_render(a, 1, found);
+	char shown[61];
+	size_t shown_n = 0;
 
 	if (!given || (strlen(given) == n && memcmp(given, found, n) == 0))
 		return true;
-	tell_other(s, "its %s is '%.*s', not '%.60s'", what, (int)(n < 60 ? n : 60),
-		   (const char *)found, given);
+	/* It may be meant for the terminal. */
+	for (size_t i = 0; i < n && shown_n + 4 < sizeof(shown); i++)
+		shown_n += (size_t)snprintf(shown + shown_n, sizeof(shown) - shown_n,
+					    found[i] >= ' ' && found[i] < 0x7F ? "%c" : "\\x%02x",
+					    found[i]);
+	tell_other(s, "its %s is '%.*s', not '%.60s'", what, (int)shown_n, shown, given);
 	return false;
 }
 
@@ -275,9 +281,10 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 			  : s->silence_ms > SILENCE_MAX_MS ? SILENCE_MAX_MS
 							   : s->silence_ms;
 	} else {
-		wait_ms = left_ms(s) < SUSPICION_MS ? left_ms(s) : SUSPICION_MS;
+		wait_ms = SUSPICION_MS;
 	}
-	uv_timer_start(&s->timer, on_timer, wait_ms, 0);
+	/* A server that never falls silent must not hold it up. */
+	uv_timer_start(&s->timer, on_timer, wait_ms < left_ms(s) ? wait_ms : left_ms(s), 0);
 }
 
 static void on_written(uv_write_t *request, int status)
@@ -315,7 +322,7 @@ static void on_connected(void *data, int status, uv_stream_t *stream, uint64_t c
 		return;
 	}
 	s->stream = stream;
-	s->connect_ns = connect_ns;
+	s->peer = peer;
 	stream->data = s;
 	uv_read_start(stream, on_alloc, on_read);
 	ask(s, 0, 0);

@@ -17,7 +17,7 @@ struct scout_result {
 	struct fault fault; /* or what was wrong with a reply; or FAULT_NONE */
 	struct shape shape; /* filled when neither is set */
 	const uint8_t *greeting;
-	uint64_t connect_ns;
+	const struct sockaddr_storage *peer; /* of the task's addresses, or NULL: not connected */
 };
 
 typedef void (*scout_cb)(void *data, const struct scout_result *result);

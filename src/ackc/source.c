@@ -4,8 +4,9 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
+
+#define READ_MIN ((size_t)64 * 1024)
 
 int source_generate(size_t size, struct source *ret_source)
 {
@@ -21,33 +22,33 @@ int source_generate(size_t size, struct source *ret_source)
 	return 0;
 }
 
-static int read_whole(const char *path, uint8_t **ret_bytes, size_t *ret_n)
+int source_read(const char *path, struct source *ret_source)
 {
 	uint8_t *bytes = NULL;
+	size_t room = 0;
 	size_t n = 0;
-	struct stat st;
-	ssize_t got;
+	ssize_t got = 1;
 	int r = 0;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0)
 		return -errno;
-	if (fstat(fd, &st) < 0)
-		r = -errno;
-	else if (st.st_size > SOURCE_FILE_MAX)
-		r = -EFBIG;
-	else if (st.st_size == 0 && S_ISREG(st.st_mode))
-		r = -ENODATA;
-	/* Room for a LF after a last line without. A pipe has no size: up to 1 MiB is read of it.
-	 */
-	size_t room = st.st_size > 0 ? (size_t)st.st_size : 1U << 20;
-	if (r == 0 && !(bytes = malloc(room + 1)))
-		r = -ENOMEM;
-	while (r == 0 && n < room && (got = read(fd, bytes + n, room - n)) != 0) {
+	/* Whatever stat() would say: a pipe, or a file of /proc, does not tell its size. */
+	while (r == 0 && got > 0) {
+		if (n == room) {
+			uint8_t *more = realloc(bytes, room = room ? 2 * room : READ_MIN);
+
+			if (!more) {
+				r = -ENOMEM;
+				break;
+			}
+			bytes = more;
+		}
+		got = read(fd, bytes + n, room - n);
 		if (got < 0)
 			r = -errno;
-		else
-			n += (size_t)got;
+		else if ((n += (size_t)got) > SOURCE_FILE_MAX)
+			r = -EFBIG;
 	}
 	close(fd);
 	if (r == 0 && n == 0)
@@ -56,8 +57,7 @@ static int read_whole(const char *path, uint8_t **ret_bytes, size_t *ret_n)
 		free(bytes);
 		return r;
 	}
-	*ret_bytes = bytes;
-	*ret_n = n;
+	*ret_source = (struct source){.bytes = bytes, .n_bytes = n};
 	return 0;
 }
 
@@ -79,10 +79,13 @@ static size_t piece_length(const uint8_t *p, size_t left, bool lines, size_t siz
 	return n;
 }
 
-static int cut(struct source *s, bool lines, size_t size)
+int source_cut(struct source *s, bool lines, size_t size)
 {
 	size_t room = 0;
 
+	/* There is room: reading ended with some to spare. */
+	if (lines && s->bytes[s->n_bytes - 1] != '\n')
+		s->bytes[s->n_bytes++] = '\n';
 	for (size_t offset = 0; offset < s->n_bytes;) {
 		size_t n = piece_length(s->bytes + offset, s->n_bytes - offset, lines, size);
 
@@ -100,24 +103,6 @@ static int cut(struct source *s, bool lines, size_t size)
 			s->size_max = n;
 		offset += n;
 	}
-	return 0;
-}
-
-int source_read(const char *path, bool lines, size_t size, struct source *ret_source)
-{
-	struct source s = {0};
-	int r = read_whole(path, &s.bytes, &s.n_bytes);
-
-	if (r < 0)
-		return r;
-	if (lines && s.n_bytes > 0 && s.bytes[s.n_bytes - 1] != '\n')
-		s.bytes[s.n_bytes++] = '\n';
-	r = cut(&s, lines, size);
-	if (r < 0) {
-		source_finish(&s);
-		return r;
-	}
-	*ret_source = s;
 	return 0;
 }
 

@@ -51,11 +51,17 @@ struct source {
 int source_generate(size_t size, struct source *ret_source);
 
 /*
- * Makes messages of the file at @path: its lines (each with its terminator; LF is added to a last
- * one without), or with @lines false pieces of at most @size bytes that end where characters do.
- * Returns 0, a negative errno, -ENODATA for an empty file or -EFBIG.
+ * Reads the file at @path, to be cut into messages. Returns 0 or a negative errno: -ENODATA for an
+ * empty file, -EFBIG for one of more than SOURCE_FILE_MAX bytes.
  */
-int source_read(const char *path, bool lines, size_t size, struct source *ret_source);
+int source_read(const char *path, struct source *ret_source);
+
+/*
+ * Makes messages of the file that was read: its lines (each with its terminator; LF is added to a
+ * last one without), or with @lines false pieces of at most @size bytes that end where characters
+ * do. Returns 0 or -ENOMEM.
+ */
+int source_cut(struct source *s, bool lines, size_t size);
 
 void source_finish(struct source *s);
 

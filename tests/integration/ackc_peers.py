@@ -23,6 +23,10 @@ def ackc_binary():
     return str(build_directory() / "src/ackc/ackc")
 
 
+def argument(value):
+    return value if isinstance(value, bytes) else str(value)
+
+
 class Result:
     """What a run of ackc came to."""
 
@@ -40,7 +44,7 @@ class Result:
 def ackc(*arguments, data=None, timeout=SOON, wrapper=(), **options):
     """Runs `ackc ARGUMENTS` to its end, with data (or nothing) as standard input."""
     options.setdefault("env", environment())
-    done = subprocess.run([*wrapper, ackc_binary(), *map(str, arguments)],
+    done = subprocess.run([*wrapper, ackc_binary(), *map(argument, arguments)],
                           input=b"" if data is None else data, capture_output=True,
                           timeout=timeout, check=False, **options)
     return Result(done.returncode, done.stdout, done.stderr)

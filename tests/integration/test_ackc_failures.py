@@ -129,10 +129,12 @@ def test_next_address_at_once_when_the_first_refuses(directory, peer):
     server = peer(echo, address="127.0.0.2")
     with open(f"{directory}/hosts", "w", encoding="ascii") as f:
         f.write("127.0.0.1 twofold\n127.0.0.2 twofold\n")
-    done = ackc("--json", "-4", "twofold", server.port, "x", wrapper=hosts(f"{directory}/hosts"))
-    summary = json.loads(done.out.splitlines()[-1])
-    assert summary["address"] == f"127.0.0.2:{server.port}"
-    assert summary["status"] == 0
+    for command, texts in zip(ALL, (("x",), (), ())):
+        done = ackc(*command, "--json", "-4", "twofold", server.port, *texts,
+                    wrapper=hosts(f"{directory}/hosts"))
+        summary = json.loads(done.out.splitlines()[-1])
+        assert summary["address"] == f"127.0.0.2:{server.port}"
+        assert summary["status"] == 0
 
 
 def silent_name_server(directory):
@@ -374,3 +376,46 @@ def test_server_that_dies_and_comes_back():
     assert summary["connected"] >= 4
     assert {e["kind"] for e in summary["errors"]} <= {
         "connection refused", "connection closed early", "connection reset"}
+
+
+def test_server_that_never_falls_silent(peer):
+    """While it is learnt how the server answers, only silence tells that the answer is over."""
+    def handle(s):
+        for line in lines_of(s):
+            threading.Event().wait(0.1)  # so that a pause of 10 ms is no silence
+            s.sendall(line)
+            while True:
+                s.sendall(b"z")
+                threading.Event().wait(0.01)
+
+    server = peer(handle)
+    for command in ALL[1:]:
+        began = time.monotonic()
+        done = ackc(*command, "-w", "1", "127.0.0.1", server.port)
+        assert done.status == 2, done
+        # The 16 KiB that it takes at most would last for minutes.
+        assert time.monotonic() - began < SOON / 2
+
+
+def test_server_that_comes_to_refuse(peer):
+    """A count ends even if the server accepts and closes before it has greeted."""
+    first = []
+
+    def handle(s):
+        if not first:
+            first.append(s)
+            s.sendall(b"hello\n")
+            echo(s)
+
+    done = ackc("load", "--json", "-n", "5", "-c", "1", "-w", "0.5", "127.0.0.1",
+                peer(handle).port)
+    summary = json.loads(done.out)
+    assert done.status == 1, done
+    assert (summary["sent"], summary["unsent"]) == (0, 5)
+    assert {e["kind"] for e in summary["errors"]} <= {"connection closed early", "connection reset"}
+
+
+def test_what_cannot_be_a_name():
+    done = ackc(b"\xff", "1", "x")
+    assert done.status == 1
+    assert done.err.endswith(":1: no such host\n")

@@ -230,3 +230,11 @@ def test_lies_far_into_a_long_reply(peer, lie, words):
         done = ackc(*command, "-s", "100000", "127.0.0.1", server.port)
         assert done.status == 2, done
         assert words in done.err
+
+
+def test_what_a_server_puts_around_cannot_harm_a_terminal(peer):
+    server = peer(each_line(lambda s, line: s.sendall(b"\x1b[31m\xff" + line)))
+    for command in (("ping", "-c", "1"), ("load", "-n", "1")):
+        done = ackc(*command, "--prefix", "x", "127.0.0.1", server.port)
+        assert done.status == 2
+        assert "its prefix is '\\x1b[31m\\xff', not 'x'" in done.err

@@ -154,7 +154,59 @@ def test_file_in_pieces(peer, directory):
         assert len(piece) <= 7 or piece.endswith(b"\n")
 
 
-@pytest.mark.parametrize("what, words", [("nosuch", "no such file or directory"), ("empty", ""),
+def test_file_that_does_not_tell_its_size(peer, directory):
+    """A pipe, of more than it holds at a time; and one of /proc, which calls itself empty."""
+    os.mkfifo(f"{directory}/pipe")
+    text = b"".join(b"%d\n" % i for i in range(300_000))
+
+    def write():
+        with open(f"{directory}/pipe", "wb") as f:
+            f.write(text)
+
+    threading.Thread(target=write, daemon=True).start()
+    summary = load("-n", 300_000, "-c", "1", "-p", "1000", "-w", SOON, "--lines", "--file",
+                   f"{directory}/pipe", "127.0.0.1", peer(echo).port)
+    assert summary["sent_bytes"] == len(text)
+    load("-n", "10", "--file", "/proc/cpuinfo", "127.0.0.1", peer(echo).port)
+
+
+def test_file_that_is_too_large(peer):
+    done = ackc("load", "--file", "/dev/zero", "127.0.0.1", peer(echo).port)
+    assert done.status == 1
+    assert "/dev/zero: file too large" in done.err
+
+
+def test_interrupted_while_waiting_for_a_file(peer, directory):
+    os.mkfifo(f"{directory}/pipe")
+    run = Running("load", "--file", f"{directory}/pipe", "127.0.0.1", peer(echo).port)
+
+    def writer():
+        try:
+            return os.open(f"{directory}/pipe", os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:  # nobody reads it yet
+            return None
+
+    fd = wait_until(writer, "ackc to open the pipe")
+    assert run.end(signal.SIGINT).status in (1, -signal.SIGINT)
+    os.close(fd)
+
+
+def test_silence_does_not_make_a_server_faster(peer):
+    """The rate is over all of the time, not until the last reply."""
+    count = iter(range(1 << 60))
+
+    def handle(s):
+        for line in lines_of(s):
+            if next(count) < 102:
+                s.sendall(line)
+
+    summary = load("-d", "2", "-w", "0.5", "-c", "1", "127.0.0.1", peer(handle).port, status=1)
+    assert summary["completed"] == 100
+    assert summary["time_ms"] >= 2000
+    assert summary["messages_per_second"] <= 50
+
+
+@pytest.mark.parametrize("what, words", [("nosuch", "no such file or directory"), ("empty", "the file is empty"),
                                          (".", "")])
 def test_file_that_cannot_be_read(peer, directory, what, words):
     open(f"{directory}/empty", "w", encoding="ascii").close()
