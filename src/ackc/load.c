@@ -38,7 +38,6 @@ struct load {
 	uint64_t last_completed;
 	uint64_t last_ns;
 	uint64_t cpu_ns; /* at the start */
-	char peer[ADDRESS_TEXT_MAX];
 	struct load_result result;
 	int status;
 };
@@ -264,7 +263,7 @@ static void on_scouted(void *data, const struct scout_result *result)
 
 	l->scout = NULL;
 	if (result->peer)
-		address_text(result->peer, l->peer);
+		address_text(result->peer, l->result.peer);
 	if (result->failure) {
 		fail(l, false, words_for(result->failure));
 		return;
@@ -294,8 +293,6 @@ static void on_found(void *data, int status, const struct addresses *addresses)
 	l->lookup = NULL;
 	if (status == 0) {
 		l->plan.addresses = *addresses;
-		address_text(&addresses->list[0], l->peer);
-		l->result.peer = l->peer;
 		status = scout_start(&l->loop, &task, on_scouted, l, &l->scout);
 	}
 	if (status < 0)

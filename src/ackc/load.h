@@ -147,7 +147,7 @@ void load_connection_round(struct load_connection *c, uint64_t now_ns);
 /* What all workers have counted. */
 struct load_result {
 	const struct load_plan *plan;
-	const char *peer; /* NULL before the look-up */
+	char peer[ADDRESS_TEXT_MAX]; /* empty until it is reached */
 	struct histogram *latency;
 	struct histogram *service;
 	struct histogram *connect;

@@ -191,7 +191,7 @@ static void print_json(const struct load_result *r, int status)
 	json_string(&j, "event", "summary");
 	json_string(&j, "command", "load");
 	json_string(&j, "target", o->common.target.label);
-	if (r->peer)
+	if (r->peer[0])
 		json_string(&j, "address", r->peer);
 	else
 		json_null(&j, "address");

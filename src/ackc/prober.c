@@ -223,6 +223,8 @@ static void on_scouted(void *data, const struct scout_result *result)
 	struct prober *b = data;
 
 	b->scout = NULL;
+	if (result->peer)
+		address_text(result->peer, b->report->peer);
 	if (result->failure) {
 		failed(b, result->failure);
 	} else if (result->fault.kind != FAULT_NONE) {

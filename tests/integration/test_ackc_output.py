@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import threading
 
 import pytest
 
@@ -94,7 +95,16 @@ def test_naks_that_were_only_sent(peer):
     assert done.status == 0
 
 
-def test_json_of_a_connect_that_failed():
-    summary = json.loads(ackc("--json", "127.0.0.1", ackc_peers.free_port(), "x").out)
-    assert summary["connect_ms"] is None
-    assert summary["address"] is None
+@pytest.mark.parametrize("command", [("send",), ("ping", "-c", "1"), ("load", "-n", "1")])
+def test_json_of_a_server_that_is_not_reached_or_silent(peer, command):
+    def summary(port):
+        done = ackc(*command, "--json", "-w", "0.3", "127.0.0.1", port,
+                    *(("x",) if command == ("send",) else ()))
+        assert done.status == 1
+        return json.loads(done.out.splitlines()[-1])
+
+    failed = summary(ackc_peers.free_port())
+    assert failed["connect_ms"] is None
+    assert failed["address"] is None
+    port = peer(lambda s: threading.Event().wait(SOON)).port
+    assert summary(port)["address"] == f"127.0.0.1:{port}"
