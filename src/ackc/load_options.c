@@ -7,6 +7,7 @@
 #define THREADS_MAX 256
 #define DEPTH_MAX 65536
 #define DURATION_MAX_S 1e6
+#define RATE_MIN 0.001
 #define RATE_MAX 1e9
 #define COUNT_MAX (UINT64_C(1) << 48)
 
@@ -65,9 +66,11 @@ static bool take(int option, FILE *errors, void *options)
 		return parse_size("--size", optarg, SOURCE_SIZE_MIN, SOURCE_SIZE_MAX, errors,
 				  &o->size);
 	case 'r':
-		if (parse_real(optarg, &o->rate) && o->rate >= 0.001 && o->rate <= RATE_MAX)
+		if (parse_real(optarg, &o->rate) && o->rate >= RATE_MIN && o->rate <= RATE_MAX)
 			return true;
-		usage_error(errors, "--rate: '%s' is not a number of messages a second", optarg);
+		usage_error(errors,
+			    "--rate: '%s' is not a number of messages a second from %g to %.10g",
+			    optarg, RATE_MIN, RATE_MAX);
 		return false;
 	case OPTION_PREFIX:
 		return parse_affix("--prefix", optarg, errors, &o->prefix);

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 
 #define N_SIGNALS 3
+#define FORGIVEN_MS 1000
 
 struct ping {
 	const struct ping_options *options;
@@ -100,9 +101,10 @@ static void on_signal(uv_signal_t *signal, int number)
 		ping_report_interim(&p->report);
 		return;
 	}
-	/* A probe under way is not lost but no longer waited for, unless there never was a reply.
-	 */
-	if (p->prober.phase == PROBER_PROBING && p->report.received)
+	/* A probe that has just begun is no longer waited for, which is not the server's fault. */
+	uv_update_time(&p->loop);
+	if (p->prober.phase == PROBER_PROBING && p->report.received &&
+	    uv_now(&p->loop) - p->began_ms < FORGIVEN_MS)
 		p->report.transmitted--;
 	over(p);
 }

@@ -315,6 +315,18 @@ def test_interrupted_ping_that_went_well(peer):
     assert "0% loss" in done.out
 
 
+def test_interrupted_ping_of_a_server_that_hangs(peer):
+    """What has long been waited for is lost, though the wait was not over."""
+    server = peer(ackc_peers.each_line(lambda s, line: None, honest=3))
+    run = Running("ping", "-i", "0", "-w", "60", "127.0.0.1", server.port)
+    run.process.stdout.readline()
+    assert b"seq=1 " in run.process.stdout.readline()
+    threading.Event().wait(1.5)
+    done = run.end(signal.SIGINT)
+    assert "2 probes transmitted, 1 received, 50% loss" in done.out
+    assert done.status == 1
+
+
 def test_quit_signal_shows_how_a_ping_goes(peer):
     server = peer(echo)
     run = Running("ping", "-i", "0.01", "127.0.0.1", server.port)

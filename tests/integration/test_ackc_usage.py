@@ -40,6 +40,8 @@ def test_refused(arguments):
     (("--timeout",), "option '--timeout' needs a value"),
     (("ping", "-c"), "option '-c' needs a value"),
     (("-w", "0", "host"), "-w: '0' is not a number of seconds from 0.001 to 1000000"),
+    (("load", "--rate", "0", "host"),
+     "--rate: '0' is not a number of messages a second from 0.001 to 1000000000"),
     (("unix:",), "unix:: the PATH of a socket is missing"),
 ], ids=lambda a: " ".join(a) if isinstance(a, tuple) else None)
 def test_words(arguments, words):
