@@ -206,7 +206,8 @@ def test_silence_does_not_make_a_server_faster(peer):
     assert summary["messages_per_second"] <= 50
 
 
-@pytest.mark.parametrize("what, words", [("nosuch", "no such file or directory"), ("empty", "the file is empty"),
+@pytest.mark.parametrize("what, words", [("nosuch", "no such file or directory"),
+                                         ("empty", "the file is empty"),
                                          (".", "")])
 def test_file_that_cannot_be_read(peer, directory, what, words):
     open(f"{directory}/empty", "w", encoding="ascii").close()
