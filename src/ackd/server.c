@@ -183,6 +183,12 @@ static void server_ready(struct server *server)
 static void on_news(uv_async_t *async)
 {
 	struct server *server = async->data;
+	/*
+	 * Looked at in the reverse of the order in which a worker does it: what all have done last
+	 * must not be seen while what they did before is not, for there will be no more news.
+	 */
+	bool all_ended = atomic_load(&server->n_ended) == server->n_workers;
+	bool nobody_accepts = atomic_load(&server->n_not_accepting) == server->n_workers;
 
 	if (atomic_load(&server->n_applied) == server->n_workers) {
 		atomic_store(&server->n_applied, 0);
@@ -197,14 +203,14 @@ static void on_news(uv_async_t *async)
 			server_stop(server);
 		}
 	}
-	if (atomic_load(&server->n_not_accepting) == server->n_workers) {
-		/* nobody accepts any more: from here on a connect is refused, not left hanging */
+	if (nobody_accepts) {
+		/* from here on a connect is refused, not left hanging */
 		atomic_store(&server->n_not_accepting, 0);
 		bindings_destroy(&server->bindings);
 		bindings_destroy(&server->unwanted);
 	}
 	server_hand_over_next(server);
-	if (atomic_load(&server->n_ended) == server->n_workers) {
+	if (all_ended) {
 		reload_cancel(server);
 		server_close_handles(server);
 	}
