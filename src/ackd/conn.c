@@ -369,7 +369,7 @@ void conn_open(struct listener *listener, int fd, const struct address *address)
 	struct conn *c = conn_create(listener, fd, address);
 
 	if (!c) {
-		counter_add(&listener->counters->refused[REFUSAL_MEMORY], 1);
+		listener_count_refusal(listener, address, REFUSAL_MEMORY, NULL);
 		limits_release(listener->worker->limits, address);
 		return;
 	}

@@ -225,6 +225,7 @@ void conn_restore(struct listener *listener, int fd, const struct state_connecti
 	if (c) {
 		conn_take_up(c, from);
 	} else {
+		listener_count_refusal(listener, &from->address, REFUSAL_MEMORY, NULL);
 		counter_add(&listener->counters->closed, 1);
 		limits_release(listener->worker->limits, &from->address);
 	}

@@ -28,7 +28,7 @@ struct conn *conn_open_proxied(struct listener *listener, int fd, const struct a
 	}
 	c = conn_create(listener, fd, address);
 	if (!c) {
-		counter_add(&listener->counters->refused[REFUSAL_MEMORY], 1);
+		listener_count_refusal(listener, address, REFUSAL_MEMORY, NULL);
 		limits_release(limits, &nobody);
 		return NULL;
 	}

@@ -23,7 +23,22 @@ from harness import (
     wait_until,
     within,
 )
+from prom import is_built, scrape
 from oracle import DECODE_ERRORS, Text, line_replies, stream_echo
+
+METRICS = 'metrics = { address = "127.0.0.1"; port = 0; };'
+
+def assert_nothing_is_left(daemon, config):
+    """No place, none of an address, and no byte is taken any more: no error has made them drift."""
+    one = "max_connections = 1; max_connections_per_address = 1;"
+    daemon.write_config(f"{config} limits = {{ {one} }};")
+    assert daemon.reload()
+    wait_until(lambda: daemon.exchange(b"x\n").endswith(b"Got x\n"), "the only place to be free")
+    if METRICS in config:
+        wait_until(
+            lambda: scrape(daemon.address("metrics"))[("ackd_held_bytes",)] == 0, "no byte to be held"
+        )
+
 
 # ---- accept ----
 
@@ -288,17 +303,20 @@ def busy_scene(daemon):
     return whole
 
 
-def test_an_allocation_fails_while_serving(ackd, faults, capsys):
+def test_an_allocation_fails_while_serving(ackd, faults, config_file, capsys):
     config = (
         'framing = "line"; greeting = "hello ${peer}\\n"; workers = 1; log = { level = "debug"; };'
     )
+    config += METRICS if is_built(config_file) else ""
     daemon = ackd(config, env=faults.environment())
     needs_allocations(faults, daemon)
+    faults.write_max = 50_000  # so that replies wait, whatever the sockets could take
     assert busy_scene(daemon) == 2
     n_sockets = daemon.n_sockets()
     failed = untouched = n = 0
     while untouched < 5:
         n += 1
+        mark = daemon.mark()
         faults.alloc_outcome = 0
         faults.alloc_fail = faults.alloc_calls + n
         whole = busy_scene(daemon)
@@ -306,15 +324,19 @@ def test_an_allocation_fails_while_serving(ackd, faults, capsys):
         if faults.alloc_outcome == 0:
             untouched += 1
             assert whole == 2
+        if whole < 2:
+            daemon.wait_for("refused: out of memory|ended: out of memory", after=mark)
         failed += faults.alloc_outcome
         assert daemon.process.poll() is None, daemon.log
         assert daemon.exchange(b"x\n").endswith(b"Got x\n")
     wait_until(lambda: daemon.n_sockets() <= n_sockets, "the sockets to be closed")
     with capsys.disabled():
         print(f"\n{failed} allocations of serving, one failing each time")
-    assert failed >= 3
+    assert failed >= 6
+    for way in ("refused", "ended"):
+        assert f"{way}: out of memory" in daemon.log
+    assert_nothing_is_left(daemon, config)
     daemon.stop()
-    assert "out of memory" in daemon.log
 
 
 def test_an_allocation_fails_in_a_reload(ackd, faults, capsys):
@@ -448,11 +470,10 @@ STAGES = [
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda f: f.__name__)
-def test_reset(ackd, stage):
-    daemon = ackd(
-        'greeting = "hello\\n"; framing = "line"; workers = 1;'
-        " limits = { max_line = 1000; max_connections = 20; };"
-    )
+def test_reset(ackd, config_file, stage):
+    config = 'greeting = "hello\\n"; framing = "line"; workers = 1;'
+    config += METRICS if is_built(config_file) else ""
+    daemon = ackd(config + " limits = { max_line = 1000; max_connections = 20; };")
     rounds = 3 if "unsent" in stage.__name__ else 15
     for _ in range(2):  # the first time it may allocate what it keeps
         for _ in range(rounds):
@@ -472,6 +493,7 @@ def test_reset(ackd, stage):
 
     wait_until(has_none_open, "all connections to be closed")
     assert daemon.rss_kib() - rss < (16384 if sanitizer() else 1024)
+    assert_nothing_is_left(daemon, config)
 
 
 # ---- time, logs, death ----
