@@ -59,6 +59,10 @@ void conn_close(struct conn *c, enum conn_reason reason)
 
 void conn_fail(struct conn *c, int error)
 {
+	if (c->phase == CONN_PROXY_HEADER) {
+		conn_proxy_fail(c, "connection lost before the PROXY header was complete");
+		return;
+	}
 	if (c->reason == CONN_OPEN)
 		c->error = (int16_t)error;
 	conn_close(c, CONN_RESET);
@@ -153,6 +157,11 @@ static void conn_drained(struct conn *c)
 {
 	char byte;
 
+	if (c->phase ==
+	    CONN_PROXY_HEADER) { /* nobody knows who it is, and so nothing is answered */
+		conn_close(c, CONN_DRAIN);
+		return;
+	}
 	if (recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0) {
 		struct session_io *io = conn_io(c);
 
@@ -221,7 +230,7 @@ __attribute__((cold)) static void conn_defer(struct conn *c, struct session_io *
 		conn_fail_memory(c, r);
 }
 
-/* Lingering: the input is dropped. */
+/* It begins with a PROXY header; or it lingers, and the input is dropped. */
 __attribute__((noinline)) static void conn_on_other_bytes(struct conn *c, const uint8_t *data,
 							  size_t n)
 {
@@ -232,12 +241,14 @@ __attribute__((noinline)) static void conn_on_other_bytes(struct conn *c, const 
 		return;
 	}
 	header = conn_proxy_read(c, data, n);
-	if (header == n)
-		return;
-	if (c->phase == CONN_SERVING)
+	if (c->draining)
+		c->drain_left -= (uint32_t)header;
+	if (header < n && c->phase == CONN_SERVING)
 		conn_on_bytes(c, data + header, n - header);
-	else
+	else if (header < n)
 		counter_add(&c->listener->counters->received_bytes, n - header);
+	else if (c->draining && c->drain_left == 0 && c->phase <= CONN_SERVING && !c->output)
+		conn_drained(c);
 }
 
 /* While draining, or while output waits that came before the first byte. */
@@ -296,9 +307,7 @@ void conn_drain(struct conn *c)
 {
 	int arrived = 0;
 
-	if (c->phase == CONN_PROXY_HEADER)
-		conn_close(c, CONN_DRAIN);
-	if (c->draining || c->phase != CONN_SERVING)
+	if (c->draining || c->phase > CONN_SERVING)
 		return; /* it ends by itself */
 	c->draining = true;
 	ioctl(c->fd, FIONREAD, &arrived);

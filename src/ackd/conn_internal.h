@@ -84,7 +84,7 @@ void conn_on_closed(struct conn *c);
 /* Returns the most bytes that may be read at once. */
 static inline size_t conn_read_size(const struct conn *c)
 {
-	if (c->draining && c->phase == CONN_SERVING && c->drain_left < SESSION_READ_MAX)
+	if (c->draining && c->phase <= CONN_SERVING && c->drain_left < SESSION_READ_MAX)
 		return c->drain_left;
 	return SESSION_READ_MAX;
 }

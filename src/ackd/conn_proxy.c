@@ -58,6 +58,13 @@ void conn_proxy_fail(struct conn *c, const char *reason)
 	conn_close(c, CONN_PROXY);
 }
 
+/* There is no memory for its header. */
+static void conn_proxy_fail_memory(struct conn *c, enum conn_reason reason)
+{
+	listener_count_refusal(c->listener, &c->address, REFUSAL_MEMORY, conn_reason_name(reason));
+	conn_close(c, reason);
+}
+
 /* The client is known: it takes the proxy's place. */
 static void conn_proxy_admit(struct conn *c, const struct proxy_header *header)
 {
@@ -85,13 +92,13 @@ static size_t conn_proxy_keep(struct conn *c, const uint8_t *p, size_t n)
 
 	if (!c->proxy) {
 		if (!budget_take(budget, sizeof(*c->proxy))) {
-			conn_close(c, CONN_MEMORY_BUDGET);
+			conn_proxy_fail_memory(c, CONN_MEMORY_BUDGET);
 			return n;
 		}
 		c->proxy = calloc(1, sizeof(*c->proxy));
 		if (!c->proxy) {
 			budget_give(budget, sizeof(*c->proxy));
-			conn_close(c, CONN_MEMORY);
+			conn_proxy_fail_memory(c, CONN_MEMORY);
 			return n;
 		}
 	}

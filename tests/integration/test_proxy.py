@@ -1,13 +1,14 @@
 """The PROXY protocol: whose connection a load balancer says that it is."""
 
 import contextlib
+import signal
 import socket
 import struct
 import time
 
 import pytest
 
-from harness import converse, read_exactly, read_to_end, wait_until
+from harness import converse, read_exactly, read_to_end, reset, wait_until
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 LOCAL, PROXY = 0x20, 0x21
@@ -128,6 +129,25 @@ def test_an_end_within_the_header(ackd):
     assert daemon.exchange(v1()[:-1]) == b""
 
 
+def test_a_reset_within_the_header(ackd):
+    """As little as an end: it is said."""
+    daemon = ackd(CONFIG)
+    for n in (0, 1, 20):
+        mark = daemon.mark()
+        s = daemon.connect()
+        s.sendall(v2()[:n])
+        daemon.exchange(v1() + b"x\n")
+        reset(s)
+        daemon.wait_for("connection from 127.0.0.1:.* refused: connection lost", after=mark)
+
+
+def test_no_memory_to_keep_half_a_header(ackd):
+    daemon = ackd(CONFIG + " limits = { max_memory = 500; };")
+    assert refused(daemon, v1()[:20])
+    daemon.wait_for("connection from 127.0.0.1:.* refused: out of memory budget")
+    assert daemon.exchange(v1() + b"x\n") == b"192.0.2.7:4711 x\n"
+
+
 def test_a_header_that_does_not_come(ackd):
     """It has 5 s, whatever the idle time-out; nothing is greeted before."""
     daemon = ackd(CONFIG + ' greeting = "hello"; limits = { idle_timeout = 0; };')
@@ -225,3 +245,63 @@ def test_drain_while_waiting_for_a_header(ackd):
         daemon.stop()
         with contextlib.suppress(ConnectionResetError):
             assert read_to_end(s) == b""
+
+
+class Draining:
+    """Inside, nothing is read; at its end all workers drain, and what has come meanwhile has arrived."""
+
+    def __init__(self, daemon, faults):
+        self.daemon = daemon
+        self.faults = faults
+
+    def __enter__(self):
+        self.faults.read_again = 1 << 60
+
+    def __exit__(self, *_):
+        self.daemon.signal(signal.SIGTERM)
+        wait_until(self.refuses, "all workers to drain")
+        self.faults.read_again = 0
+
+    def refuses(self):
+        try:
+            self.daemon.connect().close()
+        except ConnectionRefusedError:
+            return True
+        except ConnectionResetError:
+            pass
+        return False
+
+
+@pytest.mark.parametrize("header", [v1(), v2()], ids=["v1", "v2"])
+@pytest.mark.parametrize("n", [0, 10], ids=["whole", "begun"])
+def test_drain_answers_what_has_arrived_with_its_header(ackd, faults, header, n):
+    """A proxied client is owed no less than any other."""
+    daemon = ackd(CONFIG + ' greeting = "hello\\n";', env=faults.environment())
+    clients = [daemon.connect() for _ in range(4)]
+    one, bare, half, none = clients
+    one.sendall(header[:n])
+    for s in clients:  # they have been accepted, and what they sent read
+        daemon.exchange(v1() + b"x\n")
+    with Draining(daemon, faults):
+        one.sendall(header[n:] + b"one\ntwo\nthr")
+        bare.sendall(header)
+        half.sendall(header[:10])
+    peer = b"192.0.2.7:4711"
+    assert read_to_end(one) == b"hello\n%s one\n%s two\n" % (peer, peer)
+    assert read_to_end(bare) == b"hello\n"
+    for s in clients:
+        assert read_to_end(s) == b""
+        s.close()
+    assert daemon.wait() == 0
+
+
+def test_drain_of_a_proxied_client_that_is_refused(ackd, faults):
+    daemon = ackd(CONFIG + ' deny = ["192.0.2.7"];', env=faults.environment())
+    with daemon.connect() as s:
+        assert daemon.exchange(v1("192.0.2.8") + b"x\n").endswith(b"x\n")
+        with Draining(daemon, faults):
+            s.sendall(v1() + b"one\n")
+        with contextlib.suppress(ConnectionResetError):
+            assert read_to_end(s) == b""
+    assert daemon.wait() == 0
+    assert "refused: denied" in daemon.log
