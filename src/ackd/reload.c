@@ -226,7 +226,8 @@ int server_applied(struct server *server)
 		binding_destroy(server->unwanted);
 		server->unwanted = next;
 	}
-	if (error == 0)
+	/* once the end has begun nobody is to connect to a socket that only the store holds */
+	if (error == 0 && server->phase != SERVER_DRAINING && server->phase != SERVER_STOPPING)
 		store_sync(server->bindings);
 	return error;
 }

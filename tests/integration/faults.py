@@ -22,6 +22,7 @@ FIELDS = (
     "alloc_outcome",
     "lookup_hangs",
     "lookup_calls",
+    "delay_us",
 )
 SOURCE = pathlib.Path(__file__).parent / "shims/faults.c"
 

@@ -47,6 +47,32 @@ def test_ready_and_listening_sockets_are_stored(unit):
     assert set(unit.names()) == {"ackd-listen.ackd"}
 
 
+def test_the_end_of_a_service_leaves_no_socket_in_the_store(unit, faults):
+    """Not even when a reload is being put into effect when it comes: nobody would ever accept."""
+    unit.environment.update(faults.environment())
+    daemon = unit.start('address = "127.0.0.1"; workers = 1;')
+    wait_until(lambda: unit.names() == ["ackd-listen.ackd"], "the socket in the store")
+    faults.delay_us = 20_000
+    before = faults.accept_calls
+    clients = [daemon.connect() for _ in range(64)]
+    wait_until(lambda: faults.accept_calls > before, "the worker to be busy")
+    listeners = '{ name = "ackd"; port = 0; }, { name = "b"; port = 0; }'
+    daemon.write_config(f'address = "127.0.0.1"; workers = 1; listeners = ( {listeners} );')
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_for("b: listening on")  # the worker has its plan, and no time for it yet
+    daemon.signal(signal.SIGTERM)
+    daemon.wait_for("draining")
+    faults.delay_us = 0
+    assert daemon.wait() == 0
+    assert "reloaded the configuration" in daemon.log
+    for s in clients:
+        s.close()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+        s.sendto(b"X_ALL_SAID=1", unit.path)
+    wait_until(lambda: unit.has_said("X_ALL_SAID"), "all to be said")
+    assert unit.names() == []
+
+
 def test_half_a_character(unit):
     daemon = unit.start('reply = "echo"; address = "127.0.0.1";')
     with daemon.connect() as s:

@@ -38,6 +38,7 @@ struct control {
 	_Atomic int64_t alloc_outcome; /* 1: one failed; -1: it was one that is left out */
 	_Atomic int64_t lookup_hangs;  /* looking up a name does not return while this is set */
 	_Atomic int64_t lookup_calls;
+	_Atomic int64_t delay_us; /* how long each accept, and each read from a socket, takes */
 };
 
 static struct control nothing;
@@ -168,11 +169,18 @@ __attribute__((constructor)) static void begin(void)
 
 /* ---- sockets ---- */
 
+static void delay(void)
+{
+	if (control->delay_us)
+		usleep((useconds_t)control->delay_us);
+}
+
 int accept4(int fd, struct sockaddr *address, socklen_t *length, int flags)
 {
 	int error = (int)control->accept_errno;
 
 	control->accept_calls++;
+	delay();
 	if (error) {
 		errno = error;
 		return -1;
@@ -266,6 +274,7 @@ ssize_t recv(int fd, void *p, size_t n, int flags)
 {
 	size_t max = (size_t)control->read_max;
 
+	delay();
 	if (control->read_max || control->read_again) {
 		if (fails_again(control->read_again, ++control->read_calls))
 			return -1;
