@@ -3,18 +3,23 @@
 Everything here has a time bound: what should happen soon is waited for, what does not is an error.
 """
 
+import contextlib
 import ctypes
+import errno
 import os
 import pathlib
 import re
 import selectors
 import shutil
 import socket
+import stat
 import struct
 import subprocess
 import threading
 import time
 from signal import SIGHUP, SIGKILL, SIGTERM
+
+import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -329,6 +334,29 @@ class Daemon:
 
     def n_sockets(self):
         return sum(what.startswith("socket:") for what in self.descriptors())
+
+    def socket_of(self, client):
+        """The daemon's own socket, whose peer is @client."""
+        pidfd = os.pidfd_open(self.pid)
+        try:
+            for name in os.listdir(f"/proc/{self.pid}/fd"):
+                fd = ctypes.CDLL(None, use_errno=True).syscall(438, pidfd, int(name), 0)
+                if fd < 0:  # pidfd_getfd(2)
+                    error = ctypes.get_errno()
+                    if error in (errno.EPERM, errno.ENOSYS):
+                        pytest.skip(f"no pidfd_getfd: {os.strerror(error)}")
+                    continue  # closed meanwhile
+                if not stat.S_ISSOCK(os.fstat(fd).st_mode):
+                    os.close(fd)
+                    continue
+                s = socket.socket(fileno=fd)
+                with contextlib.suppress(OSError):  # it has no peer
+                    if s.getpeername() == client.getsockname():
+                        return s
+                s.close()
+        finally:
+            os.close(pidfd)
+        raise LookupError(client)
 
     def cpu_seconds(self):
         fields = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()

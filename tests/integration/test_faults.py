@@ -23,10 +23,11 @@ from harness import (
     wait_until,
     within,
 )
-from prom import is_built, scrape
 from oracle import DECODE_ERRORS, Text, line_replies, stream_echo
+from prom import is_built, scrape
 
 METRICS = 'metrics = { address = "127.0.0.1"; port = 0; };'
+
 
 def assert_nothing_is_left(daemon, config):
     """No place, none of an address, and no byte is taken any more: no error has made them drift."""
@@ -145,6 +146,39 @@ def test_a_storm_of_connects_does_not_starve_traffic(ackd):
             for thread in threads:
                 thread.join()
     assert times[-5] < (10 if sanitizer() else 0.5)
+
+
+def test_accepting_is_bounded_per_turn(ackd, faults):
+    """However many wait to be accepted, who is there already is answered in between."""
+    daemon = ackd("workers = 1;", env=faults.environment())
+    with daemon.connect() as old:
+        ask(old)
+        before = faults.accept_calls
+        faults.delay_us = 3000
+        clients = [daemon.connect() for _ in range(400)]
+        ask(old)
+        assert faults.accept_calls - before < 300
+        faults.delay_us = 0
+        for s in clients:
+            ask(s)
+            s.close()
+
+
+def test_reading_is_bounded_per_turn(ackd, faults):
+    """However much one has sent, the others of its worker have their turn in between."""
+    daemon = ackd('framing = "line"; workers = 1;', env=faults.environment())
+    with daemon.connect() as flooding, daemon.connect() as other:
+        ask(other, b"x\n")
+        faults.read_max = 1
+        faults.delay_us = 1000
+        flooding.sendall(b"x" * 60_000)
+        before = faults.read_calls
+        wait_until(lambda: faults.read_calls > before, "the first read")
+        ask(other, b"y\n")
+        assert faults.read_calls - before < 30_000
+        faults.delay_us = faults.read_max = 0
+        flooding.sendall(b"\n")
+        assert read_exactly(flooding, 60_005) == b"Got " + b"x" * 60_000 + b"\n"
 
 
 # ---- writes ----
@@ -501,12 +535,19 @@ def test_reset(ackd, config_file, stage):
 
 @pytest.mark.parametrize("jump", [86400, -86400])
 def test_the_wall_clock_jumps(ackd, faults, jump):
-    daemon = ackd('limits = { idle_timeout = "30s"; };', env=faults.environment())
-    clients = [daemon.connect() for _ in range(20)]
-    for s in clients:
-        ask(s)
-    faults.clock_offset_s = jump
-    time.sleep(0.3)
+    """Nobody is idle for longer because of it: the one that was there first is, half a time later."""
+    idle_s = within(2)
+    daemon = ackd(
+        f"workers = 1; limits = {{ idle_timeout = {idle_s}; }};", env=faults.environment()
+    )
+    with daemon.connect() as first:
+        ask(first)
+        time.sleep(idle_s / 2)
+        clients = [daemon.connect() for _ in range(20)]
+        for s in clients:
+            ask(s)
+        faults.clock_offset_s = jump
+        assert read_to_end(first) == b""  # time-outs have been looked at
     for s in clients:
         ask(s)
         s.close()

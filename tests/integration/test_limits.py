@@ -238,6 +238,33 @@ def test_a_line_that_never_ends_is_not_idle_while_it_grows(ackd):
         assert read_exactly(s, 25) == b"Got " + b"." * 20 + b"\n"
 
 
+@pytest.mark.parametrize("idle_timeout_s", [7, 0])
+def test_the_kernel_looks_for_dead_peers(ackd, idle_timeout_s):
+    """Within five minutes when nothing is said, and as soon as the idle time-out when something is."""
+
+    def options(s):
+        return [
+            s.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+            s.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+            + s.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT)
+            * s.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL)
+            < 300,
+            s.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
+            s.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY),
+        ]
+
+    daemon = ackd(f"limits = {{ idle_timeout = {idle_timeout_s}; }};")
+    for expected_ms in (1000 * idle_timeout_s, 5000):
+        for address in daemon.addresses():
+            with address.connect() as s:
+                s.sendall(b"x")
+                assert read_exactly(s, 5) == b"Got x"
+                with daemon.socket_of(s) as theirs:
+                    assert options(theirs) == [1, True, expected_ms, 1]
+        daemon.write_config("limits = { idle_timeout = 5; };")
+        assert daemon.reload()
+
+
 def test_no_idle_timeout(ackd):
     daemon = ackd("limits = { idle_timeout = 0; };")
     with daemon.connect() as s:
