@@ -35,8 +35,6 @@ void conn_on_closed(struct conn *c)
 	if (c->admitted) {
 		conn_log_disconnect(c);
 		limits_release(worker->limits, &c->address);
-		if (c->reason != CONN_HANDED_OVER) /* then it is open in the next process */
-			counter_add(&listener->counters->closed, 1);
 	}
 	if (c->refusing)
 		limits_refusal_end(worker->limits);
@@ -48,10 +46,13 @@ void conn_on_closed(struct conn *c)
 
 void conn_close(struct conn *c, enum conn_reason reason)
 {
-	if (c->reason == CONN_OPEN)
-		c->reason = (uint8_t)reason;
 	if (c->phase == CONN_CLOSING)
 		return;
+	if (c->reason == CONN_OPEN || reason == CONN_HANDED_OVER)
+		c->reason = (uint8_t)reason;
+	/* counted now: a hand-over takes the counters along before the handle is closed */
+	if (c->admitted && reason != CONN_HANDED_OVER)
+		counter_add(&c->listener->counters->closed, 1);
 	c->phase = CONN_CLOSING;
 	conn_unwait(c);
 	conn_socket_close(c);

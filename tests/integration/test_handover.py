@@ -73,6 +73,34 @@ def test_the_end_of_a_service_leaves_no_socket_in_the_store(unit, faults):
     assert unit.names() == []
 
 
+def test_the_counters_go_on(unit):
+    """Those of the connections that end meanwhile, too: none is counted twice or forgotten."""
+
+    def numbers(daemon):
+        mark = daemon.mark()
+        daemon.signal(signal.SIGUSR1)
+        said = daemon.wait_for(r"(\d+) connections open, (\d+) served, .*, (\d+) NAKs", after=mark)
+        return tuple(map(int, said.groups()))
+
+    daemon = unit.start('address = "127.0.0.1"; workers = 2;')
+    clients = [daemon.connect() for _ in range(40)]
+    for s in clients[:20]:
+        s.sendall(b"x")
+        assert read_exactly(s, 5) == b"Got x"
+    for s in clients[20:]:  # they linger until the client closes, or for 2 s
+        s.sendall(b"\xff")
+        assert read_to_end(s) == b"NAK 0 invalid start byte\n"
+    for _ in range(2):
+        daemon = unit.again(daemon)
+        for s in clients[:20]:
+            s.sendall(b"y")
+            assert read_exactly(s, 5) == b"Got y"
+        wait_until(lambda: numbers(daemon)[0] <= 20, "the others to be closed")
+        assert numbers(daemon) == (20, 40, 20)
+    for s in clients:
+        s.close()
+
+
 def test_half_a_character(unit):
     daemon = unit.start('reply = "echo"; address = "127.0.0.1";')
     with daemon.connect() as s:

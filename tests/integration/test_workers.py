@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from harness import have, read_exactly, sanitizer
+from harness import have, read_exactly, sanitizer, wait_until
 
 
 def n_workers(daemon):
@@ -82,6 +82,20 @@ def test_an_idle_daemon_uses_no_cpu_time(ackd, busy_poll):
         time.sleep(1)
         used = daemon.cpu_seconds() - before
     assert used < (0.5 if sanitizer() == "valgrind" else 0.05)
+
+
+def test_busy_polling_takes_cpu_time_after_an_event(ackd):
+    daemon = ackd('workers = 1; busy_poll = "1s";')
+
+    def polls():
+        before = daemon.cpu_seconds()
+        s.sendall(b"x")
+        assert read_exactly(s, 5) == b"Got x"
+        time.sleep(0.5)
+        return daemon.cpu_seconds() - before > 0.1
+
+    with daemon.connect() as s:
+        wait_until(polls, "it to keep polling")
 
 
 def test_busy_polling_ends_with_the_daemon(ackd):
