@@ -3,9 +3,12 @@
 import mmap
 import os
 import pathlib
+import signal
 import struct
 import subprocess
 import tempfile
+
+from harness import wait_until
 
 FIELDS = (
     "accept_errno",
@@ -69,3 +72,28 @@ class Faults:
     def close(self):
         self.map.close()
         self.file.close()
+
+
+class Draining:
+    """Inside, nothing is read; at its end all workers drain, and what has come meanwhile has arrived."""
+
+    def __init__(self, daemon, faults):
+        self.daemon = daemon
+        self.faults = faults
+
+    def __enter__(self):
+        self.faults.read_again = 1 << 60
+
+    def __exit__(self, *_):
+        self.daemon.signal(signal.SIGTERM)
+        wait_until(self.refuses, "all workers to drain")
+        self.faults.read_again = 0
+
+    def refuses(self):
+        try:
+            self.daemon.connect().close()
+        except ConnectionRefusedError:
+            return True
+        except ConnectionResetError:
+            pass
+        return False

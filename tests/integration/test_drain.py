@@ -1,11 +1,15 @@
 """How it ends: SIGTERM and SIGINT."""
 
+import fcntl
 import signal
 import socket
+import struct
+import termios
 import time
 
 import pytest
 
+from faults import Draining
 from harness import converse, fill, read_exactly, read_to_end, wait_until
 
 ENDS = [signal.SIGTERM, signal.SIGINT]
@@ -128,6 +132,43 @@ def test_a_fault_that_has_arrived_is_naked(ackd):
             s.sendall(b"ok\xff")
             daemon.signal(signal.SIGTERM)
         assert read_to_end(s) == b"Got ok\nNAK 2 invalid start byte\n"
+    assert daemon.wait() == 0
+
+
+def test_an_end_of_input_that_has_arrived_is_answered(ackd, faults):
+    """It ends the line, and the character."""
+    daemon = ackd('framing = "line";', env=faults.environment())
+    with daemon.connect() as s, daemon.connect() as other, daemon.connect() as bad:
+        for client in (s, other, bad):
+            client.sendall(b"x\nhal")
+            assert read_exactly(client, 6) == b"Got x\n"
+        with Draining(daemon, faults):
+            s.sendall(b"f")
+            bad.sendall(b"f\xc3")
+            for client in (s, other, bad):
+                client.shutdown(socket.SHUT_WR)
+        assert read_to_end(s) == b"Got half"
+        assert read_to_end(other) == b"Got hal"
+        assert read_to_end(bad) == b"NAK 6 unexpected end of data\n"
+    assert daemon.wait() == 0
+
+
+def test_not_more_than_1_mib_is_read(ackd, faults):
+    daemon = ackd('reply = "echo";', env=faults.environment())
+    data = b"0123456789abcdef" * (1 << 16)
+
+    def arrived(theirs):
+        return struct.unpack("i", fcntl.ioctl(theirs, termios.FIONREAD, b"\0" * 4))[0]
+
+    with daemon.connect() as s:
+        for _ in range(40):  # the kernel gives room to who reads fast
+            assert converse(s, data, half_close=False, until=len(data)) == data
+        with daemon.socket_of(s) as theirs, Draining(daemon, faults):
+            sent = fill(s, data)
+            n = arrived(theirs)
+        if n <= 1 << 20:
+            pytest.skip(f"the kernel takes no more than {n} bytes of {sent}")
+        assert read_to_end(s) == data[: 1 << 20]
     assert daemon.wait() == 0
 
 

@@ -249,6 +249,8 @@ def test_many_connections(unit):
     try:
         for i, s in enumerate(sockets):
             s.sendall(b"%d\xc3" % i)
+        for s in sockets:  # those that still wait to be accepted are not handed over
+            assert s.recv(1, socket.MSG_PEEK)
         daemon = unit.again(daemon, daemon.config_path.read_text().replace("3", "2"))
         restored = daemon.wait_for(r"taking up (\d+) connections")
         assert int(restored[1]) == n

@@ -13,6 +13,7 @@ from harness import (
     read_exactly,
     read_to_end,
     wait_until,
+    within,
 )
 
 TOO_MANY = b"NAK 0 too many connections\n"
@@ -173,12 +174,12 @@ def test_ipv4_clients_of_a_listener_on_every_address(ackd):
 
 
 def test_idle_timeout(ackd):
-    daemon = ackd('log = { level = "debug"; }; limits = { idle_timeout = "400ms"; };')
+    daemon = ackd('log = { level = "debug"; }; limits = { idle_timeout = "2s"; };')
     with daemon.connect() as s:
         begin = time.monotonic()
         s.sendall(b"x")
         assert read_to_end(s) == b"Got x"
-        assert 0.35 < time.monotonic() - begin < 5
+        assert 1.95 < time.monotonic() - begin < within(3.8)
 
 
 def test_a_silent_connection_is_idle_from_the_start(ackd):

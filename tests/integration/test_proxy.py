@@ -1,13 +1,13 @@
 """The PROXY protocol: whose connection a load balancer says that it is."""
 
 import contextlib
-import signal
 import socket
 import struct
 import time
 
 import pytest
 
+from faults import Draining
 from harness import converse, read_exactly, read_to_end, reset, wait_until
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
@@ -245,31 +245,6 @@ def test_drain_while_waiting_for_a_header(ackd):
         daemon.stop()
         with contextlib.suppress(ConnectionResetError):
             assert read_to_end(s) == b""
-
-
-class Draining:
-    """Inside, nothing is read; at its end all workers drain, and what has come meanwhile has arrived."""
-
-    def __init__(self, daemon, faults):
-        self.daemon = daemon
-        self.faults = faults
-
-    def __enter__(self):
-        self.faults.read_again = 1 << 60
-
-    def __exit__(self, *_):
-        self.daemon.signal(signal.SIGTERM)
-        wait_until(self.refuses, "all workers to drain")
-        self.faults.read_again = 0
-
-    def refuses(self):
-        try:
-            self.daemon.connect().close()
-        except ConnectionRefusedError:
-            return True
-        except ConnectionResetError:
-            pass
-        return False
 
 
 @pytest.mark.parametrize("header", [v1(), v2()], ids=["v1", "v2"])

@@ -169,6 +169,34 @@ def test_a_changed_address(ackd):
     wait_until(lambda: refused(old), "the old address to be closed")
 
 
+def test_who_waits_at_a_listener_that_goes_is_served(ackd, faults):
+    """The kernel has told them that they are connected."""
+
+    def config(name, address):
+        return (
+            'workers = 1; port = 0; listeners = ( { name = "a"; address = "127.0.0.1"; },'
+            f' {{ name = "{name}"; address = "{address}"; }} );'
+        )
+
+    daemon = ackd(config("old", "127.0.0.2"), env=faults.environment(), arguments=())
+    faults.delay_us = 50_000
+    before = faults.accept_calls
+    others = [daemon.connect("a") for _ in range(64)]
+    wait_until(lambda: faults.accept_calls > before, "the worker to be busy")
+    daemon.write_config(config("new", "127.0.0.3"))
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_for("new: listening on")  # the worker has its plan, and no time for it yet
+    clients = [daemon.connect("old") for _ in range(5)]
+    for s in clients:
+        s.sendall(b"x")
+    faults.delay_us = 0
+    for s in clients:
+        assert read_exactly(s, 5) == b"Got x"
+    for s in clients + others:
+        s.close()
+    wait_until(lambda: refused(daemon.address("old")), "the old address to be closed")
+
+
 def test_limits_access_and_log_level(ackd):
     daemon = ackd("limits = { max_connections = 1; };")
     with daemon.connect() as s:
@@ -241,7 +269,8 @@ def n_descriptors(daemon):
 def test_a_storm_of_reloads_under_load(ackd, capsys):
     """SIGHUP without end: no failed connect, no dropped connection, no growth."""
     n = 200 if sanitizer() else 1000
-    daemon = ackd("workers = 2;")
+    networks = ", ".join(f'"10.{i // 256}.{i % 256}.0/24"' for i in range(5000))  # a leak is to show
+    daemon = ackd(f"workers = 2; deny = [{networks}];")
     address = daemon.address()
     stop = threading.Event()
     wrong = []
