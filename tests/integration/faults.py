@@ -75,7 +75,7 @@ class Faults:
 
 
 class Draining:
-    """Inside, nothing is read; at its end all workers drain, and what has come meanwhile has arrived."""
+    """Inside nothing is read; at its end all workers drain, and what came meanwhile has arrived."""
 
     def __init__(self, daemon, faults):
         self.daemon = daemon
