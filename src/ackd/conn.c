@@ -158,8 +158,8 @@ static void conn_drained(struct conn *c)
 {
 	char byte;
 
-	if (c->phase ==
-	    CONN_PROXY_HEADER) { /* nobody knows who it is, and so nothing is answered */
+	/* nobody knows whose it is, and so nothing is answered */
+	if (c->phase == CONN_PROXY_HEADER) {
 		conn_close(c, CONN_DRAIN);
 		return;
 	}
@@ -392,13 +392,12 @@ void conn_open(struct listener *listener, int fd, const struct address *address)
 void conn_tell_refusal(struct conn *c)
 {
 	static const struct nak nak = {.reason = NAK_TOO_MANY_CONNECTIONS};
-	struct counters *counters = c->listener->counters;
 	struct session_io *io = conn_io(c);
 	char line[NAK_LINE_MAX];
 
 	c->refusing = true;
+	counter_add(&c->listener->counters->naks[nak.reason], 1);
 	if (c->listener->settings->policy.nak) {
-		counter_add(&counters->naks[nak.reason], 1);
 		/* a new socket's buffer takes a line; if not, the peer is gone */
 		conn_say(io, line, nak_format(&nak, line));
 		conn_socket_send(c, io);

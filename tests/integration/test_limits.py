@@ -1,6 +1,7 @@
 """Who is let in, how many, and for how long."""
 
 import contextlib
+import signal
 import socket
 import time
 
@@ -63,10 +64,13 @@ def test_too_many_instead_of_a_greeting(ackd):
 
 
 def test_too_many_without_nak(ackd):
+    """Nothing is said, but it is counted like any fault that nothing is said of."""
     daemon = ackd("nak = false; limits = { max_connections = 1; };")
     clients = occupy(daemon, 1)
     with daemon.connect() as s:
         assert read_to_end(s) == b""
+    daemon.signal(signal.SIGUSR1)
+    daemon.wait_for(r"1 connections open, 1 served, 1 refused; 1 messages, 1 NAKs")
     clients[0].close()
 
 
