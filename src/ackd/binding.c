@@ -264,7 +264,7 @@ int binding_readopt(const char *listener, const char *stored_as, int fd, struct 
 			break;
 	if (b) {
 		r = binding_merge(b, one);
-		binding_keep_file(one);
+		one->inode = 0; /* the file stays */
 		binding_destroy(one);
 		return r;
 	}
@@ -276,11 +276,6 @@ int binding_readopt(const char *listener, const char *stored_as, int fd, struct 
 	one->next = *bindings;
 	*bindings = one;
 	return 0;
-}
-
-void binding_keep_file(struct binding *binding)
-{
-	binding->inode = 0;
 }
 
 void binding_configure(struct binding *binding, const struct binding_options *options)
@@ -303,8 +298,10 @@ void binding_destroy(struct binding *binding)
 	if (!binding)
 		return;
 	un = (const struct sockaddr_un *)&binding->bound;
-	if (un->sun_family == AF_UNIX && binding->inode && lstat(un->sun_path, &st) == 0 &&
-	    st.st_dev == binding->device && st.st_ino == binding->inode)
+	/* the file of a stored socket is the next process's */
+	if (un->sun_family == AF_UNIX && binding->inode && !binding->stored_as &&
+	    lstat(un->sun_path, &st) == 0 && st.st_dev == binding->device &&
+	    st.st_ino == binding->inode)
 		unlink(un->sun_path);
 	for (unsigned i = 0; i < binding->n_fds; i++)
 		close(binding->fds[i]);

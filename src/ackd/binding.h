@@ -59,11 +59,11 @@ int binding_adopt(const char *listener, int fd, struct binding **ret_binding);
  */
 int binding_readopt(const char *listener, const char *stored_as, int fd, struct binding **bindings);
 
-/* Leaves a UNIX socket's file where it is when the binding is destroyed. */
-void binding_keep_file(struct binding *binding);
-
 /* Puts changed options (backlog, mode, time-out) of a reload into effect. */
 void binding_configure(struct binding *binding, const struct binding_options *options);
 
-/* Closes the sockets, removes a UNIX socket's file if it is still ours, and frees. NULL is fine. */
+/*
+ * Closes the sockets, removes a UNIX socket's file if it is still ours and no store has the socket,
+ * and frees. NULL is fine.
+ */
 void binding_destroy(struct binding *binding);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/un.h>
@@ -69,7 +70,9 @@ static void resolve_path(const char *path, struct resolved *resolved)
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
 
 	strncpy(un.sun_path, path, sizeof(un.sun_path) - 1); /* its length is checked already */
-	resolved_add(resolved, &un, sizeof(un));
+	/* as long as getsockname() says it is, so that a stored socket is known again */
+	resolved_add(resolved, &un,
+		     (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path) + 1));
 }
 
 int resolve_listener(const struct config_listener *listener, struct resolved *ret_resolved,

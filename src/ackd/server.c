@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define EXTEND_EVERY_MS 1000
 #define LOG_STOP_MS 2000
@@ -270,15 +271,25 @@ static int server_start_workers(struct server *server)
 	return 0;
 }
 
-/* Makes the sockets that nobody passed, and puts all of them to work. */
+/*
+ * Makes the sockets that nobody passed, and puts all of them to work. Only when nothing stands in
+ * the way of the start any more, the connections that were handed over leave the store: until then,
+ * another start may have more luck with a port that someone else has.
+ */
 static int server_bind(struct server *server, const struct setup *setup, FILE *errors)
 {
 	struct bound bound;
 	int r = setup_bind(setup, server->bindings, server->n_workers, errors, &bound);
 
-	if (r == 0)
-		r = server_apply(server, server->config, &bound);
-	return r < 0 ? r : report_metrics(server, setup, errors);
+	if (r < 0)
+		return r;
+	r = report_metrics(server, setup, errors);
+	if (r < 0) {
+		bound_finish(&bound, true);
+		return r;
+	}
+	server_take_over(server);
+	return server_apply(server, server->config, &bound);
 }
 
 /*
@@ -330,7 +341,6 @@ static int server_start(struct server *server, FILE *errors)
 	}
 	if (r == 0) {
 		server_configure_limits(server, server->config);
-		server_take_over(server);
 		r = server_bind(server, setup, errors);
 		server->exit_status = r < 0 ? exit_status_of(r) : EXIT_OS;
 	}
@@ -350,6 +360,10 @@ static void server_finish(struct server *server)
 	bindings_destroy(&server->unwanted);
 	report_finish(server);
 	takeover_finish(&server->takeover);
+	for (size_t i = 0; i < server->n_handed; i++) {
+		close(server->handed[i].fd);
+		free(server->handed[i].name);
+	}
 	free(server->handed);
 	limits_finish(&server->limits);
 	stats_finish();

@@ -17,6 +17,18 @@ bool store_is_socket(const struct systemd_fd *fd)
 	return strncmp(fd->name, PREFIX, strlen(PREFIX)) == 0;
 }
 
+/* Removes from the store all that have the @name: what stays of @bindings is to be stored again. */
+static void forget_name(const char *name, struct binding *bindings)
+{
+	systemd_store_remove(name);
+	for (struct binding *b = bindings; b; b = b->next) {
+		if (b->stored_as && strcmp(b->stored_as, name) == 0) {
+			free(b->stored_as);
+			b->stored_as = NULL;
+		}
+	}
+}
+
 struct binding *store_take(struct systemd_fd *fds, size_t n)
 {
 	struct binding *bindings = NULL;
@@ -25,10 +37,15 @@ struct binding *store_take(struct systemd_fd *fds, size_t n)
 		int r = binding_readopt(fds[i].name + strlen(PREFIX), fds[i].name, fds[i].fd,
 					&bindings);
 
+		fds[i].fd = r; /* negative: of no use */
 		if (r < 0)
 			log_post_at(LOG_LEVEL_WARNING, LOG_LISTEN, NULL,
 				    "a listening socket from the store (%s) is not usable: %s",
 				    fds[i].name, uv_strerror(r));
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (fds[i].fd < 0)
+			forget_name(fds[i].name, bindings);
 		free(fds[i].name);
 	}
 	return bindings;
@@ -69,13 +86,7 @@ void store_forget(struct binding *binding, struct binding *others)
 	if (!name)
 		return;
 	binding->stored_as = NULL;
-	systemd_store_remove(name); /* with all that have the name */
-	for (struct binding *b = others; b; b = b->next) {
-		if (b->stored_as && strcmp(b->stored_as, name) == 0) {
-			free(b->stored_as);
-			b->stored_as = NULL;
-		}
-	}
+	forget_name(name, others);
 	free(name);
 }
 

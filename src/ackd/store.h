@@ -13,8 +13,8 @@
 bool store_is_socket(const struct systemd_fd *fd);
 
 /*
- * Makes bindings of the @n stored sockets @fds, which are consumed. What is not usable is closed.
- * Returns the list.
+ * Makes bindings of the @n stored sockets @fds, which are consumed. What is not usable is closed,
+ * and leaves the store. Returns the list.
  */
 struct binding *store_take(struct systemd_fd *fds, size_t n);
 

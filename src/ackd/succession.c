@@ -64,8 +64,6 @@ static void all_handed_over(struct server *server)
 		log_post(LOG_HANDOVER, NULL, "handed over %" PRIu32 " connections",
 			 handover->writer.n_connections);
 	handover_finish(handover);
-	for (struct binding *b = server->bindings; b; b = b->next)
-		binding_keep_file(b);
 }
 
 void server_hand_over_next(struct server *server)

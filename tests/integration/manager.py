@@ -80,7 +80,7 @@ class Manager:
         with self._lock:
             return any(fields.get(field) == value for fields in self.said)
 
-    def daemon(self, directory, config, sockets=(), **options):
+    def daemon(self, directory, config, sockets=(), ready=True, **options):
         """A daemon of the unit, with the store and the named @sockets passed to it."""
         with self._lock:
             passed = [(name, s.fileno()) for name, s in sockets]
@@ -92,7 +92,7 @@ class Manager:
         fds = [fd for _, fd in passed]
         wrapper = [sys.executable, "-c", PASS, ",".join(map(str, fds))]
         daemon = Daemon(directory, config, env=env, wrapper=wrapper, pass_fds=fds, **options)
-        daemon.start()
+        daemon.start(ready)
         for fd in fds[len(sockets) :]:
             os.close(fd)
         return daemon

@@ -293,6 +293,63 @@ def test_connects_wait_while_nobody_runs(unit):
         assert read_to_end(s) == b"are you there?"
 
 
+def test_connects_to_a_path_wait_too(unit, directory):
+    """The file stays the stored socket's, whether ackd ends in a restart or in a crash."""
+    daemon = unit.start(f'path = "{directory}/s"; reply = "echo";', arguments=())
+    wait_until(lambda: unit.has_said("READY"), "READY=1")
+    address, inode = daemon.address(), os.stat(f"{directory}/s").st_ino
+    for end in signal.SIGUSR2, signal.SIGKILL:
+        daemon.signal(end)
+        daemon.wait()
+        with address.connect() as s:
+            s.sendall(b"are you there?")
+            daemon = unit.start(daemon.config_path.read_text(), arguments=())
+            s.shutdown(socket.SHUT_WR)
+            assert read_to_end(s) == b"are you there?"
+    assert os.stat(f"{directory}/s").st_ino == inode
+    assert unit.names() == ["ackd-listen.ackd"]
+    daemon.stop()  # for good
+    assert not os.path.exists(f"{directory}/s")
+
+
+def test_a_start_that_fails_costs_nothing(unit, directory):
+    """The next one finds the sockets and the connections in the store."""
+    def config(port):
+        return (f'reply = "echo"; listeners = ( {{ name = "path"; path = "{directory}/s"; }},'
+                f' {{ name = "port"; address = "127.0.0.1"; port = {port}; }} );')
+
+    daemon = unit.start(config(0), arguments=())
+    with daemon.connect("path") as kept, socket.create_server(("127.0.0.1", 0)) as taken:
+        kept.sendall(b"a")
+        assert read_exactly(kept, 1) == b"a"
+        path, port = daemon.address("path"), taken.getsockname()[1]
+        daemon.signal(signal.SIGUSR2)
+        assert daemon.wait() == 0
+        for _ in range(2):
+            failed = unit.start(config(port), arguments=(), ready=False)
+            assert failed.wait() == 69
+        with path.connect() as waiting:
+            waiting.sendall(b"x")
+            taken.close()
+            daemon = unit.start(config(port), arguments=())
+            assert read_exactly(waiting, 1) == b"x"
+        kept.sendall(b"b")
+        assert read_exactly(kept, 1) == b"b"
+    assert set(unit.names()) == {"ackd-listen.path", "ackd-listen.port"}
+
+
+def test_a_stored_socket_whose_file_is_gone(unit, directory):
+    """Nobody can reach it any more: it leaves the store, and another one takes its place."""
+    daemon = unit.start(f'path = "{directory}/s"; reply = "echo";', arguments=())
+    wait_until(lambda: unit.has_said("READY"), "READY=1")
+    for _ in range(3):
+        os.unlink(f"{directory}/s")
+        daemon = unit.again(daemon)
+        daemon.wait_for("not usable: no such file")
+        assert daemon.exchange(b"x") == b"x"
+    assert unit.names() == ["ackd-listen.ackd"]
+
+
 def test_listener_gone(unit):
     daemon = unit.start('address = "127.0.0.1"; name = "old";')
     with daemon.connect() as s:
