@@ -134,6 +134,7 @@ static void on_signal(uv_signal_t *handle, int signum)
 	case SIGUSR2:
 		if (server->phase != SERVER_RUNNING)
 			break;
+		server->term_follows = true;
 		if (!server->config->keep_connections || systemd_store_max() == 0 ||
 		    server_hand_over(server) < 0)
 			server_drain(server);
@@ -144,6 +145,8 @@ static void on_signal(uv_signal_t *handle, int signum)
 			for (struct binding *b = server->bindings; b; b = b->next)
 				store_forget(b, server->bindings);
 			server_drain(server);
+		} else if (signum == SIGTERM && server->term_follows) {
+			server->term_follows = false;
 		} else if (server->phase != SERVER_HANDING_OVER) {
 			server_stop(server);
 		}

@@ -150,7 +150,7 @@ unsigned systemd_store_max(void)
 	unsigned long max;
 	char *end;
 
-	if (!text || *text < '0' || *text > '9')
+	if (!systemd_notify_wanted() || !text || *text < '0' || *text > '9')
 		return 0;
 	max = strtoul(text, &end, 10);
 	return *end || max > INT32_MAX ? 0 : (unsigned)max;

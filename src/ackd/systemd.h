@@ -51,7 +51,8 @@ int systemd_listen_fds(struct systemd_fd **ret_fds);
 /*
  * The service manager's descriptor store, which outlives the process. Each of these may block.
  *
- * Returns how many descriptors the store takes ($FDSTORE); 0: there is no store.
+ * Returns how many descriptors the store takes ($FDSTORE); 0: there is no store, or no service
+ * manager that would take them.
  */
 unsigned systemd_store_max(void);
 

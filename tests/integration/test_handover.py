@@ -375,6 +375,56 @@ def test_not_wanted(unit):
         assert read_to_end(s) == b""
 
 
+@pytest.mark.parametrize("store_max", [64, 0])
+def test_what_is_not_handed_over_is_delivered(unit, directory, store_max):
+    """The SIGTERM that follows in a restart does not cut it short."""
+    unit.store_max = store_max
+    prefix = "p" * 1000
+    daemon = unit.start(f'path = "{directory}/s"; framing = "line"; ack_prefix = "{prefix}";'
+                        f' keep_connections = {"false" if store_max else "true"};', arguments=())
+    with daemon.connect() as s:
+        s.sendall(b"x\n" * 4000)
+        got = read_exactly(s, 1002)
+        daemon.signal(signal.SIGUSR2)
+        daemon.wait_for("draining 1 connections")
+        daemon.signal(signal.SIGTERM)
+        daemon.signal(signal.SIGUSR1)
+        daemon.wait_for(" messages, 0 NAKs")  # so it has taken notice of the signal before
+        got += read_to_end(s)
+    assert len(got) == 1002 * 4000
+    assert daemon.wait() == 0
+    # Who connects now is refused only if there is no store.
+    assert os.path.exists(f"{directory}/s") == bool(store_max)
+    daemon = unit.start(daemon.config_path.read_text(), arguments=())
+    assert daemon.exchange(b"y\n") == prefix.encode() + b"y\n"
+    assert len(unit.names()) == bool(store_max)
+
+
+def test_a_second_sigterm_ends_the_draining(unit):
+    daemon = unit.start('address = "127.0.0.1"; reply = "echo"; keep_connections = false;'
+                        " limits = { drain_timeout = 600; };")
+    with daemon.connect(receive_buffer=4096) as s:
+        fill(s, b"x" * 4096, quiet=0.5)
+        for number in signal.SIGUSR2, signal.SIGTERM, signal.SIGUSR1:
+            daemon.signal(number)
+        daemon.wait_for(" messages, 0 NAKs")
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0
+
+
+def test_a_store_that_nobody_keeps(unit):
+    """$FDSTORE without a service manager: nothing would take what is handed over."""
+    unit.environment["NOTIFY_SOCKET"] = ""
+    daemon = unit.start('address = "127.0.0.1"; reply = "echo";')
+    with daemon.connect() as s:
+        s.sendall(b"x")
+        assert read_exactly(s, 1) == b"x"
+        daemon.signal(signal.SIGUSR2)
+        daemon.wait_for("draining 1 connections")
+        assert read_to_end(s) == b""
+    assert daemon.wait() == 0
+
+
 def damage_state(unit, how):
     """Puts another memfd in the place of the state."""
     for i, (name, fd) in enumerate(unit.store):
