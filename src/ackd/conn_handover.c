@@ -107,14 +107,18 @@ static void batch_send(struct handover *handover, struct conn_batch *batch)
 {
 	int fds[HANDOVER_BATCH];
 	enum conn_reason reason = CONN_HANDED_OVER;
+	int r;
 
 	if (batch->n == 0)
 		return;
 	for (unsigned i = 0; i < batch->n; i++)
 		fds[i] = batch->conns[i]->fd;
-	if (handover_send(handover, fds, batch->n) < 0) {
+	r = handover_send(handover, fds, batch->n);
+	if (r < 0) {
 		state_truncate(&handover->writer, &batch->mark);
 		reason = CONN_SHUTDOWN;
+		handover->n_lost += batch->n;
+		handover->error = r;
 	}
 	for (unsigned i = 0; i < batch->n; i++)
 		conn_close(batch->conns[i], reason);
@@ -130,6 +134,8 @@ void conn_batch_init(struct conn_batch *batch, struct handover *handover)
 
 void conn_hand_over(struct conn *c, struct handover *handover, struct conn_batch *batch)
 {
+	int r;
+
 	if (c->phase == CONN_CLOSING)
 		return;
 	conn_poll(c, 0);
@@ -137,7 +143,10 @@ void conn_hand_over(struct conn *c, struct handover *handover, struct conn_batch
 		conn_close(c, CONN_REFUSED);
 		return;
 	}
-	if (conn_save(c, &conn_worker(c)->io, &handover->writer) < 0) {
+	r = conn_save(c, &conn_worker(c)->io, &handover->writer);
+	if (r < 0) {
+		handover->n_lost++;
+		handover->error = r;
 		conn_close(c, CONN_MEMORY);
 		return;
 	}

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -21,10 +22,12 @@ union fds_control {
 
 int handover_init(struct handover *handover)
 {
-	int fds[2];
+	int fds[2], room = INT_MAX;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) < 0)
 		return -errno;
+	/* a message takes 768 bytes: twice net.core.wmem_max is the most that there is */
+	setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
 	*handover = (struct handover){.writing = fds[0], .reading = fds[1]};
 	return 0;
 }

@@ -20,6 +20,8 @@ struct handover {
 	int writing; /* descriptors are queued here */
 	int reading;
 	struct state_writer writer;
+	uint64_t n_lost; /* connections that could not be added, */
+	int error;	 /* and why: of the last one */
 };
 
 /* Begins with no connection. Returns 0 or a negative errno. */

@@ -63,6 +63,10 @@ static void all_handed_over(struct server *server)
 	else
 		log_post(LOG_HANDOVER, NULL, "handed over %" PRIu32 " connections",
 			 handover->writer.n_connections);
+	if (handover->n_lost > 0)
+		log_post_at(LOG_LEVEL_ERROR, LOG_HANDOVER, NULL,
+			    "%" PRIu64 " connections are lost: there was no room for them: %s",
+			    handover->n_lost, uv_strerror(handover->error));
 	handover_finish(handover);
 }
 

@@ -26,6 +26,7 @@ FIELDS = (
     "lookup_hangs",
     "lookup_calls",
     "delay_us",
+    "pass_errno",
 )
 SOURCE = pathlib.Path(__file__).parent / "shims/faults.c"
 

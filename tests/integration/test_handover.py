@@ -1,5 +1,6 @@
 """A restart hands every connection over to the next process: nothing lost, repeated or reordered."""
 
+import errno
 import fcntl
 import os
 import random
@@ -319,6 +320,7 @@ def test_a_start_that_fails_costs_nothing(unit, directory):
                 f' {{ name = "port"; address = "127.0.0.1"; port = {port}; }} );')
 
     daemon = unit.start(config(0), arguments=())
+    wait_until(lambda: unit.has_said("READY"), "READY=1")
     with daemon.connect("path") as kept, socket.create_server(("127.0.0.1", 0)) as taken:
         kept.sendall(b"a")
         assert read_exactly(kept, 1) == b"a"
@@ -382,6 +384,7 @@ def test_what_is_not_handed_over_is_delivered(unit, directory, store_max):
     prefix = "p" * 1000
     daemon = unit.start(f'path = "{directory}/s"; framing = "line"; ack_prefix = "{prefix}";'
                         f' keep_connections = {"false" if store_max else "true"};', arguments=())
+    wait_until(lambda: unit.has_said("READY"), "READY=1")
     with daemon.connect() as s:
         s.sendall(b"x\n" * 4000)
         got = read_exactly(s, 1002)
@@ -423,6 +426,24 @@ def test_a_store_that_nobody_keeps(unit):
         daemon.wait_for("draining 1 connections")
         assert read_to_end(s) == b""
     assert daemon.wait() == 0
+
+
+def test_no_room_for_all(unit, faults):
+    """Those that cannot be queued are closed, and it is said how many."""
+    unit.environment.update(faults.environment())
+    daemon = unit.start('address = "127.0.0.1"; reply = "echo"; workers = 1;')
+    sockets = [daemon.connect() for _ in range(3)]
+    for s in sockets:
+        s.sendall(b"x")
+        assert read_exactly(s, 1) == b"x"
+    faults.pass_errno = errno.ETOOMANYREFS
+    daemon.signal(signal.SIGUSR2)
+    assert daemon.wait() == 0
+    assert "handed over 0 connections" in daemon.log
+    assert "3 connections are lost: there was no room for them: " in daemon.log
+    for s in sockets:
+        assert read_to_end(s) == b""
+        s.close()
 
 
 def damage_state(unit, how):

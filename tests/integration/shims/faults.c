@@ -39,6 +39,7 @@ struct control {
 	_Atomic int64_t lookup_hangs;  /* looking up a name does not return while this is set */
 	_Atomic int64_t lookup_calls;
 	_Atomic int64_t delay_us; /* how long each accept, and each read from a socket, takes */
+	_Atomic int64_t pass_errno; /* what passing descriptors to another process fails with */
 };
 
 static struct control nothing;
@@ -261,6 +262,10 @@ ssize_t send(int fd, const void *p, size_t n, int flags)
 
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
+	if (control->pass_errno && message->msg_control && !message->msg_name) {
+		errno = (int)control->pass_errno;
+		return -1;
+	}
 	if ((control->write_max || control->write_again) && !message->msg_control) {
 		if (write_fails())
 			return -1;
