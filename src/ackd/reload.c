@@ -319,7 +319,8 @@ static int reload_bind(struct server *server)
 	errors = open_memstream(&reload->errors, &errors_length);
 	if (!errors)
 		return -ENOMEM;
-	r = setup_bind(reload->setup, server->bindings, server->n_workers, errors, &bound);
+	r = setup_bind(reload->setup, server->bindings,
+		       store_share(reload->setup, server->n_workers), errors, &bound);
 	if (r == 0) {
 		r = report_metrics(server, reload->setup, errors);
 		if (r < 0)

@@ -282,7 +282,8 @@ static int server_start_workers(struct server *server)
 static int server_bind(struct server *server, const struct setup *setup, FILE *errors)
 {
 	struct bound bound;
-	int r = setup_bind(setup, server->bindings, server->n_workers, errors, &bound);
+	unsigned n_sockets = store_share(setup, server->n_workers);
+	int r = setup_bind(setup, server->bindings, n_sockets, errors, &bound);
 
 	if (r < 0)
 		return r;

@@ -90,6 +90,20 @@ void store_forget(struct binding *binding, struct binding *others)
 	free(name);
 }
 
+unsigned store_share(const struct setup *setup, unsigned max)
+{
+	unsigned room = systemd_store_max();
+	unsigned n_tcp = 0, n_others = RESERVED;
+
+	for (size_t i = 0; i < setup->config->n_listeners; i++)
+		*(setup->config->listeners[i].path ? &n_others : &n_tcp) +=
+			(unsigned)setup->resolved[i].n;
+	if (room == 0 || n_tcp == 0)
+		return max;
+	room = room > n_others + n_tcp ? (room - n_others) / n_tcp : 1;
+	return room < max ? room : max;
+}
+
 static char *stored_name(const char *listener)
 {
 	char *name = malloc(strlen(PREFIX) + strlen(listener) + 1);

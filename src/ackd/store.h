@@ -25,6 +25,12 @@ struct binding *store_take(struct systemd_fd *fds, size_t n);
 void store_drop(struct binding **bindings, const struct setup *setup);
 
 /*
+ * Returns how many sockets each TCP address of @setup is to have, at most @max, so that those of all
+ * listeners fit into the store; at least one. Without a store: @max.
+ */
+unsigned store_share(const struct setup *setup, unsigned max);
+
+/*
  * Puts what is not there yet of @bindings into the store, and takes out what is there under another
  * name than its listener's. Does nothing without a store. May block.
  */

@@ -313,6 +313,44 @@ def test_connects_to_a_path_wait_too(unit, directory):
     assert not os.path.exists(f"{directory}/s")
 
 
+def test_more_workers_than_the_store_has_room_for(unit):
+    """They share sockets, so that still nobody is refused."""
+    unit.store_max = 9
+    daemon = unit.start('address = "localhost"; reply = "echo"; workers = 8;')
+    wait_until(lambda: unit.has_said("READY"), "READY=1")
+    assert unit.names() == ["ackd-listen.ackd"] * 6  # three an address, and two for a restart
+    assert "not all listening sockets fit" not in daemon.log
+    addresses = daemon.addresses()
+    assert len(addresses) == 2
+    for address in addresses:
+        kept = [address.connect() for _ in range(32)]
+        for s in kept:
+            s.sendall(b"x")
+            assert read_exactly(s, 1) == b"x"
+        daemon.signal(signal.SIGUSR2)
+        assert daemon.wait() == 0
+        with address.connect() as late:
+            daemon = unit.start(daemon.config_path.read_text())
+            for s in late, *kept:
+                s.sendall(b"y")
+                assert read_exactly(s, 1) == b"y"
+                s.close()
+
+
+def test_a_store_that_is_too_small(unit):
+    """Said; the room that a hand-over takes stays free."""
+    unit.store_max = 3
+    daemon = unit.start('address = "localhost"; reply = "echo"; workers = 2;')
+    daemon.wait_for(r"not all listening sockets fit .*FileDescriptorStoreMax=3")
+    with daemon.connect() as s:
+        s.sendall(b"x")
+        assert read_exactly(s, 1) == b"x"
+        assert unit.names() == ["ackd-listen.ackd"]
+        daemon = unit.again(daemon)
+        s.sendall(b"y")
+        assert read_exactly(s, 1) == b"y"
+
+
 def test_a_start_that_fails_costs_nothing(unit, directory):
     """The next one finds the sockets and the connections in the store."""
     def config(port):
