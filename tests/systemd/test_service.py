@@ -3,8 +3,10 @@
 import os
 import pathlib
 import re
+import resource
 import signal
 import socket
+import threading
 import time
 
 import pytest
@@ -56,6 +58,28 @@ def test_stop_delivers_what_is_unread(unit):
     unit.stop()
     for i, s in enumerate(clients):
         assert receive_all(s) == b"Got message %d" % i
+    assert (unit.state, unit.show("Result")) == ("inactive", "success")
+
+
+def test_stop_delivers_more_than_the_kernel_holds(unit, journal):
+    """Of each of 1,000 replies a part still waits in ackd itself."""
+    count, lines, prefix = 1000, 300, b"p" * 1000
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 20000), hard))
+    CONFIG.write_text(f'path = "/run/ackd/socket"; framing = "line"; ack_prefix = "{prefix.decode()}";'
+                      " limits: { drain_timeout = 60; };\n")
+    unit.start()
+    clients = [connect("/run/ackd/socket") for _ in range(count)]
+    for s in clients:
+        s.sendall(b"x\n" * lines)
+    for s in clients:
+        assert receive(s, 1002) == prefix + b"x\n"
+    stop = threading.Thread(target=unit.stop)
+    stop.start()
+    journal.wait_for("drain")
+    for s in clients:
+        assert receive_all(s) == (prefix + b"x\n") * (lines - 1)
+    stop.join()
     assert (unit.state, unit.show("Result")) == ("inactive", "success")
 
 
@@ -164,6 +188,27 @@ def test_instances(unit, names):
     systemctl("stop", "ackd@blue")
     assert exchange(b"x", "/run/ackd-green/socket") == b"Got x"
     assert serves()
+
+
+def test_an_instance_keeps_its_connections(unit, names):
+    """With a name that systemd escapes, which is nothing special to the shell of ExecStop."""
+    name = run("systemd-escape", "a-b/c:1.x_y").stdout.strip()
+    assert "\\x2d" in name
+    names.append(f"ackd@{name}.service")
+    instance = Unit(names[-1])
+    directory = CONFIG.parent / "ackd"
+    directory.mkdir(exist_ok=True)
+    (directory / f"{name}.conf").write_text('port = 7001; framing = "line";\n')
+    instance.start()
+    with connect(("127.0.0.1", 7001)) as s:
+        s.sendall(b"a\n")
+        assert receive(s, 6) == b"Got a\n"
+        instance.reload()
+        before = instance.pid
+        instance.restart()
+        assert instance.pid != before
+        s.sendall(b"b\n")
+        assert receive(s, 6) == b"Got b\n"
 
 
 HERE = "127.0.0.2"  # an address that this machine has, in the place of the manual's
