@@ -10,10 +10,11 @@ import time
 
 import pytest
 
-from service import CONFIG, PORT, Unit, connect, exchange, receive, run, wait_until
+from service import (CONFIG, PORT, Unit, connect, exchange, receive, receive_all, run, wait_until)
 
 RESTARTS = 20
 LINES = 'framing = "line"; ack_prefix = "${message} ";\n'
+LOCAL = "/run/ackd/socket"
 
 # In the place of ackd for one start: damages what was handed over, then is ackd.
 DAMAGE = """
@@ -203,17 +204,28 @@ def test_five_thousand_connections(unit):
     ("keep_connections = false;\n", ""),
     ("", "[Service]\nFileDescriptorStoreMax=0\nEnvironment=FDSTORE=0\n"),
 ])
-def test_drains_instead(unit, setting, drop_in):
-    CONFIG.write_text(LINES + setting)
+def test_drains_instead(unit, journal, setting, drop_in):
+    """Replies that the client has not read are delivered, more than the kernel holds, too."""
+    prefix = b"p" * 1000
+    CONFIG.write_text(f'framing = "line"; ack_prefix = "{prefix.decode()}";'
+                      " limits: { drain_timeout = 60; };\n" + setting)
     if drop_in:
         unit.drop_in(drop_in)
     unit.start()
-    with connect() as s:
-        s.sendall(b"a\nhalf")
-        assert receive(s, 4) == b"1 a\n"
-        unit.restart()
-        assert s.recv(100) == b""
-    assert serves_lines()
+    with connect() as s, connect() as half:
+        s.sendall(b"x\n" * 8000)
+        half.sendall(b"y\nhalf")
+        for client, text in (s, b"x\n"), (half, b"y\n"):
+            assert receive(client, 1002) == prefix + text
+        restart = threading.Thread(target=unit.restart)
+        restart.start()
+        journal.wait_for("drain")
+        assert half.recv(100) == b""
+        # ExecStop is over, and the SIGTERM that follows it has been sent.
+        wait_until(lambda: unit.show("SubState") == "stop-sigterm", "the signal")
+        assert receive_all(s) == (prefix + b"x\n") * 7999
+        restart.join()
+    assert exchange(b"up?\n") == prefix + b"up?\n"
 
 
 def serves_lines():
@@ -246,6 +258,31 @@ def test_listener_gone(unit, journal):
             pass
     with pytest.raises(ConnectionRefusedError):
         connect(("127.0.0.1", 7002))
+
+
+def test_port_taken_in_a_restart(unit):
+    """What is open, and who connects meanwhile, waits until the port is free."""
+    config = LINES + f'listeners = ( {{ name = "stays"; path = "{LOCAL}"; }},' \
+                     ' { name = "moves"; address = "127.0.0.1"; port = %d; } );\n'
+    CONFIG.write_text(config % 7001)
+    unit.start()
+    with connect(LOCAL) as path, connect(("127.0.0.1", 7001)) as tcp:
+        for s in path, tcp:
+            s.sendall(b"a\n")
+            assert receive(s, 4) == b"1 a\n"
+        with socket.create_server(("127.0.0.1", 7002)):
+            CONFIG.write_text(config % 7002)
+            assert unit.restart(check=False).returncode != 0
+            assert unit.show("ExecMainStatus") == "69"
+            late = connect(LOCAL)
+            late.sendall(b"x\n")
+            wait_until(lambda: unit.restarts >= 2, "several starts that fail")
+        assert receive(late, 4) == b"1 x\n"
+        late.close()
+        for s in path, tcp:
+            s.sendall(b"b\n")
+            assert receive(s, 4) == b"2 b\n"
+    assert exchange(b"y\n", ("127.0.0.1", 7002)) == b"1 y\n"
 
 
 def test_bad_configuration_drains(unit):
@@ -355,8 +392,9 @@ def test_crash_while_taking_up(unit, journal, crash_shim):
 class Storm(threading.Thread):
     """Connects, exchanges and closes without pause; refused connects are counted."""
 
-    def __init__(self):
+    def __init__(self, address=("127.0.0.1", PORT)):
         super().__init__(daemon=True)
+        self.address = address
         self.refused = self.broken = self.good = 0
         self.stopping = False
         self.start()
@@ -364,8 +402,8 @@ class Storm(threading.Thread):
     def run(self):
         while not self.stopping:
             try:
-                answer = exchange(b"storm\n")
-            except ConnectionRefusedError:
+                answer = exchange(b"storm\n", self.address)
+            except (ConnectionRefusedError, FileNotFoundError):
                 self.refused += 1
             except OSError:
                 self.broken += 1
@@ -381,24 +419,30 @@ class Storm(threading.Thread):
 
 @pytest.mark.parametrize("activated", [False, True], ids=["own sockets", "socket unit"])
 def test_nobody_is_refused(unit, activated):
-    CONFIG.write_text(LINES + "workers = 3;\n")
+    config = LINES
+    addresses = [("127.0.0.1", PORT)] * 3
     if activated:
         Unit("ackd.socket").start()
+    else:
+        config += f'listeners = ( {{ name = "tcp"; }}, {{ name = "local"; path = "{LOCAL}"; }} );\n'
+        addresses += [LOCAL]
+    CONFIG.write_text(config + "workers = 3;\n")
     unit.start()
-    storms = [Storm() for _ in range(3)]
+    storms = [Storm(address) for address in addresses]
     for i in range(RESTARTS):
         if i == RESTARTS // 2:
-            CONFIG.write_text(LINES + "workers = 1;\n")
+            CONFIG.write_text(config + "workers = 1;\n")
         unit.restart()
     outcomes = [storm.finish() for storm in storms]
-    assert outcomes == [(0, 0)] * 3
-    assert sum(storm.good for storm in storms) > RESTARTS
+    assert outcomes == [(0, 0)] * len(storms)
+    assert all(storm.good > RESTARTS for storm in storms)
 
 
-def test_nobody_is_refused_over_a_kill(unit):
-    CONFIG.write_text(LINES)
+@pytest.mark.parametrize("address", [("127.0.0.1", PORT), LOCAL], ids=["TCP", "path"])
+def test_nobody_is_refused_over_a_kill(unit, address):
+    CONFIG.write_text(LINES + (f'path = "{LOCAL}";\n' if address == LOCAL else ""))
     unit.start()
-    storm = Storm()
+    storm = Storm(address)
     for restarts in range(1, 4):
         os.kill(unit.pid, signal.SIGKILL)
         wait_until(lambda: unit.restarts == restarts and unit.state == "active", "the restart")
@@ -420,8 +464,10 @@ def test_stop_empties_the_store(unit):
         connect()
 
 
-def test_idle_restarts_leave_nothing_behind(unit):
-    CONFIG.write_text(LINES)
+@pytest.mark.parametrize("setting", ["", "keep_connections = false;\n"], ids=["kept", "drained"])
+def test_idle_restarts_leave_nothing_behind(unit, setting):
+    CONFIG.write_text(LINES + setting + 'listeners = ( { name = "tcp"; },'
+                                        f' {{ name = "local"; path = "{LOCAL}"; }} );\n')
     unit.start()
     wait_until(lambda: unit.show("NFileDescriptorStore") != "0", "the listening sockets stored")
     stored = unit.show("NFileDescriptorStore")
