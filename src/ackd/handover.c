@@ -23,7 +23,10 @@ union fds_control {
 int handover_init(struct handover *handover)
 {
 	int fds[2], room = INT_MAX;
+	int r = systemd_barrier(BARRIER_US);
 
+	if (r < 0)
+		return r;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) < 0)
 		return -errno;
 	/* a message takes 768 bytes: twice net.core.wmem_max is the most that there is */

@@ -24,7 +24,10 @@ struct handover {
 	int error;	 /* and why: of the last one */
 };
 
-/* Begins with no connection. Returns 0 or a negative errno. */
+/*
+ * Begins with no connection. Returns 0 or a negative errno: also when the service manager does not
+ * answer, who would take nothing. May block.
+ */
 int handover_init(struct handover *handover);
 
 /*

@@ -14,7 +14,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define EXTEND_EVERY_MS 1000
 #define LOG_STOP_MS 2000
@@ -331,7 +330,6 @@ static int server_start(struct server *server, FILE *errors)
 	if (r < 0)
 		return r;
 	server->config = config_ref(setup->config);
-	/* changes the environment: before there are threads that live on */
 	r = server_adopt(server, setup, errors);
 	server->exit_status = r == -EINVAL ? EXIT_CONFIG : EXIT_OS;
 	if (r == 0)
@@ -364,11 +362,7 @@ static void server_finish(struct server *server)
 	bindings_destroy(&server->unwanted);
 	report_finish(server);
 	takeover_finish(&server->takeover);
-	for (size_t i = 0; i < server->n_handed; i++) {
-		close(server->handed[i].fd);
-		free(server->handed[i].name);
-	}
-	free(server->handed);
+	server_close_passed(server);
 	limits_finish(&server->limits);
 	stats_finish();
 	config_unref(server->config);
@@ -382,8 +376,10 @@ enum exit_status server_run(const char *path, int port)
 	size_t errors_length = 0;
 	FILE *stream = open_memstream(&errors, &errors_length);
 	enum exit_status status = EXIT_OS;
-	int r = server && stream ? uv_loop_init(&server->loop) : UV_ENOMEM;
+	int r = server && stream ? server_take_passed(server, stream) : UV_ENOMEM;
 
+	if (r == 0)
+		r = uv_loop_init(&server->loop);
 	if (r < 0)
 		goto out;
 	server->exit_status = EXIT_OS;

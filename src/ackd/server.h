@@ -75,7 +75,9 @@ struct server {
 	struct config *config;	   /* in force */
 	struct binding *bindings;  /* its sockets */
 	struct binding *unwanted;  /* sockets that only the configuration before had */
-	struct systemd_fd *handed; /* passed descriptors that a hand-over is made of */
+	struct systemd_fd *passed; /* by the service manager, until they are adopted */
+	size_t n_passed;
+	struct systemd_fd *handed; /* those of them that a hand-over is made of */
 	size_t n_handed;
 	struct takeover takeover; /* from the process before, until it is taken up */
 	struct handover handover; /* to the next one */
@@ -132,9 +134,18 @@ int server_hand_over(struct server *server);
 void server_hand_over_next(struct server *server);
 
 /*
- * Takes what the service manager passed: what the process before has left in its store, and the
- * sockets of socket activation. Changes the environment: call it before there are threads. Returns
- * 0, -EINVAL with lines to @errors, or another negative errno.
+ * Takes what the service manager passed. Call it before the process opens anything, so that nothing
+ * of its own is taken for what was passed, and before there are threads: it changes the
+ * environment. Returns 0, or a negative errno with a line to @errors.
+ */
+int server_take_passed(struct server *server, FILE *errors);
+
+/* Closes what was passed and not adopted or taken up. */
+void server_close_passed(struct server *server);
+
+/*
+ * Makes use of what was passed: what the process before has left in the store, and the sockets of
+ * socket activation. Returns 0, -EINVAL with lines to @errors, or another negative errno.
  */
 int server_adopt(struct server *server, const struct setup *setup, FILE *errors);
 

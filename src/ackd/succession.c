@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- to the next ---- */
 
@@ -99,21 +100,50 @@ static size_t partition(struct systemd_fd *fds, size_t n, bool (*is_one)(const s
 	return n;
 }
 
+int server_take_passed(struct server *server, FILE *errors)
+{
+	int n = systemd_listen_fds(&server->passed);
+
+	if (n < 0) {
+		fprintf(errors, "LISTEN_FDS and LISTEN_FDNAMES do not fit what was passed: %s\n",
+			uv_strerror(n));
+		return n == -EINVAL ? -EPROTO : n; /* it is not the configuration */
+	}
+	server->n_passed = (size_t)n;
+	return 0;
+}
+
+static void fds_close(struct systemd_fd *fds, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		close(fds[i].fd);
+		free(fds[i].name);
+	}
+	free(fds);
+}
+
+void server_close_passed(struct server *server)
+{
+	fds_close(server->passed, server->n_passed);
+	fds_close(server->handed, server->n_handed);
+}
+
 int server_adopt(struct server *server, const struct setup *setup, FILE *errors)
 {
 	struct binding *passed = NULL, **end = &server->bindings;
-	struct systemd_fd *fds;
-	int n = systemd_listen_fds(&fds);
-	size_t n_passed, n_left;
+	struct systemd_fd *fds = server->passed;
+	size_t n = server->n_passed, n_passed, n_left;
 	int r;
 
-	if (n <= 0)
-		return n;
-	n_left = partition(fds, (size_t)n, takeover_is_part);
-	server->n_handed = (size_t)n - n_left;
-	server->handed = calloc(server->n_handed + 1, sizeof(*fds));
+	if (n == 0)
+		return 0;
+	server->handed = calloc(n, sizeof(*fds));
 	if (!server->handed)
 		return -ENOMEM;
+	server->passed = NULL;
+	server->n_passed = 0;
+	n_left = partition(fds, n, takeover_is_part);
+	server->n_handed = n - n_left;
 	memcpy(server->handed, fds + n_left, server->n_handed * sizeof(*fds));
 	n_passed = partition(fds, n_left, store_is_socket);
 	server->bindings = store_take(fds + n_passed, n_left - n_passed);

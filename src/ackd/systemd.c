@@ -10,6 +10,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SD_JOURNAL_SUPPRESS_LOCATION
@@ -156,6 +157,14 @@ unsigned systemd_store_max(void)
 	return *end || max > INT32_MAX ? 0 : (unsigned)max;
 }
 
+static uint64_t now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
 /* With FDPOLL=0 the manager keeps a descriptor whose other end is closed. */
 int systemd_store_add(const char *name, const int *fds, size_t n)
 {
@@ -181,10 +190,17 @@ int systemd_store_remove(const char *name)
 	return r < 0 ? r : r == 0 ? -ENOTCONN : 0;
 }
 
+/* A signal interrupts the wait, as SIGTERM does in a restart: then another barrier is set up. */
 int systemd_barrier(uint64_t timeout_us)
 {
-	int r = sd_notify_barrier(0, timeout_us);
+	uint64_t deadline_us = now_us() + timeout_us;
+	int r;
 
+	do {
+		uint64_t now = now_us();
+
+		r = sd_notify_barrier(0, now < deadline_us ? deadline_us - now : 0);
+	} while (r == -EINTR);
 	return r < 0 ? r : 0;
 }
 

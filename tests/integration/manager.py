@@ -1,9 +1,11 @@
 """What a service manager does for a daemon: it takes notifications, keeps descriptors in a store and
 passes them on. Stands in for systemd where only the daemon's side is tested."""
 
+import array
 import os
 import signal
 import socket
+import struct
 import sys
 import threading
 
@@ -34,19 +36,29 @@ class Manager:
         self.store_max = store_max
         self.environment = {}  # what else the unit sets
         self.store = []  # (name, descriptor)
+        self.at_barrier = None  # what is done, with the sender's process ID, while a daemon waits
         self.said = []  # every notification, without those of the store
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(self.path)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
 
     def _listen(self):
         while True:
-            data, fds, _, _ = socket.recv_fds(self._socket, 65536, 300)
+            data, control, _, _ = self._socket.recvmsg(65536, 4096)
             if data == END:
                 return
+            fds = array.array("i")
+            for _, kind, content in control:
+                if kind == socket.SCM_RIGHTS:
+                    fds.frombytes(content)
+                else:  # SCM_CREDENTIALS: process ID, user, group
+                    sender = struct.unpack("iII", content)[0]
             fields = dict(line.split("=", 1) for line in data.decode().splitlines())
+            if "BARRIER" in fields and self.at_barrier:
+                self.at_barrier(sender)
             with self._lock:
                 self._handle(fields, fds)
 

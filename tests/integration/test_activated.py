@@ -2,10 +2,11 @@
 
 import os
 import socket
+import sys
 
 import pytest
 
-from harness import Address, converse, run_ackd
+from harness import Address, Daemon, converse, run_ackd
 from manager import Manager
 
 
@@ -122,6 +123,28 @@ def test_what_does_not_listen(start):
         s.bind(("127.0.0.1", 0))
         with pytest.raises(TimeoutError, match="not a listening TCP or UNIX stream socket"):
             start("", ("ackd", s))
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"LISTEN_FDS": "many"},
+        {"LISTEN_FDS": "-1"},
+        {"LISTEN_FDS": "99999999999"},
+        {"LISTEN_FDS": "3"},
+        {"LISTEN_FDS": "1", "LISTEN_FDNAMES": "a:b"},
+    ],
+    ids=str,
+)
+@pytest.mark.usefixtures("start")
+def test_what_was_passed_is_not_what_was_said(directory, variables):
+    """Nothing of ackd's own is taken for a socket that was passed."""
+    pass_nothing = "import os, sys; os.environ['LISTEN_PID'] = str(os.getpid());"
+    pass_nothing += "os.closerange(3, 100); os.execv(sys.argv[1], sys.argv[1:])"
+    daemon = Daemon(directory, "", env=variables, wrapper=[sys.executable, "-c", pass_nothing])
+    daemon.start(ready=False)
+    assert daemon.wait() == 71
+    assert "error stop: LISTEN_FDS and LISTEN_FDNAMES do not fit what was passed: " in daemon.log
 
 
 def test_a_reload_leaves_it_alone(start):

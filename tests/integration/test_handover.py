@@ -143,6 +143,35 @@ def test_half_a_line(unit, reply):
         assert read_to_end(s) == replied(prefix(4, 4) + b"last")
 
 
+def test_signals_while_the_service_manager_is_waited_for(unit):
+    """As SIGTERM, which comes right after what makes ackd hand over."""
+    daemon = unit.start('address = "127.0.0.1"; reply = "echo";')
+    interrupted = []
+
+    def status(pid, field):
+        with open(f"/proc/{pid}/status", encoding="ascii") as lines:
+            return re.search(rf"^{field}:\t(\w+)", lines.read(), re.M)[1]
+
+    def interrupt(pid):
+        if interrupted and interrupted[-1] == pid:
+            interrupted.append(None)  # each wait once
+            return
+        wait_until(lambda: status(pid, "State") == "S", "the daemon to wait")
+        os.kill(pid, signal.SIGUSR1)
+        wait_until(lambda: int(status(pid, "ShdPnd"), 16) == 0, "the signal to reach it")
+        interrupted.append(pid)
+
+    with daemon.connect() as s:
+        s.sendall(b"x")
+        assert read_exactly(s, 1) == b"x"
+        unit.at_barrier = interrupt
+        after = unit.again(daemon, signals=("USR2",))
+        s.sendall(b"y")
+        assert read_exactly(s, 1) == b"y"
+        assert (interrupted.count(daemon.pid), interrupted.count(after.pid)) == (2, 1)
+        assert not re.search("^error ", daemon.log + "\n" + after.log, re.M)
+
+
 def test_unread_replies_and_unanswered_input(unit):
     daemon = unit.start('framing = "line"; ack_prefix = "${message}:"; address = "127.0.0.1";')
     with daemon.connect(receive_buffer=4096) as s:
@@ -453,9 +482,10 @@ def test_a_second_sigterm_ends_the_draining(unit):
         assert daemon.wait() == 0
 
 
-def test_a_store_that_nobody_keeps(unit):
+@pytest.mark.parametrize("address", ["", "/nonexistent", "nonsense"])
+def test_a_store_that_nobody_keeps(unit, address):
     """$FDSTORE without a service manager: nothing would take what is handed over."""
-    unit.environment["NOTIFY_SOCKET"] = ""
+    unit.environment["NOTIFY_SOCKET"] = address
     daemon = unit.start('address = "127.0.0.1"; reply = "echo";')
     with daemon.connect() as s:
         s.sendall(b"x")
