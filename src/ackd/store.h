@@ -25,8 +25,8 @@ struct binding *store_take(struct systemd_fd *fds, size_t n);
 void store_drop(struct binding **bindings, const struct setup *setup);
 
 /*
- * Returns how many sockets each TCP address of @setup is to have, at most @max, so that those of all
- * listeners fit into the store; at least one. Without a store: @max.
+ * Returns how many sockets each TCP address of @setup is to have, at most @max, so that those of
+ * all listeners fit into the store; at least one. Without a store: @max.
  */
 unsigned store_share(const struct setup *setup, unsigned max);
 

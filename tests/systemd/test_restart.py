@@ -285,7 +285,7 @@ def test_port_taken_in_a_restart(unit):
     assert exchange(b"y\n", ("127.0.0.1", 7002)) == b"1 y\n"
 
 
-def test_bad_configuration_drains(unit):
+def test_bad_configuration_drains(unit, journal):
     """The next process would not start: what is open is answered to its end."""
     CONFIG.write_text(LINES)
     unit.start()
@@ -296,6 +296,7 @@ def test_bad_configuration_drains(unit):
         assert unit.restart(check=False).returncode != 0
         assert s.recv(100) == b""
     assert unit.show("ExecMainStatus") == "78"
+    assert journal.events("drain") and not journal.events("handover")
 
 
 def test_damaged_state(unit, journal):
