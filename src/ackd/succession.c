@@ -67,7 +67,8 @@ static void all_handed_over(struct server *server)
 	if (handover->n_lost > 0)
 		log_post_at(LOG_LEVEL_ERROR, LOG_HANDOVER, NULL,
 			    "%" PRIu64 " connections are lost: there was no room for them: %s",
-			    handover->n_lost, uv_strerror(handover->error));
+			    handover->n_lost,
+			    strerror(-handover->error)); /* libuv does not know all */
 	handover_finish(handover);
 }
 

@@ -508,7 +508,7 @@ def test_no_room_for_all(unit, faults):
     daemon.signal(signal.SIGUSR2)
     assert daemon.wait() == 0
     assert "handed over 0 connections" in daemon.log
-    assert "3 connections are lost: there was no room for them: " in daemon.log
+    assert "3 connections are lost: there was no room for them: Too many references" in daemon.log
     for s in sockets:
         assert read_to_end(s) == b""
         s.close()
