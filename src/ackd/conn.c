@@ -28,10 +28,7 @@ void conn_on_closed(struct conn *c)
 	struct listener *listener = c->listener;
 	struct worker *worker = listener->worker;
 
-	session_finish(&c->session, &worker->io);
 	conn_proxy_finish(c);
-	if (c->output)
-		conn_output_free(c);
 	if (c->admitted) {
 		conn_log_disconnect(c);
 		limits_release(worker->limits, &c->address);
@@ -55,6 +52,10 @@ void conn_close(struct conn *c, enum conn_reason reason)
 		counter_add(&c->listener->counters->closed, 1);
 	c->phase = CONN_CLOSING;
 	conn_unwait(c);
+	/* now, not when the loop has turned: those whose turn it is meanwhile may need the room */
+	session_finish(&c->session, &conn_worker(c)->io);
+	if (c->output)
+		conn_output_free(c);
 	conn_socket_close(c);
 }
 

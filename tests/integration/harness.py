@@ -17,7 +17,7 @@ import struct
 import subprocess
 import threading
 import time
-from signal import SIGHUP, SIGKILL, SIGTERM
+from signal import SIGCONT, SIGHUP, SIGKILL, SIGSTOP, SIGTERM
 
 import pytest
 
@@ -361,6 +361,24 @@ class Daemon:
     def cpu_seconds(self):
         fields = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Frozen:
+    """Inside, the daemon stands still: what happens meanwhile comes to it at once."""
+
+    def __init__(self, daemon):
+        self.daemon = daemon
+
+    def __enter__(self):
+        self.daemon.signal(SIGSTOP)
+        wait_until(self._stands_still, "the stop")
+
+    def _stands_still(self):
+        text = pathlib.Path(f"/proc/{self.daemon.pid}/stat").read_text()
+        return text.rsplit(")", 1)[1].split()[0] in "Tt"
+
+    def __exit__(self, *_):
+        self.daemon.signal(SIGCONT)
 
 
 # ---- clients ----

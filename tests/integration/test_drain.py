@@ -10,33 +10,9 @@ import time
 import pytest
 
 from faults import Draining
-from harness import converse, fill, read_exactly, read_to_end, wait_until
+from harness import Frozen, converse, fill, read_exactly, read_to_end, wait_until
 
 ENDS = [signal.SIGTERM, signal.SIGINT]
-
-
-def wait_stopped(daemon):
-    """After SIGSTOP: until the process really stands still."""
-
-    def state():
-        with open(f"/proc/{daemon.pid}/stat") as f:
-            return f.read().rsplit(")", 1)[1].split()[0]
-
-    wait_until(lambda: state() in "Tt", "the stop")
-
-
-class Frozen:
-    """Inside, the daemon stands still: what happens meanwhile comes to it at once."""
-
-    def __init__(self, daemon):
-        self.daemon = daemon
-
-    def __enter__(self):
-        self.daemon.signal(signal.SIGSTOP)
-        wait_stopped(self.daemon)
-
-    def __exit__(self, *_):
-        self.daemon.signal(signal.SIGCONT)
 
 
 @pytest.mark.parametrize("number", ENDS)

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from harness import (
+    Frozen,
     converse,
     fill,
     is_silent,
@@ -280,7 +281,8 @@ def test_no_idle_timeout(ackd):
 
 def test_max_memory_closes_the_one_that_would_exceed_it(ackd):
     daemon = ackd(
-        'framing = "line"; limits = { max_line = "1MiB"; max_memory = "2MiB"; };'
+        # several workers at once could find the memory full, each because of the others
+        'workers = 1; framing = "line"; limits = { max_line = "1MiB"; max_memory = "2MiB"; };'
         ' log = { level = "debug"; };'
     )
     clients = [daemon.connect() for _ in range(8)]
@@ -301,3 +303,33 @@ def test_max_memory_closes_the_one_that_would_exceed_it(ackd):
         s.close()
     assert 1 <= ended <= 7
     assert daemon.exchange(b"fine\n") == b"Got fine\n"
+
+
+def test_one_closed_over_memory_makes_room_for_the_next(ackd):
+    """Though all ask for more in the same turn of the loop, no more are closed than have to be."""
+    n, piece = 8, b"x" * 30_000
+    # All can hold a piece; the first to ask for room for another one does not get it.
+    daemon = ackd(
+        'workers = 1; framing = "line";'
+        f" limits = {{ max_memory = {n * len(piece) + len(piece) - 1}; }};"
+    )
+
+    def has_read(n_bytes):
+        mark = daemon.mark()
+        daemon.signal(signal.SIGUSR1)
+        return int(daemon.wait_for(r"(\d+) bytes in", after=mark)[1]) == n_bytes
+
+    clients = [daemon.connect() for _ in range(n)]
+    for s in clients:
+        s.sendall(piece)
+    wait_until(lambda: has_read(n * len(piece)), "the first pieces to be read")
+    with Frozen(daemon):
+        for s in clients:
+            s.sendall(piece)
+    wait_until(lambda: has_read(2 * n * len(piece)), "the second pieces to be read")
+    served = 0
+    for s in clients:
+        with s, contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            s.sendall(b"\n")
+            served += read_exactly(s, 60_005) == b"Got " + 2 * piece + b"\n"
+    assert 1 <= served <= n / 2
