@@ -184,7 +184,10 @@ class Daemon:
         self._ended = False  # no more lines will come
 
     def write_config(self, config):
-        self.config_path.write_text(config, encoding="utf-8")
+        """At once: a daemon that reads it meanwhile finds the old one or the new one, whole."""
+        new = self.config_path.with_suffix(".new")
+        new.write_text(config, encoding="utf-8")
+        new.replace(self.config_path)
 
     # ---- its life ----
 

@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from harness import SOON, fill, read_exactly, read_to_end, run_ackd, wait_until
+from harness import SOON, Frozen, fill, read_exactly, read_to_end, run_ackd, wait_until
 from manager import Manager
 
 
@@ -292,6 +292,21 @@ def test_many_connections(unit):
     finally:
         for s in sockets:
             s.close()
+
+
+def test_who_has_not_been_accepted_is_not_lost(unit):
+    """Neither taken up nor refused: the queues of all listening sockets go on."""
+    daemon = unit.start('address = "127.0.0.1"; reply = "echo"; workers = 3;')
+    with Frozen(daemon):
+        daemon.signal(signal.SIGUSR2)
+        sockets = [daemon.connect() for _ in range(100)]
+        for i, s in enumerate(sockets):
+            s.sendall(b"%d" % i)
+    unit.again(daemon, daemon.config_path.read_text().replace("3", "2"))
+    for i, s in enumerate(sockets):
+        with s:
+            s.shutdown(socket.SHUT_WR)
+            assert read_to_end(s) == b"%d" % i
 
 
 def test_unix_and_several_listeners(unit, directory):
