@@ -465,7 +465,7 @@ def is_silent(s, seconds):
     return False
 
 
-def fill(s, piece, quiet=0.3, limit=1 << 30):
+def fill(s, piece, quiet=0.5, limit=1 << 30):
     """Sends @piece again and again until nothing is taken for @quiet s; returns the byte count."""
     block = piece * (1 + (1 << 16) // len(piece))
     sent = 0

@@ -15,7 +15,7 @@ import pytest
 import ackc_peers
 from ackc_peers import (Peer, Running, ackc, can_unshare, deaf_port, echo, free_port, lines_of,
                         silent)
-from harness import SOON, sanitizer
+from harness import SOON, sanitizer, within
 
 peer = ackc_peers.peer
 
@@ -142,7 +142,7 @@ def silent_name_server(directory):
     if not can_unshare("--net", "--mount"):
         pytest.skip("no namespaces here")
     with open(f"{directory}/resolv.conf", "w", encoding="ascii") as f:
-        f.write("nameserver 127.0.0.1\noptions timeout:10 attempts:3\n")
+        f.write("nameserver 127.0.0.1\noptions timeout:30 attempts:3\n")
     with open(f"{directory}/nsswitch.conf", "w", encoding="ascii") as f:
         f.write("hosts: dns\n")
     program = ("import socket, subprocess, sys; s = socket.socket(type=socket.SOCK_DGRAM); "
@@ -160,7 +160,7 @@ def test_time_out_covers_the_look_up(directory):
         check(ackc(*command, "-w", "0.4", "slow.example", wrapper=wrapper),
               "slow.example:10080: timed out looking up the name")
         # And the end does not wait for the resolver's thread.
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 25
 
 
 def test_reset(peer):
@@ -184,7 +184,7 @@ def test_too_many_open_files(peer):
     def limit():
         resource.setrlimit(resource.RLIMIT_NOFILE, (30, 30))
 
-    done = ackc("load", "-n", "100", "-c", "50", "-w", "1", "--json", "127.0.0.1", server.port,
+    done = ackc("load", "-n", "100", "-c", "50", "-w", within(1), "--json", "127.0.0.1", server.port,
                 preexec_fn=limit)
     summary = json.loads(done.out)
     assert done.status == 1
@@ -218,6 +218,7 @@ def local_ports(first, last):
         pytest.skip("no network namespaces here")
     return ("unshare", "--net", "sh", "-c", "ip link set lo up && "
             f"echo {first} {last} >/proc/sys/net/ipv4/ip_local_port_range && "
+            "echo 0 >/proc/sys/net/ipv4/tcp_tw_reuse && "  # none becomes free after a second
             f'exec {sys.executable} {ackc_peers.__file__} 7007 "$@"', "sh")
 
 
@@ -229,7 +230,7 @@ def test_no_local_port_left():
 
 
 def test_local_ports_for_some():
-    done = ackc("load", "-n", "100", "-c", "20", "-w", "1", "--json", "127.0.0.1", "7007",
+    done = ackc("load", "-n", "100", "-c", "20", "-w", within(1), "--json", "127.0.0.1", "7007",
                 wrapper=local_ports(50000, 50007))
     summary = json.loads(done.out)
     assert done.status == 1, done
@@ -252,7 +253,7 @@ def test_interrupted_while_looking_up(directory, number):
         began = time.monotonic()
         os.kill(pid, number)
         done = run.end()
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 25
         assert done.status == 1, done
         assert "statistics" in done.out or "interrupted" in done.err
 
@@ -365,7 +366,7 @@ def test_server_that_dies_and_comes_back():
     server = Peer(echo)
     port = server.port
     pings = Running("ping", "-i", "0.05", "127.0.0.1", port)
-    load = Running("load", "-d", "3", "-c", "2", "--json", "127.0.0.1", port)
+    load = Running("load", "-d", "600", "-c", "2", "--json", "127.0.0.1", port)
     try:
         pings.process.stdout.readline()
         pings.process.stdout.readline()
@@ -381,7 +382,7 @@ def test_server_that_dies_and_comes_back():
     server.wait_for_connection(3)
     done = pings.end(signal.SIGINT)
     assert done.status == 1
-    done = load.end()
+    done = load.end(signal.SIGINT)
     server.close()
     summary = json.loads(done.out)
     assert done.status == 1, done

@@ -7,7 +7,7 @@ import pytest
 
 import ackc_peers
 from ackc_peers import ackc, each_line, lines_of, reset
-from harness import SOON
+from harness import SOON, within
 
 peer = ackc_peers.peer
 
@@ -70,7 +70,7 @@ WRONG = {
 def test_ping_names_the_lie(peer, lie):
     answer, kind, words = WRONG[lie]
     server = peer(each_line(answer, honest=LEARNING + 1))
-    done = ackc("ping", "-c", "2", "-i", "0", "-w", "5", "127.0.0.1", server.port)
+    done = ackc("ping", "-c", "2", "-i", "0", "-w", within(5), "127.0.0.1", server.port)
     assert done.status == 2
     assert words in done.err
     assert f"ackc: 127.0.0.1:{server.port}: " in done.err
@@ -78,7 +78,7 @@ def test_ping_names_the_lie(peer, lie):
     assert "--- " in done.out
 
     server = peer(each_line(answer, honest=LEARNING + 1))
-    done = ackc("ping", "-c", "2", "-i", "0", "-w", "5", "--json", "127.0.0.1", server.port)
+    done = ackc("ping", "-c", "2", "-i", "0", "-w", within(5), "--json", "127.0.0.1", server.port)
     events = [json.loads(line) for line in done.out.splitlines()]
     assert [e["kind"] for e in events if e["event"] == "wrong"] == [kind]
     assert events[-1]["wrong"] == 1
@@ -89,7 +89,7 @@ def test_ping_names_the_lie(peer, lie):
 def test_load_names_the_lie(peer, lie):
     answer, kind, words = WRONG[lie]
     server = peer(each_line(answer, honest=LEARNING + 50))
-    done = ackc("load", "-n", "60", "-c", "1", "-w", "1", "--json", "127.0.0.1", server.port,
+    done = ackc("load", "-n", "60", "-c", "1", "-w", within(1), "--json", "127.0.0.1", server.port,
                 timeout=SOON)
     summary = json.loads(done.out)
     kinds = {e["kind"]: e for e in summary["errors"]}
@@ -103,7 +103,7 @@ def test_load_names_the_lie(peer, lie):
 
 def test_swapped_replies(peer):
     server = peer(each_line(swapped(), honest=LEARNING))
-    done = ackc("load", "-n", "40", "-c", "1", "-p", "4", "-w", "1", "--json", "127.0.0.1",
+    done = ackc("load", "-n", "40", "-c", "1", "-p", "4", "-w", within(1), "--json", "127.0.0.1",
                 server.port)
     summary = json.loads(done.out)
     assert "replies swapped" in {e["kind"] for e in summary["errors"]}, done
@@ -132,7 +132,7 @@ def test_replies_of_the_neighbour(peer):
             sockets[1 - sockets.index(s)].sendall(line)
 
     server = peer(handle)
-    done = ackc("load", "-n", "20", "-c", "2", "-w", "1", "--json", "127.0.0.1", server.port)
+    done = ackc("load", "-n", "20", "-c", "2", "-w", within(1), "--json", "127.0.0.1", server.port)
     assert done.status == 2, done
     assert json.loads(done.out)["first_wrong"]
 
@@ -156,7 +156,7 @@ FAILURES = {
 def test_ping_names_the_failure(peer, failure):
     answer, words = FAILURES[failure]
     server = peer(each_line(answer, honest=LEARNING + 1))
-    done = ackc("ping", "-c", "2", "-i", "0", "-w", "0.5", "127.0.0.1", server.port)
+    done = ackc("ping", "-c", "2", "-i", "0", "-w", within(0.5), "127.0.0.1", server.port)
     assert done.err.startswith(f"ackc: 127.0.0.1:{server.port}: {words}"), done
     assert "2 probes transmitted, 1 received, +1 errors, 50% loss" in done.out
     assert done.status == 1
@@ -166,7 +166,8 @@ def test_ping_names_the_failure(peer, failure):
 def test_load_names_the_failure(peer, failure):
     answer, words = FAILURES[failure]
     server = peer(each_line(answer, honest=LEARNING + 10))
-    done = ackc("load", "-n", "12", "-c", "1", "-w", "0.5", "--json", "127.0.0.1", server.port)
+    done = ackc("load", "-n", "12", "-c", "1", "-w", within(0.5), "--json", "127.0.0.1",
+                server.port)
     summary = json.loads(done.out)
     assert summary["errors"] == [{"kind": words.split(" (")[0], "wrong": False, "count": 2}], done
     assert (summary["completed"], summary["lost"]) == (10, 2)
@@ -180,7 +181,7 @@ def test_lies_from_the_beginning(peer, lie, honest):
     answer, _, words = WRONG[lie]
     server = peer(each_line(answer, honest=honest))
     for command in (("ping", "-c", "1"), ("load", "-n", "1")):
-        done = ackc(*command, "-w", "3", "127.0.0.1", server.port)
+        done = ackc(*command, "-w", within(3), "127.0.0.1", server.port)
         assert done.status == 2, done
         assert words.split("(")[0] in done.err
 
@@ -188,7 +189,7 @@ def test_lies_from_the_beginning(peer, lie, honest):
 def test_silence_from_the_beginning(peer):
     server = peer(each_line(nothing))
     for command in (("ping", "-c", "1"), ("load", "-n", "1")):
-        done = ackc(*command, "-w", "0.3", "127.0.0.1", server.port)
+        done = ackc(*command, "-w", within(0.3), "127.0.0.1", server.port)
         assert done.status == 1
         assert f"ackc: 127.0.0.1:{server.port}: timed out waiting for a reply\n" in done.err
 

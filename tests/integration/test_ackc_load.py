@@ -12,7 +12,7 @@ import pytest
 
 import ackc_peers
 from ackc_peers import Running, ackc, ackc_binary, echo, free_port, lines_of
-from harness import SOON, die_with_parent, environment, sanitizer, wait_until
+from harness import SOON, die_with_parent, environment, sanitizer, wait_until, within
 
 peer = ackc_peers.peer
 
@@ -255,7 +255,7 @@ def test_servers_limit_is_a_nak(peer):
         else:
             s.sendall(b"NAK 0 too many connections\n")
 
-    done = ackc("load", "-n", "40", "-c", "4", "-w", "1", "--json", "127.0.0.1",
+    done = ackc("load", "-n", "40", "-c", "4", "-w", within(1), "--json", "127.0.0.1",
                 peer(handle).port)
     assert done.status == 2, done
     assert "NAK too many connections" in {e["kind"] for e in json.loads(done.out)["errors"]}
@@ -286,7 +286,7 @@ class Process:
         self.process.send_signal(signal.SIGCONT)
 
 
-STALL = 0.1
+STALL = 1.0
 
 
 def writes_of(process):
@@ -295,9 +295,9 @@ def writes_of(process):
 
 
 def stalled_load(*arguments):
-    """A load of three seconds on one connection while the server stands still for STALL."""
+    """A load of four seconds on one connection while the server stands still for STALL."""
     with Process() as server:
-        run = Running("load", "--json", "-c", "1", "-d", "3", *arguments, "127.0.0.1", server.port)
+        run = Running("load", "--json", "-c", "1", "-d", "4", *arguments, "127.0.0.1", server.port)
         wait_until(lambda: writes_of(run.process) > 300, "a load that runs")
         server.stall(STALL)
         done = run.end()
@@ -306,17 +306,17 @@ def stalled_load(*arguments):
 
 
 def test_a_schedule_shows_a_stall_and_a_closed_loop_hides_it():
-    """A tenth of a second of three: a thirtieth of the messages that were due suffered from it."""
+    """A second of four: a quarter of the messages that were due suffered from it."""
     summary = stalled_load("--rate", "1000")
-    assert summary["completed"] + summary["unsent"] == 3000
-    # The thousandth part that is above p99.9 was due in the stall's first 3 ms.
+    assert summary["completed"] + summary["unsent"] == 4000
+    # The thousandth part that is above p99.9 was due in the stall's first 4 ms.
     assert summary["latency_ms"]["p99_9"] >= 0.8 * STALL * 1000
     # Counted from sending, it is one message's misfortune.
     assert summary["service_ms"]["max"] >= 0.9 * STALL * 1000
     assert summary["service_ms"]["p99_9"] < summary["latency_ms"]["p99_9"] / 2
     # Nor does the closed loop see more.
     closed = stalled_load()
-    assert closed["completed"] > 2000  # else p99.9 were that one
+    assert closed["completed"] > 1500  # else p99.9 were that one
     assert closed["latency_ms"]["max"] >= 0.9 * STALL * 1000
     assert closed["latency_ms"]["p99_9"] < 0.5 * STALL * 1000
 

@@ -12,7 +12,7 @@ import pytest
 
 import ackc_peers
 from ackc_peers import Running, ackc, ackc_binary, echo, on_terminal, reset, silent
-from harness import SOON
+from harness import SOON, within
 
 peer = ackc_peers.peer
 
@@ -134,7 +134,7 @@ def test_character_in_pieces_on_terminal(peer):
 
 def test_silent_server_times_out(peer):
     server = peer(silent_for_ever)
-    done = ackc("-w", "0.3", "127.0.0.1", server.port, "x")
+    done = ackc("-w", within(0.3), "127.0.0.1", server.port, "x")
     assert done.status == 1
     assert done.err == f"ackc: 127.0.0.1:{server.port}: timed out waiting for a reply\n"
 
@@ -148,19 +148,19 @@ def test_time_out_is_of_silence_not_of_the_whole(peer):
     def handle(s):
         for i in range(8):
             s.sendall(b"%d" % i)
-            threading.Event().wait(0.15)
+            threading.Event().wait(within(0.15))
         silent(s)
 
     server = peer(handle)
-    done = ackc("-w", "0.8", "127.0.0.1", server.port, "x")
+    done = ackc("-w", within(0.8), "127.0.0.1", server.port, "x")
     assert (done.status, done.out) == (0, "01234567")
 
 
 def test_no_time_out_while_the_user_thinks(peer):
     server = peer(echo)
-    run = Running("-w", "0.2", "127.0.0.1", server.port, stdin=subprocess.PIPE)
+    run = Running("-w", within(0.2), "127.0.0.1", server.port, stdin=subprocess.PIPE)
     server.wait_for_connection()
-    threading.Event().wait(0.6)
+    threading.Event().wait(within(0.6))
     run.process.stdin.write(b"late\n")
     done = run.end()
     assert (done.status, done.out) == (0, "late\n")
@@ -168,7 +168,7 @@ def test_no_time_out_while_the_user_thinks(peer):
 
 def test_server_that_reads_nothing_times_out(peer):
     server = peer(lambda s: threading.Event().wait(SOON))
-    done = ackc("-w", "0.3", "127.0.0.1", server.port, data=b"x" * BIG)
+    done = ackc("-w", within(0.3), "127.0.0.1", server.port, data=b"x" * BIG)
     assert done.status == 1
     assert done.err == f"ackc: 127.0.0.1:{server.port}: timed out waiting for a reply\n"
 
@@ -219,7 +219,7 @@ def test_json(peer):
 
 def test_json_of_a_failure(peer):
     server = peer(silent_for_ever)
-    done = ackc("--json", "-w", "0.2", "127.0.0.1", server.port, "x")
+    done = ackc("--json", "-w", within(0.2), "127.0.0.1", server.port, "x")
     summary = json.loads(done.out)
     assert (done.status, summary["status"]) == (1, 1)
     assert summary["error"] == "timed out waiting for a reply"

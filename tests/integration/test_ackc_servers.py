@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from ackc_peers import ackc, free_port
-from harness import die_with_parent, have, wait_until
+from harness import die_with_parent, have, wait_until, within
 
 BYTES = os.urandom(500_000)
 
@@ -182,7 +182,7 @@ def test_ackd_is_full(ackd):
 def test_ackd_discards(ackd):
     port = port_of(ackd('reply = "discard";'))
     assert ackc("localhost", port, "x").status == 0
-    done = ackc("ping", "-c", "1", "-w", "0.3", "localhost", port)
+    done = ackc("ping", "-c", "1", "-w", within(0.3), "localhost", port)
     assert done.status == 1
     assert "timed out waiting for a reply" in done.err
 

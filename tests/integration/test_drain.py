@@ -20,7 +20,7 @@ def test_idle_daemon_ends_at_once(ackd, number):
     daemon = ackd("limits = { drain_timeout = 60; };")
     begin = time.monotonic()
     daemon.stop(number)
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 30
 
 
 @pytest.mark.parametrize("number", ENDS)
@@ -36,7 +36,7 @@ def test_idle_connections_are_closed_at_once(ackd, number):
         assert read_to_end(s) == b""
         s.close()
     assert daemon.wait() == 0
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 30
 
 
 def test_what_has_arrived_is_answered(ackd):
@@ -206,7 +206,7 @@ def test_drain_timeout_ends_it(ackd):
         begin = time.monotonic()
         daemon.signal(signal.SIGTERM)
         assert daemon.wait() == 0
-        assert 0.6 < time.monotonic() - begin < 10
+        assert 0.69 < time.monotonic() - begin < 30
 
 
 @pytest.mark.parametrize("second", ENDS)
@@ -220,7 +220,7 @@ def test_a_second_signal_ends_it_at_once(ackd, second):
         begin = time.monotonic()
         daemon.signal(second)
         assert daemon.wait() == 0
-        assert time.monotonic() - begin < 10
+        assert time.monotonic() - begin < 30
 
 
 def is_silent_about_ending(daemon):
@@ -339,7 +339,7 @@ def test_the_end_does_not_wait_for_a_look_up(ackd, hanging):
             s.sendall(b"last\n")
             daemon.signal(signal.SIGTERM)
         assert read_to_end(s) == b"Got last\n"
-    assert daemon.wait(10) == 0
+    assert daemon.wait(30) == 0
     assert "reload failed: operation canceled" in daemon.log
 
 
@@ -354,8 +354,8 @@ def test_the_second_signal_does_not_wait_for_a_look_up(ackd, hanging, directory)
         daemon.wait_for("draining")
         begin = time.monotonic()
         daemon.signal(signal.SIGTERM)
-        assert daemon.wait(10) == 0
-        assert time.monotonic() - begin < 5
+        assert daemon.wait(30) == 0
+        assert time.monotonic() - begin < 30
 
 
 def test_a_look_up_that_ends_while_draining(ackd, hanging, directory):
@@ -369,7 +369,7 @@ def test_a_look_up_that_ends_while_draining(ackd, hanging, directory):
         hanging.lookup_hangs = 0
         daemon.wait_for("reload failed")
         daemon.signal(signal.SIGTERM)
-        assert daemon.wait(10) == 0
+        assert daemon.wait(30) == 0
 
 
 @pytest.mark.parametrize("number", ENDS)
@@ -378,7 +378,7 @@ def test_a_start_that_hangs_in_a_look_up_can_be_ended(ackd, hanging, number):
     daemon = ackd(config, env=hanging.environment(), ready=False)
     wait_until(lambda: hanging.lookup_calls > 0, "the look-up")
     daemon.signal(number)
-    assert daemon.wait(10) == 0
+    assert daemon.wait(30) == 0
     assert "stopped" in daemon.log
 
 

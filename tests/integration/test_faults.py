@@ -145,7 +145,7 @@ def test_a_storm_of_connects_does_not_starve_traffic(ackd):
             stop.set()
             for thread in threads:
                 thread.join()
-    assert times[-5] < (10 if sanitizer() else 0.5)
+    assert times[-5] < (10 if sanitizer() else within(1))
 
 
 def test_accepting_is_bounded_per_turn(ackd, faults):
@@ -577,7 +577,7 @@ def test_a_log_reader_that_stands_still(ackd, directory):
         begin = time.monotonic()
         assert exchange() == b"Got x"
         times.append(time.monotonic() - begin)
-    assert max(times) < within(1)
+    assert max(times) < within(5)
     said = b""
     os.set_blocking(read_end, False)
 
@@ -606,7 +606,7 @@ def test_it_ends_though_the_log_reader_stands_still(ackd, directory):
     begin = time.monotonic()
     daemon.signal(signal.SIGTERM)
     assert daemon.wait() == 0
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 30
     os.close(read_end)
 
 
@@ -622,7 +622,7 @@ def test_kill_and_start_again_at_once(ackd):
         daemon = ackd('address = "127.0.0.1";', arguments=["-p", port])
         assert daemon.exchange(b"back") == b"Got back"
         took = time.monotonic() - begin
-        assert took < (10 if sanitizer() else 0.5)
+        assert took < within(5)  # the kernel waits a minute after an end in order
         for s in clients:
             s.close()
 

@@ -25,6 +25,7 @@ from harness import (
     read_to_end,
     run_ackd,
     wait_until,
+    within,
 )
 from manager import Manager
 from prom import is_built, request, scrape
@@ -366,7 +367,7 @@ def test_a_killed_ackd_is_out(lab, traffic):
     took = time.monotonic() - begun
     print(f"out after {took:.2f} s")
     assert failed == 0
-    assert took < INTERVAL + 0.2 + 0.5  # one check, the quick one after it, a busy machine
+    assert took < INTERVAL + 0.2 + within(0.5)  # one check, the quick one after it
     for _ in range(2 * N):
         with haproxy.ipv4.connect() as s:
             assert read_line(s) == name_of(s)

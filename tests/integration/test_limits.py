@@ -79,7 +79,8 @@ def test_64_at_a_time_are_told(ackd):
     """Beyond them a connection is closed at once; the refused ones do not cost a place."""
     daemon = ackd("limits = { max_connections = 1; };")
     first = occupy(daemon, 1)[0]
-    crowd = [daemon.connect() for _ in range(150)]
+    with Frozen(daemon):
+        crowd = [daemon.connect() for _ in range(150)]
     answers = []
     for s in crowd:
         try:
@@ -189,21 +190,20 @@ def test_idle_timeout(ackd):
 
 def test_a_silent_connection_is_idle_from_the_start(ackd):
     daemon = ackd('limits = { idle_timeout = "400ms"; };')
+    begin = time.monotonic()
     with daemon.connect() as s:
-        begin = time.monotonic()
         assert read_to_end(s) == b""
-        assert 0.35 < time.monotonic() - begin < 5
+        assert 0.4 <= time.monotonic() - begin < within(5)
 
 
 def test_activity_postpones_the_idle_timeout(ackd):
-    daemon = ackd('limits = { idle_timeout = "1s"; };')
+    daemon = ackd('limits = { idle_timeout = "3s"; };')
     with daemon.connect() as s, daemon.connect() as idle:
-        begin = time.monotonic()
-        for _ in range(25):
+        until = time.monotonic() + 7
+        while time.monotonic() < until:
             s.sendall(b"x")
             assert read_exactly(s, 5) == b"Got x"
             time.sleep(0.1)
-        assert time.monotonic() - begin > 2
         assert read_to_end(idle) == b""
 
 
@@ -221,13 +221,13 @@ def test_a_slow_reader_is_not_idle(ackd, directory):
 
     Over TCP this is so too, but TCP_USER_TIMEOUT ends a peer whose window is hardly ever open.
     """
-    daemon = ackd(f'path = "{directory}/s"; reply = "echo"; limits = {{ idle_timeout = "500ms"; }};')
+    daemon = ackd(f'path = "{directory}/s"; reply = "echo"; limits = {{ idle_timeout = "2s"; }};')
     with daemon.connect() as s:
         sent = fill(s, b"0123456789", quiet=0.1)
         received = 0
-        until = time.monotonic() + 2.5
+        until = time.monotonic() + 6
         while time.monotonic() < until:
-            received += len(read_exactly(s, 30_000))
+            received += len(read_exactly(s, 8_000))
             time.sleep(0.1)
         s.shutdown(socket.SHUT_WR)
         received += len(read_to_end(s))
@@ -235,13 +235,16 @@ def test_a_slow_reader_is_not_idle(ackd, directory):
 
 
 def test_a_line_that_never_ends_is_not_idle_while_it_grows(ackd):
-    daemon = ackd('framing = "line"; limits = { idle_timeout = "1s"; };')
+    daemon = ackd('framing = "line"; limits = { idle_timeout = "3s"; };')
     with daemon.connect() as s:
-        for _ in range(20):
+        n = 0
+        until = time.monotonic() + 7
+        while time.monotonic() < until:
             s.sendall(b".")
+            n += 1
             time.sleep(0.1)
         s.sendall(b"\n")
-        assert read_exactly(s, 25) == b"Got " + b"." * 20 + b"\n"
+        assert read_exactly(s, n + 5) == b"Got " + b"." * n + b"\n"
 
 
 @pytest.mark.parametrize("idle_timeout_s", [7, 0])

@@ -29,6 +29,7 @@ from harness import (
     run_ackd,
     sanitizer,
     wait_until,
+    within,
 )
 from manager import Manager
 from prom import is_built, request, scrape
@@ -237,9 +238,10 @@ def test_busy_ratio(ackd):
     assert ratios() == [0, 0]
     with daemon.connect() as s:
         deadline = time.monotonic() + SOON
-        while max(ratios()) < 0.02 and time.monotonic() < deadline:
-            s.sendall(b"x" * 65536 * 16)
         busy = ratios()
+        while max(busy) < 0.02 and time.monotonic() < deadline:
+            s.sendall(b"x" * 65536 * 16)
+            busy = ratios()
     assert 0.02 <= max(busy) <= 1.1
     assert min(busy) < 0.01  # the other one has nothing to do
     wait_until(lambda: max(ratios()) < 0.01, "idle workers")
@@ -337,7 +339,7 @@ def test_broken_requests(ackd, data):
 def test_a_request_has_ten_seconds_in_all(ackd):
     daemon = ackd(METRICS)
     begun = time.monotonic()
-    with daemon.address("metrics").connect() as s:
+    with daemon.address("metrics").connect() as s, contextlib.suppress(ConnectionError):
         s.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n")
         s.settimeout(0.5)
         while time.monotonic() < begun + SOON:
@@ -345,7 +347,7 @@ def test_a_request_has_ten_seconds_in_all(ackd):
                 assert s.recv(100) == b""
                 break
             except TimeoutError:
-                s.sendall(b"x: y\r\n")  # never idle for long
+                s.sendall(b"x: y\r\n")  # never idle for long; a reset if it crosses the end
     assert 9 < time.monotonic() - begun < 20
 
 
@@ -411,6 +413,11 @@ def thread_cpu_us(pid):
     return used
 
 
+def is_asleep(pid):
+    stats = [(t / "stat").read_text() for t in pathlib.Path(f"/proc/{pid}/task").iterdir()]
+    return all(text.rsplit(")", 1)[1].split()[0] == "S" for text in stats)
+
+
 def test_cost_of_a_scrape(ackd, record_property):
     """At most 1 ms of CPU time in the main thread, and nothing elsewhere, with 8 listeners."""
     listeners = ",".join(f'{{ name = "l{i}"; port = 0; }}' for i in range(8))
@@ -418,7 +425,7 @@ def test_cost_of_a_scrape(ackd, record_property):
     metrics = daemon.address("metrics")
     scrape(metrics)
     n = 200
-    time.sleep(0.1)  # the log's thread has written what the start said
+    wait_until(lambda: is_asleep(daemon.pid), "all threads to have done what the start took")
     before = thread_cpu_us(daemon.pid)
     for _ in range(n):
         assert request(metrics)[0] == 200
@@ -452,10 +459,11 @@ def raise_descriptor_limit():
 def test_a_thousand_slow_clients(ackd):
     """They wait for a place or lose it; echo, memory and a scraper do not suffer."""
     raise_descriptor_limit()
-    daemon = ackd(METRICS + 'address = "127.0.0.1"; reply = "echo";')
+    echo = METRICS + 'address = "127.0.0.1"; reply = "echo";'
+    daemon, other = ackd(echo), ackd(echo)
     metrics = daemon.address("metrics")
-    with daemon.connect() as s, contextlib.ExitStack() as stack:
-        alone_us = percentile_99_us(s, 2000)
+    with daemon.connect() as s, other.connect() as left_alone, contextlib.ExitStack() as stack:
+        percentile_99_us(s, 500)  # what is allocated once is there now
         rss_kib, descriptors = daemon.rss_kib(), len(daemon.descriptors())
         slow = []
         for i in range(1000):
@@ -471,24 +479,25 @@ def test_a_thousand_slow_clients(ackd):
                     c.send(pieces[i % 4])
 
         trickle(b"", b"GE", b"GET /metrics HTTP/1.1\r\n", b"\xff")
-        with_them_us, most_descriptors, most_rss_kib = [], 0, 0
-        for _ in range(5):
+        with_them_us, alone_us, most_descriptors, most_rss_kib = [], [], 0, 0
+        for _ in range(5):  # in turns: whatever else the machine does hits both
             trickle(b"", b"T", b"X: y\r\n", b"\x00")
             with_them_us.append(percentile_99_us(s, 500))
+            alone_us.append(percentile_99_us(left_alone, 500))
             most_descriptors = max(most_descriptors, len(daemon.descriptors()) - descriptors)
             most_rss_kib = max(most_rss_kib, daemon.rss_kib() - rss_kib)
         begun = time.monotonic()
         assert request(metrics, timeout=SOON)[0] == 200
         waited = time.monotonic() - begun
-    with_them = statistics.median(with_them_us)
+    with_them, alone = statistics.median(with_them_us), statistics.median(alone_us)
     print(
-        f"echo p99 {alone_us:.0f} us alone, {with_them:.0f} us with 1,000 slow HTTP clients, "
+        f"echo p99 {alone:.0f} us alone, {with_them:.0f} us with 1,000 slow HTTP clients, "
         f"{most_descriptors} descriptors and {most_rss_kib} KiB more; a scrape took {waited:.1f} s"
     )
     assert most_descriptors <= 64
     assert most_rss_kib < 4096 or sanitizer()
-    assert with_them < 3 * alone_us + 1000  # a machine that others use too
-    assert waited < 15
+    assert with_them < 3 * alone + within(5000)  # a machine that others use too
+    assert waited < SOON  # and they have ten seconds each
 
 
 def test_no_descriptors_left(ackd):

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from harness import converse, fill, read_exactly, read_to_end
+from harness import SOON, converse, fill, read_exactly, read_to_end
 from oracle import Text, stream_echo
 
 
@@ -129,14 +129,14 @@ def test_after_a_nak_a_client_is_listened_to_for_a_while_only(ackd):
     """One that neither closes nor stops sending is closed on after 2 s."""
     daemon = ackd("limits = { idle_timeout = 0; };")
     with daemon.connect() as s:
+        begin = time.monotonic()
         s.sendall(b"\xff")
         assert read_to_end(s) == b"NAK 0 invalid start byte\n"
-        begin = time.monotonic()
         with pytest.raises((BrokenPipeError, ConnectionResetError)):
-            while time.monotonic() < begin + 20:
+            while time.monotonic() < begin + 2 * SOON:
                 s.sendall(b"more")
                 time.sleep(0.01)
-        assert 1.5 < time.monotonic() - begin < 10
+        assert 2 <= time.monotonic() - begin < SOON
 
 
 def test_a_nak_waits_for_a_slow_reader(ackd):
@@ -164,7 +164,7 @@ def test_a_client_that_reads_nothing_after_its_fault_is_closed_on(ackd):
     sockets = daemon.n_sockets()
     with daemon.connect() as s:
         s.sendall(b"\xff")
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + SOON
         while daemon.n_sockets() > sockets or s.getsockopt(
             socket.SOL_SOCKET, socket.SO_ERROR
         ):

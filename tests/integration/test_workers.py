@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from harness import SOON, have, read_exactly, sanitizer, wait_until
+from harness import SOON, have, read_exactly, read_to_end, sanitizer, wait_until, within
 
 
 def n_workers(daemon):
@@ -37,7 +37,8 @@ def worker_threads(daemon):
     found = {}
     for task in pathlib.Path(f"/proc/{daemon.pid}/task").iterdir():
         name, rest = (task / "stat").read_text().split("(", 1)[1].rsplit(")", 1)
-        found[int(task.name)] = name, rest.split()[0], int((task / "schedstat").read_text().split()[0])
+        run_ns = int((task / "schedstat").read_text().split()[0])
+        found[int(task.name)] = name, rest.split()[0], run_ns
     main_name = found.pop(daemon.pid)[0]
     return {task: what for task, (name, *what) in found.items() if name == main_name}
 
@@ -120,14 +121,14 @@ def test_busy_polling_ends_with_the_daemon(ackd):
         begin = time.monotonic()
         daemon.signal(signal.SIGTERM)
     assert daemon.wait() == 0
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 30  # long before the drain_timeout
 
 
 def test_timers_fire_while_polling_busily(ackd):
     daemon = ackd('workers = 1; busy_poll = "1s"; limits = { idle_timeout = "300ms"; };')
     with daemon.connect() as s:
+        begin = time.monotonic()
         s.sendall(b"x")
         assert read_exactly(s, 5) == b"Got x"
-        begin = time.monotonic()
-        assert s.recv(1) == b""
-        assert 0.25 < time.monotonic() - begin < 5
+        assert read_to_end(s) == b""
+        assert 0.3 <= time.monotonic() - begin < within(5)
