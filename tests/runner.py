@@ -64,10 +64,6 @@ WHOLE_WITH_ALL = ["sanitize", "cross"]
 UNDER_VALGRIND = ["activated", "ackc_ping", "ackc_send", "course", "drain", "handover", "limits",
                   "line", "log", "metrics", "nak", "proxy", "reload", "reload_command", "template",
                   "workers"]
-# Their time-outs are shorter than what it takes there to look up a name.
-NOT_UNDER_VALGRIND = [f"tests/integration/test_ackc_send.py::test_{name}" for name in (
-    "json_of_a_failure", "no_time_out_while_the_user_thinks", "server_that_reads_nothing_times_out",
-    "silent_server_times_out")]
 VALGRIND_SLOWNESS = 20
 # "Possibly lost" is what belongs to a thread that still runs when the process ends: libuv's.
 VALGRIND = ("valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite,indirect"
@@ -403,7 +399,6 @@ class Run:
         if self.options.all and "gcc" not in self.broken:
             self.make_valgrind_build()
             files = [f"tests/integration/test_{name}.py" for name in UNDER_VALGRIND]
-            files += [f"--deselect={test}" for test in NOT_UNDER_VALGRIND]
             job = self.integration_job("valgrind", "integration/valgrind", files)
             jobs.insert(0, job._replace(load=0.75))
         return jobs

@@ -184,8 +184,8 @@ def test_too_many_open_files(peer):
     def limit():
         resource.setrlimit(resource.RLIMIT_NOFILE, (30, 30))
 
-    done = ackc("load", "-n", "100", "-c", "50", "-w", within(1), "--json", "127.0.0.1", server.port,
-                preexec_fn=limit)
+    done = ackc("load", "-n", "100", "-c", "50", "-w", within(1), "--json", "127.0.0.1",
+                server.port, preexec_fn=limit)
     summary = json.loads(done.out)
     assert done.status == 1
     assert [e["kind"] for e in summary["errors"]] == ["too many open files"]
