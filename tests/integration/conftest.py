@@ -44,6 +44,7 @@ def ackd():
     finally:
         for daemon in made:
             daemon.kill()
+            print(daemon.log[-5000:])  # pytest shows it if the test has failed
         for path in directories:
             shutil.rmtree(path)
 

@@ -36,10 +36,19 @@ def unit(directory):
     manager.start, manager.again = start, restart
     yield manager
     for daemon in manager.daemons:
+        print(daemon.log[-5000:])  # pytest shows it if the test has failed
         if daemon.process.poll() is None:
             daemon.stop()
         daemon.check_log()
     manager.close()
+
+
+def accepted(daemon, reply=b"Got x"):
+    """A connection that the daemon has; one that waits to be accepted would not be handed over."""
+    s = daemon.connect()
+    s.sendall(b"x")
+    assert read_exactly(s, len(reply)) == reply
+    return s
 
 
 def test_ready_and_listening_sockets_are_stored(unit):
@@ -436,7 +445,7 @@ def test_a_stored_socket_whose_file_is_gone(unit, directory):
 
 def test_listener_gone(unit):
     daemon = unit.start('address = "127.0.0.1"; name = "old";')
-    with daemon.connect() as s:
+    with accepted(daemon) as s:
         daemon = unit.again(daemon, 'address = "127.0.0.1"; name = "new";')
         assert read_to_end(s) == b""
         daemon.wait_for(r"old: connection 1 from .* closed: the listener is not in")
@@ -444,7 +453,7 @@ def test_listener_gone(unit):
 
 def test_access_is_checked_anew(unit):
     daemon = unit.start('address = "127.0.0.1";')
-    with daemon.connect() as s:
+    with accepted(daemon) as s:
         daemon = unit.again(daemon, 'address = "127.0.0.1"; deny = ["127.0.0.0/8"];')
         assert read_to_end(s) == b""
         daemon.wait_for("refused: denied")
@@ -632,7 +641,7 @@ def test_half_a_proxy_header(unit):
 def test_the_address_has_changed(unit):
     daemon = unit.start('address = "127.0.0.1"; reply = "echo";')
     port = daemon.address().port
-    with daemon.connect() as s:
+    with accepted(daemon, b"x") as s:
         # the old socket would be in the way of the new one
         daemon = unit.again(daemon, f'address = "*"; port = {port}; reply = "echo";')
         assert any(re.match(r"0\.0\.0\.0:", a.text) for a in daemon.addresses())
