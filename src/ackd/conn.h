@@ -109,9 +109,11 @@ struct conn *conn_open_proxied(struct listener *listener, int fd, const struct a
 void conn_refuse(struct listener *listener, int fd, const struct address *address);
 
 /*
- * Ends the connection at once; what is unsent is dropped. Idempotent, and the first reason wins,
- * except that CONN_HANDED_OVER takes the place of the one for which it was about to end: it goes on
- * in the next process, and is not counted as closed. @c is freed by a later turn of the loop.
+ * Ends the connection at once; what is unsent is dropped, and what it held is given back to the
+ * budget. Idempotent, and the first reason wins, except that CONN_HANDED_OVER takes the place of
+ * the one for which it was about to end: it goes on in the next process, and is not counted as
+ * closed.
+ * @c itself is freed by a later turn of the loop.
  */
 void conn_close(struct conn *c, enum conn_reason reason);
 
