@@ -286,39 +286,43 @@ class Process:
         self.process.send_signal(signal.SIGCONT)
 
 
-STALL = 1.0
-
-
 def writes_of(process):
     with open(f"/proc/{process.pid}/io", encoding="ascii") as f:
         return int(dict(line.split(":") for line in f)["syscw"])
 
 
-def stalled_load(*arguments):
-    """A load of four seconds on one connection while the server stands still for STALL."""
+def stalled_load(stall, *arguments):
+    """A load of four seconds on one connection, in which the server stands still for @stall s."""
     with Process() as server:
         run = Running("load", "--json", "-c", "1", "-d", "4", *arguments, "127.0.0.1", server.port)
         wait_until(lambda: writes_of(run.process) > 300, "a load that runs")
-        server.stall(STALL)
+        server.stall(stall)
         done = run.end()
     assert done.status == 0, done
     return json.loads(done.out)
 
 
-def test_a_schedule_shows_a_stall_and_a_closed_loop_hides_it():
-    """A second of four: a quarter of the messages that were due suffered from it."""
-    summary = stalled_load("--rate", "1000")
+def test_a_schedule_shows_a_stall(record_property):
+    """A tenth of a second of four: a fortieth of the messages that were due suffered from it."""
+    summary = stalled_load(0.1, "--rate", "1000")
+    record_property("p99.9 with a stall of 100 ms", f"{summary['latency_ms']['p99_9']} ms")
     assert summary["completed"] + summary["unsent"] == 4000
     # The thousandth part that is above p99.9 was due in the stall's first 4 ms.
-    assert summary["latency_ms"]["p99_9"] >= 0.8 * STALL * 1000
-    # Counted from sending, it is one message's misfortune.
-    assert summary["service_ms"]["max"] >= 0.9 * STALL * 1000
-    assert summary["service_ms"]["p99_9"] < summary["latency_ms"]["p99_9"] / 2
-    # Nor does the closed loop see more.
-    closed = stalled_load()
+    assert summary["latency_ms"]["p99_9"] >= 80
+
+
+def test_a_closed_loop_hides_a_stall():
+    """Counted from sending, it is one message's misfortune: however long, only the maximum shows it.
+
+    Long, since a busy machine has small stalls of its own.
+    """
+    stall = 1.0
+    scheduled, closed = stalled_load(stall, "--rate", "1000"), stalled_load(stall)
     assert closed["completed"] > 1500  # else p99.9 were that one
-    assert closed["latency_ms"]["max"] >= 0.9 * STALL * 1000
-    assert closed["latency_ms"]["p99_9"] < 0.5 * STALL * 1000
+    for times in scheduled["service_ms"], closed["latency_ms"]:
+        assert times["max"] >= 0.9 * stall * 1000
+        assert times["p99_9"] < 0.5 * stall * 1000
+    assert scheduled["latency_ms"]["p99_9"] >= 0.8 * stall * 1000
 
 
 @pytest.mark.skipif(sanitizer() is not None, reason="the sanitizer's memory grows by itself")
