@@ -275,8 +275,8 @@ static int server_start_workers(struct server *server)
 
 /*
  * Makes the sockets that nobody passed, and puts all of them to work. The connections that were
- * handed over leave the store only when every listener has its address: until then, another start
- * may have more luck with a port that someone else has.
+ * handed over leave the store only when everything has its address: until then, another start may
+ * have more luck with a port that someone else has.
  */
 static int server_bind(struct server *server, const struct setup *setup, FILE *errors)
 {
@@ -286,9 +286,13 @@ static int server_bind(struct server *server, const struct setup *setup, FILE *e
 
 	if (r < 0)
 		return r;
+	r = report_metrics(server, setup, errors);
+	if (r < 0) {
+		bound_finish(&bound, true);
+		return r;
+	}
 	server_take_over(server);
-	r = server_apply(server, server->config, &bound);
-	return r < 0 ? r : report_metrics(server, setup, errors);
+	return server_apply(server, server->config, &bound);
 }
 
 /*

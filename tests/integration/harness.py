@@ -297,11 +297,11 @@ class Daemon:
     # ---- its listeners ----
 
     def addresses(self, listener=None):
-        """The addresses of a listener; of all, when None."""
+        """The addresses of a listener; of all, when None, but that of the metrics."""
         found = []
         for line in list(self.lines):
             match = self.LISTEN.search(line)
-            if match and listener in (None, match[1]):
+            if match and (match[1] != "metrics" if listener is None else match[1] == listener):
                 found.append(Address(match[2]))
         return found
 

@@ -13,6 +13,7 @@ import pytest
 
 from harness import SOON, Frozen, fill, read_exactly, read_to_end, run_ackd, wait_until
 from manager import Manager
+from prom import is_built
 
 
 @pytest.fixture
@@ -404,11 +405,17 @@ def test_a_store_that_is_too_small(unit):
         assert read_exactly(s, 1) == b"y"
 
 
-def test_a_start_that_fails_costs_nothing(unit, directory):
-    """The next one finds the sockets and the connections in the store."""
+@pytest.mark.parametrize("whose", ["a listener's", "the metrics'"])
+def test_a_start_that_fails_costs_nothing(unit, directory, config_file, whose):
+    """A port is taken. The next start finds the sockets and the connections in the store."""
+    if whose == "the metrics'" and not is_built(config_file):
+        pytest.skip("this ackd has no metrics")
+
     def config(port):
+        ports = (port, 0) if whose == "a listener's" else (0, port)
+        metrics = f' metrics = {{ port = {ports[1]}; }};' if ports[1] else ""
         return (f'reply = "echo"; listeners = ( {{ name = "path"; path = "{directory}/s"; }},'
-                f' {{ name = "port"; address = "127.0.0.1"; port = {port}; }} );')
+                f' {{ name = "port"; address = "127.0.0.1"; port = {ports[0]}; }} );' + metrics)
 
     daemon = unit.start(config(0), arguments=())
     wait_until(lambda: unit.has_said("READY"), "READY=1")
