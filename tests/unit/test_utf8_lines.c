@@ -172,6 +172,7 @@ static void test_nothing_to_copy(void **state)
 	uint8_t out[4096];
 	struct utf8_lines lines = {
 		.prefix = (const uint8_t *)"01234567890123456789012345678901",
+		.suffix = (const uint8_t *)"",
 		.max_bytes = 100,
 		.out = out,
 		.out_end = out + sizeof(out),
