@@ -185,7 +185,7 @@ def test_idle_timeout(ackd):
         begin = time.monotonic()
         s.sendall(b"x")
         assert read_to_end(s) == b"Got x"
-        assert 1.95 < time.monotonic() - begin < within(3.8)
+        assert 1.7 < time.monotonic() - begin < within(3.8)
 
 
 def test_a_silent_connection_is_idle_from_the_start(ackd):
@@ -193,7 +193,7 @@ def test_a_silent_connection_is_idle_from_the_start(ackd):
     begin = time.monotonic()
     with daemon.connect() as s:
         assert read_to_end(s) == b""
-        assert 0.4 <= time.monotonic() - begin < within(5)
+        assert 0.3 <= time.monotonic() - begin < within(5)
 
 
 def test_activity_postpones_the_idle_timeout(ackd):
