@@ -119,6 +119,38 @@ static void server_drain(struct server *server)
 	on_drain_timer(&server->drain_timer);
 }
 
+/* Ends the daemon as @signum asks: by a hand-over (SIGUSR2), or for good. */
+static void server_end(struct server *server, int signum)
+{
+	if (signum == SIGUSR2) {
+		if (server->config->keep_connections && systemd_store_max() > 0 &&
+		    server_hand_over(server) == 0)
+			return;
+	} else {
+		/* nobody comes after us: who connects now is to be refused */
+		for (struct binding *b = server->bindings; b; b = b->next)
+			store_forget(b, server->bindings);
+	}
+	server_drain(server);
+}
+
+static void on_end_signal(struct server *server, int signum)
+{
+	if (signum == SIGTERM && server->term_follows) {
+		server->term_follows = false;
+		return;
+	}
+	if (server->phase == SERVER_RUNNING)
+		server_end(server, signum);
+	else if (server->phase == SERVER_STARTING && server->n_started > 0 && !server->end_signal)
+		server->end_signal = signum; /* there may be connections already */
+	else if (signum != SIGUSR2 && server->phase != SERVER_HANDING_OVER)
+		server_stop(server);
+	else
+		return;
+	server->term_follows = signum == SIGUSR2;
+}
+
 static void on_signal(uv_signal_t *handle, int signum)
 {
 	struct server *server = handle->data;
@@ -130,25 +162,8 @@ static void on_signal(uv_signal_t *handle, int signum)
 	case SIGUSR1:
 		report_stats();
 		break;
-	case SIGUSR2:
-		if (server->phase != SERVER_RUNNING)
-			break;
-		server->term_follows = true;
-		if (!server->config->keep_connections || systemd_store_max() == 0 ||
-		    server_hand_over(server) < 0)
-			server_drain(server);
-		break;
 	default:
-		if (server->phase == SERVER_RUNNING) {
-			/* nobody comes after us: who connects now is to be refused */
-			for (struct binding *b = server->bindings; b; b = b->next)
-				store_forget(b, server->bindings);
-			server_drain(server);
-		} else if (signum == SIGTERM && server->term_follows) {
-			server->term_follows = false;
-		} else if (server->phase != SERVER_HANDING_OVER) {
-			server_stop(server);
-		}
+		on_end_signal(server, signum);
 		break;
 	}
 }
@@ -179,7 +194,9 @@ static void server_ready(struct server *server)
 	log_post(LOG_READY, NULL, "ready: %u workers", server->n_workers);
 	log_notify("READY=1");
 	report_start(server);
-	if (server->reload.again)
+	if (server->end_signal)
+		server_end(server, server->end_signal);
+	else if (server->reload.again)
 		reload_request(server);
 }
 

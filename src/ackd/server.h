@@ -89,6 +89,7 @@ struct server {
 	uint64_t *turns;	    /* of each worker, at the last look */
 	struct counters **counters; /* per listener of the configuration being applied */
 	enum server_phase phase;
+	int end_signal;		      /* came before the start was over: what is to follow it */
 	bool term_follows;	      /* SIGUSR2 came; in a restart SIGTERM is next */
 	enum exit_status exit_status; /* of a start that fails where it is now */
 	struct reload reload;

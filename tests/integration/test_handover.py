@@ -622,6 +622,32 @@ def test_killed_while_it_takes_up(unit):
         assert daemon.exchange(b"up") == b"up"
 
 
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGUSR2])
+def test_ended_before_the_start_is_over(unit, end):
+    """What was taken up is drained, or handed over again, as if the start had been over."""
+    daemon = unit.start('address = "127.0.0.1"; reply = "echo";')
+    with accepted(daemon, b"x") as s:
+        daemon.signal(signal.SIGUSR2)
+        assert daemon.wait() == 0
+        s.sendall(b"y")
+        signalled = []
+
+        def interrupt(pid):
+            if not signalled:
+                signalled.append(pid)
+                os.kill(pid, end)
+
+        unit.at_barrier = interrupt
+        after = unit.start(daemon.config_path.read_text(), ready=False)
+        assert after.wait() == 0
+        assert signalled == [after.pid]
+        if end == signal.SIGUSR2:
+            last = unit.start(daemon.config_path.read_text())
+            last.wait_for("taking up 1 connections")
+            s.shutdown(socket.SHUT_WR)
+        assert read_to_end(s) == b"y"
+
+
 def test_numbers_go_on(unit):
     daemon = unit.start('address = "127.0.0.1"; greeting = "${connection}\\n"; reply = "echo";')
     with daemon.connect() as first:

@@ -38,7 +38,7 @@ struct control {
 	_Atomic int64_t alloc_outcome; /* 1: one failed; -1: it was one that is left out */
 	_Atomic int64_t lookup_hangs;  /* looking up a name does not return while this is set */
 	_Atomic int64_t lookup_calls;
-	_Atomic int64_t delay_us; /* how long each accept, and each read from a socket, takes */
+	_Atomic int64_t delay_us;   /* how long each accept, and each read from a socket, takes */
 	_Atomic int64_t pass_errno; /* what passing descriptors to another process fails with */
 };
 
