@@ -126,6 +126,17 @@ void server_configure_limits(struct server *server, const struct config *config)
 void server_log_listening(const struct bound *bound, bool all);
 
 /*
+ * Ends the daemon as the signal @signum asks: SIGUSR2 by a hand-over, another one by draining. What
+ * comes before the start is over, but after workers may have connections, is only noted:
+ * server_ready() passes it again. A second one ends everything at once, except the SIGTERM that
+ * follows SIGUSR2 in a restart.
+ */
+void server_end(struct server *server, int signum);
+
+/* Closes everything at once. Idempotent. */
+void server_stop(struct server *server);
+
+/*
  * Begins to hand the connections over to the next process. Returns 0, or a negative errno, which
  * has been logged, and nothing changed.
  */
