@@ -100,9 +100,10 @@ static inline ssize_t send_spans(const struct conn *c, const struct iovec *spans
 	if (sent >= 0)
 		return sent;
 	/* a signal is no error either; neither comes back before the loop has turned */
-	return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR
-		       ? 0
-		       : uv_translate_sys_error(errno);
+	if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)
+		return 0;
+	/* UV_ENOBUFS says that our own budget is exceeded */
+	return errno == ENOBUFS ? UV_ENOMEM : uv_translate_sys_error(errno);
 }
 
 /* Keeps what the socket did not take of io->out. */

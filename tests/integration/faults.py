@@ -27,6 +27,7 @@ FIELDS = (
     "lookup_calls",
     "delay_us",
     "pass_errno",
+    "send_errno",
 )
 SOURCE = pathlib.Path(__file__).parent / "shims/faults.c"
 

@@ -1,5 +1,6 @@
 """System calls and allocations that fail, injected one kind at a time."""
 
+import contextlib
 import errno
 import os
 import re
@@ -232,6 +233,25 @@ def test_one_byte_a_read_in_stream_framing(ackd, faults, errors):
     for data in (b"\xed\xa0", b"ab\xe2\x82", assorted_text()[:1000], b"x\xf0\x9f\x98z\xc3\xff\x80y"):
         assert daemon.exchange(data) == stream_echo(data, Text(errors))
     assert faults.read_calls > 1
+
+
+@pytest.mark.parametrize("error, reason", [
+    (errno.EPIPE, "broken pipe"),
+    (errno.EHOSTUNREACH, "host is unreachable"),
+    (errno.ENOBUFS, "out of memory"),  # the kernel is: not the budget
+    (errno.ENOMEM, "out of memory"),
+])
+def test_a_reply_that_cannot_be_sent(ackd, faults, error, reason):
+    daemon = ackd('workers = 1; log = { level = "debug"; };', env=faults.environment())
+    with daemon.connect() as s:
+        ask(s)
+        faults.send_errno = error
+        s.sendall(b"x")
+        with contextlib.suppress(ConnectionResetError):
+            assert read_to_end(s) == b""
+    daemon.wait_for(rf"disconnect: .* ended: .*{reason};")
+    faults.send_errno = 0
+    assert daemon.exchange(b"on") == b"Got on"
 
 
 def test_short_writes_of_a_long_echo(ackd, faults):

@@ -40,6 +40,7 @@ struct control {
 	_Atomic int64_t lookup_calls;
 	_Atomic int64_t delay_us;   /* how long each accept, and each read from a socket, takes */
 	_Atomic int64_t pass_errno; /* what passing descriptors to another process fails with */
+	_Atomic int64_t send_errno; /* what send fails with; 0: it does not */
 };
 
 static struct control nothing;
@@ -251,6 +252,10 @@ ssize_t send(int fd, const void *p, size_t n, int flags)
 {
 	size_t max = (size_t)control->write_max;
 
+	if (control->send_errno) {
+		errno = (int)control->send_errno;
+		return -1;
+	}
 	if (control->write_max || control->write_again) {
 		if (write_fails())
 			return -1;
