@@ -80,15 +80,15 @@ void server_end(struct server *server, int signum)
 {
 	if (signum == SIGTERM && server->term_follows) {
 		server->term_follows = false;
-		return;
-	}
-	if (server->phase == SERVER_RUNNING)
+	} else if (server->phase == SERVER_RUNNING) {
+		server->term_follows = signum == SIGUSR2;
 		server_leave(server, signum);
-	else if (server->phase == SERVER_STARTING && server->n_started > 0 && !server->end_signal)
+	} else if (signum == SIGUSR2 || server->phase == SERVER_HANDING_OVER) {
+		return; /* nothing to hand over yet, or it is under way */
+	} else if (server->phase == SERVER_STARTING && server->n_started > 0 &&
+		   !server->end_signal) {
 		server->end_signal = signum; /* there may be connections already */
-	else if (signum != SIGUSR2 && server->phase != SERVER_HANDING_OVER)
+	} else {
 		server_stop(server);
-	else
-		return;
-	server->term_follows = signum == SIGUSR2;
+	}
 }

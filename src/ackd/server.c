@@ -244,6 +244,7 @@ static int server_prepare(struct server *server, FILE *errors, struct setup **re
 		return r;
 	while (server->phase == SERVER_STARTING && !preparation_is_done(preparation))
 		uv_run(&server->loop, UV_RUN_ONCE);
+	uv_run(&server->loop, UV_RUN_NOWAIT); /* signals that came with the last news */
 	if (server->phase != SERVER_STARTING) {
 		preparation_abandon(preparation);
 		return UV_ECANCELED;

@@ -89,7 +89,7 @@ struct server {
 	uint64_t *turns;	    /* of each worker, at the last look */
 	struct counters **counters; /* per listener of the configuration being applied */
 	enum server_phase phase;
-	int end_signal;		      /* came before the start was over: what is to follow it */
+	int end_signal;		      /* is to be acted on once the start is over */
 	bool term_follows;	      /* SIGUSR2 came; in a restart SIGTERM is next */
 	enum exit_status exit_status; /* of a start that fails where it is now */
 	struct reload reload;
@@ -126,10 +126,10 @@ void server_configure_limits(struct server *server, const struct config *config)
 void server_log_listening(const struct bound *bound, bool all);
 
 /*
- * Ends the daemon as the signal @signum asks: SIGUSR2 by a hand-over, another one by draining. What
- * comes before the start is over, but after workers may have connections, is only noted:
- * server_ready() passes it again. A second one ends everything at once, except the SIGTERM that
- * follows SIGUSR2 in a restart.
+ * Ends the daemon as the signal @signum asks: SIGUSR2 by a hand-over, another one by draining; a
+ * second one at once, except the SIGTERM that follows SIGUSR2 in a restart. Before the daemon is
+ * ready, SIGUSR2 changes nothing; another one ends the start, or is noted for server_ready() to act
+ * on when workers may have connections already.
  */
 void server_end(struct server *server, int signum);
 
