@@ -146,7 +146,7 @@ def test_a_storm_of_connects_does_not_starve_traffic(ackd):
             stop.set()
             for thread in threads:
                 thread.join()
-    assert times[-5] < (10 if sanitizer() else within(1))
+    assert times[-5] < (10 if sanitizer() else within(0.25))
 
 
 def test_accepting_is_bounded_per_turn(ackd, faults):
@@ -597,7 +597,7 @@ def test_a_log_reader_that_stands_still(ackd, directory):
         begin = time.monotonic()
         assert exchange() == b"Got x"
         times.append(time.monotonic() - begin)
-    assert max(times) < within(5)
+    assert max(times) < within(1)
     said = b""
     os.set_blocking(read_end, False)
 
@@ -643,7 +643,7 @@ def test_kill_and_start_again_at_once(ackd, record_property):
         assert daemon.exchange(b"back") == b"Got back"
         took = time.monotonic() - begin
         record_property("back after", f"{took:.3f} s")
-        assert took < within(5)  # the kernel waits a minute after an end in order
+        assert took < within(0.25)
         for s in clients:
             s.close()
 
