@@ -35,12 +35,16 @@ static const uint8_t *next_line(const uint8_t *p, const uint8_t *end, size_t max
 	return memchr(p, '\n', n <= max ? n : max + 1);
 }
 
-/* The answers are copied one after the other, so that they are a single span. */
+/*
+ * The answers are copied one after the other, so that they are a single span. Lines that nobody has
+ * checked are answered as far as they are ASCII.
+ */
 static void ack_lines(struct session *session, struct session_io *io, struct session_job *job,
 		      const struct template_constant *prefix,
 		      const struct template_constant *suffix)
 {
 	size_t max = session->policy->max_line_bytes;
+	bool unchecked = job->checked == 0;
 	uint8_t *begin = area_end(io);
 	struct utf8_lines lines = {
 		.prefix = prefix->bytes,
@@ -48,13 +52,16 @@ static void ack_lines(struct session *session, struct session_io *io, struct ses
 		.suffix = suffix->bytes,
 		.suffix_length = suffix->length,
 		.max_bytes = max < OUT_REFERENCE_MIN ? max : OUT_REFERENCE_MIN - 1,
+		.unchecked = unchecked,
 		.p = job->input,
-		.end = job->input + job->checked,
+		.end = job->input + (unchecked ? job->input_length : job->checked),
 		.out = begin,
 		.out_end = begin + area_room(io),
 	};
 
 	utf8_copy_lines(&lines);
+	if (unchecked)
+		job->checked = (size_t)(lines.p - job->input);
 	area_commit(io, (size_t)(lines.out - begin));
 	take(session, io, job, (size_t)(lines.p - job->input), lines.count);
 }
@@ -81,18 +88,24 @@ void plain_lines(struct session *session, struct session_io *io, struct session_
 {
 	const struct policy *policy = session->policy;
 	struct template_constant prefix, suffix;
+	bool ack, plain_ack;
 	size_t length;
 
 	if (policy->framing != FRAMING_LINE || policy->transcoder.charset != CHARSET_UTF_8 ||
 	    job->input_length == 0 || session->skipping || session->received != session->line_start)
 		return;
-	if (job->checked == 0)
-		utf8_check(job->input, job->input_length, &job->checked, &length);
-	if (policy->reply != REPLY_ACK)
-		echo_lines(session, io, job);
-	else if (template_constant(policy->ack_prefix, &prefix) &&
-		 template_constant(policy->ack_suffix, &suffix))
+	ack = policy->reply == REPLY_ACK;
+	plain_ack = ack && template_constant(policy->ack_prefix, &prefix) &&
+		    template_constant(policy->ack_suffix, &suffix);
+	/* nearly always that is all of them */
+	if (plain_ack && job->checked == 0 && job->input_length >= UTF8_UNCHECKED_MIN)
 		ack_lines(session, io, job, &prefix, &suffix);
+	if (job->checked == 0 && job->input_length > 0)
+		utf8_check(job->input, job->input_length, &job->checked, &length);
+	if (job->checked > 0 && plain_ack)
+		ack_lines(session, io, job, &prefix, &suffix);
+	else if (!ack)
+		echo_lines(session, io, job);
 	session->line_start = session->received;
 }
 

@@ -9,6 +9,7 @@
  * so the outcome never depends on where the buffers end.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -106,6 +107,7 @@ struct utf8_lines {
 	const uint8_t *suffix; /* goes before each terminator, LF or CRLF */
 	size_t suffix_length;
 	size_t max_bytes; /* of a line that is copied, LF not counted */
+	bool unchecked;	  /* p to end may be ill-formed: lines of ASCII alone are copied */
 
 	/* what is left, moved along */
 	const uint8_t *p, *end;
@@ -113,10 +115,17 @@ struct utf8_lines {
 	uint64_t count; /* of lines; those that were copied are added */
 };
 
+/* Fewer unchecked bytes than these are better checked first. */
+#define UTF8_UNCHECKED_MIN ((size_t)64)
+
 /*
  * Copies the lines from p on to out, up to the first that is longer than max_bytes, has no LF
  * before end, or might not fit before out_end. What lies between out and out_end may be
  * overwritten.
+ *
+ * Of unchecked lines it copies those of which it sees in passing that they are ASCII, and so
+ * well-formed: none of fewer than UTF8_UNCHECKED_MIN bytes, none after one that is not, and maybe
+ * not the last before it; the scalar kernel none.
  */
 void utf8_copy_lines(struct utf8_lines *lines);
 

@@ -119,18 +119,4 @@ static enum utf8_status check_next(struct utf8_carry *carry, const uint8_t *p, s
 	return check_long(carry, p, n, ret_valid, ret_length);
 }
 
-/* ---- lines ---- */
-
-#define COPY_SLACK BLOCK
-
-static inline void copy_line(uint8_t *out, const uint8_t *p, size_t n, size_t left)
-{
-	if (left < n + BLOCK) {
-		memcpy(out, p, n);
-		return;
-	}
-	for (size_t i = 0; i < n; i += BLOCK)
-		store(out + i, load(p + i));
-}
-
 #include "core/utf8_lines.h"

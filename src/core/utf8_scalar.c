@@ -186,23 +186,31 @@ uint64_t utf8_lf_mask_scalar(const uint8_t *p, size_t n)
 	return mask;
 }
 
-static inline uint64_t lf_mask(const uint8_t *p)
-{
-	return utf8_lf_mask_scalar(p, 64);
-}
-
-#define COPY_SLACK 0
-
-static inline void copy_line(uint8_t *out, const uint8_t *p, size_t n, size_t left)
-{
-	memcpy(out, p, n);
-}
-
-#include "core/utf8_lines.h"
-
 void utf8_copy_lines_scalar(struct utf8_lines *lines)
 {
-	copy_lines(lines);
+	const uint8_t *p = lines->p, *lf;
+	uint8_t *out = lines->out;
+
+	while (!lines->unchecked) {
+		size_t left = (size_t)(lines->end - p), length;
+
+		lf = memchr(p, '\n', left <= lines->max_bytes ? left : lines->max_bytes + 1);
+		if (!lf)
+			break;
+		length = (size_t)(lf + 1 - p);
+		if (lines->prefix_length + length + lines->suffix_length >
+		    (size_t)(lines->out_end - out))
+			break;
+		memcpy(out, lines->prefix, lines->prefix_length);
+		memcpy(out + lines->prefix_length, p, length);
+		out += lines->prefix_length + length;
+		if (lines->suffix_length > 0)
+			out = utf8_put_suffix(lines, out, length);
+		p += length;
+		lines->count++;
+	}
+	lines->p = p;
+	lines->out = out;
 }
 
 const struct utf8_kernel utf8_kernel_scalar = {

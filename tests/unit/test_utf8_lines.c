@@ -102,6 +102,14 @@ static size_t count_lines(const uint8_t *p, const uint8_t *end, size_t max)
 	return count;
 }
 
+/* Whether the @n bytes at @p are ASCII. */
+static bool is_ascii(const uint8_t *p, size_t n)
+{
+	while (n > 0 && p[n - 1] < 0x80)
+		n--;
+	return n == 0;
+}
+
 /* Copies, and compares with what is expected. Returns how many lines were copied. */
 static size_t compare(struct utf8_lines lines)
 {
@@ -117,6 +125,8 @@ static size_t compare(struct utf8_lines lines)
 	assert_memory_equal(out, expected, n);
 	assert_true(lines.p == p || lines.p[-1] == '\n');
 	assert_int_equal(count_lines(p, lines.p, lines.max_bytes), lines.count);
+	if (lines.unchecked)
+		assert_true(is_ascii(p, (size_t)(lines.p - p)));
 	return lines.count;
 }
 
@@ -167,6 +177,60 @@ static void test_every_kernel(void **state)
 	edge_finish(&out);
 }
 
+/* Of the kernel in use, given a byte of 80 or above at each place, and nowhere. */
+static void compare_unchecked(struct utf8_lines lines, const struct edge *in, size_t n)
+{
+	bool scalar = strcmp(utf8_kernel_name(), "scalar") == 0;
+	size_t whole = count_lines(in->end - n, in->end, lines.max_bytes);
+
+	lines.p = in->end - n;
+	lines.end = in->end;
+	assert_int_equal(compare(lines), scalar || n < UTF8_UNCHECKED_MIN ? 0 : whole);
+	for (uint8_t *p = in->end - n; p < in->end; p++) {
+		uint8_t byte = *p;
+		size_t before = count_lines(lines.p, p, lines.max_bytes);
+		size_t copied;
+
+		*p |= 0x80;
+		copied = compare(lines);
+		/* at most what is in the same block is left */
+		assert_true(copied <= before);
+		if (!scalar && n >= UTF8_UNCHECKED_MIN && p - lines.p >= 128)
+			assert_true(copied >= count_lines(lines.p, p - 128, lines.max_bytes));
+		*p = byte;
+	}
+}
+
+static void test_unchecked(void **state)
+{
+	static const uint8_t prefix[UTF8_PREFIX_READ] = "Got ";
+	static const size_t sizes[] = {1, 63, 64, 65, 127, 128, 129, 500, 1040};
+	uint32_t seed = 521288629;
+	struct edge in, out;
+
+	edge_init(&in, INPUT_MAX);
+	edge_init(&out, OUT_MAX);
+	for (const char *const *name = utf8_kernel_list(); *name; name++) {
+		struct utf8_lines lines = {
+			.prefix = prefix,
+			.prefix_length = 4,
+			.suffix = prefix,
+			.max_bytes = 1023,
+			.unchecked = true,
+			.out = out.end - OUT_MAX,
+			.out_end = out.end,
+		};
+
+		assert_int_equal(utf8_kernel_select(*name), 0);
+		for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+			make_text(in.end - sizes[i], sizes[i], 20, &seed);
+			compare_unchecked(lines, &in, sizes[i]);
+		}
+	}
+	edge_finish(&in);
+	edge_finish(&out);
+}
+
 static void test_nothing_to_copy(void **state)
 {
 	uint8_t out[4096];
@@ -198,6 +262,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_kernel),
+		cmocka_unit_test(test_unchecked),
 		cmocka_unit_test(test_nothing_to_copy),
 	};
 
