@@ -12,15 +12,6 @@
 /* The most that is still read of a connection that is drained. */
 #define DRAIN_READ_MAX ((int)1024 * 1024)
 
-/* Returns the thread's working memory, set to report about @c. */
-static struct session_io *conn_io(struct conn *c)
-{
-	struct session_io *io = &conn_worker(c)->io;
-
-	io->on_nak_data = c;
-	return io;
-}
-
 /* ---- the end ---- */
 
 void conn_on_closed(struct conn *c)
@@ -90,7 +81,7 @@ static void conn_finish(struct conn *c, enum conn_reason reason)
 
 /* ---- out ---- */
 
-static void conn_fail_memory(struct conn *c, int error)
+void conn_fail_memory(struct conn *c, int error)
 {
 	conn_close(c, error == -ENOBUFS ? CONN_MEMORY_BUDGET : CONN_MEMORY);
 }
@@ -100,25 +91,13 @@ static enum conn_reason conn_end_reason(const struct conn *c)
 	return c->draining ? CONN_DRAIN : c->ended ? CONN_END : CONN_NAK;
 }
 
-/* io->out has been sent, or copied. */
-static inline void conn_clear(struct conn *c, struct session_io *io)
-{
-	counter_add(&c->listener->counters->messages, io->n_messages);
-	io->n_messages = 0;
-	session_io_clear(io);
-}
-
-/*
- * Goes on after io->out, made by a session call that returned @state, was sent with the outcome
- * @sent of conn_socket_send().
- */
-__attribute__((noinline)) static void conn_answer_more(struct conn *c, struct session_io *io,
-						       int state, int sent)
+void conn_answer_more(struct conn *c, struct session_io *io, int state, int sent)
 {
 	for (;;) {
 		int held = sent > 0 && state == SESSION_FULL ? session_hold(&c->session, io) : 0;
 
-		conn_clear(c, io);
+		conn_count_messages(c, io);
+		session_io_clear(io);
 		if (state < 0 || held < 0 || sent == UV_ENOBUFS || sent == UV_ENOMEM) {
 			conn_fail_memory(c, state < 0 ? state : held < 0 ? held : sent);
 			return;
@@ -140,22 +119,7 @@ __attribute__((noinline)) static void conn_answer_more(struct conn *c, struct se
 		conn_finish(c, conn_end_reason(c));
 }
 
-/* Sends what a session call that returned @state has made, and goes on until it is consumed. */
-static inline __attribute__((always_inline)) void conn_answer(struct conn *c, struct session_io *io,
-							      int state)
-{
-	int sent = io->n_bytes > 0 ? conn_socket_send(c, io) : 0;
-
-	if (sent == 0 && state == SESSION_IDLE)
-		conn_clear(c, io); /* nearly always */
-	else
-		conn_answer_more(c, io, state, sent);
-}
-
-/* ---- in ---- */
-
-/* All that had arrived when draining began is answered: nothing more is read. */
-static void conn_drained(struct conn *c)
+void conn_drained(struct conn *c)
 {
 	char byte;
 
@@ -197,14 +161,6 @@ static void conn_go_on(struct conn *c)
 		conn_poll(c, UV_READABLE);
 }
 
-/* Makes io->out the @n bytes at @p. */
-static void conn_say(struct session_io *io, const void *p, size_t n)
-{
-	io->spans[0] = (struct iovec){(void *)(uintptr_t)p, n};
-	io->n_spans = 1;
-	io->n_bytes = n;
-}
-
 void conn_send_first(struct conn *c, const uint8_t *p, size_t n)
 {
 	struct session_io *io = conn_io(c);
@@ -219,68 +175,6 @@ void conn_send_first(struct conn *c, const uint8_t *p, size_t n)
 		conn_fail(c, sent);
 	else if (sent == 0)
 		conn_go_on(c);
-}
-
-/* Holds what came with the PROXY header while the greeting is unsent. */
-__attribute__((cold)) static void conn_defer(struct conn *c, struct session_io *io,
-					     const uint8_t *data, size_t n)
-{
-	const struct iovec input = {(void *)(uintptr_t)data, n};
-	int r = session_defer(&c->session, io, &input, 1, false);
-
-	if (r < 0)
-		conn_fail_memory(c, r);
-}
-
-/* It begins with a PROXY header; or it lingers, and the input is dropped. */
-__attribute__((noinline)) static void conn_on_other_bytes(struct conn *c, const uint8_t *data,
-							  size_t n)
-{
-	size_t header;
-
-	if (c->phase != CONN_PROXY_HEADER) {
-		counter_add(&c->listener->counters->received_bytes, n);
-		return;
-	}
-	header = conn_proxy_read(c, data, n);
-	if (c->draining)
-		c->drain_left -= (uint32_t)header;
-	if (header < n && c->phase == CONN_SERVING)
-		conn_on_bytes(c, data + header, n - header);
-	else if (header < n)
-		counter_add(&c->listener->counters->received_bytes, n - header);
-	else if (c->draining && c->drain_left == 0 && c->phase <= CONN_SERVING && !c->output)
-		conn_drained(c);
-}
-
-/* While draining, or while output waits that came before the first byte. */
-__attribute__((noinline)) static void conn_on_bytes_unusual(struct conn *c, struct session_io *io,
-							    const uint8_t *data, size_t n)
-{
-	if (c->draining)
-		c->drain_left -= (uint32_t)n;
-	if (c->output)
-		conn_defer(c, io, data, n);
-	else
-		conn_answer(c, io, session_feed(&c->session, io, data, n));
-	if (c->draining && c->drain_left == 0 && c->phase == CONN_SERVING && !c->output)
-		conn_drained(c);
-}
-
-void conn_on_bytes(struct conn *c, const uint8_t *data, size_t n)
-{
-	struct session_io *io = conn_io(c);
-
-	if (c->phase != CONN_SERVING) {
-		conn_on_other_bytes(c, data, n);
-		return;
-	}
-	counter_add(&c->listener->counters->received_bytes, n);
-	conn_touch(c);
-	if (c->draining || c->output)
-		conn_on_bytes_unusual(c, io, data, n);
-	else
-		conn_answer(c, io, session_feed(&c->session, io, data, n));
 }
 
 void conn_on_end(struct conn *c)

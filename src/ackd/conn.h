@@ -4,8 +4,8 @@
  * One connection: its handle, backpressure, time-outs and closing. The protocol is in
  * core/session.c.
  *
- * The happy path: conn_open() -> conn_on_bytes() -> session_feed() -> conn_socket_send() -> ... ->
- * end of input -> session_end() -> conn_close() -> on_closed, which frees.
+ * The happy path: conn_open() -> conn_answer_turn() -> session_feed() -> conn_socket_send() -> ...
+ * -> end of input -> session_end() -> conn_close() -> on_closed, which frees.
  *
  * What else can happen:
  *   - The socket takes only a part: the rest is copied, queued, and reading stops (a slow reader
@@ -86,7 +86,8 @@ struct conn {
 	bool refusing;	     /* holds a place for refusals */
 	bool ended;	     /* the peer has closed its side */
 	bool draining;
-	uint8_t polled; /* the event that is waited for: UV_READABLE, UV_WRITABLE, or 0 for none */
+	bool unanswered; /* what it has received waits in the worker's turn */
+	uint8_t polled;	 /* the event that is waited for: UV_READABLE, UV_WRITABLE, or 0 for none */
 	int fd;
 	uv_poll_t poll;
 };

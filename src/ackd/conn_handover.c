@@ -202,7 +202,7 @@ static void conn_take_up(struct conn *c, const struct state_connection *from)
 	if (r == 0)
 		r = session_defer(&c->session, io, rest.input, rest.n_input, rest.ended);
 	if (r < 0) {
-		conn_close(c, r == -ENOBUFS ? CONN_MEMORY_BUDGET : CONN_MEMORY);
+		conn_fail_memory(c, r);
 		return;
 	}
 	conn_wait(c, &c->listener->idle);
@@ -222,7 +222,7 @@ void conn_restore(struct listener *listener, int fd, const struct state_connecti
 		}
 		c = conn_open_proxied(listener, fd, &from->address);
 		if (c && from->input_length > 0)
-			conn_on_bytes(c, from->input, from->input_length);
+			conn_take_other(c, from->input, from->input_length);
 		return;
 	}
 	if (listener_admit(listener, &from->address) != REFUSAL_NONE) {

@@ -21,6 +21,15 @@ static inline struct worker *conn_worker(const struct conn *c)
 	return c->listener->worker;
 }
 
+/* Returns the thread's working memory, set to report about @c. */
+static inline struct session_io *conn_io(struct conn *c)
+{
+	struct session_io *io = &conn_worker(c)->io;
+
+	io->on_nak_data = c;
+	return io;
+}
+
 /* Begins to wait in @queue, instead of where @c waits now. */
 void conn_wait(struct conn *c, struct conn_queue *queue);
 
@@ -73,9 +82,60 @@ bool conn_socket_moves(struct conn *c);
 /* Drops what waits. */
 void conn_output_free(struct conn *c);
 
-/* What conn_socket.c calls: bytes were received, the peer has closed its side, the output that
- * waited has been sent, the connection is lost, the handle is closed. */
-void conn_on_bytes(struct conn *c, const uint8_t *data, size_t n);
+/* Makes io->out the @n bytes at @p. */
+static inline void conn_say(struct session_io *io, const void *p, size_t n)
+{
+	io->spans[0] = (struct iovec){(void *)(uintptr_t)p, n};
+	io->n_spans = 1;
+	io->n_bytes = n;
+}
+
+/* Counts the messages that @io has answered. */
+static inline void conn_count_messages(struct conn *c, struct session_io *io)
+{
+	counter_add(&c->listener->counters->messages, io->n_messages);
+	io->n_messages = 0;
+}
+
+/*
+ * Goes on after io->out, made by a session call that returned @state, was sent with the outcome
+ * @sent of conn_socket_send().
+ */
+void conn_answer_more(struct conn *c, struct session_io *io, int state, int sent);
+
+/* Sends what a session call that returned @state has made, and goes on until it is consumed. */
+static inline void conn_answer(struct conn *c, struct session_io *io, int state)
+{
+	int sent = io->n_bytes > 0 ? conn_socket_send(c, io) : 0;
+
+	if (sent != 0 || state != SESSION_IDLE) {
+		conn_answer_more(c, io, state, sent);
+		return;
+	}
+	conn_count_messages(c, io); /* nearly always */
+	session_io_clear(io);
+}
+
+/*
+ * Answers what the worker's connections have received in this turn of its loop. Called when all
+ * that are ready have been read from, and before anything else happens to one of them.
+ */
+void conn_answer_turn(struct worker *worker);
+
+/*
+ * Takes @n bytes of a connection that is not served: they go on with its PROXY header, and may go
+ * beyond it; or it lingers, and they are dropped.
+ */
+void conn_take_other(struct conn *c, const uint8_t *data, size_t n);
+
+/* There is no memory for what @c has to hold: @error is -ENOBUFS or -ENOMEM. */
+void conn_fail_memory(struct conn *c, int error);
+
+/* All that had arrived when draining began is answered: nothing more is read. */
+void conn_drained(struct conn *c);
+
+/* What conn_socket.c calls: the peer has closed its side, the output that waited has been sent, the
+ * connection is lost, the handle is closed. */
 void conn_on_end(struct conn *c);
 void conn_on_sent(struct conn *c);
 void conn_fail(struct conn *c, int error);

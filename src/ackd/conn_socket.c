@@ -154,19 +154,22 @@ static void send_output(struct conn *c)
 /* ---- in ---- */
 
 /* Returns false when there was nothing to read. */
-static inline bool receive(struct conn *c)
+static inline __attribute__((always_inline)) bool receive(struct conn *c)
 {
-	uint8_t *buffer = conn_worker(c)->read_buffer;
-	ssize_t n = recv(c->fd, buffer, conn_read_size(c), 0);
+	struct worker *worker = conn_worker(c);
+	ssize_t n = recv(c->fd, turn_room(&worker->turn), conn_read_size(c), 0);
 
-	if (n > 0)
-		conn_on_bytes(c, buffer, (size_t)n);
-	else if (n == 0)
+	if (n > 0) {
+		c->unanswered = true;
+		if (turn_add(&worker->turn, c, (size_t)n))
+			conn_answer_turn(worker);
+	} else if (n == 0) {
 		conn_on_end(c);
-	else if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)
+	} else if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) {
 		return false;
-	else
+	} else {
 		conn_fail(c, uv_translate_sys_error(errno));
+	}
 	return true;
 }
 
@@ -197,6 +200,8 @@ static void on_ready(uv_poll_t *poll, int status, int events)
 	struct conn *c = poll->data;
 
 	conn_worker(c)->n_events++;
+	if (c->unanswered) /* libuv polls again in a turn of more than 1,024 events */
+		conn_answer_turn(conn_worker(c));
 	if (status < 0)
 		on_error(c);
 	else if (c->polled == UV_READABLE)

@@ -250,7 +250,7 @@ void server_configure_limits(struct server *server, const struct config *config)
 		 "worst case: %" PRIu64 " connections of %zu bytes, holding %zu KiB together; "
 		 "%u workers of %zu KiB",
 		 max, sizeof(struct conn), config->max_memory_bytes / 1024, server->n_workers,
-		 (SESSION_READ_MAX + SESSION_REPLY_MAX) / 1024);
+		 (TURN_BUFFER_BYTES + SESSION_AREA_BYTES) / 1024);
 }
 
 /* ---- reload ---- */

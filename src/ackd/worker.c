@@ -16,7 +16,7 @@
 static_assert(alignof(struct worker) == STATS_CACHE_LINE, "workers share a cache line");
 static_assert(alignof(struct listener) == STATS_CACHE_LINE, "listeners share a cache line");
 static_assert(alignof(struct counters) == STATS_CACHE_LINE, "counters share a cache line");
-static_assert(SESSION_READ_MAX % STATS_CACHE_LINE == 0, "read buffers share a cache line");
+static_assert(TURN_BUFFER_BYTES % STATS_CACHE_LINE == 0, "read buffers share a cache line");
 
 /* ---- time ---- */
 
@@ -86,6 +86,7 @@ static void worker_check_end(struct worker *worker)
 		return;
 	uv_close((uv_handle_t *)&worker->async, NULL);
 	uv_close((uv_handle_t *)&worker->timer, NULL);
+	uv_close((uv_handle_t *)&worker->check, NULL);
 }
 
 void worker_conn_opened(struct worker *worker)
@@ -177,6 +178,7 @@ static void on_async(uv_async_t *async)
 	struct worker *worker = async->data;
 	unsigned orders = atomic_exchange(&worker->orders, 0);
 
+	conn_answer_turn(worker);
 	if (orders & WORKER_TURN)
 		atomic_fetch_add_explicit(&worker->turns, 1, memory_order_relaxed);
 	if (orders & WORKER_APPLY)
@@ -208,6 +210,12 @@ void worker_apply(struct worker *worker, struct worker_plan *plan)
 }
 
 /* ---- the thread ---- */
+
+/* All sockets that were ready have been read from. */
+static void on_check(uv_check_t *check)
+{
+	conn_answer_turn(check->data);
+}
 
 /* Polls without sleeping until nothing has happened for busy_poll. */
 static void worker_poll_busily(struct worker *worker)
@@ -283,8 +291,8 @@ int worker_start(struct worker *worker, unsigned index, struct limits *limits,
 		.on_done = on_done,
 		.on_done_data = data,
 	};
-	worker->read_buffer = aligned_alloc(STATS_CACHE_LINE, SESSION_READ_MAX);
-	if (!worker->read_buffer)
+	worker->turn.buffer = aligned_alloc(TURN_ALIGNMENT, TURN_BUFFER_BYTES);
+	if (!worker->turn.buffer)
 		return UV_ENOMEM;
 	r = session_io_init(&worker->io, &limits->budget);
 	if (r < 0)
@@ -302,6 +310,10 @@ int worker_start(struct worker *worker, unsigned index, struct limits *limits,
 	worker->async.data = worker;
 	uv_timer_init(&worker->loop, &worker->timer);
 	worker->timer.data = worker;
+	uv_check_init(&worker->loop, &worker->check);
+	uv_check_start(&worker->check, on_check);
+	uv_unref((uv_handle_t *)&worker->check);
+	worker->check.data = worker;
 	r = worker_start_thread(worker);
 	if (r < 0)
 		goto close_handles;
@@ -309,6 +321,7 @@ int worker_start(struct worker *worker, unsigned index, struct limits *limits,
 
 close_handles:
 	uv_close((uv_handle_t *)&worker->timer, NULL);
+	uv_close((uv_handle_t *)&worker->check, NULL);
 	uv_close((uv_handle_t *)&worker->async, NULL);
 	uv_run(&worker->loop, UV_RUN_DEFAULT);
 close_loop:
@@ -318,7 +331,7 @@ destroy_mutex:
 finish_io:
 	session_io_finish(&worker->io);
 free_buffer:
-	free(worker->read_buffer);
+	free(worker->turn.buffer);
 	return r;
 }
 
@@ -338,6 +351,6 @@ void worker_join(struct worker *worker)
 	uv_loop_close(&worker->loop);
 	uv_mutex_destroy(&worker->mutex);
 	session_io_finish(&worker->io);
-	free(worker->read_buffer);
+	free(worker->turn.buffer);
 	worker_plan_destroy(worker->plan);
 }

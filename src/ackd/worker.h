@@ -7,6 +7,7 @@
  */
 
 #include "ackd/limits.h"
+#include "ackd/turn.h"
 #include "ackd/worker_plan.h"
 
 #include <stdatomic.h>
@@ -29,7 +30,8 @@ struct worker {
 	uv_timer_t timer;     /* time-outs of connections, paused acceptors */
 	uint64_t timer_at_ms; /* when it fires; UINT64_MAX: stopped */
 	struct session_io io;
-	uint8_t *read_buffer; /* SESSION_READ_MAX bytes, lent to each read */
+	struct turn turn;
+	uv_check_t check; /* the end of a turn */
 	struct conn_queue lingering;
 	struct conn_queue waiting; /* for a PROXY header */
 	struct listener *listeners;

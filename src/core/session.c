@@ -26,7 +26,7 @@ static_assert(sizeof(struct session) <= 112, "struct session has grown");
 
 int session_io_init(struct session_io *io, struct budget *budget)
 {
-	uint8_t *area = malloc(SESSION_REPLY_MAX);
+	uint8_t *area = malloc(SESSION_AREA_BYTES);
 
 	if (!area)
 		return -ENOMEM;

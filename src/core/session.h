@@ -42,6 +42,10 @@
 /* The most reply bytes that one call makes; then SESSION_FULL. */
 #define SESSION_REPLY_MAX ((size_t)256 * 1024)
 
+/* So many bytes of replies can be set aside, and then SESSION_REPLY_MAX made. */
+#define SESSION_ASIDE_MAX ((size_t)64 * 1024)
+#define SESSION_AREA_BYTES (SESSION_ASIDE_MAX + SESSION_REPLY_MAX)
+
 /* The most spans that one call makes. */
 #define SESSION_SPANS_MAX 64
 
@@ -131,8 +135,9 @@ struct session_io {
 	struct session_job job;
 	size_t reply_max; /* SESSION_REPLY_MAX; tests lower it, to no less than a NAK line or a
 			   * template takes */
+	uint8_t *area;	  /* SESSION_AREA_BYTES, where replies are made */
 	size_t area_used;
-	uint8_t *area; /* SESSION_REPLY_MAX bytes, where replies are made */
+	size_t n_aside; /* of these, that session_io_clear() must leave alone */
 	/* what spans may point into, and nothing else needs any more */
 	struct session_held *spent;
 	struct buf spent_line;
@@ -172,9 +177,35 @@ static inline void session_io_clear(struct session_io *io)
 {
 	io->n_spans = 0;
 	io->n_bytes = 0;
-	io->area_used = 0;
+	io->area_used = io->n_aside;
 	if (io->spent_line.data || io->spent)
 		session_io_free_spent(io);
+}
+
+/*
+ * Empties io->out if what is in it can stay where it is while other sessions use @io: at most one
+ * span, nothing else that must be kept for it, and not too much before it. Then *@ret_out is that
+ * span, or has no bytes; it is good until session_io_take_back(), or where it is the input itself,
+ * as long as that. Returns false, having done nothing, when it cannot.
+ */
+static inline bool session_io_set_aside(struct session_io *io, struct iovec *ret_out)
+{
+	if (io->n_spans > 1 || io->area_used > SESSION_ASIDE_MAX || io->spent_line.data ||
+	    io->spent)
+		return false;
+	*ret_out = io->spans[0];
+	if (io->n_spans == 0)
+		ret_out->iov_len = 0;
+	io->n_spans = 0;
+	io->n_bytes = 0;
+	io->n_aside = io->area_used;
+	return true;
+}
+
+/* Nothing that was set aside is needed any more. */
+static inline void session_io_take_back(struct session_io *io)
+{
+	io->n_aside = 0;
 }
 
 /*

@@ -1,3 +1,4 @@
+import resource
 import shutil
 import tempfile
 
@@ -77,3 +78,11 @@ def faults(shim_library):
     control = shim.Faults(shim_library)
     yield control
     control.close()
+
+
+@pytest.fixture
+def many_descriptors():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -1,6 +1,5 @@
 """Many clients that behave badly beside some that do not."""
 
-import resource
 import socket
 import threading
 import time
@@ -25,14 +24,6 @@ def round_trips(clients, seconds):
 
 def quantile(times, q):
     return times[min(len(times) - 1, int(len(times) * q))]
-
-
-@pytest.fixture
-def many_descriptors():
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    yield hard
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_good_clients_beside_slow_ones_and_non_readers(ackd, many_descriptors, capsys):

@@ -417,6 +417,89 @@ static void check_full_spans(struct fixture *f)
 	check_full(f, line, reply);
 }
 
+/* Answers @input in a session of its own, and sets the answer aside. */
+static bool aside(struct fixture *f, const char *input, struct iovec *ret_answer)
+{
+	struct session session;
+	int state;
+
+	session_init(&session, &f->policy, "unix", 8);
+	state = session_feed(&session, &f->io, (const uint8_t *)input, strlen(input));
+	if (state == SESSION_IDLE && session_io_set_aside(&f->io, ret_answer)) {
+		assert_int_equal(f->io.n_bytes, 0);
+		session_finish(&session, &f->io);
+		return true;
+	}
+	session_io_clear(&f->io);
+	session_finish(&session, &f->io);
+	return false;
+}
+
+static void check_aside(const struct iovec *answer, const char *expected)
+{
+	assert_int_equal(answer->iov_len, strlen(expected));
+	if (answer->iov_len > 0)
+		assert_memory_equal(answer->iov_base, expected, answer->iov_len);
+}
+
+/* Answers that were set aside are there until they are taken back, whatever comes between. */
+static void test_set_aside(void **state)
+{
+	struct fixture *f = *state;
+	struct iovec answers[4] = {0};
+
+	f->policy.framing = FRAMING_LINE;
+	f->policy.reply = REPLY_ACK;
+	f->policy.ack_prefix = compile("Got ");
+	assert_true(aside(f, "one\ntwo\n", &answers[0]));
+	assert_true(aside(f, "unfinished", &answers[1]));
+	assert_true(aside(f,
+			  "a\xff"
+			  "b\n\xc3\xa4\n",
+			  &answers[2]));
+	f->policy.reply = REPLY_ECHO;
+	assert_true(aside(f, "echo\n", &answers[3]));
+	f->policy.reply = REPLY_ACK;
+	assert_int_equal(feed(f, "between\n", 8), SESSION_IDLE);
+	check_out(f, "Got between\n");
+	check_full(f, "\n", "Got \n");
+	check_aside(&answers[0], "Got one\nGot two\n");
+	check_aside(&answers[1], "");
+	check_aside(&answers[2], "NAK 1 invalid start byte\nGot \xc3\xa4\n");
+	check_aside(&answers[3], "echo\n");
+	session_io_take_back(&f->io);
+	session_io_clear(&f->io);
+	assert_true(aside(f, "again\n", &answers[1]));
+	assert_ptr_equal(answers[1].iov_base, answers[0].iov_base);
+	session_io_take_back(&f->io);
+	session_io_clear(&f->io);
+}
+
+/* As a whole answer must fit behind what is set aside, that is bounded; and each is one span. */
+static void test_set_aside_no_more(void **state)
+{
+	struct fixture *f = *state;
+	size_t n = 10000; /* more of these acknowledgements than half of what can be set aside */
+	char *lines = malloc(n + 1);
+	struct iovec answer = {0};
+
+	f->policy.framing = FRAMING_LINE;
+	f->policy.reply = REPLY_ACK;
+	f->policy.ack_prefix = compile("Got ");
+	memset(lines, '\n', n);
+	lines[n] = '\0';
+	assert_true(aside(f, lines, &answer));
+	assert_false(aside(f, lines, &answer));
+	check_full(f, "\n", "Got \n");
+	assert_true(aside(f, "\n", &answer));
+	memset(lines, 'x', n - 1);
+	assert_false(aside(f, lines, &answer));
+	session_io_take_back(&f->io);
+	session_io_clear(&f->io);
+	assert_false(aside(f, lines, &answer));
+	free(lines);
+}
+
 static void test_full(void **state)
 {
 	struct fixture *f = *state;
@@ -608,6 +691,7 @@ int main(void)
 		TEST(test_handlers),	TEST(test_only_ignored),
 		TEST(test_discard),	TEST(test_line_too_long),
 		TEST(test_greeting),	TEST(test_zero_copy),
+		TEST(test_set_aside),	TEST(test_set_aside_no_more),
 		TEST(test_full),	TEST(test_full_held_line),
 		TEST(test_abandoned),	TEST(test_budget),
 		TEST(test_hand_over),	cmocka_unit_test(test_nak_format),

@@ -1,0 +1,101 @@
+"""Much that is ready in the same turn of a worker's loop."""
+
+import contextlib
+import signal
+import socket
+
+from harness import Frozen, read_exactly, read_to_end, reset, sanitizer
+
+# libuv takes 1,024 events at a time, and goes on in the same turn when there are more.
+N = 400 if sanitizer() else 1500
+
+
+def say(s, i):
+    """Sends what the client @i says; returns the answer to it, and whether that is the last."""
+    kind = i % 8
+    if kind == 0:
+        return b"", False
+    if kind == 1:
+        data = b"%d %s\n" % (i, b"x" * 20000)
+        s.sendall(data)
+        return b"Got " + data, False
+    if kind == 2:
+        s.sendall(b"%d\nab\xff\nafter\n" % i)
+        return b"Got %d\nNAK %d invalid start byte\nGot after\n" % (i, len(b"%d\nab" % i)), False
+    if kind == 3:
+        s.sendall(b"%d\nno end" % i)
+        s.shutdown(socket.SHUT_WR)
+        return b"Got %d\nGot no end" % i, True
+    if kind == 4:
+        data = "".join(f"{i} ä {n}\n" for n in range(30)).encode()
+        s.sendall(data)
+        return b"".join(b"Got " + line for line in data.splitlines(keepends=True)), False
+    s.sendall(b"%d\n" % i)
+    return b"Got %d\n" % i, False
+
+
+def test_each_gets_its_own_answer(ackd, many_descriptors):
+    daemon = ackd('framing = "line"; workers = 1; limits = { max_line = "32KiB"; };')
+    clients = [daemon.connect() for _ in range(N)]
+    open_clients = dict(enumerate(clients))
+    for turn in range(3):
+        with Frozen(daemon):
+            expected = {i: say(s, i) for i, s in open_clients.items() if turn == 0 or i % 8 != 2}
+            for i in [i for i in open_clients if i % 100 == 7]:
+                reset(open_clients.pop(i))  # with its answer on the way
+                del expected[i]
+        for i, (answer, last) in expected.items():
+            if last:
+                assert read_to_end(clients[i]) == answer
+                del open_clients[i]
+            else:
+                assert read_exactly(clients[i], len(answer)) == answer
+    for s in open_clients.values():
+        s.sendall(b"last\n")
+        assert read_exactly(s, 9) == b"Got last\n"
+
+
+def test_the_end_behind_what_waits_for_its_answer(ackd, many_descriptors):
+    """Some reads of the first 1,024 events are unanswered when libuv tells of the ends behind them:
+    the longer message is answered at once, and so the others with it."""
+    daemon = ackd('framing = "line"; workers = 1;')
+    clients = [daemon.connect() for _ in range(1034)]
+    said = [b"%d\n" % i if i != 30 else b"x" * 20000 + b"\n" for i in range(len(clients))]
+    with Frozen(daemon):
+        for s, data in zip(clients, said):
+            s.sendall(data)
+            s.shutdown(socket.SHUT_WR)
+    for s, data in zip(clients, said):
+        assert read_to_end(s) == b"Got " + data
+
+
+def test_answers_that_nobody_reads(ackd, many_descriptors):
+    daemon = ackd('reply = "echo"; workers = 1;')
+    clients = [daemon.connect(receive_buffer=4096) for _ in range(40)]
+    sent = [bytearray() for _ in clients]
+    for s in clients:
+        s.setblocking(False)
+    for turn in range(20):
+        with Frozen(daemon):
+            for i, s in enumerate(clients):
+                piece = b"%d %d " % (i, turn) * (100 if i % 2 else 30000)
+                with contextlib.suppress(BlockingIOError):
+                    sent[i] += piece[: s.send(piece)]
+    for i, s in enumerate(clients):
+        s.shutdown(socket.SHUT_WR)
+        assert read_to_end(s) == sent[i]
+
+
+def test_a_drain_answers_it(ackd, many_descriptors):
+    daemon = ackd('framing = "line"; workers = 1;')
+    clients = [daemon.connect() for _ in range(N)]
+    for i, s in enumerate(clients):
+        s.sendall(b"%d\n" % i)
+        assert read_exactly(s, len(b"Got %d\n" % i)) == b"Got %d\n" % i
+    with Frozen(daemon):
+        for i, s in enumerate(clients):
+            s.sendall(b"last %d\n" % i)
+        daemon.signal(signal.SIGTERM)
+    for i, s in enumerate(clients):
+        assert read_to_end(s) == b"Got last %d\n" % i
+    assert daemon.wait() == 0
