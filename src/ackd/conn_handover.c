@@ -134,6 +134,7 @@ void conn_batch_init(struct conn_batch *batch, struct handover *handover)
 
 void conn_hand_over(struct conn *c, struct handover *handover, struct conn_batch *batch)
 {
+	struct session_io *io = &conn_worker(c)->io;
 	int r;
 
 	if (c->phase == CONN_CLOSING)
@@ -143,7 +144,8 @@ void conn_hand_over(struct conn *c, struct handover *handover, struct conn_batch
 		conn_close(c, CONN_REFUSED);
 		return;
 	}
-	r = conn_save(c, &conn_worker(c)->io, &handover->writer);
+	io->on_nak_data = c; /* the rest of the reply under way may be a NAK */
+	r = conn_save(c, io, &handover->writer);
 	if (r < 0) {
 		handover->n_lost++;
 		handover->error = r;

@@ -112,6 +112,27 @@ def test_the_counters_go_on(unit):
         s.close()
 
 
+def test_a_nak_that_is_due_is_its_own_connections(unit):
+    """Who does not read has one when the hand-over begins; another client was served last."""
+    daemon = unit.start("""workers = 1; listeners = (
+        { name = "bad"; address = "127.0.0.1"; port = 0; framing = "line"; },
+        { name = "good"; address = "127.0.0.1"; port = 0; reply = "echo"; });""", arguments=())
+
+    def naks(listener):
+        mark = daemon.mark()
+        daemon.signal(signal.SIGUSR1)
+        return int(daemon.wait_for(rf"{listener}: .*, (\d+) NAKs", after=mark)[1])
+
+    with daemon.connect("bad", receive_buffer=4096) as bad, daemon.connect("good") as good:
+        sent = fill(bad, b"\xff\n", quiet=1.0)
+        good.sendall(b"x")
+        assert read_exactly(good, 1) == b"x"
+        daemon = unit.again(daemon)
+        bad.shutdown(socket.SHUT_WR)
+        assert read_to_end(bad).count(b"NAK ") == (sent + 1) // 2
+        assert (naks("bad"), naks("good")) == ((sent + 1) // 2, 0)
+
+
 def test_half_a_character(unit):
     daemon = unit.start('reply = "echo"; address = "127.0.0.1";')
     with daemon.connect() as s:
