@@ -4,7 +4,6 @@
  */
 
 #include "ackc/load.h"
-#include "ackc/words.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -2,7 +2,6 @@
 
 /* A peer's address, in the 20 bytes that every connection has to spare. */
 
-#include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
 

@@ -7,7 +7,6 @@
  */
 
 #include "ackd/address.h"
-#include "ackd/config.h"
 
 #include <stdbool.h>
 #include <sys/socket.h>

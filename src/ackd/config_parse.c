@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <libconfig.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* The most that a dotted name can have; longer ones exist for no setting. */

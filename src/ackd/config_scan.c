@@ -12,7 +12,6 @@
 
 #include "config_file.h"
 #include "config_token.h"
-#include "core/charset.h"
 #include "core/utf8.h"
 
 #include <ctype.h>

@@ -1,7 +1,6 @@
 #include "ackd/control.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stddef.h>

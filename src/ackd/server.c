@@ -10,7 +10,6 @@
 #include "ackd/store.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
