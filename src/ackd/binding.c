@@ -70,8 +70,9 @@ static int socket_bind(const struct sockaddr *address, socklen_t length, bool fi
 	r = socket_prepare(fd, address->sa_family, options);
 	if (r == 0 && !first)
 		r = set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	/* EINVAL: multicast, or a link-local address without its zone; none of this host's either */
 	if (r == 0 && bind(fd, address, length) < 0)
-		r = -errno;
+		r = errno == EINVAL ? -EADDRNOTAVAIL : -errno;
 	if (r == 0 && first && options->n_sockets > 1)
 		r = set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	if (r == 0) {

@@ -52,9 +52,14 @@ def test_from_outside_only_when_someone_says_so(ackd):
     assert {a.sockaddr[0] for a in daemon.addresses()} <= {"127.0.0.1", "::1"}
 
 
-def test_an_address_that_this_host_lacks(config_file):
-    said = refusal(config_file, 'address = "192.0.2.1"; port = 0;')
-    assert "192.0.2.1" in said and "address not available" in said.lower()
+@pytest.mark.parametrize("address", [
+    "192.0.2.1",
+    "ff02::1",
+    "fe80::1",  # without its zone
+])
+def test_an_address_that_this_host_lacks(config_file, address):
+    said = refusal(config_file, f'address = "{address}"; port = 0;')
+    assert address in said and "address not available" in said.lower()
 
 
 def test_freebind(ackd):
