@@ -54,7 +54,7 @@ static bool is_allowed(const struct config_listener *settings, const struct addr
 	allowed = cidr_list_match(&settings->allow, (struct sockaddr *)&peer);
 	denied = cidr_list_match(&settings->deny, (struct sockaddr *)&peer);
 	if (allowed < 0 && denied < 0)
-		return settings->allow.n == 0 && !settings->allow.has_unix;
+		return settings->allow.n == 0;
 	return allowed > denied;
 }
 

@@ -55,7 +55,6 @@ struct state_writer {
 	size_t capacity;
 	uint32_t n_connections;
 	uint32_t n_counters;
-	uint64_t numbered;
 };
 
 /*
