@@ -39,7 +39,6 @@ struct load_errors {
 
 void load_errors_add(struct load_errors *e, bool wrong, const char *words, uint64_t count);
 void load_errors_merge(struct load_errors *to, const struct load_errors *from);
-uint64_t load_errors_count(const struct load_errors *e, bool wrong);
 
 struct load_worker;
 
@@ -54,11 +53,9 @@ struct load_connection {
 	uint64_t *times; /* when each message under way was sent; a ring of worker->mask + 1 */
 	struct verifier verifier;
 	struct greeting greeting;
-	uv_write_t request;
-	uint8_t *queued; /* what the socket did not take, while writing */
-	bool writing;
-	bool tried;  /* the first connect has had its outcome */
-	bool ending; /* half-closed: only its end is awaited */
+	bool writing; /* what the socket did not take is queued */
+	bool tried;   /* the first connect has had its outcome */
+	bool ending;  /* half-closed: only its end is awaited */
 	bool done;
 	uint64_t since_ns;    /* connected, or half-closed */
 	uint64_t failing_ns;  /* since when nothing could be sent; while there is a backoff */
@@ -128,7 +125,8 @@ void load_worker_finish(struct load_worker *w);
 
 /* Of a worker's own thread: */
 
-void load_worker_dialled(struct load_worker *w, struct load_connection *c);
+/* One of the first connects has had its outcome. */
+void load_worker_dialled(struct load_worker *w);
 void load_worker_set_phase(struct load_worker *w, enum load_phase phase);
 /* The time is up: no more is sent, and what is under way is waited for. */
 void load_worker_drain(struct load_worker *w);

@@ -329,7 +329,7 @@ static void on_connected(void *data, int status, uv_stream_t *stream, uint64_t c
 		fail(c, status);
 	}
 	if (first)
-		load_worker_dialled(w, c);
+		load_worker_dialled(w);
 	else if (w->phase == LOAD_DRAINING)
 		load_connection_end(c);
 }

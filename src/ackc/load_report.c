@@ -51,13 +51,13 @@ void load_errors_merge(struct load_errors *to, const struct load_errors *from)
 		memcpy(to->first, from->first, sizeof(to->first));
 }
 
-uint64_t load_errors_count(const struct load_errors *e, bool wrong)
+static bool any_wrong(const struct load_errors *e)
 {
-	uint64_t count = 0;
+	bool wrong = false;
 
 	for (unsigned i = 0; i < e->n; i++)
-		count += e->kinds[i].wrong == wrong ? e->kinds[i].count : 0;
-	return count;
+		wrong = wrong || e->kinds[i].wrong;
+	return wrong;
 }
 
 static double per_second(const struct load_result *r, double quantity)
@@ -228,7 +228,7 @@ int load_report(const struct load_result *r)
 	const char *label = r->plan->options->common.target.label;
 	int status = EXIT_GOOD;
 
-	if (load_errors_count(e, true))
+	if (any_wrong(e))
 		status = EXIT_WRONG;
 	else if (e->n || (r->completed == 0))
 		status = EXIT_NETWORK;

@@ -40,7 +40,7 @@ static void dial_more(struct load_worker *w)
 	}
 }
 
-void load_worker_dialled(struct load_worker *w, struct load_connection *c)
+void load_worker_dialled(struct load_worker *w)
 {
 	w->dialling--;
 	if (++w->tried == w->n)

@@ -41,7 +41,6 @@ struct send {
 	uv_shutdown_t shutdown_request;
 	char *text; /* the arguments; or the chunk of standard input that is read or written */
 	char *received;
-	bool reading;	  /* standard input */
 	bool writing;	  /* a write is under way */
 	bool input_ended; /* and so, when not writing, all is sent */
 	bool terminal;
@@ -248,7 +247,6 @@ static void on_input(uv_fs_t *request)
 	ssize_t n = request->result;
 
 	loop_work_end();
-	s->reading = false;
 	uv_fs_req_cleanup(request);
 	if (s->finished)
 		return;
@@ -270,7 +268,6 @@ static void read_input(struct send *s)
 	uv_buf_t buf = uv_buf_init(s->text, CHUNK);
 
 	s->read_request.data = s;
-	s->reading = true;
 	loop_work_begin();
 	uv_fs_read(&s->loop, &s->read_request, STDIN_FILENO, &buf, 1, -1, on_input);
 }
