@@ -24,6 +24,17 @@ struct load_plan {
 	uint64_t start_ns;  /* set before LOAD_GO */
 };
 
+/* Returns when message @index of connection @id is due. Only with a schedule. */
+static inline uint64_t load_due_ns(const struct load_plan *plan, uint32_t id, uint64_t index)
+{
+	double slot = (double)index * plan->options->connections + id;
+
+	return plan->start_ns + (uint64_t)(slot * plan->interval_ns);
+}
+
+/* So much is read at a time. */
+#define LOAD_CHUNK (64 * 1024)
+
 /* Errors by kind. A kind too many is counted as "other". */
 #define LOAD_ERROR_KINDS 32
 
@@ -90,7 +101,7 @@ struct load_worker {
 	uint64_t mask;
 	uint8_t *scratch; /* messages to write */
 	size_t scratch_n;
-	char *received;
+	char *received;	 /* LOAD_CHUNK bytes, lent to each read */
 	unsigned cursor; /* the connection whose turn is next in the schedule */
 	uint64_t turn;	 /* and which of its messages */
 

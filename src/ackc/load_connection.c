@@ -18,7 +18,6 @@
 #define BACKOFF_MIN_NS (100 * UINT64_C(1000000))
 #define BACKOFF_MAX_NS (1000 * UINT64_C(1000000))
 #define FAREWELL_NS (200 * UINT64_C(1000000))
-#define RECEIVE_CHUNK (64 * 1024)
 
 static uint64_t timeout_ns(const struct load_worker *w)
 {
@@ -133,15 +132,6 @@ void load_connection_end(struct load_connection *c)
 		free(request);
 }
 
-/* When message @index was due, by the schedule. */
-static uint64_t due_ns(const struct load_connection *c, uint64_t index)
-{
-	const struct load_plan *plan = c->worker->plan;
-	double slot = (double)index * plan->options->connections + c->id;
-
-	return plan->start_ns + (uint64_t)(slot * plan->interval_ns);
-}
-
 static void record(struct load_connection *c, uint64_t from, uint64_t to, uint64_t now_ns)
 {
 	struct load_worker *w = c->worker;
@@ -152,7 +142,7 @@ static void record(struct load_connection *c, uint64_t from, uint64_t to, uint64
 		uint64_t sent_ns = c->times[i & w->mask];
 
 		if (w->service) {
-			uint64_t due = due_ns(c, i);
+			uint64_t due = load_due_ns(w->plan, c->id, i);
 
 			histogram_record(w->service, now_ns - sent_ns);
 			histogram_record(w->latency, now_ns > due ? now_ns - due : 0);
@@ -170,7 +160,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buf)
 {
 	struct load_connection *c = handle->data;
 
-	*ret_buf = uv_buf_init(c->worker->received, RECEIVE_CHUNK);
+	*ret_buf = uv_buf_init(c->worker->received, LOAD_CHUNK);
 }
 
 static void take(struct load_connection *c, const uint8_t *data, size_t n)

@@ -12,7 +12,6 @@
 /* More at a time would overrun the server's backlog and time dropped packets, not the server. */
 #define DIALS_MAX 128
 #define SCRATCH_MIN (64 * 1024)
-#define RECEIVE_CHUNK (64 * 1024)
 /* Time-outs are noticed within an eighth, or this. */
 #define ROUND_MIN_MS 10
 #define ROUND_MAX_MS 100
@@ -52,10 +51,7 @@ void load_worker_dialled(struct load_worker *w)
 /* When the message at the cursor is due. */
 static uint64_t cursor_ns(const struct load_worker *w)
 {
-	double slot =
-		(double)w->turn * w->plan->options->connections + w->connections[w->cursor].id;
-
-	return w->plan->start_ns + (uint64_t)(slot * w->plan->interval_ns);
+	return load_due_ns(w->plan, w->connections[w->cursor].id, w->turn);
 }
 
 /* Moves the schedule on to @now_ns; the connections whose messages became due send them. */
@@ -208,7 +204,7 @@ static int allocate(struct load_worker *w)
 	w->scratch_n =
 		w->plan->source.size_max > SCRATCH_MIN ? w->plan->source.size_max : SCRATCH_MIN;
 	w->scratch = malloc(w->scratch_n);
-	w->received = malloc(RECEIVE_CHUNK);
+	w->received = malloc(LOAD_CHUNK);
 	w->latency = histogram_create();
 	w->connect = histogram_create();
 	w->service = o->rate > 0 ? histogram_create() : NULL;
