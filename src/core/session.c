@@ -215,15 +215,6 @@ int session_hold(struct session *session, struct session_io *io)
 	return 0;
 }
 
-size_t session_held_bytes(const struct session *session)
-{
-	size_t bytes = session->line.capacity;
-
-	if (session->held)
-		bytes += session->held->size_bytes + session->held->job.line.capacity;
-	return bytes;
-}
-
 /* ---- from one process to the next ---- */
 
 static void rest_add(struct session_rest *rest, const uint8_t *p, size_t n)

@@ -253,9 +253,6 @@ static inline bool session_is_held(const struct session *session)
 	return session->held != NULL;
 }
 
-/* Returns the bytes of memory that the session holds now, as charged to the budget. */
-size_t session_held_bytes(const struct session *session);
-
 /*
  * Where a session stands, for the process that takes its connection over: what was received and not
  * answered, as at most three pieces of bytes in order, and what the protocol remembers.

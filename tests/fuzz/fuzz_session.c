@@ -149,7 +149,7 @@ static void say(struct run *run, const struct policy *policy, const uint8_t *dat
 		free(copy);
 		data += piece;
 		n -= piece;
-		assert(session_held_bytes(&run->session) <= policy->max_line_bytes + 2u);
+		assert(budget_used(&run->budget) <= policy->max_line_bytes + 2u);
 	}
 	if (state != SESSION_DONE)
 		state = answer(run, session_end(&run->session, &run->io), none, 0);

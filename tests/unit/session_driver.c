@@ -142,8 +142,6 @@ static int answer(struct session *session, int state, struct bytes *data,
 		session_io_clear(&io);
 		if (held < 0)
 			return held;
-		if (session_held_bytes(session) > budget_used(&budget))
-			die("more is held than is charged");
 		if (setting->hand_over && (session_is_held(session) || state == SESSION_IDLE))
 			state = hand_over(session);
 		else if (state == SESSION_FULL)
