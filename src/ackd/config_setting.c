@@ -108,9 +108,15 @@ void setting_clear(const struct setting *setting, void *object)
 	memset(member, 0, setting->size);
 }
 
-uint64_t setting_number(const struct setting *setting, const void *object)
+static const void *member_const(const struct setting *setting, const void *object)
 {
-	const void *member = setting_member_const(setting, object);
+	return (const char *)object + setting->offset;
+}
+
+/* Returns the number that the member holds, which is one of the unsigned types. */
+static uint64_t number_of(const struct setting *setting, const void *object)
+{
+	const void *member = member_const(setting, object);
 
 	switch (setting->size) {
 	case sizeof(uint8_t):
@@ -126,8 +132,8 @@ uint64_t setting_number(const struct setting *setting, const void *object)
 
 bool setting_equal(const struct setting *setting, const void *a, const void *b)
 {
-	const void *member_a = setting_member_const(setting, a);
-	const void *member_b = setting_member_const(setting, b);
+	const void *member_a = member_const(setting, a);
+	const void *member_b = member_const(setting, b);
 
 	if (is_string(setting)) {
 		const char *text_a = *(const char *const *)member_a;
@@ -188,23 +194,23 @@ static void print_networks(const struct cidr_list *list, FILE *out)
 
 void setting_print(const struct setting *setting, const void *object, FILE *out)
 {
-	const void *member = setting_member_const(setting, object);
+	const void *member = member_const(setting, object);
 
 	switch (setting->type) {
 	case SETTING_INTEGER:
-		fprintf(out, "%" PRIu64, setting_number(setting, object));
+		fprintf(out, "%" PRIu64, number_of(setting, object));
 		break;
 	case SETTING_SIZE:
-		size_print(setting_number(setting, object), out);
+		size_print(number_of(setting, object), out);
 		break;
 	case SETTING_MILLISECONDS:
-		duration_print(setting_number(setting, object) * 1000, out);
+		duration_print(number_of(setting, object) * 1000, out);
 		break;
 	case SETTING_MICROSECONDS:
-		duration_print(setting_number(setting, object), out);
+		duration_print(number_of(setting, object), out);
 		break;
 	case SETTING_BOOLEAN:
-		fputs(setting_number(setting, object) ? "true" : "false", out);
+		fputs(number_of(setting, object) ? "true" : "false", out);
 		break;
 	case SETTING_NAME:
 	case SETTING_ADDRESS:
@@ -213,10 +219,10 @@ void setting_print(const struct setting *setting, const void *object, FILE *out)
 		print_string(*(const char *const *)member, out);
 		break;
 	case SETTING_MODE:
-		fprintf(out, "\"%04" PRIo64 "\"", setting_number(setting, object));
+		fprintf(out, "\"%04" PRIo64 "\"", number_of(setting, object));
 		break;
 	case SETTING_WORD:
-		print_string(setting->words[setting_number(setting, object)], out);
+		print_string(setting->words[number_of(setting, object)], out);
 		break;
 	case SETTING_NETWORKS:
 	case SETTING_PROXIES:

@@ -114,9 +114,6 @@ int setting_mismatch_because(const struct setting *setting, const struct value *
  */
 int setting_unknown(const char *name, bool top, const struct config_place *place);
 
-/* Returns the number that the member holds, which is one of the unsigned types. */
-uint64_t setting_number(const struct setting *setting, const void *object);
-
 /* Whether the member is the same in both objects. */
 bool setting_equal(const struct setting *setting, const void *a, const void *b);
 
@@ -133,8 +130,4 @@ const char *cidr_text(const struct cidr *cidr, char out[CIDR_TEXT_MAX]);
 static inline void *setting_member(const struct setting *setting, void *object)
 {
 	return (char *)object + setting->offset;
-}
-static inline const void *setting_member_const(const struct setting *setting, const void *object)
-{
-	return (const char *)object + setting->offset;
 }

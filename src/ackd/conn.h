@@ -5,11 +5,11 @@
  * core/session.c.
  *
  * The happy path: conn_open() -> conn_answer_turn() -> session_feed() -> conn_socket_send() -> ...
- * -> end of input -> session_end() -> conn_close() -> on_closed, which frees.
+ * -> end of input -> session_end() -> conn_close() -> conn_on_closed(), which frees.
  *
  * What else can happen:
  *   - The socket takes only a part: the rest is copied, queued, and reading stops (a slow reader
- *     cannot make us hold more than one read and one reply area). on_written goes on.
+ *     cannot make us hold more than one read and one reply area). conn_on_sent() goes on.
  *   - The session is done before the input is (NAK): output is delivered, the sending side shut
  *     down, and input read and dropped until the peer closes or for LINGER_MS. Closing with unread
  *     input would be a reset, and the peer could lose the NAK.
@@ -128,15 +128,13 @@ struct conn_batch {
 	struct state_mark mark; /* before them */
 };
 
+/* Begins with none, after what @handover has already. */
 void conn_batch_init(struct conn_batch *batch, struct handover *handover);
 
 /*
- * Adds @c to what is handed over, and in time closes it here without a word to the peer. What
- * cannot be handed over is closed.
+ * Adds all that wait in @queue to what is handed over, and in time closes them here without a word
+ * to their peers. What cannot be handed over is closed.
  */
-void conn_hand_over(struct conn *c, struct handover *handover, struct conn_batch *batch);
-
-/* The same for all that wait in @queue. */
 void conn_queue_hand_over(struct conn_queue *queue, struct handover *handover,
 			  struct conn_batch *batch);
 

@@ -132,7 +132,7 @@ void conn_batch_init(struct conn_batch *batch, struct handover *handover)
 	batch->mark = state_mark(&handover->writer);
 }
 
-void conn_hand_over(struct conn *c, struct handover *handover, struct conn_batch *batch)
+static void conn_hand_over(struct conn *c, struct handover *handover, struct conn_batch *batch)
 {
 	struct session_io *io = &conn_worker(c)->io;
 	int r;

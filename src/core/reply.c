@@ -55,7 +55,8 @@ static size_t out_put(struct session_io *io, const uint8_t *p, size_t n, size_t 
 	return n;
 }
 
-uint8_t reply_last_byte(const struct session *session, const struct session_io *io)
+/* Returns the last byte sent once io->out is; LF when that is none at all. */
+static uint8_t last_byte(const struct session *session, const struct session_io *io)
 {
 	const struct iovec *last;
 
@@ -182,7 +183,7 @@ static bool put_terminator(struct session_io *io, struct session_job *job)
 static bool put_nak(const struct session *session, struct session_io *io, const struct nak *nak)
 {
 	char line[1 + NAK_LINE_MAX] = "\n"; /* it stands on a line of its own */
-	size_t skip = reply_last_byte(session, io) == '\n' ? 1 : 0;
+	size_t skip = last_byte(session, io) == '\n' ? 1 : 0;
 	size_t n = 1 + nak_format(nak, line + 1) - skip;
 
 	if (session->policy->nak) {

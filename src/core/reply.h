@@ -28,6 +28,3 @@ void reply_greet(const struct session *session, struct session_io *io);
  * it, false when io->out is full.
  */
 bool reply_put(const struct session *session, struct session_io *io, struct session_job *job);
-
-/* Returns the last byte sent once io->out is; LF when that is none at all. */
-uint8_t reply_last_byte(const struct session *session, const struct session_io *io);
