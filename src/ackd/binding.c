@@ -57,7 +57,7 @@ static int socket_prepare(int fd, int family, const struct binding_options *opti
 
 /*
  * Binds one socket. The first of an address is bound without SO_REUSEPORT, so that an address that
- * is taken, even by another ackd of the same user, is an error; only then it lets the @others join.
+ * is taken, even by another ackd of the same user, is an error; only then it lets the others join.
  */
 static int socket_bind(const struct sockaddr *address, socklen_t length, bool first,
 		       const struct binding_options *options)
@@ -70,7 +70,7 @@ static int socket_bind(const struct sockaddr *address, socklen_t length, bool fi
 	r = socket_prepare(fd, address->sa_family, options);
 	if (r == 0 && !first)
 		r = set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
-	/* EINVAL: multicast, or a link-local address without its zone; none of this host's either */
+	/* EINVAL: multicast, or link-local without a zone; no address of this host's either */
 	if (r == 0 && bind(fd, address, length) < 0)
 		r = errno == EINVAL ? -EADDRNOTAVAIL : -errno;
 	if (r == 0 && first && options->n_sockets > 1)
@@ -279,31 +279,42 @@ int binding_readopt(const char *listener, const char *stored_as, int fd, struct 
 	return 0;
 }
 
+/* Returns the path of a UNIX socket if the file there is still the one that we made, else NULL. */
+static const char *own_file(const struct binding *binding)
+{
+	const struct sockaddr_un *un = (const struct sockaddr_un *)&binding->bound;
+	struct stat st;
+
+	if (un->sun_family != AF_UNIX || !binding->inode || lstat(un->sun_path, &st) < 0 ||
+	    st.st_dev != binding->device || st.st_ino != binding->inode)
+		return NULL;
+	return un->sun_path;
+}
+
 void binding_configure(struct binding *binding, const struct binding_options *options)
 {
+	const char *path = own_file(binding);
+
 	for (unsigned i = 0; i < binding->n_fds; i++) {
 		if (is_tcp(&binding->bound))
 			set_inherited(binding->fds[i], options);
 		if (!binding->passed)
 			listen(binding->fds[i], options->backlog);
 	}
-	if (!binding->passed && binding->bound.ss_family == AF_UNIX)
-		chmod(((struct sockaddr_un *)&binding->bound)->sun_path, options->mode);
+	if (path)
+		chmod(path, options->mode);
 }
 
 void binding_destroy(struct binding *binding)
 {
-	const struct sockaddr_un *un;
-	struct stat st;
+	const char *path;
 
 	if (!binding)
 		return;
-	un = (const struct sockaddr_un *)&binding->bound;
+	path = own_file(binding);
 	/* the file of a stored socket is the next process's */
-	if (un->sun_family == AF_UNIX && binding->inode && !binding->stored_as &&
-	    lstat(un->sun_path, &st) == 0 && st.st_dev == binding->device &&
-	    st.st_ino == binding->inode)
-		unlink(un->sun_path);
+	if (path && !binding->stored_as)
+		unlink(path);
 	for (unsigned i = 0; i < binding->n_fds; i++)
 		close(binding->fds[i]);
 	free(binding->fds);

@@ -58,7 +58,10 @@ int binding_adopt(const char *listener, int fd, struct binding **ret_binding);
  */
 int binding_readopt(const char *listener, const char *stored_as, int fd, struct binding **bindings);
 
-/* Puts changed options (backlog, mode, time-out) of a reload into effect. */
+/*
+ * Puts changed options (backlog, mode, time-out) of a reload into effect: the mode of a UNIX
+ * socket's file if that is still ours.
+ */
 void binding_configure(struct binding *binding, const struct binding_options *options);
 
 /*

@@ -248,12 +248,15 @@ def test_a_path_in_no_directory(config_file, directory):
     assert f"{directory}/no/s" in said and "no such file or directory" in said.lower()
 
 
-def test_a_file_that_replaced_ours_is_not_removed(ackd, directory):
+def test_a_file_that_replaced_ours_is_left_alone(ackd, directory):
     path = f"{directory}/s"
-    daemon = ackd(f'path = "{path}";')
+    daemon = ackd(f'path = "{path}"; mode = "0666";')
     os.unlink(path)
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(path)
+        os.chmod(path, 0o600)
+        assert daemon.reload()
+        assert mode_of(path) == 0o600
         daemon.stop()
         assert os.path.lexists(path)
 
