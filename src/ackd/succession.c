@@ -31,32 +31,30 @@ int server_hand_over(struct server *server)
 	return 0;
 }
 
-/* The counters go on in the next process. */
-static int save_counters(struct handover *handover)
+/* The counters go on in the next process, as far as there is room: the connections matter more. */
+static void save_counters(struct handover *handover)
 {
 	const char *name;
-	int r = 0;
 
 	_Static_assert(STATS_COUNT <= STATE_COUNTERS_MAX, "room for all");
-	for (size_t i = 0; r == 0 && (name = stats_listener_name(i)); i++) {
+	for (size_t i = 0; (name = stats_listener_name(i)); i++) {
 		struct stats stats = stats_sum(name);
 		struct state_counters counters = {.listener = name, .n = STATS_COUNT};
 
 		memcpy(counters.values, &stats, sizeof(stats));
-		r = state_add_counters(&handover->writer, &counters);
+		if (state_add_counters(&handover->writer, &counters) < 0)
+			return;
 	}
-	return r;
 }
 
 /* All connections are in the hand-over. */
 static void all_handed_over(struct server *server)
 {
 	struct handover *handover = &server->handover;
-	int r = save_counters(handover);
+	int r;
 
-	if (r == 0)
-		r = handover_store(handover, atomic_load(&server->limits.numbered));
-
+	save_counters(handover);
+	r = handover_store(handover, atomic_load(&server->limits.numbered));
 	if (r < 0)
 		log_post_at(LOG_LEVEL_ERROR, LOG_HANDOVER, NULL,
 			    "%" PRIu32 " connections are lost: the service manager's store: %s",
@@ -174,9 +172,10 @@ void server_take_over(struct server *server)
 		return;
 	}
 	atomic_store(&server->limits.numbered, server->takeover.reader.numbered);
-	while (state_next_counters(&server->takeover.reader, &counters))
-		if (stats_carry(counters.listener, counters.values, counters.n) < 0)
-			return; /* the connections matter more */
+	/* those that there is no memory for are left out */
+	while (state_next_counters(&server->takeover.reader, &counters) &&
+	       stats_carry(counters.listener, counters.values, counters.n) == 0)
+		;
 	log_post(LOG_RESTORE, NULL, "taking up %" PRIu32 " connections",
 		 server->takeover.reader.n_connections);
 }

@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import itertools
 import os
 import random
 import re
@@ -564,6 +565,31 @@ def test_no_room_for_all(unit, faults):
     for s in sockets:
         assert read_to_end(s) == b""
         s.close()
+
+
+def test_short_of_memory(unit, faults):
+    """A connection is lost only for want of room for it: counters are worth less."""
+    unit.environment.update(faults.environment())
+    for n in itertools.count(1):
+        faults.alloc_fail = 0
+        daemon = unit.start('address = "127.0.0.1"; reply = "echo"; workers = 1;')
+        with accepted(daemon, b"x") as s:
+            faults.alloc_calls = faults.alloc_outcome = 0
+            faults.alloc_fail = n
+            daemon.signal(signal.SIGUSR2)
+            assert daemon.wait() == 0
+            faults.alloc_fail = 0
+            after = unit.start(daemon.config_path.read_text())
+            if "there was no room for them" in daemon.log:
+                assert read_to_end(s) == b""
+            else:
+                s.sendall(b"y")
+                assert read_exactly(s, 1) == b"y", daemon.log
+        after.signal(signal.SIGTERM)
+        assert after.wait() == 0
+        if faults.alloc_outcome == 0:
+            assert n > 2
+            return
 
 
 def damage_state(unit, how):
