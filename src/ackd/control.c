@@ -139,18 +139,13 @@ static pid_t main_pid(void)
 	return errno == 0 && *end == '\0' && pid > 1 && (pid_t)pid == pid ? (pid_t)pid : 0;
 }
 
-enum exit_status control_reload(const char *path)
+enum exit_status control_reload(void)
 {
 	pid_t pid = main_pid();
 	enum exit_status status = EXIT_OS;
-	struct config *config;
 	uint64_t since_us;
 	int fd = -1, r;
 
-	r = config_load(path, -1, stderr, &config);
-	if (r < 0)
-		return exit_status_of(r);
-	config_unref(config);
 	if (pid == 0) {
 		fprintf(stderr, "ackd: --reload: the environment variable MAINPID must be the "
 				"process ID of the running ackd\n");

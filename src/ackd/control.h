@@ -3,8 +3,7 @@
 /*
  * How "ackd --reload" learns what became of a reload: the daemon sends the outcome of every reload
  * to an abstract datagram socket that carries its process ID, and --reload listens there. Nobody
- * listening is the usual case and no error. Where there are no abstract sockets (other than Linux)
- * --reload cannot know, and says so.
+ * listening is the usual case and no error.
  */
 
 #include "ackd/server.h"
@@ -18,10 +17,10 @@
 void control_report(uint64_t begun_us, enum exit_status status);
 
 /*
- * The command "ackd --reload": checks the configuration at @path, sends SIGHUP to $MAINPID, waits
+ * What "ackd --reload" does once it has checked the configuration: sends SIGHUP to $MAINPID, waits
  * for the outcome of that reload and returns it. Errors go to stderr.
  */
-enum exit_status control_reload(const char *path);
+enum exit_status control_reload(void);
 
 /* Returns CLOCK_MONOTONIC in microseconds. */
 uint64_t control_now_us(void);

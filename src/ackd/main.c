@@ -150,8 +150,8 @@ static int parse_options(int argc, char *argv[], struct options *ret_options)
 	return -1;
 }
 
-/* -t and -T: neither resolves names nor binds. */
-static enum exit_status check_or_dump(const struct options *options)
+/* -t, -T and --reload: they read the configuration, but neither resolve names nor bind. */
+static enum exit_status run_command(const struct options *options)
 {
 	struct config *config;
 	int r = config_load(options->config, options->port, stderr, &config);
@@ -164,10 +164,10 @@ static enum exit_status check_or_dump(const struct options *options)
 	}
 	if (options->command == COMMAND_DUMP)
 		config_dump(config, stdout);
-	else
+	else if (options->command == COMMAND_CHECK)
 		printf("%s: no errors\n", config->path ? config->path : "built-in defaults");
 	config_unref(config);
-	return finish_output();
+	return options->command == COMMAND_RELOAD ? control_reload() : finish_output();
 }
 
 /*
@@ -200,15 +200,8 @@ int main(int argc, char *argv[])
 	status = parse_options(argc, argv, &options);
 	if (status >= 0)
 		return status;
-	switch (options.command) {
-	case COMMAND_CHECK:
-	case COMMAND_DUMP:
-		return (int)check_or_dump(&options);
-	case COMMAND_RELOAD:
-		return (int)control_reload(options.config);
-	case COMMAND_RUN:
-		break;
-	}
+	if (options.command != COMMAND_RUN)
+		return (int)run_command(&options);
 	status = (int)open_standard_descriptors();
 	if (status != EXIT_DONE)
 		return status;

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import itertools
 import os
 import re
 import resource
@@ -15,6 +16,7 @@ import pytest
 from harness import (
     SANITIZER_REPORT,
     converse,
+    environment,
     fill,
     read_exactly,
     read_to_end,
@@ -328,6 +330,25 @@ def test_an_allocation_fails_at_the_start(ackd, faults, directory, capsys):
     with capsys.disabled():
         print(f"\n{n_start} allocations of the start, one failing each time: {outcomes}")
     assert outcomes["ended"] > 10
+
+
+@pytest.mark.parametrize("command", ["--check-config", "--dump-config", "--reload"])
+def test_an_allocation_fails_in_a_command(faults, config_file, command):
+    """What ends it is said. Without MAINPID --reload does no more than read the configuration."""
+    path, failed = config_file(""), 0
+    for n in itertools.count(1):
+        faults.alloc_calls = faults.alloc_outcome = 0
+        faults.alloc_fail = n
+        done = run_ackd("-c", path, command, env=environment(faults.environment()))
+        if faults.alloc_calls == 0:
+            pytest.skip("the sanitizer's allocator comes before the shim")
+        if faults.alloc_outcome == 0:
+            break
+        if done.returncode == 71:
+            assert "memory" in done.stderr, n
+            failed += 1
+        assert done.returncode in (0, 64, 71), (n, done)
+    assert failed > 5
 
 
 def busy_scene(daemon):

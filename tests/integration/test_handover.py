@@ -15,6 +15,7 @@ import pytest
 from harness import SOON, Frozen, fill, read_exactly, read_to_end, run_ackd, wait_until
 from manager import Manager
 from prom import is_built
+from test_faults import needs_allocations
 
 
 @pytest.fixture
@@ -573,6 +574,7 @@ def test_short_of_memory(unit, faults):
     for n in itertools.count(1):
         faults.alloc_fail = 0
         daemon = unit.start('address = "127.0.0.1"; reply = "echo"; workers = 1;')
+        needs_allocations(faults, daemon)
         with accepted(daemon, b"x") as s:
             faults.alloc_calls = faults.alloc_outcome = 0
             faults.alloc_fail = n
