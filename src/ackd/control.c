@@ -1,5 +1,7 @@
 #include "ackd/control.h"
 
+#include "ackd/clock.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -8,7 +10,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 /* Longer than any name look-up: the service manager has a time-out of its own. */
@@ -21,10 +22,7 @@ struct outcome {
 
 uint64_t control_now_us(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+	return clock_now_us();
 }
 
 static socklen_t control_address(pid_t pid, struct sockaddr_un *ret_un)
@@ -85,7 +83,7 @@ static int control_wait(int fd, pid_t pid, uint64_t since_us, enum exit_status *
 	struct pollfd pollfd = {.fd = fd, .events = POLLIN};
 	struct outcome outcome;
 
-	while (control_now_us() < deadline_us) {
+	while (clock_now_us() < deadline_us) {
 		if (poll(&pollfd, 1, 200) < 0 && errno != EINTR)
 			return -errno;
 		if (control_receive(fd, pid, &outcome) == 0 && outcome.begun_us >= since_us) {
@@ -103,7 +101,7 @@ static int control_listen(pid_t pid, int *ret_fd)
 	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	struct sockaddr_un un;
 	socklen_t length = control_address(pid, &un);
-	uint64_t deadline_us = control_now_us() + RELOAD_WAIT_US;
+	uint64_t deadline_us = clock_now_us() + RELOAD_WAIT_US;
 	int one = 1, r = 0;
 
 	if (fd < 0)
@@ -112,7 +110,7 @@ static int control_listen(pid_t pid, int *ret_fd)
 		r = -errno;
 	/* another --reload is waiting: reloads take turns */
 	while (r == 0 && bind(fd, (struct sockaddr *)&un, length) < 0) {
-		if (errno != EADDRINUSE || control_now_us() > deadline_us)
+		if (errno != EADDRINUSE || clock_now_us() > deadline_us)
 			r = -errno;
 		else
 			poll(NULL, 0, 50);
@@ -157,7 +155,7 @@ enum exit_status control_reload(void)
 			strerror(-r));
 		return EXIT_OS;
 	}
-	since_us = control_now_us();
+	since_us = clock_now_us();
 	r = kill(pid, SIGHUP) < 0 ? -errno : control_wait(fd, pid, since_us, &status);
 	close(fd);
 	if (r < 0) {

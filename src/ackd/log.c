@@ -9,6 +9,7 @@
  */
 #include "ackd/log.h"
 
+#include "ackd/clock.h"
 #include "ackd/log_kinds.h"
 #include "ackd/log_limit.h"
 #include "ackd/log_notify.h"
@@ -136,7 +137,7 @@ static void write_slot(const struct slot *slot, uint64_t *lost)
 static bool wait_for_work(void)
 {
 	while (thread.state == LOG_THREAD_ON && ring_used == 0 && ring_dropped == 0) {
-		if (left_out_due_us > 0 && left_out_due_us <= log_now_us())
+		if (left_out_due_us > 0 && left_out_due_us <= clock_now_us())
 			return true;
 		log_thread_wait(&thread, left_out_due_us);
 	}
@@ -201,14 +202,14 @@ void log_configure(enum log_level level, enum log_target target)
 
 void log_stop(unsigned timeout_ms)
 {
-	uint64_t now_us = log_now_us();
+	uint64_t now_us = clock_now_us();
 	uint64_t deadline_us = now_us + (uint64_t)timeout_ms * 1000;
 
 	log_thread_stop(&thread);
 	log_notify_stop();
 	log_thread_join(&thread, deadline_us);
 	log_notify_join(deadline_us);
-	now_us = log_now_us();
+	now_us = clock_now_us();
 	if (sink_in_force(systemd_stderr_is_journal()).journal && now_us < deadline_us)
 		systemd_journal_flush(deadline_us - now_us);
 }
@@ -219,7 +220,7 @@ static void count_left_out(enum log_event event)
 		return;
 	pthread_mutex_lock(&thread.mutex);
 	if (left_out_due_us == 0 && thread.state == LOG_THREAD_ON) {
-		left_out_due_us = log_now_us() + LEFT_OUT_EVERY_US;
+		left_out_due_us = clock_now_us() + LEFT_OUT_EVERY_US;
 		pthread_cond_signal(&thread.changed);
 	}
 	pthread_mutex_unlock(&thread.mutex);
@@ -232,7 +233,7 @@ bool log_wants(enum log_event event)
 	if (!level_wanted(kind->level))
 		return false;
 	if (kind->burst == 0 ||
-	    log_limit_look(&left_out[event].limit, kind->burst, kind->per_second, log_now_us()))
+	    log_limit_look(&left_out[event].limit, kind->burst, kind->per_second, clock_now_us()))
 		return true;
 	count_left_out(event);
 	return false;
@@ -292,8 +293,8 @@ __attribute__((format(printf, 4, 0))) static void post(enum log_level level, enu
 
 	if (!level_wanted(level))
 		return;
-	if (kind->burst > 0 &&
-	    !log_limit_take(&left_out[event].limit, kind->burst, kind->per_second, log_now_us())) {
+	if (kind->burst > 0 && !log_limit_take(&left_out[event].limit, kind->burst,
+					       kind->per_second, clock_now_us())) {
 		count_left_out(event);
 		return;
 	}

@@ -4,14 +4,6 @@
 #include <signal.h>
 #include <time.h>
 
-uint64_t log_now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
 static void *thread_main(void *data)
 {
 	struct log_thread *t = data;

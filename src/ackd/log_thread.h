@@ -45,6 +45,3 @@ void log_thread_join(struct log_thread *t, uint64_t deadline_us);
 
 /* With the mutex held: waits until the queue or the state changes, or @deadline_us (0: none). */
 void log_thread_wait(struct log_thread *t, uint64_t deadline_us);
-
-/* Returns the time of CLOCK_MONOTONIC in microseconds. */
-uint64_t log_now_us(void);

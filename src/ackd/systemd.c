@@ -1,5 +1,7 @@
 #include "ackd/systemd.h"
 
+#include "ackd/clock.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <linux/sockios.h>
@@ -10,7 +12,6 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define SD_JOURNAL_SUPPRESS_LOCATION
@@ -157,14 +158,6 @@ unsigned systemd_store_max(void)
 	return *end || max > INT32_MAX ? 0 : (unsigned)max;
 }
 
-static uint64_t now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
 /* With FDPOLL=0 the manager keeps a descriptor whose other end is closed. */
 int systemd_store_add(const char *name, const int *fds, size_t n)
 {
@@ -193,13 +186,13 @@ int systemd_store_remove(const char *name)
 /* A signal interrupts the wait, as SIGTERM does in a restart: then another barrier is set up. */
 int systemd_barrier(uint64_t timeout_us)
 {
-	uint64_t deadline_us = now_us() + timeout_us;
+	uint64_t deadline_us = clock_now_us() + timeout_us;
 	int r;
 
 	do {
-		uint64_t now = now_us();
+		uint64_t now_us = clock_now_us();
 
-		r = sd_notify_barrier(0, now < deadline_us ? deadline_us - now : 0);
+		r = sd_notify_barrier(0, now_us < deadline_us ? deadline_us - now_us : 0);
 	} while (r == -EINTR);
 	return r < 0 ? r : 0;
 }

@@ -2,10 +2,10 @@
  * The log, with this file in the place of systemd: a journal and a service manager that can be told
  * to stand still or to refuse.
  */
+#include "ackd/clock.h"
 #include "ackd/log.h"
 #include "ackd/log_kinds.h"
 #include "ackd/log_limit.h"
-#include "ackd/log_thread.h"
 #include "ackd/log_write.h"
 #include "ackd/systemd.h"
 
@@ -371,7 +371,7 @@ static void test_limit(void **state)
 static void test_flood(void **state)
 {
 	const unsigned burst = log_kind(LOG_NAK)->burst;
-	uint64_t begun = log_now_us();
+	uint64_t begun = clock_now_us();
 	unsigned written;
 	unsigned long missing;
 	char *line;
@@ -384,7 +384,7 @@ static void test_flood(void **state)
 	log_stop(STOP_MS);
 	said_end();
 	written = count(said, "notice nak: flood\n");
-	assert_in_range(written, burst, burst + (log_now_us() - begun) / 1000000 * 10 + 10);
+	assert_in_range(written, burst, burst + (clock_now_us() - begun) / 1000000 * 10 + 10);
 	line = strstr(said, "notice dropped: ");
 	assert_non_null(line);
 	assert_non_null(strstr(line, " entries of the kind nak were left out"));
@@ -399,7 +399,7 @@ static void test_flood(void **state)
 static void test_flood_said(void **state)
 {
 	struct pollfd readable = {.fd = stderr_pipe[0], .events = POLLIN};
-	uint64_t deadline_us = log_now_us() + 20000000;
+	uint64_t deadline_us = clock_now_us() + 20000000;
 	size_t n = 0;
 
 	assert_int_equal(log_start(LOG_LEVEL_INFO, LOG_TARGET_STDERR), 0);
@@ -410,7 +410,7 @@ static void test_flood_said(void **state)
 		n += (size_t)read(stderr_pipe[0], said + n, sizeof(said) - 1 - n);
 		said[n] = '\0';
 	} while (!strstr(said, "of the kind accept_error were left out") &&
-		 log_now_us() < deadline_us);
+		 clock_now_us() < deadline_us);
 	assert_non_null(strstr(said, "warning dropped: "));
 	log_stop(STOP_MS);
 }
@@ -431,7 +431,8 @@ static void test_ring_full(void **state)
 	assert_true(stats_dropped > 0);
 	pthread_create(&reader, NULL, drain_main, NULL);
 	/* The ring has room again before the next: it carries the count of those before it. */
-	for (uint64_t deadline_us = log_now_us() + 5000000; log_now_us() < deadline_us && !kept;) {
+	for (uint64_t deadline_us = clock_now_us() + 5000000;
+	     clock_now_us() < deadline_us && !kept;) {
 		uint64_t before = log_dropped();
 
 		log_post(LOG_STOP, NULL, "room again");
@@ -558,7 +559,7 @@ static void test_notify_beside_journal(void **state)
 	for (int i = 0; i < 400; i++)
 		log_post(LOG_STATS, NULL, "more than fits into the pipe, whatever is done");
 	log_notify("WATCHDOG=1");
-	for (deadline_us = log_now_us() + 5000000; n == 0 && log_now_us() < deadline_us;) {
+	for (deadline_us = clock_now_us() + 5000000; n == 0 && clock_now_us() < deadline_us;) {
 		pthread_mutex_lock(&fake.mutex);
 		n = fake.n_notified;
 		pthread_mutex_unlock(&fake.mutex);
@@ -623,15 +624,15 @@ static void test_stop_gives_up(void **state)
 	assert_int_equal(log_start(LOG_LEVEL_INFO, LOG_TARGET_STDERR), 0);
 	for (int i = 0; i < 500; i++)
 		log_post(LOG_STATS, NULL, "more than fits into the pipe, whatever is done");
-	begun = log_now_us();
+	begun = clock_now_us();
 	log_stop(200);
-	took_us = log_now_us() - begun;
+	took_us = clock_now_us() - begun;
 	assert_in_range(took_us, 200000, 3000000);
 	/* Nor do later posts block, or a new start use what the old thread still uses. */
 	log_post(LOG_STOP, NULL, "too late");
 	log_stop(1000);
 	assert_int_equal(log_start(LOG_LEVEL_INFO, LOG_TARGET_STDERR), -EBUSY);
-	assert_in_range(log_now_us() - begun, 200000, 4000000);
+	assert_in_range(clock_now_us() - begun, 200000, 4000000);
 	/* Let go, it ends by itself. */
 	close(stderr_pipe[0]);
 	stderr_pipe[0] = open("/dev/null", O_RDONLY);
