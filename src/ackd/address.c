@@ -6,8 +6,6 @@
 #include <string.h>
 #include <sys/un.h>
 
-static const uint8_t v4_mapped[12] = {[10] = 0xff, [11] = 0xff};
-
 struct address address_from_sockaddr(const struct sockaddr *sa)
 {
 	struct address address = {.family = AF_UNIX};
@@ -22,7 +20,7 @@ struct address address_from_sockaddr(const struct sockaddr *sa)
 		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)sa;
 
 		address.port = ntohs(in6->sin6_port);
-		if (memcmp(&in6->sin6_addr, v4_mapped, sizeof(v4_mapped)) == 0) {
+		if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
 			address.family = AF_INET;
 			memcpy(address.bytes, (const uint8_t *)&in6->sin6_addr + 12, 4);
 		} else {

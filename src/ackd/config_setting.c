@@ -2,7 +2,6 @@
 
 #include "config_units.h"
 
-#include <arpa/inet.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -186,7 +185,7 @@ static void print_networks(const struct cidr_list *list, FILE *out)
 		separator = ", ";
 	}
 	for (size_t i = 0; i < list->n; i++) {
-		fprintf(out, "%s\"%s\"", separator, cidr_text(&list->items[i], text));
+		fprintf(out, "%s\"%s\"", separator, cidr_format(&list->items[i], text));
 		separator = ", ";
 	}
 	fputc(']', out);
@@ -229,16 +228,4 @@ void setting_print(const struct setting *setting, const void *object, FILE *out)
 		print_networks(member, out);
 		break;
 	}
-}
-
-const char *cidr_text(const struct cidr *cidr, char out[CIDR_TEXT_MAX])
-{
-	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-	bool v4 = cidr->prefix >= 96 && memcmp(cidr->address, mapped, sizeof(mapped)) == 0;
-	size_t n;
-
-	inet_ntop(v4 ? AF_INET : AF_INET6, cidr->address + (v4 ? 12 : 0), out, CIDR_TEXT_MAX);
-	n = strlen(out);
-	snprintf(out + n, CIDR_TEXT_MAX - n, "/%d", cidr->prefix - (v4 ? 96 : 0));
-	return out;
 }

@@ -120,12 +120,6 @@ bool setting_equal(const struct setting *setting, const void *a, const void *b);
 /* Writes the value in libconfig syntax; a string must not be NULL. */
 void setting_print(const struct setting *setting, const void *object, FILE *out);
 
-/* The most that cidr_text() writes. */
-#define CIDR_TEXT_MAX 64
-
-/* Writes @cidr as cidr_parse() reads it. Returns @out. */
-const char *cidr_text(const struct cidr *cidr, char out[CIDR_TEXT_MAX]);
-
 /* The member that @setting is about, as the type that the caller knows it to have. */
 static inline void *setting_member(const struct setting *setting, void *object)
 {

@@ -195,7 +195,7 @@ static int bits_after_prefix(const struct value *value, const struct config_plac
 				place,
 				"found %s, which has bits set after its prefix; allowed: \"%s\", "
 				"\"%s\"",
-				quoted, cidr_text(&meant, text), copy);
+				quoted, cidr_format(&meant, text), copy);
 		}
 	}
 	return config_error(place, "found %s, which has bits set after its prefix; allowed: none",

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -91,10 +92,27 @@ int cidr_parse(const char *text, struct cidr *ret_cidr)
 	return 0;
 }
 
+static bool is_mapped(const uint8_t address[16])
+{
+	return prefix_equals(address, mapped.address, mapped.prefix);
+}
+
+const char *cidr_format(const struct cidr *cidr, char out[CIDR_TEXT_MAX])
+{
+	bool is_ipv4 = cidr->prefix >= IPV4_PREFIX && is_mapped(cidr->address);
+	int skipped = is_ipv4 ? IPV4_PREFIX : 0;
+	size_t n;
+
+	inet_ntop(is_ipv4 ? AF_INET : AF_INET6, cidr->address + skipped / 8, out, CIDR_TEXT_MAX);
+	n = strlen(out);
+	snprintf(out + n, CIDR_TEXT_MAX - n, "/%d", cidr->prefix - skipped);
+	return out;
+}
+
 /* Returns the longest prefix that an address in the 128-bit form falls in, or -1. */
 static int match(const struct cidr_list *list, const uint8_t address[16])
 {
-	bool is_ipv4 = prefix_equals(address, mapped.address, mapped.prefix);
+	bool is_ipv4 = is_mapped(address);
 	int longest = -1;
 
 	for (size_t i = 0; i < list->n; i++) {

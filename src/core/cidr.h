@@ -26,6 +26,12 @@ struct cidr_list {
  */
 int cidr_parse(const char *text, struct cidr *ret_cidr);
 
+/* The most that cidr_format() writes, its NUL counted. */
+#define CIDR_TEXT_MAX 64
+
+/* Writes @cidr as cidr_parse() reads it, with its prefix length. Returns @out. */
+const char *cidr_format(const struct cidr *cidr, char out[CIDR_TEXT_MAX]);
+
 /*
  * Returns the length of the longest prefix in @list that @address (AF_INET, AF_INET6; an
  * IPv4-mapped IPv6 address counts as IPv4) falls in, as prefix length in the 128-bit form, or -1.

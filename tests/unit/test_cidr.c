@@ -16,13 +16,34 @@
 
 static void check_parse(const char *text, const char *address, uint8_t prefix)
 {
-	struct cidr cidr;
+	struct cidr cidr, again;
+	char written[CIDR_TEXT_MAX];
 	uint8_t expected[16];
 
 	assert_int_equal(inet_pton(AF_INET6, address, expected), 1);
 	assert_int_equal(cidr_parse(text, &cidr), 0);
 	assert_memory_equal(cidr.address, expected, 16);
 	assert_int_equal(cidr.prefix, prefix);
+	assert_int_equal(cidr_parse(cidr_format(&cidr, written), &again), 0);
+	assert_memory_equal(&again, &cidr, sizeof(cidr));
+}
+
+static void check_format(const char *text, const char *expected)
+{
+	struct cidr cidr;
+	char written[CIDR_TEXT_MAX];
+
+	assert_int_equal(cidr_parse(text, &cidr), 0);
+	assert_string_equal(cidr_format(&cidr, written), expected);
+}
+
+static void test_format(void **state)
+{
+	check_format("192.0.2.1", "192.0.2.1/32");
+	check_format("0.0.0.0/0", "0.0.0.0/0");
+	check_format("::ffff:192.0.2.0/120", "192.0.2.0/24");
+	check_format("2001:db8:0::/48", "2001:db8::/48");
+	check_format("::/0", "::/0");
 }
 
 static void test_parse(void **state)
@@ -149,9 +170,9 @@ static void test_match_unix(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_parse),	   cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_match),	   cmocka_unit_test(test_match_families),
-		cmocka_unit_test(test_match_unix),
+		cmocka_unit_test(test_parse),	       cmocka_unit_test(test_format),
+		cmocka_unit_test(test_refused),	       cmocka_unit_test(test_match),
+		cmocka_unit_test(test_match_families), cmocka_unit_test(test_match_unix),
 	};
 
 	return cmocka_run_group_tests_name("cidr", tests, NULL, NULL);
