@@ -1,7 +1,5 @@
 #include "ackc/display.h"
 
-#include <string.h>
-
 static void raw(const uint8_t *p, size_t n, FILE *out)
 {
 	for (size_t i = 0; i < n; i++)
@@ -32,28 +30,21 @@ static bool turns_text(uint32_t c)
 
 static void character(struct display *d, const uint8_t *p, size_t n, FILE *out)
 {
-	uint32_t c = p[0] & (0x7FU >> n);
+	uint32_t c = utf8_code_point(p);
 
-	if (n == 1) {
+	if (c < 0x80) {
 		ascii(d, p[0], out);
 		return;
 	}
 	if (d->carriage_return)
 		fputs("^M", out);
 	d->carriage_return = false;
-	for (size_t i = 1; i < n; i++)
-		c = c << 6 | (p[i] & 0x3F);
-	if (c >= 0x80 && c < 0xA0)
+	if (c < 0xA0)
 		fprintf(out, "\\x%02x", c);
 	else if (turns_text(c))
 		fprintf(out, "\\u%04x", c);
 	else
 		fwrite(p, 1, n, out);
-}
-
-static size_t character_length(uint8_t lead)
-{
-	return lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
 }
 
 static void bad(struct display *d, const uint8_t *p, size_t n, FILE *out)
@@ -84,6 +75,7 @@ void display_write(struct display *d, const uint8_t *p, size_t n, FILE *out)
 	while (n > 0) {
 		size_t valid;
 		size_t length;
+		size_t part;
 		enum utf8_status status;
 
 		if (d->carry.length) {
@@ -94,14 +86,14 @@ void display_write(struct display *d, const uint8_t *p, size_t n, FILE *out)
 			continue;
 		}
 		status = utf8_check(p, n, &valid, &length);
-		for (size_t i = 0; i < valid; i += character_length(p[i]))
-			character(d, p + i, character_length(p[i]), out);
-		if (status == UTF8_PARTIAL) {
-			memcpy(d->carry.bytes, p + valid, length);
-			d->carry.length = (uint8_t)length;
-		} else if (status != UTF8_COMPLETE) {
-			bad(d, p + valid, length, out);
+		for (size_t i = 0; i < valid; i += part) {
+			utf8_character(p + i, valid - i, &part);
+			character(d, p + i, part, out);
 		}
+		if (status == UTF8_PARTIAL)
+			utf8_carry_set(&d->carry, p + valid, length);
+		else if (status != UTF8_COMPLETE)
+			bad(d, p + valid, length, out);
 		p += valid + length;
 		n -= valid + length;
 	}
