@@ -91,26 +91,20 @@ void config_errors_finish(struct config_errors *errors)
  */
 static size_t quote_character(const char *text, char out[5], size_t *ret_n)
 {
-	unsigned char c = (unsigned char)text[0];
-	size_t n = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
-	size_t valid, length;
-	bool printable = c >= 0x20 && c != 0x7f;
+	const uint8_t *p = (const uint8_t *)text;
+	size_t n;
+	bool whole = utf8_character(p, strnlen(text, UTF8_CHARACTER_MAX), &n) == UTF8_COMPLETE;
+	uint32_t c = whole ? utf8_code_point(p) : 0; /* 0: no more printable than a control */
 
-	if (n > 1) { /* C1 controls are no more printable than C0 */
-		printable =
-			strnlen(text, n) == n &&
-			utf8_check((const uint8_t *)text, n, &valid, &length) == UTF8_COMPLETE &&
-			valid == n && !(c == 0xc2 && (unsigned char)text[1] < 0xa0);
-	}
-	if (!printable) {
+	if (c < 0x20 || (c >= 0x7f && c < 0xa0)) {
 		const char *letter = c == '\n' ? "n" : c == '\r' ? "r" : c == '\t' ? "t" : NULL;
 
 		*ret_n = (size_t)(letter != NULL ? snprintf(out, 5, "\\%s", letter)
-						 : snprintf(out, 5, "\\x%02x", c));
+						 : snprintf(out, 5, "\\x%02x", p[0]));
 		return 1;
 	}
 	if (c == '"' || c == '\\')
-		*ret_n = (size_t)snprintf(out, 5, "\\%c", c);
+		*ret_n = (size_t)snprintf(out, 5, "\\%c", text[0]);
 	else
 		memcpy(out, text, *ret_n = n);
 	return n;

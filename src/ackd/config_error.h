@@ -39,9 +39,10 @@ int config_error(const struct config_place *place, const char *format, ...)
 /* Writes the errors, a line each. */
 void config_errors_write(const struct config_errors *errors, FILE *out);
 
+/* Forgets the errors, and releases their memory. */
 void config_errors_finish(struct config_errors *errors);
 
-/* The most that quote() writes. */
+/* The most that config_quote() writes, its NUL counted. */
 #define QUOTE_MAX 128
 
 /*
