@@ -21,9 +21,8 @@ bool systemd_notify_wanted(void)
 	return false;
 }
 
-int systemd_notify(const char *state)
+void systemd_notify(const char *state)
 {
-	return 0;
 }
 
 uint64_t systemd_watchdog_us(void)

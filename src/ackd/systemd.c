@@ -90,11 +90,9 @@ bool systemd_notify_wanted(void)
 	return socket && *socket;
 }
 
-int systemd_notify(const char *state)
+void systemd_notify(const char *state)
 {
-	int r = sd_notify(0, state);
-
-	return r < 0 ? r : 0;
+	sd_notify(0, state); /* there is nobody else to tell that it failed */
 }
 
 uint64_t systemd_watchdog_us(void)

@@ -29,8 +29,8 @@ void systemd_journal_flush(uint64_t timeout_us);
 /* Whether a service manager wants notifications ($NOTIFY_SOCKET). */
 bool systemd_notify_wanted(void);
 
-/* Sends a notification (sd_notify(3)). May block. Returns 0, also without a service manager. */
-int systemd_notify(const char *state);
+/* Sends a notification (sd_notify(3)); without a service manager, nothing. May block. */
+void systemd_notify(const char *state);
 
 /* Returns the watchdog interval in microseconds; 0 when it is off. */
 uint64_t systemd_watchdog_us(void);

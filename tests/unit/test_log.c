@@ -98,14 +98,13 @@ bool systemd_notify_wanted(void)
 	return true;
 }
 
-int systemd_notify(const char *state)
+void systemd_notify(const char *state)
 {
 	pthread_mutex_lock(&fake.mutex);
 	gate();
 	if (fake.n_notified < 256)
 		snprintf(fake.notified[fake.n_notified++], sizeof(fake.notified[0]), "%s", state);
 	pthread_mutex_unlock(&fake.mutex);
-	return 0;
 }
 
 /* stderr is a pipe for the time of a test; what was written is in @said after said_end(). */
