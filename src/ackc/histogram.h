@@ -3,7 +3,7 @@
 /*
  * A histogram of times, log-linear in the manner of HdrHistogram: exact below 2048 ns, above that a
  * bucket is never wider than 1/1024 of its values, so that a percentile is at most 0.1 % too high.
- * Its memory is fixed (276 KiB), whatever is recorded.
+ * Its memory is fixed (264 KiB), whatever is recorded.
  *
  * Own code because Debian 12 has no C HdrHistogram (only its Go and Java ones), and this is all of
  * it that is needed.

@@ -48,6 +48,7 @@ struct load_errors {
 	char first[FAULT_WORDS_MAX]; /* the first wrong reply, in full */
 };
 
+/* Count @count errors more of the kind that @words name, and what another one has counted. */
 void load_errors_add(struct load_errors *e, bool wrong, const char *words, uint64_t count);
 void load_errors_merge(struct load_errors *to, const struct load_errors *from);
 
@@ -132,12 +133,15 @@ void load_worker_command(struct load_worker *w, enum load_command command);
 
 /* Waits for the thread of a worker that is LOAD_DONE. */
 void load_worker_join(struct load_worker *w);
+
+/* Releases what it counted with; zeroed then. */
 void load_worker_finish(struct load_worker *w);
 
 /* Of a worker's own thread: */
 
 /* One of the first connects has had its outcome. */
 void load_worker_dialled(struct load_worker *w);
+/* Goes on to @phase, unless it is there or beyond; at LOAD_DONE closes what is open on the loop. */
 void load_worker_set_phase(struct load_worker *w, enum load_phase phase);
 /* The time is up: no more is sent, and what is under way is waited for. */
 void load_worker_drain(struct load_worker *w);

@@ -2,7 +2,7 @@
 
 /*
  * The shape of a server's replies: what it puts before and after a text, and where. It is learnt
- * from replies to probes, or partly given by options.
+ * from replies to probes (scout.h).
  */
 
 #include <stdbool.h>

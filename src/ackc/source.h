@@ -63,6 +63,7 @@ int source_read(const char *path, struct source *ret_source);
  */
 int source_cut(struct source *s, bool lines, size_t size);
 
+/* Releases the bytes and pieces. */
 void source_finish(struct source *s);
 
 /* source_message() for the pieces of a file, and for messages too short for the whole head. */

@@ -63,6 +63,7 @@ struct config_scan {
 int config_scan(struct config_scan *scan, const char *path, config_reader reader, void *reader_data,
 		struct config_errors *errors);
 
+/* Releases the text, and the names that origins point to. */
 void config_scan_finish(struct config_scan *scan);
 
 /* Returns where line @line (from 1) of the text comes from. */

@@ -88,7 +88,7 @@ void setting_clear(const struct setting *setting, void *object);
 
 /*
  * Checks @value and gives it to the member in @object (for an array: adds one element). Returns 0,
- * -EINVAL after telling @error what is wrong, or -ENOMEM.
+ * -EINVAL after telling @place what is wrong, or -ENOMEM.
  */
 int setting_set(const struct setting *setting, void *object, const struct value *value,
 		const struct config_place *place);

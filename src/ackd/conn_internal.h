@@ -1,6 +1,6 @@
 #pragma once
 
-/* What the files of a connection share: conn.c, conn_queue.c, conn_log.c. */
+/* What the files of a connection share: conn.c and conn_*.c; and worker.c, for conn_on_nak(). */
 
 #include "ackd/conn.h"
 #include "ackd/listener.h"

@@ -139,7 +139,10 @@ static int map_state(int memfd, struct takeover *takeover)
 	return state_open(takeover->bytes, takeover->length, &takeover->reader);
 }
 
-/* Receives the descriptors of one message. Returns 0, -ENODATA when there are none, or an errno. */
+/*
+ * Receives the descriptors of one message. Returns 0, -ENODATA when there are none, or another
+ * negative errno.
+ */
 static int receive_batch(int reading, struct takeover *takeover, size_t max)
 {
 	union fds_control control;

@@ -27,7 +27,10 @@ struct limits {
 	struct limits_address_table *addresses; /* who has how many */
 };
 
-/* Starts with no connection. Returns 0 or -ENOMEM. */
+/*
+ * Starts with no connection, and none allowed before limits_configure(). Returns 0 or -ENOMEM.
+ * limits_finish() accepts what is zeroed.
+ */
 int limits_init(struct limits *limits, size_t max_memory_bytes);
 void limits_finish(struct limits *limits);
 

@@ -48,9 +48,8 @@ struct acceptor {
 void listener_begin(struct listener *listener, struct worker *worker, struct config *config,
 		    const struct config_listener *settings, struct counters *counters);
 
+/* Takes a reference, and gives it back; the last one frees. */
 void listener_ref(struct listener *listener);
-
-/* Gives a reference back; the last one frees. */
 void listener_unref(struct listener *listener);
 
 /*

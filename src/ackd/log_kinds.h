@@ -13,6 +13,7 @@ struct log_kind {
 	unsigned per_second; /* in the long run */
 };
 
+/* Returns what there is to know of the kind. Static. */
 const struct log_kind *log_kind(enum log_event event);
 
 /* "error" and so on. Static. */

@@ -21,6 +21,7 @@ struct preparation;
 int preparation_begin(const char *path, int port, uv_async_t *async,
 		      struct preparation **ret_preparation);
 
+/* Whether it has ended, one way or the other, so that preparation_take() may be called. */
 bool preparation_is_done(struct preparation *preparation);
 
 /*

@@ -6,6 +6,7 @@
 
 #include <sys/socket.h>
 
+/* More addresses of a name than this are left out. */
 #define RESOLVED_MAX 64
 
 /* Where a listener is to listen: at least one address, without repetition. */

@@ -2,9 +2,9 @@
 
 /*
  * The daemon as a whole: owns the workers and the listening sockets, and turns signals into reload
- * and drain. Everything here runs in the main thread. server.c is its life, reload.c puts
- * configurations into effect, succession.c passes on from one process to the next, report.c says
- * how things are.
+ * and drain. Everything here runs in the main thread. server.c is its life, ending.c its end,
+ * reload.c puts configurations into effect, succession.c passes on from one process to the next,
+ * report.c says how things are.
  */
 
 #include "ackd/log.h"

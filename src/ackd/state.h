@@ -74,6 +74,7 @@ struct state_mark {
 	uint32_t n_connections;
 };
 
+/* Returns where the state ends now. */
 struct state_mark state_mark(const struct state_writer *writer);
 
 /* Removes every connection that was added after @mark. */
@@ -85,6 +86,7 @@ void state_truncate(struct state_writer *writer, const struct state_mark *mark);
  */
 int state_seal(struct state_writer *writer, uint64_t numbered);
 
+/* Releases the bytes. */
 void state_writer_finish(struct state_writer *writer);
 
 /* A state that is being read. The bytes outlive it and what it gives out. */

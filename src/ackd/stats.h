@@ -83,7 +83,7 @@ struct stats stats_sum(const char *name);
 /*
  * Goes on from the numbers of the process before: adds @n of them (those of a struct stats; what
  * there is more or less of them is left out) to the counters of the listener @name. Main thread,
- * before there are workers. Returns 0 or -ENOMEM.
+ * before any worker has got these. Returns 0 or -ENOMEM.
  */
 int stats_carry(const char *name, const uint64_t *values, size_t n);
 

@@ -2,8 +2,8 @@
 
 /*
  * One thread, one loop: connections never leave it. It shares nothing with the other workers but
- * the immutable configuration and struct limits, and takes orders from the main thread through a
- * queue.
+ * the immutable configuration and struct limits, and takes orders from the main thread: a set of
+ * them, and a plan for one.
  */
 
 #include "ackd/limits.h"

@@ -40,7 +40,7 @@ enum charset_status {
  * Encodes @n bytes of well-formed UTF-8 made of whole characters at @text into at most @size bytes
  * at @out, and stops at a character boundary. Sets *@ret_read to how much of the text was encoded
  * and *@ret_written to how many bytes that made. Makes progress whenever @size is at least
- * CHARSET_CHARACTER_MAX, or the status is CHARSET_FAULT.
+ * CHARSET_CHARACTER_MAX, unless the status is CHARSET_FAULT.
  */
 enum charset_status charset_encode(enum charset charset, enum encode_errors errors,
 				   const uint8_t *text, size_t n, uint8_t *out, size_t size,

@@ -77,7 +77,7 @@ static size_t scan_carry(struct session *session, struct session_job *job, size_
 	return used;
 }
 
-/* Looks at the input after *@at for faults, once for however many lines are in it. */
+/* Looks at the input from @at on for faults, once for however many lines are in it. */
 static void scan_ahead(struct session_job *job, size_t at)
 {
 	size_t valid, length;

@@ -66,7 +66,7 @@ static void ack_lines(struct session *session, struct session_io *io, struct ses
 	take(session, io, job, (size_t)(lines.p - job->input), lines.count);
 }
 
-/* The answers to all lines together are the input itself; without @io's out, they are nothing. */
+/* The answers to all lines together are the input itself; where it is discarded, nothing. */
 static void echo_lines(struct session *session, struct session_io *io, struct session_job *job)
 {
 	const uint8_t *p = job->input, *end = p + job->checked, *lf;

@@ -162,7 +162,10 @@ struct session {
 	bool done;	   /* SESSION_DONE was returned */
 };
 
-/* Allocates the working memory; what sessions hold is charged to @budget. Returns 0 or -ENOMEM. */
+/*
+ * Allocates the working memory, and releases it. What sessions hold is charged to @budget. Returns
+ * 0 or -ENOMEM.
+ */
 int session_io_init(struct session_io *io, struct budget *budget);
 void session_io_finish(struct session_io *io);
 
