@@ -1,26 +1,13 @@
-#include "ackc/json.h"
 #include "ackc/load.h"
 #include "ackc/output.h"
+#include "ackc/times.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-static const struct {
-	double percent;
-	const char *name; /* as a JSON member */
-} percents[] = {
-	{50, "p50"}, {75, "p75"}, {90, "p90"}, {99, "p99"}, {99.9, "p99_9"}, {99.99, "p99_99"},
-};
-
-#define N_PERCENTS (sizeof(percents) / sizeof(percents[0]))
 #define BAR_WIDTH 50
-
-static double ms(double ns)
-{
-	return ns / 1e6;
-}
 
 void load_errors_add(struct load_errors *e, bool wrong, const char *words, uint64_t count)
 {
@@ -83,7 +70,7 @@ static void print_histogram(const struct histogram *h)
 		before = upto;
 		if (!begun)
 			continue;
-		printf("%10.3f ms %14" PRIu64 " %6.2f %%  ", ms((double)bound), count,
+		printf("%10.3f ms %14" PRIu64 " %6.2f %%  ", ms_of_ns((double)bound), count,
 		       100.0 * (double)count / (double)h->count);
 		while (bar-- > 0)
 			putchar('#');
@@ -93,24 +80,16 @@ static void print_histogram(const struct histogram *h)
 	}
 }
 
-static void print_latency(const char *name, const struct histogram *h)
-{
-	if (!h || h->count == 0)
-		return;
-	printf("%s min/avg/max/mdev = %.3f/%.3f/%.3f/%.3f ms\n", name, ms((double)h->min_ns),
-	       ms(histogram_mean(h)), ms((double)h->max_ns), ms(histogram_deviation(h)));
-}
-
 static void print_percentiles(const struct load_result *r)
 {
 	printf(r->service ? "              latency, from schedule     from sending\n"
 			  : "              latency\n");
-	for (size_t i = 0; i < N_PERCENTS; i++) {
-		printf("%10.4g %% %11.3f ms", percents[i].percent,
-		       ms((double)histogram_percentile(r->latency, percents[i].percent)));
+	for (size_t i = 0; i < N_PERCENTILES; i++) {
+		printf("%10.4g %% %11.3f ms", percentiles[i].percent,
+		       percentile_ms(r->latency, percentiles[i].percent));
 		if (r->service)
 			printf("      %14.3f ms",
-			       ms((double)histogram_percentile(r->service, percents[i].percent)));
+			       percentile_ms(r->service, percentiles[i].percent));
 		putchar('\n');
 	}
 }
@@ -140,33 +119,16 @@ static void print_text(const struct load_result *r)
 	       per_second(r, (double)r->received_bytes) / 1e6);
 	if (r->unsent)
 		printf("%" PRIu64 " messages were due and could not be sent\n", r->unsent);
-	print_latency("latency", r->latency);
+	times_print("latency", r->latency);
 	if (r->latency->count)
 		print_percentiles(r);
-	print_latency("connect", r->connect);
+	times_print("connect", r->connect);
 	print_errors(&r->errors);
 	if (r->completed)
 		printf("client CPU %.3f s, %.3f us a message\n", (double)r->cpu_ns / 1e9,
 		       (double)r->cpu_ns / 1e3 / (double)r->completed);
 	if (o->histogram && r->latency->count)
 		print_histogram(r->latency);
-}
-
-static void json_times(struct json *j, const char *name, const struct histogram *h)
-{
-	if (!h || h->count == 0) {
-		json_null(j, name);
-		return;
-	}
-	json_open(j, name, '{');
-	json_number(j, "count", h->count);
-	json_ms(j, "min", h->min_ns);
-	json_double(j, "avg", ms(histogram_mean(h)));
-	json_ms(j, "max", h->max_ns);
-	json_double(j, "mdev", ms(histogram_deviation(h)));
-	for (size_t i = 0; i < N_PERCENTS; i++)
-		json_ms(j, percents[i].name, histogram_percentile(h, percents[i].percent));
-	json_close(j, '}');
 }
 
 static void json_errors(struct json *j, const struct load_errors *e)
@@ -210,9 +172,9 @@ static void print_json(const struct load_result *r, int status)
 	json_number(&j, "received_bytes", r->received_bytes);
 	json_double(&j, "messages_per_second", per_second(r, (double)r->completed));
 	json_ms(&j, "cpu_ms", r->cpu_ns);
-	json_times(&j, "latency_ms", r->latency);
-	json_times(&j, "service_ms", r->service);
-	json_times(&j, "connect_ms", r->connect);
+	times_json(&j, "latency_ms", r->latency);
+	times_json(&j, "service_ms", r->service);
+	times_json(&j, "connect_ms", r->connect);
 	json_errors(&j, &r->errors);
 	if (r->errors.first[0])
 		json_string(&j, "first_wrong", r->errors.first);

@@ -1,23 +1,14 @@
 #include "ackc/ping_report.h"
 
 #include "ackc/display.h"
-#include "ackc/json.h"
 #include "ackc/output.h"
+#include "ackc/times.h"
 #include "ackc/words.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-
-static const double percents[] = {50, 90, 99, 99.9};
-
-#define N_PERCENTS (sizeof(percents) / sizeof(percents[0]))
-
-static double ms(double ns)
-{
-	return ns / 1e6;
-}
 
 int ping_report_init(struct ping_report *r, const struct ping_options *options)
 {
@@ -106,11 +97,11 @@ void ping_report_reply(struct ping_report *r, uint64_t seq, size_t bytes, uint64
 		json_end(&j);
 	} else if (tells(r)) {
 		printf("%zu bytes from %s: seq=%" PRIu64 " time=%.3f ms", bytes, r->peer, seq,
-		       ms((double)rtt_ns));
+		       ms_of_ns((double)rtt_ns));
 		if (kernel_ns)
-			printf(" kernel=%.3f ms", ms((double)kernel_ns));
+			printf(" kernel=%.3f ms", ms_of_ns((double)kernel_ns));
 		if (connect_ns)
-			printf(" connect=%.3f ms", ms((double)connect_ns));
+			printf(" connect=%.3f ms", ms_of_ns((double)connect_ns));
 		putchar('\n');
 	}
 	output_flush();
@@ -180,17 +171,10 @@ void ping_report_interim(const struct ping_report *r)
 	fprintf(stderr, "\r%" PRIu64 "/%" PRIu64 " probes, %.4g%% loss", r->received,
 		r->transmitted, loss_percent(r));
 	if (r->rtt->count)
-		fprintf(stderr, ", min/avg/max = %.3f/%.3f/%.3f ms", ms((double)r->rtt->min_ns),
-			ms(histogram_mean(r->rtt)), ms((double)r->rtt->max_ns));
+		fprintf(stderr, ", min/avg/max = %.3f/%.3f/%.3f ms",
+			ms_of_ns((double)r->rtt->min_ns), ms_of_ns(histogram_mean(r->rtt)),
+			ms_of_ns((double)r->rtt->max_ns));
 	putc('\n', stderr);
-}
-
-static void print_times(const char *name, const struct histogram *h)
-{
-	if (h->count == 0)
-		return;
-	printf("%s min/avg/max/mdev = %.3f/%.3f/%.3f/%.3f ms\n", name, ms((double)h->min_ns),
-	       ms(histogram_mean(h)), ms((double)h->max_ns), ms(histogram_deviation(h)));
 }
 
 static void print_summary(const struct ping_report *r)
@@ -202,36 +186,14 @@ static void print_summary(const struct ping_report *r)
 	if (r->failed)
 		printf(", +%" PRIu64 " errors", r->failed);
 	printf(", %.6g%% loss, time %" PRIu64 "ms\n", loss_percent(r), elapsed_ms(r));
-	print_times("rtt", r->rtt);
-	if (r->rtt->count) {
-		printf("rtt p50/p90/p99/p99.9 = ");
-		for (size_t i = 0; i < N_PERCENTS; i++)
-			printf("%s%.3f", i ? "/" : "",
-			       ms((double)histogram_percentile(r->rtt, percents[i])));
-		puts(" ms");
-	}
-	print_times("kernel rtt", r->kernel);
-	print_times("connect", r->connect);
+	times_print("rtt", r->rtt);
+	if (r->rtt->count)
+		printf("rtt p50/p90/p99/p99.9 = %.3f/%.3f/%.3f/%.3f ms\n",
+		       percentile_ms(r->rtt, 50), percentile_ms(r->rtt, 90),
+		       percentile_ms(r->rtt, 99), percentile_ms(r->rtt, 99.9));
+	times_print("kernel rtt", r->kernel);
+	times_print("connect", r->connect);
 	output_flush();
-}
-
-static void json_times(struct json *j, const char *name, const struct histogram *h)
-{
-	if (h->count == 0) {
-		json_null(j, name);
-		return;
-	}
-	json_open(j, name, '{');
-	json_number(j, "count", h->count);
-	json_ms(j, "min", h->min_ns);
-	json_double(j, "avg", ms(histogram_mean(h)));
-	json_ms(j, "max", h->max_ns);
-	json_double(j, "mdev", ms(histogram_deviation(h)));
-	json_ms(j, "p50", histogram_percentile(h, 50));
-	json_ms(j, "p90", histogram_percentile(h, 90));
-	json_ms(j, "p99", histogram_percentile(h, 99));
-	json_ms(j, "p99_9", histogram_percentile(h, 99.9));
-	json_close(j, '}');
 }
 
 static void print_json(const struct ping_report *r, int status)
@@ -253,9 +215,9 @@ static void print_json(const struct ping_report *r, int status)
 	json_number(&j, "errors", r->failed);
 	json_double(&j, "loss_percent", loss_percent(r));
 	json_number(&j, "time_ms", elapsed_ms(r));
-	json_times(&j, "rtt_ms", r->rtt);
-	json_times(&j, "kernel_rtt_ms", r->kernel);
-	json_times(&j, "connect_ms", r->connect);
+	times_json(&j, "rtt_ms", r->rtt);
+	times_json(&j, "kernel_rtt_ms", r->kernel);
+	times_json(&j, "connect_ms", r->connect);
 	if (r->last_words[0])
 		json_string(&j, "error", r->last_words);
 	else
@@ -272,7 +234,7 @@ static bool exceeds(const struct ping_report *r, const struct threshold *t, doub
 	double loss = t->loss_percent >= 0 ? t->loss_percent : default_loss;
 
 	return loss_percent(r) > loss ||
-	       (t->ms >= 0 && r->rtt->count && ms(histogram_mean(r->rtt)) > t->ms);
+	       (t->ms >= 0 && r->rtt->count && ms_of_ns(histogram_mean(r->rtt)) > t->ms);
 }
 
 static enum state plugin_state(const struct ping_report *r)
@@ -308,18 +270,18 @@ static int print_plugin(const struct ping_report *r)
 	print_words(o->common.target.label);
 	printf(": %" PRIu64 " of %" PRIu64 " probes answered", r->received, r->transmitted);
 	if (r->rtt->count)
-		printf(", mean %.3f ms", ms(histogram_mean(r->rtt)));
+		printf(", mean %.3f ms", ms_of_ns(histogram_mean(r->rtt)));
 	if (r->last_words[0]) {
 		fputs(", ", stdout);
 		print_words(r->last_words);
 	}
 	fputs(" |", stdout);
 	if (r->rtt->count) {
-		printf(" rta=%.6fms", ms(histogram_mean(r->rtt)));
+		printf(" rta=%.6fms", ms_of_ns(histogram_mean(r->rtt)));
 		print_threshold(o->warn.ms);
 		print_threshold(o->crit.ms);
-		printf(";0 rtmin=%.6fms;;;0 rtmax=%.6fms;;;0", ms((double)r->rtt->min_ns),
-		       ms((double)r->rtt->max_ns));
+		printf(";0 rtmin=%.6fms;;;0 rtmax=%.6fms;;;0", ms_of_ns((double)r->rtt->min_ns),
+		       ms_of_ns((double)r->rtt->max_ns));
 	}
 	printf(" pl=%g%%", loss_percent(r));
 	print_threshold(o->warn.loss_percent >= 0 ? o->warn.loss_percent : 0);

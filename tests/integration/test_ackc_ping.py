@@ -284,8 +284,8 @@ def test_json_schema(peer):
         "event", "command", "target", "address", "size", "transmitted", "received", "wrong",
         "errors", "loss_percent", "time_ms", "rtt_ms", "kernel_rtt_ms", "connect_ms", "error",
         "status"}
-    assert set(summary["rtt_ms"]) == {"count", "min", "avg", "max", "mdev", "p50", "p90", "p99",
-                                      "p99_9"}
+    assert set(summary["rtt_ms"]) == {"count", "min", "avg", "max", "mdev", "p50", "p75", "p90",
+                                      "p99", "p99_9", "p99_99"}
 
 
 def test_json_failures():

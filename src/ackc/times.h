@@ -1,0 +1,33 @@
+#pragma once
+
+/* What a histogram of times says, in the words and the JSON of every command. */
+
+#include "ackc/histogram.h"
+#include "ackc/json.h"
+
+/* The percentiles, each with its name as a member of JSON. */
+struct percentile {
+	double percent;
+	const char *name;
+};
+
+#define N_PERCENTILES 6
+
+extern const struct percentile percentiles[N_PERCENTILES];
+
+static inline double ms_of_ns(double ns)
+{
+	return ns / 1e6;
+}
+
+static inline double percentile_ms(const struct histogram *h, double percent)
+{
+	return ms_of_ns((double)histogram_percentile(h, percent));
+}
+
+/* Prints the line "@name min/avg/max/mdev = ..."; nothing for NULL, or when nothing was recorded.
+ */
+void times_print(const char *name, const struct histogram *h);
+
+/* Writes the object @name, with all percentiles; null for NULL, or when nothing was recorded. */
+void times_json(struct json *j, const char *name, const struct histogram *h);
