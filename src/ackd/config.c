@@ -124,7 +124,7 @@ static int scan_and_parse(struct config_loader *loader, struct config_scan *scan
 	struct config_place place = {.errors = &loader->errors, .file = path};
 	int r;
 
-	r = config_scan(scan, path != NULL ? path : CONFIG_DEFAULT_PATH, reader, reader_data,
+	r = config_scan(scan, path != NULL ? path : CONFIG_PATH, reader, reader_data,
 			&loader->errors);
 	if (r == -ENOENT && path == NULL)
 		return add_default_listener(loader, port);
@@ -132,7 +132,7 @@ static int scan_and_parse(struct config_loader *loader, struct config_scan *scan
 		return config_error(&place, "cannot read: %s", strerror(ENOENT));
 	if (r < 0)
 		return r;
-	loader->config->path = strdup(path != NULL ? path : CONFIG_DEFAULT_PATH);
+	loader->config->path = strdup(path != NULL ? path : CONFIG_PATH);
 	if (loader->config->path == NULL)
 		return -ENOMEM;
 	return config_parse(loader, scan, port);
