@@ -83,12 +83,18 @@ static int parse_port(const char *text, int *ret_port)
 	return 0;
 }
 
-/* Says which option there is not: getopt_long(3) is past it, or still within a cluster ("-xt"). */
-static enum exit_status unknown_option(char *argv[], const char *shorts)
+/*
+ * Says what is wrong with the option that getopt_long(3) is past, or still within, in a cluster
+ * ("-xt"). optopt is an ASCII letter that is no option, an option with a value that it does not
+ * take, or something else.
+ */
+static enum exit_status bad_option(char *argv[], const char *shorts)
 {
-	if (optopt > 0 && optopt < 256 && !strchr(shorts, optopt))
+	if (optopt <= 0)
+		return usage_error("unknown option '%s'", argv[optind - 1]);
+	if (optopt == ':' || (optopt < 256 && !strchr(shorts, optopt)))
 		return usage_error("unknown option '-%c'", optopt);
-	return usage_error("unknown option '%s'", argv[optind - 1]);
+	return usage_error("option '%s' takes no value", argv[optind - 1]);
 }
 
 /* Returns -1 when the command is to be carried out, else the exit status. */
@@ -141,7 +147,7 @@ static int parse_options(int argc, char *argv[], struct options *ret_options)
 		case ':':
 			return (int)usage_error("option '%s' needs a value", argv[optind - 1]);
 		default:
-			return (int)unknown_option(argv, shorts);
+			return (int)bad_option(argv, shorts);
 		}
 	}
 	if (optind < argc)

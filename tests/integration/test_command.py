@@ -51,8 +51,9 @@ def test_help(option):
 @pytest.mark.parametrize(
     "arguments, named",
     [
-        (["-x"], "x"),
-        (["--colour"], "--colour"),
+        (["-x"], "unknown option '-x'"),
+        (["-:"], "unknown option '-:'"),
+        (["--colour"], "unknown option '--colour'"),
         (["-c"], "-c"),
         (["--config"], "--config"),
         (["-p"], "-p"),
@@ -68,7 +69,8 @@ def test_help(option):
         (["-xt"], "'-x'"),
         (["-tx"], "'-x'"),
         (["-t", "-xT"], "'-x'"),
-        (["--check-config=x"], "'--check-config=x'"),
+        (["--check-config=x"], "option '--check-config=x' takes no value"),
+        (["--reload="], "option '--reload=' takes no value"),
         (["start"], "start"),
         (["-t", "extra"], "extra"),
     ],
