@@ -84,14 +84,15 @@ static int parse_port(const char *text, int *ret_port)
 }
 
 /*
- * Says what is wrong with the option that getopt_long(3) is past, or still within, in a cluster
- * ("-xt"). optopt is an ASCII letter that is no option, an option with a value that it does not
- * take, or something else.
+ * Says what is wrong with an option. getopt_long(3) is past it when it is a long one, and may be
+ * within a cluster ("-xt") else; optopt is the letter, a char, or 0 for a name that there is not.
  */
 static enum exit_status bad_option(char *argv[], const char *shorts)
 {
-	if (optopt <= 0)
+	if (optopt == 0)
 		return usage_error("unknown option '%s'", argv[optind - 1]);
+	if (optopt < 256 && (unsigned char)optopt >= 0x80)
+		return usage_error("unknown option '-\\x%02x'", (unsigned)(unsigned char)optopt);
 	if (optopt == ':' || (optopt < 256 && !strchr(shorts, optopt)))
 		return usage_error("unknown option '-%c'", optopt);
 	return usage_error("option '%s' takes no value", argv[optind - 1]);

@@ -53,6 +53,7 @@ def test_help(option):
     [
         (["-x"], "unknown option '-x'"),
         (["-:"], "unknown option '-:'"),
+        (["-é"], r"unknown option '-\xc3'"),
         (["--colour"], "unknown option '--colour'"),
         (["-c"], "-c"),
         (["--config"], "--config"),
