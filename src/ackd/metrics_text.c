@@ -140,8 +140,7 @@ static void write_daemon(FILE *out, const struct metrics_view *view)
 	fprintf(out, "%s{result=\"success\"} %" PRIu64 "\n%s{result=\"failure\"} %" PRIu64 "\n",
 		reloads, view->reloads_done, reloads, view->reloads_failed);
 	write_number(out, "ackd_log_dropped_total", "counter",
-		     "Log entries dropped because the reader of the log was too slow.",
-		     log_dropped());
+		     "Log entries that could not be written, or not in time.", log_dropped());
 	write_head(out, busy, "gauge",
 		   "Share of one CPU that the worker used in the last interval of 5 s.");
 	for (size_t i = 0; i < view->n_workers; i++)
