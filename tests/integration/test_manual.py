@@ -1,4 +1,4 @@
-"""Code, --help, manual pages and the installed example say the same."""
+"""Code, --help and manual pages say the same. (Of the settings: tests/unit/check_settings.py.)"""
 
 import re
 import signal
@@ -46,61 +46,6 @@ def settings_of_libconfig(text):
     return found
 
 
-def example_uncommented():
-    """conf/ackd.conf with every setting taken out of its comment."""
-    text = (ROOT / "conf/ackd.conf").read_text()
-    return re.sub(r"^#(?=[\w}\t])", "", text, flags=re.M)
-
-
-def test_settings_in_the_manual():
-    documented = re.findall(r"^\.It Ic ([\w.]+)$", page("ackd.conf.5"), re.M)
-    assert sorted(documented) == sorted([*settings(), "listeners"])
-
-
-def test_defaults_in_the_manual(config_file):
-    """What follows "Default:" is what -T prints for no configuration."""
-    dumped = settings_of_libconfig(run_ackd("-T", "-c", config_file("")).stdout)
-    items = re.split(r"^\.It Ic ", page("ackd.conf.5"), flags=re.M)[1:]
-    checked = 0
-    for item in items:
-        name = item.split("\n", 1)[0]
-        default = re.search(r"^Default:\n\.(?:Ql|Em) (.*?)(?: [,.:])?$", item, re.M)
-        assert default, f"{name} has no default"
-        value = plain(default[1]).replace("\\ ", " ")
-        if value == "none":
-            assert name not in dumped
-        elif name in dumped:
-            assert spelled(dumped[name]) == spelled(value), name
-            checked += 1
-    assert checked > 20
-
-
-def spelled(value):
-    """A number as another spelling of the same: 64KiB, 65536."""
-    units = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
-    match = re.fullmatch(r'"(\d+)(KiB|MiB|GiB)"', value)
-    return str(int(match[1]) * units[match[2]]) if match else re.sub(r"\s", "", value)
-
-
-def test_settings_in_the_example():
-    text = (ROOT / "conf/ackd.conf").read_text()
-    for name in settings():
-        last = name.rsplit(".", 1)[-1]
-        assert re.search(rf"^#?[\s#]*{last} = ", text, re.M), f"{name} is not in conf/ackd.conf"
-
-
-def test_the_example_shows_the_defaults(config_file):
-    """Taken out of its comments, it changes nothing; and it names no setting that there is not."""
-    defaults = run_ackd("-T", "-c", config_file(""))
-    assert defaults.returncode == 0
-    for text in ((ROOT / "conf/ackd.conf").read_text(), example_uncommented()):
-        done = run_ackd("-T", "-c", config_file(text))
-        assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout == defaults.stdout
-    shown = settings_of_libconfig(example_uncommented())
-    assert set(settings_of_libconfig(defaults.stdout)) <= set(shown) | {"path", "mode"}
-
-
 def test_settings_in_the_dump(config_file):
     dumped = settings_of_libconfig(run_ackd("-T", "-c", config_file("")).stdout)
     assert set(dumped) <= set(settings())
@@ -143,23 +88,6 @@ def literal_examples(name):
     found = re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed", examples, re.M | re.S)
     found += re.findall(r"^\.Dl (.*\n)", examples, re.M)
     return [plain(text) for text in found]
-
-
-def test_examples_of_configurations(config_file):
-    examples = literal_examples("ackd.conf.5")
-    assert examples
-    for text in examples:
-        done = run_ackd("-t", "-c", config_file(text))
-        assert (done.returncode, done.stderr) == (0, ""), text
-
-
-def test_the_error_shown_in_the_manual(config_file):
-    shown = page("ackd.conf.5").split(".Sh DIAGNOSTICS", 1)[1]
-    line = plain(re.search(r"^/etc/ackd\.conf:\d+: .*$", shown, re.M)[0])
-    number, setting, value = re.match(r"\S+?:(\d+): (\w+): found (\w+)", line).groups()
-    path = config_file("\n" * (int(number) - 1) + f"{setting} = {value};\n")
-    done = run_ackd("-t", "-c", path)
-    assert done.stderr.rstrip("\n") == line.replace("/etc/ackd.conf", path)
 
 
 def commands_of(example):
