@@ -203,26 +203,28 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 		acceptor_pause(acceptor, error);
 }
 
-int acceptor_open(struct acceptor *acceptor, struct listener *listener, int fd, bool passed)
+int acceptor_open(struct acceptor *acceptor, uv_loop_t *loop, int fd, bool passed)
 {
-	int r = uv_poll_init(&listener->worker->loop, &acceptor->poll, fd);
+	int r = uv_poll_init(loop, &acceptor->poll, fd);
 
 	if (r < 0)
 		return r;
 	acceptor->poll.data = acceptor;
 	acceptor->fd = fd;
 	acceptor->passed = passed;
-	acceptor->listener = listener;
-	listener_ref(listener);
-	acceptor_resume(acceptor);
 	return 0;
 }
 
-void acceptor_move(struct acceptor *acceptor, struct listener *listener)
+void acceptor_serve(struct acceptor *acceptor, struct listener *listener)
 {
+	struct listener *before = acceptor->listener;
+
 	listener_ref(listener);
-	listener_unref(acceptor->listener);
 	acceptor->listener = listener;
+	if (before)
+		listener_unref(before);
+	else
+		acceptor_resume(acceptor);
 }
 
 void acceptor_resume(struct acceptor *acceptor)
@@ -239,9 +241,10 @@ static void on_poll_closed(uv_handle_t *handle)
 void acceptor_close(struct acceptor *acceptor)
 {
 	/* who is in the queue has been told by the kernel that it is connected */
-	if (!acceptor->passed)
+	if (acceptor->listener && !acceptor->passed)
 		acceptor_accept(acceptor, (unsigned)acceptor->listener->settings->backlog);
 	uv_close((uv_handle_t *)&acceptor->poll, on_poll_closed);
-	listener_unref(acceptor->listener);
+	if (acceptor->listener)
+		listener_unref(acceptor->listener);
 	acceptor->listener = NULL;
 }

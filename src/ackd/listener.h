@@ -30,10 +30,10 @@ struct listener {
 /* A descriptor that connections are accepted from. The descriptor itself is the server's. */
 struct acceptor {
 	struct acceptor *next;
-	struct listener *listener; /* counted */
+	struct listener *listener; /* counted; NULL: nothing is accepted yet */
 	int fd;
 	bool paused; /* after an error; the worker's timer goes on */
-	bool kept;   /* mark of worker_apply() */
+	bool kept;   /* mark of worker_plan_carry_out() */
 	bool passed; /* its queue outlives us: the service manager keeps the socket */
 	uv_poll_t poll;
 };
@@ -69,17 +69,17 @@ void listener_count_refusal(struct listener *listener, const struct address *add
 bool refusal_is_told(enum refusal refusal);
 
 /*
- * Starts to accept from @fd (listening, non-blocking, stays open until acceptor_close() is called)
- * with a zeroed acceptor (malloc). Takes a reference to @listener. Returns 0, or a libuv error and
+ * Makes a zeroed acceptor (malloc) one of @fd (listening, non-blocking, stays open until
+ * acceptor_close() is called) in @loop; it does not accept yet. Returns 0, or a libuv error and
  * @acceptor is still the caller's.
  */
-int acceptor_open(struct acceptor *acceptor, struct listener *listener, int fd, bool passed);
+int acceptor_open(struct acceptor *acceptor, uv_loop_t *loop, int fd, bool passed);
 
-/* From here on accepts for @listener. */
-void acceptor_move(struct acceptor *acceptor, struct listener *listener);
+/* From here on accepts for @listener. Takes a reference to it. */
+void acceptor_serve(struct acceptor *acceptor, struct listener *listener);
 
 /*
- * Stops for good; first accepts what is queued already, unless the queue outlives us. Frees
+ * Stops for good; if it accepts, first what is queued already, unless the queue outlives us. Frees
  * @acceptor in a later turn.
  */
 void acceptor_close(struct acceptor *acceptor);

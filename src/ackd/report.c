@@ -170,32 +170,46 @@ static int metrics_open(struct server *server, const struct bound *bound)
 	return r;
 }
 
-int report_metrics(struct server *server, const struct setup *setup, FILE *errors)
+/* Closes the metrics' sockets that are not wanted. */
+static void metrics_close(struct server *server, struct binding *unwanted)
 {
-	struct binding *unwanted = NULL;
-	struct bound bound;
-	int r = setup_bind_metrics(setup, server->metrics_bindings, errors, &bound);
-
-	if (r < 0)
-		return r;
-	r = metrics_open(server, &bound);
-	if (r < 0) {
-		fprintf(errors, "metrics: %s\n", uv_strerror(r));
-		for (size_t i = 0; i < bound.n && server->metrics; i++)
-			if (bound.items[i].is_new)
-				metrics_unlisten(server->metrics, bound.items[i].binding->fds[0]);
-		bound_finish(&bound, true);
-		return r;
-	}
-	server_log_listening(&bound, false);
-	bound_take(&bound, &server->metrics_bindings, &unwanted);
-	bound_finish(&bound, false);
 	while (unwanted) {
 		struct binding *next = unwanted->next;
 
-		metrics_unlisten(server->metrics, unwanted->fds[0]);
+		if (server->metrics)
+			metrics_unlisten(server->metrics, unwanted->fds[0]);
 		binding_destroy(unwanted);
 		unwanted = next;
 	}
-	return 0;
+}
+
+int report_metrics_bind(struct server *server, const struct setup *setup, FILE *errors)
+{
+	struct bound *bound = &server->change.metrics;
+	int r = setup_bind_metrics(setup, server->metrics_bindings, errors, bound);
+
+	if (r < 0)
+		return r;
+	r = metrics_open(server, bound);
+	if (r < 0) {
+		fprintf(errors, "metrics: %s\n", uv_strerror(r));
+		report_metrics_undo(server);
+	}
+	return r;
+}
+
+void report_metrics_take(struct server *server)
+{
+	struct binding *unwanted = NULL;
+
+	bound_take(&server->change.metrics, &server->metrics_bindings, &unwanted);
+	metrics_close(server, unwanted);
+}
+
+void report_metrics_undo(struct server *server)
+{
+	struct binding *unwanted = NULL;
+
+	bound_undo(&server->change.metrics, &unwanted);
+	metrics_close(server, unwanted);
 }

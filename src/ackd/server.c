@@ -91,9 +91,9 @@ static void on_worker_done(void *data, struct worker *worker, unsigned order, in
 {
 	struct server *server = data;
 
-	if (order == WORKER_APPLY) {
+	if (order == WORKER_OPEN || order == WORKER_APPLY || order == WORKER_FORGET) {
 		if (status < 0)
-			atomic_store(&server->apply_error, status);
+			atomic_store(&server->open_error, status);
 		atomic_fetch_add(&server->n_applied, 1);
 	} else if (order == WORKER_HAND_OVER) {
 		atomic_fetch_add(&server->n_handed_over, 1);
@@ -117,6 +117,23 @@ static void server_ready(struct server *server)
 		reload_request(server);
 }
 
+/* All workers have done a step of a change. */
+static void server_step(struct server *server)
+{
+	int error;
+
+	if (!server_applied(server, &error))
+		return;
+	if (server->reload.running) {
+		reload_applied(server, error);
+	} else if (server->phase == SERVER_STARTING && error == 0) {
+		server_ready(server);
+	} else if (server->phase == SERVER_STARTING) {
+		server->start_error = error;
+		server_stop(server);
+	}
+}
+
 static void on_news(uv_async_t *async)
 {
 	struct server *server = async->data;
@@ -129,16 +146,7 @@ static void on_news(uv_async_t *async)
 
 	if (atomic_load(&server->n_applied) == server->n_workers) {
 		atomic_store(&server->n_applied, 0);
-		int error = server_applied(server);
-
-		if (server->reload.running)
-			reload_applied(server, error);
-		else if (server->phase == SERVER_STARTING && error == 0)
-			server_ready(server);
-		else if (server->phase == SERVER_STARTING) {
-			server->start_error = error;
-			server_stop(server);
-		}
+		server_step(server);
 	}
 	if (nobody_accepts) {
 		/* from here on a connect is refused, not left hanging */
@@ -212,21 +220,14 @@ static int server_start_workers(struct server *server)
  * handed over leave the store only when everything has its address: until then, another start may
  * have more luck with a port that someone else has.
  */
-static int server_bind(struct server *server, const struct setup *setup, FILE *errors)
+static int server_begin(struct server *server, const struct setup *setup, FILE *errors)
 {
-	struct bound bound;
-	unsigned n_sockets = store_share(setup, server->n_workers);
-	int r = setup_bind(setup, server->bindings, n_sockets, errors, &bound);
+	int r = server_bind(server, setup, errors);
 
 	if (r < 0)
 		return r;
-	r = report_metrics(server, setup, errors);
-	if (r < 0) {
-		bound_finish(&bound, true);
-		return r;
-	}
 	server_take_over(server);
-	return server_apply(server, server->config, &bound);
+	return server_apply(server, server->config);
 }
 
 /*
@@ -278,7 +279,7 @@ static int server_start(struct server *server, FILE *errors)
 	}
 	if (r == 0) {
 		server_configure_limits(server, server->config);
-		r = server_bind(server, setup, errors);
+		r = server_begin(server, setup, errors);
 		server->exit_status = r < 0 ? exit_status_of(r) : EXIT_OS;
 	}
 	setup_destroy(setup);

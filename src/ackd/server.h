@@ -3,8 +3,8 @@
 /*
  * The daemon as a whole: owns the workers and the listening sockets, and turns signals into reload
  * and drain. Everything here runs in the main thread. server.c is its life, ending.c its end,
- * reload.c puts configurations into effect, succession.c passes on from one process to the next,
- * report.c says how things are.
+ * apply.c puts configurations into effect, reload.c other ones in a running daemon, succession.c
+ * passes on from one process to the next, report.c says how things are.
  */
 
 #include "ackd/log.h"
@@ -54,6 +54,15 @@ struct reload {
 	char *errors; /* lines */
 };
 
+/* A configuration that is being put into effect. */
+struct change {
+	struct config *config; /* the reload's, or at start the server's */
+	struct bound bound;    /* its sockets, until they are the server's, or unwanted */
+	struct bound metrics;  /* the same for the metrics */
+	bool is_open;	       /* the workers have opened what is new, or one could not: @error */
+	int error;
+};
+
 /* How busy the workers were in the last interval. */
 struct worker_load {
 	uint64_t at_ns;	  /* when that was looked at */
@@ -72,9 +81,10 @@ struct server {
 	uint64_t drain_deadline_ms;
 	const char *path;
 	int port;
-	struct config *config;	   /* in force */
-	struct binding *bindings;  /* its sockets */
-	struct binding *unwanted;  /* sockets that only the configuration before had */
+	struct config *config;	  /* in force */
+	struct binding *bindings; /* its sockets */
+	struct binding *unwanted; /* sockets to be closed once no worker has them any more */
+	struct change change;
 	struct systemd_fd *passed; /* by the service manager, until they are adopted */
 	size_t n_passed;
 	struct systemd_fd *handed; /* those of them that a hand-over is made of */
@@ -100,30 +110,36 @@ struct server {
 	struct worker_load load;
 
 	/* written by workers */
-	_Atomic unsigned n_applied;
+	_Atomic unsigned n_applied; /* how many have done a step of the change */
 	_Atomic unsigned n_not_accepting;
 	_Atomic unsigned n_handed_over;
 	_Atomic unsigned n_ended;
-	_Atomic int apply_error;
+	_Atomic int open_error;
 
 	int start_error; /* the workers could not begin */
 };
 
 /*
- * Sends the plans for @config and its sockets @bound (consumed), and at start for the connections
- * that were handed over, to all workers; when they have applied it, server_applied() is called.
- * Returns 0, or a negative errno and nothing changed.
+ * Finds or makes the sockets of @setup, also those of the metrics: the beginning of a change.
+ * Errors are lines to @errors. Returns 0, or a negative errno and everything as before.
  */
-int server_apply(struct server *server, struct config *config, struct bound *bound);
+int server_bind(struct server *server, const struct setup *setup, FILE *errors);
 
-/* All workers have applied their plans: closes what is not wanted any more. Returns the outcome. */
-int server_applied(struct server *server);
+/*
+ * Goes on with the change after server_bind(): sends the plans for @config, and at start for the
+ * connections that were handed over, to all workers. When they have done a step,
+ * server_applied() is to be called. Returns 0, or a negative errno and everything as before.
+ */
+int server_apply(struct server *server, struct config *config);
+
+/*
+ * All workers have done a step of the change: orders the next one. Returns whether that was the
+ * last, and then the outcome: 0, or a negative errno and everything as before.
+ */
+bool server_applied(struct server *server, int *ret_error);
 
 /* Puts the limits of @config into effect, and logs what they allow in the worst case. */
 void server_configure_limits(struct server *server, const struct config *config);
-
-/* Logs each address of @bound that is new, or with @all each one. */
-void server_log_listening(const struct bound *bound, bool all);
 
 /*
  * Ends the daemon as the signal @signum asks: SIGUSR2 by a hand-over, another one by draining; a
@@ -183,10 +199,14 @@ int report_init(struct server *server);
 void report_start(struct server *server);
 
 /*
- * Serves metrics where @setup says, and nowhere else. Errors are lines to @errors. Returns 0, or a
- * negative errno and everything as before.
+ * Serves metrics where @setup says, too: part of a change. Errors are lines to @errors. Returns 0,
+ * or a negative errno and everything as before.
  */
-int report_metrics(struct server *server, const struct setup *setup, FILE *errors);
+int report_metrics_bind(struct server *server, const struct setup *setup, FILE *errors);
+
+/* Serves metrics from here on only where the change says, or only where it was before. */
+void report_metrics_take(struct server *server);
+void report_metrics_undo(struct server *server);
 
 /* Releases what reports are made of; the loop has closed all handles. */
 void report_finish(struct server *server);

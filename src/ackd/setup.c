@@ -93,14 +93,6 @@ static void set_port(struct sockaddr_storage *address, uint16_t port)
 		((struct sockaddr_in6 *)address)->sin6_port = htons(port);
 }
 
-static bool bound_has(const struct bound *bound, const struct binding *binding)
-{
-	for (size_t i = 0; i < bound->n; i++)
-		if (bound->items[i].binding == binding)
-			return true;
-	return false;
-}
-
 bool setup_matches(const struct binding *binding, const struct sockaddr_storage *address,
 		   socklen_t length, const char *listener)
 {
@@ -131,55 +123,6 @@ static struct binding *find_bound(struct binding *current, const struct bound *b
 		found = b;
 	}
 	return found;
-}
-
-static int bound_add(struct bound *bound, struct binding *binding, size_t listener, bool is_new)
-{
-	struct bound_listener *items =
-		reallocarray(bound->items, bound->n + 1, sizeof(*bound->items));
-
-	if (!items) {
-		if (is_new)
-			binding_destroy(binding);
-		return -ENOMEM;
-	}
-	bound->items = items;
-	bound->items[bound->n++] = (struct bound_listener){binding, listener, is_new};
-	return 0;
-}
-
-static void list_remove(struct binding **list, const struct binding *binding)
-{
-	while (*list && *list != binding)
-		list = &(*list)->next;
-	if (*list)
-		*list = binding->next;
-}
-
-void bound_take(const struct bound *bound, struct binding **bindings, struct binding **unwanted)
-{
-	struct binding **end = unwanted;
-
-	while (*end)
-		end = &(*end)->next;
-	*end = *bindings;
-	*bindings = NULL;
-	for (size_t i = bound->n; i-- > 0;) {
-		struct binding *b = bound->items[i].binding;
-
-		list_remove(unwanted, b);
-		b->next = *bindings;
-		*bindings = b;
-	}
-}
-
-void bound_finish(struct bound *bound, bool undo)
-{
-	for (size_t i = 0; i < bound->n; i++)
-		if (undo && bound->items[i].is_new)
-			binding_destroy(bound->items[i].binding);
-	free(bound->items);
-	*bound = (struct bound){0};
 }
 
 /* ---- binding ---- */
@@ -268,9 +211,8 @@ static int bind_listener(const struct wanted *wanted, struct binding *current, F
 			explain(wanted, bound, &address, r, errors);
 			return r;
 		}
-		b->configured = *asked;
 		port = l->path ? 0 : get_port(&b->bound);
-		r = bound_add(bound, b, wanted->index, is_new);
+		r = bound_add(bound, &(struct bound_listener){b, *asked, wanted->index, is_new});
 		if (r < 0)
 			return r;
 	}
@@ -280,14 +222,16 @@ static int bind_listener(const struct wanted *wanted, struct binding *current, F
 	return last;
 }
 
-/* Undoes what was bound after the first @n. */
-static void bound_shrink(struct bound *bound, size_t n)
+/* Returns @r and gives the caller @bound; after an error there is none. */
+static int bound_return(struct bound *bound, int r, struct bound *ret_bound)
 {
-	while (bound->n > n) {
-		bound->n--;
-		if (bound->items[bound->n].is_new)
-			binding_destroy(bound->items[bound->n].binding);
+	if (r < 0) {
+		bound_shrink(bound, 0);
+		bound_release(bound);
+	} else {
+		*ret_bound = *bound;
 	}
+	return r;
 }
 
 /* Binds a listener, with one port on all its addresses. */
@@ -313,23 +257,23 @@ static int use_passed(const struct setup *setup, size_t i, struct binding *curre
 	for (struct binding *b = current; b; b = b->next) {
 		if (!b->passed || strcmp(b->listener, setup->config->listeners[i].name) != 0)
 			continue;
-		if (bound_add(bound, b, i, false) < 0)
+		if (bound_add(bound, &(struct bound_listener){b, b->configured, i, false}) < 0)
 			return -ENOMEM;
 		n++;
 	}
 	return n;
 }
 
-static struct binding_options options_of(const struct setup *setup, size_t i, unsigned n_sockets)
+static struct binding_options options_of(const struct config *config, size_t i, unsigned n_sockets)
 {
-	const struct config_listener *l = &setup->config->listeners[i];
+	const struct config_listener *l = &config->listeners[i];
 
 	return (struct binding_options){
 		.n_sockets = l->path ? 1 : n_sockets,
 		.backlog = l->backlog,
 		.freebind = l->freebind,
 		.mode = l->mode,
-		.idle_timeout_ms = setup->config->idle_timeout_ms,
+		.idle_timeout_ms = config->idle_timeout_ms,
 	};
 }
 
@@ -344,7 +288,7 @@ int setup_bind(const struct setup *setup, struct binding *current, unsigned n_so
 			.listener = &setup->config->listeners[i],
 			.resolved = &setup->resolved[i],
 			.index = i,
-			.options = options_of(setup, i, n_sockets),
+			.options = options_of(setup->config, i, n_sockets),
 		};
 
 		r = use_passed(setup, i, current, &bound);
@@ -354,18 +298,18 @@ int setup_bind(const struct setup *setup, struct binding *current, unsigned n_so
 		}
 		r = bind_with_one_port(&wanted, current, errors, &bound);
 	}
-	if (r < 0) {
-		bound_finish(&bound, true);
-		return r;
-	}
-	for (size_t i = 0; i < bound.n; i++) {
-		const struct binding_options options =
-			options_of(setup, bound.items[i].listener, n_sockets);
+	return bound_return(&bound, r, ret_bound);
+}
 
-		binding_configure(bound.items[i].binding, &options);
+void bound_configure(const struct bound *bound, const struct config *config)
+{
+	for (size_t i = 0; i < bound->n; i++) {
+		const struct bound_listener *item = &bound->items[i];
+		const struct binding_options options =
+			options_of(config, item->listener, item->binding->n_fds);
+
+		binding_configure(item->binding, &options);
 	}
-	*ret_bound = bound;
-	return 0;
 }
 
 int setup_bind_metrics(const struct setup *setup, struct binding *current, FILE *errors,
@@ -381,10 +325,5 @@ int setup_bind_metrics(const struct setup *setup, struct binding *current, FILE 
 
 	if (setup->metrics.address)
 		r = bind_with_one_port(&wanted, current, errors, &bound);
-	if (r < 0) {
-		bound_finish(&bound, true);
-		return r;
-	}
-	*ret_bound = bound;
-	return 0;
+	return bound_return(&bound, r, ret_bound);
 }

@@ -6,7 +6,7 @@
  * setup_bind() makes the missing sockets and keeps those that are there.
  */
 
-#include "ackd/binding.h"
+#include "ackd/bound.h"
 #include "ackd/resolve.h"
 #include "ackd/systemd.h"
 
@@ -28,19 +28,6 @@ int setup_prepare(const char *path, int port, FILE *errors, struct setup **ret_s
 
 /* Accepts NULL. */
 void setup_destroy(struct setup *setup);
-
-/* What a struct binding serves in the configuration that is about to come into effect. */
-struct bound_listener {
-	struct binding *binding;
-	size_t listener; /* index in the configuration */
-	bool is_new;
-};
-
-/* The sockets of a configuration. */
-struct bound {
-	struct bound_listener *items;
-	size_t n;
-};
 
 /*
  * Finds or makes the sockets of @setup: those of @current (a list) that it still wants are used
@@ -65,14 +52,8 @@ int setup_bind_metrics(const struct setup *setup, struct binding *current, FILE 
 bool setup_matches(const struct binding *binding, const struct sockaddr_storage *address,
 		   socklen_t length, const char *listener);
 
-/*
- * Makes the list *@bindings that of @bound, in its order; those that were in it and are not in
- * @bound come to the end of the list *@unwanted.
- */
-void bound_take(const struct bound *bound, struct binding **bindings, struct binding **unwanted);
-
-/* Destroys the new bindings if @undo, and releases the list. */
-void bound_finish(struct bound *bound, bool undo);
+/* Puts what @config says of the sockets of @bound (backlog, mode, time-out) into effect. */
+void bound_configure(const struct bound *bound, const struct config *config);
 
 /*
  * Makes bindings of the descriptors that the service manager passed, each for the listener of

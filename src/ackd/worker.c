@@ -66,8 +66,15 @@ void worker_wake_in(struct worker *worker, uint64_t ms)
 
 /* ---- the end ---- */
 
+static void worker_forget_plan(struct worker *worker)
+{
+	worker_plan_destroy(worker->plan);
+	worker->plan = NULL;
+}
+
 static void worker_close_acceptors(struct worker *worker, bool keep_queues)
 {
+	worker_forget_plan(worker);
 	while (worker->acceptors) {
 		struct acceptor *next = worker->acceptors->next;
 
@@ -156,21 +163,19 @@ void worker_hand_over(struct worker *worker, struct handover *handover)
 
 /* ---- orders ---- */
 
-static void worker_take_plan(struct worker *worker)
+/* There is a plan when one of these comes: what ends the worker is ordered later. */
+static void worker_see_to_plan(struct worker *worker, unsigned orders)
 {
-	struct worker_plan *plan;
-	int r = 0;
-
-	uv_mutex_lock(&worker->mutex);
-	plan = worker->plan;
-	worker->plan = NULL;
-	uv_mutex_unlock(&worker->mutex);
-	if (!plan)
-		return;
-	if (!worker->draining)
-		r = worker_plan_carry_out(plan, worker);
-	worker_plan_destroy(plan);
-	worker->on_done(worker->on_done_data, worker, WORKER_APPLY, r);
+	if (orders & WORKER_OPEN)
+		worker->on_done(worker->on_done_data, worker, WORKER_OPEN,
+				worker_plan_open(worker->plan, worker));
+	if (orders & WORKER_APPLY)
+		worker_plan_carry_out(worker->plan, worker);
+	if (orders & (WORKER_APPLY | WORKER_FORGET)) {
+		worker_forget_plan(worker);
+		worker->on_done(worker->on_done_data, worker,
+				orders & (WORKER_APPLY | WORKER_FORGET), 0);
+	}
 }
 
 static void on_async(uv_async_t *async)
@@ -181,8 +186,7 @@ static void on_async(uv_async_t *async)
 	conn_answer_turn(worker);
 	if (orders & WORKER_TURN)
 		atomic_fetch_add_explicit(&worker->turns, 1, memory_order_relaxed);
-	if (orders & WORKER_APPLY)
-		worker_take_plan(worker);
+	worker_see_to_plan(worker, orders);
 	if (orders & WORKER_DRAIN) {
 		worker_end(worker, conn_drain);
 		worker->on_done(worker->on_done_data, worker, WORKER_DRAIN, 0);
@@ -201,12 +205,10 @@ void worker_order(struct worker *worker, enum worker_order order)
 	uv_async_send(&worker->async);
 }
 
-void worker_apply(struct worker *worker, struct worker_plan *plan)
+void worker_open(struct worker *worker, struct worker_plan *plan)
 {
-	uv_mutex_lock(&worker->mutex);
 	worker->plan = plan;
-	uv_mutex_unlock(&worker->mutex);
-	worker_order(worker, WORKER_APPLY);
+	worker_order(worker, WORKER_OPEN);
 }
 
 /* ---- the thread ---- */
@@ -298,12 +300,9 @@ int worker_start(struct worker *worker, unsigned index, struct limits *limits,
 	if (r < 0)
 		goto free_buffer;
 	worker->io.on_nak = conn_on_nak;
-	r = uv_mutex_init(&worker->mutex);
-	if (r < 0)
-		goto finish_io;
 	r = uv_loop_init(&worker->loop);
 	if (r < 0)
-		goto destroy_mutex;
+		goto finish_io;
 	r = uv_async_init(&worker->loop, &worker->async, on_async);
 	if (r < 0)
 		goto close_loop;
@@ -326,8 +325,6 @@ close_handles:
 	uv_run(&worker->loop, UV_RUN_DEFAULT);
 close_loop:
 	uv_loop_close(&worker->loop);
-destroy_mutex:
-	uv_mutex_destroy(&worker->mutex);
 finish_io:
 	session_io_finish(&worker->io);
 free_buffer:
@@ -349,8 +346,6 @@ void worker_join(struct worker *worker)
 {
 	uv_thread_join(&worker->thread);
 	uv_loop_close(&worker->loop);
-	uv_mutex_destroy(&worker->mutex);
 	session_io_finish(&worker->io);
 	free(worker->turn.buffer);
-	worker_plan_destroy(worker->plan);
 }

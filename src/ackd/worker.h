@@ -42,10 +42,9 @@ struct worker {
 	bool draining;
 
 	/* between the main thread and this one */
-	uv_mutex_t mutex;
-	struct worker_plan *plan;  /* to be put into effect */
+	struct worker_plan *plan;  /* of WORKER_OPEN and what follows it */
 	struct handover *handover; /* of WORKER_HAND_OVER; one worker at a time has it */
-	_Atomic unsigned orders;   /* set of enum worker_order */
+	_Atomic unsigned orders;   /* set of enum worker_order; what they are about is set before */
 	_Atomic uint64_t turns;	   /* how often the loop has answered WORKER_TURN */
 	void (*on_done)(void *data, struct worker *worker, unsigned order, int status);
 	void *on_done_data;
@@ -53,17 +52,20 @@ struct worker {
 
 enum worker_order {
 	WORKER_TURN = 1 << 0,	   /* show that the loop turns */
-	WORKER_APPLY = 1 << 1,	   /* put the plan into effect */
-	WORKER_DRAIN = 1 << 2,	   /* stop accepting, finish the connections, end the thread */
-	WORKER_HAND_OVER = 1 << 3, /* stop accepting, hand over the connections, end the thread */
-	WORKER_STOP = 1 << 4,	   /* close everything, end the thread */
+	WORKER_OPEN = 1 << 1,	   /* open what is new in the plan */
+	WORKER_APPLY = 1 << 2,	   /* then carry it out */
+	WORKER_FORGET = 1 << 3,	   /* or forget it */
+	WORKER_DRAIN = 1 << 4,	   /* stop accepting, finish the connections, end the thread */
+	WORKER_HAND_OVER = 1 << 5, /* stop accepting, hand over the connections, end the thread */
+	WORKER_STOP = 1 << 6,	   /* close everything, end the thread */
 };
 
 /*
  * Makes the worker @index and starts its thread. @on_done is called in the worker's thread when an
- * order was carried out: WORKER_APPLY with its outcome (0 or a libuv error), WORKER_DRAIN when
- * nothing is accepted any more, WORKER_HAND_OVER when all connections are in the hand-over, and
- * with order 0 when the thread is about to end. Returns 0 or a libuv error.
+ * order was carried out: WORKER_OPEN with its outcome (0 or a libuv error), WORKER_APPLY and
+ * WORKER_FORGET, WORKER_DRAIN when nothing is accepted any more, WORKER_HAND_OVER when all
+ * connections are in the hand-over, and with order 0 when the thread is about to end. Returns 0 or
+ * a libuv error.
  */
 int worker_start(struct worker *worker, unsigned index, struct limits *limits,
 		 uint64_t busy_poll_us,
@@ -71,10 +73,10 @@ int worker_start(struct worker *worker, unsigned index, struct limits *limits,
 		 void *data);
 
 /*
- * Puts @plan into effect: listeners that are in it begin, go on with its settings, or end. @plan is
- * the worker's from here on. Main thread.
+ * Orders WORKER_OPEN of @plan, which is the worker's from here on; WORKER_APPLY or WORKER_FORGET is
+ * to follow. Main thread.
  */
-void worker_apply(struct worker *worker, struct worker_plan *plan);
+void worker_open(struct worker *worker, struct worker_plan *plan);
 
 /* Orders WORKER_HAND_OVER into @handover, which is the worker's until that is done. Main thread. */
 void worker_hand_over(struct worker *worker, struct handover *handover);

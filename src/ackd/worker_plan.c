@@ -58,13 +58,19 @@ void worker_plan_destroy(struct worker_plan *plan)
 		free(plan->acceptors);
 		plan->acceptors = next;
 	}
+	while (plan->opened) {
+		struct acceptor *next = plan->opened->next;
+
+		acceptor_close(plan->opened);
+		plan->opened = next;
+	}
 	config_unref(plan->config);
 	free(plan);
 }
 
 /* ---- the worker ---- */
 
-static struct acceptor *acceptor_find(struct worker *worker, int fd)
+static struct acceptor *acceptor_find(const struct worker *worker, int fd)
 {
 	struct acceptor *a = worker->acceptors;
 
@@ -73,26 +79,35 @@ static struct acceptor *acceptor_find(struct worker *worker, int fd)
 	return a;
 }
 
-/* Accepts from a socket for @listener from here on, whether or not it did already. */
-static int worker_accept_from(struct worker *worker, const struct worker_socket *from,
-			      struct listener *listener, struct acceptor **spare)
+int worker_plan_open(struct worker_plan *plan, struct worker *worker)
 {
-	struct acceptor *acceptor = acceptor_find(worker, from->fd);
-	int r;
+	for (size_t i = 0; i < plan->n_sockets; i++) {
+		const struct worker_socket *socket = &plan->sockets[i];
+		struct acceptor *acceptor = plan->acceptors;
+		int r;
 
-	if (acceptor) {
-		acceptor_move(acceptor, listener);
-	} else {
-		acceptor = *spare;
-		r = acceptor_open(acceptor, listener, from->fd, from->passed);
+		if (acceptor_find(worker, socket->fd))
+			continue;
+		r = acceptor_open(acceptor, &worker->loop, socket->fd, socket->passed);
 		if (r < 0)
 			return r;
-		*spare = acceptor->next;
+		plan->acceptors = acceptor->next;
+		acceptor->next = plan->opened;
+		plan->opened = acceptor;
+	}
+	return 0;
+}
+
+/* Makes what is open the worker's. */
+static void worker_take_opened(struct worker *worker, struct worker_plan *plan)
+{
+	while (plan->opened) {
+		struct acceptor *acceptor = plan->opened;
+
+		plan->opened = acceptor->next;
 		acceptor->next = worker->acceptors;
 		worker->acceptors = acceptor;
 	}
-	acceptor->kept = true;
-	return 0;
 }
 
 static void worker_close_unkept(struct worker *worker)
@@ -111,22 +126,24 @@ static void worker_close_unkept(struct worker *worker)
 	}
 }
 
-int worker_plan_carry_out(struct worker_plan *plan, struct worker *worker)
+void worker_plan_carry_out(struct worker_plan *plan, struct worker *worker)
 {
 	struct listener **listeners = plan->listeners;
-	int r = 0;
 
+	worker_take_opened(worker, plan);
 	for (size_t i = 0; i < plan->config->n_listeners; i++)
 		listener_begin(listeners[i], worker, plan->config, &plan->config->listeners[i],
 			       &plan->counters[i][worker->index]);
-	for (size_t i = 0; i < plan->n_sockets && r == 0; i++)
-		r = worker_accept_from(worker, &plan->sockets[i],
-				       listeners[plan->sockets[i].listener], &plan->acceptors);
-	if (r == 0)
-		worker_close_unkept(worker);
+	for (size_t i = 0; i < plan->n_sockets; i++) {
+		struct acceptor *acceptor = acceptor_find(worker, plan->sockets[i].fd);
+
+		acceptor_serve(acceptor, listeners[plan->sockets[i].listener]);
+		acceptor->kept = true;
+	}
+	worker_close_unkept(worker);
 	for (struct acceptor *a = worker->acceptors; a; a = a->next)
 		a->kept = false;
-	for (size_t i = 0; i < plan->n_restored && r == 0; i++) {
+	for (size_t i = 0; i < plan->n_restored; i++) {
 		struct worker_restored *restored = &plan->restored[i];
 
 		conn_restore(listeners[restored->listener], restored->fd, &restored->state);
@@ -136,5 +153,4 @@ int worker_plan_carry_out(struct worker_plan *plan, struct worker *worker)
 		listener_unref(listeners[i]); /* its acceptors keep it */
 		listeners[i] = NULL;
 	}
-	return r;
 }

@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * A configuration as one worker is to put it into effect: made by the main thread, carried out in
- * the worker's.
+ * A configuration as one worker is to put it into effect: made by the main thread, opened and then
+ * carried out in the worker's. What can fail is in the first of these steps, which changes nothing.
  */
 
 #include "ackd/listener.h"
@@ -23,13 +23,14 @@ struct worker_restored {
 };
 
 /*
- * A configuration for one worker. All memory that putting it into effect takes is in it, so that no
- * worker fails where another did not.
+ * A configuration for one worker. All memory that carrying it out takes is in it, so that no worker
+ * fails where another did not.
  */
 struct worker_plan {
 	struct config *config;	     /* a reference */
 	struct listener **listeners; /* the plan's: one for each of the configuration, to begin */
-	struct acceptor *acceptors;  /* the plan's: one for each socket, to begin */
+	struct acceptor *acceptors;  /* the plan's: one for each socket, to open */
+	struct acceptor *opened;     /* those of them that are */
 	struct counters **counters;  /* per listener: this worker's block; the server's array */
 	struct worker_restored *restored; /* the plan's */
 	size_t n_restored;
@@ -44,12 +45,18 @@ struct worker_plan {
 struct worker_plan *worker_plan_create(struct config *config, struct counters **counters,
 				       size_t n_sockets);
 
-/* Releases a plan that was not given to a worker. Accepts NULL. */
+/* Releases @plan; one that has been opened in the worker's thread. Accepts NULL. */
 void worker_plan_destroy(struct worker_plan *plan);
 
 /*
- * Carries out @plan: its listeners begin, their sockets are accepted from, what is no longer in it
- * ends, and connections are taken up. Returns 0 or a libuv error; either way the plan is only to be
- * destroyed then. Worker thread.
+ * Opens the sockets of @plan that @worker does not have yet: nothing is accepted from them. Returns
+ * 0, or a libuv error and the plan is only to be destroyed. Worker thread.
  */
-int worker_plan_carry_out(struct worker_plan *plan, struct worker *worker);
+int worker_plan_open(struct worker_plan *plan, struct worker *worker);
+
+/*
+ * Carries out @plan, which is open: its listeners begin, their sockets are accepted from, what is
+ * no longer in it ends, and connections are taken up. It is only to be destroyed then. Worker
+ * thread.
+ */
+void worker_plan_carry_out(struct worker_plan *plan, struct worker *worker);

@@ -28,6 +28,8 @@ FIELDS = (
     "delay_us",
     "pass_errno",
     "send_errno",
+    "poll_fail",
+    "poll_calls",
 )
 SOURCE = pathlib.Path(__file__).parent / "shims/faults.c"
 

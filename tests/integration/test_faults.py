@@ -15,9 +15,11 @@ import pytest
 
 from harness import (
     SANITIZER_REPORT,
+    Address,
     converse,
     environment,
     fill,
+    free_port,
     read_exactly,
     read_to_end,
     reset,
@@ -414,12 +416,35 @@ def test_an_allocation_fails_while_serving(ackd, faults, config_file, capsys):
     daemon.stop()
 
 
-def test_an_allocation_fails_in_a_reload(ackd, faults, capsys):
+def refuses(address):
+    try:
+        address.connect().close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_an_allocation_fails_in_a_reload(ackd, faults, directory, config_file, capsys):
+    metrics = {name: Address(f"127.0.0.1:{free_port()}") for name in ("one", "two")}
+    modes = {"one": 0o600, "two": 0o666}
+    has_metrics = is_built(config_file)
+
     def config(suffix):
+        serve = f'metrics = {{ address = "127.0.0.1"; port = {metrics[suffix].port}; }};'
         return (
-            f'ack_suffix = "{suffix}"; workers = 2; listeners = ( {{ name = "a"; }},'
-            f' {{ name = "{suffix}"; address = "127.0.0.1"; }} );'
+            f'ack_suffix = "{suffix}"; workers = 2; {serve if has_metrics else ""}'
+            f' listeners = ( {{ name = "a"; }}, {{ name = "{suffix}"; address = "127.0.0.1"; }},'
+            f' {{ name = "unix"; path = "{directory}/s"; mode = "{modes[suffix]:04o}"; }} );'
         )
+
+    def in_force():
+        """The configurations of which something is in force."""
+        found = {daemon.exchange(b"x", "a").decode().removeprefix("Got x")}
+        mode = os.stat(f"{directory}/s").st_mode & 0o777
+        found |= {name for name in modes if modes[name] == mode}
+        if has_metrics:
+            found |= {name for name in metrics if not refuses(metrics[name])}
+        return found
 
     daemon = ackd(config("one"), env=faults.environment())
     needs_allocations(faults, daemon)
@@ -443,12 +468,62 @@ def test_an_allocation_fails_in_a_reload(ackd, faults, capsys):
                 current = wanted
             else:
                 assert faults.alloc_outcome == 1
-            assert daemon.exchange(b"x", "a") == f"Got x{current}".encode(), n
+            assert in_force() == {current}, n
             old.sendall(b"o")
             assert read_exactly(old, 8) == b"Got oone"
     with capsys.disabled():
         print(f"\n{n} reloads, one allocation failing in each: {failures} failed, {successes} worked")
     assert failures >= 10
+
+
+def test_a_loop_refuses_a_socket_in_a_reload(ackd, faults):
+    """Whichever worker's: all of them stay with the configuration that was in force."""
+
+    def config(name):
+        listener = '{ name = "%s"; address = "127.0.0.1"; port = %d; }'
+        moved = listener % (name, ports[name])
+        return f'ack_suffix = "{name}"; workers = 2; listeners = ( {kept}, {moved} );'
+
+    kept = '{ name = "kept"; address = "127.0.0.1"; port = 0; }'
+    ports = {"one": free_port(), "two": free_port()}
+    addresses = {name: Address(f"127.0.0.1:{port}") for name, port in ports.items()}
+    daemon = ackd(config("one"), env=faults.environment(), arguments=())
+
+    def suffixes():
+        clients = [daemon.connect("kept") for _ in range(20)]  # some to each worker
+        for s in clients:
+            s.sendall(b"x")
+        found = {s.recv(100) for s in clients}
+        for s in clients:
+            s.close()
+        return found
+
+    n_sockets = daemon.n_sockets()
+    for n in (1, 2):
+        daemon.write_config(config("two"))
+        mark = daemon.mark()
+        faults.poll_fail = faults.poll_calls + n
+        assert not daemon.reload()
+        faults.poll_fail = 0
+        assert suffixes() == {b"Got xone"}
+        assert refuses(addresses["two"]) and not refuses(addresses["one"])
+        assert not any("listening" in line for line in daemon.lines[mark:])
+        wait_until(lambda: daemon.n_sockets() <= n_sockets, "the new sockets to be closed")
+    for name in ("one", "two", "one"):
+        daemon.write_config(config(name))
+        assert daemon.reload()
+        assert suffixes() == {f"Got x{name}".encode()}
+        assert not refuses(addresses[name])
+
+
+def test_a_loop_refuses_a_socket_at_the_start(ackd, faults):
+    for n in (1, 2):
+        faults.poll_calls = 0
+        faults.poll_fail = n
+        daemon = ackd("workers = 2;", env=faults.environment(), ready=False)
+        assert daemon.wait() == 71
+        assert "cannot start: no space left on device" in daemon.log
+        daemon.check_log()
 
 
 def test_an_allocation_fails_at_the_stop(ackd, faults):

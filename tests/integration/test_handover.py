@@ -12,7 +12,16 @@ import threading
 
 import pytest
 
-from harness import SOON, Frozen, fill, read_exactly, read_to_end, run_ackd, wait_until
+from harness import (
+    SOON,
+    Frozen,
+    fill,
+    free_port,
+    read_exactly,
+    read_to_end,
+    run_ackd,
+    wait_until,
+)
 from manager import Manager
 from prom import is_built
 from test_faults import needs_allocations
@@ -54,6 +63,14 @@ def accepted(daemon, reply=b"Got x"):
     return s
 
 
+def connected(port):
+    """A connection, or None as long as it is refused."""
+    try:
+        return socket.create_connection(("127.0.0.1", port), SOON)
+    except ConnectionRefusedError:
+        return None
+
+
 def test_ready_and_listening_sockets_are_stored(unit):
     unit.start('address = "localhost";')
     wait_until(lambda: unit.has_said("READY"), "READY=1")
@@ -67,12 +84,12 @@ def test_the_end_of_a_service_leaves_no_socket_in_the_store(unit, faults):
     wait_until(lambda: unit.names() == ["ackd-listen.ackd"], "the socket in the store")
     faults.delay_us = 20_000
     before = faults.accept_calls
-    clients = [daemon.connect() for _ in range(64)]
+    clients = [daemon.connect() for _ in range(300)]
     wait_until(lambda: faults.accept_calls > before, "the worker to be busy")
     listeners = '{ name = "ackd"; port = 0; }, { name = "b"; port = 0; }'
     daemon.write_config(f'address = "127.0.0.1"; workers = 1; listeners = ( {listeners} );')
     daemon.signal(signal.SIGHUP)
-    daemon.wait_for("b: listening on")  # the worker has its plan, and no time for it yet
+    daemon.wait_for("b: listening on")  # it is certain now, but the worker has to carry it out yet
     daemon.signal(signal.SIGTERM)
     daemon.wait_for("draining")
     faults.delay_us = 0
@@ -84,6 +101,50 @@ def test_the_end_of_a_service_leaves_no_socket_in_the_store(unit, faults):
         s.sendto(b"X_ALL_SAID=1", unit.path)
     wait_until(lambda: unit.has_said("X_ALL_SAID"), "all to be said")
     assert unit.names() == []
+
+
+def test_the_end_comes_before_a_reload_is_certain(unit, faults):
+    """Then it fails, and who has connected to the new address meanwhile is not left hanging."""
+    unit.environment.update(faults.environment())
+    daemon = unit.start('address = "127.0.0.1"; workers = 1;')
+    faults.delay_us = 20_000
+    before = faults.accept_calls
+    clients = [daemon.connect() for _ in range(64)]
+    wait_until(lambda: faults.accept_calls > before, "the worker to be busy")
+    port = free_port()
+    listeners = f'{{ name = "ackd"; port = 0; }}, {{ name = "b"; port = {port}; }}'
+    daemon.write_config(f'address = "127.0.0.1"; workers = 1; listeners = ( {listeners} );')
+    daemon.signal(signal.SIGHUP)
+    clients.append(wait_until(lambda: connected(port), "the new address to be bound"))
+    daemon.signal(signal.SIGTERM)
+    daemon.wait_for("draining")
+    faults.delay_us = 0
+    try:
+        assert read_to_end(clients[-1]) == b""
+    except ConnectionResetError:
+        pass
+    for s in clients:
+        s.close()
+    assert daemon.wait() == 0
+    assert "reload failed: operation canceled" in daemon.log
+    assert "b: listening on" not in daemon.log
+
+
+def test_a_reload_that_fails_forgets_no_port(unit):
+    """A socket from the store may be asked for by its port, or by port 0: the last time counts."""
+    port = free_port()
+    config = 'listeners = ( { name = "a"; address = "127.0.0.1"; port = %d; }, %s );'
+    other = '{ name = "b"; address = "127.0.0.1"; port = %d; }'
+    daemon = unit.start(config % (port, other % 0), arguments=())
+    daemon = unit.again(daemon)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        daemon.write_config(config % (0, other % taken.getsockname()[1]))
+        assert not daemon.reload()
+    daemon.write_config(config % (port, other % 0))
+    assert daemon.reload()
+    assert daemon.address("a").port == port
 
 
 def test_the_counters_go_on(unit):

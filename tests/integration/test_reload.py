@@ -9,6 +9,7 @@ import time
 import pytest
 
 from harness import Address, free_port, read_exactly, read_to_end, sanitizer, wait_until
+from prom import is_built, scrape
 
 
 def ask(s, data=b"x"):
@@ -88,6 +89,20 @@ def test_one_bad_listener_changes_nothing(ackd):
         )
     assert refused(Address(f"127.0.0.1:{port}"))
     assert daemon.exchange(b"x", "a") == b"Got x"
+
+
+def test_a_bad_metrics_address_changes_nothing(ackd, config_file, directory):
+    """Not even the mode of a socket that stays."""
+    if not is_built(config_file):
+        pytest.skip("this ackd has no metrics")
+    config = f'path = "{directory}/s"; mode = "%s"; metrics = {{ address = "127.0.0.1"; port = %d; }};'
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        daemon = ackd(config % ("0600", 0))
+        assert not reload_with(daemon, config % ("0666", taken.getsockname()[1]))
+    assert os.stat(f"{directory}/s").st_mode & 0o777 == 0o600
+    assert scrape(daemon.address("metrics"))
 
 
 def test_listeners_come_and_go(ackd, directory):
@@ -172,20 +187,22 @@ def test_a_changed_address(ackd):
 def test_who_waits_at_a_listener_that_goes_is_served(ackd, faults):
     """The kernel has told them that they are connected."""
 
-    def config(name, address):
+    def config(name, address, port):
         return (
             'workers = 1; port = 0; listeners = ( { name = "a"; address = "127.0.0.1"; },'
-            f' {{ name = "{name}"; address = "{address}"; }} );'
+            f' {{ name = "{name}"; address = "{address}"; port = {port}; }} );'
         )
 
-    daemon = ackd(config("old", "127.0.0.2"), env=faults.environment(), arguments=())
+    daemon = ackd(config("old", "127.0.0.2", 0), env=faults.environment(), arguments=())
+    new = Address(f"127.0.0.3:{free_port('127.0.0.3')}")
     faults.delay_us = 50_000
     before = faults.accept_calls
     others = [daemon.connect("a") for _ in range(64)]
     wait_until(lambda: faults.accept_calls > before, "the worker to be busy")
-    daemon.write_config(config("new", "127.0.0.3"))
+    daemon.write_config(config("new", "127.0.0.3", new.port))
     daemon.signal(signal.SIGHUP)
-    daemon.wait_for("new: listening on")  # the worker has its plan, and no time for it yet
+    wait_until(lambda: not refused(new), "the new address to be bound")
+    assert "new: listening on" not in daemon.log  # the worker has its plan, and no time for it yet
     clients = [daemon.connect("old") for _ in range(5)]
     for s in clients:
         s.sendall(b"x")

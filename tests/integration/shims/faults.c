@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -41,6 +42,8 @@ struct control {
 	_Atomic int64_t delay_us;   /* how long each accept, and each read from a socket, takes */
 	_Atomic int64_t pass_errno; /* what passing descriptors to another process fails with */
 	_Atomic int64_t send_errno; /* what send fails with; 0: it does not */
+	_Atomic int64_t poll_fail;  /* which new handle a loop refuses, from 1; 0: none */
+	_Atomic int64_t poll_calls;
 };
 
 static struct control nothing;
@@ -66,6 +69,7 @@ static ssize_t (*next_writev)(int, const struct iovec *, int);
 static ssize_t (*next_send)(int, const void *, size_t, int);
 static ssize_t (*next_sendmsg)(int, const struct msghdr *, int);
 static ssize_t (*next_recv)(int, void *, size_t, int);
+static int (*next_epoll_ctl)(int, int, int, struct epoll_event *);
 static int (*next_clock_gettime)(clockid_t, struct timespec *);
 static int (*next_getaddrinfo)(const char *, const char *, const struct addrinfo *,
 			       struct addrinfo **);
@@ -133,6 +137,7 @@ static void find_next(void)
 	FIND(send);
 	FIND(sendmsg);
 	FIND(recv);
+	FIND(epoll_ctl);
 	FIND(clock_gettime);
 	FIND(getaddrinfo);
 	FIND(gettimeofday);
@@ -294,6 +299,17 @@ ssize_t recv(int fd, void *p, size_t n, int flags)
 			n = max;
 	}
 	return next_recv(fd, p, n, flags);
+}
+
+/* libuv tries a descriptor, with the data -1, before it takes a handle; later it would abort. */
+int epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *event)
+{
+	if (operation == EPOLL_CTL_ADD && event->data.fd == -1 &&
+	    ++control->poll_calls == control->poll_fail) {
+		errno = ENOSPC;
+		return -1;
+	}
+	return next_epoll_ctl(epoll_fd, operation, fd, event);
 }
 
 /* ---- names ---- */

@@ -1,0 +1,314 @@
+/*
+ * Puts a configuration into effect, at start and in a reload, as a whole or not at all. The happy
+ * path: its sockets are bound -> a plan to each worker -> all have opened what is new in it -> they
+ * carry it out -> what is not needed any more is closed.
+ *
+ * Until all have opened it a failure changes nothing: what is new is closed again. What follows
+ * cannot fail, since the plans bring all the memory that it takes.
+ */
+
+#include "ackd/server.h"
+#include "ackd/store.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Descriptors that a worker's loop and the rest of the process need, beside connections. */
+#define RESERVE_PER_WORKER 8
+#define RESERVE 64
+
+/* ---- plans ---- */
+
+static int prepare_counters(struct server *server, const struct config *config)
+{
+	struct counters **counters = calloc(config->n_listeners, sizeof(struct counters *));
+
+	if (!counters)
+		return -ENOMEM;
+	for (size_t i = 0; i < config->n_listeners; i++) {
+		counters[i] = stats_listener(config->listeners[i].name);
+		if (!counters[i]) {
+			free(counters);
+			return -ENOMEM;
+		}
+	}
+	free(server->counters);
+	server->counters = counters;
+	return 0;
+}
+
+/* Worker @w serves socket s if s mod workers = w; sockets that are fewer than workers are shared.
+ */
+static bool serves(const struct server *server, unsigned w, unsigned s, unsigned n_fds)
+{
+	return n_fds >= server->n_workers ? s % server->n_workers == w : w % n_fds == s;
+}
+
+static struct worker_plan *plan_create(struct server *server, struct config *config,
+				       const struct bound *bound, unsigned w)
+{
+	struct worker_plan *plan;
+	size_t n = 0;
+
+	for (size_t i = 0; i < bound->n; i++)
+		n += bound->items[i].binding->n_fds;
+	plan = worker_plan_create(config, server->counters, n);
+	if (!plan)
+		return NULL;
+	for (size_t i = 0; i < bound->n; i++) {
+		const struct binding *b = bound->items[i].binding;
+
+		for (unsigned s = 0; s < b->n_fds; s++)
+			if (serves(server, w, s, b->n_fds))
+				plan->sockets[plan->n_sockets++] = (struct worker_socket){
+					.fd = b->fds[s],
+					.passed = b->passed,
+					.listener = bound->items[i].listener,
+				};
+	}
+	return plan;
+}
+
+static size_t listener_index(const struct config *config, const char *name)
+{
+	size_t i = 0;
+
+	while (i < config->n_listeners && strcmp(config->listeners[i].name, name) != 0)
+		i++;
+	return i;
+}
+
+static void count_not_restored(const struct state_connection *state)
+{
+	struct counters *counters = stats_listener(state->listener);
+	char peer[ADDRESS_TEXT_MAX];
+	struct log_fields fields = {
+		.listener = state->listener,
+		.peer = address_format(&state->address, peer),
+		.reason = "the listener is not in the configuration any more",
+		.has = LOG_HAS_CONNECTION,
+		.connection = state->connection,
+	};
+
+	if (counters)
+		counter_add(&counters->closed, 1);
+	log_post_at(LOG_LEVEL_WARNING, LOG_RESTORE, &fields,
+		    "%s: connection %" PRIu64 " from %s closed: %s", fields.listener,
+		    fields.connection, peer, fields.reason);
+}
+
+/* Gives the workers the connections that were handed over, in turn. */
+static int plan_restored(struct server *server, struct worker_plan **plans,
+			 const struct config *config)
+{
+	struct takeover *takeover = &server->takeover;
+	struct state_connection state;
+	unsigned w = 0;
+
+	for (unsigned i = 0; i < server->n_workers && takeover->n_fds > 0; i++) {
+		plans[i]->restored = calloc(takeover->n_fds / server->n_workers + 1,
+					    sizeof(*plans[i]->restored));
+		if (!plans[i]->restored)
+			return -ENOMEM;
+	}
+	for (size_t i = 0; i < takeover->n_fds && state_next(&takeover->reader, &state); i++) {
+		struct worker_plan *plan = plans[w];
+		size_t listener = listener_index(config, state.listener);
+
+		if (listener == config->n_listeners) {
+			count_not_restored(&state);
+			continue;
+		}
+		plan->restored[plan->n_restored++] = (struct worker_restored){
+			.fd = takeover->fds[i], .listener = listener, .state = state};
+		takeover->fds[i] = -1;
+		if (++w == server->n_workers)
+			w = 0;
+	}
+	return 0;
+}
+
+static int send_plans(struct server *server, struct config *config, const struct bound *bound)
+{
+	struct worker_plan **plans = calloc(server->n_workers, sizeof(struct worker_plan *));
+	int r = plans ? prepare_counters(server, config) : -ENOMEM;
+
+	for (unsigned w = 0; w < server->n_workers && r == 0; w++) {
+		plans[w] = plan_create(server, config, bound, w);
+		if (!plans[w])
+			r = -ENOMEM;
+	}
+	if (r == 0)
+		r = plan_restored(server, plans, config);
+	for (unsigned w = 0; plans && w < server->n_workers; w++) {
+		if (r == 0)
+			worker_open(&server->workers[w], plans[w]);
+		else
+			worker_plan_destroy(plans[w]);
+	}
+	free(plans);
+	return r;
+}
+
+/* ---- sockets ---- */
+
+static void binding_rename(struct binding *binding, const char *name)
+{
+	char *copy;
+
+	if (strcmp(binding->listener, name) == 0)
+		return;
+	copy = strdup(name);
+	if (!copy)
+		return; /* the next reload prefers another name's address, that is all */
+	free(binding->listener);
+	binding->listener = copy;
+}
+
+static void log_listening(const struct bound *bound, bool all)
+{
+	for (size_t i = 0; i < bound->n; i++) {
+		const struct binding *b = bound->items[i].binding;
+		char text[ADDRESS_TEXT_MAX];
+		struct log_fields fields = {
+			.listener = b->listener,
+			.address = sockaddr_format((const struct sockaddr *)&b->bound, text),
+		};
+
+		if (bound->items[i].is_new || all)
+			log_post(LOG_LISTEN, &fields, "%s: listening on %s", b->listener, text);
+	}
+}
+
+/* Makes the sockets of the change the server's: nothing can fail from here on. */
+static void change_commit(struct server *server)
+{
+	struct change *change = &server->change;
+
+	bound_configure(&change->bound, change->config);
+	for (size_t i = 0; i < change->bound.n; i++)
+		binding_rename(change->bound.items[i].binding,
+			       change->config->listeners[change->bound.items[i].listener].name);
+	log_listening(&change->bound, server->phase == SERVER_STARTING);
+	log_listening(&change->metrics, false);
+	bound_take(&change->bound, &server->bindings, &server->unwanted);
+	report_metrics_take(server);
+}
+
+/* What is new of the change is not wanted. */
+static void change_undo(struct server *server)
+{
+	bound_undo(&server->change.bound, &server->unwanted);
+	report_metrics_undo(server);
+}
+
+/* Closes what is not wanted, which no worker has any more. */
+static void close_unwanted(struct server *server)
+{
+	while (server->unwanted) {
+		struct binding *next = server->unwanted->next;
+
+		store_forget(server->unwanted, server->bindings);
+		binding_destroy(server->unwanted);
+		server->unwanted = next;
+	}
+}
+
+/* ---- step by step ---- */
+
+int server_bind(struct server *server, const struct setup *setup, FILE *errors)
+{
+	struct change *change = &server->change;
+	int r = setup_bind(setup, server->bindings, store_share(setup, server->n_workers), errors,
+			   &change->bound);
+
+	if (r < 0)
+		return r;
+	r = report_metrics_bind(server, setup, errors);
+	if (r < 0) {
+		change_undo(server);
+		close_unwanted(server);
+	}
+	return r;
+}
+
+int server_apply(struct server *server, struct config *config)
+{
+	struct change *change = &server->change;
+	int r;
+
+	change->config = config;
+	change->is_open = false;
+	change->error = 0;
+	atomic_store(&server->n_applied, 0);
+	atomic_store(&server->open_error, 0);
+	r = send_plans(server, config, &change->bound);
+	if (r < 0) {
+		change_undo(server);
+		close_unwanted(server);
+	}
+	return r;
+}
+
+/* All workers have opened what is new, or one could not: now the change comes about, or does not.
+ */
+static void change_decide(struct server *server, int error)
+{
+	struct change *change = &server->change;
+
+	change->is_open = true;
+	change->error = error;
+	if (error == 0)
+		change_commit(server);
+	else
+		change_undo(server);
+	for (unsigned w = 0; w < server->n_workers; w++)
+		worker_order(&server->workers[w], error == 0 ? WORKER_APPLY : WORKER_FORGET);
+}
+
+bool server_applied(struct server *server, int *ret_error)
+{
+	struct change *change = &server->change;
+	bool ends = server->phase != SERVER_STARTING && server->phase != SERVER_RUNNING;
+
+	if (!change->is_open && ends) {
+		/* the workers forget their plans by themselves; what is unwanted is closed after */
+		change_undo(server);
+		*ret_error = UV_ECANCELED;
+		return true;
+	}
+	if (!change->is_open) {
+		change_decide(server, atomic_load(&server->open_error));
+		return false;
+	}
+	takeover_finish(&server->takeover);
+	close_unwanted(server);
+	/* once the end has begun nobody is to connect to a socket that only the store holds */
+	if (change->error == 0 && (!ends || server->phase == SERVER_HANDING_OVER))
+		store_sync(server->bindings);
+	*ret_error = change->error;
+	return true;
+}
+
+void server_configure_limits(struct server *server, const struct config *config)
+{
+	uint64_t reserve = RESERVE + LIMITS_REFUSALS_MAX +
+			   (config->metrics_address ? METRICS_CONNECTIONS_MAX : 0) +
+			   server->n_workers * (RESERVE_PER_WORKER + 2 * config->n_listeners);
+	uint64_t max = limits_configure(&server->limits, config->max_connections,
+					config->max_connections_per_address, reserve);
+
+	budget_set_max(&server->limits.budget, config->max_memory_bytes);
+	if (max < config->max_connections)
+		log_post_at(LOG_LEVEL_NOTICE, LOG_START, NULL,
+			    "limits.max_connections is %" PRIu64 " instead of %" PRIu64
+			    ": the descriptor limit allows no more",
+			    max, config->max_connections);
+	log_post(LOG_START, NULL,
+		 "worst case: %" PRIu64 " connections of %zu bytes, holding %zu KiB together; "
+		 "%u workers of %zu KiB",
+		 max, sizeof(struct conn), config->max_memory_bytes / 1024, server->n_workers,
+		 (TURN_BUFFER_BYTES + SESSION_AREA_BYTES) / 1024);
+}
