@@ -227,7 +227,7 @@ void conn_restore(struct listener *listener, int fd, const struct state_connecti
 			conn_take_other(c, from->input, from->input_length);
 		return;
 	}
-	if (listener_admit(listener, &from->address) != REFUSAL_NONE) {
+	if (listener_admit(listener, &from->address, false) != REFUSAL_NONE) {
 		counter_add(&listener->counters->closed, 1);
 		close(fd);
 		return;

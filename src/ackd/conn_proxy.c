@@ -1,7 +1,7 @@
 /*
  * A connection that a load balancer has opened for a client: until the PROXY header is complete it
- * holds a place among all connections, but none of an address. Then the client takes the proxy's
- * place, and is admitted or refused as if it had connected itself.
+ * holds a place among all connections, but none of an address. Then the client takes this very
+ * place, and is admitted or refused as if it had connected itself when the proxy did.
  */
 
 #include "ackd/conn_internal.h"
@@ -72,8 +72,10 @@ static void conn_proxy_admit(struct conn *c, const struct proxy_header *header)
 
 	if (header->has_source)
 		c->address = address_from_sockaddr((const struct sockaddr *)&header->source);
+	refusal = listener_admit(c->listener, &c->address, true);
+	if (refusal == REFUSAL_NONE)
+		c->placed = false;
 	conn_proxy_finish(c);
-	refusal = listener_admit(c->listener, &c->address);
 	if (refusal == REFUSAL_NONE) {
 		c->admitted = true;
 		conn_begin(c);

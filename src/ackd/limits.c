@@ -158,15 +158,19 @@ static void place_give(_Atomic uint64_t *n)
 	atomic_fetch_sub_explicit(n, 1, memory_order_relaxed);
 }
 
+enum limits_verdict limits_pass_on(struct limits *limits, const struct address *address)
+{
+	return address->family == AF_UNIX ? LIMITS_ADMITTED : address_admit(limits, address);
+}
+
 enum limits_verdict limits_admit(struct limits *limits, const struct address *address)
 {
 	uint64_t max = atomic_load_explicit(&limits->max_connections, memory_order_relaxed);
-	enum limits_verdict verdict = LIMITS_ADMITTED;
+	enum limits_verdict verdict;
 
 	if (!place_take(&limits->open, max))
 		return LIMITS_TOO_MANY;
-	if (address->family != AF_UNIX)
-		verdict = address_admit(limits, address);
+	verdict = limits_pass_on(limits, address);
 	if (verdict != LIMITS_ADMITTED)
 		place_give(&limits->open);
 	return verdict;

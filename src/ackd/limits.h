@@ -57,6 +57,12 @@ enum limits_verdict {
 enum limits_verdict limits_admit(struct limits *limits, const struct address *address);
 void limits_release(struct limits *limits, const struct address *address);
 
+/*
+ * Passes the place of a UNIX socket on to @address, so that nobody else gets it in between. What
+ * is not LIMITS_ADMITTED has changed nothing.
+ */
+enum limits_verdict limits_pass_on(struct limits *limits, const struct address *address);
+
 /* Takes and gives back one of the LIMITS_REFUSALS_MAX places for telling a peer that it is refused.
  */
 bool limits_refusal_begin(struct limits *limits);

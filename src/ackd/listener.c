@@ -81,8 +81,9 @@ bool refusal_is_told(enum refusal refusal)
 	return refusal == REFUSAL_CONNECTIONS || refusal == REFUSAL_PER_ADDRESS;
 }
 
-enum refusal listener_admit(struct listener *listener, const struct address *address)
+enum refusal listener_admit(struct listener *listener, const struct address *address, bool placed)
 {
+	struct limits *limits = listener->worker->limits;
 	static const enum refusal refusals[] = {
 		[LIMITS_ADMITTED] = REFUSAL_NONE,
 		[LIMITS_TOO_MANY] = REFUSAL_CONNECTIONS,
@@ -92,7 +93,8 @@ enum refusal listener_admit(struct listener *listener, const struct address *add
 	enum refusal refusal = REFUSAL_DENIED;
 
 	if (is_allowed(listener->settings, address))
-		refusal = refusals[limits_admit(listener->worker->limits, address)];
+		refusal = refusals[placed ? limits_pass_on(limits, address)
+					  : limits_admit(limits, address)];
 	if (refusal != REFUSAL_NONE)
 		listener_count_refusal(listener, address, refusal, NULL);
 	return refusal;
@@ -126,7 +128,7 @@ static void listener_take(struct listener *listener, int fd, const struct sockad
 		listener_take_proxy(listener, fd, &address, peer);
 		return;
 	}
-	refusal = listener_admit(listener, &address);
+	refusal = listener_admit(listener, &address, false);
 	if (refusal == REFUSAL_NONE)
 		conn_open(listener, fd, &address);
 	else if (refusal_is_told(refusal) && limits_refusal_begin(listener->worker->limits))

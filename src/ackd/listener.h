@@ -54,9 +54,10 @@ void listener_unref(struct listener *listener);
 
 /*
  * Asks whether @address may be served: access, then a place in the limits, which limits_release()
- * gives back. A refusal is counted and logged.
+ * gives back. With @placed it has one, of a UNIX socket, which becomes that one unless it is
+ * refused. A refusal is counted and logged.
  */
-enum refusal listener_admit(struct listener *listener, const struct address *address);
+enum refusal listener_admit(struct listener *listener, const struct address *address, bool placed);
 
 /* Whether its connections come from proxies, and open with a PROXY header. */
 bool listener_is_proxied(const struct listener *listener);

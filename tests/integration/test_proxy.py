@@ -212,6 +212,25 @@ def test_waiting_for_a_header_takes_a_place(ackd):
     wait_until(lambda: daemon.exchange(v1() + b"x\n").endswith(b"x\n"), "a free place")
 
 
+def test_the_place_is_the_clients_own(ackd):
+    """It has it from the accept on: not even a lower limit that comes meanwhile takes it away."""
+    config = CONFIG + " limits = { max_connections = %d; };"
+    daemon = ackd(config % 2)
+    with daemon.connect() as waiting, daemon.connect() as other:
+        other.sendall(v1("192.0.2.8") + b"x\n")
+        assert read_exactly(other, 17).endswith(b"x\n")
+        waiting.sendall(v1()[:10])
+        daemon.write_config(config % 1)
+        assert daemon.reload()
+        waiting.sendall(v1()[10:] + b"hi\n")
+        assert read_exactly(waiting, 18) == b"192.0.2.7:4711 hi\n"
+        with daemon.connect() as third:
+            assert read_to_end(third) == b"NAK 0 too many connections\n"
+    daemon.write_config(config % 2)
+    assert daemon.reload()
+    wait_until(lambda: daemon.exchange(v1() + b"x\n").endswith(b" x\n"), "a free place")
+
+
 def test_proxies_on_a_unix_socket(ackd, directory):
     daemon = ackd(
         f'path = "{directory}/s"; proxies = ["unix"]; framing = "line"; ack_prefix = "${{peer}} ";'

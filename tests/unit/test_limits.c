@@ -37,6 +37,27 @@ static void test_max_connections(void **state)
 	limits_finish(&limits);
 }
 
+/* The last place is passed on, and nobody gets it meanwhile; only the address's own is new. */
+static void test_pass_on(void **state)
+{
+	struct address unix_socket = {.family = AF_UNIX}, a = address("192.0.2.1");
+	struct limits limits;
+
+	assert_int_equal(limits_init(&limits, 1000), 0);
+	limits_configure(&limits, 2, 1, 0);
+	assert_int_equal(limits_admit(&limits, &unix_socket), LIMITS_ADMITTED);
+	assert_int_equal(limits_admit(&limits, &unix_socket), LIMITS_ADMITTED);
+	assert_int_equal(limits_pass_on(&limits, &a), LIMITS_ADMITTED);
+	assert_int_equal(limits_pass_on(&limits, &a), LIMITS_TOO_MANY_FROM_ADDRESS);
+	assert_int_equal(limits_admit(&limits, &unix_socket), LIMITS_TOO_MANY);
+	limits_release(&limits, &a);
+	assert_int_equal(limits_pass_on(&limits, &a), LIMITS_ADMITTED);
+	limits_release(&limits, &a);
+	assert_int_equal(limits_admit(&limits, &unix_socket), LIMITS_ADMITTED);
+	assert_int_equal(limits_admit(&limits, &unix_socket), LIMITS_ADMITTED);
+	limits_finish(&limits);
+}
+
 static void test_descriptor_limit(void **state)
 {
 	struct limits limits;
@@ -143,6 +164,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_max_connections),
+		cmocka_unit_test(test_pass_on),
 		cmocka_unit_test(test_descriptor_limit),
 		cmocka_unit_test(test_per_address),
 		cmocka_unit_test(test_ipv6_counts_by_64),
