@@ -182,11 +182,48 @@ static void log_listening(const struct bound *bound, bool all)
 	}
 }
 
+/*
+ * Returns how many descriptors are not for connections. Each listening socket counts twice: a
+ * reload binds where things move to before it closes where they were.
+ */
+static uint64_t descriptors_reserved(const struct server *server)
+{
+	const struct change *change = &server->change;
+	size_t n_sockets = change->metrics.n;
+
+	for (size_t i = 0; i < change->bound.n; i++)
+		n_sockets += change->bound.items[i].binding->n_fds;
+	return RESERVE + (uint64_t)server->n_workers * RESERVE_PER_WORKER + 2 * n_sockets +
+	       LIMITS_REFUSALS_MAX + (change->metrics.n > 0 ? METRICS_CONNECTIONS_MAX : 0);
+}
+
+/* Puts the limits of the change into effect, and logs what they allow in the worst case. */
+static void configure_limits(struct server *server)
+{
+	const struct config *config = server->change.config;
+	uint64_t max =
+		limits_configure(&server->limits, config->max_connections,
+				 config->max_connections_per_address, descriptors_reserved(server));
+
+	budget_set_max(&server->limits.budget, config->max_memory_bytes);
+	if (max < config->max_connections)
+		log_post_at(LOG_LEVEL_NOTICE, LOG_START, NULL,
+			    "limits.max_connections is %" PRIu64 " instead of %" PRIu64
+			    ": the descriptor limit allows no more",
+			    max, config->max_connections);
+	log_post(LOG_START, NULL,
+		 "worst case: %" PRIu64 " connections of %zu bytes, holding %zu KiB together; "
+		 "%u workers of %zu KiB",
+		 max, sizeof(struct conn), config->max_memory_bytes / 1024, server->n_workers,
+		 (TURN_BUFFER_BYTES + SESSION_AREA_BYTES) / 1024);
+}
+
 /* Makes the sockets of the change the server's: nothing can fail from here on. */
 static void change_commit(struct server *server)
 {
 	struct change *change = &server->change;
 
+	configure_limits(server);
 	bound_configure(&change->bound, change->config);
 	for (size_t i = 0; i < change->bound.n; i++)
 		binding_rename(change->bound.items[i].binding,
@@ -290,25 +327,4 @@ bool server_applied(struct server *server, int *ret_error)
 		store_sync(server->bindings);
 	*ret_error = change->error;
 	return true;
-}
-
-void server_configure_limits(struct server *server, const struct config *config)
-{
-	uint64_t reserve = RESERVE + LIMITS_REFUSALS_MAX +
-			   (config->metrics_address ? METRICS_CONNECTIONS_MAX : 0) +
-			   server->n_workers * (RESERVE_PER_WORKER + 2 * config->n_listeners);
-	uint64_t max = limits_configure(&server->limits, config->max_connections,
-					config->max_connections_per_address, reserve);
-
-	budget_set_max(&server->limits.budget, config->max_memory_bytes);
-	if (max < config->max_connections)
-		log_post_at(LOG_LEVEL_NOTICE, LOG_START, NULL,
-			    "limits.max_connections is %" PRIu64 " instead of %" PRIu64
-			    ": the descriptor limit allows no more",
-			    max, config->max_connections);
-	log_post(LOG_START, NULL,
-		 "worst case: %" PRIu64 " connections of %zu bytes, holding %zu KiB together; "
-		 "%u workers of %zu KiB",
-		 max, sizeof(struct conn), config->max_memory_bytes / 1024, server->n_workers,
-		 (TURN_BUFFER_BYTES + SESSION_AREA_BYTES) / 1024);
 }

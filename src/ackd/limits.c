@@ -22,6 +22,19 @@ struct limits_address_table {
 	struct limits_address *buckets[BUCKETS];
 };
 
+/* Raises the soft limit to the hard one. Returns it, or UINT64_MAX when there is none. */
+static uint64_t raise_descriptor_limit(void)
+{
+	struct rlimit rlimit;
+
+	if (getrlimit(RLIMIT_NOFILE, &rlimit) < 0)
+		return UINT64_MAX;
+	rlimit.rlim_cur = rlimit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &rlimit) < 0)
+		getrlimit(RLIMIT_NOFILE, &rlimit);
+	return rlimit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : rlimit.rlim_cur;
+}
+
 int limits_init(struct limits *limits, size_t max_memory_bytes)
 {
 	struct limits_address_table *table = calloc(1, sizeof(*table));
@@ -32,6 +45,7 @@ int limits_init(struct limits *limits, size_t max_memory_bytes)
 	arc4random_buf(&table->seed, sizeof(table->seed));
 	*limits = (struct limits){.addresses = table};
 	budget_init(&limits->budget, max_memory_bytes);
+	raise_descriptor_limit();
 	return 0;
 }
 
@@ -57,19 +71,11 @@ void limits_finish(struct limits *limits)
 uint64_t limits_configure(struct limits *limits, uint64_t max_connections, uint64_t max_per_address,
 			  uint64_t reserve)
 {
-	struct rlimit rlimit;
+	uint64_t descriptors = raise_descriptor_limit();
+	uint64_t room = descriptors > reserve ? descriptors - reserve : 1;
 
-	if (getrlimit(RLIMIT_NOFILE, &rlimit) == 0) {
-		rlimit.rlim_cur = rlimit.rlim_max;
-		if (setrlimit(RLIMIT_NOFILE, &rlimit) < 0)
-			getrlimit(RLIMIT_NOFILE, &rlimit);
-		if (rlimit.rlim_cur != RLIM_INFINITY) {
-			uint64_t room = rlimit.rlim_cur > reserve ? rlimit.rlim_cur - reserve : 1;
-
-			if (max_connections > room)
-				max_connections = room;
-		}
-	}
+	if (max_connections > room)
+		max_connections = room;
 	atomic_store_explicit(&limits->max_connections, max_connections, memory_order_relaxed);
 	atomic_store_explicit(&limits->max_per_address, max_per_address, memory_order_relaxed);
 	return max_connections;

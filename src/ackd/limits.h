@@ -28,16 +28,15 @@ struct limits {
 };
 
 /*
- * Starts with no connection, and none allowed before limits_configure(). Returns 0 or -ENOMEM.
- * limits_finish() accepts what is zeroed.
+ * Starts with no connection and no place for one, and raises the descriptor limit to the hard one.
+ * Returns 0 or -ENOMEM. limits_finish() accepts what is zeroed.
  */
 int limits_init(struct limits *limits, size_t max_memory_bytes);
 void limits_finish(struct limits *limits);
 
 /*
- * Raises the descriptor limit to the hard one and puts max_connections and the per-address limit
- * into effect, @max_connections fitted under the descriptor limit with room for @reserve other
- * descriptors. Returns the number in effect.
+ * Puts max_connections and the per-address limit into effect, @max_connections fitted under the
+ * descriptor limit with room for @reserve other descriptors. Returns the number in effect.
  */
 uint64_t limits_configure(struct limits *limits, uint64_t max_connections, uint64_t max_per_address,
 			  uint64_t reserve);

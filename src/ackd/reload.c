@@ -59,7 +59,6 @@ void reload_applied(struct server *server, int error)
 		config_diff_restart(server->config, config, on_needs_restart, NULL);
 		config_unref(server->config);
 		server->config = config_ref(config);
-		server_configure_limits(server, config);
 		log_configure(config->log_level, config->log_target);
 	}
 	reload_end(server, error);

@@ -278,7 +278,6 @@ static int server_start(struct server *server, FILE *errors)
 		r = server_start_workers(server);
 	}
 	if (r == 0) {
-		server_configure_limits(server, server->config);
 		r = server_begin(server, setup, errors);
 		server->exit_status = r < 0 ? exit_status_of(r) : EXIT_OS;
 	}

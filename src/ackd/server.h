@@ -138,9 +138,6 @@ int server_apply(struct server *server, struct config *config);
  */
 bool server_applied(struct server *server, int *ret_error);
 
-/* Puts the limits of @config into effect, and logs what they allow in the worst case. */
-void server_configure_limits(struct server *server, const struct config *config);
-
 /*
  * Ends the daemon as the signal @signum asks: SIGUSR2 by a hand-over, another one by draining; a
  * second one at once, except the SIGTERM that follows SIGUSR2 in a restart. Before the daemon is

@@ -11,9 +11,11 @@ from harness import (
     Frozen,
     converse,
     fill,
+    have,
     is_silent,
     read_exactly,
     read_to_end,
+    sanitizer,
     wait_until,
     within,
 )
@@ -336,3 +338,59 @@ def test_one_closed_over_memory_makes_room_for_the_next(ackd):
             s.sendall(b"\n")
             served += read_exactly(s, 60_005) == b"Got " + 2 * piece + b"\n"
     assert 1 <= served <= n / 2
+
+
+# ---- descriptors ----
+
+
+def announced(daemon, after=0):
+    """The number of connections that is said to fit under the descriptor limit."""
+    return int(daemon.wait_for(r"limits.max_connections is (\d+) instead of 10000", after=after)[1])
+
+
+@pytest.fixture
+def limited(ackd):
+    """limited(CONFIG, n): a daemon that may have n descriptors."""
+    if not have("prlimit") or sanitizer() == "valgrind":  # which has descriptors of its own
+        pytest.skip("the limit cannot be set")
+    return lambda config, n: ackd(config, wrapper=["prlimit", f"--nofile={n}"], arguments=())
+
+
+def test_as_many_connections_as_are_announced(limited):
+    """And a reload that moves every socket still has the descriptors for it."""
+    names = [f"l{i}" for i in range(40)]
+
+    def config(address):
+        listeners = (f'{{ name = "{n}"; address = "{address}"; port = 0; }}' for n in names)
+        return f"workers = 2; listeners = ( {', '.join(listeners)} );"
+
+    daemon = limited(config("localhost"), 600)
+    n = announced(daemon)
+    mark = daemon.mark()
+    clients = occupy(daemon, n, listener="l0")
+    with daemon.connect("l1") as s:
+        assert read_to_end(s) == TOO_MANY
+    daemon.write_config(config("*"))
+    assert daemon.reload()
+    assert announced(daemon, after=mark) == n
+    for s in clients:
+        s.close()
+    with daemon.addresses("l2")[-1].connect() as s:
+        assert converse(s, b"in") == b"Got in"
+    assert "too many open files" not in daemon.log
+
+
+def test_descriptors_are_reserved_for_the_sockets_that_there_are(limited, directory):
+    """Of a UNIX socket there is one, however many workers there are; a reload may change that."""
+
+    def config(n):
+        listeners = (f'{{ name = "l{i}"; path = "{directory}/s{i}"; }}' for i in range(n))
+        return f"workers = 8; listeners = ( {', '.join(listeners)} );"
+
+    daemon = limited(config(20), 400)
+    n = announced(daemon)
+    assert n > 100
+    mark = daemon.mark()
+    daemon.write_config(config(10))
+    assert daemon.reload()
+    assert announced(daemon, after=mark) == n + 20
