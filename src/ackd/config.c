@@ -117,19 +117,29 @@ static int add_default_listener(struct config_loader *loader, int port)
 	return r;
 }
 
+/*
+ * As config_scan(), of the default file when @path is NULL: only that one need not be there, and
+ * then this returns -ENOENT.
+ */
+static int scan_path(struct config_scan *scan, const char *path, config_reader reader,
+		     void *reader_data, struct config_errors *errors)
+{
+	struct config_place place = {.errors = errors, .file = path};
+	int r = config_scan(scan, path != NULL ? path : CONFIG_PATH, reader, reader_data, errors);
+
+	if (r == -ENOENT && path != NULL)
+		r = config_error(&place, "cannot read: %s", strerror(ENOENT));
+	return r;
+}
+
 /* @scan is to be finished after any outcome: errors name its files. */
 static int scan_and_parse(struct config_loader *loader, struct config_scan *scan, const char *path,
 			  int port, config_reader reader, void *reader_data)
 {
-	struct config_place place = {.errors = &loader->errors, .file = path};
-	int r;
+	int r = scan_path(scan, path, reader, reader_data, &loader->errors);
 
-	r = config_scan(scan, path != NULL ? path : CONFIG_PATH, reader, reader_data,
-			&loader->errors);
-	if (r == -ENOENT && path == NULL)
-		return add_default_listener(loader, port);
 	if (r == -ENOENT)
-		return config_error(&place, "cannot read: %s", strerror(ENOENT));
+		return add_default_listener(loader, port);
 	if (r < 0)
 		return r;
 	loader->config->path = strdup(path != NULL ? path : CONFIG_PATH);
@@ -169,6 +179,18 @@ int config_load_with(const char *path, int port, config_reader reader, void *rea
 int config_load(const char *path, int port, FILE *errors, struct config **ret_config)
 {
 	return config_load_with(path, port, NULL, NULL, errors, ret_config);
+}
+
+int config_readable(const char *path, FILE *errors)
+{
+	struct config_errors found = {0};
+	struct config_scan scan;
+	int r = scan_path(&scan, path, NULL, NULL, &found);
+
+	config_errors_write(&found, errors);
+	config_scan_finish(&scan);
+	config_errors_finish(&found);
+	return r == -ENOENT ? 0 : r;
 }
 
 void config_diff_restart(const struct config *a, const struct config *b,

@@ -81,6 +81,13 @@ struct config {
  */
 int config_load(const char *path, int port, FILE *errors, struct config **ret_config);
 
+/*
+ * Whether this process may read all the files that config_load() would read for @path; what they
+ * say is looked at only as far as it takes to find them. Errors are lines to @errors. Returns 0,
+ * -EINVAL when errors were written, or -ENOMEM.
+ */
+int config_readable(const char *path, FILE *errors);
+
 /* Takes and gives back a reference; unref accepts NULL and returns NULL. Any thread. */
 struct config *config_ref(struct config *config);
 struct config *config_unref(struct config *config);

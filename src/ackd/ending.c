@@ -9,6 +9,7 @@
 
 #include <inttypes.h>
 #include <signal.h>
+#include <stdlib.h>
 
 #define EXTEND_EVERY_MS 1000
 
@@ -61,12 +62,36 @@ static void server_drain(struct server *server)
 	on_drain_timer(&server->drain_timer);
 }
 
+/*
+ * Whether the next process will be able to read its configuration: it runs as the same user, behind
+ * the same walls. What the configuration says, the one who asks for a hand-over has checked.
+ */
+static bool next_can_read(const struct server *server)
+{
+	char *lines = NULL;
+	size_t length;
+	FILE *errors = open_memstream(&lines, &length);
+	int r = errors ? config_readable(server->path, errors) : UV_ENOMEM;
+
+	if (errors)
+		fclose(errors);
+	if (r < 0) {
+		if (lines)
+			report_lines(LOG_HANDOVER, lines, 1);
+		log_post_at(LOG_LEVEL_ERROR, LOG_HANDOVER, NULL,
+			    "connections are not handed over: the next process could not read its "
+			    "configuration");
+	}
+	free(lines);
+	return r == 0;
+}
+
 /* By a hand-over (SIGUSR2), or for good. */
 static void server_leave(struct server *server, int signum)
 {
 	if (signum == SIGUSR2) {
 		if (server->config->keep_connections && systemd_store_max() > 0 &&
-		    server_hand_over(server) == 0)
+		    next_can_read(server) && server_hand_over(server) == 0)
 			return;
 	} else {
 		/* nobody comes after us: who connects now is to be refused */

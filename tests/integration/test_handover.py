@@ -753,6 +753,24 @@ def test_ended_before_the_start_is_over(unit):
         assert read_to_end(s) == b"y"
 
 
+@pytest.mark.parametrize("file", ["ackd.conf", "included.conf"])
+def test_a_configuration_that_the_next_process_could_not_read(unit, directory, file):
+    """It would not start: what is open is answered to its end."""
+    included = f"{directory}/included.conf"
+    with open(included, "w", encoding="ascii") as f:
+        f.write('reply = "echo";')
+    daemon = unit.start('@include "included.conf"\naddress = "127.0.0.1";')
+    with accepted(daemon, b"x") as s:
+        os.unlink(f"{directory}/{file}")
+        daemon.signal(signal.SIGUSR2)
+        daemon.wait_for("error handover: .*cannot read.*No such file")
+        daemon.wait_for("connections are not handed over: the next process could not read")
+        daemon.wait_for("draining 1 connections")
+        assert read_to_end(s) == b""
+    assert daemon.wait() == 0
+    assert "ackd-handover" not in unit.names()
+
+
 def test_numbers_go_on(unit):
     daemon = unit.start('address = "127.0.0.1"; greeting = "${connection}\\n"; reply = "echo";')
     with daemon.connect() as first:

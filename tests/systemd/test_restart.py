@@ -300,6 +300,26 @@ def test_bad_configuration_drains(unit, journal):
     assert journal.events("drain") and not journal.events("handover")
 
 
+def test_a_configuration_that_only_root_can_read_drains(unit, journal):
+    CONFIG.write_text(LINES)
+    unit.start()
+    with connect() as s:
+        s.sendall(b"a\n")
+        assert receive(s, 4) == b"1 a\n"
+        mode = CONFIG.stat().st_mode
+        CONFIG.chmod(0o600)
+        try:
+            assert unit.restart(check=False).returncode != 0
+        finally:
+            CONFIG.chmod(mode)
+        assert s.recv(100) == b""
+    assert unit.show("ExecMainStatus") == "78"
+    assert journal.events("drain")
+    said = [e["MESSAGE"] for e in journal.events("handover")]
+    assert said[0].endswith("ackd.conf: cannot read: Permission denied")
+    assert said[1].startswith("connections are not handed over")
+
+
 def test_damaged_state(unit, journal):
     """The connections are closed in an orderly way, it is said, and the service is up; once."""
     CONFIG.write_text(LINES)
