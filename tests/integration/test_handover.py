@@ -8,6 +8,7 @@ import random
 import re
 import signal
 import socket
+import subprocess
 import threading
 
 import pytest
@@ -17,6 +18,7 @@ from harness import (
     Frozen,
     fill,
     free_port,
+    is_silent,
     read_exactly,
     read_to_end,
     run_ackd,
@@ -194,6 +196,57 @@ def test_a_nak_that_is_due_is_its_own_connections(unit):
         bad.shutdown(socket.SHUT_WR)
         assert read_to_end(bad).count(b"NAK ") == (sent + 1) // 2
         assert (naks("bad"), naks("good")) == ((sent + 1) // 2, 0)
+
+
+def test_it_ends_only_when_the_store_has_everything(unit):
+    """What comes from a process that is gone the service manager cannot assign to a unit."""
+    daemon = unit.start('address = "127.0.0.1"; reply = "echo";')
+    stored, go_on = threading.Event(), threading.Event()
+
+    def hold(pid):
+        if "ackd-handover" in unit.names():
+            stored.set()
+            go_on.wait(SOON)
+
+    with accepted(daemon, b"x") as s:
+        unit.at_barrier = hold
+        daemon.signal(signal.SIGUSR2)
+        wait_until(lambda: stored.is_set() or daemon.process.poll() is not None, "the end")
+        assert stored.is_set(), "it has ended, and did not ask whether all is stored"
+        with pytest.raises(subprocess.TimeoutExpired):
+            daemon.process.wait(0.5)
+        assert "handed over" not in daemon.log
+        go_on.set()
+        assert daemon.wait() == 0
+        assert "handed over 1 connections" in daemon.log
+        unit.at_barrier = None
+        daemon = unit.start('address = "127.0.0.1"; reply = "echo";')
+        s.sendall(b"y")
+        assert read_exactly(s, 1) == b"y"
+
+
+def test_a_new_process_looks_only_at_what_has_left_the_store(unit):
+    """Else one that the state makes crash would find it again, and again."""
+    daemon = unit.start('address = "127.0.0.1"; reply = "echo";')
+    names, go_on = [], threading.Event()
+
+    def hold(pid):
+        names.append(unit.names())
+        go_on.wait(SOON)
+
+    with accepted(daemon, b"x") as s:
+        daemon.signal(signal.SIGUSR2)
+        assert daemon.wait() == 0
+        assert "ackd-handover" in unit.names()
+        unit.at_barrier = hold
+        daemon = unit.start('address = "127.0.0.1"; reply = "echo";', ready=False)
+        wait_until(lambda: names or daemon.READY.search(daemon.log), "the barrier")
+        assert names and "ackd-handover" not in names[0]
+        s.sendall(b"y")
+        assert is_silent(s, 0.5)
+        assert "taking up" not in daemon.log
+        go_on.set()
+        assert read_exactly(s, 1) == b"y"
 
 
 def test_half_a_character(unit):
