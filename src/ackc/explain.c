@@ -3,9 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-
-/* So many bytes after the one at fault must fit before an explanation is believed. */
-#define PROOF 4
+#include <strings.h>
 
 static const char *const names[FAULT_KINDS] = {
 	[FAULT_NONE] = "none",
@@ -36,7 +34,7 @@ __attribute__((format(printf, 3, 4))) static void say(struct fault *ret, enum fa
 	va_end(args);
 }
 
-static size_t common(const uint8_t *a, size_t n, const uint8_t *b, size_t m)
+size_t explain_common(const uint8_t *a, size_t n, const uint8_t *b, size_t m)
 {
 	size_t i = 0;
 
@@ -48,7 +46,7 @@ static size_t common(const uint8_t *a, size_t n, const uint8_t *b, size_t m)
 /* Whether @same equal bytes are all that there are, or enough to tell. */
 static bool enough(size_t same, size_t n, size_t m)
 {
-	return same == n || (same == m && same >= PROOF);
+	return same == n || (same == m && same >= EXPLAIN_PROOF);
 }
 
 /*
@@ -66,9 +64,9 @@ static bool single_byte(size_t from, const uint8_t *expected, size_t n, const ui
 	if (at == n || at == m)
 		return false;
 
-	size_t changed = common(e + 1, e_n - 1, g + 1, g_n - 1);
-	size_t added = common(e, e_n, g + 1, g_n - 1);
-	size_t dropped = common(e + 1, e_n - 1, g, g_n);
+	size_t changed = explain_common(e + 1, e_n - 1, g + 1, g_n - 1);
+	size_t added = explain_common(e, e_n, g + 1, g_n - 1);
+	size_t dropped = explain_common(e + 1, e_n - 1, g, g_n);
 
 	if (dropped > changed && dropped > added && enough(dropped, e_n - 1, g_n)) {
 		say(ret, FAULT_DROPPED, "byte %zu (0x%02x) is missing", from + at, *e);
@@ -93,7 +91,7 @@ static bool single_byte(size_t from, const uint8_t *expected, size_t n, const ui
 void explain_difference(size_t from, const uint8_t *expected, size_t n, const uint8_t *got,
 			size_t m, struct fault *ret)
 {
-	size_t at = common(expected, n, got, m);
+	size_t at = explain_common(expected, n, got, m);
 
 	if (at == n && m > n) {
 		bool doubled = n > 0 && got[n] == got[n - 1];
@@ -138,15 +136,61 @@ bool explain_nak(const uint8_t *got, size_t m, struct fault *ret)
 	return true;
 }
 
+static bool explain_letters(const uint8_t *expected, size_t n, const uint8_t *got, size_t m,
+			    struct fault *ret)
+{
+	size_t at = explain_common(expected, n, got, m);
+
+	if (m < n || at == n || strncasecmp((const char *)expected, (const char *)got, n) != 0)
+		return false;
+	say(ret, FAULT_OTHER, "capitals and small letters changed: byte %zu is 0x%02x, not 0x%02x",
+	    at, got[at], expected[at]);
+	return true;
+}
+
+static bool explain_beginning(const uint8_t *expected, size_t n, const uint8_t *got, size_t m,
+			      struct fault *ret)
+{
+	size_t at = explain_common(expected, n, got, m);
+
+	if (at < 2 * EXPLAIN_PROOF || at == n || at == m)
+		return false;
+	explain_difference(0, expected, n, got, m, ret);
+	return true;
+}
+
 bool explain_search(const uint8_t *expected, size_t n, const uint8_t *got, size_t m,
 		    struct fault *ret)
 {
 	for (size_t start = 0; start < m && m - start + 1 >= n; start++) {
 		size_t left = m - start < n + 1 ? m - start : n + 1;
-		size_t at = common(expected, n, got + start, left);
+		size_t at = explain_common(expected, n, got + start, left);
 
-		if (n >= 2 * PROOF && single_byte(0, expected, n, got + start, left, at, ret))
+		if (n >= 2 * EXPLAIN_PROOF &&
+		    single_byte(0, expected, n, got + start, left, at, ret))
+			return true;
+	}
+	for (size_t start = 0; start < m; start++) {
+		if (explain_letters(expected, n, got + start, m - start, ret) ||
+		    explain_beginning(expected, n, got + start, m - start, ret))
 			return true;
 	}
 	return false;
+}
+
+void explain_quote(const uint8_t *p, size_t n, char *out, size_t room)
+{
+	size_t used = 0;
+	bool all = true;
+
+	out[used++] = '\'';
+	for (size_t i = 0; all && i < n; i++) {
+		bool plain = p[i] >= ' ' && p[i] < 0x7F;
+
+		all = used + 4 + sizeof("'...") <= room;
+		if (all)
+			used += (size_t)snprintf(out + used, room - used, plain ? "%c" : "\\x%02x",
+						 p[i]);
+	}
+	snprintf(out + used, room - used, all ? "'" : "'...");
 }

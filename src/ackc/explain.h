@@ -21,6 +21,8 @@ enum fault_kind {
 };
 
 #define FAULT_WORDS_MAX 200
+/* So many equal bytes are no chance. */
+#define EXPLAIN_PROOF 4
 
 struct fault {
 	enum fault_kind kind;
@@ -45,8 +47,21 @@ void explain_difference(size_t from, const uint8_t *expected, size_t n, const ui
 bool explain_nak(const uint8_t *got, size_t m, struct fault *ret);
 
 /*
- * Whether @got contains @expected but for one byte that was changed, dropped or put in; then fills
- * @ret. For a first reply, of which the beginning is not known yet.
+ * Whether @got contains @expected but for one byte that was changed, dropped or put in, or in other
+ * letters of the same names, or its beginning and then something else; then fills @ret. For a first
+ * reply, of which the beginning is not known yet.
  */
 bool explain_search(const uint8_t *expected, size_t n, const uint8_t *got, size_t m,
 		    struct fault *ret);
+
+/* Room for a quotation of some 40 bytes. */
+#define QUOTE_MAX 48
+
+/*
+ * Writes the @n bytes at @p to @out, of @room bytes (at least 16), in quotation marks and such that
+ * they can do a terminal no harm; three dots stand for what there is no room for.
+ */
+void explain_quote(const uint8_t *p, size_t n, char *out, size_t room);
+
+/* Returns how many bytes @a and @b begin with alike. */
+size_t explain_common(const uint8_t *a, size_t n, const uint8_t *b, size_t m);

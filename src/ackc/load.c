@@ -74,9 +74,9 @@ static void over(struct load *l)
 	l->status = load_report(&l->result);
 }
 
-static void fail(struct load *l, bool wrong, const char *words)
+static void fail(struct load *l, bool wrong, const char *words, const char *detail)
 {
-	load_errors_add(&l->result.errors, wrong, words, 1);
+	load_errors_add(&l->result.errors, wrong, words, detail);
 	over(l);
 }
 
@@ -212,7 +212,7 @@ static void start_workers(struct load *l)
 {
 	l->workers = calloc(l->options->threads, sizeof(*l->workers));
 	if (!l->workers) {
-		fail(l, false, words_for(UV_ENOMEM));
+		fail(l, false, words_for(UV_ENOMEM), "");
 		return;
 	}
 	for (unsigned i = 0; i < l->options->threads; i++) {
@@ -221,7 +221,7 @@ static void start_workers(struct load *l)
 		if (r < 0) {
 			command_all(l, LOAD_STOP);
 			collect(l);
-			fail(l, false, words_for(r));
+			fail(l, false, words_for(r), "");
 			return;
 		}
 		l->n_workers++;
@@ -265,19 +265,22 @@ static void on_scouted(void *data, const struct scout_result *result)
 	if (result->peer)
 		address_text(result->peer, l->result.peer);
 	if (result->failure) {
-		fail(l, false, words_for(result->failure));
+		fail(l, false, words_for(result->failure), result->detail);
 		return;
 	}
-	trouble = result->fault.kind ? result->fault.words : mismatch(l->options, &result->shape);
+	if (result->fault.kind) {
+		fail(l, true, fault_name(result->fault.kind), result->fault.words);
+		return;
+	}
+	trouble = mismatch(l->options, &result->shape);
 	if (trouble) {
-		snprintf(l->result.errors.first, FAULT_WORDS_MAX, "%s", trouble);
-		fail(l, true, result->fault.kind ? fault_name(result->fault.kind) : trouble);
+		fail(l, true, trouble, "");
 		return;
 	}
 	l->plan.shape = result->shape;
 	r = make_source(l);
 	if (r < 0) {
-		fail(l, false, words_for(r));
+		fail(l, false, words_for(r), "");
 		return;
 	}
 	start_workers(l);
@@ -296,7 +299,7 @@ static void on_found(void *data, int status, const struct addresses *addresses)
 		status = scout_start(&l->loop, &task, on_scouted, l, &l->scout);
 	}
 	if (status < 0)
-		fail(l, false, words_for(status));
+		fail(l, false, words_for(status), "");
 }
 
 static void on_signal(uv_signal_t *signal, int number)
@@ -335,7 +338,7 @@ static int start(struct load *l)
 	r = lookup_start(&l->loop, &l->options->common.target, l->options->common.timeout_ms,
 			 on_found, l, &l->lookup);
 	if (r < 0)
-		fail(l, false, words_for(r));
+		fail(l, false, words_for(r), "");
 	return 0;
 }
 
@@ -374,7 +377,7 @@ static int run(struct load *l)
 	if (r < 0) {
 		snprintf(words, sizeof(words), "%.200s: %s", file,
 			 r == -ENODATA ? "the file is empty" : words_for(r));
-		load_errors_add(&l->result.errors, false, words, 1);
+		load_errors_add(&l->result.errors, false, words, "");
 		return output_end(load_report(&l->result));
 	}
 	r = start(l);

@@ -44,12 +44,12 @@ struct load_errors {
 		char words[80];
 		bool wrong; /* a reply, not the network */
 		uint64_t count;
+		char first[FAULT_WORDS_MAX]; /* the first one in full; empty: nothing to add */
 	} kinds[LOAD_ERROR_KINDS];
-	char first[FAULT_WORDS_MAX]; /* the first wrong reply, in full */
 };
 
-/* Count @count errors more of the kind that @words name, and what another one has counted. */
-void load_errors_add(struct load_errors *e, bool wrong, const char *words, uint64_t count);
+/* Counts one error; @detail is said of the first of its kind. */
+void load_errors_add(struct load_errors *e, bool wrong, const char *words, const char *detail);
 void load_errors_merge(struct load_errors *to, const struct load_errors *from);
 
 struct load_worker;

@@ -87,7 +87,13 @@ static void retry(struct load_connection *c)
 
 static void fail(struct load_connection *c, int failure)
 {
-	load_errors_add(&c->worker->errors, false, words_for(failure), 1);
+	size_t came = c->stream && under_way(c) ? verifier_reply_came(&c->verifier) : 0;
+	char detail[80] = "";
+
+	if (came > 0)
+		snprintf(detail, sizeof(detail), "%zu of %zu bytes of the reply came", came,
+			 verifier_reply_size(&c->verifier, c->verifier.index));
+	load_errors_add(&c->worker->errors, false, words_for(failure), detail);
 	retry(c);
 }
 
@@ -102,9 +108,7 @@ static void wrong(struct load_connection *c, const struct fault *fault)
 		memcpy(reason, "NAK ", 4);
 		words = reason;
 	}
-	if (!e->first[0])
-		snprintf(e->first, sizeof(e->first), "%s", fault->words);
-	load_errors_add(e, true, words, 1);
+	load_errors_add(e, true, words, fault->words);
 	retry(c);
 }
 

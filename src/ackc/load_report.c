@@ -9,7 +9,8 @@
 
 #define BAR_WIDTH 50
 
-void load_errors_add(struct load_errors *e, bool wrong, const char *words, uint64_t count)
+static void add(struct load_errors *e, bool wrong, const char *words, const char *first,
+		uint64_t count)
 {
 	unsigned i;
 
@@ -23,19 +24,23 @@ void load_errors_add(struct load_errors *e, bool wrong, const char *words, uint6
 	if (i == e->n) {
 		e->n++;
 		e->kinds[i].wrong = wrong;
+		snprintf(e->kinds[i].first, sizeof(e->kinds[i].first), "%s", first);
 		snprintf(e->kinds[i].words, sizeof(e->kinds[i].words), "%s",
 			 i == LOAD_ERROR_KINDS - 1 ? "other" : words);
 	}
 	e->kinds[i].count += count;
 }
 
+void load_errors_add(struct load_errors *e, bool wrong, const char *words, const char *detail)
+{
+	add(e, wrong, words, detail, 1);
+}
+
 void load_errors_merge(struct load_errors *to, const struct load_errors *from)
 {
 	for (unsigned i = 0; i < from->n; i++)
-		load_errors_add(to, from->kinds[i].wrong, from->kinds[i].words,
-				from->kinds[i].count);
-	if (!to->first[0])
-		memcpy(to->first, from->first, sizeof(to->first));
+		add(to, from->kinds[i].wrong, from->kinds[i].words, from->kinds[i].first,
+		    from->kinds[i].count);
 }
 
 static bool any_wrong(const struct load_errors *e)
@@ -131,6 +136,24 @@ static void print_text(const struct load_result *r)
 		print_histogram(r->latency);
 }
 
+static void json_text_or_null(struct json *j, const char *name, const char *text)
+{
+	if (*text)
+		json_string(j, name, text);
+	else
+		json_null(j, name);
+}
+
+/* The first wrong reply, in full; empty: none was. */
+static const char *first_wrong(const struct load_errors *e)
+{
+	for (unsigned i = 0; i < e->n; i++) {
+		if (e->kinds[i].wrong)
+			return e->kinds[i].first[0] ? e->kinds[i].first : e->kinds[i].words;
+	}
+	return "";
+}
+
 static void json_errors(struct json *j, const struct load_errors *e)
 {
 	json_open(j, "errors", '[');
@@ -139,6 +162,7 @@ static void json_errors(struct json *j, const struct load_errors *e)
 		json_string(j, "kind", e->kinds[i].words);
 		json_bool(j, "wrong", e->kinds[i].wrong);
 		json_number(j, "count", e->kinds[i].count);
+		json_text_or_null(j, "first", e->kinds[i].first);
 		json_close(j, '}');
 	}
 	json_close(j, ']');
@@ -153,10 +177,7 @@ static void print_json(const struct load_result *r, int status)
 	json_string(&j, "event", "summary");
 	json_string(&j, "command", "load");
 	json_string(&j, "target", o->common.target.label);
-	if (r->peer[0])
-		json_string(&j, "address", r->peer);
-	else
-		json_null(&j, "address");
+	json_text_or_null(&j, "address", r->peer);
 	json_number(&j, "connections", o->connections);
 	json_number(&j, "connected", r->connected);
 	json_number(&j, "depth", o->depth);
@@ -176,10 +197,7 @@ static void print_json(const struct load_result *r, int status)
 	times_json(&j, "service_ms", r->service);
 	times_json(&j, "connect_ms", r->connect);
 	json_errors(&j, &r->errors);
-	if (r->errors.first[0])
-		json_string(&j, "first_wrong", r->errors.first);
-	else
-		json_null(&j, "first_wrong");
+	json_text_or_null(&j, "first_wrong", first_wrong(&r->errors));
 	json_number(&j, "status", (uint64_t)status);
 	json_end(&j);
 }
@@ -205,8 +223,8 @@ int load_report(const struct load_result *r)
 		if (e->kinds[i].count > 1)
 			fprintf(stderr, " (%" PRIu64 " times)", e->kinds[i].count);
 		putc('\n', stderr);
+		if (e->kinds[i].first[0])
+			fprintf(stderr, "ackc: %s: the first: %s\n", label, e->kinds[i].first);
 	}
-	if (e->first[0])
-		fprintf(stderr, "ackc: %s: the first: %s\n", label, e->first);
 	return status;
 }

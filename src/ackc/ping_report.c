@@ -108,7 +108,7 @@ void ping_report_reply(struct ping_report *r, uint64_t seq, size_t bytes, uint64
 }
 
 static void tell_trouble(const struct ping_report *r, uint64_t seq, const char *event,
-			 const char *kind, const char *words, const char *detail)
+			 const char *kind, const char *words)
 {
 	struct json j;
 
@@ -124,8 +124,7 @@ static void tell_trouble(const struct ping_report *r, uint64_t seq, const char *
 	if (r->options->plugin)
 		return;
 	output_flush();
-	fprintf(stderr, "ackc: %s: %s%s%s%s\n", r->options->common.target.label, words,
-		*detail ? " (" : "", detail, *detail ? ")" : "");
+	fprintf(stderr, "ackc: %s: %s\n", r->options->common.target.label, words);
 }
 
 void ping_report_failure(struct ping_report *r, uint64_t seq, int failure, const char *detail)
@@ -135,9 +134,10 @@ void ping_report_failure(struct ping_report *r, uint64_t seq, int failure, const
 
 	r->failed++;
 	r->last_failure = failure;
-	snprintf(r->last_words, sizeof(r->last_words), "%s", words_for(failure));
+	snprintf(r->last_words, sizeof(r->last_words), *detail ? "%s (%s)" : "%s",
+		 words_for(failure), detail);
 	if (news || !r->options->quiet)
-		tell_trouble(r, seq, "failure", words_for(failure), words_for(failure), detail);
+		tell_trouble(r, seq, "failure", words_for(failure), r->last_words);
 }
 
 void ping_report_wrong(struct ping_report *r, uint64_t seq, const struct fault *fault)
@@ -145,13 +145,12 @@ void ping_report_wrong(struct ping_report *r, uint64_t seq, const struct fault *
 	bool nak = fault->kind == FAULT_NAK;
 
 	r->wrong++;
-	/* Bounded, since a probe's number and a fault's words are. */
 	if (nak)
 		snprintf(r->last_words, sizeof(r->last_words), "%s", fault->words);
 	else
 		snprintf(r->last_words, sizeof(r->last_words),
-			 "wrong reply to probe %" PRIu64 ": %.150s", seq, fault->words);
-	tell_trouble(r, seq, "wrong", fault_name(fault->kind), r->last_words, "");
+			 "wrong reply to probe %" PRIu64 ": %s", seq, fault->words);
+	tell_trouble(r, seq, "wrong", fault_name(fault->kind), r->last_words);
 }
 
 static double loss_percent(const struct ping_report *r)

@@ -15,7 +15,7 @@ struct ping_report {
 	uint64_t wrong;
 	uint64_t failed;
 	int last_failure;
-	char last_words[FAULT_WORDS_MAX];
+	char last_words[FAULT_WORDS_MAX + 64]; /* the fault's, and a few of ours */
 	struct histogram *rtt;
 	struct histogram *connect;
 	struct histogram *kernel;
@@ -34,6 +34,7 @@ void ping_report_greeting(const struct ping_report *r, const uint8_t *p, size_t 
  */
 void ping_report_reply(struct ping_report *r, uint64_t seq, size_t bytes, uint64_t rtt_ns,
 		       uint64_t kernel_ns, uint64_t connect_ns);
+/* @detail: what came before it failed; or empty. */
 void ping_report_failure(struct ping_report *r, uint64_t seq, int failure, const char *detail);
 void ping_report_wrong(struct ping_report *r, uint64_t seq, const struct fault *fault);
 

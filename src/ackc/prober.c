@@ -35,6 +35,13 @@ static void done(struct prober *b)
 	b->on_done(b);
 }
 
+static void failed_after(struct prober *b, int failure, const char *detail)
+{
+	ping_report_failure(b->report, b->seq, failure, detail);
+	prober_hang_up(b);
+	done(b);
+}
+
 static void failed(struct prober *b, int failure)
 {
 	char detail[80] = "";
@@ -43,9 +50,7 @@ static void failed(struct prober *b, int failure)
 		snprintf(detail, sizeof(detail), "%llu of %zu bytes of the reply came",
 			 (unsigned long long)b->got_bytes,
 			 verifier_reply_size(&b->verifier, b->seq));
-	ping_report_failure(b->report, b->seq, failure, detail);
-	prober_hang_up(b);
-	done(b);
+	failed_after(b, failure, detail);
 }
 
 static void wrong(struct prober *b, const struct fault *fault)
@@ -226,7 +231,7 @@ static void on_scouted(void *data, const struct scout_result *result)
 	if (result->peer)
 		address_text(result->peer, b->report->peer);
 	if (result->failure) {
-		failed(b, result->failure);
+		failed_after(b, result->failure, result->detail);
 	} else if (result->fault.kind != FAULT_NONE) {
 		wrong(b, &result->fault);
 	} else {

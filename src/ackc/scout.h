@@ -13,9 +13,10 @@
 struct scout;
 
 struct scout_result {
-	int failure;	    /* of the network, for words_for(); or 0 */
-	struct fault fault; /* or what was wrong with a reply; or FAULT_NONE */
-	struct shape shape; /* filled when neither is set */
+	int failure;		      /* of the network, for words_for(); or 0 */
+	char detail[FAULT_WORDS_MAX]; /* of the failure: what had come; or empty */
+	struct fault fault;	      /* or what was wrong with a reply; or FAULT_NONE */
+	struct shape shape;	      /* filled when neither is set */
 	const uint8_t *greeting;
 	const struct sockaddr_storage *peer; /* of the task's addresses, or NULL: not connected */
 };

@@ -171,6 +171,15 @@ bool verifier_suffix_due(const struct verifier *v)
 	return in_pieces(v->shape) && v->offset == 0 && v->inset < v->shape->suffix.n;
 }
 
+size_t verifier_reply_came(const struct verifier *v)
+{
+	if (!in_pieces(v->shape))
+		return v->offset;
+	if (v->offset > 0)
+		return v->shape->prefix.n + v->offset;
+	return v->inset > v->shape->suffix.n ? v->inset - v->shape->suffix.n : 0;
+}
+
 size_t verifier_reply_size(const struct verifier *v, uint64_t index)
 {
 	struct reply r;

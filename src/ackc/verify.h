@@ -36,5 +36,9 @@ bool verifier_feed(struct verifier *v, uint64_t sent, const uint8_t *data, size_
 /* Whether the suffix of a text that came in pieces is still to come after its last byte. */
 bool verifier_suffix_due(const struct verifier *v);
 
+/* Returns how many bytes of the reply that comes next have come (in a stream: if it is one piece).
+ */
+size_t verifier_reply_came(const struct verifier *v);
+
 /* Returns the length in bytes of the reply to message @index (in a stream: if it is one piece). */
 size_t verifier_reply_size(const struct verifier *v, uint64_t index);

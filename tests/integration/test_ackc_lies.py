@@ -1,6 +1,7 @@
 """Servers that lie: ping and load find each lie, name it, and exit with the right status."""
 
 import json
+import re
 import threading
 
 import pytest
@@ -169,7 +170,9 @@ def test_load_names_the_failure(peer, failure):
     done = ackc("load", "-n", "12", "-c", "1", "-w", within(0.5), "--json", "127.0.0.1",
                 server.port)
     summary = json.loads(done.out)
-    assert summary["errors"] == [{"kind": words.split(" (")[0], "wrong": False, "count": 2}], done
+    (error,) = summary["errors"]
+    assert (error["kind"], error["wrong"], error["count"]) == (words.split(" (")[0], False, 2), done
+    assert words.rstrip(")").partition(" (")[2] in (error["first"] or "")
     assert (summary["completed"], summary["lost"]) == (10, 2)
     assert done.status == summary["status"] == 1
 
@@ -186,6 +189,115 @@ def test_lies_from_the_beginning(peer, lie, honest):
         assert words.split("(")[0] in done.err
 
 
+# name: (reply, status, words), by servers that never answer right
+FROM_THE_FIRST = {
+    "other text": (reply(lambda l: b"502 Bad Gateway\r\n"), 2,
+                   r"other text from byte 0 on: '502 Bad Gateway\\x0d\\x0a', not '\w{39}'\.\.\."),
+    "no line end": (reply(lambda l: b"+OK."), 2, r"other text from byte 0 on: '\+OK\.', not '\w+'"),
+    "nothing but a line end": (reply(lambda l: b"\n"), 2, r"other text from byte 0 on: '\\x0a', not"),
+    "small letters": (reply(lambda l: (b"Got " + l).lower()), 2,
+                      r"capitals and small letters changed: byte \d+ is 0x[67]., not 0x[45]."),
+    "capitals": (reply(lambda l: l.upper()), 2,
+                 r"capitals and small letters changed: byte \d+ is 0x[45]., not 0x[67]."),
+    "two bytes changed": (reply(lambda l: l[:30] + b"~~" + l[32:]), 2,
+                          r"other text from byte 30 on: 0x7e, not 0x"),
+    "first two bytes missing": (reply(lambda l: l[2:]), 2,
+                                r"other text from byte \d on: '\w{39}'\.\.\., not '\w{39}'\.\.\."),
+    "last byte missing": (reply(lambda l: l[:-2] + b"\n"), 2, r"byte 62 \(0x..\) is missing"),
+    "cut": (reply(lambda l: l[:20] + b"\n"), 2, r"other text from byte 20 on: 0x0a, not 0x"),
+    "twice": (reply(lambda l: l + l), 2, r"what stands after a text differs from reply to reply, from "
+              r"byte 1 on: '\w{39}'\.\.\., then '\w{39}'\.\.\.$"),
+    # Too little may yet become right: only the time-out, or the end, tells.
+    "half": (reply(lambda l: l[:20]), 1,
+             r"timed out waiting for a reply.*the first 20 of 63 bytes of the text came"),
+    "all but the line end": (reply(lambda l: l[:-1]), 1, r"timed out waiting for a reply"
+                             r".*the text came, but no line end after it"),
+    "half and closes": (half_then(lambda s: False), 1,
+                        r"connection closed early.*the first 20 of 63 bytes of the text came"),
+    "refuses and closes": (lambda s, line: s.sendall(b"421 no\x1b\n") or False, 1,
+                           r"connection closed early.*'421 no\\x1b\\x0a' came, not the text that was"),
+}
+
+
+@pytest.mark.parametrize("lie", FROM_THE_FIRST)
+def test_wrong_from_the_first_reply(peer, lie):
+    """What came and what was due is told, and of what can be known not only at the time-out."""
+    answer, status, words = FROM_THE_FIRST[lie]
+    wait = within(1) if "timed out" in words else 2 * SOON
+    for command in (("ping", "-c", "1"), ("load", "-n", "1")):
+        done = ackc(*command, "-w", wait, "127.0.0.1", peer(each_line(answer)).port)
+        assert done.status == status, done
+        said = done.err.replace("\nackc: ", " ").rstrip("\n")
+        assert re.search(words, said), done
+
+
+def test_wrong_where_a_prefix_was_given(peer):
+    for prefix, reply_with in (("Got ", b"Gox\n"), ("Got ", b"Go")):
+        server = peer(each_line(reply(lambda l: reply_with)))
+        done = ackc("ping", "-c", "1", "-w", within(2), "--prefix", prefix, "127.0.0.1", server.port)
+        assert done.status == 2, done
+        assert "byte 2 on: 'x\\x0a', not 't " in done.err or "byte 2 on: '', not 't " in done.err
+
+
+def test_wrong_from_the_second_reply(peer):
+    for end in (None, False):
+        server = peer(each_line(lambda s, line: s.sendall(b"-no more\n") or end, honest=1))
+        done = ackc("ping", "-c", "1", "-w", 2 * SOON, "127.0.0.1", server.port)
+        assert done.status == 2, done
+        assert "other text from byte 0 on: '-no more\\x0a', not '" in done.err
+
+
+def test_one_reply_and_no_more(peer):
+    server = peer(each_line(nothing, honest=1))
+    done = ackc("ping", "-c", "1", "-w", within(0.3), "--json", "127.0.0.1", server.port)
+    events = [json.loads(line) for line in done.out.splitlines()]
+    assert done.status == 1, done
+    assert events[0]["kind"] == "timed out waiting for a reply"
+    assert events[0]["error"] == "timed out waiting for a reply (after one reply)"
+    assert events[-1]["error"] == events[0]["error"]
+
+
+def test_greeting_and_no_reply(peer):
+    """A greeting is no wrong reply."""
+    def handle(s):
+        s.sendall(b"hello\n")
+        ackc_peers.silent(s)
+
+    for command in (("ping", "-c", "1"), ("load", "-n", "1")):
+        done = ackc(*command, "-w", within(0.5), "127.0.0.1", peer(handle).port)
+        assert done.status == 1, done
+        assert "timed out waiting for a reply" in done.err
+        assert r"'hello\x0a' came, not the text that was sent" in done.err
+
+
+def test_greeting_and_a_slow_reply(peer):
+    """What it does to find liars does not keep it from learning of a server that is only slow."""
+    asked = []
+
+    def handle(s):
+        s.sendall(b"hello\n")
+        for line in lines_of(s):
+            asked.append(line)
+            threading.Event().wait(0.4)
+            s.sendall(b"Got " + line)
+
+    server = peer(handle)
+    done = ackc("ping", "-c", "1", "-w", within(20), "127.0.0.1", server.port)
+    assert done.status == 0, done
+    assert "greeting: hello\n68 bytes from " in done.out
+    assert (server.accepted, len(asked)) == (3, 7)  # the first two of seven on the first of three
+
+
+def test_load_says_what_came_of_a_reply(peer):
+    server = peer(each_line(lambda s, line: s.sendall(line[:20]), honest=LEARNING + 3))
+    done = ackc("load", "-n", "4", "-c", "1", "-w", within(0.5), "--json", "127.0.0.1", server.port)
+    summary = json.loads(done.out)
+    assert summary["errors"] == [{"kind": "timed out waiting for a reply", "wrong": False, "count": 1,
+                                  "first": "20 of 64 bytes of the reply came"}]
+    assert summary["first_wrong"] is None
+    assert f"ackc: 127.0.0.1:{server.port}: the first: 20 of 64 bytes of the reply came\n" in done.err
+
+
 def test_silence_from_the_beginning(peer):
     server = peer(each_line(nothing))
     for command in (("ping", "-c", "1"), ("load", "-n", "1")):
@@ -199,7 +311,7 @@ def test_prefix_that_changes(peer):
     server = peer(each_line(lambda s, line: s.sendall(next(prefixes) + line)))
     done = ackc("ping", "-c", "1", "127.0.0.1", server.port)
     assert done.status == 2
-    assert "what stands before a text differs" in done.err
+    assert "from reply to reply, from byte 2 on: 't ', then 'x '" in done.err
 
 
 @pytest.mark.parametrize("option, value", [("--prefix", "Sent "), ("--suffix", "!"),

@@ -1,6 +1,7 @@
 /* What ackc shows and tells: terminal, JSON, NAK lines, targets. */
 
 #include "ackc/display.h"
+#include "ackc/explain.h"
 #include "ackc/json.h"
 #include "ackc/nak.h"
 #include "ackc/target.h"
@@ -161,6 +162,59 @@ static void test_naks(void **state)
 	assert_int_equal(naks_in(longest, 7), 1);
 }
 
+static void test_quotations(void **state)
+{
+	static const struct {
+		const char *text;
+		const char *quoted;
+	} cases[] = {
+		{"", "''"},
+		{"OK\n", "'OK\\x0a'"},
+		{"12345678901", "'12345678901'"},
+		{"123456789012", "'12345678901'..."},
+		{"1234567890\x1b", "'1234567890\\x1b'"},
+		{"12345678901\x1b", "'12345678901'..."},
+		{"\x1b\x9b", "'\\x1b\\x9b'"},
+	};
+	char quoted[20];
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		explain_quote((const uint8_t *)cases[i].text, strlen(cases[i].text), quoted,
+			      sizeof(quoted));
+		assert_string_equal(quoted, cases[i].quoted);
+	}
+}
+
+static void test_search(void **state)
+{
+	static const struct {
+		const char *got;
+		const char *words; /* NULL: nothing like it */
+	} cases[] = {
+		{"", NULL},
+		{"hello\nsomething else\n", NULL},
+		{"hello\naBcDeFgHiJ", NULL},
+		{"hello\naBcDeFg\n", NULL},
+		{"hello\naBcDeFgHiJ.lMnOp", "byte 10 is 0x2e, not 0x4b"},
+		{"hello\nbCdEfGhIjKlMnOp\n", NULL},
+		{"<aBcDeFgH>", "other text from byte 8 on: 0x3e, not 0x69"},
+		{"<ABCDEFGHIJKLMNOP>",
+		 "capitals and small letters changed: byte 0 is 0x41, not 0x61"},
+		{"aBcDeFgHiJkLmNoPq",
+		 "capitals and small letters changed: byte 10 is 0x6b, not 0x4b"},
+	};
+	const uint8_t *text = (const uint8_t *)"aBcDeFgHiJKlMnOp";
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const uint8_t *got = (const uint8_t *)cases[i].got;
+		struct fault fault = {0};
+
+		assert_int_equal(explain_search(text, 16, got, strlen(cases[i].got), &fault),
+				 cases[i].words != NULL);
+		assert_string_equal(fault.words, cases[i].words ? cases[i].words : "");
+	}
+}
+
 static void test_targets(void **state)
 {
 	char path[TARGET_PATH_MAX + 8] = "unix:";
@@ -195,8 +249,9 @@ static void test_targets(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_display), cmocka_unit_test(test_display_is_harmless),
-		cmocka_unit_test(test_json),	cmocka_unit_test(test_naks),
+		cmocka_unit_test(test_display),	   cmocka_unit_test(test_display_is_harmless),
+		cmocka_unit_test(test_json),	   cmocka_unit_test(test_naks),
+		cmocka_unit_test(test_quotations), cmocka_unit_test(test_search),
 		cmocka_unit_test(test_targets),
 	};
 
