@@ -130,7 +130,17 @@ static void finish(struct send *s, const char *failure)
 
 static void on_timeout(uv_timer_t *timer)
 {
-	finish(timer->data, words_for(FAILURE_REPLY_TIMEOUT));
+	struct send *s = timer->data;
+	char words[120];
+
+	if (s->writing || s->received_bytes == 0) {
+		finish(s, words_for(FAILURE_REPLY_TIMEOUT));
+		return;
+	}
+	snprintf(words, sizeof(words),
+		 "timed out waiting for the server to close (%llu bytes sent, %llu received)",
+		 (unsigned long long)s->sent_bytes, (unsigned long long)s->received_bytes);
+	finish(s, words);
 }
 
 /* Starts the time-out again after progress, or stops it while the server owes nothing. */

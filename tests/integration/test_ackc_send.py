@@ -139,6 +139,20 @@ def test_silent_server_times_out(peer):
     assert done.err == f"ackc: 127.0.0.1:{server.port}: timed out waiting for a reply\n"
 
 
+@pytest.mark.parametrize("reply", [b"good morning\n", b"good"])
+def test_server_that_does_not_close_times_out(peer, reply):
+    """That a reply came, or a part of it, must not read as if none had."""
+    def handle(s):
+        s.sendall(reply)
+        silent_for_ever(s)
+
+    server = peer(handle)
+    done = ackc("-w", within(0.3), "127.0.0.1", server.port, "good morning")
+    assert (done.status, done.raw) == (1, reply)
+    assert done.err == (f"ackc: 127.0.0.1:{server.port}: timed out waiting for the server to close "
+                        f"(13 bytes sent, {len(reply)} received)\n")
+
+
 def silent_for_ever(s):
     silent(s)
     threading.Event().wait(SOON)
