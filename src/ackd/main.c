@@ -13,10 +13,10 @@
 #include <unistd.h>
 #include <uv.h>
 
-enum command { COMMAND_RUN, COMMAND_CHECK, COMMAND_DUMP, COMMAND_RELOAD };
-
 struct options {
-	enum command command;
+	bool check;
+	bool dump; /* which checks, too */
+	bool reload;
 	const char *config;
 	int port; /* -1: not given */
 };
@@ -98,6 +98,18 @@ static enum exit_status bad_option(char *argv[], const char *shorts)
 	return usage_error("option '%s' takes no value", argv[optind - 1]);
 }
 
+/* Returns -1, or the exit status when one option would be without effect beside another. */
+static int check_together(const struct options *o)
+{
+	if (o->reload && o->port >= 0)
+		return (int)usage_error("options '--reload' and '-p' do not go together: the "
+					"running ackd keeps the port that it was started with");
+	if (o->reload && (o->check || o->dump))
+		return (int)usage_error("options '--reload' and '%s' do not go together",
+					o->check ? "-t" : "-T");
+	return -1;
+}
+
 /* Returns -1 when the command is to be carried out, else the exit status. */
 static int parse_options(int argc, char *argv[], struct options *ret_options)
 {
@@ -131,13 +143,13 @@ static int parse_options(int argc, char *argv[], struct options *ret_options)
 							optarg);
 			break;
 		case 't':
-			options.command = COMMAND_CHECK;
+			options.check = true;
 			break;
 		case 'T':
-			options.command = COMMAND_DUMP;
+			options.dump = true;
 			break;
 		case OPTION_RELOAD:
-			options.command = COMMAND_RELOAD;
+			options.reload = true;
 			break;
 		case 'h':
 			fputs(usage, stdout);
@@ -154,7 +166,7 @@ static int parse_options(int argc, char *argv[], struct options *ret_options)
 	if (optind < argc)
 		return (int)usage_error("unexpected argument '%s'", argv[optind]);
 	*ret_options = options;
-	return -1;
+	return check_together(&options);
 }
 
 /* -t, -T and --reload: they read the configuration, but neither resolve names nor bind. */
@@ -169,12 +181,12 @@ static enum exit_status run_command(const struct options *options)
 		fprintf(stderr, "ackd: %s\n", uv_strerror(r));
 		return EXIT_OS;
 	}
-	if (options->command == COMMAND_DUMP)
+	if (options->dump)
 		config_dump(config, stdout);
-	else if (options->command == COMMAND_CHECK)
+	else if (options->check)
 		printf("%s: no errors\n", config->path ? config->path : "built-in defaults");
 	config_unref(config);
-	return options->command == COMMAND_RELOAD ? control_reload() : finish_output();
+	return options->reload ? control_reload() : finish_output();
 }
 
 /*
@@ -207,7 +219,7 @@ int main(int argc, char *argv[])
 	status = parse_options(argc, argv, &options);
 	if (status >= 0)
 		return status;
-	if (options.command != COMMAND_RUN)
+	if (options.reload || options.check || options.dump)
 		return (int)run_command(&options);
 	status = (int)open_standard_descriptors();
 	if (status != EXIT_DONE)

@@ -83,6 +83,26 @@ def test_usage_error(arguments, named):
     assert done.stderr.startswith("ackd: ") and "--help" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "other, named", [(["-p", "1"], "-p"), (["--port=1"], "-p"), (["-t"], "-t"), (["-T"], "-T")]
+)
+def test_options_that_do_not_go_with_reload(config_file, other, named):
+    """Nothing of it is done in silence: neither a reload, nor only that."""
+    path = config_file("port = 1;")
+    for arguments in (["--reload", *other], [*other, "--reload"]):
+        done = run_ackd("-c", path, *arguments, env=environment({"MAINPID": "1"}))
+        assert (done.returncode, done.stdout) == (64, "")
+        assert f"options '--reload' and '{named}' do not go together" in done.stderr
+
+
+def test_check_and_dump_in_either_order(config_file):
+    path = config_file("port = 1;")
+    dumped = run_ackd("-T", "-c", path).stdout
+    for options in (["-t", "-T"], ["-T", "-t"], ["-Tt"]):
+        done = run_ackd(*options, "-c", path)
+        assert (done.returncode, done.stdout, done.stderr) == (0, dumped, "")
+
+
 @pytest.mark.parametrize("options", [["-t"], ["--check-config"]])
 def test_check(config_file, options):
     done = run_ackd(*options, "-c", config_file("port = 1;"))
