@@ -3,6 +3,7 @@
 
 #include <getopt.h>
 
+#define DEFAULT_SIZE 64
 #define CONNECTIONS_MAX 1000000
 #define THREADS_MAX 256
 #define DEPTH_MAX 65536
@@ -103,15 +104,19 @@ enum parse_outcome load_options_parse(int argc, char **argv, FILE *errors, struc
 		.connections = 10,
 		.threads = 1,
 		.depth = 1,
-		.duration_ms = 0,
-		.size = 64,
 	};
 	enum parse_outcome outcome = options_parse(&syntax, argc, argv, errors, &o.common, &o);
 
 	if (outcome != PARSE_RUN)
 		return outcome;
 	if (o.count && o.duration_ms)
-		return usage_error(errors, "--count and --duration exclude each other");
+		return usage_error(errors, "options '--count' and '--duration' do not go together");
+	if (o.histogram && o.common.json)
+		return usage_error(errors, "options '--histogram' and '--json' do not go together");
+	if (o.lines && o.file && o.size)
+		return usage_error(errors, "option '--size' does not go with the lines of a file");
+	if (!o.size)
+		o.size = DEFAULT_SIZE;
 	if (!o.duration_ms)
 		o.duration_ms = 10000;
 	if (o.threads > o.connections)

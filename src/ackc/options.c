@@ -135,6 +135,9 @@ static enum parse_outcome parse_target(int argc, char **argv, FILE *errors, stru
 	if (optind >= argc)
 		return usage_error(errors, "HOST is missing");
 	host = argv[optind++];
+	if (target_is_unix(host) && family != AF_UNSPEC)
+		return usage_error(errors, "%s: a UNIX socket, which '-4' and '-6' do not go with",
+				   host);
 	if (!target_is_unix(host) && optind < argc)
 		port = argv[optind++];
 	wrong = target_parse(host, port, t);
@@ -142,6 +145,16 @@ static enum parse_outcome parse_target(int argc, char **argv, FILE *errors, stru
 		return usage_error(errors, "%s: %s", port ? port : host, wrong);
 	t->family = family;
 	return PARSE_RUN;
+}
+
+static bool take_family(int family, FILE *errors, struct target *t)
+{
+	if (t->family != AF_UNSPEC && t->family != family) {
+		usage_error(errors, "options '-4' and '-6' do not go together");
+		return false;
+	}
+	t->family = family;
+	return true;
 }
 
 /* Takes one option, of all commands or of this one. Returns PARSE_RUN when there may be more. */
@@ -155,10 +168,10 @@ static enum parse_outcome take(const struct syntax *syntax, int option, FILE *er
 		good = parse_seconds("-w", optarg, 0.001, TIMEOUT_MAX_S, errors, &c->timeout_ms);
 		break;
 	case '4':
-		c->target.family = AF_INET;
+		good = take_family(AF_INET, errors, &c->target);
 		break;
 	case '6':
-		c->target.family = AF_INET6;
+		good = take_family(AF_INET6, errors, &c->target);
 		break;
 	case OPTION_JSON:
 		c->json = true;

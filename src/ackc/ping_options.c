@@ -135,6 +135,8 @@ enum parse_outcome ping_options_parse(int argc, char **argv, FILE *errors, struc
 	ret->plugin = o.plugin;
 	if (outcome != PARSE_RUN)
 		return outcome;
+	if (o.plugin && o.common.json)
+		return usage_error(errors, "a plugin prints one line: it does not go with --json");
 	if (o.warn.ms >= 0 && o.crit.ms >= 0 && o.warn.ms > o.crit.ms)
 		return usage_error(errors, "--warn is above --crit");
 	if (o.interval_ms == UINT64_MAX)

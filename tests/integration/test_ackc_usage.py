@@ -42,6 +42,14 @@ def test_refused(arguments):
     (("-w", "0", "host"), "-w: '0' is not a number of seconds from 0.001 to 1000000"),
     (("load", "--rate", "0", "host"),
      "--rate: '0' is not a number of messages a second from 0.001 to 1000000000"),
+    (("-4", "-6", "host"), "options '-4' and '-6' do not go together"),
+    (("ping", "-64", "host"), "options '-4' and '-6' do not go together"),
+    (("-6", "unix:/x"), "unix:/x: a UNIX socket, which '-4' and '-6' do not go with"),
+    (("load", "-n", "1", "-d", "1", "host"), "options '--count' and '--duration' do not go together"),
+    (("load", "--json", "--histogram", "host"),
+     "options '--histogram' and '--json' do not go together"),
+    (("load", "--lines", "--file", "/x", "-s", "100", "host"),
+     "option '--size' does not go with the lines of a file"),
     (("unix:",), "unix:: the PATH of a socket is missing"),
 ], ids=lambda a: " ".join(a) if isinstance(a, tuple) else None)
 def test_words(arguments, words):
@@ -55,6 +63,7 @@ def test_text_needs_a_port():
 @pytest.mark.parametrize("arguments", [
     ("ping", "--plugin"), ("ping", "--warn", "x", "host"), ("ping", "--warn", "2", "--crit", "1", "h"),
     ("ping", "--crit", "1,2", "host"), ("ping", "--crit", "1,101%", "host"),
+    ("ping", "--plugin", "--json", "host"), ("ping", "--json", "--warn", "1", "host"),
 ])
 def test_a_plugin_that_cannot_run_says_unknown(arguments):
     assert ackc(*arguments).status == 3
