@@ -16,6 +16,7 @@
 #include <microhttpd.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 /* How long a connection has for all of request and response. */
@@ -110,15 +111,30 @@ static enum MHD_Result respond_metrics(struct MHD_Connection *connection,
 		       MHD_RESPMEM_MUST_FREE);
 }
 
+/* Of a whole URI, as a proxy sends and RFC 9112 3.2.2 has every server accept, returns the path. */
+static const char *path_of(const char *target)
+{
+	size_t scheme_n = strncasecmp(target, "http://", 7) == 0    ? 7
+			  : strncasecmp(target, "https://", 8) == 0 ? 8
+								    : 0;
+	const char *host = target + scheme_n;
+	const char *path = strchr(host, '/');
+
+	if (scheme_n == 0)
+		return target;
+	return path && path > host ? path : "";
+}
+
 static enum MHD_Result on_request(void *data, struct MHD_Connection *connection, const char *url,
 				  const char *method, const char *version, const char *upload,
 				  size_t *upload_size, void **request)
 {
 	struct metrics *metrics = data;
-	bool is_metrics = strcmp(url, "/metrics") == 0;
+	const char *path = path_of(url);
+	bool is_metrics = strcmp(path, "/metrics") == 0;
 	struct metrics_view view;
 
-	if (!is_metrics && strcmp(url, "/healthz") != 0)
+	if (!is_metrics && strcmp(path, "/healthz") != 0)
 		return respond_text(connection, MHD_HTTP_NOT_FOUND,
 				    "There are /metrics and /healthz.\n");
 	if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
