@@ -3,9 +3,9 @@
  * (config_token.c), and scan_emit() writes each to the text; scan_include() does the same with
  * another file in between.
  *
- * What ends the scan: a file that cannot be read, an unterminated string or comment, a character
- * that no token begins with. libconfig would only say "syntax error" there. All else is told, and
- * the scan goes on.
+ * What ends the scan: an unterminated string or comment, a character that no token begins with.
+ * libconfig would only say "syntax error" there. All else is told, and the scan goes on; but what
+ * lacks a file is no text for libconfig, for errors that come of that would mislead.
  */
 
 #include "config_scan.h"
@@ -235,7 +235,10 @@ static void tell_unread(struct config_scan *scan, const char *path, const struct
 			     strerror(-error));
 }
 
-/* Reads the file at @path. Returns 0 and gives the caller *@ret_bytes, or as config_scan() does. */
+/*
+ * Reads the file at @path. Returns 0 and gives the caller *@ret_bytes (NULL: it was told that it
+ * cannot be read), or as config_scan() does.
+ */
 static int read_file(struct config_scan *scan, const char *path, const struct scan_input *parent,
 		     char **ret_bytes, size_t *ret_n)
 {
@@ -253,7 +256,9 @@ static int read_file(struct config_scan *scan, const char *path, const struct sc
 	}
 	if (r < 0) {
 		tell_unread(scan, path, parent, r);
-		return -EINVAL;
+		scan->lacks_file = true;
+		/* These two could be told without end. */
+		return parent == NULL || r == -ELOOP || r == -EFBIG ? -EINVAL : 0;
 	}
 	scan->n_read += n;
 	*ret_bytes = bytes;
@@ -272,7 +277,7 @@ static int scan_file(struct config_scan *scan, const char *path, const struct sc
 	if (in.file == NULL)
 		return -ENOMEM;
 	r = read_file(scan, in.file, parent, &bytes, &n);
-	if (r < 0)
+	if (r < 0 || bytes == NULL)
 		return r;
 	in.p = bytes;
 	in.end = bytes + n;
@@ -301,7 +306,7 @@ int config_scan(struct config_scan *scan, const char *path, config_reader reader
 	if (fclose(scan->out) != 0 || scan->text == NULL) /* glibc can lose it without an error */
 		r = -ENOMEM;
 	scan->out = NULL;
-	return r;
+	return r == 0 && scan->lacks_file ? -EINVAL : r;
 }
 
 void config_scan_finish(struct config_scan *scan)

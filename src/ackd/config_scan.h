@@ -48,6 +48,7 @@ struct config_scan {
 	void *reader_data;
 	size_t n_read; /* bytes of all files */
 	unsigned depth;
+	bool lacks_file; /* one could not be read */
 	bool after_string;
 	char value_after;   /* the last token, if it is one that a value follows, else NUL */
 	char last_name[64]; /* the setting that is being read, for messages */

@@ -254,6 +254,20 @@ def test_include_of_a_missing_file(config_file):
     assert said.startswith(f"{path}:2: ") and "none.conf" in said and "No such file" in said
 
 
+def test_include_of_files_that_cannot_be_read(config_file, directory):
+    """All in one go; of the rest only what cannot come of it."""
+    inner = config_file('\n@include "none.conf"\n', "inner.conf")
+    os.mkdir(f"{directory}/dir")
+    path = config_file(
+        '@include "none.conf"\n@include "inner.conf"\n@include "dir"\n'
+        'listeners = (\n@include "list.conf"\n);\n'
+    )
+    said = errors_of(path)
+    places = [f"{path}:1", f"{inner}:2", f"{path}:3", f"{path}:5"]
+    assert [line.split(": ")[0] for line in said] == places
+    assert all("@include: cannot read " in line for line in said)
+
+
 def test_include_of_itself(config_file):
     said = errors_of(config_file('@include "ackd.conf"\n'))
     assert "nested" in said[0]

@@ -236,6 +236,18 @@ static void test_include_faults(void **state)
 	expect_errors("\n@include \"none.conf\"\n",
 		      "F:2: @include: cannot read \"none.conf\": No such file or directory\n");
 	expect_errors("@include \"inc\"\n", "F:1: @include: cannot read \"inc\": Is a directory\n");
+	/* All of them, and nothing that may only come of their lack: "found an empty list". */
+	files_write_text("inc/bad.conf", "\n@include \"none.conf\"\n");
+	expect_errors("port = 1;\n@include \"none.conf\"\n@include \"inc/bad.conf\"\n"
+		      "greeting = \"\\q\";\n@include \"inc\"\n"
+		      "listeners = (\n@include \"none\"\n);\n",
+		      "F:2: @include: cannot read \"none.conf\": No such file or directory\n"
+		      "inc/bad.conf:2: @include: cannot read \"inc/none.conf\": No such file or "
+		      "directory\n"
+		      "F:4: greeting: found the escape \\q in a string; allowed: \\\\ \\\" \\n "
+		      "\\r \\t \\f and \\xHH\n"
+		      "F:5: @include: cannot read \"inc\": Is a directory\n"
+		      "F:7: @include: cannot read \"none\": No such file or directory\n");
 	expect_errors("@include inc\n",
 		      "F:1: @include: syntax error; allowed: @include \"FILE\"\n");
 	expect_errors("@include \"inc\n",
