@@ -1,30 +1,66 @@
 # fish completion for ackc(1)
 
+# The words before the cursor that are no options: the command, if there is one, then HOST, PORT, TEXT.
+function __ackc_words
+    set -l words (commandline -opc)
+    set -l value
+    for word in $words[2..]
+        if set -q value[1]
+            set -e value
+        else if string match -qr -- '^-[^-]*[wcisWtpdnr]$|^--(timeout|count|interval|size|wait|warn|crit|prefix|suffix|connections|threads|depth|duration|rate|file)$' $word
+            set value follows
+        else if not string match -q -- '-*' $word
+            echo -- $word
+        end
+    end
+end
+
+# Whether the command is that one. It is a command only as the first word.
+function __ackc_command
+    set -l words (commandline -opc)
+    contains -- "$words[2]" $argv
+end
+
+function __ackc_wants_command
+    test (count (commandline -opc)) -eq 1
+end
+
+function __ackc_wants_host
+    set -l words (__ackc_words)
+    __ackc_command send ping load; and set -e words[1]
+    not set -q words[1]
+end
+
+# What follows HOST is text for send, even if it begins with a dash.
+function __ackc_wants_option
+    __ackc_command ping load; or __ackc_wants_host
+end
+
 complete -c ackc -f
-complete -c ackc -n __fish_use_subcommand -a send -d 'Send text, print the replies'
-complete -c ackc -n __fish_use_subcommand -a ping -d 'Round-trip times, verified'
-complete -c ackc -n __fish_use_subcommand -a load -d 'Throughput and latencies'
-complete -c ackc -a '(__fish_print_hostnames)' -d Host
+complete -c ackc -n __ackc_wants_command -a send -d 'Send text, print the replies'
+complete -c ackc -n __ackc_wants_command -a ping -d 'Round-trip times, verified'
+complete -c ackc -n __ackc_wants_command -a load -d 'Throughput and latencies'
+complete -c ackc -n __ackc_wants_host -a '(__fish_print_hostnames)' -d Host
 
-complete -c ackc -s w -l timeout -x -d 'Seconds for connecting and each reply'
-complete -c ackc -s 4 -d 'IPv4 only'
-complete -c ackc -s 6 -d 'IPv6 only'
-complete -c ackc -l json -d 'Objects of JSON, one a line'
-complete -c ackc -s h -l help -d 'Print a summary of the options'
-complete -c ackc -s V -l version -d 'Print the versions'
+complete -c ackc -n __ackc_wants_option -s w -l timeout -x -d 'Seconds for connecting and each reply'
+complete -c ackc -n __ackc_wants_option -s 4 -d 'IPv4 only'
+complete -c ackc -n __ackc_wants_option -s 6 -d 'IPv6 only'
+complete -c ackc -n __ackc_wants_option -l json -d 'Objects of JSON, one a line'
+complete -c ackc -n __ackc_wants_option -s h -l help -d 'Print a summary of the options'
+complete -c ackc -n __ackc_wants_option -s V -l version -d 'Print the versions'
 
-set -l ping '__fish_seen_subcommand_from ping'
-set -l load '__fish_seen_subcommand_from load'
-set -l both '__fish_seen_subcommand_from ping load'
+set -l ping '__ackc_command ping'
+set -l load '__ackc_command load'
+set -l both '__ackc_command ping load'
 
 complete -c ackc -n $both -s s -l size -x -d 'Bytes, with the line end'
-complete -c ackc -n $both -s q -l quiet -d 'Only the summary'
 complete -c ackc -n $both -l prefix -x -d 'What is to stand before a text'
 complete -c ackc -n $both -l suffix -x -d 'What is to stand after a text'
 
 complete -c ackc -n $ping -s c -l count -x -d 'Stop after so many probes'
 complete -c ackc -n $ping -s i -l interval -x -d 'Seconds between probes'
 complete -c ackc -n $ping -s W -l wait -x -d 'Seconds for a reply'
+complete -c ackc -n $ping -s q -l quiet -d 'Only the summary'
 complete -c ackc -n $ping -l new-connection -d 'A connection for each probe'
 complete -c ackc -n $ping -l plugin -d 'One line for monitoring'
 complete -c ackc -n $ping -l warn -x -d 'MS[,LOSS%] of a warning'
@@ -36,6 +72,7 @@ complete -c ackc -n $load -s p -l depth -x -d 'Messages under way on a connectio
 complete -c ackc -n $load -s d -l duration -x -d 'Seconds to send'
 complete -c ackc -n $load -s n -l count -x -d 'Messages to send'
 complete -c ackc -n $load -s r -l rate -x -d 'Messages a second, by a schedule'
+complete -c ackc -n $load -s q -l quiet -d 'No progress'
 complete -c ackc -n $load -l lines -d 'A reply to each line'
 complete -c ackc -n $load -l file -r -F -d 'Send its text'
 complete -c ackc -n $load -l histogram -d 'Of the latencies'

@@ -1,0 +1,114 @@
+"""What bash, fish and zsh themselves offer to complete a command line."""
+
+import os
+import pty
+import re
+import select
+import subprocess
+import time
+
+import pytest
+
+from harness import ROOT, SOON, environment, have
+
+COMPLETIONS = ROOT / "packaging/completions"
+
+# ^T lists the choices and then tells that they are all.
+ZSH_SETUP = f"""
+PS1= fpath=({COMPLETIONS}/zsh $fpath)
+autoload -U compinit && compinit -u -D
+tell() {{ zle list-choices; zle -R; zle -M "ENDS"HERE }}
+zle -N tell; bindkey '^T' tell
+print "ENDS"HERE
+"""
+
+COMMANDS = {"send", "ping", "load"}
+OF_ALL = {"--timeout", "--json", "--help"}
+OF_PING = {"--interval", "--new-connection", "--plugin", "--size"}
+OF_LOAD = {"--depth", "--file", "--rate", "--size"}
+
+# (line, what is among the offers, what is not)
+CASES = [
+    ("ackc ", COMMANDS, {"some.conf"}),
+    ("ackc --", OF_ALL, OF_PING | OF_LOAD),
+    ("ackc send --", OF_ALL, OF_PING | OF_LOAD),
+    ("ackc ping --", OF_ALL | OF_PING, OF_LOAD - OF_PING),
+    ("ackc load --", OF_ALL | OF_LOAD, OF_PING - OF_LOAD),
+    ("ackc ping localhost --", OF_ALL | OF_PING, OF_LOAD - OF_PING),
+    # A command is the first word.
+    ("ackc -4 ", set(), COMMANDS),
+    ("ackc load ", set(), COMMANDS),
+    # What follows the host is text.
+    ("ackc localhost --", set(), OF_ALL),
+    ("ackc localhost 10080 ping --", set(), OF_ALL | OF_PING),
+    ("ackc send -w 3 localhost --", set(), OF_ALL),
+    ("ackc -w 3 --", OF_ALL - {"--timeout"}, set()),
+    ("ackc load --count=5 --", OF_LOAD, set()),
+    ("ackc load --file s", {"some.conf"}, OF_ALL),
+    ("ackc load --file=s", {"some.conf"}, OF_ALL),
+    ("ackc load --depth ", set(), {"some.conf"} | OF_ALL),
+    ("ackd --", {"--config", "--port", "--check-config", "--dump-config", "--reload"}, OF_ALL - {"--help"}),
+    ("ackd --reload --", {"--config"}, {"--port", "--check-config", "--dump-config"}),
+    ("ackd -c s", {"some.conf"}, set()),
+    ("ackd --config=s", {"some.conf"}, set()),
+    ("ackd -p ", set(), {"some.conf", "--config"}),
+]
+
+
+def run(directory, *command):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SOON, check=True,
+                          cwd=directory, env=environment({"HOME": directory}))
+    assert done.stderr == ""
+    return done.stdout
+
+
+def fish(directory, line):
+    said = run(directory, "fish", "-N", "-c",
+               f"source {COMPLETIONS}/fish/{line.split()[0]}.fish; complete -C '{line}'")
+    return " ".join(offer.split("\t")[0] for offer in said.splitlines())
+
+
+def bash(directory, line):
+    words = re.findall(r"=|[^= ]+|(?<= )$", line)  # as bash cuts it
+    return run(directory, "bash", "--norc", "-c",
+               f'. {COMPLETIONS}/bash/{words[0]}; COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)); '
+               f'_{words[0]}; echo "${{COMPREPLY[@]}}"', "bash", *words)
+
+
+def read_to_the_end(terminal):
+    said = b""
+    deadline = time.monotonic() + SOON
+    while b"ENDSHERE" not in said:
+        assert select.select([terminal], [], [], max(0, deadline - time.monotonic()))[0], said
+        said += os.read(terminal, 65536)
+    return said.decode()
+
+
+def zsh(directory, line):
+    """On a terminal: it completes nowhere else."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(directory)
+        os.execvpe("zsh", ["zsh", "-f", "-i"],
+                   environment({"HOME": directory, "TERM": "dumb", "COLUMNS": "200"}))
+    try:
+        os.write(terminal, ZSH_SETUP.encode())
+        read_to_the_end(terminal)
+        os.write(terminal, line.encode() + b"\x14")
+        return read_to_the_end(terminal).replace(line, "")
+    finally:
+        os.close(terminal)
+        os.waitpid(pid, 0)
+
+
+@pytest.mark.parametrize("shell", [bash, fish, zsh], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("line, wanted, unwanted", CASES, ids=[case[0] for case in CASES])
+def test_offers(directory, shell, line, wanted, unwanted):
+    if not have(shell.__name__):
+        pytest.skip(f"{shell.__name__} is not installed")
+    with open(f"{directory}/some.conf", "w", encoding="ascii"):
+        pass
+    # "--file=some.conf" is a choice of fish; others list what follows "=", or the option with that.
+    offered = {word.rstrip("=").rpartition("=")[2] for word in shell(directory, line).split()}
+    assert wanted <= offered
+    assert not unwanted & offered
