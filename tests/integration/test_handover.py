@@ -688,8 +688,9 @@ def test_short_of_memory(unit, faults):
     for n in itertools.count(1):
         faults.alloc_fail = 0
         daemon = unit.start('address = "127.0.0.1"; reply = "echo"; workers = 1;')
-        needs_allocations(faults, daemon)
+        faults.alloc_calls = 0  # those before are of the wrapper, too
         with accepted(daemon, b"x") as s:
+            needs_allocations(faults, daemon)
             faults.alloc_calls = faults.alloc_outcome = 0
             faults.alloc_fail = n
             daemon.signal(signal.SIGUSR2)
