@@ -7,6 +7,7 @@
 #include "ackd/server.h"
 #include "ackd/store.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -64,18 +65,19 @@ static void server_drain(struct server *server)
 
 /*
  * Whether the next process will be able to read its configuration: it runs as the same user, behind
- * the same walls. What the configuration says, the one who asks for a hand-over has checked.
+ * the same walls. What the configuration says, the one who asks for a hand-over has checked. A want
+ * of memory here is not one there.
  */
 static bool next_can_read(const struct server *server)
 {
 	char *lines = NULL;
 	size_t length;
 	FILE *errors = open_memstream(&lines, &length);
-	int r = errors ? config_readable(server->path, errors) : UV_ENOMEM;
+	int r = errors ? config_readable(server->path, errors) : 0;
 
 	if (errors)
 		fclose(errors);
-	if (r < 0) {
+	if (r == -EINVAL) {
 		if (lines)
 			report_lines(LOG_HANDOVER, lines, 1);
 		log_post_at(LOG_LEVEL_ERROR, LOG_HANDOVER, NULL,
@@ -83,7 +85,7 @@ static bool next_can_read(const struct server *server)
 			    "configuration");
 	}
 	free(lines);
-	return r == 0;
+	return r != -EINVAL;
 }
 
 /* By a hand-over (SIGUSR2), or for good. */
