@@ -46,31 +46,6 @@ static bool serves(const struct server *server, unsigned w, unsigned s, unsigned
 	return n_fds >= server->n_workers ? s % server->n_workers == w : w % n_fds == s;
 }
 
-static struct worker_plan *plan_create(struct server *server, struct config *config,
-				       const struct bound *bound, unsigned w)
-{
-	struct worker_plan *plan;
-	size_t n = 0;
-
-	for (size_t i = 0; i < bound->n; i++)
-		n += bound->items[i].binding->n_fds;
-	plan = worker_plan_create(config, server->counters, n);
-	if (!plan)
-		return NULL;
-	for (size_t i = 0; i < bound->n; i++) {
-		const struct binding *b = bound->items[i].binding;
-
-		for (unsigned s = 0; s < b->n_fds; s++)
-			if (serves(server, w, s, b->n_fds))
-				plan->sockets[plan->n_sockets++] = (struct worker_socket){
-					.fd = b->fds[s],
-					.passed = b->passed,
-					.listener = bound->items[i].listener,
-				};
-	}
-	return plan;
-}
-
 static size_t listener_index(const struct config *config, const char *name)
 {
 	size_t i = 0;
@@ -99,35 +74,60 @@ static void count_not_restored(const struct state_connection *state)
 		    fields.connection, peer, fields.reason);
 }
 
-/* Gives the workers the connections that were handed over, in turn. */
-static int plan_restored(struct server *server, struct worker_plan **plans,
-			 const struct config *config)
+/* Gives @plan, that of worker @w, its share of the connections that were handed over. */
+static int plan_restored(struct server *server, struct worker_plan *plan, unsigned w)
 {
 	struct takeover *takeover = &server->takeover;
+	size_t i = takeover->n_fds * w / server->n_workers;
+	size_t end = takeover->n_fds * (w + 1) / server->n_workers;
 	struct state_connection state;
-	unsigned w = 0;
 
-	for (unsigned i = 0; i < server->n_workers && takeover->n_fds > 0; i++) {
-		plans[i]->restored = calloc(takeover->n_fds / server->n_workers + 1,
-					    sizeof(*plans[i]->restored));
-		if (!plans[i]->restored)
-			return -ENOMEM;
-	}
-	for (size_t i = 0; i < takeover->n_fds && state_next(&takeover->reader, &state); i++) {
-		struct worker_plan *plan = plans[w];
-		size_t listener = listener_index(config, state.listener);
+	if (i == end)
+		return 0;
+	plan->restored = calloc(end - i, sizeof(*plan->restored));
+	if (!plan->restored)
+		return -ENOMEM;
+	for (; i < end && state_next(&takeover->reader, &state); i++) {
+		size_t listener = listener_index(plan->config, state.listener);
 
-		if (listener == config->n_listeners) {
+		if (listener == plan->config->n_listeners) {
 			count_not_restored(&state);
 			continue;
 		}
 		plan->restored[plan->n_restored++] = (struct worker_restored){
 			.fd = takeover->fds[i], .listener = listener, .state = state};
 		takeover->fds[i] = -1;
-		if (++w == server->n_workers)
-			w = 0;
 	}
 	return 0;
+}
+
+static struct worker_plan *plan_create(struct server *server, struct config *config,
+				       const struct bound *bound, unsigned w)
+{
+	struct worker_plan *plan;
+	size_t n = 0;
+
+	for (size_t i = 0; i < bound->n; i++)
+		n += bound->items[i].binding->n_fds;
+	plan = worker_plan_create(config, server->counters, n);
+	if (!plan)
+		return NULL;
+	for (size_t i = 0; i < bound->n; i++) {
+		const struct binding *b = bound->items[i].binding;
+
+		for (unsigned s = 0; s < b->n_fds; s++)
+			if (serves(server, w, s, b->n_fds))
+				plan->sockets[plan->n_sockets++] = (struct worker_socket){
+					.fd = b->fds[s],
+					.passed = b->passed,
+					.listener = bound->items[i].listener,
+				};
+	}
+	if (plan_restored(server, plan, w) < 0) {
+		worker_plan_destroy(plan);
+		return NULL;
+	}
+	return plan;
 }
 
 static int send_plans(struct server *server, struct config *config, const struct bound *bound)
@@ -140,8 +140,6 @@ static int send_plans(struct server *server, struct config *config, const struct
 		if (!plans[w])
 			r = -ENOMEM;
 	}
-	if (r == 0)
-		r = plan_restored(server, plans, config);
 	for (unsigned w = 0; plans && w < server->n_workers; w++) {
 		if (r == 0)
 			worker_open(&server->workers[w], plans[w]);
