@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/un.h>
@@ -72,9 +73,10 @@ const char *sockaddr_format(const struct sockaddr *sa, char out[ADDRESS_TEXT_MAX
 
 	if (sa->sa_family == AF_UNIX) {
 		const struct sockaddr_un *un = (const struct sockaddr_un *)(const void *)sa;
+		bool is_abstract = un->sun_path[0] == '\0';
 
-		snprintf(out, ADDRESS_TEXT_MAX, "unix:%.*s", (int)sizeof(un->sun_path),
-			 un->sun_path);
+		snprintf(out, ADDRESS_TEXT_MAX, "unix:%s%.*s", is_abstract ? "@" : "",
+			 (int)sizeof(un->sun_path) - is_abstract, un->sun_path + is_abstract);
 		return out;
 	}
 	return address_format(&address, out);

@@ -23,5 +23,8 @@ socklen_t address_to_sockaddr(const struct address *address, struct sockaddr_sto
 /* Writes "192.0.2.1:4711", "[2001:db8::1]:4711" or "unix"; returns @out. */
 const char *address_format(const struct address *address, char out[ADDRESS_TEXT_MAX]);
 
-/* The same for any socket address; "unix:PATH" for a UNIX one that has a path. */
+/*
+ * The same for any socket address, zeroed after its end; of a UNIX socket "unix:PATH", or as others
+ * write an abstract name "unix:@NAME".
+ */
 const char *sockaddr_format(const struct sockaddr *sa, char out[ADDRESS_TEXT_MAX]);

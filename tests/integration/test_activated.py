@@ -66,6 +66,16 @@ def test_replaces_the_configured_path(start, directory):
         assert not os.path.exists(f"{directory}/unused")
 
 
+def test_a_socket_with_an_abstract_name(start):
+    name = f"ackd-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX) as s:
+        s.bind("\0" + name)
+        s.listen()
+        daemon = start("", ("ackd", s))
+        assert say(s) == b"Got x"
+        assert f"listening on unix:@{name}" in daemon.log
+
+
 def test_all_of_one_name_go_to_that_listener(start):
     with listening() as first, listening("::1") as second:
         daemon = start(TWO, ("two", first), ("two", second))
