@@ -159,7 +159,8 @@ enum exit_status control_reload(void)
 	r = kill(pid, SIGHUP) < 0 ? -errno : control_wait(fd, pid, since_us, &status);
 	close(fd);
 	if (r < 0) {
-		fprintf(stderr, "ackd: --reload: process %ld: %s\n", (long)pid, strerror(-r));
+		fprintf(stderr, "ackd: --reload: process %ld: %s\n", (long)pid,
+			r == -ETIMEDOUT ? "no word of the outcome in time" : strerror(-r));
 		return EXIT_OS;
 	}
 	if (status != EXIT_DONE)
