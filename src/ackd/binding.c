@@ -11,7 +11,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* A dead peer of an idle connection is found after idle + n * interval: under five minutes. */
+/*
+ * A dead peer of an idle connection is found after idle + n * interval: under five minutes. So it
+ * is without an idle time-out; TCP_USER_TIMEOUT takes the place of the number of probes.
+ */
 #define KEEPALIVE_IDLE_S 120
 #define KEEPALIVE_INTERVAL_S 30
 #define KEEPALIVE_PROBES 5

@@ -251,7 +251,7 @@ def test_a_line_that_never_ends_is_not_idle_while_it_grows(ackd):
 
 @pytest.mark.parametrize("idle_timeout_s", [7, 0])
 def test_the_kernel_looks_for_dead_peers(ackd, idle_timeout_s):
-    """Within five minutes when nothing is said, and as soon as the idle time-out when something is."""
+    """As soon as the idle time-out, which overrides the probes; without one within five minutes."""
 
     def options(s):
         return [
