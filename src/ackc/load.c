@@ -98,18 +98,7 @@ static void collect(struct load *l)
 	for (unsigned i = 0; i < l->n_workers; i++) {
 		struct load_worker *w = &l->workers[i];
 
-		histogram_merge(r->latency, w->latency);
-		histogram_merge(r->connect, w->connect);
-		if (w->service)
-			histogram_merge(r->service, w->service);
-		load_errors_merge(&r->errors, &w->errors);
-		r->completed += w->completed;
-		r->sent += w->sent;
-		r->lost += w->lost;
-		r->unsent += w->unsent;
-		r->sent_bytes += w->sent_bytes;
-		r->received_bytes += w->received_bytes;
-		r->connected += w->connected;
+		load_result_add(r, w);
 		if (w->last_ns > last_ns)
 			last_ns = w->last_ns;
 		load_worker_finish(w);
@@ -357,14 +346,8 @@ static int prepare(struct load *l, const struct load_options *options)
 	l->options = l->plan.options = options;
 	if (options->rate > 0)
 		l->plan.interval_ns = 1e9 / options->rate;
-	l->result.plan = &l->plan;
-	l->result.latency = histogram_create();
-	l->result.connect = histogram_create();
-	l->result.service = options->rate > 0 ? histogram_create() : NULL;
-	if (!l->result.latency || !l->result.connect || (options->rate > 0 && !l->result.service))
-		return -ENOMEM;
 	raise_descriptor_limit();
-	return 0;
+	return load_result_init(&l->result, &l->plan);
 }
 
 static int run(struct load *l)
@@ -402,9 +385,7 @@ int load_run(const struct load_options *options)
 		status = run(l);
 	if (l) {
 		source_finish(&l->plan.source);
-		histogram_destroy(l->result.latency);
-		histogram_destroy(l->result.connect);
-		histogram_destroy(l->result.service);
+		load_result_finish(&l->result);
 		free(l->workers);
 	}
 	free(l);

@@ -177,5 +177,12 @@ struct load_result {
 	bool interrupted;
 };
 
+/* Makes room for all that is counted. Returns 0 or -ENOMEM; either way it is to be finished. */
+int load_result_init(struct load_result *result, const struct load_plan *plan);
+void load_result_finish(struct load_result *result);
+
+/* Adds what a worker has counted, whose thread has ended. */
+void load_result_add(struct load_result *result, const struct load_worker *w);
+
 /* Writes the report to standard output, and errors to standard error; returns the exit status. */
 int load_report(const struct load_result *result);

@@ -5,43 +5,8 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
-#include <string.h>
 
 #define BAR_WIDTH 50
-
-static void add(struct load_errors *e, bool wrong, const char *words, const char *first,
-		uint64_t count)
-{
-	unsigned i;
-
-	for (i = 0; i < e->n; i++) {
-		if (e->kinds[i].wrong == wrong &&
-		    strncmp(e->kinds[i].words, words, sizeof(e->kinds[i].words) - 1) == 0)
-			break;
-	}
-	if (i == LOAD_ERROR_KINDS)
-		i--; /* the last kind takes in the rest */
-	if (i == e->n) {
-		e->n++;
-		e->kinds[i].wrong = wrong;
-		snprintf(e->kinds[i].first, sizeof(e->kinds[i].first), "%s", first);
-		snprintf(e->kinds[i].words, sizeof(e->kinds[i].words), "%s",
-			 i == LOAD_ERROR_KINDS - 1 ? "other" : words);
-	}
-	e->kinds[i].count += count;
-}
-
-void load_errors_add(struct load_errors *e, bool wrong, const char *words, const char *detail)
-{
-	add(e, wrong, words, detail, 1);
-}
-
-void load_errors_merge(struct load_errors *to, const struct load_errors *from)
-{
-	for (unsigned i = 0; i < from->n; i++)
-		add(to, from->kinds[i].wrong, from->kinds[i].words, from->kinds[i].first,
-		    from->kinds[i].count);
-}
 
 static bool any_wrong(const struct load_errors *e)
 {
