@@ -195,7 +195,7 @@ void conn_on_end(struct conn *c)
 
 void conn_on_sent(struct conn *c)
 {
-	conn_touch(c);
+	conn_touch(c, conn_now_ms(c));
 	conn_go_on(c);
 }
 

@@ -63,7 +63,7 @@ static inline void send_answer(struct conn *c, struct session_io *io, const stru
 }
 
 /* Answers @read, which then is what is still to be sent: nothing, if that could not wait. */
-static inline void answer(struct turn_read *read, struct session_io *io)
+static inline void answer(struct turn_read *read, struct session_io *io, uint64_t now_ms)
 {
 	struct conn *c = read->conn;
 	const uint8_t *data = read->bytes.iov_base;
@@ -77,7 +77,7 @@ static inline void answer(struct turn_read *read, struct session_io *io)
 		return;
 	}
 	count_received(c, n);
-	conn_touch(c);
+	conn_touch(c, now_ms);
 	if (c->draining || c->output) {
 		answer_apart(c, data, n);
 		return;
@@ -94,6 +94,7 @@ void conn_answer_turn(struct worker *worker)
 {
 	struct session_io *io = &worker->io;
 	struct turn *turn = &worker->turn;
+	uint64_t now_ms = uv_now(&worker->loop);
 	unsigned n = turn->n_reads;
 
 	if (n == 0)
@@ -101,7 +102,7 @@ void conn_answer_turn(struct worker *worker)
 	turn->n_reads = 0;
 	turn->n_bytes = 0;
 	for (unsigned i = 0; i < n; i++)
-		answer(&turn->reads[i], io);
+		answer(&turn->reads[i], io, now_ms);
 	for (unsigned i = 0; i < n; i++) {
 		const struct turn_read *read = &turn->reads[i];
 

@@ -42,12 +42,16 @@ static inline uint64_t conn_queue_step_ms(const struct conn_queue *queue)
 /* @c is the last in its queue again. */
 void conn_wait_again(struct conn *c);
 
-/* Bytes went in or out: of a connection that is served, and so waits in a queue. */
-static inline void conn_touch(struct conn *c)
+/* Returns the time of the worker's loop. */
+static inline uint64_t conn_now_ms(const struct conn *c)
 {
-	uint64_t since_ms = uv_now(&conn_worker(c)->loop) - c->active_ms;
+	return uv_now(&conn_worker(c)->loop);
+}
 
-	if (since_ms > conn_queue_step_ms(c->queue))
+/* Bytes went in or out, now: of a connection that is served, and so waits in a queue. */
+static inline void conn_touch(struct conn *c, uint64_t now_ms)
+{
+	if (now_ms - c->active_ms > conn_queue_step_ms(c->queue))
 		conn_wait_again(c);
 }
 

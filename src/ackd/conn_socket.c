@@ -144,7 +144,7 @@ static void send_output(struct conn *c)
 	output->sent += (size_t)sent;
 	if (output->sent < output->length) {
 		output->ahead = held_by_kernel(c);
-		conn_touch(c); /* a slow reader that takes something now and then is not idle */
+		conn_touch(c, conn_now_ms(c)); /* a slow reader that takes something now and then is not idle */
 		return;
 	}
 	conn_output_free(c);

@@ -11,7 +11,7 @@
 
 /* What is answered at once when it is reached. */
 #define TURN_READS_MAX 64
-#define TURN_BYTES_MAX ((size_t)16 * 1024)
+#define TURN_BYTES_MAX ((size_t)64 * 1024)
 
 /* The memory for it: another read may begin where there is one byte less. */
 #define TURN_BUFFER_BYTES (TURN_BYTES_MAX + SESSION_READ_MAX)

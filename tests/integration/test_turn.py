@@ -57,10 +57,10 @@ def test_each_gets_its_own_answer(ackd, many_descriptors):
 
 def test_the_end_behind_what_waits_for_its_answer(ackd, many_descriptors):
     """Some reads of the first 1,024 events are unanswered when libuv tells of the ends behind them:
-    the longer message is answered at once, and so the others with it."""
+    the longer message is answered at once, and those before it."""
     daemon = ackd('framing = "line"; workers = 1;')
     clients = [daemon.connect() for _ in range(1034)]
-    said = [b"%d\n" % i if i != 30 else b"x" * 20000 + b"\n" for i in range(len(clients))]
+    said = [b"%d\n" % i if i != 30 else b"x" * 63999 + b"\n" for i in range(len(clients))]
     with Frozen(daemon):
         for s, data in zip(clients, said):
             s.sendall(data)
