@@ -237,6 +237,7 @@ def test_limits_access_and_log_level(ackd):
 def test_a_line_under_way_goes_on(ackd):
     daemon = ackd('framing = "line"; limits = { max_line = 100; };')
     with daemon.connect() as s:
+        assert ask(s, b"x\n") == b"Got x\n"  # so it has been accepted
         s.sendall(b"first half, ")
         assert reload_with(daemon, 'framing = "stream"; reply = "echo"; limits = { max_line = 5; };')
         s.sendall(b"second half\n")
