@@ -24,7 +24,7 @@ struct listener {
 	const struct config_listener *settings; /* in config */
 	struct counters *counters;
 	struct conn_queue idle;
-	unsigned references; /* one while it is in force, and one per connection */
+	unsigned references; /* one per acceptor, one per connection; one while a plan makes it */
 };
 
 /* A descriptor that connections are accepted from. The descriptor itself is the server's. */

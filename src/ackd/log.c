@@ -1,12 +1,13 @@
 /*
  * log_post() copies an entry into the ring, and the thread writes it. What can go wrong:
  * - the kind repeats too often: counted per kind; LEFT_OUT_EVERY_US after the first one left out,
- * an entry says how many. Nothing is formatted for it.
+ *   an entry says how many. Nothing is formatted for it.
  * - the ring is full, since whoever reads the log stands still: counted; the next entry that finds
  *   room carries the count, so that it is said where they are missing.
  * - an entry cannot be written: counted, and said with the next one that can.
  * - a write hangs for good: log_stop() gives up and leaves the thread behind.
  */
+
 #include "ackd/log.h"
 
 #include "ackd/clock.h"

@@ -1,5 +1,5 @@
 /*
- * The happy path: prepare -> log thread -> limits -> bind -> workers -> plans applied -> ready ->
+ * The happy path: prepare -> log thread -> workers -> limits -> bind -> plans applied -> ready ->
  * SIGTERM -> workers drain -> their threads end -> stop. Until it is ready a failure goes straight
  * to the end, with the exit status that says what kind it was. Signals are taken from the first
  * moment, and acted on when the loop turns; it does so while a configuration is being prepared,
