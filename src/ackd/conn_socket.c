@@ -144,7 +144,8 @@ static void send_output(struct conn *c)
 	output->sent += (size_t)sent;
 	if (output->sent < output->length) {
 		output->ahead = held_by_kernel(c);
-		conn_touch(c, conn_now_ms(c)); /* a slow reader that takes something now and then is not idle */
+		conn_touch(c, conn_now_ms(c)); /* a slow reader that takes something now and then is
+						  not idle */
 		return;
 	}
 	conn_output_free(c);
@@ -200,8 +201,11 @@ static void on_ready(uv_poll_t *poll, int status, int events)
 	struct conn *c = poll->data;
 
 	conn_worker(c)->n_events++;
-	if (c->unanswered) /* libuv polls again in a turn of more than 1,024 events */
+	if (c->unanswered) { /* libuv polls again in a turn of more than 1,024 events */
 		conn_answer_turn(conn_worker(c));
+		if (c->polled != UV_READABLE)
+			return;
+	}
 	if (status < 0)
 		on_error(c);
 	else if (c->polled == UV_READABLE)

@@ -4,7 +4,7 @@ import contextlib
 import signal
 import socket
 
-from harness import Frozen, read_exactly, read_to_end, reset, sanitizer
+from harness import Frozen, is_silent, read_exactly, read_to_end, reset, sanitizer
 
 # libuv takes 1,024 events at a time, and goes on in the same turn when there are more.
 N = 400 if sanitizer() else 1500
@@ -99,3 +99,24 @@ def test_a_drain_answers_it(ackd, many_descriptors):
     for i, s in enumerate(clients):
         assert read_to_end(s) == b"Got last %d\n" % i
     assert daemon.wait() == 0
+
+
+def test_the_end_behind_what_there_is_no_memory_for(ackd, many_descriptors):
+    """As above, but there is no room for the beginnings of more lines, which closes."""
+    daemon = ackd('framing = "line"; workers = 1; limits = { max_memory = "64KiB"; };')
+    clients = [daemon.connect() for _ in range(1034)]
+    with Frozen(daemon):
+        for i, s in enumerate(clients):
+            s.sendall(b"x" * 500 if i != 30 else b"x" * 63999 + b"\n")
+            if i > 900:
+                s.shutdown(socket.SHUT_WR)
+    for s in clients[901:]:
+        with contextlib.suppress(ConnectionResetError):
+            assert read_to_end(s) in (b"", b"Got " + b"x" * 500)
+    kept = [s for s in clients[31:900] if is_silent(s, 0.001)]
+    answers = []
+    for s in kept:
+        with contextlib.suppress(ConnectionResetError):  # the next byte may be too much
+            s.sendall(b"y\n")
+            answers.append(read_exactly(s, 506))
+    assert b"Got " + b"x" * 500 + b"y\n" in answers
