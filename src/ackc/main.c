@@ -15,7 +15,8 @@ static const char help[] =
 	"Usage: ackc [send] [OPTIONS] HOST [PORT] [TEXT]...   send text, print the replies\n"
 	"       ackc ping   [OPTIONS] HOST [PORT]             round-trip times, verified\n"
 	"       ackc load   [OPTIONS] HOST [PORT]             throughput and latencies\n"
-	"HOST is a name, an address or unix:PATH; PORT is 10080 unless given.\n"
+	"HOST is a name, an address or unix:PATH. PORT is 10080 unless given; HOST:PORT and\n"
+	"[ADDRESS]:PORT are accepted. SECONDS and BYTES may have a unit: 500ms, 2min, 64KiB.\n"
 	"\n"
 	"Each TEXT is sent with a line end; without TEXT standard input is sent as it is.\n"
 	"\n"
@@ -133,10 +134,11 @@ static bool fill_standard_descriptors(void)
 
 int main(int argc, char **argv)
 {
-	static const struct {
-		const char *name;
-		int (*main)(int argc, char **argv);
-	} commands[] = {{"send", send_main}, {"ping", ping_main}, {"load", load_main}};
+	static int (*const mains[N_COMMANDS])(int argc, char **argv) = {
+		[COMMAND_SEND] = send_main,
+		[COMMAND_PING] = ping_main,
+		[COMMAND_LOAD] = load_main,
+	};
 
 	/* libuv writes to sockets without MSG_NOSIGNAL. */
 	signal(SIGPIPE, SIG_IGN);
@@ -144,9 +146,9 @@ int main(int argc, char **argv)
 		fputs("ackc: too many open files\n", stderr);
 		return EXIT_NETWORK;
 	}
-	for (size_t i = 0; argc > 1 && i < sizeof(commands) / sizeof(commands[0]); i++) {
-		if (strcmp(argv[1], commands[i].name) == 0)
-			return commands[i].main(argc - 1, argv + 1);
+	for (size_t i = 0; argc > 1 && i < N_COMMANDS; i++) {
+		if (strcmp(argv[1], command_names[i]) == 0)
+			return mains[i](argc - 1, argv + 1);
 	}
 	return send_main(argc, argv);
 }

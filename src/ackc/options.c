@@ -1,5 +1,7 @@
 #include "ackc/options.h"
 #include "ackc/shape.h"
+#include "core/nearest.h"
+#include "core/units.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -11,6 +13,8 @@
 
 #define DEFAULT_TIMEOUT_MS 5000
 #define TIMEOUT_MAX_S 1e6
+
+const char *const command_names[N_COMMANDS] = {"send", "ping", "load"};
 
 enum parse_outcome usage_error(FILE *errors, const char *format, ...)
 {
@@ -55,37 +59,53 @@ bool parse_count(const char *option, const char *text, uint64_t min, uint64_t ma
 	return true;
 }
 
+bool parse_duration(const char *text, uint64_t unit_us, double *ret_us)
+{
+	uint64_t us;
+
+	if (duration_parse(text, &us))
+		*ret_us = (double)us;
+	else if (parse_real(text, ret_us))
+		*ret_us *= (double)unit_us;
+	else
+		return false;
+	return true;
+}
+
 bool parse_seconds(const char *option, const char *text, double min, double max, FILE *errors,
 		   uint64_t *ret_ms)
 {
-	double value;
+	double us;
 
-	if (!parse_real(text, &value) || value < min || value > max) {
-		usage_error(errors, "%s: '%s' is not a number of seconds from %.10g to %.10g",
+	if (!parse_duration(text, 1000000, &us) || us < min * 1e6 || us > max * 1e6) {
+		usage_error(errors,
+			    "%s: '%s' is not a duration from %.10g to %.10g seconds; examples: 2, "
+			    "0.5, 500ms, 2min",
 			    option, text, min, max);
 		return false;
 	}
-	*ret_ms = (uint64_t)(value * 1000 + 0.5);
+	*ret_ms = (uint64_t)(us / 1000 + 0.5);
 	return true;
 }
 
 bool parse_size(const char *option, const char *text, uint64_t min, uint64_t max, FILE *errors,
 		size_t *ret)
 {
-	size_t digits = strspn(text, "0123456789");
-	const char *unit = text + digits;
-	uint64_t factor = strcmp(unit, "KiB") == 0 ? 1024 : strcmp(unit, "MiB") == 0 ? 1048576 : 1;
-	uint64_t value = 0;
+	bool plain = *text && strspn(text, "0123456789") == strlen(text);
+	char bytes[32];
+	uint64_t value;
 
-	if (digits > 0 && digits < 19)
-		value = strtoull(text, NULL, 10);
-	if (digits == 0 || digits >= 19 || (*unit && factor == 1) || value > max / factor ||
-	    value * factor < min) {
-		usage_error(errors, "%s: '%s' is not a size from %llu to %llu bytes", option, text,
-			    (unsigned long long)min, (unsigned long long)max);
+	/* A plain number is one of bytes. */
+	if (plain && (size_t)snprintf(bytes, sizeof(bytes), "%sB", text) >= sizeof(bytes))
+		plain = false;
+	if (!size_parse(plain ? bytes : text, &value) || value < min || value > max) {
+		usage_error(errors,
+			    "%s: '%s' is not a size from %llu to %llu bytes; examples: 1000, "
+			    "64KiB, 1MiB",
+			    option, text, (unsigned long long)min, (unsigned long long)max);
 		return false;
 	}
-	*ret = (size_t)(value * factor);
+	*ret = (size_t)value;
 	return true;
 }
 
@@ -109,6 +129,24 @@ static bool has_option(const struct option *options, int value, const char *name
 	return false;
 }
 
+/* Reports an unknown long option, of which @name is all that was written. */
+static enum parse_outcome complain_unknown(const struct syntax *syntax, const char *name,
+					   FILE *errors)
+{
+	char word[NEAREST_WORD_MAX + 2] = "";
+	struct nearest n = {.word = word};
+	const char *start = name + strspn(name, "-");
+
+	/* What does not fit is too long for a suggestion. */
+	snprintf(word, sizeof(word), "%.*s", (int)strcspn(start, "="), start);
+	for (const struct option *o = syntax->long_options; o->name; o++)
+		nearest_offer(&n, o->name);
+	if (n.name)
+		return usage_error(errors, "unknown option '%s'; did you mean '--%s'?", name,
+				   n.name);
+	return usage_error(errors, "unknown option '%s'", name);
+}
+
 /* Says what getopt_long() did not like about the argument that it has just looked at. */
 static enum parse_outcome complain(const struct syntax *syntax, int argc, char **argv, int option,
 				   FILE *errors)
@@ -121,8 +159,21 @@ static enum parse_outcome complain(const struct syntax *syntax, int argc, char *
 	if (optopt)
 		return known ? usage_error(errors, "option '%s': it takes no value", name)
 			     : usage_error(errors, "unknown option '-%c'", optopt);
-	return usage_error(errors, known ? "option '%s' is ambiguous" : "unknown option '%s'",
-			   name);
+	if (known)
+		return usage_error(errors, "option '%s' is ambiguous", name);
+	return complain_unknown(syntax, name, errors);
+}
+
+const char *command_meant(const char *first, const char *host)
+{
+	struct nearest n = {.word = host};
+
+	for (size_t i = 0; i < N_COMMANDS; i++) {
+		if (strcmp(first, command_names[i]) == 0)
+			return NULL;
+		nearest_offer(&n, command_names[i]);
+	}
+	return n.name;
 }
 
 static enum parse_outcome parse_target(int argc, char **argv, FILE *errors, struct target *t)
@@ -131,6 +182,7 @@ static enum parse_outcome parse_target(int argc, char **argv, FILE *errors, stru
 	const char *host;
 	const char *port = NULL;
 	const char *wrong;
+	const char *command;
 
 	if (optind >= argc)
 		return usage_error(errors, "HOST is missing");
@@ -138,9 +190,13 @@ static enum parse_outcome parse_target(int argc, char **argv, FILE *errors, stru
 	if (target_is_unix(host) && family != AF_UNSPEC)
 		return usage_error(errors, "%s: a UNIX socket, which '-4' and '-6' do not go with",
 				   host);
-	if (!target_is_unix(host) && optind < argc)
+	if (target_takes_port(host) && optind < argc)
 		port = argv[optind++];
 	wrong = target_parse(host, port, t);
+	command = wrong && port ? command_meant(argv[0], host) : NULL;
+	if (command)
+		return usage_error(errors, "unknown command '%s'; did you mean '%s'?", host,
+				   command);
 	if (wrong)
 		return usage_error(errors, "%s: %s", port ? port : host, wrong);
 	t->family = family;

@@ -10,6 +10,10 @@
 #include <stdint.h>
 #include <stdio.h>
 
+/* The commands, in the order of enum command. */
+enum command { COMMAND_SEND, COMMAND_PING, COMMAND_LOAD, N_COMMANDS };
+extern const char *const command_names[N_COMMANDS];
+
 #define EXIT_GOOD 0
 #define EXIT_NETWORK 1
 #define EXIT_WRONG 2
@@ -33,6 +37,7 @@ struct send_options {
 	struct common_options common;
 	char **texts; /* points into argv; none: standard input */
 	int n_texts;
+	const char *command_meant; /* what HOST may be a misspelling of; NULL: of nothing */
 };
 
 /* A threshold of --warn and --crit; negative: none was given. */
@@ -74,9 +79,10 @@ struct load_options {
 };
 
 /*
- * Parse @argv, of which argv[0] is the command's name; the strings stay the caller's and are
- * pointed to. What is wrong goes to @errors, with the program's name before it. @ret is filled for
- * PARSE_RUN; only ping's @ret->plugin always tells whether that was asked for.
+ * Parse @argv, of which argv[0] is the command's name, or, when none was given, the program's; the
+ * strings stay the caller's and are pointed to. What is wrong goes to @errors, with the program's
+ * name before it. @ret is filled for PARSE_RUN; only ping's @ret->plugin always tells whether that
+ * was asked for.
  */
 enum parse_outcome send_options_parse(int argc, char **argv, FILE *errors,
 				      struct send_options *ret);
@@ -90,17 +96,29 @@ enum parse_outcome usage_error(FILE *errors, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
 /*
+ * Returns the command that the word @host is probably a misspelling of, or NULL: also when @first,
+ * argv[0] of a parser, shows that a command was given.
+ */
+const char *command_meant(const char *first, const char *host);
+
+/*
  * Read numbers of an option: decimal, within [@min, @max]. Return false after a complaint to
  * @errors that names @option.
  */
 bool parse_count(const char *option, const char *text, uint64_t min, uint64_t max, FILE *errors,
 		 uint64_t *ret);
+/* Takes a duration: a plain number is one of seconds, as are @min and @max. */
 bool parse_seconds(const char *option, const char *text, double min, double max, FILE *errors,
 		   uint64_t *ret_ms);
-/* Also takes KiB and MiB after the number. */
+/* Takes a size: a plain number is one of bytes. */
 bool parse_size(const char *option, const char *text, uint64_t min, uint64_t max, FILE *errors,
 		size_t *ret);
+
+/* Read a number without complaining: a plain one; a duration with a unit, or in units of @unit_us.
+ */
 bool parse_real(const char *text, double *ret);
+bool parse_duration(const char *text, uint64_t unit_us, double *ret_us);
+
 /* Takes a text that a server puts around its replies. */
 bool parse_affix(const char *option, const char *text, FILE *errors, const char **ret);
 

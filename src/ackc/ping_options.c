@@ -34,7 +34,7 @@ static const struct option long_options[] = {
 	COMMON_LONG_OPTIONS,
 };
 
-/* MS, or MS,LOSS%, as check_ping has it. */
+/* MS, or MS,LOSS%, as check_ping has it; MS may be a duration with a unit. */
 static bool parse_threshold(const char *option, const char *text, FILE *errors,
 			    struct threshold *ret)
 {
@@ -47,7 +47,8 @@ static bool parse_threshold(const char *option, const char *text, FILE *errors,
 	if (good) {
 		memcpy(part, text, n);
 		part[n] = '\0';
-		good = parse_real(part, &t.ms);
+		good = parse_duration(part, 1000, &t.ms);
+		t.ms /= 1000;
 	}
 	if (good && comma) {
 		n = strlen(comma + 1);

@@ -303,6 +303,18 @@ static void on_connected(void *data, int status, uv_stream_t *stream, uint64_t c
 		read_input(s);
 }
 
+/* Nothing was found: HOST may be a misspelt command. */
+static void not_found(struct send *s, int status)
+{
+	const char *command = s->options->command_meant;
+	char words[200];
+
+	if (command)
+		snprintf(words, sizeof(words), "%s; did you mean 'ackc %s'?", words_for(status),
+			 command);
+	finish(s, command ? words : words_for(status));
+}
+
 static void on_found(void *data, int status, const struct addresses *addresses)
 {
 	struct send *s = data;
@@ -315,9 +327,11 @@ static void on_found(void *data, int status, const struct addresses *addresses)
 		status = dial_start(&s->loop, &s->addresses,
 				    spent_ms < timeout_ms ? timeout_ms - spent_ms : 1, on_connected,
 				    s, &s->dial);
+		if (status < 0)
+			finish(s, words_for(status));
+	} else {
+		not_found(s, status);
 	}
-	if (status < 0)
-		finish(s, words_for(status));
 }
 
 static void on_signal(uv_signal_t *signal, int number)

@@ -16,6 +16,7 @@ enum parse_outcome send_options_parse(int argc, char **argv, FILE *errors, struc
 		return outcome;
 	o.texts = argv + optind;
 	o.n_texts = argc - optind;
+	o.command_meant = command_meant(argv[0], o.common.target.host);
 	*ret = o;
 	return PARSE_RUN;
 }

@@ -1,6 +1,5 @@
 #include "ackc/target.h"
 
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,9 +7,25 @@
 
 #define UNIX_SCHEME "unix:"
 
-int target_is_unix(const char *host)
+bool target_is_unix(const char *host)
 {
 	return strncmp(host, UNIX_SCHEME, strlen(UNIX_SCHEME)) == 0;
+}
+
+/* Returns the colon of HOST:PORT, or NULL. More colons than one are of an IPv6 address. */
+static const char *port_colon(const char *host)
+{
+	const char *bracket = host[0] == '[' ? strchr(host, ']') : NULL;
+	const char *colon = strchr(bracket ? bracket : host, ':');
+
+	if (bracket)
+		return colon == bracket + 1 ? colon : NULL;
+	return colon && !strchr(colon + 1, ':') ? colon : NULL;
+}
+
+bool target_takes_port(const char *host)
+{
+	return !target_is_unix(host) && !port_colon(host);
 }
 
 static const char *parse_port(const char *text, uint16_t *ret_port)
@@ -37,19 +52,12 @@ static const char *parse_path(const char *path, struct target *t)
 	return NULL;
 }
 
-const char *target_parse(const char *host, const char *port, struct target *t)
+/* Takes the @length bytes of HOST: a name, an address, or an address in brackets. */
+static const char *parse_host(const char *host, size_t length, struct target *t)
 {
-	size_t length = strlen(host);
-	const char *wrong = NULL;
-
-	*t = (struct target){.port = TARGET_DEFAULT_PORT, .family = AF_UNSPEC};
-	if (target_is_unix(host))
-		return parse_path(host + strlen(UNIX_SCHEME), t);
-	if (port)
-		wrong = parse_port(port, &t->port);
-	if (wrong)
-		return wrong;
-	if (length >= 2 && host[0] == '[' && host[length - 1] == ']') {
+	if (length > 0 && host[0] == '[') {
+		if (length < 2 || memchr(host, ']', length) != host + length - 1)
+			return "after '[' an IPv6 address and ']' must follow, then only ':PORT'";
 		host++;
 		length -= 2;
 	}
@@ -58,7 +66,25 @@ const char *target_parse(const char *host, const char *port, struct target *t)
 	if (length > TARGET_HOST_MAX)
 		return "HOST is too long";
 	memcpy(t->host, host, length);
-	snprintf(t->label, sizeof(t->label), strchr(t->host, ':') ? "[%s]:%u" : "%s:%u", t->host,
-		 (unsigned)t->port);
 	return NULL;
+}
+
+const char *target_parse(const char *host, const char *port, struct target *t)
+{
+	const char *colon = port_colon(host);
+	const char *wrong = NULL;
+
+	*t = (struct target){.port = TARGET_DEFAULT_PORT, .family = AF_UNSPEC};
+	if (target_is_unix(host))
+		return parse_path(host + strlen(UNIX_SCHEME), t);
+	if (colon)
+		port = colon + 1;
+	if (port)
+		wrong = parse_port(port, &t->port);
+	if (!wrong)
+		wrong = parse_host(host, colon ? (size_t)(colon - host) : strlen(host), t);
+	if (!wrong)
+		snprintf(t->label, sizeof(t->label), strchr(t->host, ':') ? "[%s]:%u" : "%s:%u",
+			 t->host, (unsigned)t->port);
+	return wrong;
 }

@@ -1,7 +1,8 @@
 #pragma once
 
-/* The server as it was given on the command line: HOST and PORT, or unix:PATH. */
+/* The server as it was given on the command line: HOST and PORT, HOST:PORT, or unix:PATH. */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define TARGET_DEFAULT_PORT 10080
@@ -18,10 +19,14 @@ struct target {
 };
 
 /*
- * Fills @t from HOST and PORT (NULL: the default; must be NULL for unix:PATH), with family
- * AF_UNSPEC. Returns NULL, or what is wrong in words (static).
+ * Fills @t from HOST and PORT (NULL: the default), with family AF_UNSPEC. PORT must be NULL unless
+ * target_takes_port(). Returns NULL, or what is wrong in words (static).
  */
 const char *target_parse(const char *host, const char *port, struct target *t);
 
-/* Whether @host names a UNIX socket, so that no PORT follows. */
-int target_is_unix(const char *host);
+/* Returns whether @host names a UNIX socket. */
+bool target_is_unix(const char *host);
+
+/* Returns whether PORT may follow @host as an argument of its own: not after unix:PATH, HOST:PORT.
+ */
+bool target_takes_port(const char *host);

@@ -4,8 +4,11 @@ import re
 
 import pytest
 
-from ackc_peers import ackc
+import ackc_peers
+from ackc_peers import ackc, deaf_port, echo, silent
 from harness import ROOT
+
+peer = ackc_peers.peer
 
 
 @pytest.mark.parametrize("arguments", [
@@ -21,6 +24,9 @@ from harness import ROOT
     ("load", "-c", "0", "host"), ("load", "--threads", "0", "host"), ("load", "--rate", "0", "host"),
     ("load", "--depth", "70000", "host"), ("load", "--count", "1", "--duration", "1", "host"),
     ("load", "--prefix", "x" * 2000, "host"), ("load", "-s", "99999999999999999999", "host"),
+    ("host:0",), ("host:",), (":1",), ("host:x",), ("[::1",), ("[::1]x",), ("[::1]:",), ("[]:1",),
+    ("ping", "host:1", "1"), ("load", "[::1]:1", "1"), ("-w", "5x", "host"), ("-w", "1s2", "host"),
+    ("-w", "12d", "host"), ("ping", "-s", "1TiB", "host"), ("ping", "-s", "1.5KiB", "host"),
 ], ids=lambda a: " ".join(x[:20] for x in a))
 def test_refused(arguments):
     done = ackc(*arguments)
@@ -39,7 +45,19 @@ def test_refused(arguments):
     (("--json=x", "host"), "option '--json=x': it takes no value"),
     (("--timeout",), "option '--timeout' needs a value"),
     (("ping", "-c"), "option '-c' needs a value"),
-    (("-w", "0", "host"), "-w: '0' is not a number of seconds from 0.001 to 1000000"),
+    (("-w", "0", "host"),
+     "-w: '0' is not a duration from 0.001 to 1000000 seconds; examples: 2, 0.5, 500ms, 2min"),
+    (("load", "-s", "1", "host"),
+     "--size: '1' is not a size from 2 to 16777216 bytes; examples: 1000, 64KiB, 1MiB"),
+    (("--jsn", "host"), "unknown option '--jsn'; did you mean '--json'?"),
+    (("load", "--conections=5", "host"),
+     "unknown option '--conections=5'; did you mean '--connections'?"),
+    (("pign", "localhost"), "unknown command 'pign'; did you mean 'ping'?"),
+    (("laod", "-c", "5", "localhost"), "unknown command 'laod'; did you mean 'load'?"),
+    (("pign", "localhost:10080"), "unknown command 'pign'; did you mean 'ping'?"),
+    (("host:0",), "host:0: a PORT is a number from 1 to 65535"),
+    (("[::1]x",), "[::1]x: after '[' an IPv6 address and ']' must follow, then only ':PORT'"),
+    (("ping", "localhost:1", "1"), "'1': too many arguments"),
     (("load", "--rate", "0", "host"),
      "--rate: '0' is not a number of messages a second from 0.001 to 1000000000"),
     (("-4", "-6", "host"), "options '-4' and '-6' do not go together"),
@@ -54,6 +72,53 @@ def test_refused(arguments):
 ], ids=lambda a: " ".join(a) if isinstance(a, tuple) else None)
 def test_words(arguments, words):
     assert ackc(*arguments).err.splitlines()[0] == f"ackc: {words}"
+
+
+@pytest.mark.parametrize("arguments", [
+    ("send", "pign", "x"), ("ping", "pign", "x"), ("far-away", "x"), ("-4", "--", "host", "x"),
+])
+def test_no_command_is_suggested(arguments):
+    """Where a command was given, or nothing resembles one, the PORT is what is wrong."""
+    assert "did you mean" not in ackc(*arguments).err
+    assert "a PORT is a number" in ackc(*arguments).err
+
+
+def test_misspelt_command_without_arguments():
+    """The word is a valid HOST, so the look-up comes first."""
+    done = ackc("pign")
+    assert done.status == 1
+    assert re.fullmatch(r"ackc: pign:10080: [a-z -]+; did you mean 'ackc ping'\?\n", done.err)
+    assert "did you mean" not in ackc("send", "pign").err
+
+
+def test_host_and_port_in_one_word(peer):
+    server = peer(echo)
+    target = f"127.0.0.1:{server.port}"
+    assert ackc(target, "one", "2").out == "one\n2\n"
+    assert ackc("send", f"localhost:{server.port}", data=b"x").out == "x"
+    done = ackc("ping", "-c", "1", target)
+    assert (done.status, f"PING {target}" in done.out) == (0, True)
+    assert ackc("load", "-n", "10", target).status == 0
+
+
+def test_ipv6_address_and_port_in_one_word():
+    with deaf_port() as port:  # some port number
+        for host in (f"[::1]:{port}", "[::1]"):
+            assert re.fullmatch(r"ackc: \[::1\]:\d+: .*\n", ackc("-w", "0.1", host).err)
+
+
+@pytest.mark.parametrize("wait", ["300ms", "0.3s", "300000us", "0.3"])
+def test_durations_take_units(peer, wait):
+    server = peer(silent)
+    done = ackc("ping", "-c", "1", "-i", "10ms", "-W", wait, "127.0.0.1", server.port)
+    assert (done.status, "timed out" in done.err + done.out) == (1, True)
+
+
+@pytest.mark.parametrize("size", ["2KiB", "2048B", "2048"])
+def test_sizes_take_units(peer, size):
+    server = peer(echo)
+    done = ackc("ping", "-c", "1", "-s", size, "127.0.0.1", server.port)
+    assert "2048 bytes" in done.out, done
 
 
 def test_text_needs_a_port():

@@ -231,6 +231,23 @@ static void test_targets(void **state)
 	assert_null(target_parse("unix:/run/x", NULL, &t));
 	assert_string_equal(t.label, "unix:/run/x");
 	assert_string_equal(t.path, "/run/x");
+	assert_null(target_parse("localhost:8080", NULL, &t));
+	assert_string_equal(t.label, "localhost:8080");
+	assert_string_equal(t.host, "localhost");
+	assert_null(target_parse("[fe80::1%eth0]:1", NULL, &t));
+	assert_string_equal(t.label, "[fe80::1%eth0]:1");
+	assert_string_equal(t.host, "fe80::1%eth0");
+	/* Two colons and no brackets: all of it is the address. */
+	assert_null(target_parse("::1:80", NULL, &t));
+	assert_string_equal(t.label, "[::1:80]:10080");
+	assert_true(target_takes_port("h") && target_takes_port("::1") &&
+		    target_takes_port("[::1]"));
+	assert_false(target_takes_port("h:1") || target_takes_port("[::1]:1") ||
+		     target_takes_port("unix:/x"));
+	assert_non_null(target_parse("h:65536", NULL, &t));
+	assert_non_null(target_parse(":1", NULL, &t));
+	assert_non_null(target_parse("[::1]1", NULL, &t));
+	assert_non_null(target_parse("[::1", NULL, &t));
 	assert_non_null(target_parse("h", "0", &t));
 	assert_non_null(target_parse("h", "65536", &t));
 	assert_non_null(target_parse("h", "+1", &t));
