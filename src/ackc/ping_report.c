@@ -153,11 +153,12 @@ void ping_report_wrong(struct ping_report *r, uint64_t seq, const struct fault *
 	tell_trouble(r, seq, "wrong", fault_name(fault->kind), r->last_words);
 }
 
+/* Without a probe the server was not reached: everything is lost. */
 static double loss_percent(const struct ping_report *r)
 {
 	return r->transmitted
 		       ? 100.0 * (double)(r->transmitted - r->received) / (double)r->transmitted
-		       : 0;
+		       : 100;
 }
 
 static uint64_t elapsed_ms(const struct ping_report *r)
@@ -267,7 +268,10 @@ static int print_plugin(const struct ping_report *r)
 
 	printf("ACKC %s - ", names[state]);
 	print_words(o->common.target.label);
-	printf(": %" PRIu64 " of %" PRIu64 " probes answered", r->received, r->transmitted);
+	if (r->transmitted)
+		printf(": %" PRIu64 " of %" PRIu64 " probes answered", r->received, r->transmitted);
+	else
+		fputs(": no probe sent", stdout);
 	if (r->rtt->count)
 		printf(", mean %.3f ms", ms_of_ns(histogram_mean(r->rtt)));
 	if (r->last_words[0]) {

@@ -202,9 +202,18 @@ def test_plugin_no_server():
 
 
 def test_plugin_no_host():
-    status, words, _ = plugin("-w", "3", "nosuch.invalid")
+    status, words, performance = plugin("nosuch.invalid")
     assert status == 2
-    assert "nosuch.invalid:10080" in words
+    assert words.startswith("ACKC CRITICAL - nosuch.invalid:10080: no probe sent, ")
+    assert performance == "pl=100%;0;100;0;100"
+
+
+def test_nothing_transmitted_is_all_lost():
+    done = ackc("ping", "-c", "1", "nosuch.invalid")
+    assert "\n0 probes transmitted, 0 received, +1 errors, 100% loss, " in done.out
+    assert done.status == 1
+    summary = json.loads(ackc("ping", "-c", "1", "--json", "nosuch.invalid").out.splitlines()[-1])
+    assert (summary["transmitted"], summary["loss_percent"], summary["status"]) == (0, 100, 1)
 
 
 def test_plugin_loss(peer):
