@@ -118,47 +118,48 @@ static int add_default_listener(struct config_loader *loader, int port)
 }
 
 /*
- * As config_scan(), of the default file when @path is NULL: only that one need not be there, and
+ * As config_text_read(), of the default file when @path is NULL: only that one need not be there, and
  * then this returns -ENOENT.
  */
-static int scan_path(struct config_scan *scan, const char *path, config_reader reader,
+static int read_text(struct config_text *text, const char *path, config_reader reader,
 		     void *reader_data, struct config_errors *errors)
 {
 	struct config_place place = {.errors = errors, .file = path};
-	int r = config_scan(scan, path != NULL ? path : CONFIG_PATH, reader, reader_data, errors);
+	int r = config_text_read(text, path != NULL ? path : CONFIG_PATH, reader, reader_data, errors);
 
 	if (r == -ENOENT && path != NULL)
 		r = config_error(&place, "cannot read: %s", strerror(ENOENT));
 	return r;
 }
 
-/* @scan is to be finished after any outcome: errors name its files. */
-static int scan_and_parse(struct config_loader *loader, struct config_scan *scan, const char *path,
+/* @text is to be finished after any outcome: errors name its files. */
+static int read_and_parse(struct config_loader *loader, struct config_text *text, const char *path,
 			  int port, config_reader reader, void *reader_data)
 {
-	int r = scan_path(scan, path, reader, reader_data, &loader->errors);
+	int r = read_text(text, path, reader, reader_data, &loader->errors);
 
 	if (r == -ENOENT)
 		return add_default_listener(loader, port);
 	if (r < 0)
 		return r;
+	config_errors_end_text(&loader->errors);
 	loader->config->path = strdup(path != NULL ? path : CONFIG_PATH);
 	if (loader->config->path == NULL)
 		return -ENOMEM;
-	return config_parse(loader, scan, port);
+	return config_parse(loader, text, port);
 }
 
 int config_load_with(const char *path, int port, config_reader reader, void *reader_data,
 		     FILE *errors, struct config **ret_config)
 {
 	struct config_loader loader = {0};
-	struct config_scan scan;
+	struct config_text text;
 	int r;
 
 	r = create(&loader.config);
 	if (r < 0)
 		return r;
-	r = scan_and_parse(&loader, &scan, path, port, reader, reader_data);
+	r = read_and_parse(&loader, &text, path, port, reader, reader_data);
 	if (r == 0)
 		r = config_check(&loader);
 	if (loader.errors.no_memory)
@@ -170,7 +171,7 @@ int config_load_with(const char *path, int port, config_reader reader, void *rea
 	else
 		config_unref(loader.config);
 	config_errors_write(&loader.errors, errors);
-	config_scan_finish(&scan);
+	config_text_finish(&text);
 	config_errors_finish(&loader.errors);
 	free(loader.listeners);
 	return r;
@@ -184,11 +185,11 @@ int config_load(const char *path, int port, FILE *errors, struct config **ret_co
 int config_readable(const char *path, FILE *errors)
 {
 	struct config_errors found = {0};
-	struct config_scan scan;
-	int r = scan_path(&scan, path, NULL, NULL, &found);
+	struct config_text text;
+	int r = read_text(&text, path, NULL, NULL, &found);
 
 	config_errors_write(&found, errors);
-	config_scan_finish(&scan);
+	config_text_finish(&text);
 	config_errors_finish(&found);
 	return r == -ENOENT ? 0 : r;
 }

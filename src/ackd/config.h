@@ -5,11 +5,11 @@
  * afterwards, and shared by every thread. Connections keep the one that they were accepted with, so
  * it is counted.
  *
- * In the order of the work: config.c is the frame; config_scan.c (with config_file.c,
- * config_token.c) makes one text of the file and its includes; config_parse.c, the only file that
- * knows libconfig, takes that apart; config_setting.c has the one table of settings (settings.def),
- * config_value.c the rules for the value of each type (in words: config_describe.c); config_check.c
- * sees to what settings say together; config_dump.c writes it all down again.
+ * config.c loads it, in three steps. config_text.c makes one text of the file and its includes and
+ * checks it; config_parse.c, the only file that knows libconfig, reads the settings from it;
+ * config_check.c checks what settings say together. settings.def is the table of all settings,
+ * config_setting.c what can be done with one; config_value.c and config_describe.c have the rules
+ * for the values of each type; config_dump.c writes a configuration.
  */
 
 #include "core/cidr.h"

@@ -26,11 +26,6 @@ const char *value_text(const struct value *value, char out[VALUE_TEXT_MAX])
 	case VALUE_INTEGER:
 		snprintf(out, VALUE_TEXT_MAX, "%" PRId64, value->integer);
 		break;
-	case VALUE_BIG_INTEGER:
-		snprintf(out, VALUE_TEXT_MAX, "%.60s, too large for an integer%s", value->string,
-			 value->string[strlen(value->string) - 1] == 'L' ? ""
-									 : " without the suffix L");
-		break;
 	case VALUE_FLOAT:
 		float_text(value->real, out);
 		break;

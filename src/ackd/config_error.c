@@ -7,14 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Takes @text over. Keeps it in order, once: listeners share the settings at top level. */
+/* Takes @text over. Keeps it in order. */
 static int keep(struct config_errors *errors, char *text, unsigned order)
 {
 	struct config_error_line *grown;
 	size_t i;
 
-	for (i = 0; i < errors->n; i++) {
-		if (strcmp(errors->lines[i].text, text) == 0) {
+	for (i = 0; i < errors->n_text; i++) {
+		if (errors->lines[i].order == order) {
 			free(text);
 			return 0;
 		}
@@ -30,10 +30,14 @@ static int keep(struct config_errors *errors, char *text, unsigned order)
 		return -ENOMEM;
 	}
 	errors->lines = grown;
-	for (i = errors->n++; i > 0 && grown[i - 1].order > order; i--)
-		grown[i] = grown[i - 1];
-	grown[i] = (struct config_error_line){text, order};
+	grown[errors->n] = (struct config_error_line){text, order, errors->n};
+	errors->n++;
 	return 0;
+}
+
+void config_errors_end_text(struct config_errors *errors)
+{
+	errors->n_text = errors->n;
 }
 
 int config_error(const struct config_place *place, const char *format, ...)
@@ -44,6 +48,8 @@ int config_error(const struct config_place *place, const char *format, ...)
 	FILE *f;
 	va_list args;
 
+	if (errors == NULL)
+		return -EINVAL;
 	f = open_memstream(&line, &n);
 	if (f == NULL) {
 		errors->no_memory = true;
@@ -69,10 +75,25 @@ int config_error(const struct config_place *place, const char *format, ...)
 	return -EINVAL;
 }
 
-void config_errors_write(const struct config_errors *errors, FILE *out)
+/* Orders lines, and those of one order as they came: qsort(3) need not keep that. */
+static int compare_lines(const void *a, const void *b)
 {
-	for (size_t i = 0; i < errors->n; i++)
-		fprintf(out, "%s\n", errors->lines[i].text);
+	const struct config_error_line *line_a = a, *line_b = b;
+
+	if (line_a->order != line_b->order)
+		return line_a->order < line_b->order ? -1 : 1;
+	return line_a->number < line_b->number ? -1 : 1;
+}
+
+void config_errors_write(struct config_errors *errors, FILE *out)
+{
+	if (errors->n > 0)
+		qsort(errors->lines, errors->n, sizeof(*errors->lines), compare_lines);
+	for (size_t i = 0; i < errors->n; i++) {
+		/* listeners share the settings at top level */
+		if (i == 0 || strcmp(errors->lines[i].text, errors->lines[i - 1].text) != 0)
+			fprintf(out, "%s\n", errors->lines[i].text);
+	}
 	if (errors->too_many)
 		fprintf(out, "more than %d errors: the rest is left out\n", CONFIG_ERRORS_MAX);
 }

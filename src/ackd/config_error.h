@@ -1,6 +1,6 @@
 #pragma once
 
-/* The errors of a configuration: one line each, all of a file in one go, none of them twice. */
+/* The errors of a configuration, one line each: all that a file has are reported together. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -13,20 +13,22 @@ struct config_errors {
 	struct config_error_line {
 		char *text;
 		unsigned order;
+		size_t number; /* in which they came */
 	} * lines;
 	size_t n;
+	size_t n_text;	/* the first so many are of the text: see config_errors_end_text() */
 	bool too_many;	/* there were more than CONFIG_ERRORS_MAX */
 	bool no_memory; /* an error could not be kept */
 };
 
-/* Where something stands in a configuration, and who wants to hear of what is wrong with it. */
+/* Where something stands in a configuration, and where errors about it are reported. */
 struct config_place {
-	struct config_errors *errors;
-	const char *file;    /* NULL: no file, as for -p */
-	unsigned line;	     /* 0: none */
-	unsigned order;	     /* errors are written by this number, then as they came */
-	const char *group;   /* what comes before the name: "", "listeners[1]." */
-	const char *setting; /* dotted; NULL: none */
+	struct config_errors *errors; /* NULL: errors are dropped */
+	const char *file;	      /* NULL: no file, as for -p */
+	unsigned line;		      /* 0: none */
+	unsigned order;		      /* errors are written by this number, then as they came */
+	const char *group;	      /* what comes before the name: "", "listeners[1]." */
+	const char *setting;	      /* dotted; NULL: none */
 };
 
 /*
@@ -36,8 +38,14 @@ struct config_place {
 int config_error(const struct config_place *place, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/*
+ * Ends the errors that are of the text itself. What it says in those lines is not known, so later
+ * errors with the order of one of them are dropped.
+ */
+void config_errors_end_text(struct config_errors *errors);
+
 /* Writes the errors, a line each. */
-void config_errors_write(const struct config_errors *errors, FILE *out);
+void config_errors_write(struct config_errors *errors, FILE *out);
 
 /* Forgets the errors, and releases their memory. */
 void config_errors_finish(struct config_errors *errors);

@@ -2,8 +2,8 @@
 
 /* What the steps of config_load() share: parse (config_parse.c), then check (config_check.c). */
 
-#include "config_scan.h"
 #include "config_setting.h"
+#include "config_text.h"
 
 /* Who set a setting: the later ones have precedence. */
 enum source_level { SOURCE_DEFAULT, SOURCE_TOP, SOURCE_LISTENER };
@@ -36,11 +36,11 @@ struct config_loader {
 int config_add_listeners(struct config_loader *loader, size_t n);
 
 /*
- * Reads the text of @scan into @loader->config: its settings, and its listeners, which it has none
+ * Reads @text into @loader->config: its settings, and its listeners, which it has none
  * of yet. @port (-1: none) replaces the top-level port. Returns 0 (there may be errors all the
  * same), -EINVAL when libconfig could not read it, or -ENOMEM.
  */
-int config_parse(struct config_loader *loader, const struct config_scan *scan, int port);
+int config_parse(struct config_loader *loader, const struct config_text *text, int port);
 
 /* Tells that @port of the command line replaces the top-level port. */
 void config_set_port(struct config_loader *loader, int port);

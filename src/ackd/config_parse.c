@@ -8,23 +8,23 @@
 
 /* The most that a dotted name can have; longer ones exist for no setting. */
 #define NAME_MAX_LENGTH 128
+#define NAME_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-*"
 
-/* A walk over a group that gives the settings of one scope to one object. */
+/* A walk over a group: its settings go to the daemon, and to the listeners from @first to @end. */
 struct walk {
 	struct config_loader *loader;
-	const struct config_scan *scan;
-	enum setting_scope scope;
-	bool top; /* the settings of both scopes are known here */
-	void *object;
-	struct setting_source *sources;
-	const char *group;
+	const struct config_text *text;
+	bool top; /* at top level, where the daemon's settings are known, too */
+	size_t first;
+	size_t end;
+	const char *group; /* for messages */
 };
 
 static struct config_place place_of(const struct walk *walk, const config_setting_t *node,
 				    const char *name)
 {
 	struct config_origin origin =
-		config_scan_origin(walk->scan, config_setting_source_line(node));
+		config_text_origin(walk->text, config_setting_source_line(node));
 
 	return (struct config_place){
 		.errors = &walk->loader->errors,
@@ -36,7 +36,7 @@ static struct config_place place_of(const struct walk *walk, const config_settin
 	};
 }
 
-static struct value value_of(const struct walk *walk, const config_setting_t *node)
+static struct value value_of(const config_setting_t *node)
 {
 	struct value value = {.type = VALUE_GROUP};
 
@@ -45,9 +45,6 @@ static struct value value_of(const struct walk *walk, const config_setting_t *no
 	case CONFIG_TYPE_INT64:
 		value.type = VALUE_INTEGER;
 		value.integer = config_setting_get_int64(node);
-		value.string = config_scan_big_integer(walk->scan, value.integer);
-		if (value.string != NULL)
-			value.type = VALUE_BIG_INTEGER;
 		break;
 	case CONFIG_TYPE_FLOAT:
 		value.type = VALUE_FLOAT;
@@ -73,22 +70,24 @@ static struct value value_of(const struct walk *walk, const config_setting_t *no
 	return value;
 }
 
-static int read_array(struct walk *walk, const struct setting *setting,
-		      const config_setting_t *node)
+static int read_array(struct walk *walk, const struct setting *setting, void *object,
+		      const config_setting_t *node, struct config_errors *errors)
 {
 	struct config_place place = place_of(walk, node, setting->name);
-	struct value value = value_of(walk, node);
+	struct value value = value_of(node);
 	int r, result = 0;
 
+	place.errors = errors;
 	if (value.type != VALUE_ARRAY && value.type != VALUE_LIST)
 		return setting_mismatch(setting, &value, &place);
-	setting_clear(setting, walk->object);
+	setting_clear(setting, object);
 	for (int i = 0; i < config_setting_length(node); i++) {
 		const config_setting_t *element = config_setting_get_elem(node, (unsigned)i);
 
 		place = place_of(walk, element, setting->name);
-		value = value_of(walk, element);
-		r = setting_set(setting, walk->object, &value, &place);
+		place.errors = errors;
+		value = value_of(element);
+		r = setting_set(setting, object, &value, &place);
 		if (r == -ENOMEM)
 			return r;
 		if (r < 0)
@@ -97,28 +96,48 @@ static int read_array(struct walk *walk, const struct setting *setting,
 	return result;
 }
 
-static int read_setting(struct walk *walk, int index, const config_setting_t *node)
+/* Reads the setting into @object. Errors are reported to @errors (NULL: to nobody). */
+static int read_setting(struct walk *walk, int index, const config_setting_t *node, void *object,
+			struct setting_source *source, struct config_errors *errors)
 {
 	const struct setting *setting = &settings[index];
-	struct setting_source *source = &walk->sources[index];
 	struct config_place place = place_of(walk, node, setting->name);
-	struct value value = value_of(walk, node);
+	struct value value = value_of(node);
 	int r;
 
+	place.errors = errors;
 	if (setting->flags & SETTING_UNBUILT)
 		r = config_error(
 			&place,
 			"this ackd was built without that feature; allowed: leaving it out");
 	else if (setting_is_array(setting))
-		r = read_array(walk, setting, node);
+		r = read_array(walk, setting, object, node, errors);
 	else
-		r = setting_set(setting, walk->object, &value, &place);
+		r = setting_set(setting, object, &value, &place);
 	source->level = walk->top ? SOURCE_TOP : SOURCE_LISTENER;
 	source->bad = r < 0;
 	source->file = place.file;
 	source->line = place.line;
 	source->order = place.order;
 	return r == -EINVAL ? 0 : r;
+}
+
+/* Reads the setting for the daemon, or for each listener of the walk. */
+static int read_for_all(struct walk *walk, int index, const config_setting_t *node)
+{
+	struct config_loader *loader = walk->loader;
+	struct config_errors *errors = &loader->errors;
+	int r = 0;
+
+	if (settings[index].scope == SCOPE_DAEMON)
+		return read_setting(walk, index, node, loader->config, &loader->sources[index],
+				    errors);
+	for (size_t i = walk->first; i < walk->end && r == 0; i++) {
+		r = read_setting(walk, index, node, &loader->config->listeners[i],
+				 &loader->listeners[i].settings[index], errors);
+		errors = NULL; /* the others have the same errors */
+	}
+	return r;
 }
 
 static int unknown_setting(const struct walk *walk, const config_setting_t *node, const char *name)
@@ -133,7 +152,7 @@ static int walk_group(struct walk *walk, const config_setting_t *node, const cha
 static int walk_subgroup(struct walk *walk, const config_setting_t *node, const char *name)
 {
 	struct config_place place = place_of(walk, node, name);
-	struct value value = value_of(walk, node);
+	struct value value = value_of(node);
 	char prefix[NAME_MAX_LENGTH + 1], found[VALUE_TEXT_MAX];
 
 	if (value.type != VALUE_GROUP) {
@@ -159,106 +178,104 @@ static int walk_group(struct walk *walk, const config_setting_t *node, const cha
 		index = setting_find(SCOPE_LISTENER, name);
 		if (index < 0 && walk->top)
 			index = setting_find(SCOPE_DAEMON, name);
-		if (index >= 0) {
-			if (settings[index].scope == walk->scope)
-				r = read_setting(walk, index, child);
-		} else if (setting_is_group(SCOPE_LISTENER, name) ||
-			   (walk->top && setting_is_group(SCOPE_DAEMON, name))) {
+		if (index >= 0)
+			r = read_for_all(walk, index, child);
+		else if (setting_is_group(SCOPE_LISTENER, name) ||
+			 (walk->top && setting_is_group(SCOPE_DAEMON, name)))
 			r = walk_subgroup(walk, child, name);
-		} else if (!walk->top || strcmp(name, "listeners") != 0) {
+		else if (!walk->top || strcmp(name, "listeners") != 0)
 			r = unknown_setting(walk, child, name);
-		}
 	}
 	return r;
 }
 
-/* Returns the name that is given a value in line @line of the text, if it is the only one. */
-static bool name_in_line(const struct config_scan *scan, int line, char ret_name[NAME_MAX_LENGTH])
+/* Returns the length of the string in quotes at @p, quotes included. */
+static size_t string_length(const char *p)
 {
-	const char *p = scan->text, *end;
-	size_t n, n_found = 0;
+	size_t n = 1;
+
+	while (p[n] != '\0' && p[n] != '"')
+		n += p[n] == '\\' && p[n + 1] != '\0' ? 2 : 1;
+	return p[n] == '"' ? n + 1 : n;
+}
+
+/*
+ * Finds the name that an error in line @line of the text is about: the only one that is given a
+ * value there, or else one that is given a value twice. Returns whether there is such a name.
+ */
+static bool name_in_line(const struct config_text *text, unsigned line,
+			 char ret_name[NAME_MAX_LENGTH])
+{
+	char last[NAME_MAX_LENGTH], first[NAME_MAX_LENGTH] = "";
+	const char *p = text->bytes;
+	size_t n, n_found = 0, n_same = 0;
 
 	for (; line > 1 && p != NULL; line--) {
 		p = strchr(p, '\n');
 		p = p != NULL ? p + 1 : NULL;
 	}
-	if (p == NULL)
-		return false;
-	for (end = strchrnul(p, '\n'); p < end; p += n + strspn(p + n, " ")) {
-		n = strcspn(p, " \n");
-		if (n < NAME_MAX_LENGTH &&
-		    (strncmp(p + n, " = ", 3) == 0 || strncmp(p + n, " : ", 3) == 0)) {
-			memcpy(ret_name, p, n);
-			ret_name[n] = '\0';
-			n_found++;
+	for (; p != NULL && *p != '\0' && *p != '\n'; p += n) {
+		if (*p == '"') {
+			n = string_length(p);
+			continue;
 		}
+		n = strspn(p, NAME_CHARACTERS);
+		if (n > 0 && n < NAME_MAX_LENGTH && strchr("=:", p[n + strspn(p + n, " \t")])) {
+			memcpy(last, p, n);
+			last[n] = '\0';
+			if (n_found++ == 0)
+				memcpy(first, last, sizeof(first));
+			n_same += strcmp(first, last) == 0;
+		}
+		n += n == 0;
 	}
-	return n_found == 1;
+	memcpy(ret_name, first, sizeof(first));
+	return n_found == 1 || n_same > 1;
 }
 
-/* Tells what libconfig said. */
-static int parse_error(struct config_loader *loader, const struct config_scan *scan,
+/* Reports what libconfig reported. */
+static int parse_error(struct config_loader *loader, const struct config_text *text,
 		       const config_t *tree)
 {
-	int line = config_error_line(tree);
-	struct config_origin origin = config_scan_origin(scan, (unsigned)line);
+	static const struct {
+		const char *begin;   /* of libconfig's text */
+		const char *message; /* in its place */
+		bool named;
+	} messages[] = {
+		{"duplicate", "found a second time (duplicate setting); allowed: once", true},
+		{"mismatched",
+		 "found values of different types in an array; allowed: an array of one type",
+		 true},
+		{"memory exhausted", "syntax error: nested too deeply",
+		 false}, /* the parser's stack */
+		{"syntax error", "syntax error; allowed: name = value;", false},
+	};
+	unsigned line = (unsigned)config_error_line(tree);
+	struct config_origin origin = config_text_origin(text, line);
 	struct config_place place = {
 		.errors = &loader->errors,
 		.file = origin.file,
 		.line = origin.line,
+		.order = line,
 	};
-	const char *text = config_error_text(tree);
+	const char *found = config_error_text(tree);
 	char name[NAME_MAX_LENGTH];
 
-	if (text == NULL)
-		text = "unknown error";
-	if (strncmp(text, "duplicate", strlen("duplicate")) == 0) {
-		if (name_in_line(scan, line, name))
+	for (size_t i = 0; found != NULL && i < sizeof(messages) / sizeof(messages[0]); i++) {
+		if (strncmp(found, messages[i].begin, strlen(messages[i].begin)) != 0)
+			continue;
+		if (messages[i].named && name_in_line(text, line, name))
 			place.setting = name;
-		return config_error(&place, "found a second time (duplicate setting); "
-					    "allowed: once");
+		return config_error(&place, "%s", messages[i].message);
 	}
-	if (strncmp(text, "mismatched", strlen("mismatched")) == 0) {
-		if (name_in_line(scan, line, name))
-			place.setting = name;
-		return config_error(&place, "found values of different types in an array; "
-					    "allowed: an array of one type");
-	}
-	if (strcmp(text, "memory exhausted") == 0) /* the parser's stack */
-		return config_error(&place, "syntax error: nested too deeply");
-	if (strcmp(text, "syntax error") == 0)
-		return config_error(&place, "syntax error; allowed: name = value;");
-	return config_error(&place, "syntax error: %s", text);
-}
-
-/* Gives the settings at top level to the daemon and to each listener. */
-static int walk_top(struct walk *walk, const config_setting_t *root, int port)
-{
-	struct config_loader *loader = walk->loader;
-	int r;
-
-	walk->top = true;
-	walk->group = "";
-	walk->scope = SCOPE_DAEMON;
-	walk->object = loader->config;
-	walk->sources = loader->sources;
-	r = walk_group(walk, root, "");
-	walk->scope = SCOPE_LISTENER;
-	for (size_t i = 0; i < loader->config->n_listeners && r == 0; i++) {
-		walk->object = &loader->config->listeners[i];
-		walk->sources = loader->listeners[i].settings;
-		r = walk_group(walk, root, "");
-	}
-	if (port >= 0)
-		config_set_port(loader, port);
-	return r;
+	return config_error(&place, "syntax error: %s", found != NULL ? found : "unknown error");
 }
 
 static int walk_listener(struct walk *walk, const config_setting_t *node, size_t i)
 {
 	struct config_loader *loader = walk->loader;
 	struct listener_sources *sources = &loader->listeners[i];
-	struct value value = value_of(walk, node);
+	struct value value = value_of(node);
 	struct config_place place;
 	char found[VALUE_TEXT_MAX];
 
@@ -278,13 +295,12 @@ static int walk_listener(struct walk *walk, const config_setting_t *node, size_t
 	snprintf(sources->group, sizeof(sources->group), "listeners[%zu].", i);
 	walk->top = false;
 	walk->group = sources->group;
-	walk->scope = SCOPE_LISTENER;
-	walk->object = &loader->config->listeners[i];
-	walk->sources = sources->settings;
+	walk->first = i;
+	walk->end = i + 1;
 	return walk_group(walk, node, "");
 }
 
-/* Returns the listeners' list, or NULL: without one, or after telling what is wrong with it. */
+/* Returns the listeners' list, or NULL: without one, or after reporting what is wrong with it. */
 static const config_setting_t *find_listeners(struct walk *walk, const config_setting_t *root)
 {
 	const config_setting_t *list = config_setting_get_member(root, "listeners");
@@ -295,7 +311,7 @@ static const config_setting_t *find_listeners(struct walk *walk, const config_se
 	if (list == NULL)
 		return NULL;
 	place = place_of(walk, list, "listeners");
-	value = value_of(walk, list);
+	value = value_of(list);
 	if (value.type != VALUE_LIST)
 		config_error(&place, "found %s; allowed: a list of groups ( { ... }, ... )",
 			     value_text(&value, found));
@@ -315,24 +331,28 @@ static int walk_tree(struct walk *walk, const config_setting_t *root, int port)
 
 	loader->config->listed = list != NULL;
 	r = config_add_listeners(loader, n);
+	walk->top = true;
+	walk->end = n;
 	if (r == 0)
-		r = walk_top(walk, root, port);
+		r = walk_group(walk, root, "");
+	if (r == 0 && port >= 0)
+		config_set_port(loader, port);
 	for (size_t i = 0; list != NULL && i < n && r == 0; i++)
 		r = walk_listener(walk, config_setting_get_elem(list, (unsigned)i), i);
 	return r;
 }
 
-int config_parse(struct config_loader *loader, const struct config_scan *scan, int port)
+int config_parse(struct config_loader *loader, const struct config_text *text, int port)
 {
-	struct walk walk = {.loader = loader, .scan = scan, .group = ""};
+	struct walk walk = {.loader = loader, .text = text, .group = ""};
 	config_t tree;
 	int r;
 
 	config_init(&tree);
-	if (config_read_string(&tree, scan->text) == CONFIG_TRUE)
+	if (config_read_string(&tree, text->bytes) == CONFIG_TRUE)
 		r = walk_tree(&walk, config_root_setting(&tree), port);
 	else
-		r = parse_error(loader, scan, &tree);
+		r = parse_error(loader, text, &tree);
 	config_destroy(&tree);
 	return r;
 }

@@ -55,7 +55,6 @@ extern const size_t n_settings;
 struct value {
 	enum value_type {
 		VALUE_INTEGER,
-		VALUE_BIG_INTEGER, /* does not fit: as written, in @string */
 		VALUE_FLOAT,
 		VALUE_BOOLEAN,
 		VALUE_STRING,
@@ -67,9 +66,6 @@ struct value {
 	double real;
 	const char *string;
 };
-
-/* In a string that was read: stands for \x00. Not UTF-8, so that nothing else reads like it. */
-#define VALUE_NUL "\xc0\x80"
 
 /* Returns the index in settings[] of the setting with the dotted @name, or -1. */
 int setting_find(enum setting_scope scope, const char *name);

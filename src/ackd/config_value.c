@@ -239,8 +239,6 @@ static int check_text(const struct value *value, const struct config_place *plac
 	char quoted[QUOTE_MAX];
 	size_t n = strlen(value->string), valid, length;
 
-	if (strstr(value->string, VALUE_NUL) != NULL)
-		return config_error(place, "found a string with \\x00; allowed: text without NUL");
 	if (utf8_check(text, n, &valid, &length) != UTF8_COMPLETE)
 		return config_error(place,
 				    "found the string %s, whose byte %zu (0x%02X) is not UTF-8; "
