@@ -169,6 +169,9 @@ static int check_listener(struct config_loader *loader, size_t i)
 	else if (loader->config->listed && name->level == SOURCE_DEFAULT && !name->bad)
 		config_error(&place, "found none; allowed: one, for each of the listeners");
 	check_socket(loader, i);
+	cidr_list_sort(&l->allow);
+	cidr_list_sort(&l->deny);
+	cidr_list_sort(&l->proxies);
 	r = check_template(loader, i, "greeting", l->greeting, TEMPLATE_IN_GREETING,
 			   &l->policy.greeting);
 	if (r == 0)

@@ -109,21 +109,81 @@ const char *cidr_format(const struct cidr *cidr, char out[CIDR_TEXT_MAX])
 	return out;
 }
 
-/* Returns the longest prefix that an address in the 128-bit form falls in, or -1. */
-static int match(const struct cidr_list *list, const uint8_t address[16])
+/* ---- lists ---- */
+
+/* Orders by address, then the wider range first, so that every range follows those around it. */
+static int compare(const void *a, const void *b)
 {
-	bool is_ipv4 = is_mapped(address);
-	int longest = -1;
+	const struct cidr *cidr_a = a, *cidr_b = b;
+	int order = memcmp(cidr_a->address, cidr_b->address, sizeof(cidr_a->address));
+
+	return order != 0 ? order : cidr_a->prefix - cidr_b->prefix;
+}
+
+static void remove_duplicates(struct cidr_list *list)
+{
+	size_t n = 0;
 
 	for (size_t i = 0; i < list->n; i++) {
-		const struct cidr *cidr = &list->items[i];
-
-		if (is_ipv4 && cidr->prefix < IPV4_PREFIX)
-			continue;
-		if (cidr->prefix > longest && prefix_equals(address, cidr->address, cidr->prefix))
-			longest = cidr->prefix;
+		if (n == 0 || compare(&list->items[n - 1], &list->items[i]) != 0)
+			list->items[n++] = list->items[i];
 	}
-	return longest;
+	list->n = n;
+}
+
+static bool contains(const struct cidr *cidr, const uint8_t address[16])
+{
+	return prefix_equals(address, cidr->address, cidr->prefix);
+}
+
+/*
+ * Returns the narrowest range that contains @address, starting with item @i - 1 and continuing with
+ * the items that enclose it, as 1 + its index; 0 when there is none. @i is 0 to list->n.
+ */
+static uint32_t narrowest(const struct cidr_list *list, uint32_t i, const uint8_t address[16])
+{
+	while (i > 0 && !contains(&list->items[i - 1], address))
+		i = list->items[i - 1].enclosing;
+	return i;
+}
+
+void cidr_list_sort(struct cidr_list *list)
+{
+	if (list->n == 0)
+		return;
+	qsort(list->items, list->n, sizeof(*list->items), compare);
+	remove_duplicates(list);
+	for (uint32_t i = 0; i < list->n; i++)
+		list->items[i].enclosing = narrowest(list, i, list->items[i].address);
+}
+
+/* Returns how many items begin at @address or before it. */
+static uint32_t count_up_to(const struct cidr_list *list, const uint8_t address[16])
+{
+	size_t low = 0, high = list->n;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (memcmp(list->items[middle].address, address, 16) <= 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return (uint32_t)low;
+}
+
+/*
+ * Returns the longest prefix that an address in the 128-bit form falls in, or -1. Two ranges are
+ * disjoint, or one encloses the other. So the last range that begins at or before the address
+ * contains the address, or every range that contains the address encloses that range.
+ */
+static int match(const struct cidr_list *list, const uint8_t address[16])
+{
+	uint32_t found = narrowest(list, count_up_to(list, address), address);
+	int prefix = found > 0 ? list->items[found - 1].prefix : -1;
+
+	return is_mapped(address) && prefix < IPV4_PREFIX ? -1 : prefix;
 }
 
 int cidr_list_match(const struct cidr_list *list, const struct sockaddr *address)

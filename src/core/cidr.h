@@ -11,8 +11,11 @@ struct sockaddr;
 struct cidr {
 	uint8_t address[16]; /* IPv6, or IPv4 as ::ffff:a.b.c.d; bits after the prefix are 0 */
 	uint8_t prefix;	     /* 0 to 128; an IPv4 prefix plus 96 */
+	uint8_t reserved[3]; /* 0: lists are compared byte by byte */
+	uint32_t enclosing;  /* set by cidr_list_sort() */
 };
 
+/* The caller appends the items, then calls cidr_list_sort() once. */
 struct cidr_list {
 	struct cidr *items;
 	size_t n;
@@ -33,10 +36,16 @@ int cidr_parse(const char *text, struct cidr *ret_cidr);
 const char *cidr_format(const struct cidr *cidr, char out[CIDR_TEXT_MAX]);
 
 /*
- * Returns the length of the longest prefix in @list that @address (AF_INET, AF_INET6; an
+ * Prepares @list for cidr_list_match(): sorts the items by address, then by prefix; removes
+ * duplicates; links each item to the narrowest other item that encloses it.
+ */
+void cidr_list_sort(struct cidr_list *list);
+
+/*
+ * Returns the length of the longest prefix in the sorted @list that @address (AF_INET, AF_INET6; an
  * IPv4-mapped IPv6 address counts as IPv4) falls in, as prefix length in the 128-bit form, or -1.
  * An IPv4 address falls in no IPv6 range, not even ::/0. For AF_UNIX: 128 when the list has "unix",
- * else -1.
+ * else -1. Takes a binary search, then a step for each item that encloses the one found.
  */
 int cidr_list_match(const struct cidr_list *list, const struct sockaddr *address);
 

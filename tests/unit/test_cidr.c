@@ -113,6 +113,7 @@ static struct cidr_list list_of(const char *const *texts, size_t n)
 
 	for (size_t i = 0; i < n; i++)
 		assert_int_equal(cidr_parse(texts[i], &list.items[i]), 0);
+	cidr_list_sort(&list);
 	return list;
 }
 
@@ -167,12 +168,171 @@ static void test_match_unix(void **state)
 	assert_int_equal(match(&list, "::1"), -1);
 }
 
+/* ---- against a search through all items ---- */
+
+static uint32_t random_below(uint32_t n)
+{
+	static uint64_t state = 88172645463325252U; /* xorshift64: the same numbers in every run */
+
+	state ^= state << 13;
+	state ^= state >> 7;
+	state ^= state << 17;
+	return (uint32_t)(state >> 32) % n;
+}
+
+static bool first_bits_equal(const uint8_t a[16], const uint8_t b[16], int n)
+{
+	for (int i = 0; i < n; i++) {
+		if ((a[i / 8] ^ b[i / 8]) & 0x80 >> i % 8)
+			return false;
+	}
+	return true;
+}
+
+/* What cidr_list_match() is to return, by looking at every item. */
+static int search_all(const struct cidr *items, size_t n, const uint8_t address[16])
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+	bool is_ipv4 = memcmp(address, mapped, sizeof(mapped)) == 0;
+	int longest = -1;
+
+	for (size_t i = 0; i < n; i++) {
+		if (items[i].prefix > longest && !(is_ipv4 && items[i].prefix < 96) &&
+		    first_bits_equal(items[i].address, address, items[i].prefix))
+			longest = items[i].prefix;
+	}
+	return longest;
+}
+
+/* Fills @address with one of few values a byte, so that ranges nest and addresses meet them. */
+static void random_address(uint8_t address[16], bool ipv4, uint32_t variety)
+{
+	memset(address, 0, 16);
+	for (int i = ipv4 ? 12 : 0; i < 16; i++)
+		address[i] = (uint8_t)(random_below(variety) * 255 / variety);
+	if (ipv4)
+		address[10] = address[11] = 0xff;
+}
+
+static void random_range(struct cidr *ret_cidr, uint32_t variety)
+{
+	bool ipv4 = random_below(3) > 0;
+	struct cidr cidr = {.prefix = (uint8_t)(ipv4 ? 96 + random_below(33) : random_below(129))};
+
+	random_address(cidr.address, ipv4, variety);
+	for (int i = cidr.prefix; i < 128; i++)
+		cidr.address[i / 8] &= (uint8_t) ~(0x80 >> i % 8);
+	*ret_cidr = cidr;
+}
+
+/* Looks up an address that is at, before or after an edge of a range, or anywhere. */
+static void check_random_address(const struct cidr_list *list, const struct cidr *items, size_t n,
+				 uint32_t variety)
+{
+	struct sockaddr_in6 ipv6 = {.sin6_family = AF_INET6};
+	struct sockaddr_in ipv4 = {.sin_family = AF_INET};
+	const struct cidr *cidr = &items[random_below((uint32_t)n)];
+	uint8_t *address = ipv6.sin6_addr.s6_addr;
+	uint32_t where = random_below(4);
+	int i = 15;
+
+	random_address(address, random_below(3) > 0, variety);
+	if (where < 3)
+		memcpy(address, cidr->address, 16);
+	if (where == 1) { /* the last of the range */
+		for (int bit = cidr->prefix; bit < 128; bit++)
+			address[bit / 8] |= (uint8_t)(0x80 >> bit % 8);
+	} else if (where == 2) { /* the one before the range */
+		while (i >= 0 && address[i]-- == 0)
+			i--;
+	}
+	assert_int_equal(cidr_list_match(list, (struct sockaddr *)&ipv6),
+			 search_all(items, n, address));
+	memcpy(&ipv4.sin_addr, address + 12, 4);
+	memset(address, 0, 12);
+	address[10] = address[11] = 0xff;
+	assert_int_equal(cidr_list_match(list, (struct sockaddr *)&ipv4),
+			 search_all(items, n, address));
+}
+
+static void check_random_list(size_t n, unsigned lookups, uint32_t variety)
+{
+	struct cidr *items = calloc(n, sizeof(*items));
+	struct cidr_list list = {.items = calloc(n, sizeof(*items)), .n = n};
+
+	for (size_t i = 0; i < n; i++)
+		random_range(&items[i], variety);
+	memcpy(list.items, items, n * sizeof(*items));
+	cidr_list_sort(&list);
+	assert_true(list.n > 0 && list.n <= n);
+	for (unsigned i = 0; i < lookups; i++)
+		check_random_address(&list, items, n, variety);
+	cidr_list_finish(&list);
+	free(items);
+}
+
+static void test_match_random(void **state)
+{
+	static const uint32_t varieties[] = {2, 3, 5, 255};
+
+	for (size_t v = 0; v < sizeof(varieties) / sizeof(varieties[0]); v++) {
+		for (size_t n = 1; n <= 40; n++)
+			check_random_list(n, 200, varieties[v]);
+		check_random_list(3000, 100, varieties[v]);
+	}
+	check_random_list(200000, 20, 255);
+}
+
+/* A search through all items would take minutes here, beyond the time-out of the test. */
+static void test_match_many(void **state)
+{
+	enum { N = 200000, LOOKUPS = 2000000 };
+	struct cidr_list list = {.items = calloc(N, sizeof(struct cidr)), .n = N};
+	struct sockaddr_in6 ipv6 = {.sin6_family = AF_INET6};
+	unsigned n_found = 0;
+
+	for (size_t i = 0; i < N; i++)
+		random_range(&list.items[i], 255);
+	cidr_list_sort(&list);
+	for (unsigned i = 0; i < LOOKUPS; i++) {
+		const struct cidr *cidr = &list.items[i % list.n];
+
+		memcpy(ipv6.sin6_addr.s6_addr, cidr->address, 16);
+		n_found += cidr_list_match(&list, (struct sockaddr *)&ipv6) >= cidr->prefix;
+	}
+	/* ranges that begin at ::ffff:0:0 and are wider than all of IPv4 do not have IPv4 */
+	assert_in_range(n_found, LOOKUPS - LOOKUPS / 1000, LOOKUPS);
+	cidr_list_finish(&list);
+}
+
+static void test_sort(void **state)
+{
+	const char *const texts[] = {"10.0.0.0/8", "::/0",	  "10.0.0.0/16", "10.0.0.0/8",
+				     "10.0.0.0/8", "10.0.0.0/16", "9.0.0.0/8"};
+	const char *const sorted[] = {"::/0", "9.0.0.0/8", "10.0.0.0/8", "10.0.0.0/16"};
+	const uint32_t enclosing[] = {0, 1, 1, 3};
+	struct cidr_list list = list_of(texts, sizeof(texts) / sizeof(texts[0]));
+	struct cidr_list empty = {0};
+	char text[CIDR_TEXT_MAX];
+
+	assert_int_equal(list.n, sizeof(sorted) / sizeof(sorted[0]));
+	for (size_t i = 0; i < list.n; i++) {
+		assert_string_equal(cidr_format(&list.items[i], text), sorted[i]);
+		assert_int_equal(list.items[i].enclosing, enclosing[i]);
+	}
+	cidr_list_finish(&list);
+	cidr_list_sort(&empty);
+	assert_int_equal(empty.n, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_parse),	       cmocka_unit_test(test_format),
 		cmocka_unit_test(test_refused),	       cmocka_unit_test(test_match),
 		cmocka_unit_test(test_match_families), cmocka_unit_test(test_match_unix),
+		cmocka_unit_test(test_match_random),   cmocka_unit_test(test_match_many),
+		cmocka_unit_test(test_sort),
 	};
 
 	return cmocka_run_group_tests_name("cidr", tests, NULL, NULL);
