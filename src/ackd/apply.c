@@ -39,6 +39,16 @@ static int prepare_counters(struct server *server, const struct config *config)
 	return 0;
 }
 
+void server_drop_counters(const struct server *server)
+{
+	const struct config *config = server->config;
+
+	stats_release();
+	for (size_t i = 0; i < config->n_listeners; i++)
+		stats_listener(config->listeners[i].name);
+	stats_drop_unused();
+}
+
 /* Worker @w serves socket s if s mod workers = w; sockets that are fewer than workers are shared.
  */
 static bool serves(const struct server *server, unsigned w, unsigned s, unsigned n_fds)
@@ -68,7 +78,7 @@ static void count_not_restored(const struct state_connection *state)
 	};
 
 	if (counters)
-		counter_add(&counters->closed, 1);
+		counter_add(counters, COUNTER_CLOSED, 1);
 	log_post_at(LOG_LEVEL_WARNING, LOG_RESTORE, &fields,
 		    "%s: connection %" PRIu64 " from %s closed: %s", fields.listener,
 		    fields.connection, peer, fields.reason);

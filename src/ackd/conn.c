@@ -40,7 +40,7 @@ void conn_close(struct conn *c, enum conn_reason reason)
 		c->reason = (uint8_t)reason;
 	/* counted now: a hand-over takes the counters along before the handle is closed */
 	if (c->admitted && reason != CONN_HANDED_OVER)
-		counter_add(&c->listener->counters->closed, 1);
+		counter_add(c->listener->counters, COUNTER_CLOSED, 1);
 	c->phase = CONN_CLOSING;
 	conn_unwait(c);
 	/* now, not when the loop has turned: those whose turn it is meanwhile may need the room */
@@ -258,7 +258,7 @@ void conn_begin(struct conn *c)
 
 	c->phase = CONN_SERVING;
 	c->session.connection = limits_number(conn_worker(c)->limits);
-	counter_add(&c->listener->counters->connections, 1);
+	counter_add(c->listener->counters, COUNTER_CONNECTIONS, 1);
 	conn_log_connect(c);
 	if (conn_name_peer(c) < 0) {
 		conn_close(c, CONN_MEMORY);
@@ -291,7 +291,7 @@ void conn_tell_refusal(struct conn *c)
 	char line[NAK_LINE_MAX];
 
 	c->refusing = true;
-	counter_add(&c->listener->counters->naks[nak.reason], 1);
+	counter_add(c->listener->counters, COUNTER_NAKS + nak.reason, 1);
 	if (c->listener->settings->policy.nak) {
 		/* a new socket's buffer takes a line; if not, the peer is gone */
 		conn_say(io, line, nak_format(&nak, line));

@@ -228,7 +228,7 @@ void conn_restore(struct listener *listener, int fd, const struct state_connecti
 		return;
 	}
 	if (listener_admit(listener, &from->address, false) != REFUSAL_NONE) {
-		counter_add(&listener->counters->closed, 1);
+		counter_add(listener->counters, COUNTER_CLOSED, 1);
 		close(fd);
 		return;
 	}
@@ -237,7 +237,7 @@ void conn_restore(struct listener *listener, int fd, const struct state_connecti
 		conn_take_up(c, from);
 	} else {
 		listener_count_refusal(listener, &from->address, REFUSAL_MEMORY, NULL);
-		counter_add(&listener->counters->closed, 1);
+		counter_add(listener->counters, COUNTER_CLOSED, 1);
 		limits_release(listener->worker->limits, &from->address);
 	}
 }

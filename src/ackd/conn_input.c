@@ -27,7 +27,7 @@ static void answer_apart(struct conn *c, const uint8_t *data, size_t n)
 
 static void count_received(struct conn *c, size_t n)
 {
-	counter_add(&c->listener->counters->received_bytes, n);
+	counter_add(c->listener->counters, COUNTER_RECEIVED_BYTES, n);
 }
 
 void conn_take_other(struct conn *c, const uint8_t *data, size_t n)

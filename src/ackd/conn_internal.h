@@ -97,7 +97,7 @@ static inline void conn_say(struct session_io *io, const void *p, size_t n)
 /* Counts the messages that @io has answered. */
 static inline void conn_count_messages(struct conn *c, struct session_io *io)
 {
-	counter_add(&c->listener->counters->messages, io->n_messages);
+	counter_add(c->listener->counters, COUNTER_MESSAGES, io->n_messages);
 	io->n_messages = 0;
 }
 

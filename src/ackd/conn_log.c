@@ -77,7 +77,7 @@ void conn_on_nak(void *data, const struct nak *nak)
 	char peer[ADDRESS_TEXT_MAX];
 	struct log_fields fields;
 
-	counter_add(&c->listener->counters->naks[nak->reason], 1);
+	counter_add(c->listener->counters, COUNTER_NAKS + nak->reason, 1);
 	if (!log_wants(LOG_NAK))
 		return;
 	fields = fields_of(c, peer);

@@ -20,7 +20,7 @@
 static void count_sent(struct conn *c, size_t n)
 {
 	c->sent += n;
-	counter_add(&c->listener->counters->sent_bytes, n);
+	counter_add(c->listener->counters, COUNTER_SENT_BYTES, n);
 }
 
 void conn_output_free(struct conn *c)

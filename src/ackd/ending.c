@@ -35,7 +35,7 @@ static void on_drain_timer(uv_timer_t *timer)
 	uint64_t now_ms = uv_now(&server->loop);
 
 	if (now_ms >= server->drain_deadline_ms) {
-		struct stats s = stats_sum(NULL);
+		struct stats s = stats_total();
 
 		if (server->phase == SERVER_DRAINING)
 			log_post(LOG_DRAIN, NULL,
@@ -52,7 +52,7 @@ static void on_drain_timer(uv_timer_t *timer)
 
 static void server_drain(struct server *server)
 {
-	struct stats s = stats_sum(NULL);
+	struct stats s = stats_total();
 
 	server->phase = SERVER_DRAINING;
 	log_notify("STOPPING=1");

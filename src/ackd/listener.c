@@ -21,6 +21,7 @@ void listener_begin(struct listener *listener, struct worker *worker, struct con
 	listener->config = config_ref(config);
 	listener->settings = settings;
 	listener->counters = counters;
+	counters_use(counters, 1);
 	listener->idle.timeout_ms = config->idle_timeout_ms;
 	listener->references = 1;
 	listener->next = worker->listeners;
@@ -41,6 +42,7 @@ void listener_unref(struct listener *listener)
 	while (*link != listener)
 		link = &(*link)->next;
 	*link = listener->next;
+	counters_use(listener->counters, -1);
 	config_unref(listener->config);
 	free(listener);
 }
@@ -64,7 +66,7 @@ void listener_count_refusal(struct listener *listener, const struct address *add
 	char peer[ADDRESS_TEXT_MAX];
 	struct log_fields fields;
 
-	counter_add(&listener->counters->refused[refusal], 1);
+	counter_add(listener->counters, COUNTER_REFUSED + refusal, 1);
 	if (!log_wants(LOG_REFUSE))
 		return;
 	fields = (struct log_fields){
@@ -153,7 +155,7 @@ static void acceptor_pause(struct acceptor *acceptor, int error)
 		.reason = uv_strerror_r(uv_translate_sys_error(error), words, sizeof(words)),
 	};
 
-	counter_add(&acceptor->listener->counters->accept_errors, 1);
+	counter_add(acceptor->listener->counters, COUNTER_ACCEPT_ERRORS, 1);
 	log_post(LOG_ACCEPT_ERROR, &fields,
 		 "%s: cannot accept a connection: %s; trying again in %d ms", fields.listener,
 		 words, ACCEPT_PAUSE_MS);
@@ -188,7 +190,7 @@ static int acceptor_accept(struct acceptor *acceptor, unsigned max)
 			return 0;
 		} else if (accept_error_is_of_peer(errno)) {
 			error = errno;
-			counter_add(&acceptor->listener->counters->accept_errors, 1);
+			counter_add(acceptor->listener->counters, COUNTER_ACCEPT_ERRORS, 1);
 		} else {
 			return errno;
 		}

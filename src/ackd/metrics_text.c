@@ -8,54 +8,23 @@
 #include <stdlib.h>
 #include <uv.h>
 
-/* What is told of each listener, in the order in which it is written. */
-struct family {
-	const char *name;
-	const char *type;
-	const char *help;
-	uint64_t (*value)(const struct stats *stats);
-};
-
 /* All listeners, as read at one moment: a family's samples stand together. */
 struct snapshot {
 	const char *name;
 	struct stats stats;
 };
 
-static uint64_t get_connections(const struct stats *stats)
-{
-	return stats->connections;
-}
-
-static uint64_t get_received(const struct stats *stats)
-{
-	return stats->received_bytes;
-}
-
-static uint64_t get_sent(const struct stats *stats)
-{
-	return stats->sent_bytes;
-}
-
-static uint64_t get_messages(const struct stats *stats)
-{
-	return stats->messages;
-}
-
-static uint64_t get_accept_errors(const struct stats *stats)
-{
-	return stats->accept_errors;
-}
-
-static const struct family families[] = {
-	{"ackd_open_connections", "gauge", "Connections that are open.", stats_open},
-	{"ackd_connections_total", "counter", "Connections that were served.", get_connections},
-	{"ackd_received_bytes_total", "counter", "Bytes received.", get_received},
-	{"ackd_sent_bytes_total", "counter", "Bytes sent.", get_sent},
-	{"ackd_messages_total", "counter", "Messages, those answered with a NAK too.",
-	 get_messages},
-	{"ackd_accept_errors_total", "counter", "Failures to accept a connection.",
-	 get_accept_errors},
+/* What is written of each listener, beside what has reasons. */
+static const struct family {
+	const char *name;
+	const char *help;
+	enum counter counter;
+} families[] = {
+	{"ackd_connections_total", "Connections that were served.", COUNTER_CONNECTIONS},
+	{"ackd_received_bytes_total", "Bytes received.", COUNTER_RECEIVED_BYTES},
+	{"ackd_sent_bytes_total", "Bytes sent.", COUNTER_SENT_BYTES},
+	{"ackd_messages_total", "Messages, those answered with a NAK too.", COUNTER_MESSAGES},
+	{"ackd_accept_errors_total", "Failures to accept a connection.", COUNTER_ACCEPT_ERRORS},
 };
 
 static void write_head(FILE *out, const char *name, const char *type, const char *help)
@@ -92,27 +61,32 @@ static void write_listener_sample(FILE *out, const char *name, const char *liste
 
 static void write_listeners(FILE *out, const struct snapshot *snapshots, size_t n)
 {
+	static const char open[] = "ackd_open_connections";
 	static const char refused[] = "ackd_connections_refused_total";
 	static const char naks[] = "ackd_naks_total";
 
+	write_head(out, open, "gauge", "Connections that are open.");
+	for (size_t i = 0; i < n; i++)
+		write_listener_sample(out, open, snapshots[i].name, NULL,
+				      stats_open(&snapshots[i].stats));
 	for (size_t f = 0; f < sizeof(families) / sizeof(families[0]); f++) {
 		const struct family *family = &families[f];
 
-		write_head(out, family->name, family->type, family->help);
+		write_head(out, family->name, "counter", family->help);
 		for (size_t i = 0; i < n; i++)
 			write_listener_sample(out, family->name, snapshots[i].name, NULL,
-					      family->value(&snapshots[i].stats));
+					      snapshots[i].stats.values[family->counter]);
 	}
 	write_head(out, refused, "counter", "Connections that were not served, by reason.");
 	for (size_t i = 0; i < n; i++)
 		for (unsigned r = REFUSAL_NONE + 1; r < REFUSAL_COUNT; r++)
 			write_listener_sample(out, refused, snapshots[i].name, refusal_name(r),
-					      snapshots[i].stats.refused[r]);
+					      snapshots[i].stats.values[COUNTER_REFUSED + r]);
 	write_head(out, naks, "counter", "Messages or connections answered with a NAK, by reason.");
 	for (size_t i = 0; i < n; i++)
 		for (unsigned r = 0; r < NAK_REASON_COUNT; r++)
 			write_listener_sample(out, naks, snapshots[i].name, nak_reason_name(r),
-					      snapshots[i].stats.naks[r]);
+					      snapshots[i].stats.values[COUNTER_NAKS + r]);
 }
 
 static void write_number(FILE *out, const char *name, const char *type, const char *help,
@@ -157,18 +131,17 @@ static void write_daemon(FILE *out, const struct metrics_view *view)
 
 int metrics_write(FILE *out, const struct metrics_view *view)
 {
+	const struct stats_entry *entry = NULL;
 	struct snapshot *snapshots;
 	size_t n = 0;
 
-	while (stats_listener_name(n))
+	while ((entry = stats_next(entry)))
 		n++;
 	snapshots = calloc(n + 1, sizeof(*snapshots));
 	if (!snapshots)
 		return -ENOMEM;
-	for (size_t i = 0; i < n; i++) {
-		snapshots[i].name = stats_listener_name(i);
-		snapshots[i].stats = stats_sum(snapshots[i].name);
-	}
+	for (n = 0; (entry = stats_next(entry)); n++)
+		snapshots[n] = (struct snapshot){stats_name(entry), stats_read(entry)};
 	write_listeners(out, snapshots, n);
 	write_daemon(out, view);
 	free(snapshots);

@@ -37,6 +37,7 @@ static void reload_end(struct server *server, int status)
 	reload->setup = NULL;
 	reload->running = false;
 	if (server->phase == SERVER_RUNNING) {
+		server_drop_counters(server);
 		log_notify("READY=1");
 		report_status(server);
 	}

@@ -9,12 +9,13 @@
 
 void report_status(struct server *server)
 {
-	struct stats s = stats_sum(NULL);
+	struct stats s = stats_total();
 
 	log_notify("STATUS=%s%" PRIu64 " connections open, %" PRIu64 " served, %" PRIu64
 		   " messages, %" PRIu64 " bytes in, %" PRIu64 " bytes out",
 		   server->phase == SERVER_RUNNING ? "" : "draining: ", stats_open(&s),
-		   s.connections, s.messages, s.received_bytes, s.sent_bytes);
+		   s.values[COUNTER_CONNECTIONS], s.values[COUNTER_MESSAGES],
+		   s.values[COUNTER_RECEIVED_BYTES], s.values[COUNTER_SENT_BYTES]);
 }
 
 /* Looks how much CPU time each worker has used since last time: costs the workers nothing. */
@@ -36,8 +37,12 @@ static void sample_load(struct server *server)
 
 static void on_status_timer(uv_timer_t *timer)
 {
-	sample_load(timer->data);
-	report_status(timer->data);
+	struct server *server = timer->data;
+
+	if (server->phase == SERVER_RUNNING) /* a hand-over takes along what there is */
+		stats_drop_unused();
+	sample_load(server);
+	report_status(server);
 }
 
 /* The watchdog is told that all is well only if every worker's loop has turned since last time. */
@@ -94,36 +99,26 @@ void report_start(struct server *server)
 	}
 }
 
-static uint64_t sum(const uint64_t *values, size_t n)
-{
-	uint64_t total = 0;
-
-	while (n-- > 0)
-		total += values[n];
-	return total;
-}
-
 void report_stats(void)
 {
-	const char *name;
-
-	for (size_t i = 0; (name = stats_listener_name(i)); i++) {
-		struct stats s = stats_sum(name);
+	for (const struct stats_entry *e = stats_next(NULL); e; e = stats_next(e)) {
+		struct stats s = stats_read(e);
 		struct log_fields fields = {
-			.listener = name,
+			.listener = stats_name(e),
 			.has = LOG_HAS_BYTES_IN | LOG_HAS_BYTES_OUT | LOG_HAS_MESSAGES,
-			.bytes_in = s.received_bytes,
-			.bytes_out = s.sent_bytes,
-			.messages = s.messages,
+			.bytes_in = s.values[COUNTER_RECEIVED_BYTES],
+			.bytes_out = s.values[COUNTER_SENT_BYTES],
+			.messages = s.values[COUNTER_MESSAGES],
 		};
 
 		log_post(LOG_STATS, &fields,
 			 "%s: %" PRIu64 " connections open, %" PRIu64 " served, %" PRIu64
 			 " refused; %" PRIu64 " messages, %" PRIu64 " NAKs, %" PRIu64
 			 " bytes in, %" PRIu64 " bytes out, %" PRIu64 " accept errors",
-			 name, stats_open(&s), s.connections, sum(s.refused, REFUSAL_COUNT),
-			 s.messages, sum(s.naks, NAK_REASON_COUNT), s.received_bytes, s.sent_bytes,
-			 s.accept_errors);
+			 fields.listener, stats_open(&s), s.values[COUNTER_CONNECTIONS],
+			 stats_sum(&s, COUNTER_REFUSED, REFUSAL_COUNT), fields.messages,
+			 stats_sum(&s, COUNTER_NAKS, NAK_REASON_COUNT), fields.bytes_in,
+			 fields.bytes_out, s.values[COUNTER_ACCEPT_ERRORS]);
 	}
 }
 

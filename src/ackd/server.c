@@ -108,6 +108,7 @@ static void on_worker_done(void *data, struct worker *worker, unsigned order, in
 static void server_ready(struct server *server)
 {
 	server->phase = SERVER_RUNNING;
+	server_drop_counters(server);
 	log_post(LOG_READY, NULL, "ready: %u workers", server->n_workers);
 	log_notify("READY=1");
 	report_start(server);

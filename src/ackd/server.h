@@ -139,6 +139,12 @@ int server_apply(struct server *server, struct config *config);
 bool server_applied(struct server *server, int *ret_error);
 
 /*
+ * Drops the counters of listeners that the configuration in force does not have, except while
+ * connections use them: the end of every change.
+ */
+void server_drop_counters(const struct server *server);
+
+/*
  * Ends the daemon as the signal @signum asks: SIGUSR2 by a hand-over, another one by draining; a
  * second one at once, except the SIGTERM that follows SIGUSR2 in a restart. Before the daemon is
  * ready, SIGUSR2 changes nothing; another one ends the start, or is noted for server_ready() to act

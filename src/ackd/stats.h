@@ -2,8 +2,10 @@
 
 /*
  * Counters: one block per listener and worker, written by that worker alone and read by anyone.
- * They live as long as the daemon and belong to the listener's name, so that a reload goes on
- * counting.
+ * They belong to the listener's name, so that a reload goes on counting. They are dropped once the
+ * configuration does not have the name any more and no connection uses them.
+ *
+ * What follows is for the main thread, except counter_add() and counters_use().
  */
 
 #include "core/session.h"
@@ -28,42 +30,56 @@ const char *refusal_name(enum refusal refusal);
 
 #define STATS_CACHE_LINE 64
 
-/* One worker's counters of one listener: no other thread writes to these cache lines. */
-struct counters {
-	_Alignas(STATS_CACHE_LINE) _Atomic uint64_t received_bytes;
-	_Atomic uint64_t sent_bytes;
-	_Atomic uint64_t messages;
-	_Atomic uint64_t connections; /* served, ever */
-	_Atomic uint64_t closed;      /* of those, closed */
-	_Atomic uint64_t accept_errors;
-	_Atomic uint64_t naks[NAK_REASON_COUNT];
-	_Atomic uint64_t refused[REFUSAL_COUNT];
+/* What is counted. The order is that of the state that a process leaves to the next. */
+enum counter {
+	COUNTER_RECEIVED_BYTES,
+	COUNTER_SENT_BYTES,
+	COUNTER_MESSAGES,
+	COUNTER_CONNECTIONS, /* served, ever */
+	COUNTER_CLOSED,	     /* of those, closed */
+	COUNTER_ACCEPT_ERRORS,
+	COUNTER_NAKS,					   /* one for each enum nak_reason */
+	COUNTER_REFUSED = COUNTER_NAKS + NAK_REASON_COUNT, /* one for each enum refusal */
+	COUNTER_COUNT = COUNTER_REFUSED + REFUSAL_COUNT,
 };
 
-/* Adds to a counter that only the calling thread writes. */
-static inline void counter_add(_Atomic uint64_t *counter, uint64_t n)
+/* One worker's counters of one listener: no other thread writes to these cache lines. */
+struct counters {
+	_Alignas(STATS_CACHE_LINE) _Atomic uint64_t values[COUNTER_COUNT];
+	_Atomic unsigned n_users; /* how many struct listener of the worker count here */
+};
+
+/* Adds @n to the counter @counter (enum counter, plus the reason), which only this thread writes.
+ */
+static inline void counter_add(struct counters *counters, unsigned counter, uint64_t n)
 {
-	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+	_Atomic uint64_t *value = &counters->values[counter];
+
+	atomic_store_explicit(value, atomic_load_explicit(value, memory_order_relaxed) + n,
 			      memory_order_relaxed);
 }
 
-/* Sums, as read at one moment: the same fields in the same order. */
-struct stats {
-	uint64_t received_bytes;
-	uint64_t sent_bytes;
-	uint64_t messages;
-	uint64_t connections;
-	uint64_t closed;
-	uint64_t accept_errors;
-	uint64_t naks[NAK_REASON_COUNT];
-	uint64_t refused[REFUSAL_COUNT];
-};
+/*
+ * Notes that the worker has one user of @counters more (@n is 1) or less (-1). After the last one
+ * the worker does not touch them.
+ */
+static inline void counters_use(struct counters *counters, int n)
+{
+	unsigned before = atomic_load_explicit(&counters->n_users, memory_order_relaxed);
 
-/* How many numbers a struct stats is made of. */
-#define STATS_COUNT (sizeof(struct stats) / sizeof(uint64_t))
+	atomic_store_explicit(&counters->n_users, before + (unsigned)n, memory_order_release);
+}
+
+/* The sums over all workers. */
+struct stats {
+	uint64_t values[COUNTER_COUNT];
+};
 
 /* Returns how many connections are open. */
 uint64_t stats_open(const struct stats *stats);
+
+/* Returns the sum of the @n counters from @counter on. */
+uint64_t stats_sum(const struct stats *stats, unsigned counter, unsigned n);
 
 /* Sets up counting for @workers workers. */
 void stats_init(unsigned workers);
@@ -73,19 +89,38 @@ void stats_finish(void);
 
 /*
  * Returns the counters of the listener @name, one block per worker, made at the first call with
- * that name; NULL when out of memory. Main thread.
+ * that name; NULL when out of memory. They stay at least until stats_release() is called.
  */
 struct counters *stats_listener(const char *name);
 
-/* Sums up all listeners, or with @name that one. Main thread. */
-struct stats stats_sum(const char *name);
+/* Lets stats_drop_unused() drop every listener that stats_listener() is not called for again. */
+void stats_release(void);
+
+/*
+ * Drops the counters of each listener that was released and that no worker uses. What they counted
+ * stays in stats_total().
+ */
+void stats_drop_unused(void);
+
+/* The counters of one listener. */
+struct stats_entry;
+
+/* Returns the first entry, or the one after @entry in the order in which they were made; or NULL.
+ */
+const struct stats_entry *stats_next(const struct stats_entry *entry);
+
+/* Returns the listener's name, which lives as long as the entry. */
+const char *stats_name(const struct stats_entry *entry);
+
+/* Sums up one listener; with NULL those that were dropped. */
+struct stats stats_read(const struct stats_entry *entry);
+
+/* Sums up everything that was ever counted. */
+struct stats stats_total(void);
 
 /*
  * Goes on from the numbers of the process before: adds @n of them (those of a struct stats; what
- * there is more or less of them is left out) to the counters of the listener @name. Main thread,
- * before any worker has got these. Returns 0 or -ENOMEM.
+ * there is more or less of them is left out) to the counters of the listener @name, or with "" to
+ * those that were dropped. To be called before any worker has got these. Returns 0 or -ENOMEM.
  */
 int stats_carry(const char *name, const uint64_t *values, size_t n);
-
-/* Returns the name of the listener @i of all that were ever counted, or NULL. Main thread. */
-const char *stats_listener_name(size_t i);

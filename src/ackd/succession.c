@@ -34,17 +34,20 @@ int server_hand_over(struct server *server)
 /* The counters go on in the next process, as far as there is room: the connections matter more. */
 static void save_counters(struct handover *handover)
 {
-	const char *name;
+	const struct stats_entry *entry = NULL;
 
-	_Static_assert(STATS_COUNT <= STATE_COUNTERS_MAX, "room for all");
-	for (size_t i = 0; (name = stats_listener_name(i)); i++) {
-		struct stats stats = stats_sum(name);
-		struct state_counters counters = {.listener = name, .n = STATS_COUNT};
+	_Static_assert(COUNTER_COUNT <= STATE_COUNTERS_MAX, "room for all");
+	do { /* first those that were dropped, which have no name */
+		struct stats stats = stats_read(entry);
+		struct state_counters counters = {
+			.listener = entry ? stats_name(entry) : "",
+			.n = COUNTER_COUNT,
+		};
 
-		memcpy(counters.values, &stats, sizeof(stats));
+		memcpy(counters.values, stats.values, sizeof(stats.values));
 		if (state_add_counters(&handover->writer, &counters) < 0)
 			return;
-	}
+	} while ((entry = stats_next(entry)));
 }
 
 /* All connections are in the hand-over. */

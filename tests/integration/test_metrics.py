@@ -11,7 +11,7 @@ import statistics
 import subprocess
 import time
 import urllib.parse
-from signal import SIGTERM
+from signal import SIGTERM, SIGUSR1
 
 import pytest
 
@@ -213,6 +213,82 @@ def test_over_a_restart_that_keeps_connections(directory):
             expected[f"ackd_{name}_total", "echo"] += n
         expect_counted(daemon, expected)
         daemon.stop()
+    finally:
+        daemon.kill()
+        manager.close()
+
+
+# ---- names that come and go ----
+
+
+def named(name, more=""):
+    return METRICS + (
+        f'listeners = ( {{ name = "{name}"; address = "127.0.0.1"; port = 0; reply = "echo"; {more} }} );'
+    )
+
+
+def listeners_of(address):
+    return {key[1] for key in scrape(address) if key[0] == "ackd_connections_total"}
+
+
+def test_counters_of_listeners_that_are_gone_are_dropped(ackd, record_property):
+    """Neither the size nor the time of a scrape grows with the names that there have been."""
+    daemon = ackd(named("l0"))
+    metrics = daemon.address("metrics")
+    assert daemon.exchange(b"x", "l0") == b"x"
+    first = len(request(metrics)[2])
+    reloads = 300
+    for i in range(1, reloads + 1):
+        daemon.write_config(named(f"l{i}"))
+        assert daemon.reload()
+    assert listeners_of(metrics) == {f"l{reloads}"}
+    used = thread_cpu_us(daemon.pid)[daemon.pid]
+    last = len(request(metrics)[2])
+    used = thread_cpu_us(daemon.pid)[daemon.pid] - used
+    record_property("bytes_before", first)
+    record_property("bytes_after", last)
+    record_property("main_thread_us_after", round(used))
+    print(f"{reloads} reloads: {first} bytes become {last}; a scrape takes {used:.0f} us")
+    assert last < first + 1000  # the new name is longer
+    daemon.signal(SIGUSR1)
+    daemon.wait_for(rf"^info stats: l{reloads}: ")
+    assert not re.search(r"^info stats: l\d+:", daemon.log.replace(f"stats: l{reloads}:", ""), re.M)
+
+
+def test_counters_stay_while_a_connection_uses_them(ackd):
+    daemon = ackd(named("old"))
+    metrics = daemon.address("metrics")
+    with daemon.connect("old") as s:
+        s.sendall(b"a")
+        assert read_exactly(s, 1) == b"a"
+        daemon.write_config(named("new"))
+        assert daemon.reload()
+        s.sendall(b"b")
+        assert read_exactly(s, 1) == b"b"
+        samples = scrape(metrics)
+        assert samples["ackd_open_connections", "old"] == 1
+        assert samples["ackd_received_bytes_total", "old"] == 2
+    wait_until(lambda: listeners_of(metrics) == {"new"}, "the end of the counters")
+    daemon.write_config("nonsense = 1;")
+    assert not daemon.reload()
+    assert listeners_of(metrics) == {"new"}
+
+
+def test_a_restart_does_not_bring_dropped_counters_back(directory):
+    """The total in the status goes on, and counts what was dropped too."""
+    manager = Manager(directory)
+    daemon = manager.daemon(directory, named("old"))
+    try:
+        assert daemon.exchange(b"xyz", "old") == b"xyz"
+        daemon.write_config(named("new"))
+        daemon = manager.restart(daemon)
+        metrics = daemon.address("metrics")
+        assert listeners_of(metrics) == {"new"}
+        daemon = manager.restart(daemon)
+        assert listeners_of(daemon.address("metrics")) == {"new"}
+        daemon.stop()
+        wait_until(lambda: any("1 served, 1 messages, 3 bytes in" in said.get("STATUS", "")
+                               for said in manager.said[-10:]), "the total in the status")
     finally:
         daemon.kill()
         manager.close()

@@ -69,14 +69,14 @@ static void test_values(void **state)
 	char *text;
 
 	for (unsigned w = 0; w < N_WORKERS; w++) {
-		counter_add(&a[w].received_bytes, UINT64_C(1) << 60);
-		counter_add(&a[w].sent_bytes, 10 + w);
-		counter_add(&a[w].messages, 20 + w);
-		counter_add(&a[w].connections, 5);
-		counter_add(&a[w].closed, w);
-		counter_add(&a[w].accept_errors, 40 + w);
-		counter_add(&a[w].naks[NAK_CANNOT_ENCODE], 50 + w);
-		counter_add(&b[w].refused[REFUSAL_DENIED], 60 + w);
+		counter_add(&a[w], COUNTER_RECEIVED_BYTES, UINT64_C(1) << 60);
+		counter_add(&a[w], COUNTER_SENT_BYTES, 10 + w);
+		counter_add(&a[w], COUNTER_MESSAGES, 20 + w);
+		counter_add(&a[w], COUNTER_CONNECTIONS, 5);
+		counter_add(&a[w], COUNTER_CLOSED, w);
+		counter_add(&a[w], COUNTER_ACCEPT_ERRORS, 40 + w);
+		counter_add(&a[w], COUNTER_NAKS + NAK_CANNOT_ENCODE, 50 + w);
+		counter_add(&b[w], COUNTER_REFUSED + REFUSAL_DENIED, 60 + w);
 	}
 	text = render();
 	expect_line(text, "ackd_received_bytes_total{listener=\"a\"} 3458764513820540928");

@@ -1,0 +1,165 @@
+/* Counters belong to a name as long as the configuration has it or a worker uses them. */
+
+#include "ackd/stats.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define N_WORKERS 2
+
+static int start(void **state)
+{
+	stats_init(N_WORKERS);
+	return 0;
+}
+
+static int finish(void **state)
+{
+	stats_finish();
+	return 0;
+}
+
+/* What the main thread does at the end of a reload to a configuration with the listener @name. */
+static void reload(const char *name)
+{
+	stats_listener(name);
+	stats_release();
+	stats_listener(name);
+	stats_drop_unused();
+}
+
+/* Returns the names of all entries, each with a comma after it. Static. */
+static const char *names(void)
+{
+	static char text[256];
+
+	text[0] = '\0';
+	for (const struct stats_entry *e = stats_next(NULL); e; e = stats_next(e)) {
+		assert_true(strlen(text) + strlen(stats_name(e)) + 2 < sizeof(text));
+		strcat(strcat(text, stats_name(e)), ",");
+	}
+	return text;
+}
+
+static void test_a_name_keeps_its_counters(void **state)
+{
+	struct counters *a = stats_listener("a");
+
+	counter_add(&a[1], COUNTER_MESSAGES, 3);
+	reload("a");
+	assert_ptr_equal(stats_listener("a"), a);
+	assert_int_equal(stats_total().values[COUNTER_MESSAGES], 3);
+	assert_string_equal(names(), "a,");
+}
+
+static void test_a_name_that_is_gone_is_dropped(void **state)
+{
+	counter_add(stats_listener("a"), COUNTER_MESSAGES, 3);
+	reload("b");
+	assert_string_equal(names(), "b,");
+	counter_add(stats_listener("b"), COUNTER_MESSAGES, 4);
+	reload("a");
+	assert_string_equal(names(), "a,");
+	assert_int_equal(stats_read(stats_next(NULL)).values[COUNTER_MESSAGES], 0);
+	assert_int_equal(stats_total().values[COUNTER_MESSAGES], 7);
+	assert_int_equal(stats_read(NULL).values[COUNTER_MESSAGES], 7);
+}
+
+static void test_not_while_a_worker_uses_them(void **state)
+{
+	struct counters *a = stats_listener("a");
+
+	counters_use(&a[1], 1);
+	counters_use(&a[1], 1);
+	counter_add(&a[1], COUNTER_CONNECTIONS, 2);
+	reload("b");
+	assert_string_equal(names(), "a,b,");
+	counter_add(&a[1], COUNTER_CLOSED, 1);
+	counters_use(&a[1], -1);
+	stats_drop_unused();
+	assert_string_equal(names(), "a,b,");
+	counters_use(&a[1], -1); /* that it was closed is not counted: a worker never does this */
+	stats_drop_unused();
+	assert_string_equal(names(), "b,");
+	assert_int_equal(stats_total().values[COUNTER_CONNECTIONS], 2);
+	const struct stats total = stats_total();
+	assert_int_equal(stats_open(&total), 0);
+}
+
+static void test_not_before_a_change_is_over(void **state)
+{
+	reload("a");
+	stats_listener("b"); /* for a change that is being prepared */
+	stats_drop_unused();
+	assert_string_equal(names(), "a,b,");
+	stats_release(); /* it has failed */
+	stats_listener("a");
+	stats_drop_unused();
+	assert_string_equal(names(), "a,");
+}
+
+static void test_carried_over(void **state)
+{
+	static const uint64_t values[COUNTER_COUNT + 1] = {
+		[COUNTER_MESSAGES] = 5, [COUNTER_COUNT] = 6};
+
+	assert_int_equal(stats_carry("a", values, COUNTER_COUNT + 1), 0);
+	assert_int_equal(stats_carry("b", values, COUNTER_MESSAGES), 0);
+	assert_int_equal(stats_carry("", values, COUNTER_COUNT + 1), 0);
+	assert_string_equal(names(), "a,b,");
+	assert_int_equal(stats_read(stats_next(NULL)).values[COUNTER_MESSAGES], 5);
+	assert_int_equal(stats_read(NULL).values[COUNTER_MESSAGES], 5);
+	assert_int_equal(stats_total().values[COUNTER_MESSAGES], 10);
+	reload("b");
+	assert_string_equal(names(), "b,");
+	assert_int_equal(stats_total().values[COUNTER_MESSAGES], 10);
+}
+
+/* More names than there are buckets, dropped in every order of their places in list and bucket. */
+static void test_many_names(void **state)
+{
+	enum { N = 3000 };
+	char name[16];
+
+	for (int step = 1; step <= 3; step++) {
+		for (int i = 0; i < N; i++) {
+			snprintf(name, sizeof(name), "l%d", i);
+			counter_add(stats_listener(name), COUNTER_CONNECTIONS, 1);
+		}
+		stats_release();
+		for (int i = 0; i < N; i += step + 1) {
+			snprintf(name, sizeof(name), "l%d", i);
+			stats_listener(name);
+		}
+		stats_drop_unused();
+		int n = 0;
+		for (const struct stats_entry *e = stats_next(NULL); e; e = stats_next(e)) {
+			assert_int_equal(atoi(stats_name(e) + 1) % (step + 1), 0);
+			n++;
+		}
+		assert_int_equal(n, (N + step) / (step + 1));
+		assert_int_equal(stats_total().values[COUNTER_CONNECTIONS], step * N);
+		stats_release();
+		stats_drop_unused();
+		assert_null(stats_next(NULL));
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_a_name_keeps_its_counters, start, finish),
+		cmocka_unit_test_setup_teardown(test_a_name_that_is_gone_is_dropped, start, finish),
+		cmocka_unit_test_setup_teardown(test_not_while_a_worker_uses_them, start, finish),
+		cmocka_unit_test_setup_teardown(test_not_before_a_change_is_over, start, finish),
+		cmocka_unit_test_setup_teardown(test_carried_over, start, finish),
+		cmocka_unit_test_setup_teardown(test_many_names, start, finish),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
