@@ -84,6 +84,7 @@ static void collect(struct load *l)
 {
 	struct load_result *r = &l->result;
 	uint64_t last_ns = l->plan.start_ns;
+	uint64_t last_sent_ns = l->plan.start_ns;
 	uint64_t end_ns = l->plan.start_ns + l->options->duration_ms * 1000000;
 	uint64_t now_ns;
 
@@ -101,6 +102,8 @@ static void collect(struct load *l)
 		load_result_add(r, w);
 		if (w->last_ns > last_ns)
 			last_ns = w->last_ns;
+		if (w->last_sent_ns > last_sent_ns)
+			last_sent_ns = w->last_sent_ns;
 		load_worker_finish(w);
 	}
 	l->n_workers = 0;
@@ -108,6 +111,10 @@ static void collect(struct load *l)
 	if (l->gone && !l->options->count && last_ns < end_ns)
 		last_ns = end_ns;
 	r->elapsed_ns = last_ns - l->plan.start_ns;
+	/* The last slot of a schedule is an interval long, as the others are. */
+	r->sending_ns = l->options->count
+				? last_sent_ns - l->plan.start_ns + (uint64_t)l->plan.interval_ns
+				: end_ns - l->plan.start_ns;
 }
 
 static void command_all(struct load *l, enum load_command command)

@@ -24,13 +24,32 @@ struct load_plan {
 	uint64_t start_ns;  /* set before LOAD_GO */
 };
 
-/* Returns when message @index of connection @id is due. Only with a schedule. */
-static inline uint64_t load_due_ns(const struct load_plan *plan, uint32_t id, uint64_t index)
-{
-	double slot = (double)index * plan->options->connections + id;
+struct load_connection;
 
-	return plan->start_ns + (uint64_t)(slot * plan->interval_ns);
-}
+/* The connections that have sent all that is due, by their next slot. */
+struct load_schedule {
+	struct load_connection **heap;
+	unsigned n;
+};
+
+/* Returns when message @index of connection @id is due. Only with a schedule. */
+uint64_t load_due_ns(const struct load_plan *plan, uint32_t id, uint64_t index);
+
+/* Returns how many messages of connection @id are due at @now_ns, in constant time. */
+uint64_t load_due_count(const struct load_plan *plan, uint32_t id, uint64_t now_ns);
+
+/* Makes room for @n connections. Returns 0 or -ENOMEM; load_schedule_finish() is due either way. */
+int load_schedule_init(struct load_schedule *s, unsigned n);
+void load_schedule_finish(struct load_schedule *s);
+
+/* Adds @c, unless it is there. Returns whether it is now the first. */
+bool load_schedule_add(struct load_schedule *s, struct load_connection *c);
+
+/* Returns when the first connection is due; UINT64_MAX: there is none. */
+uint64_t load_schedule_next_ns(const struct load_schedule *s);
+
+/* Removes and returns a connection that was due at @now_ns; NULL: there is none. */
+struct load_connection *load_schedule_take(struct load_schedule *s, uint64_t now_ns);
 
 /* So much is read at a time. */
 #define LOAD_CHUNK (64 * 1024)
@@ -60,14 +79,15 @@ struct load_connection {
 	struct dial *dial;
 	uint32_t id;	 /* among the connections of all workers */
 	uint64_t sent;	 /* messages handed to the kernel or queued: the next one's index */
-	uint64_t due;	 /* with a schedule: messages whose time has come */
+	uint64_t slot;	 /* while it is scheduled: of its next message */
 	uint64_t share;	 /* how many are to be sent in all */
 	uint64_t *times; /* when each message under way was sent; a ring of worker->mask + 1 */
 	struct verifier verifier;
 	struct greeting greeting;
-	bool writing; /* what the socket did not take is queued */
-	bool tried;   /* the first connect has had its outcome */
-	bool ending;  /* half-closed: only its end is awaited */
+	bool scheduled; /* is in the worker's schedule */
+	bool writing;	/* what the socket did not take is queued */
+	bool tried;	/* the first connect has had its outcome */
+	bool ending;	/* half-closed: only its end is awaited */
 	bool done;
 	uint64_t since_ns;    /* connected, or half-closed */
 	uint64_t failing_ns;  /* since when nothing could be sent; while there is a backoff */
@@ -102,9 +122,9 @@ struct load_worker {
 	uint64_t mask;
 	uint8_t *scratch; /* messages to write */
 	size_t scratch_n;
-	char *received;	 /* LOAD_CHUNK bytes, lent to each read */
-	unsigned cursor; /* the connection whose turn is next in the schedule */
-	uint64_t turn;	 /* and which of its messages */
+	char *received;		       /* LOAD_CHUNK bytes, lent to each read */
+	struct load_schedule schedule; /* only with a rate */
+	bool ticking;		       /* the ticker is set at the end of what is going on */
 
 	/* For the main thread once the worker has ended. */
 	struct histogram *latency; /* from when it was due; without a schedule from sending */
@@ -116,7 +136,8 @@ struct load_worker {
 	uint64_t unsent; /* due and not sent */
 	uint64_t sent_bytes;
 	uint64_t received_bytes;
-	uint64_t end_ns;  /* when no more is sent; UINT64_MAX with a count */
+	uint64_t end_ns; /* when no more is sent; UINT64_MAX with a count */
+	uint64_t last_sent_ns;
 	uint64_t last_ns; /* the last reply's time */
 	unsigned connected;
 };
@@ -146,10 +167,15 @@ void load_worker_set_phase(struct load_worker *w, enum load_phase phase);
 /* The time is up: no more is sent, and what is under way is waited for. */
 void load_worker_drain(struct load_worker *w);
 
+/* Waits until @c's next message is due, which has sent all that was. Only with a schedule. */
+void load_worker_schedule(struct load_worker *w, struct load_connection *c);
+
 /* Starts a connect. */
 void load_connection_dial(struct load_connection *c);
 /* Sends what is due and has room. */
 void load_connection_send(struct load_connection *c);
+/* Returns how many messages were due until @now_ns and have not been sent; 0 without a schedule. */
+uint64_t load_connection_unsent(const struct load_connection *c, uint64_t now_ns);
 /* Half-closes when all replies are in, or gives up what is not connected. */
 void load_connection_end(struct load_connection *c);
 /* Closes at once; nothing is counted. */
@@ -171,7 +197,8 @@ struct load_result {
 	uint64_t unsent;
 	uint64_t sent_bytes;
 	uint64_t received_bytes;
-	uint64_t elapsed_ns;
+	uint64_t elapsed_ns; /* until the last reply, or the end of the duration */
+	uint64_t sending_ns; /* the time in which the messages were sent */
 	uint64_t cpu_ns;
 	unsigned connected;
 	bool interrupted;

@@ -271,19 +271,48 @@ static size_t make_batch(struct load_connection *c, uint64_t limit)
 	now_ns = uv_hrtime();
 	for (uint64_t i = first; i < c->sent; i++)
 		c->times[i & w->mask] = now_ns;
+	w->last_sent_ns = now_ns;
 	w->sent += c->sent - first;
 	w->sent_bytes += n;
 	return n;
 }
 
+/* Returns how many of its messages @c may have sent at @now_ns. */
+static uint64_t limit_at(const struct load_connection *c, uint64_t now_ns)
+{
+	const struct load_worker *w = c->worker;
+	uint64_t due;
+
+	if (!w->service)
+		return c->share;
+	due = load_due_count(w->plan, c->id, now_ns < w->end_ns ? now_ns : w->end_ns - 1);
+	return due < c->share ? due : c->share;
+}
+
+uint64_t load_connection_unsent(const struct load_connection *c, uint64_t now_ns)
+{
+	uint64_t limit = c->worker->service && !c->done ? limit_at(c, now_ns) : 0;
+
+	return limit > c->sent ? limit - c->sent : 0;
+}
+
+static bool can_send(const struct load_connection *c)
+{
+	const struct load_worker *w = c->worker;
+
+	return running(w) && c->stream && !c->writing && under_way(c) < w->plan->options->depth &&
+	       greeting_over(&c->greeting, &w->plan->shape);
+}
+
 void load_connection_send(struct load_connection *c)
 {
 	struct load_worker *w = c->worker;
-	uint64_t limit = w->service && c->due < c->share ? c->due : c->share;
+	uint64_t limit;
 
-	while (running(w) && c->stream && !c->writing && c->sent < limit &&
-	       under_way(c) < w->plan->options->depth &&
-	       greeting_over(&c->greeting, &w->plan->shape)) {
+	if (!can_send(c))
+		return;
+	limit = limit_at(c, w->service ? uv_hrtime() : 0);
+	while (can_send(c) && c->sent < limit) {
 		size_t n = make_batch(c, limit);
 		uv_buf_t buf = uv_buf_init((char *)w->scratch, (unsigned)n);
 		int r = uv_try_write(c->stream, &buf, 1);
@@ -295,6 +324,8 @@ void load_connection_send(struct load_connection *c)
 		else if ((size_t)r < n)
 			queue(c, w->scratch + r, n - (size_t)r);
 	}
+	if (w->service && c->stream && c->sent == limit && c->sent < c->share)
+		load_worker_schedule(w, c);
 }
 
 static void on_connected(void *data, int status, uv_stream_t *stream, uint64_t connect_ns,

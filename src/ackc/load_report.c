@@ -22,6 +22,20 @@ static double per_second(const struct load_result *r, double quantity)
 	return r->elapsed_ns ? quantity / ((double)r->elapsed_ns / 1e9) : 0;
 }
 
+static double sent_per_second(const struct load_result *r)
+{
+	return r->sending_ns ? (double)r->sent / ((double)r->sending_ns / 1e9) : 0;
+}
+
+/* Whether the schedule was too fast. The end of a count may be a little late. */
+static bool missed_rate(const struct load_result *r)
+{
+	double scheduled_ns = (double)r->sent * r->plan->interval_ns;
+
+	return r->plan->interval_ns > 0 && r->sent > 0 &&
+	       (r->unsent > 0 || (double)r->sending_ns > scheduled_ns * 1.01 + 1e8);
+}
+
 static void print_histogram(const struct histogram *h)
 {
 	static const double steps[] = {1, 2, 5};
@@ -87,8 +101,12 @@ static void print_text(const struct load_result *r)
 	       r->sent, r->completed, r->lost, (double)r->elapsed_ns / 1e9,
 	       per_second(r, (double)r->completed), per_second(r, (double)r->sent_bytes) / 1e6,
 	       per_second(r, (double)r->received_bytes) / 1e6);
+	if (missed_rate(r))
+		printf("rate not reached: %.10g messages/s scheduled, %.1f messages/s sent\n",
+		       o->rate, sent_per_second(r));
 	if (r->unsent)
-		printf("%" PRIu64 " messages were due and could not be sent\n", r->unsent);
+		printf("%" PRIu64 " message%s due and could not be sent\n", r->unsent,
+		       r->unsent == 1 ? " was" : "s were");
 	times_print("latency", r->latency);
 	if (r->latency->count)
 		print_percentiles(r);
@@ -157,6 +175,7 @@ static void print_json(const struct load_result *r, int status)
 	json_number(&j, "sent_bytes", r->sent_bytes);
 	json_number(&j, "received_bytes", r->received_bytes);
 	json_double(&j, "messages_per_second", per_second(r, (double)r->completed));
+	json_double(&j, "sent_per_second", sent_per_second(r));
 	json_ms(&j, "cpu_ms", r->cpu_ns);
 	times_json(&j, "latency_ms", r->latency);
 	times_json(&j, "service_ms", r->service);

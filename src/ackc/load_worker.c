@@ -48,54 +48,48 @@ void load_worker_dialled(struct load_worker *w)
 		dial_more(w);
 }
 
-/* When the message at the cursor is due. */
-static uint64_t cursor_ns(const struct load_worker *w)
+static void set_ticker(struct load_worker *w)
 {
-	return load_due_ns(w->plan, w->connections[w->cursor].id, w->turn);
+	uint64_t next_ns = load_schedule_next_ns(&w->schedule);
+
+	if (w->phase == LOAD_RUNNING && next_ns < w->end_ns)
+		ticker_set(&w->ticker, next_ns);
 }
 
-/* Moves the schedule on to @now_ns; the connections whose messages became due send them. */
-static void advance(struct load_worker *w, uint64_t now_ns)
+void load_worker_schedule(struct load_worker *w, struct load_connection *c)
 {
-	if (now_ns >= w->end_ns)
-		now_ns = w->end_ns - 1;
-	while (w->phase == LOAD_RUNNING && cursor_ns(w) <= now_ns) {
-		unsigned first = w->cursor;
-		unsigned n;
-
-		/* A lone connection's messages go out together when several are due. */
-		for (n = 0; n < (w->n == 1 ? 1024 : w->n) && cursor_ns(w) <= now_ns; n++) {
-			w->connections[w->cursor].due++;
-			if (++w->cursor == w->n) {
-				w->cursor = 0;
-				w->turn++;
-			}
-		}
-		for (unsigned i = 0; i < n && i < w->n; i++)
-			load_connection_send(&w->connections[(first + i) % w->n]);
-	}
+	if (load_schedule_add(&w->schedule, c) && !w->ticking)
+		set_ticker(w);
 }
 
 static void on_tick(void *data)
 {
 	struct load_worker *w = data;
+	uint64_t now_ns = uv_hrtime();
+	struct load_connection *c;
 
-	advance(w, uv_hrtime());
-	if (w->phase == LOAD_RUNNING)
-		ticker_set(&w->ticker, cursor_ns(w));
+	if (now_ns >= w->end_ns)
+		now_ns = w->end_ns - 1;
+	/* A connection that comes back meanwhile is due later than now_ns. */
+	w->ticking = true;
+	while (w->phase == LOAD_RUNNING && (c = load_schedule_take(&w->schedule, now_ns)))
+		load_connection_send(c);
+	w->ticking = false;
+	set_ticker(w);
+}
+
+static void count_unsent(struct load_worker *w, uint64_t now_ns)
+{
+	for (unsigned i = 0; i < w->n; i++)
+		w->unsent += load_connection_unsent(&w->connections[i], now_ns);
 }
 
 void load_worker_drain(struct load_worker *w)
 {
 	load_worker_set_phase(w, LOAD_DRAINING);
-	for (unsigned i = 0; i < w->n; i++) {
-		struct load_connection *c = &w->connections[i];
-		uint64_t limit = c->due < c->share ? c->due : c->share;
-
-		if (w->service && limit > c->sent)
-			w->unsent += limit - c->sent;
-		load_connection_end(c);
-	}
+	count_unsent(w, w->end_ns);
+	for (unsigned i = 0; i < w->n; i++)
+		load_connection_end(&w->connections[i]);
 }
 
 static void on_round(uv_timer_t *timer)
@@ -121,15 +115,13 @@ static void go(struct load_worker *w)
 
 	load_worker_set_phase(w, LOAD_RUNNING);
 	w->end_ns = o->count ? UINT64_MAX : w->plan->start_ns + o->duration_ms * 1000000;
-	w->last_ns = w->plan->start_ns;
-	if (w->service)
-		ticker_set(&w->ticker, cursor_ns(w));
+	w->last_ns = w->last_sent_ns = w->plan->start_ns;
 	for (unsigned i = 0; i < w->n; i++) {
 		struct load_connection *c = &w->connections[i];
 
 		if (c->share == 0)
 			load_connection_end(c);
-		else if (!w->service)
+		else
 			load_connection_send(c);
 	}
 	on_round(&w->rounds);
@@ -137,6 +129,8 @@ static void go(struct load_worker *w)
 
 static void stop(struct load_worker *w)
 {
+	if (w->phase == LOAD_RUNNING)
+		count_unsent(w, uv_hrtime());
 	/* What was under way is neither lost nor waited for. */
 	for (unsigned i = 0; i < w->n; i++)
 		load_connection_abandon(&w->connections[i]);
@@ -212,7 +206,7 @@ static int allocate(struct load_worker *w)
 	    !w->connect || (o->rate > 0 && !w->service))
 		return -ENOMEM;
 	place_connections(w);
-	return 0;
+	return w->service ? load_schedule_init(&w->schedule, w->n) : 0;
 }
 
 static int open_loop(struct load_worker *w)
@@ -278,6 +272,7 @@ void load_worker_finish(struct load_worker *w)
 	histogram_destroy(w->connect);
 	free(w->connections);
 	free(w->times);
+	load_schedule_finish(&w->schedule);
 	free(w->scratch);
 	free(w->received);
 	*w = (struct load_worker){0};

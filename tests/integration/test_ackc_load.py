@@ -62,6 +62,62 @@ def test_rate_is_kept(peer):
     assert summary["service_ms"]["count"] == summary["latency_ms"]["count"]
 
 
+@pytest.mark.parametrize("arguments", [("-c", "1"), ("-c", "4", "-p", "8"),
+                                       ("-c", "50", "-t", "2")], ids=" ".join)
+def test_rate_that_cannot_be_reached(peer, arguments):
+    """All that was due is counted, and the time goes into what is sent."""
+    server = peer(echo)
+    summary = load("-d", "1", "--rate", "100000000", *arguments, "127.0.0.1", server.port)
+    assert summary["sent"] + summary["unsent"] == 10 ** 8
+    assert summary["completed"] == summary["sent"] > 500
+    assert summary["sent_per_second"] == pytest.approx(summary["sent"], rel=1e-3)
+    done = ackc("load", "-d", "0.3", "--rate", "100000000", *arguments, "127.0.0.1", server.port)
+    assert re.search(r"^rate not reached: 100000000 messages/s scheduled, \d+\.\d messages/s sent\n"
+                     r"\d{8} messages were due and could not be sent$", done.out, re.M), done
+
+
+def test_unreachable_rate_of_a_server_that_is_silent(peer):
+    """Connections that wait for a reply cost nothing while the schedule goes on."""
+    server = peer(ackc_peers.each_line(lambda s, line: None, honest=2))
+    run = Running("load", "--json", "-d", "1", "-w", "30", "-c", "200", "--rate", "100000000",
+                  "127.0.0.1", server.port)
+    server.wait_for_connection(201)
+    threading.Event().wait(1.1)
+    summary = json.loads(run.end(signal.SIGINT).out)
+    assert (summary["sent"], summary["unsent"]) == (200, 10 ** 8 - 200)
+    assert summary["cpu_ms"] < 500
+
+
+def test_interrupted_load_counts_what_was_due(peer):
+    count = iter(range(1 << 60))
+    enough = threading.Event()
+
+    def handle(s):
+        for line in lines_of(s):
+            s.sendall(line)
+            if next(count) == 200:
+                enough.set()
+
+    run = Running("load", "-d", "60", "-r", "1000000", "--json", "127.0.0.1", peer(handle).port)
+    assert enough.wait(SOON)
+    summary = json.loads(run.end(signal.SIGINT).out)
+    assert summary["interrupted"] is True
+    assert summary["unsent"] > 1000
+
+
+def test_rate_that_a_count_does_not_reach(peer):
+    def handle(s):
+        for line in lines_of(s):
+            threading.Event().wait(0.02)
+            s.sendall(line)
+
+    done = ackc("load", "-n", "10", "-c", "1", "--rate", "1000", "127.0.0.1", peer(handle).port)
+    assert "rate not reached: 1000 messages/s scheduled, " in done.out
+    assert "could not be sent" not in done.out
+    done = ackc("load", "-n", "10", "-c", "1", "--rate", "20", "127.0.0.1", peer(handle).port)
+    assert "rate not reached" not in done.out
+
+
 def test_percentiles_are_in_order(peer):
     latency = load("-n", "2000", "127.0.0.1", peer(echo).port)["latency_ms"]
     values = [latency[k] for k in ("min", "p50", "p75", "p90", "p99", "p99_9", "p99_99", "max")]
@@ -74,7 +130,7 @@ def test_schema(peer):
     assert set(summary) == {
         "event", "command", "target", "address", "connections", "connected", "depth", "threads",
         "rate", "interrupted", "time_ms", "sent", "completed", "lost", "unsent", "sent_bytes",
-        "received_bytes", "messages_per_second", "cpu_ms", "latency_ms", "service_ms",
+        "received_bytes", "messages_per_second", "sent_per_second", "cpu_ms", "latency_ms", "service_ms",
         "connect_ms", "errors", "first_wrong", "status"}
 
 
