@@ -29,6 +29,12 @@ static bool is_tcp(const struct sockaddr_storage *address)
 	return address->ss_family == AF_INET || address->ss_family == AF_INET6;
 }
 
+void binding_set_timeout(int fd, uint64_t idle_timeout_ms)
+{
+	set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT,
+		idle_timeout_ms < INT_MAX ? (int)idle_timeout_ms : 0);
+}
+
 /*
  * Sets what every accepted connection is to have: Linux passes these on from the listening socket,
  * which saves the calls per connection. TCP_USER_TIMEOUT also ends a peer whose window stays zero,
@@ -36,14 +42,12 @@ static bool is_tcp(const struct sockaddr_storage *address)
  */
 static void set_inherited(int fd, const struct binding_options *options)
 {
-	uint64_t timeout_ms = options->idle_timeout_ms;
-
 	set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 	set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S);
 	set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S);
 	set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES);
-	set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, timeout_ms < INT_MAX ? (int)timeout_ms : 0);
+	binding_set_timeout(fd, options->idle_timeout_ms);
 }
 
 static int socket_prepare(int fd, int family, const struct binding_options *options)

@@ -65,6 +65,12 @@ int binding_readopt(const char *listener, const char *stored_as, int fd, struct 
 void binding_configure(struct binding *binding, const struct binding_options *options);
 
 /*
+ * Sets TCP_USER_TIMEOUT of a TCP socket to the idle time-out; 0: never. Accepted connections
+ * inherit it from their listening socket.
+ */
+void binding_set_timeout(int fd, uint64_t idle_timeout_ms);
+
+/*
  * Closes the sockets, removes a UNIX socket's file if it is still ours and no store has the socket,
  * and frees. NULL is fine.
  */

@@ -7,6 +7,7 @@
 
 #include "ackd/conn_internal.h"
 
+#include "ackd/binding.h"
 #include "ackd/handover.h"
 
 #include <errno.h>
@@ -80,15 +81,15 @@ static int conn_save(struct conn *c, struct session_io *io, struct state_writer 
 			.listener = c->listener->settings->name,
 			.address = c->address,
 			.connection = c->session.connection,
-			.received = rest.received,
-			.line_start = rest.line_start,
-			.messages = rest.messages,
+			.received = rest.place.received,
+			.line_start = rest.place.line_start,
+			.messages = rest.place.messages,
 			.sent = c->sent,
 			.ended = c->ended || rest.ended,
-			.done = rest.done || c->phase >= CONN_DELIVERING,
-			.skipping = rest.skipping,
-			.sent_anything = rest.sent_anything,
-			.last_byte = rest.last_byte,
+			.done = rest.place.done || c->phase >= CONN_DELIVERING,
+			.skipping = rest.place.skipping,
+			.sent_anything = rest.place.sent_anything,
+			.last_byte = rest.place.last_byte,
 			.input = input.data,
 			.input_length = input.length,
 			.output = output.data,
@@ -181,14 +182,17 @@ static void conn_take_up(struct conn *c, const struct state_connection *from)
 	const struct session_rest rest = {
 		.input = {{(void *)(uintptr_t)from->input, from->input_length}},
 		.n_input = 1,
-		.received = from->received,
-		.line_start = from->line_start,
-		.messages = from->messages,
-		.skipping = from->skipping,
-		.sent_anything = from->sent_anything,
-		.last_byte = from->last_byte,
+		.place =
+			{
+				.received = from->received,
+				.line_start = from->line_start,
+				.messages = from->messages,
+				.skipping = from->skipping,
+				.sent_anything = from->sent_anything,
+				.last_byte = from->last_byte,
+				.done = from->done,
+			},
 		.ended = from->ended,
-		.done = from->done,
 	};
 	struct session_io *io = &conn_worker(c)->io;
 	int r;
@@ -199,7 +203,7 @@ static void conn_take_up(struct conn *c, const struct state_connection *from)
 	c->phase = from->done ? CONN_DELIVERING : CONN_SERVING;
 	c->session.connection = from->connection;
 	conn_log_connect(c);
-	session_restore(&c->session, &rest);
+	session_restore(&c->session, &rest.place);
 	r = conn_name_peer(c);
 	if (r == 0)
 		r = session_defer(&c->session, io, rest.input, rest.n_input, rest.ended);
@@ -215,6 +219,7 @@ void conn_restore(struct listener *listener, int fd, const struct state_connecti
 {
 	struct conn *c;
 
+	binding_set_timeout(fd, listener->config->idle_timeout_ms);
 	if (from->connection == 0) { /* its PROXY header is incomplete */
 		if (!listener_is_proxied(listener)) {
 			listener_count_refusal(listener, &from->address, REFUSAL_PROXY,

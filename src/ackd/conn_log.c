@@ -60,9 +60,9 @@ void conn_log_disconnect(const struct conn *c)
 	fields = fields_of(c, peer);
 	fields.reason = reason;
 	fields.has |= LOG_HAS_BYTES_IN | LOG_HAS_BYTES_OUT | LOG_HAS_MESSAGES | LOG_HAS_DURATION;
-	fields.bytes_in = c->session.received;
+	fields.bytes_in = c->session.place.received;
 	fields.bytes_out = c->sent;
-	fields.messages = c->session.messages;
+	fields.messages = c->session.place.messages;
 	fields.duration_us = (uv_hrtime() - c->opened_ns) / 1000;
 	log_post(LOG_DISCONNECT, &fields,
 		 "%s: connection %" PRIu64 " from %s ended: %s; %" PRIu64 " messages, %" PRIu64

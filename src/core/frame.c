@@ -62,7 +62,7 @@ static void check_fault(const struct policy *policy, struct session_job *job,
  * that took. */
 static size_t scan_carry(struct session *session, struct session_job *job, size_t end)
 {
-	uint64_t offset = session->received - session->carry.length;
+	uint64_t offset = session->place.received - session->carry.length;
 	enum utf8_status status;
 	size_t length, used;
 
@@ -98,7 +98,7 @@ static void scan_fault(struct session *session, struct session_job *job, size_t 
 	if (status == UTF8_PARTIAL)
 		utf8_carry_set(&session->carry, p, length);
 	else
-		check_fault(session->policy, job, status, session->received + *at);
+		check_fault(session->policy, job, status, session->place.received + *at);
 	*at += length;
 }
 
@@ -128,7 +128,7 @@ static bool scan(struct session *session, struct session_job *job, size_t end, s
 			whole--;
 		if (encodes_strictly(session->policy))
 			whole = *at + check_text(session->policy, job, p + *at, whole - *at,
-						 session->received + *at);
+						 session->place.received + *at);
 		*at = whole;
 		if (job->nak_due)
 			return false;
@@ -148,12 +148,12 @@ static void consume(struct session *session, struct session_job *job, size_t n)
 	job->input += n;
 	job->input_length -= n;
 	job->checked = job->checked > n ? job->checked - n : 0;
-	session->received += n;
+	session->place.received += n;
 }
 
 static void count_message(struct session *session, struct session_io *io)
 {
-	session->messages++;
+	session->place.messages++;
 	io->n_messages++;
 }
 
@@ -187,7 +187,7 @@ static int next_stream_end(struct session *session, struct session_io *io, struc
 
 	if (carry->length == 0)
 		return 0;
-	check_fault(session->policy, job, UTF8_PARTIAL, session->received - carry->length);
+	check_fault(session->policy, job, UTF8_PARTIAL, session->place.received - carry->length);
 	if (!job->nak_due) {
 		memcpy(job->head, carry->bytes, carry->length);
 		job->head_length = carry->length;
@@ -216,7 +216,7 @@ static int next_stream(struct session *session, struct session_io *io, struct se
 
 		scan(session, job, n, &at);
 		if (job->nak_due)
-			job->body_length = job->nak.offset - session->received - begin;
+			job->body_length = job->nak.offset - session->place.received - begin;
 		else
 			job->body_length = n - session->carry.length - begin;
 	}
@@ -242,15 +242,15 @@ static void skip_line(struct session *session, struct session_job *job)
 
 	consume(session, job, lf ? (size_t)(lf - job->input) + 1 : job->input_length);
 	if (lf) {
-		session->skipping = false;
-		session->line_start = session->received;
+		session->place.skipping = false;
+		session->place.line_start = session->place.received;
 	}
 }
 
 static int refuse_line(struct session *session, struct session_io *io, struct session_job *job)
 {
 	forget_line(session, io);
-	session->skipping = true;
+	session->place.skipping = true;
 	count_message(session, io);
 	job->phase = REPLY_NAK;
 	return 1;
@@ -258,8 +258,8 @@ static int refuse_line(struct session *session, struct session_io *io, struct se
 
 static int refuse_long_line(struct session *session, struct session_io *io, struct session_job *job)
 {
-	refuse(job, NAK_LINE_TOO_LONG, session->line_start, 0);
-	session->received = session->line_start + session->policy->max_line_bytes + 1;
+	refuse(job, NAK_LINE_TOO_LONG, session->place.line_start, 0);
+	session->place.received = session->place.line_start + session->policy->max_line_bytes + 1;
 	job->close = true;
 	job->input_length = 0;
 	return refuse_line(session, io, job);
@@ -282,7 +282,7 @@ static int answer_line(struct session *session, struct session_io *io, struct se
 		       const uint8_t *body, size_t length)
 {
 	count_message(session, io);
-	session->line_start = session->received;
+	session->place.line_start = session->place.received;
 	if (session->policy->reply == REPLY_DISCARD)
 		return 1;
 	job->body = body;
@@ -332,15 +332,15 @@ static int end_line(struct session *session, struct session_io *io, struct sessi
 /* The end of input: a last line without a terminator, and a character that it cut off. */
 static int next_line_end(struct session *session, struct session_io *io, struct session_job *job)
 {
-	uint64_t length = session->received - session->line_start;
+	uint64_t length = session->place.received - session->place.line_start;
 
-	if (session->skipping || length == 0)
+	if (session->place.skipping || length == 0)
 		return 0;
 	if (length > session->policy->max_line_bytes)
 		return refuse_long_line(session, io, job);
 	if (session->carry.length > 0)
 		check_fault(session->policy, job, UTF8_PARTIAL,
-			    session->received - session->carry.length);
+			    session->place.received - session->carry.length);
 	session->carry.length = 0;
 	if (job->nak_due)
 		return refuse_line(session, io, job);
@@ -356,7 +356,7 @@ static int next_line(struct session *session, struct session_io *io, struct sess
 	size_t at = 0;
 	int r;
 
-	if (session->skipping && job->input_length > 0)
+	if (session->place.skipping && job->input_length > 0)
 		skip_line(session, job);
 	p = job->input;
 	n = job->input_length;
@@ -364,7 +364,7 @@ static int next_line(struct session *session, struct session_io *io, struct sess
 		return job->end ? next_line_end(session, io, job) : 0;
 	/* The byte at @limit is one too many, and so is the one before it unless it is a CR whose
 	 * LF follows: of those, the line ends with the LF. */
-	length = session->received - session->line_start;
+	length = session->place.received - session->place.line_start;
 	limit = length <= max ? max + 1 - length : 0;
 	end = n < limit ? n : limit;
 	if (n > limit && p[limit] == '\n' && (limit == 0 || p[limit - 1] == '\r'))

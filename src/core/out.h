@@ -65,6 +65,6 @@ static inline void out_note_last(const struct session_io *io, struct session *se
 	if (io->n_bytes == 0)
 		return;
 	last = &io->spans[io->n_spans - 1];
-	session->last_byte = ((const uint8_t *)last->iov_base)[last->iov_len - 1];
-	session->sent_anything = true;
+	session->place.last_byte = ((const uint8_t *)last->iov_base)[last->iov_len - 1];
+	session->place.sent_anything = true;
 }

@@ -19,8 +19,8 @@ static void take(struct session *session, struct session_io *io, struct session_
 	job->input += n;
 	job->input_length -= n;
 	job->checked -= n;
-	session->received += n;
-	session->messages += messages;
+	session->place.received += n;
+	session->place.messages += messages;
 	io->n_messages += messages;
 }
 
@@ -92,7 +92,8 @@ void plain_lines(struct session *session, struct session_io *io, struct session_
 	size_t length;
 
 	if (policy->framing != FRAMING_LINE || policy->transcoder.charset != CHARSET_UTF_8 ||
-	    job->input_length == 0 || session->skipping || session->received != session->line_start)
+	    job->input_length == 0 || session->place.skipping ||
+	    session->place.received != session->place.line_start)
 		return;
 	ack = policy->reply == REPLY_ACK;
 	plain_ack = ack && template_constant(policy->ack_prefix, &prefix) &&
@@ -106,7 +107,7 @@ void plain_lines(struct session *session, struct session_io *io, struct session_
 		ack_lines(session, io, job, &prefix, &suffix);
 	else if (!ack)
 		echo_lines(session, io, job);
-	session->line_start = session->received;
+	session->place.line_start = session->place.received;
 }
 
 /* ---- stream framing ---- */
@@ -198,22 +199,22 @@ static bool plain_read(struct session *session, struct session_io *io, const uin
 		io->spans[0] = (struct iovec){(void *)(uintptr_t)data, n};
 		io->n_spans = 1;
 		io->n_bytes = n;
-		session->last_byte = data[n - 1];
-		session->sent_anything = true;
+		session->place.last_byte = data[n - 1];
+		session->place.sent_anything = true;
 	} else if (policy->reply == REPLY_ACK) {
 		if (!ack_read(policy, io, data, n))
 			return false;
 		out_note_last(io, session);
 	}
-	session->received += n;
-	session->messages++;
+	session->place.received += n;
+	session->place.messages++;
 	io->n_messages++;
 	return true;
 }
 
 int session_feed(struct session *session, struct session_io *io, const uint8_t *data, size_t n)
 {
-	if (session->done || io->full || n == 0)
+	if (session->place.done || io->full || n == 0)
 		io->job.checked = 0;
 	else if (plain_read(session, io, data, n))
 		return SESSION_IDLE;

@@ -61,7 +61,7 @@ static uint8_t last_byte(const struct session *session, const struct session_io 
 	const struct iovec *last;
 
 	if (io->n_spans == 0)
-		return session->sent_anything ? session->last_byte : '\n';
+		return session->place.sent_anything ? session->place.last_byte : '\n';
 	last = &io->spans[io->n_spans - 1];
 	return ((const uint8_t *)last->iov_base)[last->iov_len - 1];
 }
@@ -84,7 +84,7 @@ static bool put_template(const struct session *session, struct session_io *io,
 		.host = policy->host,
 		.listener = policy->listener,
 		.connection = session->connection,
-		.message = session->messages,
+		.message = session->place.messages,
 		.bytes = job->message_bytes,
 		.characters = job->message_characters,
 	};

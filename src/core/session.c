@@ -123,7 +123,7 @@ static int session_run(struct session *session, struct session_io *io, struct se
 
 	out_note_last(io, session);
 	if (state == SESSION_DONE) {
-		session->done = true;
+		session->place.done = true;
 		buf_finish(&session->line, io->budget);
 	}
 	if (state == SESSION_FULL) {
@@ -142,7 +142,7 @@ static int session_start(struct session *session, struct session_io *io, const u
 {
 	struct session_job *job = &io->job;
 
-	if (session->done)
+	if (session->place.done)
 		return SESSION_DONE;
 	if (io->full)
 		session_io_abandon(io);
@@ -160,10 +160,16 @@ int session_feed_any(struct session *session, struct session_io *io, const uint8
 	return session_start(session, io, data, n, false);
 }
 
-int session_end(struct session *session, struct session_io *io)
+int session_feed_all(struct session *session, struct session_io *io, const uint8_t *data, size_t n,
+		     bool end)
 {
 	io->job.checked = 0;
-	return session_start(session, io, (const uint8_t *)"", 0, true);
+	return session_start(session, io, data, n, end);
+}
+
+int session_end(struct session *session, struct session_io *io)
+{
+	return session_feed_all(session, io, (const uint8_t *)"", 0, true);
 }
 
 int session_resume(struct session *session, struct session_io *io)
@@ -171,7 +177,7 @@ int session_resume(struct session *session, struct session_io *io)
 	if (session->held)
 		return session_run(session, io, &session->held->job);
 	if (io->full != session)
-		return session->done ? SESSION_DONE : SESSION_IDLE;
+		return session->place.done ? SESSION_DONE : SESSION_IDLE;
 	io->full = NULL;
 	return session_run(session, io, &io->job);
 }
@@ -224,8 +230,8 @@ static void rest_add(struct session_rest *rest, const uint8_t *p, size_t n)
 }
 
 /*
- * What was received of an unfinished line is fed again. Of a line that is discarded nothing but an
- * unfinished character is kept; there the rest goes on where the line stood.
+ * The bytes of an unfinished line are fed again. Of a discarded line only an unfinished character
+ * is kept; there the next session goes on in the middle of the line.
  */
 static void rest_fill(const struct session *session, const struct session_job *job,
 		      struct session_rest *rest)
@@ -233,21 +239,15 @@ static void rest_fill(const struct session *session, const struct session_job *j
 	const struct buf *line = &session->line;
 	const struct utf8_carry *carry = &session->carry;
 	size_t again = line->length > 0 ? line->length : carry->length;
-	uint64_t received = session->received - again;
 
-	*rest = (struct session_rest){
-		.received = received,
-		/* a stream has no lines: one begins where it may become a line's */
-		.line_start =
-			session->policy->framing == FRAMING_LINE ? session->line_start : received,
-		.messages = session->messages,
-		.skipping = session->skipping,
-		.sent_anything = session->sent_anything,
-		.last_byte = session->last_byte,
-		.ended = job && job->end,
-		.done = session->done || (job && job->close),
-	};
-	if (rest->done)
+	*rest = (struct session_rest){.place = session->place, .ended = job && job->end};
+	rest->place.received -= again;
+	/* a stream has no lines: if the next session has, one begins here */
+	if (session->policy->framing != FRAMING_LINE)
+		rest->place.line_start = rest->place.received;
+	if (job && job->close)
+		rest->place.done = true;
+	if (rest->place.done)
 		return;
 	rest_add(rest, line->length > 0 ? line->data : carry->bytes, again);
 	if (job)
@@ -269,19 +269,21 @@ int session_suspend(struct session *session, struct session_io *io, struct sessi
 	return SESSION_IDLE;
 }
 
-void session_restore(struct session *session, const struct session_rest *rest)
+void session_restore(struct session *session, const struct session_place *place)
 {
-	session->received = rest->received;
-	session->line_start = rest->line_start;
-	session->messages = rest->messages;
-	session->skipping = rest->skipping;
-	session->sent_anything = rest->sent_anything;
-	session->last_byte = rest->last_byte;
-	session->done = rest->done;
-	/* the start of a line that was discarded is not there to be answered */
-	if (session->policy->framing == FRAMING_LINE && session->policy->reply != REPLY_DISCARD &&
-	    rest->line_start < rest->received)
-		session->skipping = true;
+	session->place = *place;
+	if (session->policy->framing != FRAMING_LINE)
+		session->place.skipping = false;
+	/* the beginning of a discarded line is gone, so the rest of it cannot be answered */
+	else if (session->policy->reply != REPLY_DISCARD && place->line_start < place->received)
+		session->place.skipping = true;
+}
+
+size_t session_held_bytes(const struct session *session)
+{
+	const struct session_held *held = session->held;
+
+	return session->line.capacity + (held ? held->size_bytes + held->job.line.capacity : 0);
 }
 
 int session_defer(struct session *session, struct session_io *io, const struct iovec *input,
@@ -292,7 +294,7 @@ int session_defer(struct session *session, struct session_io *io, const struct i
 
 	for (unsigned i = 0; i < n_input; i++)
 		size += input[i].iov_len;
-	if (session->done || (size == sizeof(*held) && !end))
+	if (session->place.done || (size == sizeof(*held) && !end))
 		return 0;
 	if (!budget_take(io->budget, size))
 		return -ENOBUFS;

@@ -143,23 +143,32 @@ struct session_io {
 	struct buf spent_line;
 };
 
+/*
+ * How far a session has got: what it remembers beside the bytes that it holds. Plain data without
+ * padding, which goes to the next process as it is. The flags are 0 or 1.
+ */
+struct session_place {
+	uint64_t received;   /* bytes consumed so far: the offset of the next one */
+	uint64_t line_start; /* offset of the current line's first byte, at most received */
+	uint64_t messages;   /* messages so far, NAKed ones too */
+	uint8_t skipping;    /* line framing: the rest of the current line is dropped */
+	uint8_t sent_anything;
+	uint8_t last_byte; /* the last byte sent, if anything was */
+	uint8_t done;	   /* no reply follows: SESSION_DONE was returned */
+	uint8_t reserved[4];
+};
+
 /* One connection's protocol state. */
 struct session {
 	const struct policy *policy;
-	const char *peer;	   /* for ${peer}; NULL unless a template of the policy uses it */
-	uint64_t connection;	   /* for ${connection} */
-	uint64_t received;	   /* bytes consumed so far: the offset of the next one */
-	uint64_t messages;	   /* messages so far, NAKed ones too */
-	uint64_t line_start;	   /* offset of the current line's first byte */
+	const char *peer;    /* for ${peer}; NULL unless a template of the policy uses it */
+	uint64_t connection; /* for ${connection} */
+	struct session_place place;
 	struct session_held *held; /* input that waits for its replies to be sent, or NULL */
 	struct buf line; /* the unfinished line, unless it is discarded; a last CR may be half
 			  * of its terminator */
 	struct utf8_carry carry; /* the unfinished character, in line framing the line's last */
 	bool line_dirty;	 /* the unfinished line has ill-formed subsequences */
-	bool skipping;		 /* the rest of the current line is dropped: it was NAKed */
-	bool sent_anything;
-	uint8_t last_byte; /* the last byte sent, if anything was */
-	bool done;	   /* SESSION_DONE was returned */
 };
 
 /*
@@ -235,6 +244,13 @@ void session_greet(struct session *session, struct session_io *io);
 int session_feed(struct session *session, struct session_io *io, const uint8_t *data, size_t n);
 
 /*
+ * Answers @n bytes (any number, also none) at @data, and the end of input after them if @end. For
+ * the rest, as session_feed().
+ */
+int session_feed_all(struct session *session, struct session_io *io, const uint8_t *data, size_t n,
+		     bool end);
+
+/*
  * Answers the end of input: a cut-off character, a last line without terminator. Returns
  * SESSION_DONE, SESSION_FULL or an error as session_feed() does.
  */
@@ -257,20 +273,14 @@ static inline bool session_is_held(const struct session *session)
 }
 
 /*
- * Where a session stands, for the process that takes its connection over: what was received and not
- * answered, as at most three pieces of bytes in order, and what the protocol remembers.
+ * What another session needs to go on where one stopped: its place, and what was received and not
+ * answered, as at most three pieces of bytes in order.
  */
 struct session_rest {
+	struct session_place place; /* place.received: the offset of the first byte of the input */
 	struct iovec input[3];
 	unsigned n_input;
-	uint64_t received;   /* offset of the first byte of the input */
-	uint64_t line_start; /* offset of the current line's first byte */
-	uint64_t messages;
-	bool skipping;
-	bool sent_anything;
-	uint8_t last_byte;
 	bool ended; /* the end of input was received */
-	bool done;  /* no reply follows */
 };
 
 /*
@@ -282,10 +292,14 @@ struct session_rest {
 int session_suspend(struct session *session, struct session_io *io, struct session_rest *ret_rest);
 
 /*
- * Makes a session that was just initialized go on where another one stood; the input of @rest is
- * left to session_defer().
+ * Makes a session that was just initialized go on at @place, under its own policy. What is
+ * remembered of a framing that the policy does not use is dropped. The input that belongs to
+ * @place is left to session_feed_all() or session_defer().
  */
-void session_restore(struct session *session, const struct session_rest *rest);
+void session_restore(struct session *session, const struct session_place *place);
+
+/* Returns how many bytes the session holds, as charged to the budget. */
+size_t session_held_bytes(const struct session *session);
 
 /*
  * Holds a copy of input that cannot be answered before earlier output is sent; session_resume()

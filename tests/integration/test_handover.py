@@ -8,6 +8,7 @@ import random
 import re
 import signal
 import socket
+import stat
 import subprocess
 import threading
 
@@ -593,6 +594,53 @@ def test_listener_gone(unit):
         daemon = unit.again(daemon, 'address = "127.0.0.1"; name = "new";')
         assert read_to_end(s) == b""
         daemon.wait_for(r"old: connection 1 from .* closed: the listener is not in")
+
+
+def test_what_only_lines_have_does_not_outlive_them(unit):
+    """A refused line is not skipped on the other side of a restart without lines."""
+
+    def config(framing):
+        return f'address = "127.0.0.1"; reply = "echo"; framing = "{framing}";'
+
+    daemon = unit.start(config("line"))
+    with daemon.connect() as s:
+        s.sendall(b"\xff refused")
+        assert read_exactly(s, 25) == b"NAK 0 invalid start byte\n"
+        daemon = unit.again(daemon, config("stream"))
+        s.sendall(b"abc")
+        assert read_exactly(s, 3) == b"abc"
+        daemon = unit.again(daemon, config("line"))
+        s.sendall(b"d\nx\n")
+        s.shutdown(socket.SHUT_WR)
+        assert read_to_end(s) == b"d\nx\n"
+
+
+def handed_over(unit):
+    """Copies of the descriptors that are handed over, without taking them."""
+    with socket.socket(fileno=os.dup(next(fd for name, fd in unit.store if stat.S_ISSOCK(
+            os.fstat(fd).st_mode) and name == "ackd-handover"))) as queue:
+        return socket.recv_fds(queue, 1, 253, socket.MSG_PEEK)[1]
+
+
+def test_the_time_out_in_the_kernel_is_the_new_one(unit):
+    """TCP_USER_TIMEOUT would end a client that does not read before idle_timeout does."""
+
+    def config(seconds):
+        return f'address = "127.0.0.1"; limits = {{ idle_timeout = {seconds}; }};'
+
+    daemon = unit.start(config(60))
+    with accepted(daemon):
+        daemon = unit.again(daemon, config(600))
+        daemon.signal(signal.SIGUSR2)
+        assert daemon.wait() == 0
+        timeouts = []
+        for fd in handed_over(unit):
+            if not stat.S_ISSOCK(os.fstat(fd).st_mode):
+                os.close(fd)
+                continue
+            with socket.socket(fileno=fd) as s:
+                timeouts.append(s.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT))
+        assert timeouts == [600_000]
 
 
 def test_access_is_checked_anew(unit):

@@ -111,7 +111,7 @@ static int hand_over(struct session *session)
 		session_io_clear(&io);
 	} while (r == SESSION_FULL);
 	session_init(&next, &policy, "peer", 1);
-	session_restore(&next, &rest);
+	session_restore(&next, &rest.place);
 	if (session_defer(&next, &io, rest.input, rest.n_input, rest.ended) < 0)
 		die("cannot defer input");
 	session_finish(session, &io);
@@ -197,9 +197,9 @@ static int run(const struct test_case *c, const struct setting *setting)
 	}
 	if (state >= 0)
 		state = answer(&session, session_end(&session, &io), &none, setting);
-	if (io.n_messages != session.messages)
+	if (io.n_messages != session.place.messages)
 		die("the counts of messages do not agree");
-	got_received = session.received;
+	got_received = session.place.received;
 	session_finish(&session, &io);
 	session_io_clear(&io);
 	if (budget_used(&budget) != 0)

@@ -257,12 +257,12 @@ static void test_ack_stream(void **state)
 			 SESSION_DONE);
 	check_out(f, "7/1/1 a7/2/4 \xe2\x82\xac"
 		     "b7/3/1 c\nNAK 6 invalid start byte\n");
-	assert_int_equal(f->session.messages, 3);
+	assert_int_equal(f->session.place.messages, 3);
 	assert_int_equal(f->io.n_messages, 3);
-	assert_int_equal(f->session.received, 7);
+	assert_int_equal(f->session.place.received, 7);
 	assert_int_equal(feed_string(f, "dropped"), SESSION_DONE);
 	assert_int_equal(end(f), SESSION_DONE);
-	assert_int_equal(f->session.received, 7);
+	assert_int_equal(f->session.place.received, 7);
 }
 
 static void test_handlers(void **state)
@@ -296,10 +296,10 @@ static void test_only_ignored(void **state)
 	f->policy.ack_prefix = compile("Got ");
 	f->policy.transcoder.decode_errors = DECODE_IGNORE;
 	check(f, "\xff\xfe", "");
-	assert_int_equal(f->session.messages, 0);
+	assert_int_equal(f->session.place.messages, 0);
 	f->policy.framing = FRAMING_LINE;
 	check(f, "\xff\n", "Got \n");
-	assert_int_equal(f->session.messages, 1);
+	assert_int_equal(f->session.place.messages, 1);
 }
 
 static void test_discard(void **state)
@@ -316,7 +316,7 @@ static void test_discard(void **state)
 	      "\xc3\xa9\r\n1234\n\xff"
 	      "34567\n\nx",
 	      "NAK 9 invalid start byte\n");
-	assert_int_equal(f->session.messages, 5);
+	assert_int_equal(f->session.place.messages, 5);
 	check(f, "12345", "NAK 0 line too long\n");
 }
 
@@ -399,7 +399,7 @@ static void check_full(struct fixture *f, const char *line, const char *reply)
 	assert_int_equal(f->n_out, n * strlen(reply));
 	for (size_t i = 0; i < n; i++)
 		assert_memory_equal(f->out + i * strlen(reply), reply, strlen(reply));
-	assert_int_equal(f->session.messages, n);
+	assert_int_equal(f->session.place.messages, n);
 	assert_int_equal(end(f), SESSION_DONE);
 	stop(f);
 	free(input);
@@ -606,7 +606,7 @@ static int hand_over(struct fixture *f, const struct policy *next)
 	take(f);
 	session_io_clear(&f->io);
 	session_init(&session, next, "unix", 7);
-	session_restore(&session, &rest);
+	session_restore(&session, &rest.place);
 	assert_int_equal(session_defer(&session, &f->io, rest.input, rest.n_input, rest.ended), 0);
 	session_finish(&f->session, &f->io);
 	f->session = session;
@@ -660,6 +660,32 @@ static void test_hand_over(void **state)
 	check_out(f, "NAK 0 line too long\n");
 }
 
+/* What only line framing knows does not outlive a session without lines. */
+static void test_hand_over_skipping(void **state)
+{
+	struct fixture *f = *state;
+	struct policy stream = f->policy, line = f->policy;
+
+	line.framing = FRAMING_LINE;
+	f->session.policy = &line;
+	feed_string(f, "\xff refused");
+	check_out(f, "NAK 0 invalid start byte\n");
+	assert_int_equal(hand_over(f, &stream), SESSION_IDLE);
+	feed_string(f, "abc");
+	assert_int_equal(hand_over(f, &line), SESSION_IDLE);
+	feed_string(f, "d\nx\n");
+	check_out(f, "NAK 0 invalid start byte\nabcd\nx\n");
+	stop(f);
+
+	/* with lines on both sides, the rest of a refused line is still dropped */
+	start(f);
+	f->session.policy = &line;
+	feed_string(f, "\xff refused");
+	assert_int_equal(hand_over(f, &line), SESSION_IDLE);
+	feed_string(f, "abc\nd\n");
+	check_out(f, "NAK 0 invalid start byte\nd\n");
+}
+
 static void test_nak_format(void **state)
 {
 	const struct nak longest = {NAK_INVALID_CONTINUATION, 0, UINT64_MAX};
@@ -685,15 +711,25 @@ static void test_nak_format(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_echo_stream), TEST(test_echo_line),
-		TEST(test_ack_line),	TEST(test_ack_stream),
-		TEST(test_handlers),	TEST(test_only_ignored),
-		TEST(test_discard),	TEST(test_line_too_long),
-		TEST(test_greeting),	TEST(test_zero_copy),
-		TEST(test_set_aside),	TEST(test_set_aside_no_more),
-		TEST(test_full),	TEST(test_full_held_line),
-		TEST(test_abandoned),	TEST(test_budget),
-		TEST(test_hand_over),	cmocka_unit_test(test_nak_format),
+		TEST(test_echo_stream),
+		TEST(test_echo_line),
+		TEST(test_ack_line),
+		TEST(test_ack_stream),
+		TEST(test_handlers),
+		TEST(test_only_ignored),
+		TEST(test_discard),
+		TEST(test_line_too_long),
+		TEST(test_greeting),
+		TEST(test_zero_copy),
+		TEST(test_set_aside),
+		TEST(test_set_aside_no_more),
+		TEST(test_full),
+		TEST(test_full_held_line),
+		TEST(test_abandoned),
+		TEST(test_budget),
+		TEST(test_hand_over),
+		TEST(test_hand_over_skipping),
+		cmocka_unit_test(test_nak_format),
 	};
 
 	return cmocka_run_group_tests_name("session", tests, NULL, NULL);

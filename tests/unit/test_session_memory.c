@@ -82,7 +82,7 @@ static int hand_over(struct life *life)
 	take(life);
 	session_io_clear(&life->io);
 	session_init(&next, &life->policy, NULL, 1);
-	session_restore(&next, &rest);
+	session_restore(&next, &rest.place);
 	r = session_defer(&next, &life->io, rest.input, rest.n_input, rest.ended);
 	session_finish(&life->session, &life->io);
 	life->session = next;
