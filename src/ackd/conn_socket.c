@@ -226,12 +226,25 @@ void conn_poll(struct conn *c, int event)
 		conn_fail(c, r);
 }
 
+/*
+ * Keeps urgent data in the stream. Set here and not on the listening socket, since connections also
+ * come from another process, or were accepted by the kernel before a passed socket reached us. The
+ * kernel decides about an urgent byte when it is read, so bytes that arrived before count too.
+ */
+static void keep_urgent_data(int fd)
+{
+	const int on = 1;
+
+	setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
+}
+
 int conn_socket_open(struct conn *c, int fd)
 {
 	int r = uv_poll_init_socket(&conn_worker(c)->loop, &c->poll, fd);
 
 	if (r < 0)
 		return r;
+	keep_urgent_data(fd);
 	c->poll.data = c;
 	c->fd = fd;
 	return 0;

@@ -58,6 +58,16 @@ def test_replaces_the_configured_address(start, name):
         assert f"socket {told} replaces the configured 127.0.0.1 port 1" in daemon.log
 
 
+def test_urgent_data_of_a_connection_that_waited_for_the_start(start):
+    """The kernel accepted it before the daemon had the socket, and could set an option on it."""
+    with listening() as s, socket.create_connection(s.getsockname(), 30) as client:
+        client.sendall(b"a")
+        client.send(b"b", socket.MSG_OOB)
+        client.sendall(b"c")
+        start('reply = "echo";', ("ackd", s))
+        assert converse(client, b"d") == b"abcd"
+
+
 def test_replaces_the_configured_path(start, directory):
     with listening() as s:
         daemon = start(f'path = "{directory}/unused";', ("ackd", s))

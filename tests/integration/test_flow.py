@@ -191,3 +191,26 @@ def test_client_that_stays_open_is_not_closed(ackd):
         s.sendall(b"x")
         assert read_exactly(s, 5) == b"Got x"
         assert is_silent(s, 0.5)
+
+
+def send_urgent(s):
+    """Sends six bytes, of which two are urgent."""
+    for data, flags in ((b"a", 0), (b"b", socket.MSG_OOB), (b"c", 0), (b"de", 0), (b"f", socket.MSG_OOB)):
+        assert s.send(data, flags) == len(data)
+
+
+def test_urgent_data_stays_in_the_stream(ackd):
+    daemon = ackd('reply = "echo";')
+    with daemon.connect() as s:
+        send_urgent(s)
+        assert read_exactly(s, 6) == b"abcdef"
+        s.send(b"\xff", socket.MSG_OOB)
+        assert read_to_end(s) == b"\nNAK 6 invalid start byte\n"
+
+
+def test_urgent_data_behind_a_proxy_header(ackd):
+    daemon = ackd('address = "127.0.0.1"; reply = "echo"; proxies = ["127.0.0.1"];')
+    with daemon.connect() as s:
+        s.sendall(b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 10080\r\n")
+        send_urgent(s)
+        assert read_exactly(s, 6) == b"abcdef"

@@ -420,6 +420,19 @@ def test_a_client_through_many_restarts(unit):
     assert rounds
 
 
+def test_urgent_data_after_a_restart(unit):
+    daemon = unit.start('address = "127.0.0.1"; reply = "echo";')
+    with accepted(daemon, b"x") as s:
+        # as a process without the option leaves it
+        with daemon.socket_of(s) as theirs:
+            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 0)
+        unit.again(daemon)
+        s.sendall(b"a")
+        s.send(b"b", socket.MSG_OOB)
+        s.sendall(b"c")
+        assert read_exactly(s, 3) == b"abc"
+
+
 def test_many_connections(unit):
     n = 2000
     daemon = unit.start('address = "127.0.0.1"; reply = "echo"; workers = 3;')
