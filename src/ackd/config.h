@@ -8,8 +8,8 @@
  * config.c loads it, in three steps. config_text.c makes one text of the file and its includes and
  * checks it; config_parse.c, the only file that knows libconfig, reads the settings from it;
  * config_check.c checks what settings say together. settings.def is the table of all settings,
- * config_setting.c what can be done with one; config_value.c and config_describe.c have the rules
- * for the values of each type; config_dump.c writes a configuration.
+ * config_setting.c what can be done with one, config_types.c the types that they have;
+ * config_dump.c writes a configuration.
  */
 
 #include "core/cidr.h"

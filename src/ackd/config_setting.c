@@ -1,7 +1,8 @@
 #include "config_setting.h"
 
-#include "config_units.h"
+#include "config_types.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +24,7 @@ static const char *const log_target_words[] = {"auto", "journal", "stderr", NULL
 	{                                                                                          \
 		SCOPE_##scope,                                                                     \
 		name,                                                                              \
-		SETTING_##type,                                                                    \
+		&type_##type,                                                                      \
 		offsetof(STRUCT_##scope, member),                                                  \
 		sizeof(((STRUCT_##scope *)NULL)->member),                                          \
 		minimum,                                                                           \
@@ -62,170 +63,178 @@ bool setting_is_group(enum setting_scope scope, const char *name)
 
 bool setting_is_array(const struct setting *setting)
 {
-	return setting->type == SETTING_NETWORKS || setting->type == SETTING_PROXIES;
-}
-
-static bool is_string(const struct setting *setting)
-{
-	return setting->type == SETTING_NAME || setting->type == SETTING_ADDRESS ||
-	       setting->type == SETTING_PATH || setting->type == SETTING_TEMPLATE;
+	return setting->type->kind == KIND_ARRAY;
 }
 
 int setting_set_default(const struct setting *setting, void *object)
 {
 	const char *text = setting->default_text;
-	struct config_errors errors = {0};
-	struct config_place place = {.errors = &errors, .setting = setting->name};
+	struct config_place place = {.setting = setting->name};
 	struct value value = {.type = VALUE_STRING, .string = text};
 	char *end;
-	int r;
 
 	setting_clear(setting, object);
 	if (text == NULL || setting_is_array(setting))
 		return 0;
-	if (setting->type == SETTING_BOOLEAN) {
+	if (setting->type->kind == KIND_BOOLEAN) {
 		value.type = VALUE_BOOLEAN;
 		value.integer = strcmp(text, "true") == 0;
-	} else if (!is_string(setting) && setting->type != SETTING_MODE) {
+	} else if (setting->type->kind == KIND_NUMBER) {
 		value.integer = strtoll(text, &end, 10);
 		if (*end == '\0')
 			value.type = VALUE_INTEGER;
 	}
-	r = setting_set(setting, object, &value, &place);
-	config_errors_finish(&errors);
-	return r;
+	return setting->type->set(setting, object, &value, &place);
 }
 
 void setting_clear(const struct setting *setting, void *object)
 {
-	void *member = setting_member(setting, object);
-
-	if (is_string(setting))
-		free(*(char **)member);
-	else if (setting_is_array(setting))
-		cidr_list_finish(member);
-	memset(member, 0, setting->size);
+	if (setting->type->clear != NULL)
+		setting->type->clear(setting, object);
+	else
+		memset((char *)object + setting->offset, 0, setting->size);
 }
 
-static const void *member_const(const struct setting *setting, const void *object)
+int setting_set(const struct setting *setting, void *object, const struct value *value,
+		const struct config_place *place)
 {
-	return (const char *)object + setting->offset;
-}
-
-/* Returns the number that the member holds, which is one of the unsigned types. */
-static uint64_t number_of(const struct setting *setting, const void *object)
-{
-	const void *member = member_const(setting, object);
-
-	switch (setting->size) {
-	case sizeof(uint8_t):
-		return *(const uint8_t *)member;
-	case sizeof(uint16_t):
-		return *(const uint16_t *)member;
-	case sizeof(uint32_t):
-		return *(const uint32_t *)member;
-	default:
-		return *(const uint64_t *)member;
-	}
+	return setting->type->set(setting, object, value, place);
 }
 
 bool setting_equal(const struct setting *setting, const void *a, const void *b)
 {
-	const void *member_a = member_const(setting, a);
-	const void *member_b = member_const(setting, b);
-
-	if (is_string(setting)) {
-		const char *text_a = *(const char *const *)member_a;
-		const char *text_b = *(const char *const *)member_b;
-
-		if (text_a == NULL || text_b == NULL)
-			return text_a == text_b;
-		return strcmp(text_a, text_b) == 0;
-	}
-	if (setting_is_array(setting)) {
-		const struct cidr_list *list_a = member_a, *list_b = member_b;
-
-		return list_a->n == list_b->n && list_a->has_unix == list_b->has_unix &&
-		       (list_a->n == 0 || memcmp(list_a->items, list_b->items,
-						 list_a->n * sizeof(*list_a->items)) == 0);
-	}
-	return memcmp(member_a, member_b, setting->size) == 0;
-}
-
-static void print_string(const char *text, FILE *out)
-{
-	fputc('"', out);
-	for (; *text != '\0'; text++) {
-		unsigned char c = (unsigned char)*text;
-
-		if (c == '"' || c == '\\')
-			fprintf(out, "\\%c", c);
-		else if (c == '\n')
-			fputs("\\n", out);
-		else if (c == '\r')
-			fputs("\\r", out);
-		else if (c == '\t')
-			fputs("\\t", out);
-		else if (c < 0x20 || c == 0x7f)
-			fprintf(out, "\\x%02x", c);
-		else
-			fputc(c, out);
-	}
-	fputc('"', out);
-}
-
-static void print_networks(const struct cidr_list *list, FILE *out)
-{
-	const char *separator = "";
-	char text[CIDR_TEXT_MAX];
-
-	fputc('[', out);
-	if (list->has_unix) {
-		fputs("\"unix\"", out);
-		separator = ", ";
-	}
-	for (size_t i = 0; i < list->n; i++) {
-		fprintf(out, "%s\"%s\"", separator, cidr_format(&list->items[i], text));
-		separator = ", ";
-	}
-	fputc(']', out);
+	if (setting->type->equal != NULL)
+		return setting->type->equal(setting, a, b);
+	return memcmp((const char *)a + setting->offset, (const char *)b + setting->offset,
+		      setting->size) == 0;
 }
 
 void setting_print(const struct setting *setting, const void *object, FILE *out)
 {
-	const void *member = member_const(setting, object);
+	setting->type->print(setting, object, out);
+}
 
-	switch (setting->type) {
-	case SETTING_INTEGER:
-		fprintf(out, "%" PRIu64, number_of(setting, object));
+/* 5.0 must not look like an integer. */
+static void float_text(double value, char out[VALUE_TEXT_MAX])
+{
+	int n = snprintf(out, VALUE_TEXT_MAX, "%.15g", value);
+
+	if (out[strspn(out, "-0123456789")] == '\0')
+		snprintf(out + n, VALUE_TEXT_MAX - (size_t)n, ".0");
+}
+
+const char *value_text(const struct value *value, char out[VALUE_TEXT_MAX])
+{
+	char quoted[QUOTE_MAX];
+
+	switch (value->type) {
+	case VALUE_INTEGER:
+		snprintf(out, VALUE_TEXT_MAX, "%" PRId64, value->integer);
 		break;
-	case SETTING_SIZE:
-		size_print(number_of(setting, object), out);
+	case VALUE_FLOAT:
+		float_text(value->real, out);
 		break;
-	case SETTING_MILLISECONDS:
-		duration_print(number_of(setting, object) * 1000, out);
+	case VALUE_BOOLEAN:
+		snprintf(out, VALUE_TEXT_MAX, "%s", value->integer ? "true" : "false");
 		break;
-	case SETTING_MICROSECONDS:
-		duration_print(number_of(setting, object), out);
+	case VALUE_STRING:
+		snprintf(out, VALUE_TEXT_MAX, "the string %s", config_quote(value->string, quoted));
 		break;
-	case SETTING_BOOLEAN:
-		fputs(number_of(setting, object) ? "true" : "false", out);
+	case VALUE_GROUP:
+		snprintf(out, VALUE_TEXT_MAX, "a group { ... }");
 		break;
-	case SETTING_NAME:
-	case SETTING_ADDRESS:
-	case SETTING_PATH:
-	case SETTING_TEMPLATE:
-		print_string(*(const char *const *)member, out);
+	case VALUE_ARRAY:
+		snprintf(out, VALUE_TEXT_MAX, "an array [ ... ]");
 		break;
-	case SETTING_MODE:
-		fprintf(out, "\"%04" PRIo64 "\"", number_of(setting, object));
-		break;
-	case SETTING_WORD:
-		print_string(setting->words[number_of(setting, object)], out);
-		break;
-	case SETTING_NETWORKS:
-	case SETTING_PROXIES:
-		print_networks(member, out);
+	case VALUE_LIST:
+		snprintf(out, VALUE_TEXT_MAX, "a list ( ... )");
 		break;
 	}
+	return out;
+}
+
+int setting_mismatch(const struct setting *setting, const struct value *value,
+		     const struct config_place *place)
+{
+	char found[VALUE_TEXT_MAX], allowed[VALUE_TEXT_MAX];
+
+	setting->type->describe(setting, allowed);
+	return config_error(place, "found %s; allowed: %s", value_text(value, found), allowed);
+}
+
+int setting_mismatch_because(const struct setting *setting, const struct value *value,
+			     const struct config_place *place, const char *because)
+{
+	char found[VALUE_TEXT_MAX], allowed[VALUE_TEXT_MAX];
+
+	setting->type->describe(setting, allowed);
+	return config_error(place, "found %s, %s; allowed: %s", value_text(value, found), because,
+			    allowed);
+}
+
+/* Returns the setting whose dotted name ends like @name, if it can be meant; else NULL. */
+static const struct setting *same_last_name(const char *name)
+{
+	const char *dot = strrchr(name, '.');
+
+	for (size_t i = 0; i < n_settings; i++) {
+		const char *other = strrchr(settings[i].name, '.');
+
+		if (strcasecmp(other != NULL ? other + 1 : settings[i].name,
+			       dot != NULL ? dot + 1 : name) == 0)
+			return &settings[i];
+	}
+	return NULL;
+}
+
+/* Writes the names of what can stand in the group @prefix ("limits.", or ""), groups once. */
+static void list_settings(const char *prefix, size_t n_prefix, bool top, FILE *out)
+{
+	const char *last = "", *separator = "";
+	size_t n_last = 0;
+
+	for (size_t i = 0; i < n_settings; i++) {
+		const char *name = settings[i].name;
+		size_t n;
+
+		if ((settings[i].scope == SCOPE_DAEMON && !top) ||
+		    strncmp(name, prefix, n_prefix) != 0)
+			continue;
+		name += n_prefix;
+		n = strcspn(name, ".");
+		if (n == n_last && strncmp(name, last, n) == 0)
+			continue;
+		fprintf(out, "%s%.*s", separator, (int)n, name);
+		separator = ", ";
+		last = name;
+		n_last = n;
+	}
+	if (top && n_prefix == 0)
+		fputs(", listeners", out);
+}
+
+int setting_unknown(const char *name, bool top, const struct config_place *place)
+{
+	const struct setting *meant = same_last_name(name);
+	const char *dot = strrchr(name, '.');
+	char *allowed = NULL;
+	size_t n;
+	FILE *f;
+
+	if (meant != NULL) {
+		config_error(place, "no such setting; allowed: %s%s", meant->name,
+			     meant->scope == SCOPE_DAEMON ? " (at top level)" : "");
+		return 0;
+	}
+	f = open_memstream(&allowed, &n);
+	if (f == NULL)
+		return -ENOMEM;
+	list_settings(name, dot != NULL ? (size_t)(dot - name) + 1 : 0, top, f);
+	if (fclose(f) != 0 || allowed == NULL) { /* glibc can lose it without an error */
+		free(allowed);
+		return -ENOMEM;
+	}
+	config_error(place, "no such setting; allowed: %s", allowed);
+	free(allowed);
+	return 0;
 }

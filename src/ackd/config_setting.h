@@ -10,22 +10,7 @@
 
 enum setting_scope { SCOPE_LISTENER, SCOPE_DAEMON };
 
-/* What is written in the file, and the type of the member that holds it. */
-enum setting_type {
-	SETTING_INTEGER,      /* integer: any unsigned type */
-	SETTING_SIZE,	      /* bytes, or a string with a unit: any unsigned type */
-	SETTING_MILLISECONDS, /* seconds, or a string with a unit: uint64_t */
-	SETTING_MICROSECONDS, /* the same: uint64_t */
-	SETTING_BOOLEAN,      /* bool */
-	SETTING_NAME,	      /* [A-Za-z0-9._-]: char * */
-	SETTING_ADDRESS,      /* address, name or "*": char * */
-	SETTING_PATH,	      /* char * */
-	SETTING_MODE,	      /* octal string: mode_t */
-	SETTING_TEMPLATE,     /* source of a template: char * */
-	SETTING_WORD,	      /* one of some words: an enum */
-	SETTING_NETWORKS,     /* array of CIDR strings: struct cidr_list */
-	SETTING_PROXIES,      /* the same, or "unix" */
-};
+struct setting_type; /* config_types.h */
 
 enum setting_flag {
 	SETTING_RESTART = 1 << 0, /* a reload does not put it into effect */
@@ -35,7 +20,7 @@ enum setting_flag {
 struct setting {
 	enum setting_scope scope;
 	const char *name; /* dotted */
-	enum setting_type type;
+	const struct setting_type *type;
 	size_t offset; /* of the member in struct config_listener or struct config */
 	size_t size;
 	uint64_t minimum; /* of numbers: in the unit of the member; of strings: length in bytes */
@@ -115,9 +100,3 @@ bool setting_equal(const struct setting *setting, const void *a, const void *b);
 
 /* Writes the value in libconfig syntax; a string must not be NULL. */
 void setting_print(const struct setting *setting, const void *object, FILE *out);
-
-/* The member that @setting is about, as the type that the caller knows it to have. */
-static inline void *setting_member(const struct setting *setting, void *object)
-{
-	return (char *)object + setting->offset;
-}

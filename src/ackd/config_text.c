@@ -220,68 +220,35 @@ static int scan_string(struct input *in)
 	return 0;
 }
 
-/*
- * Returns whether the word of @n bytes at @p is an integer; then *@ret_fits tells whether it fits:
- * 64 bits with the suffix L, else 32.
- */
-static bool is_integer(const char *p, size_t n, bool *ret_fits)
+/* What a word is where a value belongs. */
+enum number { NUMBER_NONE, NUMBER_FITS, NUMBER_TOO_LARGE };
+
+/* An integer has 32 bits, or 64 with the suffix L or LL. */
+static enum number classify_number(const char *p, size_t n)
 {
-	char text[32], *end;
-	size_t suffix = 0, sign = p[0] == '-' || p[0] == '+';
-	bool hex = n > 2 && p[0] == '0' && (p[1] == 'x' || p[1] == 'X');
-	size_t first = hex ? 2 : sign, digits;
+	bool hex = n > 2 && p[0] == '0' && (p[1] == 'x' || p[1] == 'X'), large = false;
+	char text[320], *end; /* longer than any double that is written out */
 	long long value;
 
-	while (suffix < 2 && n > first + suffix && p[n - 1 - suffix] == 'L')
-		suffix++;
-	n -= suffix;
-	for (digits = first; digits < n && (hex ? isxdigit((unsigned char)p[digits])
-						: isdigit((unsigned char)p[digits]));)
-		digits++;
-	if (digits < n || digits == first)
-		return false;
-	*ret_fits = false;
-	if (n < sizeof(text)) {
-		memcpy(text, p, n);
-		text[n] = '\0';
-		errno = 0;
-		value = strtoll(text, &end, hex ? 16 : 10);
-		*ret_fits =
-			errno == 0 && (suffix > 0 || (value >= INT32_MIN && value <= INT32_MAX));
+	if (n >= sizeof(text))
+		return NUMBER_NONE;
+	memcpy(text, p, n);
+	text[n] = '\0';
+	if (!hex && strspn(text, "0123456789+-.eE") == n && strpbrk(text, ".eE") != NULL) {
+		strtod(text, &end);
+		return end != text && *end == '\0' ? NUMBER_FITS : NUMBER_NONE;
 	}
-	return true;
-}
-
-/* Returns the number of digits at @p. */
-static size_t count_digits(const char *p, const char *end)
-{
-	const char *begin = p;
-
-	while (p < end && isdigit((unsigned char)*p))
-		p++;
-	return (size_t)(p - begin);
-}
-
-/* Returns whether the word is a floating-point number, as libconfig's lexer has it. */
-static bool is_float(const char *p, const char *end)
-{
-	size_t whole;
-	bool point;
-
-	p += p < end && (*p == '-' || *p == '+');
-	whole = count_digits(p, end);
-	p += whole;
-	point = p < end && *p == '.';
-	if (point) {
-		p++;
-		p += count_digits(p, end);
+	for (int i = 0; i < 2 && n > 0 && text[n - 1] == 'L'; i++) {
+		text[--n] = '\0';
+		large = true;
 	}
-	if (p < end && (*p == 'e' || *p == 'E')) {
-		p++;
-		p += p < end && (*p == '-' || *p == '+');
-		return (point || whole > 0) && p < end && count_digits(p, end) == (size_t)(end - p);
-	}
-	return point && p == end;
+	errno = 0;
+	value = strtoll(text, &end, hex ? 16 : 10);
+	if (end == text || *end != '\0')
+		return NUMBER_NONE;
+	return errno == 0 && (large || (value >= INT32_MIN && value <= INT32_MAX))
+		       ? NUMBER_FITS
+		       : NUMBER_TOO_LARGE;
 }
 
 static bool is_boolean(const char *p, size_t n)
@@ -305,23 +272,17 @@ static int check_value(const struct input *in, size_t n)
 {
 	struct config_place place = place_of(in, in->line);
 	const char *p = in->p;
-	bool fits = true;
+	enum number number = classify_number(p, n);
+	int length = (int)(n < QUOTE_MAX ? n : QUOTE_MAX);
 
-	if (is_integer(p, n, &fits)) {
-		if (fits)
-			return 0;
-		if (p[n - 1] == 'L')
-			config_error(&place, "found %.*s; allowed: an integer of at most 64 bits",
-				     (int)(n < QUOTE_MAX ? n : QUOTE_MAX), p);
-		else
-			config_error(&place,
-				     "found %.*s; allowed: an integer of at most 32 bits, or of 64 "
-				     "bits with the suffix L",
-				     (int)(n < QUOTE_MAX ? n : QUOTE_MAX), p);
+	if (number == NUMBER_FITS || is_boolean(p, n))
+		return 0;
+	if (number == NUMBER_TOO_LARGE) {
+		config_error(&place, "found %.*s; allowed: an integer of at most %s", length, p,
+			     p[n - 1] == 'L' ? "64 bits"
+					     : "32 bits, or of 64 bits with the suffix L");
 		return 0;
 	}
-	if (is_float(p, p + n) || is_boolean(p, n))
-		return 0;
 	n = word_length(p, in->end, "+-*_.:/%"); /* 5s, 64KiB, 10.0.0.0/8, fe80::1%eth0 */
 	return config_error(
 		&place, "syntax error: found the word %.*s; allowed: %s, or a string in quotes",

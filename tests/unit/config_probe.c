@@ -5,7 +5,7 @@
  *   config_probe --settings   prints the table of settings, one a line, with tabs between
  */
 
-#include "ackd/config_setting.h"
+#include "ackd/config_types.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -13,22 +13,12 @@
 
 static const char *kind(const struct setting *setting)
 {
-	switch (setting->type) {
-	case SETTING_INTEGER:
-	case SETTING_SIZE:
-	case SETTING_MILLISECONDS:
-	case SETTING_MICROSECONDS:
-		return "number";
-	case SETTING_BOOLEAN:
-		return "boolean";
-	case SETTING_NETWORKS:
-	case SETTING_PROXIES:
-		return "array";
-	case SETTING_WORD:
-		return "word";
-	default:
-		return "string";
-	}
+	static const char *const names[] = {
+		[KIND_NUMBER] = "number", [KIND_BOOLEAN] = "boolean", [KIND_STRING] = "string",
+		[KIND_WORD] = "word",	  [KIND_ARRAY] = "array",
+	};
+
+	return names[setting->type->kind];
 }
 
 /* scope, name, kind, default, words, flags */
