@@ -16,14 +16,26 @@ def meson(*arguments, **options):
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory):
-    """Installs once. Returns place("sbindir", ...): a path below DESTDIR."""
+def destination(tmp_path_factory):
+    return tmp_path_factory.mktemp("destdir")
+
+
+@pytest.fixture(scope="module")
+def install(destination):
+    """Runs meson install below the destination."""
     build = build_directory()
     if not (build / "build.ninja").exists() or not shutil.which("meson"):
         pytest.skip("the build directory is not one of meson's")
-    destination = tmp_path_factory.mktemp("destdir")
-    meson("install", "-C", build, "--no-rebuild", env=environment({"DESTDIR": str(destination)}))
-    options = {x["name"]: x["value"] for x in json.loads(meson("introspect", "--buildoptions", build))}
+    return lambda: meson("install", "-C", build, "--no-rebuild",
+                         env=environment({"DESTDIR": str(destination)}))
+
+
+@pytest.fixture(scope="module")
+def installed(destination, install):
+    """Installs once. Returns place("sbindir", ...): a path below DESTDIR."""
+    install()
+    options = {x["name"]: x["value"]
+               for x in json.loads(meson("introspect", "--buildoptions", build_directory()))}
 
     def place(directory, *names):
         path = pathlib.Path(options["prefix"], options[directory], *names)
@@ -39,12 +51,38 @@ def test_daemon_in_sbindir(installed):
     assert done.stdout.startswith("ackd ")
 
 
+def test_example_is_documentation(installed):
+    assert installed("datadir", "doc/ackd/examples/ackd.conf").read_bytes() \
+        == (ROOT / "conf/ackd.conf").read_bytes()
+
+
 def test_configuration_in_sysconfdir(installed):
-    """It is the example, and the installed daemon finds it good."""
+    """It is the example, and the installed daemon accepts it."""
     path = installed("sysconfdir", "ackd.conf")
     assert path.read_bytes() == (ROOT / "conf/ackd.conf").read_bytes()
     assert path.stat().st_mode & 0o777 == 0o644
     subprocess.run([installed("sbindir", "ackd"), "-t", "-c", path], timeout=30, check=True)
+
+
+def test_existing_configuration_is_kept(installed, install, tmp_path):
+    """An edited file and a dangling link belong to the administrator; the example is updated."""
+    path = installed("sysconfdir", "ackd.conf")
+    example = installed("datadir", "doc/ackd/examples/ackd.conf")
+    shown = path.read_bytes()
+    try:
+        path.write_text("port = 7001;\n")
+        example.write_text("old")
+        install()
+        assert path.read_text() == "port = 7001;\n"
+        assert example.read_bytes() == shown
+        path.unlink()
+        path.symlink_to(tmp_path / "nowhere")
+        install()
+        assert path.is_symlink()
+        assert not path.exists()
+    finally:
+        path.unlink()
+        path.write_bytes(shown)
 
 
 def test_sysconfdir_is_etc(installed):

@@ -121,6 +121,9 @@ def test_life_of_a_package(packages):
 
     # A changed configuration is the administrator's.
     conf = pathlib.Path("/etc/ackd.conf")
+    example = pathlib.Path("/usr/share/doc/ackd/examples/ackd.conf")
+    assert conf.read_bytes() == example.read_bytes()
+    assert str(conf) in run("dpkg-query", "-W", "-f", "${Conffiles}", "ackd").stdout
     conf.write_text('ack_prefix = "mine ";\n')
     unit.reload()
     dpkg("--force-confdef", "--force-confold", "--install", *packages)

@@ -20,6 +20,7 @@ def pytest_sessionstart(session):
 @pytest.fixture(scope="session", autouse=True)
 def installed():
     """As an administrator does it; nothing else is done to make the service work."""
+    service.CONFIG.unlink(missing_ok=True)  # one of the machine, which would be kept
     return service.run(os.environ.get("ACKD_MESON", "meson"), "install", "--no-rebuild", "-C",
                        os.environ["ACKD_BUILD"], timeout=120).stdout
 
