@@ -39,7 +39,7 @@ FLAVOURS = {
     "sanitize": ("clang", SANITIZE, 4),
     "tsan": ("clang", [*WHOLE, "-Db_lundef=false", "-Db_sanitize=thread"], 8),
     # gcc 12 takes for a leak what was stored through a pointer; LeakSanitizer finds the real ones.
-    "analyzer": ("gcc", [*WHOLE, "-Dc_args=-fanalyzer -Wno-analyzer-malloc-leak", "-Dtests=false"], 1),
+    "analyzer": ("gcc", [*WHOLE, "-Dc_args=-fanalyzer -Wno-analyzer-malloc-leak", "-Dtests=disabled"], 1),
     "cross": ("gcc", [*BARE, f"--cross-file={BUILDS}/cross-tools/cross.ini"], 10),
     # Workers share the counters of gcov.
     "coverage": ("gcc", [*WHOLE, "-Db_coverage=true", "-Doptimization=0",

@@ -1,0 +1,44 @@
+"""What a new administrator does first: the installation, as the README says."""
+
+import os
+import pathlib
+import re
+import shutil
+
+import pytest
+
+from service import CONFIG, exchange, run
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+UNIT_TEST_LIBRARY = ["libcmocka-dev", "libcmocka0"]
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A copy of the sources, without what was built in them."""
+    def built(directory, names):
+        at_top = pathlib.Path(directory) == TOP
+        return [n for n in names if n in ("__pycache__", ".git")
+                or at_top and n.startswith("build")]
+
+    return shutil.copytree(TOP, tmp_path / "ackd", ignore=built, symlinks=True)
+
+
+def test_install_line_of_the_readme(unit, checkout):
+    """It needs no unit-test library, and keeps the configuration of a service that is in use."""
+    run("dpkg", "--purge", "--force-depends", *UNIT_TEST_LIBRARY)
+    CONFIG.write_text('ack_prefix = "mine ";\n')
+    line, = re.findall(r"^    (meson setup build .*meson install.*)$",
+                       (TOP / "README.md").read_text(), re.M)
+    # a root shell may have no sudo
+    run("sh", "-ec", f'sudo() {{ "$@"; }}\n{line}', cwd=checkout, timeout=600)
+    unit.start()
+    assert exchange(b"x") == b"mine x"
+    meson = os.environ.get("ACKD_MESON", "meson")
+    for options, advice in ((), "packaging/install-missing test"), \
+            (("-Dtests=disabled",), f"meson configure {checkout}/build -Dtests=auto"):
+        if options:
+            run(meson, "configure", checkout / "build", *options)
+            run("ninja", "-C", checkout / "build", "build.ninja", timeout=120)
+        said = run(meson, "test", "-C", checkout / "build", "--no-rebuild", "--suite", "unit").stdout
+        assert re.search(rf"no .*tests.*{re.escape(advice)}.* SKIP", said), said
