@@ -157,6 +157,23 @@ static void print_progress(struct load *l, uint64_t completed, uint64_t failures
 	l->last_completed = completed;
 }
 
+static unsigned count_connected(const struct load *l)
+{
+	unsigned connected = 0;
+
+	for (unsigned i = 0; i < l->n_workers; i++)
+		connected += atomic_load_explicit(&l->workers[i].connected, memory_order_relaxed);
+	return connected;
+}
+
+static void print_connecting(struct load *l, uint64_t failures)
+{
+	fprintf(stderr, "\r\033[K%u of %u connections open, %llu errors", count_connected(l),
+		l->options->connections, (unsigned long long)failures);
+	fflush(stderr);
+	l->line = true;
+}
+
 static void on_progress(uv_timer_t *timer)
 {
 	struct load *l = timer->data;
@@ -167,16 +184,23 @@ static void on_progress(uv_timer_t *timer)
 		completed += atomic_load_explicit(&l->workers[i].completed, memory_order_relaxed);
 		failures += atomic_load_explicit(&l->workers[i].failures, memory_order_relaxed);
 	}
-	print_progress(l, completed, failures);
+	if (l->gone)
+		print_progress(l, completed, failures);
+	else
+		print_connecting(l, failures);
+}
+
+/* Begins a second from now with lines on how it goes, if a person looks on. */
+static void start_progress(struct load *l)
+{
+	if (isatty(STDERR_FILENO) && !l->options->quiet)
+		uv_timer_start(&l->progress, on_progress, 1000, 1000);
 }
 
 static void go(struct load *l)
 {
-	unsigned connected = 0;
-
-	for (unsigned i = 0; i < l->n_workers; i++)
-		connected += l->workers[i].connected;
-	if (connected == 0) {
+	l->result.opened = count_connected(l);
+	if (l->result.opened == 0) {
 		/* Nobody is there: that is the result. */
 		command_all(l, LOAD_STOP);
 		return;
@@ -185,8 +209,7 @@ static void go(struct load *l)
 	l->cpu_ns = cpu_time_ns();
 	l->plan.start_ns = l->last_ns = uv_hrtime();
 	command_all(l, LOAD_GO);
-	if (isatty(STDERR_FILENO) && !l->options->quiet)
-		uv_timer_start(&l->progress, on_progress, 1000, 1000);
+	start_progress(l);
 }
 
 static void on_news(uv_async_t *news)
@@ -222,8 +245,9 @@ static void start_workers(struct load *l)
 		}
 		l->n_workers++;
 	}
-	/* In case the last one was ready before it was counted. */
-	uv_async_send(&l->news);
+	/* Not before all loops have their descriptors, which the connections may use up. */
+	command_all(l, LOAD_CONNECT);
+	start_progress(l);
 }
 
 static int make_source(struct load *l)

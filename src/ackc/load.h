@@ -95,7 +95,7 @@ struct load_connection {
 	uint64_t backoff_ns;
 };
 
-enum load_command { LOAD_NONE, LOAD_GO, LOAD_STOP };
+enum load_command { LOAD_NONE, LOAD_CONNECT, LOAD_GO, LOAD_STOP };
 enum load_phase { LOAD_CONNECTING, LOAD_READY, LOAD_RUNNING, LOAD_DRAINING, LOAD_DONE };
 
 struct load_worker {
@@ -138,13 +138,13 @@ struct load_worker {
 	uint64_t received_bytes;
 	uint64_t end_ns; /* when no more is sent; UINT64_MAX with a count */
 	uint64_t last_sent_ns;
-	uint64_t last_ns; /* the last reply's time */
-	unsigned connected;
+	uint64_t last_ns;	    /* the last reply's time */
+	_Atomic unsigned connected; /* connects that succeeded */
 };
 
 /*
- * Prepares worker @number and starts its thread, which begins to connect; @news is signalled when
- * its phase changes. Returns 0 or a negative errno; then there is nothing to finish.
+ * Prepares worker @number and starts its thread, which waits for LOAD_CONNECT; @news is signalled
+ * when its phase changes. Returns 0 or a negative errno; then there is nothing to finish.
  */
 int load_worker_start(struct load_worker *w, const struct load_plan *plan, unsigned number,
 		      uv_async_t *news);
@@ -200,7 +200,8 @@ struct load_result {
 	uint64_t elapsed_ns; /* until the last reply, or the end of the duration */
 	uint64_t sending_ns; /* the time in which the messages were sent */
 	uint64_t cpu_ns;
-	unsigned connected;
+	unsigned opened;    /* connections that stood when it began to send */
+	unsigned connected; /* connects that succeeded */
 	bool interrupted;
 };
 

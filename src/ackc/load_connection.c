@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #define BACKOFF_MIN_NS (100 * UINT64_C(1000000))
 #define BACKOFF_MAX_NS (1000 * UINT64_C(1000000))
@@ -291,7 +292,9 @@ static uint64_t limit_at(const struct load_connection *c, uint64_t now_ns)
 
 uint64_t load_connection_unsent(const struct load_connection *c, uint64_t now_ns)
 {
-	uint64_t limit = c->worker->service && !c->done ? limit_at(c, now_ns) : 0;
+	/* What a count leaves of a connection that is done has been added already. */
+	bool counts = c->worker->service && !(c->done && c->worker->plan->options->count);
+	uint64_t limit = counts ? limit_at(c, now_ns) : 0;
 
 	return limit > c->sent ? limit - c->sent : 0;
 }
@@ -328,6 +331,29 @@ void load_connection_send(struct load_connection *c)
 		load_worker_schedule(w, c);
 }
 
+/*
+ * Gives @c up if this process or this machine has no descriptor for it. The limit does not change,
+ * so that trying again would only cost the others time.
+ */
+static bool is_beyond_limit(struct load_connection *c, int status)
+{
+	struct load_worker *w = c->worker;
+	struct rlimit limit;
+	char detail[80] = "";
+
+	if (status != UV_EMFILE && status != UV_ENFILE)
+		return false;
+	if (status == UV_EMFILE && getrlimit(RLIMIT_NOFILE, &limit) == 0)
+		snprintf(detail, sizeof(detail), "ackc may open %llu files",
+			 (unsigned long long)limit.rlim_cur);
+	load_errors_add(&w->errors, false, words_for(status), detail);
+	atomic_fetch_add_explicit(&w->failures, 1, memory_order_relaxed);
+	if (w->plan->options->count)
+		w->unsent += c->share;
+	done(c);
+	return true;
+}
+
 static void on_connected(void *data, int status, uv_stream_t *stream, uint64_t connect_ns,
 			 const struct sockaddr_storage *peer)
 {
@@ -339,7 +365,7 @@ static void on_connected(void *data, int status, uv_stream_t *stream, uint64_t c
 	c->tried = true;
 	if (status == 0) {
 		histogram_record(w->connect, connect_ns);
-		w->connected++;
+		atomic_fetch_add_explicit(&w->connected, 1, memory_order_relaxed);
 		c->stream = stream;
 		c->writing = false;
 		c->since_ns = uv_hrtime();
@@ -350,7 +376,7 @@ static void on_connected(void *data, int status, uv_stream_t *stream, uint64_t c
 		verifier_init(&c->verifier, &w->plan->source, &w->plan->shape, c->id, c->sent);
 		uv_read_start(stream, on_alloc, on_read);
 		load_connection_send(c);
-	} else {
+	} else if (!first || !is_beyond_limit(c, status)) {
 		fail(c, status);
 	}
 	if (first)

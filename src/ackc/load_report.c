@@ -92,8 +92,10 @@ static void print_text(const struct load_result *r)
 	const struct load_options *o = r->plan->options;
 
 	printf("--- %s load statistics ---\n", o->common.target.label);
-	printf("%u connections, depth %u, %u thread%s", o->connections, o->depth, o->threads,
-	       o->threads == 1 ? "" : "s");
+	if (r->opened < o->connections)
+		printf("%u of ", r->opened);
+	printf("%u connection%s, depth %u, %u thread%s", o->connections,
+	       o->connections == 1 ? "" : "s", o->depth, o->threads, o->threads == 1 ? "" : "s");
 	if (o->rate > 0)
 		printf(", %.10g messages/s scheduled", o->rate);
 	printf("\n%" PRIu64 " messages sent, %" PRIu64 " answered right, %" PRIu64
@@ -162,6 +164,7 @@ static void print_json(const struct load_result *r, int status)
 	json_string(&j, "target", o->common.target.label);
 	json_text_or_null(&j, "address", r->peer);
 	json_number(&j, "connections", o->connections);
+	json_number(&j, "opened", r->opened);
 	json_number(&j, "connected", r->connected);
 	json_number(&j, "depth", o->depth);
 	json_number(&j, "threads", o->threads);

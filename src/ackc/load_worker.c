@@ -1,6 +1,7 @@
 /*
- * A worker's life: connect its share, a bounded number at a time; say LOAD_READY; at LOAD_GO send
- * until the share or the time is up; drain; say LOAD_DONE, close everything and end.
+ * A worker's life: at LOAD_CONNECT connect its share, a bounded number at a time; say LOAD_READY;
+ * at LOAD_GO send until the share or the time is up; drain; say LOAD_DONE, close everything and
+ * end.
  */
 
 #include "ackc/load.h"
@@ -143,7 +144,9 @@ static void on_wake(uv_async_t *wake)
 
 	if (w->phase == LOAD_DONE)
 		return;
-	if (command == LOAD_GO)
+	if (command == LOAD_CONNECT)
+		dial_more(w);
+	else if (command == LOAD_GO)
 		go(w);
 	else if (command == LOAD_STOP)
 		stop(w);
@@ -159,7 +162,6 @@ static void worker_main(void *data)
 {
 	struct load_worker *w = data;
 
-	dial_more(w);
 	uv_run(&w->loop, UV_RUN_DEFAULT);
 	uv_async_send(w->news);
 }

@@ -21,7 +21,7 @@ static const struct {
 	{UV_EHOSTUNREACH, 3, "host unreachable"},
 	{UV_ENETDOWN, 2, "network is down"},
 	{UV_EADDRNOTAVAIL, 1, "no local port or address left"},
-	{UV_EMFILE, 9, "too many open files"},
+	{UV_EMFILE, 9, "too many open files in this process (see ulimit -n)"},
 	{UV_ENFILE, 9, "too many open files in the system"},
 	{UV_EACCES, 6, "permission denied"},
 	{UV_EPERM, 6, "operation not permitted"},

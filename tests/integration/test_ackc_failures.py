@@ -178,19 +178,37 @@ def test_closed_early(peer):
               f"127.0.0.1:{server.port}: connection closed early")
 
 
-def test_too_many_open_files(peer):
+OWN_LIMIT = "too many open files in this process (see ulimit -n)"
+
+
+@pytest.mark.parametrize("arguments", [("-n", "1000"), ("-d", "0.5"), ("-d", "0.5", "-r", "1000"),
+                                       ("-n", "1000", "-t", "4")], ids=" ".join)
+def test_too_many_open_files(peer, arguments):
+    """A lack of our own is called so, counted once a connection, and the header tells the truth."""
     server = peer(echo)
 
     def limit():
-        resource.setrlimit(resource.RLIMIT_NOFILE, (30, 30))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))
 
-    done = ackc("load", "-n", "100", "-c", "50", "-w", within(1), "--json", "127.0.0.1",
-                server.port, preexec_fn=limit)
+    def run(*options):
+        return ackc("load", *arguments, "-c", "100", *options, "127.0.0.1", server.port,
+                    preexec_fn=limit)
+
+    done = run("--json")
     summary = json.loads(done.out)
     assert done.status == 1
-    assert [e["kind"] for e in summary["errors"]] == ["too many open files"]
-    assert summary["connected"] > 0
-    assert f"ackc: 127.0.0.1:{server.port}: too many open files" in done.err
+    assert summary["errors"] == [{"kind": OWN_LIMIT, "wrong": False, "first": "ackc may open 60 files",
+                                  "count": 100 - summary["opened"]}]
+    assert 0 < summary["opened"] == summary["connected"] < 60
+    assert summary["completed"] == summary["sent"] > 0
+    if "-r" in arguments:
+        assert summary["sent"] + summary["unsent"] == 500
+        assert summary["unsent"] >= 5 * (100 - summary["opened"])
+    elif "-n" in arguments:
+        assert summary["sent"] == 10 * summary["opened"] == 1000 - summary["unsent"]
+    assert f"ackc: 127.0.0.1:{server.port}: {OWN_LIMIT} (" in done.err
+    assert "the first: ackc may open 60 files\n" in done.err
+    assert re.search(r"^\d\d of 100 connections, depth 1, ", run().out, re.M)
 
 
 @pytest.mark.parametrize("limit", range(3, 16))
@@ -209,7 +227,7 @@ def test_hardly_any_file(limit):
         if done.status == 1:
             assert done.err in ("ackc: too many open files\n",
                                 f"ackc: 127.0.0.1:{port}: connection refused\n",
-                                f"ackc: 127.0.0.1:{port}: too many open files\n")
+                                f"ackc: 127.0.0.1:{port}: {OWN_LIMIT}\n")
 
 
 def local_ports(first, last):

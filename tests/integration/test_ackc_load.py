@@ -1,9 +1,12 @@
 """ackc load: counts, schedules, percentiles, real text; and a stall that only a schedule shows."""
 
+import contextlib
 import json
 import os
+import pty
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -128,7 +131,7 @@ def test_percentiles_are_in_order(peer):
 def test_schema(peer):
     summary = load("-n", "10", "127.0.0.1", peer(echo).port)
     assert set(summary) == {
-        "event", "command", "target", "address", "connections", "connected", "depth", "threads",
+        "event", "command", "target", "address", "connections", "opened", "connected", "depth", "threads",
         "rate", "interrupted", "time_ms", "sent", "completed", "lost", "unsent", "sent_bytes",
         "received_bytes", "messages_per_second", "sent_per_second", "cpu_ms", "latency_ms", "service_ms",
         "connect_ms", "errors", "first_wrong", "status"}
@@ -283,7 +286,6 @@ def test_lines_asked_of_a_stream_server(peer):
 
 
 def test_progress_on_a_terminal(peer):
-    import pty
     main, side = pty.openpty()
     process = subprocess.Popen([ackc_binary(), "load", "-d", "2.5", "127.0.0.1",
                                 str(peer(echo).port)], stderr=side, stdout=subprocess.DEVNULL,
@@ -299,6 +301,47 @@ def test_progress_on_a_terminal(peer):
     assert process.wait(SOON) == 0
     assert len(re.findall(rb"\d+ messages, \d+/s, 0 errors, \d+ s left", shown)) == 2
     assert shown.endswith(b"\r\x1b[K")
+
+
+def test_progress_while_connecting(peer):
+    """The server's queue is full: the connects that it does not take are waited for."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(4)
+    accepted = []
+    done = threading.Event()
+
+    def serve():
+        # The learner's, and no more until the progress was seen.
+        s, _ = listener.accept()
+        threading.Thread(target=echo, args=(s,), daemon=True).start()
+        done.wait(SOON)
+        with contextlib.suppress(OSError):
+            while True:
+                s, _ = listener.accept()
+                accepted.append(s)
+                threading.Thread(target=echo, args=(s,), daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+    main, side = pty.openpty()
+    process = subprocess.Popen([ackc_binary(), "load", "-n", "20", "-c", "20", "-w", str(SOON),
+                                "127.0.0.1", str(listener.getsockname()[1])], stderr=side,
+                               stdout=subprocess.PIPE, env=environment(),
+                               preexec_fn=die_with_parent)
+    os.close(side)
+    shown = b""
+    with contextlib.suppress(OSError):
+        while part := os.read(main, 4096):
+            shown += part
+            if b" connections open, " in shown:
+                done.set()
+    os.close(main)
+    done.set()
+    out, _ = process.communicate(timeout=SOON)
+    listener.close()
+    assert re.search(rb"\r\x1b\[K\d of 20 connections open, 0 errors", shown), shown
+    assert process.returncode == 0, out
+    assert b"\n20 connections, depth 1, " in out
 
 
 def test_servers_limit_is_a_nak(peer):
