@@ -1,13 +1,16 @@
 /*
- * The happy path: a listening socket is readable -> accept -> libmicrohttpd reads the request ->
+ * The normal course: a listening socket is readable -> accept -> libmicrohttpd reads the request ->
  * on_request() -> it writes the response and closes.
  *
- * libmicrohttpd has neither a thread nor a listening socket here: it is run when its epoll
- * descriptor, watched by the main loop, says that there is something to do. We accept ourselves,
- * because it would keep the loop spinning while there are no descriptors. Each connection carries
- * one request and has a deadline for all of it, a much shorter one while others wait for its place:
- * so slow clients cannot keep a scraper out for long. Whatever goes wrong with a connection ends
- * that connection and nothing else.
+ * libmicrohttpd has neither a thread nor a listening socket here: it runs when its epoll
+ * descriptor, watched by the main loop, has an event. We accept ourselves, because libmicrohttpd
+ * would keep the loop spinning while there are no descriptors, and would not accept while all
+ * places are taken.
+ *
+ * Each connection carries one request and has a deadline for all of it. When all places are taken,
+ * a new connection gets that of the oldest one: a client that sends its request without delay is
+ * served, however many others are silent or slow. An error ends the connection that it belongs to
+ * and nothing else.
  */
 
 #include "ackd/metrics.h"
@@ -21,9 +24,6 @@
 
 /* How long a connection has for all of request and response. */
 #define DEADLINE_MS 10000
-
-/* The same, when every place is taken. */
-#define DEADLINE_FULL_MS 500
 
 /* For the request line and the headers. */
 #define REQUEST_MAX 8192
@@ -44,8 +44,8 @@ struct endpoint {
 
 /* A connection: one of the places for them. */
 struct place {
-	bool taken;
-	int fd; /* libmicrohttpd's */
+	uint64_t number; /* of the connection, in the order of opening; 0: the place is free */
+	int fd;		 /* libmicrohttpd's */
 	uint64_t since_ms;
 };
 
@@ -55,10 +55,10 @@ struct metrics {
 	uv_poll_t poll;	  /* libmicrohttpd's epoll descriptor */
 	uv_timer_t timer; /* deadlines, and when libmicrohttpd or accepting wants another turn */
 	struct endpoint *endpoints;
-	bool accepts;		  /* the endpoints are polled */
-	uint64_t accept_again_ms; /* not before: accepting failed */
+	uint64_t accept_again_ms; /* the endpoints are not polled before: accepting failed; or 0 */
 	struct place places[METRICS_CONNECTIONS_MAX];
 	unsigned n_taken;
+	uint64_t numbered; /* the number of the last connection */
 	void (*look)(void *data, struct metrics_view *ret_view);
 	void *data;
 };
@@ -159,7 +159,7 @@ static void on_connection(void *data, struct MHD_Connection *connection, void **
 
 	if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
 		if (place) {
-			place->taken = false;
+			place->number = 0;
 			metrics->n_taken--;
 		}
 		return;
@@ -167,56 +167,75 @@ static void on_connection(void *data, struct MHD_Connection *connection, void **
 	info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
 	for (size_t i = 0; i < METRICS_CONNECTIONS_MAX; i++) {
 		place = &metrics->places[i];
-		if (place->taken)
+		if (place->number > 0)
 			continue;
-		*place = (struct place){true, info->connect_fd, uv_now(metrics->loop)};
+		*place = (struct place){++metrics->numbered, info->connect_fd,
+					uv_now(metrics->loop)};
 		*socket_context = place;
 		metrics->n_taken++;
 		return;
 	}
 }
 
+/* Makes libmicrohttpd see the end of input, and close. */
+static void place_end(const struct place *place)
+{
+	shutdown(place->fd, SHUT_RDWR);
+}
+
 /* Ends those whose deadline is over. Returns in how many ms the next one is, or UINT64_MAX. */
 static uint64_t expire(struct metrics *metrics)
 {
 	uint64_t now_ms = uv_now(metrics->loop), next_ms = UINT64_MAX;
-	uint64_t allowed_ms =
-		metrics->n_taken < METRICS_CONNECTIONS_MAX ? DEADLINE_MS : DEADLINE_FULL_MS;
 
 	for (size_t i = 0; i < METRICS_CONNECTIONS_MAX; i++) {
 		const struct place *place = &metrics->places[i];
 		uint64_t age_ms = now_ms - place->since_ms;
 
-		if (!place->taken)
+		if (place->number == 0)
 			continue;
-		if (age_ms >= allowed_ms)
-			shutdown(place->fd, SHUT_RDWR); /* libmicrohttpd sees it end, and closes */
-		else if (allowed_ms - age_ms < next_ms)
-			next_ms = allowed_ms - age_ms;
+		if (age_ms >= DEADLINE_MS)
+			place_end(place);
+		else if (DEADLINE_MS - age_ms < next_ms)
+			next_ms = DEADLINE_MS - age_ms;
 	}
 	return next_ms;
 }
 
-static void on_acceptable(uv_poll_t *poll, int status, int events);
-
-/* Polls the listening sockets if one more connection would have a place. */
-static void accept_if_room(struct metrics *metrics)
+/* Makes room for a connection: the oldest one ends, unless one has ended by itself. */
+static void make_room(struct metrics *metrics)
 {
-	bool room = metrics->n_taken < METRICS_CONNECTIONS_MAX &&
-		    uv_now(metrics->loop) >= metrics->accept_again_ms;
+	const struct place *oldest = NULL;
 
-	if (room == metrics->accepts)
+	MHD_run(metrics->http); /* first serves every request that has arrived */
+	if (metrics->n_taken < METRICS_CONNECTIONS_MAX)
 		return;
-	metrics->accepts = room;
-	for (struct endpoint *e = metrics->endpoints; e; e = e->next) {
-		if (room)
-			uv_poll_start(&e->poll, UV_READABLE, on_acceptable);
-		else
-			uv_poll_stop(&e->poll);
-	}
+	for (size_t i = 0; i < METRICS_CONNECTIONS_MAX; i++)
+		if (!oldest || metrics->places[i].number < oldest->number)
+			oldest = &metrics->places[i];
+	place_end(oldest);
+	MHD_run(metrics->http);
 }
 
+/* ---- the loop ---- */
+
+static void on_acceptable(uv_poll_t *poll, int status, int events);
+
 static void on_timer(uv_timer_t *timer);
+
+static void accept_pause(struct metrics *metrics)
+{
+	metrics->accept_again_ms = uv_now(metrics->loop) + ACCEPT_PAUSE_MS;
+	for (struct endpoint *e = metrics->endpoints; e; e = e->next)
+		uv_poll_stop(&e->poll);
+}
+
+static void accept_resume(struct metrics *metrics)
+{
+	metrics->accept_again_ms = 0;
+	for (struct endpoint *e = metrics->endpoints; e; e = e->next)
+		uv_poll_start(&e->poll, UV_READABLE, on_acceptable);
+}
 
 /* Lets libmicrohttpd do what there is to do, and sees to the next turn. */
 static void run(struct metrics *metrics)
@@ -230,7 +249,8 @@ static void run(struct metrics *metrics)
 		next_ms = wanted_ms;
 	if (metrics->accept_again_ms > now_ms && metrics->accept_again_ms - now_ms < next_ms)
 		next_ms = metrics->accept_again_ms - now_ms;
-	accept_if_room(metrics);
+	else if (metrics->accept_again_ms > 0 && metrics->accept_again_ms <= now_ms)
+		accept_resume(metrics);
 	if (next_ms == UINT64_MAX)
 		uv_timer_stop(&metrics->timer);
 	else
@@ -252,7 +272,7 @@ static void on_acceptable(uv_poll_t *poll, int status, int events)
 	struct endpoint *endpoint = poll->data;
 	struct metrics *metrics = endpoint->metrics;
 
-	for (int i = 0; i < ACCEPT_BATCH && metrics->n_taken < METRICS_CONNECTIONS_MAX; i++) {
+	for (int i = 0; i < ACCEPT_BATCH; i++) {
 		struct sockaddr_storage address;
 		socklen_t length = sizeof(address);
 		int fd = accept4(endpoint->fd, (struct sockaddr *)&address, &length,
@@ -260,9 +280,11 @@ static void on_acceptable(uv_poll_t *poll, int status, int events)
 
 		if (fd < 0) {
 			if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-				metrics->accept_again_ms = uv_now(metrics->loop) + ACCEPT_PAUSE_MS;
+				accept_pause(metrics);
 			break;
 		}
+		if (metrics->n_taken == METRICS_CONNECTIONS_MAX)
+			make_room(metrics);
 		/* it is libmicrohttpd's from here on, even when this fails */
 		MHD_add_connection(metrics->http, fd, (struct sockaddr *)&address, length);
 	}
@@ -286,7 +308,7 @@ int metrics_listen(struct metrics *metrics, int fd)
 		return r;
 	}
 	endpoint->poll.data = endpoint;
-	if (metrics->accepts)
+	if (metrics->accept_again_ms == 0)
 		uv_poll_start(&endpoint->poll, UV_READABLE, on_acceptable);
 	endpoint->next = metrics->endpoints;
 	metrics->endpoints = endpoint;
@@ -335,7 +357,6 @@ int metrics_create(uv_loop_t *loop, void (*look)(void *data, struct metrics_view
 	metrics->loop = loop;
 	metrics->look = look;
 	metrics->data = data;
-	metrics->accepts = true;
 	metrics->http = http_start(metrics);
 	if (!metrics->http)
 		goto fail;

@@ -2,8 +2,9 @@
 
 /*
  * Metrics for Prometheus and health checks over HTTP, on listening sockets of their own in the main
- * loop: GET /metrics and GET /healthz (200 while the daemon accepts connections, else 503). What a
- * client can make it hold is bounded, and no worker notices any of it.
+ * loop: GET /metrics and GET /healthz (200 while the daemon accepts connections, else 503). What
+ * clients can make it hold is bounded, silent and slow ones do not keep others out, and no worker
+ * notices any of it.
  */
 
 #include "ackd/metrics_text.h"

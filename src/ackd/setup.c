@@ -11,8 +11,11 @@
 /* How often another port is tried when the kernel's choice is taken on another address. */
 #define PORT_TRIES 16
 
-/* Of the metrics' sockets: who scrapes is few. */
-#define METRICS_BACKLOG 64
+/*
+ * Backlog of the metrics sockets: few clients scrape, but a connection attempt that finds the queue
+ * full is retried by the kernel only after a second. The kernel applies net.core.somaxconn.
+ */
+#define METRICS_BACKLOG 4096
 
 /* Resolves the addresses of one listener; errors are lines to @errors. */
 static int resolve(const struct config_listener *listener, struct resolved *ret_resolved,
