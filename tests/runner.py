@@ -376,19 +376,13 @@ class Run:
         report_path = LOGS / (name.replace("/", "-") + ".xml")
         report_path.unlink(missing_ok=True)
         command = [*prefix, "/usr/bin/python3", "-B", "-m", "pytest", "-p", "no:cacheprovider", "-q",
-                   "--durations=10", f"--junitxml={report_path}", "--reruns=1", "-rR"]
+                   "--durations=10", f"--junitxml={report_path}"]
         slowness = FLAVOURS[flavour][2] if flavour in FLAVOURS else VALGRIND_SLOWNESS
         command += [f"--timeout={test_seconds + 20 * slowness}", *paths]
-
-        def read_cases(output, trouble):
-            # a busy machine may be to blame once, but nobody should have to look for it
-            tell([f"passed or failed only the second time: {test}"
-                  for test in re.findall(r"^RERUN (.*)$", output, re.M)], name)
-            return junit_cases(report_path, output, trouble)
-
         # twice: beside other jobs
         variables = {"ACKD_BUILD": str(BUILDS / flavour), "ACKD_TEST_SLOWNESS": str(2 * slowness)}
-        return Job(name, command, read_cases, min(1200 * slowness, 3000), variables, **WAITING)
+        return Job(name, command, lambda *text: junit_cases(report_path, *text),
+                   min(1200 * slowness, 3000), variables, **WAITING)
 
     def integration_job(self, flavour, name, files=("tests/integration",)):
         return self.pytest_job(name, self.own_network, files, flavour)

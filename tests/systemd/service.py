@@ -80,6 +80,10 @@ class Unit:
     def restarts(self):
         return int(self.show("NRestarts"))
 
+    def wait_for_exit_status(self, status):
+        """Waits for a start to fail with @status. While the next start runs, systemd shows 0."""
+        wait_until(lambda: self.show("ExecMainStatus") == str(status), f"exit status {status}")
+
     def drop_in(self, text, name="test.conf"):
         directory = DROP_INS / (self.name + ".d")
         directory.mkdir(exist_ok=True)

@@ -30,7 +30,7 @@ def test_starts_with_the_first_client(unit):
     Unit("ackd.socket").start()
     assert unit.state == "inactive"
     assert exchange(address=("::1", PORT)) == b"Got hello"
-    assert unit.state == "active"
+    unit.wait_for_state("active")  # systemd may take longer to read READY=1 than ackd to answer
     assert exchange(address=("127.0.0.1", PORT)) == b"Got hello"
     assert backlog(PORT) == 4096
 
@@ -108,4 +108,4 @@ def test_stop_and_start_by_a_client(unit):
     with socket.create_connection(("127.0.0.1", PORT), timeout=30) as s:
         s.sendall(b"y")
         assert receive(s, 5) == b"Got y"
-    assert unit.state == "active"
+    unit.wait_for_state("active")

@@ -274,7 +274,7 @@ def test_port_taken_in_a_restart(unit):
         with socket.create_server(("127.0.0.1", 7002)):
             CONFIG.write_text(config % 7002)
             assert unit.restart(check=False).returncode != 0
-            assert unit.show("ExecMainStatus") == "69"
+            unit.wait_for_exit_status(69)
             late = connect(LOCAL)
             late.sendall(b"x\n")
             wait_until(lambda: unit.restarts >= 2, "several starts that fail")

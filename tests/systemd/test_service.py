@@ -102,7 +102,7 @@ def test_port_taken(unit, journal):
     """Said, and tried again: when the port is free, ackd has it without anybody's help."""
     with socket.create_server(("127.0.0.1", PORT), backlog=1):
         assert unit.start(check=False).returncode != 0
-        assert unit.show("ExecMainStatus") == "69"
+        unit.wait_for_exit_status(69)
         journal.wait_for("stop", lambda e: "in use" in e["MESSAGE"] and
                          f"127.0.0.1:{PORT}" in e["MESSAGE"])
     unit.wait_for_state("active")
