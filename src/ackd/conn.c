@@ -53,7 +53,7 @@ void conn_close(struct conn *c, enum conn_reason reason)
 void conn_fail(struct conn *c, int error)
 {
 	if (c->phase == CONN_PROXY_HEADER) {
-		conn_proxy_fail(c, "connection lost before the PROXY header was complete");
+		conn_proxy_end(c, "connection lost before the PROXY header was complete");
 		return;
 	}
 	if (c->reason == CONN_OPEN)
@@ -185,7 +185,7 @@ void conn_on_end(struct conn *c)
 	if (c->phase == CONN_SERVING)
 		conn_answer(c, io, session_end(&c->session, io));
 	else if (c->phase == CONN_PROXY_HEADER)
-		conn_proxy_fail(c, "closed before the PROXY header was complete");
+		conn_proxy_end(c, "closed before the PROXY header was complete");
 	else
 		conn_close(c, CONN_END);
 	/* closing takes the socket off the loop anyway */

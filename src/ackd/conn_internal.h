@@ -156,6 +156,7 @@ static inline size_t conn_read_size(const struct conn *c)
 /* The events of a connection. */
 void conn_log_connect(const struct conn *c);
 void conn_log_disconnect(const struct conn *c);
+void conn_log_health_check(const struct conn *c);
 
 /* For session_io: counts and logs the fault @nak of the connection @data. */
 void conn_on_nak(void *data, const struct nak *nak);
@@ -172,8 +173,14 @@ struct proxy_reader {
  */
 size_t conn_proxy_read(struct conn *c, const uint8_t *p, size_t n);
 
-/* The proxy has ended its connection, or taken too long. */
+/* Refuses @c, whose header is not valid or too late. */
 void conn_proxy_fail(struct conn *c, const char *reason);
+
+/*
+ * The connection has ended before the header was complete. If nothing was received, it was a health
+ * check: counted as such, and logged at level debug. Otherwise @c is refused because of @reason.
+ */
+void conn_proxy_end(struct conn *c, const char *reason);
 
 /* Releases the reader, if there is one. */
 void conn_proxy_finish(struct conn *c);

@@ -71,6 +71,22 @@ void conn_log_disconnect(const struct conn *c)
 		 fields.bytes_out);
 }
 
+void conn_log_health_check(const struct conn *c)
+{
+	char peer[ADDRESS_TEXT_MAX];
+	struct log_fields fields;
+
+	if (!log_wants(LOG_HEALTH_CHECK))
+		return;
+	fields = (struct log_fields){
+		.listener = c->listener->settings->name,
+		.peer = address_format(&c->address, peer),
+		.reason = "no data",
+	};
+	log_post(LOG_HEALTH_CHECK, &fields, "%s: health check from %s: no data", fields.listener,
+		 peer);
+}
+
 void conn_on_nak(void *data, const struct nak *nak)
 {
 	struct conn *c = data;

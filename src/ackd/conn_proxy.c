@@ -58,6 +58,17 @@ void conn_proxy_fail(struct conn *c, const char *reason)
 	conn_close(c, CONN_PROXY);
 }
 
+void conn_proxy_end(struct conn *c, const char *reason)
+{
+	if (c->proxy) {
+		conn_proxy_fail(c, reason);
+		return;
+	}
+	counter_add(c->listener->counters, COUNTER_HEALTH_CHECKS, 1);
+	conn_log_health_check(c);
+	conn_close(c, CONN_END);
+}
+
 /* There is no memory for its header. */
 static void conn_proxy_fail_memory(struct conn *c, enum conn_reason reason)
 {

@@ -110,7 +110,7 @@ static void listener_take_proxy(struct listener *listener, int fd, const struct 
 		conn_open_proxied(listener, fd, address);
 		return;
 	}
-	listener_count_refusal(listener, address, REFUSAL_PROXY, "not one of the proxies");
+	listener_count_refusal(listener, address, REFUSAL_DENIED, NULL);
 	close(fd);
 }
 

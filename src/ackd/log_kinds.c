@@ -15,6 +15,8 @@ static const struct log_kind kinds[LOG_EVENT_COUNT] = {
 	[LOG_DISCONNECT] = {"disconnect", "1a8468b9631f46c480fb6fe34430c575", LOG_LEVEL_DEBUG, 100,
 			    50},
 	[LOG_REFUSE] = {"refuse", "e766a6aaf5f64ecf91e11d8cffd82ab2", LOG_LEVEL_NOTICE, 20, 10},
+	[LOG_HEALTH_CHECK] = {"health_check", "e91e794b53d84ac7bdb1bfe6d7f03647", LOG_LEVEL_DEBUG,
+			      100, 50},
 	[LOG_NAK] = {"nak", "d9eb6197a91145a18f7082c700eed663", LOG_LEVEL_NOTICE, 20, 10},
 	[LOG_ACCEPT_ERROR] = {"accept_error", "21550b5b235d410dabb3d3271ae466be", LOG_LEVEL_WARNING,
 			      10, 1},

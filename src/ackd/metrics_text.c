@@ -25,6 +25,9 @@ static const struct family {
 	{"ackd_sent_bytes_total", "Bytes sent.", COUNTER_SENT_BYTES},
 	{"ackd_messages_total", "Messages, those answered with a NAK too.", COUNTER_MESSAGES},
 	{"ackd_accept_errors_total", "Failures to accept a connection.", COUNTER_ACCEPT_ERRORS},
+	{"ackd_health_checks_total",
+	 "Connections of load balancers that closed without sending anything.",
+	 COUNTER_HEALTH_CHECKS},
 };
 
 static void write_head(FILE *out, const char *name, const char *type, const char *help)

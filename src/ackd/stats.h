@@ -17,11 +17,11 @@
 /* Why a connection was not served. */
 enum refusal {
 	REFUSAL_NONE,	     /* it is served */
-	REFUSAL_DENIED,	     /* allow, deny */
+	REFUSAL_DENIED,	     /* allow, deny, proxies */
 	REFUSAL_CONNECTIONS, /* max_connections */
 	REFUSAL_PER_ADDRESS, /* max_connections_per_address */
 	REFUSAL_MEMORY,	     /* out of memory */
-	REFUSAL_PROXY,	     /* no valid PROXY header, or not from a proxy */
+	REFUSAL_PROXY,	     /* no valid PROXY header */
 	REFUSAL_COUNT,
 };
 
@@ -38,9 +38,10 @@ enum counter {
 	COUNTER_CONNECTIONS, /* served, ever */
 	COUNTER_CLOSED,	     /* of those, closed */
 	COUNTER_ACCEPT_ERRORS,
-	COUNTER_NAKS,					   /* one for each enum nak_reason */
-	COUNTER_REFUSED = COUNTER_NAKS + NAK_REASON_COUNT, /* one for each enum refusal */
-	COUNTER_COUNT = COUNTER_REFUSED + REFUSAL_COUNT,
+	COUNTER_NAKS,						 /* one for each enum nak_reason */
+	COUNTER_REFUSED = COUNTER_NAKS + NAK_REASON_COUNT,	 /* one for each enum refusal */
+	COUNTER_HEALTH_CHECKS = COUNTER_REFUSED + REFUSAL_COUNT, /* see conn_proxy_end() */
+	COUNTER_COUNT,
 };
 
 /* One worker's counters of one listener: no other thread writes to these cache lines. */

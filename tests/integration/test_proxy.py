@@ -9,6 +9,7 @@ import pytest
 
 from faults import Draining
 from harness import converse, read_exactly, read_to_end, reset, wait_until
+from prom import is_built, scrape
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 LOCAL, PROXY = 0x20, 0x21
@@ -124,15 +125,32 @@ def test_what_is_no_header_is_never_guessed(ackd, data):
 
 def test_an_end_within_the_header(ackd):
     daemon = ackd(CONFIG)
-    for n in (0, 1, 5, 12, 20):
-        assert daemon.exchange(v2()[:n]) == b""
-    assert daemon.exchange(v1()[:-1]) == b""
+    for header in (v2()[:1], v2()[:5], v2()[:12], v2()[:20], v1()[:-1]):
+        mark = daemon.mark()
+        assert daemon.exchange(header) == b""
+        daemon.wait_for("connection from 127.0.0.1:.* refused: closed before", after=mark)
+
+
+@pytest.mark.parametrize("end", [socket.socket.close, reset], ids=["FIN", "RST"])
+def test_a_health_check_is_no_refusal(ackd, config_file, end):
+    """It connects, sends nothing and closes."""
+    metrics = 'metrics = { address = "127.0.0.1"; port = 0; };' if is_built(config_file) else ""
+    daemon = ackd(CONFIG + metrics)
+    for _ in range(3):
+        mark = daemon.mark()
+        end(daemon.connect())
+        daemon.wait_for("^debug health_check: ackd: health check from 127.*: no data$", after=mark)
+    assert daemon.exchange(v1() + b"x\n") == b"192.0.2.7:4711 x\n"
+    assert "refused" not in daemon.log
+    if metrics:
+        samples = scrape(daemon.address("metrics"))
+        assert samples["ackd_health_checks_total", "ackd"] == 3
+        assert not any(v for k, v in samples.items() if k[0] == "ackd_connections_refused_total")
 
 
 def test_a_reset_within_the_header(ackd):
-    """As little as an end: it is said."""
     daemon = ackd(CONFIG)
-    for n in (0, 1, 20):
+    for n in (1, 20):
         mark = daemon.mark()
         s = daemon.connect()
         s.sendall(v2()[:n])
@@ -163,7 +181,11 @@ def test_a_header_that_does_not_come(ackd):
 def test_only_proxies_may_connect(ackd):
     daemon = ackd(CONFIG)
     assert refused(daemon, v1() + b"hi\n", source="127.0.0.2")
-    daemon.wait_for("not one of the proxies")
+    daemon.wait_for("connection from 127.0.0.2:.* refused: denied")
+    mark = daemon.mark()
+    assert refused(daemon, source="127.0.0.2")
+    daemon.wait_for("connection from 127.0.0.2:.* refused: denied", after=mark)
+    assert "health_check" not in daemon.log
     assert daemon.exchange(v1() + b"hi\n") == b"192.0.2.7:4711 hi\n"
 
 
