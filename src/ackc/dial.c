@@ -14,6 +14,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,6 +79,13 @@ int stream_failure(const uv_stream_t *stream, int status)
 	    getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &n) < 0 || error == 0)
 		return status;
 	return uv_translate_sys_error(error);
+}
+
+bool stream_has_input(const uv_stream_t *stream)
+{
+	struct pollfd p = {.events = POLLIN};
+
+	return uv_fileno((const uv_handle_t *)stream, &p.fd) == 0 && poll(&p, 1, 0) > 0;
 }
 
 static void dial_unref(struct dial *d)

@@ -7,6 +7,7 @@
 
 #include "ackc/target.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -71,6 +72,9 @@ void stream_abort(uv_stream_t *stream);
  * socket knows better.
  */
 int stream_failure(const uv_stream_t *stream, int status);
+
+/* Returns whether input or the end of input waits on @stream to be read. */
+bool stream_has_input(const uv_stream_t *stream);
 
 /* Room for address_text(). */
 #define ADDRESS_TEXT_MAX 160

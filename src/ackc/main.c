@@ -25,6 +25,8 @@ static const char help[] =
 	"      --json             objects of JSON, one a line\n"
 	"  -h, --help             this text\n"
 	"  -V, --version          the versions of ackc and libuv\n"
+	"send:\n"
+	"      --linger SECONDS   of silence after the last reply, before the half-close (0.5)\n"
 	"ping:\n"
 	"  -c, --count N          stop after N probes\n"
 	"  -i, --interval SECONDS between probes (1)\n"

@@ -35,7 +35,8 @@ struct common_options {
 
 struct send_options {
 	struct common_options common;
-	char **texts; /* points into argv; none: standard input */
+	uint64_t linger_ms; /* of silence after the input, before the half-close */
+	char **texts;	    /* points into argv; none: standard input */
 	int n_texts;
 	const char *command_meant; /* what HOST may be a misspelling of; NULL: of nothing */
 };

@@ -1,12 +1,18 @@
 /*
  * ackc send: look up, connect, then two flows that never wait for each other. Replies are read and
- * printed as they come; text is written, and standard input read on when the last of it is written
- * (by a thread of libuv's, since a terminal or pipe must not be made non-blocking under other
- * processes' hands). At the end of input the connection is half-closed; the server's own end ends
- * the command.
+ * printed as they come. Text is written, and standard input is read on when the last of it is
+ * written (by a thread of libuv's, since a terminal or pipe must not be made non-blocking under
+ * other processes' hands).
  *
- * The time-out runs while the server is to do something: take bytes, or reply after the last one.
- * A write that fails (the server closed) ends the sending, not the reading: its last words matter.
+ * At the end of input the connection stays open until the peer has acknowledged everything and no
+ * reply has come for the linger time, because many proxies end both directions at a half-close and
+ * lose the replies that are still on their way. Then the connection is half-closed, and the
+ * server's own end ends the command. A server that closes earlier ends it, too.
+ *
+ * The time-out runs while the server must take bytes, and after the half-close. The linger timer
+ * runs in between: it half-closes and never fails, unless the peer acknowledges nothing for the
+ * time-out. A write that fails (the server closed) ends the sending, not the reading: its last
+ * words matter.
  */
 
 #include "ackc/commands.h"
@@ -15,7 +21,9 @@
 #include "ackc/json.h"
 #include "ackc/nak.h"
 #include "ackc/output.h"
+#include "ackc/tcpinfo.h"
 #include "ackc/words.h"
+#include "core/units.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -26,6 +34,12 @@
 
 #define CHUNK (64 * 1024)
 #define N_SIGNALS 2
+
+enum phase {
+	SENDING,   /* there may be more input */
+	LINGERING, /* all is written; replies are awaited */
+	ENDING,	   /* half-closed, or the server takes no more: its end is awaited */
+};
 
 struct send {
 	const struct send_options *options;
@@ -41,8 +55,10 @@ struct send {
 	uv_shutdown_t shutdown_request;
 	char *text; /* the arguments; or the chunk of standard input that is read or written */
 	char *received;
-	bool writing;	  /* a write is under way */
-	bool input_ended; /* and so, when not writing, all is sent */
+	enum phase phase;
+	bool writing;		 /* a write is under way */
+	uint64_t active_ms;	 /* of the loop's clock: when a byte last went or came */
+	uint64_t unacknowledged; /* bytes, when the linger timer last ran out */
 	bool terminal;
 	bool finished;
 	int write_failure;
@@ -53,6 +69,7 @@ struct send {
 	uint64_t connect_ns;
 	uint64_t sent_bytes;
 	uint64_t received_bytes;
+	uint64_t greeting_bytes; /* received before anything was sent */
 	struct display display;
 	struct nak_finder sent_naks;
 	struct nak_finder received_naks;
@@ -133,27 +150,76 @@ static void on_timeout(uv_timer_t *timer)
 	struct send *s = timer->data;
 	char words[120];
 
-	if (s->writing || s->received_bytes == 0) {
+	if (s->phase != ENDING || s->received_bytes == s->greeting_bytes) {
 		finish(s, words_for(FAILURE_REPLY_TIMEOUT));
 		return;
 	}
 	snprintf(words, sizeof(words),
-		 "timed out waiting for the server to close (%llu bytes sent, %llu received)",
-		 (unsigned long long)s->sent_bytes, (unsigned long long)s->received_bytes);
+		 "timed out waiting for the server to close (%llu byte%s sent, %llu received)",
+		 (unsigned long long)s->sent_bytes, plural(s->sent_bytes),
+		 (unsigned long long)s->received_bytes);
 	finish(s, words);
 }
 
-/* Starts the time-out again after progress, or stops it while the server owes nothing. */
+static void half_close(struct send *s);
+
+/*
+ * Returns whether the linger time is over when its timer has run out. It begins when the peer has
+ * acknowledged everything, so one in which acknowledgements were missing does not count. Neither
+ * does one at whose end input waits to be read: this process may have been stopped meanwhile.
+ */
+static bool linger_over(struct send *s)
+{
+	uint64_t before = s->unacknowledged;
+
+	if (s->options->linger_ms == 0)
+		return true;
+	s->unacknowledged = tcpinfo_unacknowledged(s->stream);
+	if (s->unacknowledged < before)
+		s->active_ms = uv_now(&s->loop);
+	return s->unacknowledged == 0 && before == 0 && !stream_has_input(s->stream);
+}
+
+static void on_linger(uv_timer_t *timer)
+{
+	struct send *s = timer->data;
+	uint64_t linger_ms = s->options->linger_ms;
+
+	if (linger_over(s))
+		half_close(s);
+	else if (s->unacknowledged &&
+		 uv_now(&s->loop) - s->active_ms >= linger_ms + s->options->common.timeout_ms)
+		on_timeout(timer);
+	else
+		uv_timer_start(timer, on_linger, linger_ms, 0);
+}
+
+/* Sets the timer for what is awaited, after progress or in a new phase. */
 static void rearm(struct send *s)
 {
+	uint64_t linger_ms = s->options->linger_ms;
+	uint64_t idle_ms;
+
 	if (s->finished)
 		return;
 	/* The clock may have stood while standard output did not take anything. */
 	uv_update_time(&s->loop);
-	if (s->writing || s->input_ended)
+	idle_ms = uv_now(&s->loop) - s->active_ms;
+	if (s->phase == LINGERING)
+		uv_timer_start(&s->timer, on_linger, idle_ms < linger_ms ? linger_ms - idle_ms : 0,
+			       0);
+	else if (s->writing || s->phase == ENDING)
 		uv_timer_start(&s->timer, on_timeout, s->options->common.timeout_ms, 0);
 	else
 		uv_timer_stop(&s->timer);
+}
+
+/* Notes progress: a byte went or came. */
+static void active(struct send *s)
+{
+	uv_update_time(&s->loop);
+	s->active_ms = uv_now(&s->loop);
+	rearm(s);
 }
 
 static void output(struct send *s, const uint8_t *p, size_t n)
@@ -177,11 +243,21 @@ static void output(struct send *s, const uint8_t *p, size_t n)
 
 static void server_ended(struct send *s, int failure)
 {
-	bool all_sent = s->input_ended && !s->writing;
+	char words[160];
 
 	if (failure == UV_EOF && s->write_failure)
 		failure = s->write_failure;
-	finish(s, failure == UV_EOF && all_sent ? NULL : words_for(failure));
+	if (failure != UV_EOF || s->phase == SENDING) {
+		finish(s, words_for(failure));
+	} else if (s->sent_bytes > 0 && s->received_bytes == s->greeting_bytes) {
+		snprintf(words, sizeof(words),
+			 "no reply: the server closed the connection (%llu byte%s sent)%s",
+			 (unsigned long long)s->sent_bytes, plural(s->sent_bytes),
+			 s->phase == ENDING ? "; for a slow server try a longer --linger" : "");
+		finish(s, words);
+	} else {
+		finish(s, NULL);
+	}
 }
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buf)
@@ -201,7 +277,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 		s->received_bytes += (uint64_t)n;
 		nak_find(&s->received_naks, (const uint8_t *)buf->base, (size_t)n);
 		output(s, (const uint8_t *)buf->base, (size_t)n);
-		rearm(s);
+		active(s);
 	}
 }
 
@@ -210,11 +286,10 @@ static void on_shutdown(uv_shutdown_t *request, int status)
 	/* If it failed, reading will tell. */
 }
 
-static void end_input(struct send *s)
+static void half_close(struct send *s)
 {
-	s->input_ended = true;
-	if (!s->write_failure)
-		uv_shutdown(&s->shutdown_request, s->stream, on_shutdown);
+	s->phase = ENDING;
+	uv_shutdown(&s->shutdown_request, s->stream, on_shutdown);
 	rearm(s);
 }
 
@@ -229,12 +304,13 @@ static void on_written(uv_write_t *request, int status)
 		return;
 	if (status < 0) {
 		s->write_failure = status;
-		s->input_ended = true;
+		s->phase = ENDING;
 		rearm(s);
 	} else if (s->options->n_texts) {
-		end_input(s);
+		s->phase = LINGERING;
+		active(s);
 	} else {
-		rearm(s);
+		active(s);
 		read_input(s);
 	}
 }
@@ -243,6 +319,8 @@ static void write_text(struct send *s, size_t n)
 {
 	uv_buf_t buf = uv_buf_init(s->text, (unsigned)n);
 
+	if (s->sent_bytes == 0)
+		s->greeting_bytes = s->received_bytes;
 	s->sent_bytes += n;
 	nak_find(&s->sent_naks, (const uint8_t *)s->text, n);
 	s->write_request.data = s;
@@ -267,7 +345,8 @@ static void on_input(uv_fs_t *request)
 		s->status = EXIT_NETWORK;
 		finish(s, NULL);
 	} else if (n == 0) {
-		end_input(s);
+		s->phase = LINGERING;
+		rearm(s);
 	} else {
 		write_text(s, (size_t)n);
 	}
@@ -297,6 +376,7 @@ static void on_connected(void *data, int status, uv_stream_t *stream, uint64_t c
 	address_text(peer, s->peer);
 	stream->data = s;
 	uv_read_start(stream, on_alloc, on_read);
+	active(s);
 	if (s->options->n_texts)
 		write_text(s, strlen(s->text));
 	else
@@ -339,8 +419,9 @@ static void on_signal(uv_signal_t *signal, int number)
 	struct send *s = signal->data;
 	char words[100];
 
-	snprintf(words, sizeof(words), "interrupted: %llu bytes sent, %llu received",
-		 (unsigned long long)s->sent_bytes, (unsigned long long)s->received_bytes);
+	snprintf(words, sizeof(words), "interrupted: %llu byte%s sent, %llu received",
+		 (unsigned long long)s->sent_bytes, plural(s->sent_bytes),
+		 (unsigned long long)s->received_bytes);
 	finish(s, words);
 }
 

@@ -1,7 +1,9 @@
 #include "ackc/tcpinfo.h"
 
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 bool tcpinfo_rtt(const uv_stream_t *stream, uint64_t *ret_ns)
@@ -15,4 +17,14 @@ bool tcpinfo_rtt(const uv_stream_t *stream, uint64_t *ret_ns)
 		return false;
 	*ret_ns = (uint64_t)info.tcpi_rtt * 1000;
 	return true;
+}
+
+uint64_t tcpinfo_unacknowledged(const uv_stream_t *stream)
+{
+	uv_os_fd_t fd;
+	int n = 0;
+
+	if (uv_fileno((const uv_handle_t *)stream, &fd) < 0 || ioctl(fd, SIOCOUTQ, &n) < 0 || n < 0)
+		return 0;
+	return (uint64_t)n;
 }

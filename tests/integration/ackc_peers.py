@@ -90,10 +90,12 @@ def on_terminal(*arguments):
 class Peer:
     """Serves each connection with handler(socket) in a thread of its own."""
 
-    def __init__(self, handler, address="127.0.0.1", port=0, backlog=128):
+    def __init__(self, handler, address="127.0.0.1", port=0, backlog=128, receive_buffer=None):
         self.handler = handler
         self.listener = socket.socket()
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if receive_buffer:
+            self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.listener.bind((address, port))
         self.listener.listen(backlog)
         self.address, self.port = self.listener.getsockname()

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -205,9 +206,132 @@ def test_reset_after_the_last_bytes(peer):
 
     for _ in range(20):
         server = peer(handle)
-        done = ackc("127.0.0.1", server.port, "x")
+        done = ackc("--linger", "0", "127.0.0.1", server.port, "x")
         assert done.status == 1
         assert done.err == f"ackc: 127.0.0.1:{server.port}: connection reset\n"
+
+
+class EndOfInput:
+    """A server that sends the replies, one every interval, and measures when the half-close comes."""
+
+    def __init__(self, replies=(), interval=0.0):
+        self.replies = replies
+        self.interval = interval
+        self.silence = None  # seconds from the last byte, either way, to the half-close
+
+    def __call__(self, s):
+        s.recv(65536)
+        last = time.monotonic()
+        for reply in self.replies:
+            time.sleep(self.interval)
+            s.sendall(reply)
+            last = time.monotonic()
+        assert s.recv(65536) == b""
+        self.silence = time.monotonic() - last
+
+
+@pytest.mark.parametrize("replies", [(), (b"one",), (b"one", b"two", b"three")], ids=len)
+def test_half_close_waits_for_silence(peer, replies):
+    """Many relays end both directions at a half-close: it must come after the last reply."""
+    handler = EndOfInput(replies, interval=0.4)
+    done = ackc("--linger", "800ms", "127.0.0.1", peer(handler).port, "x")
+    assert done.raw == b"".join(replies)
+    assert done.status == (0 if replies else 1)
+    assert handler.silence > 0.75  # the timer has the granularity of a millisecond
+
+
+def test_half_close_comes_at_once_without_linger(peer):
+    """The server replies after the half-close only, and a linger time would outlast the test."""
+    def handle(s):
+        while s.recv(65536):
+            pass
+        s.sendall(b"all")
+
+    server = peer(handle)
+    for linger in ("0", "0.1"):
+        done = ackc("--linger", linger, "127.0.0.1", server.port, "x")
+        assert (done.status, done.out) == (0, "all")
+
+
+def test_server_may_close_first(peer):
+    """The linger time is not waited for when the server has closed."""
+    def handle(s):
+        s.sendall(s.recv(65536))
+
+    done = ackc("--linger", "1h", "127.0.0.1", peer(handle).port, "x")
+    assert (done.status, done.out, done.err) == (0, "x\n", "")
+
+
+NO_REPLY = "no reply: the server closed the connection (13 bytes sent)"
+TRY_LONGER = "; for a slow server try a longer --linger"
+
+
+@pytest.mark.parametrize("after, words", [
+    ("the text", NO_REPLY), ("the half-close", NO_REPLY + TRY_LONGER),
+], ids=["text", "half-close"])
+def test_no_reply_is_reported(peer, after, words):
+    def handle(s):
+        s.recv(65536)
+        if after == "the half-close":
+            silent(s)
+
+    server = peer(handle)
+    options = ("--linger", "0.1" if after == "the half-close" else "1h")
+    done = ackc(*options, "127.0.0.1", server.port, "good morning")
+    assert (done.status, done.out) == (1, "")
+    assert done.err == f"ackc: 127.0.0.1:{server.port}: {words}\n"
+    done = ackc("--json", *options, "127.0.0.1", server.port, data=b"good morning\n")
+    summary = json.loads(done.out)
+    assert (done.status, summary["status"], summary["error"]) == (1, 1, words)
+
+
+def test_a_greeting_is_no_reply(peer):
+    def handle(s):
+        s.sendall(b"hello\n")
+        silent(s)
+
+    server = peer(handle)
+    run = Running("--linger", "0.1", "127.0.0.1", server.port, stdin=subprocess.PIPE)
+    assert run.process.stdout.readline() == b"hello\n"
+    run.process.stdin.write(b"good morning\n")
+    done = run.end()
+    assert (done.status, done.err) == (1, f"ackc: 127.0.0.1:{server.port}: {NO_REPLY}{TRY_LONGER}\n")
+
+
+def test_nothing_sent_needs_no_reply(peer):
+    done = ackc("--linger", "0", "127.0.0.1", peer(silent).port, data=b"")
+    assert (done.status, done.out, done.err) == (0, "", "")
+
+
+def test_linger_begins_when_the_peer_has_everything(peer):
+    """Bytes in our own send buffer are not sent: a half-close right behind them would be too early."""
+    size = 200_000
+    early = []
+
+    def handle(s):
+        time.sleep(2.5)  # the receive buffer is full, and the rest waits at the sender
+        n = 0
+        while n < size:
+            n += len(s.recv(65536))
+        s.settimeout(0)
+        try:
+            early.append(s.recv(1))
+        except BlockingIOError:
+            pass
+        s.settimeout(SOON)
+        s.sendall(b"%d" % n)
+        silent(s)
+
+    server = peer(handle, receive_buffer=4096)
+    done = ackc("--linger", "1", "127.0.0.1", server.port, data=b"x" * size)
+    assert (done.status, done.out, early) == (0, str(size), [])
+
+
+def test_peer_that_acknowledges_nothing_times_out(peer):
+    server = peer(lambda s: time.sleep(SOON), receive_buffer=4096)
+    done = ackc("-w", within(0.3), "--linger", "0.1", "127.0.0.1", server.port, data=b"x" * 200_000)
+    assert (done.status, done.out) == (1, "")
+    assert done.err == f"ackc: 127.0.0.1:{server.port}: timed out waiting for a reply\n"
 
 
 def test_json(peer):
@@ -267,7 +391,7 @@ def test_echoed_nak_is_no_nak(peer):
 def test_text_like_a_nak_is_no_nak(peer):
     for text in ("NAK", "NAK x y", "NAK 1", "xNAK 1 y", "nak 1 y", "NAK  1 y"):
         server = peer(lambda s, text=text: (s.sendall(text.encode() + b"\n"), silent(s)))
-        done = ackc("127.0.0.1", server.port, "x")
+        done = ackc("--linger", "0", "127.0.0.1", server.port, "x")
         assert (done.status, done.err) == (0, ""), text
 
 

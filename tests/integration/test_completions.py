@@ -24,16 +24,17 @@ print "ENDS"HERE
 
 COMMANDS = {"send", "ping", "load"}
 OF_ALL = {"--timeout", "--json", "--help"}
+OF_SEND = {"--linger"}
 OF_PING = {"--interval", "--new-connection", "--plugin", "--size"}
 OF_LOAD = {"--depth", "--file", "--rate", "--size"}
 
 # (line, what is among the offers, what is not)
 CASES = [
     ("ackc ", COMMANDS, {"some.conf"}),
-    ("ackc --", OF_ALL, OF_PING | OF_LOAD),
-    ("ackc send --", OF_ALL, OF_PING | OF_LOAD),
-    ("ackc ping --", OF_ALL | OF_PING, OF_LOAD - OF_PING),
-    ("ackc load --", OF_ALL | OF_LOAD, OF_PING - OF_LOAD),
+    ("ackc --", OF_ALL | OF_SEND, OF_PING | OF_LOAD),
+    ("ackc send --", OF_ALL | OF_SEND, OF_PING | OF_LOAD),
+    ("ackc ping --", OF_ALL | OF_PING, (OF_LOAD | OF_SEND) - OF_PING),
+    ("ackc load --", OF_ALL | OF_LOAD, (OF_PING | OF_SEND) - OF_LOAD),
     ("ackc ping localhost --", OF_ALL | OF_PING, OF_LOAD - OF_PING),
     # A command is the first word.
     ("ackc -4 ", set(), COMMANDS),

@@ -7,7 +7,7 @@ function __ackc_words
     for word in $words[2..]
         if set -q value[1]
             set -e value
-        else if string match -qr -- '^-[^-]*[wcisWtpdnr]$|^--(timeout|count|interval|size|wait|warn|crit|prefix|suffix|connections|threads|depth|duration|rate|file)$' $word
+        else if string match -qr -- '^-[^-]*[wcisWtpdnr]$|^--(timeout|linger|count|interval|size|wait|warn|crit|prefix|suffix|connections|threads|depth|duration|rate|file)$' $word
             set value follows
         else if not string match -q -- '-*' $word
             echo -- $word
@@ -49,9 +49,12 @@ complete -c ackc -n __ackc_wants_option -l json -d 'Objects of JSON, one a line'
 complete -c ackc -n __ackc_wants_option -s h -l help -d 'Print a summary of the options'
 complete -c ackc -n __ackc_wants_option -s V -l version -d 'Print the versions'
 
+set -l send 'not __ackc_command ping load; and __ackc_wants_host'
 set -l ping '__ackc_command ping'
 set -l load '__ackc_command load'
 set -l both '__ackc_command ping load'
+
+complete -c ackc -n $send -l linger -x -d 'Seconds of silence before the half-close'
 
 complete -c ackc -n $both -s s -l size -x -d 'Bytes, with the line end'
 complete -c ackc -n $both -l prefix -x -d 'What is to stand before a text'

@@ -1,0 +1,124 @@
+"""ackc send through real relays that do not support half-close: no reply may be lost.
+
+Each of them ends both directions when the client half-closes, so a reply that is not there by then is
+lost.
+"""
+
+import os
+import pathlib
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+
+import ackc_peers
+from ackc_peers import ackc, echo
+from harness import SOON, die_with_parent, environment, free_port, have, wait_until
+from manager import PASS
+
+peer = ackc_peers.peer
+
+STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
+SOCKET_PROXYD = "/lib/systemd/systemd-socket-proxyd"
+
+NGINX = """daemon off; master_process off; pid {directory}/pid; error_log stderr;
+load_module {module};
+events {{ worker_connections 64; }}
+stream {{ server {{ listen 127.0.0.1:{port}; proxy_pass 127.0.0.1:{server_port}; }} }}
+"""
+
+
+class Relay:
+    """A relay in front of a server on 127.0.0.1; start_NAME() returns its port."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.process = None
+
+    def _run(self, *command, env=None, **options):
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL,
+                                        env=environment(env), preexec_fn=die_with_parent, **options)
+
+    def start_nginx(self, server_port):
+        if not have("nginx") or not os.path.exists(STREAM_MODULE):
+            pytest.skip("no nginx with its stream module (libnginx-mod-stream) here")
+        port = free_port()
+        config = pathlib.Path(self.directory, "nginx.conf")
+        config.write_text(NGINX.format(directory=self.directory, module=STREAM_MODULE, port=port,
+                                       server_port=server_port))
+        self._run("nginx", "-e", "stderr", "-p", self.directory, "-c", config)
+        wait_until(lambda: self._listens(port), "nginx")
+        return port
+
+    def start_socket_proxyd(self, server_port):
+        if not os.path.exists(SOCKET_PROXYD):
+            pytest.skip("no systemd-socket-proxyd here")
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            fd = listener.fileno()
+            self._run(sys.executable, "-c", PASS, str(fd), SOCKET_PROXYD, f"127.0.0.1:{server_port}",
+                      env={"LISTEN_FDS": "1"}, pass_fds=[fd])
+            return listener.getsockname()[1]
+
+    def start_ncat(self, server_port):
+        ncat = shutil.which("ncat")
+        if not ncat:
+            pytest.skip("no ncat here")
+        port = free_port()
+        self._run(ncat, "-l", "-k", "127.0.0.1", str(port), "-c",
+                  f"exec {ncat} 127.0.0.1 {server_port}")
+        wait_until(lambda: self._listens(port), "ncat")
+        return port
+
+    def _listens(self, port):
+        assert self.process.poll() is None
+        with socket.socket() as s:
+            return s.connect_ex(("127.0.0.1", port)) == 0
+
+    def stop(self):
+        if self.process:
+            self.process.kill()
+            self.process.wait(SOON)
+
+
+@pytest.fixture(params=["nginx", "socket_proxyd", "ncat"])
+def relayed(request, directory):
+    """relayed(port) is the port of a relay in front of a server's port."""
+    relay = Relay(directory)
+    yield getattr(relay, f"start_{request.param}")
+    relay.stop()
+
+
+def late(seconds):
+    """A server that answers each read a while later."""
+    def handle(s):
+        while data := s.recv(65536):
+            threading.Event().wait(seconds)
+            s.sendall(data)
+    return handle
+
+
+def test_no_reply_is_lost(peer, relayed):
+    port = relayed(peer(late(0.1)).port)
+    for i in range(5):
+        done = ackc("127.0.0.1", port, f"text {i}")
+        assert (done.status, done.out, done.err) == (0, f"text {i}\n", ""), done
+
+
+def test_a_file_comes_back_in_full(peer, relayed):
+    port = relayed(peer(echo).port)
+    # ncat and its child wait for each other when much more is under way both ways.
+    data = os.urandom(100_000 if "ncat" in relayed.__name__ else 5_000_000)
+    done = ackc("127.0.0.1", port, data=data)
+    assert (done.status, done.raw == data, done.err) == (0, True, "")
+
+
+def test_a_lost_reply_is_reported(peer, relayed):
+    """A half-close before the reply loses it: that must not look like success."""
+    port = relayed(peer(late(1)).port)
+    done = ackc("--linger", "0", "127.0.0.1", port, "text")
+    assert (done.status, done.out) == (1, "")
+    assert re.match(f"ackc: 127.0.0.1:{port}: (no reply: .*5 bytes sent|connection reset)", done.err)
