@@ -206,7 +206,7 @@ FROM_THE_FIRST = {
     "last byte missing": (reply(lambda l: l[:-2] + b"\n"), 2, r"byte 62 \(0x..\) is missing"),
     "cut": (reply(lambda l: l[:20] + b"\n"), 2, r"other text from byte 20 on: 0x0a, not 0x"),
     "twice": (reply(lambda l: l + l), 2, r"what stands after a text differs from reply to reply, from "
-              r"byte 1 on: '\w{39}'\.\.\., then '\w{39}'\.\.\.$"),
+              r"byte \d on: '\w{39}'\.\.\., then '\w{39}'\.\.\.$"),
     # Too little may yet become right: only the time-out, or the end, tells.
     "half": (reply(lambda l: l[:20]), 1,
              r"timed out waiting for a reply.*the first 20 of 63 bytes of the text came"),
