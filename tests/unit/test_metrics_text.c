@@ -77,6 +77,7 @@ static void test_values(void **state)
 		counter_add(&a[w], COUNTER_ACCEPT_ERRORS, 40 + w);
 		counter_add(&a[w], COUNTER_NAKS + NAK_CANNOT_ENCODE, 50 + w);
 		counter_add(&b[w], COUNTER_REFUSED + REFUSAL_DENIED, 60 + w);
+		counter_add(&b[w], COUNTER_HEALTH_CHECKS, 70 + w);
 	}
 	text = render();
 	expect_line(text, "ackd_received_bytes_total{listener=\"a\"} 3458764513820540928");
@@ -89,6 +90,7 @@ static void test_values(void **state)
 	expect_line(text, "ackd_naks_total{listener=\"a\",reason=\"cannot encode\"} 153");
 	expect_line(text, "ackd_naks_total{listener=\"b\",reason=\"cannot encode\"} 0");
 	expect_line(text, "ackd_connections_refused_total{listener=\"b\",reason=\"denied\"} 183");
+	expect_line(text, "ackd_health_checks_total{listener=\"b\"} 213");
 	expect_line(text, "ackd_max_connections 10000");
 	expect_line(text, "ackd_held_bytes 4711");
 	expect_line(text, "ackd_max_held_bytes 18446744073709551615");
@@ -136,7 +138,7 @@ static void test_families(void **state)
 		assert_non_null(strchr(" {", line[strlen(family)]));
 	}
 	assert_null(rest ? strchr(rest, 'a') : NULL);
-	assert_int_equal(n_families, 15);
+	assert_int_equal(n_families, 16);
 	free(text);
 }
 
