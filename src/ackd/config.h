@@ -12,6 +12,7 @@
  * config_dump.c writes a configuration.
  */
 
+#include "ackd/log_level.h"
 #include "core/cidr.h"
 #include "core/policy.h"
 
@@ -21,15 +22,6 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/types.h>
-
-enum log_level {
-	LOG_LEVEL_ERROR,
-	LOG_LEVEL_WARNING,
-	LOG_LEVEL_NOTICE,
-	LOG_LEVEL_INFO,
-	LOG_LEVEL_DEBUG
-};
-enum log_target { LOG_TARGET_AUTO, LOG_TARGET_JOURNAL, LOG_TARGET_STDERR };
 
 struct config_listener {
 	char *name;

@@ -40,7 +40,7 @@ void conn_log_connect(const struct conn *c)
 	char peer[ADDRESS_TEXT_MAX];
 	struct log_fields fields;
 
-	if (!log_wants(LOG_CONNECT))
+	if (!log_admit(LOG_CONNECT))
 		return;
 	fields = fields_of(c, peer);
 	log_post(LOG_CONNECT, &fields, "%s: connection %" PRIu64 " from %s", fields.listener,
@@ -53,7 +53,7 @@ void conn_log_disconnect(const struct conn *c)
 	char peer[ADDRESS_TEXT_MAX], words[128];
 	struct log_fields fields;
 
-	if (!log_wants(LOG_DISCONNECT))
+	if (!log_admit(LOG_DISCONNECT))
 		return;
 	if (c->reason == CONN_RESET && c->error)
 		reason = uv_strerror_r(c->error, words, sizeof(words));
@@ -94,7 +94,7 @@ void conn_on_nak(void *data, const struct nak *nak)
 	struct log_fields fields;
 
 	counter_add(c->listener->counters, COUNTER_NAKS + nak->reason, 1);
-	if (!log_wants(LOG_NAK))
+	if (!log_admit(LOG_NAK))
 		return;
 	fields = fields_of(c, peer);
 	fields.reason = nak_reason_name(nak->reason);

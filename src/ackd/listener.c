@@ -67,7 +67,7 @@ void listener_count_refusal(struct listener *listener, const struct address *add
 	struct log_fields fields;
 
 	counter_add(listener->counters, COUNTER_REFUSED + refusal, 1);
-	if (!log_wants(LOG_REFUSE))
+	if (!log_admit(LOG_REFUSE))
 		return;
 	fields = (struct log_fields){
 		.listener = listener->settings->name,
@@ -156,9 +156,10 @@ static void acceptor_pause(struct acceptor *acceptor, int error)
 	};
 
 	counter_add(acceptor->listener->counters, COUNTER_ACCEPT_ERRORS, 1);
-	log_post(LOG_ACCEPT_ERROR, &fields,
-		 "%s: cannot accept a connection: %s; trying again in %d ms", fields.listener,
-		 words, ACCEPT_PAUSE_MS);
+	if (log_admit(LOG_ACCEPT_ERROR))
+		log_post(LOG_ACCEPT_ERROR, &fields,
+			 "%s: cannot accept a connection: %s; trying again in %d ms",
+			 fields.listener, words, ACCEPT_PAUSE_MS);
 	uv_poll_stop(&acceptor->poll);
 	acceptor->paused = true;
 	worker->accept_paused = true;

@@ -11,11 +11,11 @@
 #include "ackd/log.h"
 
 #include "ackd/clock.h"
+#include "ackd/log_entry.h"
 #include "ackd/log_kinds.h"
 #include "ackd/log_limit.h"
 #include "ackd/log_notify.h"
 #include "ackd/log_thread.h"
-#include "ackd/log_write.h"
 #include "ackd/systemd.h"
 
 #include <inttypes.h>
@@ -78,21 +78,36 @@ uint64_t log_dropped(void)
 	return atomic_load_explicit(&n_dropped, memory_order_relaxed);
 }
 
+/* Writes an entry that the log has about itself. */
+__attribute__((format(printf, 4, 5))) static int write_own(enum log_level level,
+							   const struct log_fields *fields,
+							   const struct log_sink *sink,
+							   const char *format, ...)
+{
+	struct log_entry entry;
+	va_list ap;
+
+	if (!level_wanted(level))
+		return 0;
+	va_start(ap, format);
+	log_entry_format(&entry, level, LOG_DROPPED, fields, format, ap);
+	va_end(ap);
+	return log_entry_write(&entry, sink);
+}
+
 /* Writes that @n entries are missing here. */
 static int write_dropped(uint64_t n, const struct log_sink *sink)
 {
-	struct log_entry entry = {
-		.event = LOG_DROPPED,
-		.level = log_kind(LOG_DROPPED)->level,
-		.dropped = n,
+	const struct log_fields fields = {
 		.reason = "log full",
+		.has = LOG_HAS_DROPPED,
+		.dropped = n,
 	};
 
-	if (!level_wanted(entry.level))
-		return 0;
-	snprintf(entry.message, sizeof(entry.message),
-		 "%" PRIu64 " log entries are missing here: they could not be written in time", n);
-	return log_write(&entry, sink);
+	return write_own(log_kind(LOG_DROPPED)->level, &fields, sink,
+			 "%" PRIu64 " log entries are missing here: they could not be written in "
+			 "time",
+			 n);
 }
 
 /* Writes how many entries of each kind were left out since the last time. */
@@ -101,20 +116,17 @@ static void write_left_out(const struct log_sink *sink)
 	for (int event = 0; event < LOG_EVENT_COUNT; event++) {
 		const struct log_kind *kind = log_kind((enum log_event)event);
 		uint64_t n = atomic_exchange_explicit(&left_out[event].n, 0, memory_order_relaxed);
-		struct log_entry entry = {
-			.event = LOG_DROPPED,
-			.level = kind->level,
-			.dropped = n,
-			.dropped_event = kind->name,
+		const struct log_fields fields = {
 			.reason = "rate limit",
+			.dropped_event = kind->name,
+			.has = LOG_HAS_DROPPED,
+			.dropped = n,
 		};
 
-		if (n == 0 || !level_wanted(entry.level))
-			continue;
-		snprintf(entry.message, sizeof(entry.message),
-			 "%" PRIu64 " entries of the kind %s were left out: more than %u a second",
-			 n, kind->name, kind->per_second);
-		if (log_write(&entry, sink) < 0)
+		if (n > 0 && write_own(kind->level, &fields, sink,
+				       "%" PRIu64 " entries of the kind %s were left out: more "
+				       "than %u a second",
+				       n, kind->name, kind->per_second) < 0)
 			count_dropped(1);
 	}
 }
@@ -127,7 +139,7 @@ static void write_slot(const struct slot *slot, uint64_t *lost)
 
 	if (missing > 0 && write_dropped(missing, &sink) == 0)
 		missing = 0;
-	if (log_write(&slot->entry, &sink) < 0) {
+	if (log_entry_write(&slot->entry, &sink) < 0) {
 		count_dropped(1);
 		missing++;
 	}
@@ -157,7 +169,8 @@ static void log_run(void)
 	pthread_mutex_lock(&thread.mutex);
 	while (wait_for_work()) {
 		if (ring_used > 0) {
-			slot = ring[ring_first];
+			slot.dropped_before = ring[ring_first].dropped_before;
+			log_entry_copy(&slot.entry, &ring[ring_first].entry);
 			ring_first = (ring_first + 1) % RING_ENTRIES;
 			ring_used--;
 			pthread_mutex_unlock(&thread.mutex);
@@ -227,34 +240,17 @@ static void count_left_out(enum log_event event)
 	pthread_mutex_unlock(&thread.mutex);
 }
 
-bool log_wants(enum log_event event)
+bool log_admit(enum log_event event)
 {
 	const struct log_kind *kind = log_kind(event);
 
 	if (!level_wanted(kind->level))
 		return false;
 	if (kind->burst == 0 ||
-	    log_limit_look(&left_out[event].limit, kind->burst, kind->per_second, clock_now_us()))
+	    log_limit_take(&left_out[event].limit, kind->burst, kind->per_second, clock_now_us()))
 		return true;
 	count_left_out(event);
 	return false;
-}
-
-static void entry_fill(struct log_entry *e, const struct log_fields *f)
-{
-	if (!f)
-		return;
-	e->has = f->has;
-	e->connection = f->connection;
-	e->bytes_in = f->bytes_in;
-	e->bytes_out = f->bytes_out;
-	e->messages = f->messages;
-	e->duration_us = f->duration_us;
-	e->offset = f->offset;
-	snprintf(e->listener, sizeof(e->listener), "%s", f->listener ? f->listener : "");
-	snprintf(e->address, sizeof(e->address), "%s", f->address ? f->address : "");
-	snprintf(e->peer, sizeof(e->peer), "%s", f->peer ? f->peer : "");
-	snprintf(e->reason, sizeof(e->reason), "%s", f->reason ? f->reason : "");
 }
 
 /* Puts @entry into the ring. Returns the thread's state: when it is off, nothing was done. */
@@ -270,7 +266,7 @@ static enum log_thread_state ring_push(const struct log_entry *entry)
 		if (ring_used < (limited ? RING_ENTRIES_LIMITED : RING_ENTRIES)) {
 			struct slot *slot = &ring[(ring_first + ring_used++) % RING_ENTRIES];
 
-			slot->entry = *entry;
+			log_entry_copy(&slot->entry, entry);
 			slot->dropped_before = ring_dropped;
 			ring_dropped = 0;
 			dropped = false;
@@ -289,22 +285,15 @@ __attribute__((format(printf, 4, 0))) static void post(enum log_level level, enu
 						       const struct log_fields *fields,
 						       const char *format, va_list ap)
 {
-	const struct log_kind *kind = log_kind(event);
-	struct log_entry entry = {.event = event, .level = level};
+	struct log_entry entry;
 
 	if (!level_wanted(level))
 		return;
-	if (kind->burst > 0 && !log_limit_take(&left_out[event].limit, kind->burst,
-					       kind->per_second, clock_now_us())) {
-		count_left_out(event);
-		return;
-	}
-	entry_fill(&entry, fields);
-	vsnprintf(entry.message, sizeof(entry.message), format, ap);
+	log_entry_format(&entry, level, event, fields, format, ap);
 	if (ring_push(&entry) == LOG_THREAD_OFF) {
 		struct log_sink sink = sink_in_force(systemd_stderr_is_journal());
 
-		if (log_write(&entry, &sink) < 0)
+		if (log_entry_write(&entry, &sink) < 0)
 			count_dropped(1);
 	}
 }

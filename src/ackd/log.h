@@ -8,8 +8,9 @@
  * stands still must not look like a daemon that misses its watchdog.
  */
 
-#include "config.h"
+#include "ackd/log_level.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define LOG_MESSAGE_MAX 511
@@ -45,12 +46,14 @@ enum log_field {
 	LOG_HAS_DURATION = 1 << 3,
 	LOG_HAS_OFFSET = 1 << 4,
 	LOG_HAS_CONNECTION = 1 << 5,
+	LOG_HAS_DROPPED = 1 << 6,
 };
 struct log_fields {
 	const char *listener; /* strings: NULL for none; copied by log_post() */
 	const char *address;
 	const char *peer;
 	const char *reason;
+	const char *dropped_event;
 	unsigned has; /* set of enum log_field */
 	uint64_t connection;
 	uint64_t bytes_in;
@@ -58,6 +61,7 @@ struct log_fields {
 	uint64_t messages;
 	uint64_t duration_us;
 	uint64_t offset;
+	uint64_t dropped;
 };
 
 /*
@@ -80,10 +84,11 @@ void log_configure(enum log_level level, enum log_target target);
 void log_stop(unsigned timeout_ms);
 
 /*
- * Whether an event of this kind would be written now, at the level and the rate in force: saves
- * making its fields. When the rate is why not, the event is counted as left out. Any thread.
+ * Asks whether an event of this kind may be posted now, at the level and the rate in force. Comes
+ * before each post of a kind whose rate is limited, and saves making the fields of one that is not
+ * wanted; one above the rate is counted, and reported later. Any thread.
  */
-bool log_wants(enum log_event event);
+bool log_admit(enum log_event event);
 
 /*
  * Queues an event: at the level of its kind, or at @level for log_post_at(). Never blocks, never

@@ -15,10 +15,3 @@ bool log_limit_take(struct log_limit *limit, unsigned burst, unsigned per_second
 							memory_order_relaxed));
 	return true;
 }
-
-bool log_limit_look(struct log_limit *limit, unsigned burst, unsigned per_second, uint64_t now_us)
-{
-	uint64_t due = atomic_load_explicit(&limit->due_us, memory_order_relaxed);
-
-	return due <= now_us || due - now_us <= (burst - 1) * (1000000 / per_second);
-}

@@ -19,6 +19,3 @@ struct log_limit {
  * long run. It is counted when it may. @now_us never goes back by more than a burst. Any thread.
  */
 bool log_limit_take(struct log_limit *limit, unsigned burst, unsigned per_second, uint64_t now_us);
-
-/* The same without counting it. */
-bool log_limit_look(struct log_limit *limit, unsigned burst, unsigned per_second, uint64_t now_us);

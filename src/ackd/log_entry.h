@@ -1,0 +1,43 @@
+#pragma once
+
+/* An event as the log keeps it: formatted when it is posted, written later by the log's thread. */
+
+#include "ackd/log.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+
+#define LOG_TEXT_MAX 127 /* of each string field, in bytes; longer ones are cut off */
+
+/* The message and the fields with every byte escaped, as \xNN. */
+#define LOG_ENTRY_MAX (4 * (LOG_MESSAGE_MAX + 5 * LOG_TEXT_MAX) + 13 * 48)
+
+struct log_entry {
+	enum log_event event;
+	enum log_level level;
+	size_t length;		  /* of @text in use */
+	char text[LOG_ENTRY_MAX]; /* strings "NAME=value": MESSAGE comes first */
+};
+
+/* Where entries go. */
+struct log_sink {
+	bool journal;	     /* to the journal; to stderr what it does not take */
+	bool stderr_journal; /* stderr is a stream to the journal, which takes "<5>" for a level */
+};
+
+/* Makes @ret_entry. @fields may be NULL; see log_post(). */
+void log_entry_format(struct log_entry *ret_entry, enum log_level level, enum log_event event,
+		      const struct log_fields *fields, const char *format, va_list ap)
+	__attribute__((format(printf, 5, 0)));
+
+/* Copies the part of @from that is in use. */
+void log_entry_copy(struct log_entry *to, const struct log_entry *from);
+
+/* Writes @entry. May block. Returns 0 or a negative errno: it is lost. */
+int log_entry_write(const struct log_entry *entry, const struct log_sink *sink);
+
+/*
+ * Copies @text to @out (@size > 0 bytes), each byte of a control character and of ill-formed UTF-8
+ * as \xNN; what does not fit is cut off, between characters. Returns the length.
+ */
+size_t log_escape(char *out, size_t size, const char *text);
