@@ -181,7 +181,8 @@ def test_ackd_is_full(ackd):
 
 def test_ackd_discards(ackd):
     port = port_of(ackd('reply = "discard";'))
-    assert ackc("localhost", port, "x").status == 0
+    done = ackc("localhost", port, "x")
+    assert (done.status, "no reply: the server closed" in done.err) == (1, True)
     done = ackc("ping", "-c", "1", "-w", within(0.3), "localhost", port)
     assert done.status == 1
     assert "timed out waiting for a reply" in done.err
