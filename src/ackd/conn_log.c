@@ -76,7 +76,7 @@ void conn_log_health_check(const struct conn *c)
 	char peer[ADDRESS_TEXT_MAX];
 	struct log_fields fields;
 
-	if (!log_wants(LOG_HEALTH_CHECK))
+	if (!log_admit(LOG_HEALTH_CHECK))
 		return;
 	fields = (struct log_fields){
 		.listener = c->listener->settings->name,
