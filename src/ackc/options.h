@@ -55,6 +55,8 @@ struct ping_options {
 	uint64_t wait_ms; /* for each reply */
 	bool quiet;
 	bool new_connection;
+	bool no_reconnect;
+	bool wall_clock;
 	bool plugin;
 	struct threshold warn;
 	struct threshold crit;

@@ -62,7 +62,7 @@ static void on_done(struct prober *b)
 	uint64_t due_ms = p->began_ms + p->options->interval_ms;
 	uint64_t now_ms;
 
-	if (p->saying_farewell || !output_flush()) {
+	if (p->saying_farewell || !output_flush() || (p->options->no_reconnect && b->lost)) {
 		over(p);
 	} else if (b->seq == p->options->count) {
 		p->saying_farewell = true;

@@ -12,6 +12,7 @@
 
 enum {
 	OPTION_NEW_CONNECTION = OPTION_JSON + 1,
+	OPTION_NO_RECONNECT,
 	OPTION_PLUGIN,
 	OPTION_WARN,
 	OPTION_CRIT,
@@ -26,6 +27,8 @@ static const struct option long_options[] = {
 	{"wait", required_argument, NULL, 'W'},
 	{"quiet", no_argument, NULL, 'q'},
 	{"new-connection", no_argument, NULL, OPTION_NEW_CONNECTION},
+	{"no-reconnect", no_argument, NULL, OPTION_NO_RECONNECT},
+	{"wall-clock", no_argument, NULL, 'D'},
 	{"plugin", no_argument, NULL, OPTION_PLUGIN},
 	{"warn", required_argument, NULL, OPTION_WARN},
 	{"crit", required_argument, NULL, OPTION_CRIT},
@@ -97,13 +100,19 @@ static bool take(int option, FILE *errors, void *options)
 	case OPTION_NEW_CONNECTION:
 		o->new_connection = true;
 		break;
+	case OPTION_NO_RECONNECT:
+		o->no_reconnect = true;
+		break;
+	case 'D':
+		o->wall_clock = true;
+		break;
 	default:
 		break;
 	}
 	return true;
 }
 
-static const struct syntax syntax = {":c:i:s:W:q" COMMON_SHORT_OPTIONS, long_options, take, false};
+static const struct syntax syntax = {":c:i:s:W:qD" COMMON_SHORT_OPTIONS, long_options, take, false};
 
 /* Whether an option asks for a plugin, wherever it stands: that changes how errors are told. */
 static bool asks_for_plugin(int argc, char **argv)
@@ -140,6 +149,9 @@ enum parse_outcome ping_options_parse(int argc, char **argv, FILE *errors, struc
 		return usage_error(errors, "a plugin prints one line: it does not go with --json");
 	if (o.warn.ms >= 0 && o.crit.ms >= 0 && o.warn.ms > o.crit.ms)
 		return usage_error(errors, "--warn is above --crit");
+	if (o.new_connection && o.no_reconnect)
+		return usage_error(errors, "options '--new-connection' and '--no-reconnect' do not "
+					   "go together");
 	if (o.interval_ms == UINT64_MAX)
 		o.interval_ms = o.plugin ? PLUGIN_INTERVAL_MS : 1000;
 	if (o.plugin && o.count == 0)

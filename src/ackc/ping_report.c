@@ -43,6 +43,28 @@ static bool tells_json(const struct ping_report *r)
 	return !r->options->quiet && !r->options->plugin && r->options->common.json;
 }
 
+/* Begins an object of JSON on standard output. */
+static void begin_event(struct json *j, const char *event)
+{
+	char now[TIME_TEXT_MAX];
+
+	time_text(now);
+	json_begin(j, stdout);
+	json_string(j, "event", event);
+	json_string(j, "time", now);
+}
+
+/* Begins a line of text. */
+static void begin_line(const struct ping_report *r, FILE *out)
+{
+	char now[TIME_TEXT_MAX];
+
+	if (!r->options->wall_clock)
+		return;
+	time_text(now);
+	fprintf(out, "%s ", now);
+}
+
 void ping_report_begin(const struct ping_report *r, const struct sockaddr_storage *first)
 {
 	char address[ADDRESS_TEXT_MAX];
@@ -61,11 +83,11 @@ void ping_report_greeting(const struct ping_report *r, const uint8_t *p, size_t 
 	struct json j;
 
 	if (tells_json(r)) {
-		json_begin(&j, stdout);
-		json_string(&j, "event", "greeting");
+		begin_event(&j, "greeting");
 		json_bytes(&j, p, n);
 		json_end(&j);
 	} else if (tells(r)) {
+		begin_line(r, stdout);
 		fputs("greeting: ", stdout);
 		display_write(&display, p, n, stdout);
 		display_end(&display, stdout);
@@ -75,36 +97,53 @@ void ping_report_greeting(const struct ping_report *r, const uint8_t *p, size_t 
 	output_flush();
 }
 
-void ping_report_reply(struct ping_report *r, uint64_t seq, size_t bytes, uint64_t rtt_ns,
-		       uint64_t kernel_ns, uint64_t connect_ns)
+static void reply_json(const struct ping_reply *reply)
 {
 	struct json j;
 
-	r->received++;
-	histogram_record(r->rtt, rtt_ns);
-	if (kernel_ns)
-		histogram_record(r->kernel, kernel_ns);
-	if (tells_json(r)) {
-		json_begin(&j, stdout);
-		json_string(&j, "event", "reply");
-		json_number(&j, "seq", seq);
-		json_number(&j, "bytes", bytes);
-		json_ms(&j, "rtt_ms", rtt_ns);
-		if (kernel_ns)
-			json_ms(&j, "kernel_rtt_ms", kernel_ns);
-		if (connect_ns)
-			json_ms(&j, "connect_ms", connect_ns);
-		json_end(&j);
-	} else if (tells(r)) {
-		printf("%zu bytes from %s: seq=%" PRIu64 " time=%.3f ms", bytes, r->peer, seq,
-		       ms_of_ns((double)rtt_ns));
-		if (kernel_ns)
-			printf(" kernel=%.3f ms", ms_of_ns((double)kernel_ns));
-		if (connect_ns)
-			printf(" connect=%.3f ms", ms_of_ns((double)connect_ns));
-		putchar('\n');
+	begin_event(&j, "reply");
+	json_number(&j, "seq", reply->seq);
+	json_number(&j, "bytes", reply->bytes);
+	json_ms(&j, "rtt_ms", reply->rtt_ns);
+	if (reply->kernel_ns) {
+		json_ms(&j, "kernel_rtt_ms", reply->kernel_ns);
+		json_number(&j, "retransmissions", reply->retransmissions);
 	}
+	if (reply->connect_ns)
+		json_ms(&j, "connect_ms", reply->connect_ns);
+	json_end(&j);
+}
+
+static void reply_line(const struct ping_report *r, const struct ping_reply *reply)
+{
+	begin_line(r, stdout);
+	printf("%zu bytes from %s: seq=%" PRIu64 " time=%.3f ms", reply->bytes, r->peer, reply->seq,
+	       ms_of_ns((double)reply->rtt_ns));
+	if (reply->kernel_ns)
+		printf(" kernel=%.3f ms", ms_of_ns((double)reply->kernel_ns));
+	if (reply->retransmissions)
+		printf(" retransmissions=%" PRIu64, reply->retransmissions);
+	if (reply->connect_ns)
+		printf(" connect=%.3f ms", ms_of_ns((double)reply->connect_ns));
+	putchar('\n');
+}
+
+void ping_report_reply(struct ping_report *r, const struct ping_reply *reply)
+{
+	r->received++;
+	histogram_record(r->rtt, reply->rtt_ns);
+	if (reply->kernel_ns)
+		histogram_record(r->kernel, reply->kernel_ns);
+	if (tells_json(r))
+		reply_json(reply);
+	else if (tells(r))
+		reply_line(r, reply);
 	output_flush();
+}
+
+void ping_report_retransmissions(struct ping_report *r, uint64_t n)
+{
+	r->retransmissions += n;
 }
 
 static void tell_trouble(const struct ping_report *r, uint64_t seq, const char *event,
@@ -113,8 +152,7 @@ static void tell_trouble(const struct ping_report *r, uint64_t seq, const char *
 	struct json j;
 
 	if (tells_json(r)) {
-		json_begin(&j, stdout);
-		json_string(&j, "event", event);
+		begin_event(&j, event);
 		json_number(&j, "seq", seq);
 		json_string(&j, "kind", kind);
 		json_string(&j, "error", words);
@@ -124,6 +162,7 @@ static void tell_trouble(const struct ping_report *r, uint64_t seq, const char *
 	if (r->options->plugin)
 		return;
 	output_flush();
+	begin_line(r, stderr);
 	fprintf(stderr, "ackc: %s: %s\n", r->options->common.target.label, words);
 }
 
@@ -151,6 +190,21 @@ void ping_report_wrong(struct ping_report *r, uint64_t seq, const struct fault *
 		snprintf(r->last_words, sizeof(r->last_words),
 			 "wrong reply to probe %" PRIu64 ": %s", seq, fault->words);
 	tell_trouble(r, seq, "wrong", fault_name(fault->kind), r->last_words);
+}
+
+void ping_report_cut(struct ping_report *r, uint64_t seq, int status, uint64_t idle_ns)
+{
+	const char *kind = status == UV_EOF	     ? "connection closed by peer"
+			   : status == UV_ECONNRESET ? "connection reset by peer"
+						     : words_for(status);
+	bool news = status != r->last_failure;
+
+	r->cuts++;
+	r->last_failure = status;
+	snprintf(r->last_words, sizeof(r->last_words), "%s after %.1f s idle", kind,
+		 (double)idle_ns / 1e9);
+	if (news || !r->options->quiet)
+		tell_trouble(r, seq, "cut", kind, r->last_words);
 }
 
 /* Without a probe the server was not reached: everything is lost. */
@@ -185,13 +239,21 @@ static void print_summary(const struct ping_report *r)
 		printf(", +%" PRIu64 " wrong", r->wrong);
 	if (r->failed)
 		printf(", +%" PRIu64 " errors", r->failed);
-	printf(", %.6g%% loss, time %" PRIu64 "ms\n", loss_percent(r), elapsed_ms(r));
+	if (r->cuts)
+		printf(", +%" PRIu64 " cut%s while idle", r->cuts, r->cuts == 1 ? "" : "s");
+	printf(", %.6g%% loss", loss_percent(r));
+	if (r->reconnects)
+		printf(", %" PRIu64 " reconnect%s", r->reconnects, r->reconnects == 1 ? "" : "s");
+	printf(", time %" PRIu64 "ms\n", elapsed_ms(r));
 	times_print("rtt", r->rtt);
 	if (r->rtt->count)
 		printf("rtt p50/p90/p99/p99.9 = %.3f/%.3f/%.3f/%.3f ms\n",
 		       percentile_ms(r->rtt, 50), percentile_ms(r->rtt, 90),
 		       percentile_ms(r->rtt, 99), percentile_ms(r->rtt, 99.9));
 	times_print("kernel rtt", r->kernel);
+	if (r->retransmissions)
+		printf("%" PRIu64 " TCP retransmission%s\n", r->retransmissions,
+		       r->retransmissions == 1 ? "" : "s");
 	times_print("connect", r->connect);
 	output_flush();
 }
@@ -200,8 +262,7 @@ static void print_json(const struct ping_report *r, int status)
 {
 	struct json j;
 
-	json_begin(&j, stdout);
-	json_string(&j, "event", "summary");
+	begin_event(&j, "summary");
 	json_string(&j, "command", "ping");
 	json_string(&j, "target", r->options->common.target.label);
 	if (r->peer[0])
@@ -213,6 +274,12 @@ static void print_json(const struct ping_report *r, int status)
 	json_number(&j, "received", r->received);
 	json_number(&j, "wrong", r->wrong);
 	json_number(&j, "errors", r->failed);
+	json_number(&j, "cuts", r->cuts);
+	json_number(&j, "reconnects", r->reconnects);
+	if (r->kernel->count)
+		json_number(&j, "retransmissions", r->retransmissions);
+	else
+		json_null(&j, "retransmissions");
 	json_double(&j, "loss_percent", loss_percent(r));
 	json_number(&j, "time_ms", elapsed_ms(r));
 	times_json(&j, "rtt_ms", r->rtt);
@@ -243,7 +310,7 @@ static enum state plugin_state(const struct ping_report *r)
 		return r->last_words[0] ? STATE_CRITICAL : STATE_UNKNOWN;
 	if (r->wrong || r->received == 0 || exceeds(r, &r->options->crit, 100))
 		return STATE_CRITICAL;
-	return exceeds(r, &r->options->warn, 0) ? STATE_WARNING : STATE_OK;
+	return r->cuts || exceeds(r, &r->options->warn, 0) ? STATE_WARNING : STATE_OK;
 }
 
 static void print_threshold(double value)
@@ -298,7 +365,7 @@ int ping_report_end(const struct ping_report *r)
 {
 	int status = r->wrong ? EXIT_WRONG : EXIT_GOOD;
 
-	if (!r->wrong && (r->failed || r->received < r->transmitted || r->received == 0))
+	if (!r->wrong && (r->failed || r->cuts || r->received < r->transmitted || r->received == 0))
 		status = EXIT_NETWORK;
 	if (r->options->plugin)
 		return print_plugin(r);

@@ -14,6 +14,9 @@ struct ping_report {
 	uint64_t received; /* and right */
 	uint64_t wrong;
 	uint64_t failed;
+	uint64_t cuts; /* connections that ended between two probes */
+	uint64_t reconnects;
+	uint64_t retransmissions;
 	int last_failure;
 	char last_words[FAULT_WORDS_MAX + 64]; /* the fault's, and a few of ours */
 	struct histogram *rtt;
@@ -30,13 +33,25 @@ void ping_report_finish(struct ping_report *r);
 void ping_report_begin(const struct ping_report *r, const struct sockaddr_storage *first);
 void ping_report_greeting(const struct ping_report *r, const uint8_t *p, size_t n);
 
-/* One outcome of a probe each. @kernel_ns is 0 when not known, @connect_ns 0 on an old connection.
- */
-void ping_report_reply(struct ping_report *r, uint64_t seq, size_t bytes, uint64_t rtt_ns,
-		       uint64_t kernel_ns, uint64_t connect_ns);
+struct ping_reply {
+	uint64_t seq;
+	size_t bytes;
+	uint64_t rtt_ns;
+	uint64_t kernel_ns;	  /* 0: not known */
+	uint64_t connect_ns;	  /* 0: on an old connection */
+	uint64_t retransmissions; /* since the probe before it */
+};
+
+/* One outcome of a probe each. */
+void ping_report_reply(struct ping_report *r, const struct ping_reply *reply);
 /* @detail: what came before it failed; or empty. */
 void ping_report_failure(struct ping_report *r, uint64_t seq, int failure, const char *detail);
 void ping_report_wrong(struct ping_report *r, uint64_t seq, const struct fault *fault);
+
+/* The connection ended with @status, @idle_ns after the reply to probe @seq. */
+void ping_report_cut(struct ping_report *r, uint64_t seq, int status, uint64_t idle_ns);
+/* TCP has sent @n more segments again. */
+void ping_report_retransmissions(struct ping_report *r, uint64_t n);
 
 /* One line on how it is going, to standard error. */
 void ping_report_interim(const struct ping_report *r);

@@ -2,9 +2,10 @@
  * A probe: learn the shape of the replies if it is not known yet (scout.c), connect if there is no
  * connection, write a message, check the reply.
  *
- * One that fails (no connection, no reply in time, a wrong reply) is counted and said, and its
+ * One that fails (no connection, no reply in time, a wrong reply) is counted and reported, and its
  * connection is given up, so that a late reply can never be taken for another probe's; the next
- * probe begins with a new one.
+ * probe begins with a new one. So it does after the peer has closed the connection between two
+ * probes, which is no loss, but is reported.
  */
 
 #include "ackc/prober.h"
@@ -26,6 +27,28 @@ void prober_hang_up(struct prober *b)
 	b->stream = NULL;
 }
 
+/* Gives the connection up, which has failed. */
+static void lose(struct prober *b)
+{
+	b->lost = b->lost || b->stream;
+	prober_hang_up(b);
+}
+
+/* Returns the kernel's round-trip time, or 0; reports what it has sent again since the last look.
+ */
+static uint64_t look_at_kernel(struct prober *b, uint64_t *ret_retransmissions)
+{
+	struct tcpinfo info;
+
+	*ret_retransmissions = 0;
+	if (!b->stream || !tcpinfo_read(b->stream, &info))
+		return 0;
+	*ret_retransmissions = info.retransmissions - b->retransmissions;
+	b->retransmissions = info.retransmissions;
+	ping_report_retransmissions(b->report, *ret_retransmissions);
+	return info.rtt_ns;
+}
+
 /* After a probe, whatever became of it; or after the farewell. */
 static void done(struct prober *b)
 {
@@ -37,8 +60,11 @@ static void done(struct prober *b)
 
 static void failed_after(struct prober *b, int failure, const char *detail)
 {
+	uint64_t retransmissions;
+
+	look_at_kernel(b, &retransmissions);
 	ping_report_failure(b->report, b->seq, failure, detail);
-	prober_hang_up(b);
+	lose(b);
 	done(b);
 }
 
@@ -55,19 +81,23 @@ static void failed(struct prober *b, int failure)
 
 static void wrong(struct prober *b, const struct fault *fault)
 {
+	uint64_t retransmissions;
+
+	look_at_kernel(b, &retransmissions);
 	ping_report_wrong(b->report, b->seq, fault);
-	prober_hang_up(b);
+	lose(b);
 	done(b);
 }
 
 static void right(struct prober *b)
 {
-	uint64_t now_ns = uv_hrtime();
-	uint64_t kernel_ns = 0;
+	struct ping_reply reply = {.seq = b->seq, .bytes = b->got_bytes};
 
-	tcpinfo_rtt(b->stream, &kernel_ns);
-	ping_report_reply(b->report, b->seq, b->got_bytes, now_ns - b->asked_ns, kernel_ns,
-			  b->options->new_connection ? b->connect_ns : 0);
+	b->quiet_ns = uv_hrtime();
+	reply.rtt_ns = b->quiet_ns - b->asked_ns;
+	reply.kernel_ns = look_at_kernel(b, &reply.retransmissions);
+	reply.connect_ns = b->connect_ns;
+	ping_report_reply(b->report, &reply);
 	done(b);
 }
 
@@ -90,28 +120,28 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buf)
 
 static void ask(struct prober *b);
 
-/* Bytes outside of a probe, or an end that is none. */
+/* Bytes outside of a probe, or the end of the connection there. */
 static void stray(struct prober *b, ssize_t n)
 {
 	struct fault fault = {0};
 	uint64_t completed = 0;
 
 	if (n < 0) {
-		prober_hang_up(b);
-		if (b->phase == PROBER_FAREWELL)
-			done(b);
-		return;
-	}
-	if (!verifier_feed(&b->verifier, b->verifier.index, (uint8_t *)b->received, (size_t)n,
-			   &completed, &fault)) {
+		if (b->phase != PROBER_FAREWELL)
+			ping_report_cut(b->report, b->seq, stream_failure(b->stream, (int)n),
+					uv_hrtime() - b->quiet_ns);
+	} else if (!verifier_feed(&b->verifier, b->verifier.index, (uint8_t *)b->received,
+				  (size_t)n, &completed, &fault)) {
 		ping_report_wrong(b->report, b->seq, &fault);
 		/* The probe before it was not answered right after all. */
 		if (b->report->received)
 			b->report->received--;
-		prober_hang_up(b);
-		if (b->phase == PROBER_FAREWELL)
-			done(b);
+	} else {
+		return;
 	}
+	lose(b);
+	if (b->phase == PROBER_FAREWELL || b->options->no_reconnect)
+		done(b);
 }
 
 static void take(struct prober *b, const uint8_t *data, size_t n)
@@ -202,7 +232,11 @@ static void on_connected(void *data, int status, uv_stream_t *stream, uint64_t c
 	stream->data = b;
 	address_text(peer, b->report->peer);
 	histogram_record(b->report->connect, connect_ns);
-	b->connect_ns = connect_ns;
+	if (b->lost)
+		b->report->reconnects++;
+	b->connect_ns = b->options->new_connection || b->lost ? connect_ns : 0;
+	b->lost = false;
+	b->retransmissions = 0;
 	b->greeting = (struct greeting){0};
 	verifier_init(&b->verifier, &b->source, &b->shape, 0, b->seq);
 	uv_read_start(stream, on_alloc, on_read);

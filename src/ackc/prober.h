@@ -33,7 +33,10 @@ struct prober {
 	bool asked;   /* the probe is written, or being written */
 	uint64_t seq; /* of the probe under way, or of the last one; from 1 */
 	uint64_t asked_ns;
-	uint64_t connect_ns; /* of the probe's own connection; 0 on an old one */
+	uint64_t connect_ns; /* of the connect that this probe made and the user is to see; or 0 */
+	uint64_t quiet_ns;   /* since when nothing is under way on the connection */
+	bool lost;	     /* the connection has ended, and not by prober_hang_up() */
+	uint64_t retransmissions; /* of this connection, so far as they were reported */
 	uint64_t got_bytes;
 	uint8_t *message;
 	char *received;
@@ -41,7 +44,8 @@ struct prober {
 
 /*
  * Allocates what probes need; @report outlives the prober. @on_done is called when a probe that was
- * begun has had its outcome, and when a farewell is over. Returns 0 or -ENOMEM; prober_finish()
+ * begun has had its outcome, when a farewell is over, and with --no-reconnect also when the
+ * connection has ended between two probes. Returns 0 or -ENOMEM; prober_finish()
  * is due in either case.
  */
 int prober_init(struct prober *b, const struct ping_options *options, struct ping_report *report,

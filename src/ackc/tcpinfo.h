@@ -6,11 +6,14 @@
 #include <stdint.h>
 #include <uv.h>
 
-/*
- * Sets *@ret_ns to the kernel's smoothed estimate of the round-trip time: the network's share, with
- * no waiting for the server's process. Returns false where it is not known (a UNIX socket too).
- */
-bool tcpinfo_rtt(const uv_stream_t *stream, uint64_t *ret_ns);
+struct tcpinfo {
+	/* The smoothed round-trip time: the network's share, without the server's process. */
+	uint64_t rtt_ns;	  /* 0: not measured yet */
+	uint64_t retransmissions; /* segments sent again, since the connection began */
+};
+
+/* Fills @ret. Returns false where nothing is known (a UNIX socket too). */
+bool tcpinfo_read(const uv_stream_t *stream, struct tcpinfo *ret);
 
 /*
  * Returns how many bytes were written to the connection that the peer's kernel has not acknowledged

@@ -6,16 +6,17 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-bool tcpinfo_rtt(const uv_stream_t *stream, uint64_t *ret_ns)
+bool tcpinfo_read(const uv_stream_t *stream, struct tcpinfo *ret)
 {
 	struct tcp_info info = {0};
 	socklen_t n = sizeof(info);
 	uv_os_fd_t fd;
 
 	if (stream->type != UV_TCP || uv_fileno((const uv_handle_t *)stream, &fd) < 0 ||
-	    getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n) < 0 || info.tcpi_rtt == 0)
+	    getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n) < 0)
 		return false;
-	*ret_ns = (uint64_t)info.tcpi_rtt * 1000;
+	ret->rtt_ns = (uint64_t)info.tcpi_rtt * 1000;
+	ret->retransmissions = info.tcpi_total_retrans;
 	return true;
 }
 

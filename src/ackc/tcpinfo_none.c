@@ -1,6 +1,6 @@
 #include "ackc/tcpinfo.h"
 
-bool tcpinfo_rtt(const uv_stream_t *stream, uint64_t *ret_ns)
+bool tcpinfo_read(const uv_stream_t *stream, struct tcpinfo *ret)
 {
 	return false;
 }

@@ -1,10 +1,23 @@
 #include "ackc/times.h"
 
 #include <stdio.h>
+#include <time.h>
 
 const struct percentile percentiles[N_PERCENTILES] = {
 	{50, "p50"}, {75, "p75"}, {90, "p90"}, {99, "p99"}, {99.9, "p99_9"}, {99.99, "p99_99"},
 };
+
+void time_text(char ret_text[TIME_TEXT_MAX])
+{
+	struct timespec now;
+	struct tm utc;
+	size_t n;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &utc);
+	n = strftime(ret_text, TIME_TEXT_MAX, "%Y-%m-%dT%H:%M:%S", &utc);
+	snprintf(ret_text + n, TIME_TEXT_MAX - n, ".%03ldZ", now.tv_nsec / 1000000);
+}
 
 void times_print(const char *name, const struct histogram *h)
 {

@@ -25,6 +25,12 @@ static inline double percentile_ms(const struct histogram *h, double percent)
 	return ms_of_ns((double)histogram_percentile(h, percent));
 }
 
+/* Room for time_text(). */
+#define TIME_TEXT_MAX 32
+
+/* Writes the wall-clock time as RFC 3339 has it: "2026-11-28T17:55:31.123Z". */
+void time_text(char ret_text[TIME_TEXT_MAX]);
+
 /* Prints the line "@name min/avg/max/mdev = ..."; nothing for NULL, or when nothing was recorded.
  */
 void times_print(const char *name, const struct histogram *h);

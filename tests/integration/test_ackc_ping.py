@@ -2,16 +2,21 @@
 
 import json
 import re
+import subprocess
+import sys
 import threading
 import time
+from datetime import datetime
 
 import pytest
 
 import ackc_peers
-from ackc_peers import ackc, each_line, echo, free_port, lines_of
+from ackc_peers import ackc, can_unshare, each_line, echo, free_port, lines_of
+from harness import SOON, environment
 
 peer = ackc_peers.peer
 
+RFC_3339 = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 TIMES = r"\d+\.\d{3}/\d+\.\d{3}/\d+\.\d{3}/\d+\.\d{3} ms"
 
 
@@ -145,6 +150,153 @@ def test_a_server_that_closes_after_each_reply(peer):
     done = ackc("ping", "-c", "1", "127.0.0.1", peer(once).port)
     assert done.status == 1
     assert "connection closed early" in done.err
+
+
+# ---- a path that cuts idle connections ----
+
+
+def cutting(end, replies=1, learners=1):
+    """A server that ends a connection @replies replies after it began, but the first @learners."""
+    connections = iter(range(1 << 60))
+
+    def handle(s):
+        cut = next(connections) >= learners
+        for i, line in enumerate(lines_of(s), 1):
+            s.sendall(line)
+            if cut and i == replies:
+                threading.Event().wait(0.05)  # so that the reply is there before the reset
+                return end(s)
+        return None
+
+    return handle
+
+
+CUTS = {"fin": (lambda s: None, "connection closed by peer"),
+        "rst": (ackc_peers.reset, "connection reset by peer")}
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_cut_between_probes(peer, cut):
+    """A reconnect is not silent: each cut is reported, counted, and no loss; the status is 1."""
+    end, kind = CUTS[cut]
+    server = peer(cutting(end))
+    done = ackc("ping", "-c", "3", "-i", "1", "127.0.0.1", server.port)
+    assert done.status == 1, done
+    line = rf"ackc: 127\.0\.0\.1:{server.port}: {kind} after \d+\.\d s idle\n"
+    assert re.fullmatch(line * 2, done.err), done
+    assert "\n3 probes transmitted, 3 received, +2 cuts while idle, 0% loss, 2 reconnects, time " in done.out
+    assert [" connect=" in l for l in done.out.splitlines() if "seq=" in l] == [False, True, True]
+
+
+def test_cut_in_json(peer):
+    done = ackc("ping", "-c", "2", "-i", "1", "--json", "127.0.0.1",
+                peer(cutting(lambda s: None)).port)
+    first, cut, second, summary = [json.loads(line) for line in done.out.splitlines()]
+    assert (first["event"], second["event"]) == ("reply", "reply")
+    assert (cut["event"], cut["seq"], cut["kind"]) == ("cut", 1, "connection closed by peer")
+    assert re.fullmatch(r"connection closed by peer after \d+\.\d s idle", cut["error"])
+    assert (summary["cuts"], summary["reconnects"], summary["received"]) == (1, 1, 2)
+    assert (summary["loss_percent"], summary["status"], done.status) == (0, 1, 1)
+
+
+def test_quiet_reports_a_kind_of_cut_once(peer):
+    done = ackc("ping", "-q", "-c", "3", "-i", "1", "127.0.0.1",
+                peer(cutting(lambda s: None)).port)
+    assert done.err.count("\n") == 1
+    assert "+2 cuts while idle" in done.out
+
+
+def test_no_reconnect(peer):
+    server = peer(cutting(lambda s: None, replies=2))
+    done = ackc("ping", "--no-reconnect", "-i", "1", "127.0.0.1", server.port)
+    assert done.status == 1, done
+    assert "\n2 probes transmitted, 2 received, +1 cut while idle, 0% loss, time " in done.out
+    assert server.accepted == 2
+
+
+def test_no_reconnect_after_a_lost_probe(peer):
+    server = peer(each_line(lambda s, line: None, honest=4))
+    done = ackc("ping", "--no-reconnect", "-i", "0", "-W", "0.3", "127.0.0.1", server.port)
+    assert done.status == 1, done
+    assert "\n3 probes transmitted, 2 received, +1 errors, 33.3333% loss, time " in done.out
+    assert server.accepted == 2
+
+
+def test_no_reconnect_waits_for_the_first_connection():
+    """There is nothing yet that could be cut."""
+    port = free_port()
+    done = ackc("ping", "--no-reconnect", "-c", "3", "-i", "0", "127.0.0.1", port)
+    assert "3 probes transmitted, 0 received, +3 errors" in done.out
+
+
+def test_plugin_warns_of_a_cut(peer):
+    done = ackc("ping", "--plugin", "-i", "1", "-c", "2", "127.0.0.1",
+                peer(cutting(lambda s: None)).port)
+    assert done.status == 1, done
+    assert done.out.startswith("ACKC WARNING - ")
+    assert "2 of 2 probes answered" in done.out
+    assert ", connection closed by peer after " in done.out
+
+
+def test_reconnect_after_a_lost_probe_is_counted(peer):
+    drop = iter([True, False])
+    server = peer(each_line(lambda s, line: None if next(drop, False) else s.sendall(line), honest=3))
+    done = ackc("ping", "-c", "3", "-i", "0", "-W", "0.3", "--json", "127.0.0.1", server.port)
+    summary = json.loads(done.out.splitlines()[-1])
+    assert (summary["cuts"], summary["reconnects"], summary["received"]) == (0, 1, 2)
+
+
+def test_wall_clock(peer):
+    def handle(s):
+        s.sendall(b"hello\n")
+        echo(s)
+
+    done = ackc("ping", "-D", "-c", "2", "-i", "0", "127.0.0.1", peer(handle).port)
+    assert done.status == 0
+    lines = done.out.splitlines()
+    assert [re.sub(r"[: ].*", "", re.sub(rf"^{RFC_3339} ", "@", line)) for line in lines[1:4]] == [
+        "@greeting", "@64", "@64"]
+    done = ackc("ping", "-D", "-c", "1", "127.0.0.1", free_port())
+    assert re.match(rf"{RFC_3339} ackc: 127", done.err), done
+
+
+def test_retransmissions(tmp_path):
+    """In a namespace whose interface is down for a while."""
+    if not can_unshare("--net"):
+        pytest.skip("no network namespaces here")
+    script = tmp_path / "run"
+    script.write_text(RETRANSMITTING, encoding="ascii")
+    done = subprocess.run(["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh",
+                           sys.executable, ackc_peers.__file__, "7007", sys.executable, script,
+                           ackc_peers.ackc_binary()],
+                          capture_output=True, timeout=2 * SOON, check=False, env=environment())
+    assert done.returncode == 0, done
+    *replies, summary = [json.loads(line) for line in done.stdout.splitlines()]
+    assert replies[0]["retransmissions"] == 0
+    assert replies[1]["retransmissions"] == summary["retransmissions"] >= 1
+    assert summary["received"] == 2
+
+
+# Takes the interface down after the first reply, and up when TCP has sent something again.
+RETRANSMITTING = """
+import subprocess, sys, time
+
+def retransmitted():
+    with open("/proc/net/snmp") as f:
+        names, values = [line.split() for line in f if line.startswith("Tcp:")]
+    return int(dict(zip(names, values))["RetransSegs"])
+
+ping = subprocess.Popen([sys.argv[1], "ping", "-c", "2", "-i", "1", "-w", "30", "--json",
+                         "127.0.0.1", "7007"], stdout=subprocess.PIPE)
+sys.stdout.buffer.write(ping.stdout.readline())
+subprocess.run(["ip", "link", "set", "lo", "down"], check=True)
+end = time.monotonic() + 20
+while retransmitted() == 0 and time.monotonic() < end:
+    time.sleep(0.01)
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+sys.stdout.buffer.write(ping.stdout.read())
+sys.exit(ping.wait())
+"""
 
 
 # ---- monitoring ----
@@ -286,13 +438,17 @@ def test_json_schema(peer):
 
     done = ackc("ping", "-c", "2", "-i", "0", "--json", "127.0.0.1", peer(handle).port)
     greeting, *replies, summary = [json.loads(line) for line in done.out.splitlines()]
-    assert greeting == {"event": "greeting", "text": "hello\n"}
+    assert greeting == {"event": "greeting", "time": greeting["time"], "text": "hello\n"}
     assert [(r["event"], r["seq"], r["bytes"]) for r in replies] == [("reply", 1, 64),
                                                                     ("reply", 2, 64)]
     assert set(summary) == {
         "event", "command", "target", "address", "size", "transmitted", "received", "wrong",
-        "errors", "loss_percent", "time_ms", "rtt_ms", "kernel_rtt_ms", "connect_ms", "error",
-        "status"}
+        "errors", "cuts", "reconnects", "retransmissions", "loss_percent", "time", "time_ms",
+        "rtt_ms", "kernel_rtt_ms", "connect_ms", "error", "status"}
+    now = time.time()
+    for event in greeting, *replies, summary:
+        assert re.fullmatch(RFC_3339, event["time"])
+        assert abs(datetime.fromisoformat(event["time"].replace("Z", "+00:00")).timestamp() - now) < SOON
     assert set(summary["rtt_ms"]) == {"count", "min", "avg", "max", "mdev", "p50", "p75", "p90",
                                       "p99", "p99_9", "p99_99"}
 
@@ -301,8 +457,9 @@ def test_json_failures():
     port = free_port()
     done = ackc("ping", "-c", "2", "-i", "0", "--json", "127.0.0.1", port)
     *failures, summary = [json.loads(line) for line in done.out.splitlines()]
-    assert failures == [{"event": "failure", "seq": i, "kind": "connection refused",
-                         "error": "connection refused"} for i in (1, 2)]
+    assert [{**f, "time": None} for f in failures] == [
+        {"event": "failure", "time": None, "seq": i, "kind": "connection refused",
+         "error": "connection refused"} for i in (1, 2)]
     assert summary["rtt_ms"] is None
     assert (summary["loss_percent"], summary["error"], summary["status"]) == (
         100, "connection refused", 1)
