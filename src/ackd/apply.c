@@ -1,10 +1,12 @@
 /*
  * Puts a configuration into effect, at start and in a reload, as a whole or not at all. The happy
- * path: its sockets are bound -> a plan to each worker -> all have opened what is new in it -> they
- * carry it out -> what is not needed any more is closed.
+ * path: its sockets are bound -> a plan to each worker -> all have opened what is new in it -> the
+ * new sockets listen, those that are not needed any more are retired -> the workers carry out their
+ * plans -> it is in effect -> after a while the workers and then the daemon close the retired ones.
  *
- * Until all have opened it a failure changes nothing: what is new is closed again. What follows
- * cannot fail, since the plans bring all the memory that it takes.
+ * Until all have opened it a failure changes nothing: what is new is closed again. New sockets do
+ * not listen before, so no connection is lost with them. What follows cannot fail, since the plans
+ * bring all the memory that it takes.
  */
 
 #include "ackd/server.h"
@@ -111,28 +113,45 @@ static int plan_restored(struct server *server, struct worker_plan *plan, unsign
 	return 0;
 }
 
-static struct worker_plan *plan_create(struct server *server, struct config *config,
-				       const struct bound *bound, unsigned w)
+/* Gives @plan, that of worker @w, its share of the sockets of @binding. */
+static void plan_binding(const struct server *server, struct worker_plan *plan, unsigned w,
+			 const struct binding *binding, size_t listener, bool retired)
 {
+	for (unsigned s = 0; s < binding->n_fds; s++)
+		if (serves(server, w, s, binding->n_fds))
+			plan->sockets[plan->n_sockets++] = (struct worker_socket){
+				.fd = binding->fds[s],
+				.passed = binding->passed,
+				.retired = retired,
+				.listener = listener,
+			};
+}
+
+/* Whether the change retires @binding, one of the server's. */
+static bool retires(const struct server *server, const struct binding *binding)
+{
+	return !binding->passed && !bound_has(&server->change.bound, binding);
+}
+
+static struct worker_plan *plan_create(struct server *server, const struct setup *setup, unsigned w)
+{
+	const struct bound *bound = &server->change.bound;
 	struct worker_plan *plan;
 	size_t n = 0;
 
 	for (size_t i = 0; i < bound->n; i++)
 		n += bound->items[i].binding->n_fds;
-	plan = worker_plan_create(config, server->counters, n);
+	for (const struct binding *b = server->bindings; b; b = b->next)
+		n += b->n_fds;
+	plan = worker_plan_create(setup->config, server->counters, n);
 	if (!plan)
 		return NULL;
-	for (size_t i = 0; i < bound->n; i++) {
-		const struct binding *b = bound->items[i].binding;
-
-		for (unsigned s = 0; s < b->n_fds; s++)
-			if (serves(server, w, s, b->n_fds))
-				plan->sockets[plan->n_sockets++] = (struct worker_socket){
-					.fd = b->fds[s],
-					.passed = b->passed,
-					.listener = bound->items[i].listener,
-				};
-	}
+	for (size_t i = 0; i < bound->n; i++)
+		plan_binding(server, plan, w, bound->items[i].binding, bound->items[i].listener,
+			     false);
+	for (const struct binding *b = server->bindings; b; b = b->next)
+		if (retires(server, b))
+			plan_binding(server, plan, w, b, setup_successor(setup, b), true);
 	if (plan_restored(server, plan, w) < 0) {
 		worker_plan_destroy(plan);
 		return NULL;
@@ -140,13 +159,13 @@ static struct worker_plan *plan_create(struct server *server, struct config *con
 	return plan;
 }
 
-static int send_plans(struct server *server, struct config *config, const struct bound *bound)
+static int send_plans(struct server *server, const struct setup *setup)
 {
 	struct worker_plan **plans = calloc(server->n_workers, sizeof(struct worker_plan *));
-	int r = plans ? prepare_counters(server, config) : -ENOMEM;
+	int r = plans ? prepare_counters(server, setup->config) : -ENOMEM;
 
 	for (unsigned w = 0; w < server->n_workers && r == 0; w++) {
-		plans[w] = plan_create(server, config, bound, w);
+		plans[w] = plan_create(server, setup, w);
 		if (!plans[w])
 			r = -ENOMEM;
 	}
@@ -239,6 +258,9 @@ static void change_commit(struct server *server)
 	log_listening(&change->bound, server->phase == SERVER_STARTING);
 	log_listening(&change->metrics, false);
 	bound_take(&change->bound, &server->bindings, &server->unwanted);
+	for (struct binding *b = server->unwanted; b; b = b->next)
+		if (!b->passed)
+			binding_retire(b);
 	report_metrics_take(server);
 }
 
@@ -252,6 +274,7 @@ static void change_undo(struct server *server)
 /* Closes what is not wanted, which no worker has any more. */
 static void close_unwanted(struct server *server)
 {
+	report_metrics_close(server);
 	while (server->unwanted) {
 		struct binding *next = server->unwanted->next;
 
@@ -265,8 +288,9 @@ static void close_unwanted(struct server *server)
 
 int server_bind(struct server *server, const struct setup *setup, FILE *errors)
 {
+	const struct bindings current = {server->bindings, server->metrics_bindings};
 	struct change *change = &server->change;
-	int r = setup_bind(setup, server->bindings, store_share(setup, server->n_workers), errors,
+	int r = setup_bind(setup, &current, store_share(setup, server->n_workers), errors,
 			   &change->bound);
 
 	if (r < 0)
@@ -279,22 +303,29 @@ int server_bind(struct server *server, const struct setup *setup, FILE *errors)
 	return r;
 }
 
-int server_apply(struct server *server, struct config *config)
+int server_apply(struct server *server, const struct setup *setup)
 {
 	struct change *change = &server->change;
 	int r;
 
-	change->config = config;
-	change->is_open = false;
+	change->config = setup->config;
 	change->error = 0;
 	atomic_store(&server->n_applied, 0);
 	atomic_store(&server->open_error, 0);
-	r = send_plans(server, config, &change->bound);
+	r = send_plans(server, setup);
 	if (r < 0) {
 		change_undo(server);
 		close_unwanted(server);
+		return r;
 	}
-	return r;
+	change->phase = CHANGE_OPENING;
+	return 0;
+}
+
+static void order_all(struct server *server, enum worker_order order)
+{
+	for (unsigned w = 0; w < server->n_workers; w++)
+		worker_order(&server->workers[w], order);
 }
 
 /* All workers have opened what is new, or one could not: now the change comes about, or does not.
@@ -303,14 +334,57 @@ static void change_decide(struct server *server, int error)
 {
 	struct change *change = &server->change;
 
-	change->is_open = true;
-	change->error = error;
 	if (error == 0)
+		error = bound_listen(&change->bound, change->config);
+	change->error = error;
+	if (error == 0) {
+		change->phase = CHANGE_APPLYING;
 		change_commit(server);
-	else
+		order_all(server, WORKER_APPLY);
+	} else {
+		change->phase = CHANGE_UNDOING;
 		change_undo(server);
-	for (unsigned w = 0; w < server->n_workers; w++)
-		worker_order(&server->workers[w], error == 0 ? WORKER_APPLY : WORKER_FORGET);
+		order_all(server, WORKER_FORGET);
+	}
+}
+
+/* The end of a daemon closes the retired sockets itself. */
+static void on_retired_timer(uv_timer_t *timer)
+{
+	struct server *server = timer->data;
+
+	if (server->phase != SERVER_RUNNING)
+		return;
+	server->change.phase = CHANGE_CLOSING;
+	order_all(server, WORKER_CLOSE);
+}
+
+/* All workers have carried out their plans. */
+static void change_retire(struct server *server)
+{
+	struct change *change = &server->change;
+	bool ends = server->phase != SERVER_STARTING && server->phase != SERVER_RUNNING;
+
+	takeover_finish(&server->takeover);
+	/* once the end has begun nobody is to connect to a socket that only the store holds */
+	if (!ends || server->phase == SERVER_HANDING_OVER)
+		store_sync(server->bindings, server->unwanted);
+	change->phase = CHANGE_NONE;
+	if (ends || (!server->unwanted && !server->metrics_unwanted))
+		return;
+	change->phase = CHANGE_RETIRING;
+	uv_timer_start(&server->retired_timer, on_retired_timer, BINDING_RETIRED_MS, 0);
+}
+
+/* No worker has the retired sockets any more. */
+static void change_close(struct server *server)
+{
+	server->change.phase = CHANGE_NONE;
+	close_unwanted(server);
+	if (server->phase == SERVER_RUNNING)
+		store_sync(server->bindings, NULL);
+	if (server->reload.again)
+		reload_request(server);
 }
 
 bool server_applied(struct server *server, int *ret_error)
@@ -318,21 +392,38 @@ bool server_applied(struct server *server, int *ret_error)
 	struct change *change = &server->change;
 	bool ends = server->phase != SERVER_STARTING && server->phase != SERVER_RUNNING;
 
-	if (!change->is_open && ends) {
+	switch (change->phase) {
+	case CHANGE_OPENING:
+		if (!ends) {
+			change_decide(server, atomic_load(&server->open_error));
+			return false;
+		}
 		/* the workers forget their plans by themselves; what is unwanted is closed after */
 		change_undo(server);
+		change->phase = CHANGE_NONE;
 		*ret_error = UV_ECANCELED;
 		return true;
-	}
-	if (!change->is_open) {
-		change_decide(server, atomic_load(&server->open_error));
+	case CHANGE_UNDOING:
+		takeover_finish(&server->takeover);
+		close_unwanted(server);
+		change->phase = CHANGE_NONE;
+		*ret_error = change->error;
+		return true;
+	case CHANGE_APPLYING:
+		change_retire(server);
+		*ret_error = 0;
+		return true;
+	case CHANGE_CLOSING:
+		change_close(server);
 		return false;
+	case CHANGE_NONE:
+	case CHANGE_RETIRING:
+		break;
 	}
-	takeover_finish(&server->takeover);
-	close_unwanted(server);
-	/* once the end has begun nobody is to connect to a socket that only the store holds */
-	if (change->error == 0 && (!ends || server->phase == SERVER_HANDING_OVER))
-		store_sync(server->bindings);
-	*ret_error = change->error;
-	return true;
+	return false;
+}
+
+bool server_is_changing(const struct server *server)
+{
+	return server->change.phase != CHANGE_NONE;
 }

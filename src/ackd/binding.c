@@ -19,6 +19,9 @@
 #define KEEPALIVE_INTERVAL_S 30
 #define KEEPALIVE_PROBES 5
 
+/* The index of an interface that does not exist. */
+#define NO_INTERFACE INT_MAX
+
 static int set_int(int fd, int level, int option, int value)
 {
 	return setsockopt(fd, level, option, &value, sizeof(value)) < 0 ? -errno : 0;
@@ -64,7 +67,8 @@ static int socket_prepare(int fd, int family, const struct binding_options *opti
 
 /*
  * Binds one socket. The first of an address is bound without SO_REUSEPORT, so that an address that
- * is taken, even by another ackd of the same user, is an error; only then it lets the others join.
+ * is taken, even by another ackd of the same user, is an error. The others can join it, because it
+ * has SO_REUSEADDR and does not listen yet.
  */
 static int socket_bind(const struct sockaddr *address, socklen_t length, bool first,
 		       const struct binding_options *options)
@@ -75,18 +79,11 @@ static int socket_bind(const struct sockaddr *address, socklen_t length, bool fi
 	if (fd < 0)
 		return -errno;
 	r = socket_prepare(fd, address->sa_family, options);
-	if (r == 0 && !first)
+	if (r == 0 && (!first || options->shared))
 		r = set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	/* EINVAL: multicast, or link-local without a zone; no address of this host's either */
 	if (r == 0 && bind(fd, address, length) < 0)
 		r = errno == EINVAL ? -EADDRNOTAVAIL : -errno;
-	if (r == 0 && first && options->n_sockets > 1)
-		r = set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
-	if (r == 0) {
-		set_inherited(fd, options);
-		if (listen(fd, options->backlog) < 0)
-			r = -errno;
-	}
 	if (r < 0) {
 		close(fd);
 		return r;
@@ -132,6 +129,20 @@ static int unlink_stale(const struct sockaddr_un *un, socklen_t length)
 	return r;
 }
 
+/* Binds with the mode @mode from the first moment on, whatever the umask is. */
+static int bind_with_mode(int fd, const struct sockaddr_un *un, socklen_t length, mode_t mode)
+{
+	mode_t before;
+	int r;
+
+	if (fchmod(fd, mode) < 0)
+		return -errno;
+	before = umask(0);
+	r = bind(fd, (const struct sockaddr *)un, length) < 0 ? -errno : 0;
+	umask(before);
+	return r;
+}
+
 static int bind_unix(struct binding *binding, const struct binding_options *options)
 {
 	const struct sockaddr_un *un = (const struct sockaddr_un *)&binding->configured;
@@ -145,16 +156,14 @@ static int bind_unix(struct binding *binding, const struct binding_options *opti
 	if (fd < 0)
 		return -errno;
 	binding->fds[binding->n_fds++] = fd;
-	if (bind(fd, (const struct sockaddr *)un, binding->length) < 0)
-		return -errno;
+	r = bind_with_mode(fd, un, binding->length, options->mode);
+	if (r < 0)
+		return r;
+	binding->bound = binding->configured;
 	if (lstat(un->sun_path, &st) < 0)
 		return -errno;
 	binding->device = st.st_dev;
 	binding->inode = st.st_ino;
-	binding->bound = binding->configured;
-	/* until it listens nobody can connect, whatever the mode was for a moment */
-	if (chmod(un->sun_path, options->mode) < 0 || listen(fd, options->backlog) < 0)
-		return -errno;
 	return 0;
 }
 
@@ -190,6 +199,24 @@ int binding_create(const char *listener, const struct sockaddr *address, socklen
 		return r;
 	}
 	*ret_binding = binding;
+	return 0;
+}
+
+int binding_listen(struct binding *binding, const struct binding_options *options)
+{
+	bool tcp = is_tcp(&binding->bound);
+
+	/*
+	 * The first socket listens before it has SO_REUSEPORT: two processes that have bound the
+	 * same address at the same time, with SO_REUSEADDR, cannot both get past this.
+	 */
+	for (unsigned i = 0; i < binding->n_fds; i++) {
+		if (tcp)
+			set_inherited(binding->fds[i], options);
+		if (listen(binding->fds[i], options->backlog) < 0 ||
+		    (tcp && set_int(binding->fds[i], SOL_SOCKET, SO_REUSEPORT, 1) < 0))
+			return -errno;
+	}
 	return 0;
 }
 
@@ -247,6 +274,16 @@ static int binding_merge(struct binding *binding, struct binding *one)
 	return 0;
 }
 
+/* Whether binding_retire() has dealt with @fd, maybe in the process before. */
+static bool is_retired(int fd)
+{
+	int index = 0;
+	socklen_t size = sizeof(index);
+
+	return getsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &index, &size) == 0 &&
+	       index == NO_INTERFACE;
+}
+
 int binding_readopt(const char *listener, const char *stored_as, int fd, struct binding **bindings)
 {
 	const struct sockaddr_un *un;
@@ -257,6 +294,9 @@ int binding_readopt(const char *listener, const char *stored_as, int fd, struct 
 	if (r < 0)
 		return r;
 	one->passed = false;
+	one->retired = is_tcp(&one->bound) && is_retired(fd);
+	if (is_tcp(&one->bound)) /* one that an older ackd has stored may lack it */
+		set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	un = (const struct sockaddr_un *)&one->bound;
 	if (un->sun_family == AF_UNIX) {
 		if (lstat(un->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode)) {
@@ -267,7 +307,8 @@ int binding_readopt(const char *listener, const char *stored_as, int fd, struct 
 		one->inode = st.st_ino;
 	}
 	for (b = *bindings; b; b = b->next)
-		if (b->length == one->length && strcmp(b->listener, listener) == 0 &&
+		if (b->length == one->length && b->retired == one->retired &&
+		    strcmp(b->listener, listener) == 0 &&
 		    memcmp(&b->bound, &one->bound, one->length) == 0)
 			break;
 	if (b) {
@@ -296,6 +337,53 @@ static const char *own_file(const struct binding *binding)
 	    st.st_dev != binding->device || st.st_ino != binding->inode)
 		return NULL;
 	return un->sun_path;
+}
+
+void binding_retire(struct binding *binding)
+{
+	const char *path = own_file(binding);
+
+	binding->retired = true;
+	if (path)
+		unlink(path);
+	/*
+	 * A listening socket that is bound to another interface than the one a SYN comes from does
+	 * not match it. A handshake that has begun is found by its own addresses and ports, and
+	 * keeps the interface that the socket had when the SYN came.
+	 */
+	for (unsigned i = 0; is_tcp(&binding->bound) && i < binding->n_fds; i++)
+		set_int(binding->fds[i], SOL_SOCKET, SO_BINDTOIFINDEX, NO_INTERFACE);
+}
+
+static bool is_wildcard(const struct sockaddr_storage *address)
+{
+	if (address->ss_family == AF_INET)
+		return ((const struct sockaddr_in *)address)->sin_addr.s_addr == INADDR_ANY;
+	return IN6_IS_ADDR_UNSPECIFIED(&((const struct sockaddr_in6 *)address)->sin6_addr);
+}
+
+static bool same_host(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
+{
+	if (a->ss_family == AF_INET)
+		return ((const struct sockaddr_in *)a)->sin_addr.s_addr ==
+		       ((const struct sockaddr_in *)b)->sin_addr.s_addr;
+	return IN6_ARE_ADDR_EQUAL(&((const struct sockaddr_in6 *)a)->sin6_addr,
+				  &((const struct sockaddr_in6 *)b)->sin6_addr);
+}
+
+bool binding_overlaps(const struct binding *binding, const struct sockaddr_storage *address,
+		      socklen_t length)
+{
+	const struct sockaddr_storage *bound = &binding->bound;
+
+	if (bound->ss_family != address->ss_family)
+		return false;
+	if (!is_tcp(bound))
+		return binding->length == length && memcmp(bound, address, length) == 0;
+	/* the port is at the same place in both families */
+	return ((const struct sockaddr_in *)bound)->sin_port ==
+		       ((const struct sockaddr_in *)address)->sin_port &&
+	       (is_wildcard(bound) || is_wildcard(address) || same_host(bound, address));
 }
 
 void binding_configure(struct binding *binding, const struct binding_options *options)

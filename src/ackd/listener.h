@@ -32,9 +32,10 @@ struct acceptor {
 	struct acceptor *next;
 	struct listener *listener; /* counted; NULL: nothing is accepted yet */
 	int fd;
-	bool paused; /* after an error; the worker's timer goes on */
-	bool kept;   /* mark of worker_plan_carry_out() */
-	bool passed; /* its queue outlives us: the service manager keeps the socket */
+	bool paused;  /* after an error; the worker's timer goes on */
+	bool kept;    /* mark of worker_plan_carry_out() */
+	bool retired; /* gets no new connections; WORKER_CLOSE closes it */
+	bool passed;  /* its queue outlives us: the service manager keeps the socket */
 	uv_poll_t poll;
 };
 

@@ -14,8 +14,6 @@
 /* So many errors leave room in the log's ring for what they amount to. */
 #define RELOAD_LINES_MAX 100
 
-static void reload_begin(struct server *server);
-
 static void reload_end(struct server *server, int status)
 {
 	struct reload *reload = &server->reload;
@@ -43,7 +41,7 @@ static void reload_end(struct server *server, int status)
 	}
 	control_report(reload->begun_us, exit_status_of(status));
 	if (reload->again)
-		reload_begin(server);
+		reload_request(server);
 }
 
 static void on_needs_restart(void *data, const char *setting)
@@ -79,7 +77,7 @@ static int reload_bind(struct server *server)
 		return -ENOMEM;
 	r = server_bind(server, reload->setup, errors);
 	fclose(errors);
-	return r < 0 ? r : server_apply(server, reload->setup->config);
+	return r < 0 ? r : server_apply(server, reload->setup);
 }
 
 void reload_prepared(struct server *server)
@@ -126,7 +124,8 @@ static void reload_begin(struct server *server)
 
 void reload_request(struct server *server)
 {
-	if (server->reload.running || server->phase == SERVER_STARTING)
+	if (server->reload.running || server->phase == SERVER_STARTING ||
+	    server_is_changing(server))
 		server->reload.again = true;
 	else
 		reload_begin(server);

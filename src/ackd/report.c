@@ -65,6 +65,19 @@ static void on_watchdog_timer(uv_timer_t *timer)
 		worker_order(&server->workers[i], WORKER_TURN);
 }
 
+/* Closes metrics sockets. */
+static void metrics_close(struct server *server, struct binding *bindings)
+{
+	while (bindings) {
+		struct binding *next = bindings->next;
+
+		if (server->metrics)
+			metrics_unlisten(server->metrics, bindings->fds[0]);
+		binding_destroy(bindings);
+		bindings = next;
+	}
+}
+
 int report_init(struct server *server)
 {
 	server->load.cpu_ns = calloc(server->n_workers, sizeof(*server->load.cpu_ns));
@@ -75,12 +88,9 @@ int report_init(struct server *server)
 void report_finish(struct server *server)
 {
 	metrics_destroy(server->metrics);
-	while (server->metrics_bindings) {
-		struct binding *next = server->metrics_bindings->next;
-
-		binding_destroy(server->metrics_bindings);
-		server->metrics_bindings = next;
-	}
+	server->metrics = NULL;
+	metrics_close(server, server->metrics_bindings);
+	metrics_close(server, server->metrics_unwanted);
 	free(server->load.cpu_ns);
 	free(server->load.ratios);
 }
@@ -165,23 +175,11 @@ static int metrics_open(struct server *server, const struct bound *bound)
 	return r;
 }
 
-/* Closes the metrics' sockets that are not wanted. */
-static void metrics_close(struct server *server, struct binding *unwanted)
-{
-	while (unwanted) {
-		struct binding *next = unwanted->next;
-
-		if (server->metrics)
-			metrics_unlisten(server->metrics, unwanted->fds[0]);
-		binding_destroy(unwanted);
-		unwanted = next;
-	}
-}
-
 int report_metrics_bind(struct server *server, const struct setup *setup, FILE *errors)
 {
+	const struct bindings current = {server->bindings, server->metrics_bindings};
 	struct bound *bound = &server->change.metrics;
-	int r = setup_bind_metrics(setup, server->metrics_bindings, errors, bound);
+	int r = setup_bind_metrics(setup, &current, &server->change.bound, errors, bound);
 
 	if (r < 0)
 		return r;
@@ -195,10 +193,15 @@ int report_metrics_bind(struct server *server, const struct setup *setup, FILE *
 
 void report_metrics_take(struct server *server)
 {
-	struct binding *unwanted = NULL;
+	bound_take(&server->change.metrics, &server->metrics_bindings, &server->metrics_unwanted);
+	for (struct binding *b = server->metrics_unwanted; b; b = b->next)
+		binding_retire(b);
+}
 
-	bound_take(&server->change.metrics, &server->metrics_bindings, &unwanted);
-	metrics_close(server, unwanted);
+void report_metrics_close(struct server *server)
+{
+	metrics_close(server, server->metrics_unwanted);
+	server->metrics_unwanted = NULL;
 }
 
 void report_metrics_undo(struct server *server)

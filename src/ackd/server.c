@@ -91,7 +91,8 @@ static void on_worker_done(void *data, struct worker *worker, unsigned order, in
 {
 	struct server *server = data;
 
-	if (order == WORKER_OPEN || order == WORKER_APPLY || order == WORKER_FORGET) {
+	if (order == WORKER_OPEN || order == WORKER_APPLY || order == WORKER_FORGET ||
+	    order == WORKER_CLOSE) {
 		if (status < 0)
 			atomic_store(&server->open_error, status);
 		atomic_fetch_add(&server->n_applied, 1);
@@ -172,7 +173,7 @@ static void on_prepared(uv_async_t *async)
 static int server_init_handles(struct server *server)
 {
 	uv_timer_t *timers[] = {&server->status_timer, &server->watchdog_timer,
-				&server->drain_timer};
+				&server->drain_timer, &server->retired_timer};
 	int r = uv_async_init(&server->loop, &server->async, on_news);
 
 	if (r == 0)
@@ -228,7 +229,7 @@ static int server_begin(struct server *server, const struct setup *setup, FILE *
 	if (r < 0)
 		return r;
 	server_take_over(server);
-	return server_apply(server, server->config);
+	return server_apply(server, setup);
 }
 
 /*

@@ -54,12 +54,22 @@ struct reload {
 	char *errors; /* lines */
 };
 
+/* How far a change is. In the phases with (*) the main thread waits for all workers. */
+enum change_phase {
+	CHANGE_NONE,
+	CHANGE_OPENING,	 /* (*) the workers open the new sockets */
+	CHANGE_UNDOING,	 /* (*) one could not: they close them again */
+	CHANGE_APPLYING, /* (*) they carry out their plans */
+	CHANGE_RETIRING, /* it is in effect; the retired sockets complete their handshakes */
+	CHANGE_CLOSING,	 /* (*) the workers close the retired sockets */
+};
+
 /* A configuration that is being put into effect. */
 struct change {
+	enum change_phase phase;
 	struct config *config; /* the reload's, or at start the server's */
 	struct bound bound;    /* its sockets, until they are the server's, or unwanted */
 	struct bound metrics;  /* the same for the metrics */
-	bool is_open;	       /* the workers have opened what is new, or one could not: @error */
 	int error;
 };
 
@@ -78,6 +88,7 @@ struct server {
 	uv_timer_t status_timer;
 	uv_timer_t watchdog_timer;
 	uv_timer_t drain_timer;
+	uv_timer_t retired_timer;
 	uint64_t drain_deadline_ms;
 	const char *path;
 	int port;
@@ -107,6 +118,7 @@ struct server {
 	uint64_t reloads_failed;
 	struct metrics *metrics;	  /* NULL until they are wanted */
 	struct binding *metrics_bindings; /* their sockets */
+	struct binding *metrics_unwanted; /* to be closed with @unwanted */
 	struct worker_load load;
 
 	/* written by workers */
@@ -126,17 +138,21 @@ struct server {
 int server_bind(struct server *server, const struct setup *setup, FILE *errors);
 
 /*
- * Goes on with the change after server_bind(): sends the plans for @config, and at start for the
- * connections that were handed over, to all workers. When they have done a step,
+ * Goes on with the change after server_bind(): sends the plans for the configuration of @setup, and
+ * at start for the connections that were handed over, to all workers. When they have done a step,
  * server_applied() is to be called. Returns 0, or a negative errno and everything as before.
  */
-int server_apply(struct server *server, struct config *config);
+int server_apply(struct server *server, const struct setup *setup);
 
 /*
- * All workers have done a step of the change: orders the next one. Returns whether that was the
- * last, and then the outcome: 0, or a negative errno and everything as before.
+ * All workers have done a step of the change: orders the next one. Returns whether there is an
+ * outcome now: 0, or a negative errno and everything as before. After that, a change may go on to
+ * close its retired sockets; server_is_changing() tells.
  */
 bool server_applied(struct server *server, int *ret_error);
+
+/* Whether a change is under way: there is one at a time. */
+bool server_is_changing(const struct server *server);
 
 /*
  * Drops the counters of listeners that the configuration in force does not have, except while
@@ -207,9 +223,13 @@ void report_start(struct server *server);
  */
 int report_metrics_bind(struct server *server, const struct setup *setup, FILE *errors);
 
-/* Serves metrics from here on only where the change says, or only where it was before. */
+/*
+ * Serves metrics where the change says, or only where it was before. The sockets that are not
+ * wanted any more are retired, and report_metrics_close() closes them.
+ */
 void report_metrics_take(struct server *server);
 void report_metrics_undo(struct server *server);
+void report_metrics_close(struct server *server);
 
 /* Releases what reports are made of; the loop has closed all handles. */
 void report_finish(struct server *server);

@@ -101,7 +101,7 @@ bool setup_matches(const struct binding *binding, const struct sockaddr_storage 
 {
 	struct sockaddr_storage configured = binding->configured;
 
-	if (binding->passed || binding->length != length)
+	if (binding->passed || binding->retired || binding->length != length)
 		return false;
 	if (memcmp(&configured, address, length) == 0)
 		return true;
@@ -128,13 +128,106 @@ static struct binding *find_bound(struct binding *current, const struct bound *b
 	return found;
 }
 
+/* Whether @binding is one of @listener, at one of its addresses. */
+static bool listener_wants(const struct config_listener *listener, const struct resolved *resolved,
+			   const struct binding *binding)
+{
+	for (size_t a = 0; a < resolved->n; a++)
+		if (setup_matches(binding, &resolved->addresses[a], resolved->lengths[a],
+				  listener->name))
+			return true;
+	return false;
+}
+
+/* Whether @binding, a listener's, stays one in @setup. */
+static bool listeners_want(const struct setup *setup, const struct binding *binding)
+{
+	for (size_t i = 0; i < setup->config->n_listeners; i++)
+		if (binding->passed
+			    ? strcmp(binding->listener, setup->config->listeners[i].name) == 0
+			    : listener_wants(&setup->config->listeners[i], &setup->resolved[i],
+					     binding))
+			return true;
+	return false;
+}
+
+size_t setup_successor(const struct setup *setup, const struct binding *binding)
+{
+	const struct config *config = setup->config;
+	uint16_t port = get_port(&binding->bound);
+	size_t i = 0;
+
+	while (i < config->n_listeners && strcmp(config->listeners[i].name, binding->listener) != 0)
+		i++;
+	if (i < config->n_listeners || port == 0)
+		return i;
+	for (i = 0; i < config->n_listeners; i++)
+		if (config->listeners[i].port == port)
+			break;
+	return i;
+}
+
 /* ---- binding ---- */
+
+/* What is there when a listener is bound. */
+struct existing {
+	const struct setup *setup;
+	const struct bindings *current;
+	const struct bound *bound; /* of other listeners of the setup; NULL: none */
+};
+
+/* Returns the first of @bound whose address overlaps @address, or NULL. */
+static const struct binding *find_overlap(const struct bound *bound,
+					  const struct sockaddr_storage *address, socklen_t length)
+{
+	for (size_t i = 0; bound && i < bound->n; i++)
+		if (binding_overlaps(bound->items[i].binding, address, length))
+			return bound->items[i].binding;
+	return NULL;
+}
+
+/*
+ * Whether @address overlaps that of one of our bindings that is to go. Returns the binding that is
+ * in the way, one that stays, or NULL.
+ */
+static const struct binding *check_overlap(const struct existing *existing,
+					   const struct bound *bound,
+					   const struct sockaddr_storage *address, socklen_t length,
+					   bool *ret_shared)
+{
+	const struct setup *setup = existing->setup;
+	const struct binding *b = find_overlap(bound, address, length);
+	bool shared = false;
+
+	if (!b)
+		b = find_overlap(existing->bound, address, length);
+	if (b)
+		return b;
+	for (b = existing->current->listeners; b; b = b->next) {
+		if (!binding_overlaps(b, address, length))
+			continue;
+		if (b->passed || listeners_want(setup, b))
+			return b;
+		shared = true;
+	}
+	for (b = existing->current->metrics; b; b = b->next) {
+		if (!binding_overlaps(b, address, length))
+			continue;
+		if (listener_wants(&setup->metrics, &setup->metrics_resolved, b))
+			return b;
+		shared = true;
+	}
+	*ret_shared = shared;
+	return NULL;
+}
 
 /* A listener and how to bind it. */
 struct wanted {
 	const struct config_listener *listener;
 	const struct resolved *resolved;
-	size_t index; /* in the configuration */
+	size_t index;		    /* in the configuration */
+	struct binding *candidates; /* which may be used again: a list */
+	const struct existing *existing;
 	struct binding_options options;
 };
 
@@ -144,22 +237,17 @@ static bool is_lacking(int error)
 	return error == -EADDRNOTAVAIL || error == -EAFNOSUPPORT;
 }
 
-static void explain(const struct wanted *wanted, const struct bound *bound,
-		    const struct sockaddr_storage *address, int error, FILE *errors)
+/* @by: our own binding that is in the way, or NULL. */
+static void explain(const struct wanted *wanted, const struct sockaddr_storage *address, int error,
+		    const struct binding *by, FILE *errors)
 {
 	char text[ADDRESS_TEXT_MAX];
 
 	fprintf(errors, "listener \"%s\": cannot listen on %s: %s", wanted->listener->name,
 		sockaddr_format((const struct sockaddr *)address, text), uv_strerror(error));
-	for (size_t i = 0; i < bound->n; i++) {
-		const struct binding *b = bound->items[i].binding;
-
-		if (error == -EADDRINUSE && b->length == wanted->resolved->lengths[0] &&
-		    memcmp(&b->bound, address, b->length) == 0) {
-			fprintf(errors, " by listener \"%s\"", b->listener);
-			break;
-		}
-	}
+	if (by)
+		fprintf(errors, " by listener \"%s\" on %s", by->listener,
+			sockaddr_format((const struct sockaddr *)&by->bound, text));
 	if (error == -EEXIST)
 		fputs(" and is not a socket", errors);
 	fputc('\n', errors);
@@ -179,11 +267,27 @@ static void notice_skipped(const char *listener, const struct sockaddr_storage *
 }
 
 /*
+ * Binds one address. Returns 0 and *@ret_binding, or a negative errno; *@ret_by is our own binding
+ * that is in the way, if there is one.
+ */
+static int bind_address(const struct wanted *wanted, const struct bound *bound,
+			const struct sockaddr_storage *address, socklen_t length,
+			struct binding **ret_binding, const struct binding **ret_by)
+{
+	struct binding_options options = wanted->options;
+
+	*ret_by = check_overlap(wanted->existing, bound, address, length, &options.shared);
+	if (*ret_by)
+		return -EADDRINUSE;
+	return binding_create(wanted->listener->name, (const struct sockaddr *)address, length,
+			      &options, ret_binding);
+}
+
+/*
  * Binds the addresses of one listener. With port 0 all get the port that the kernel chose for the
  * first; -EAGAIN: it is taken on another one, try again.
  */
-static int bind_listener(const struct wanted *wanted, struct binding *current, FILE *errors,
-			 struct bound *bound)
+static int bind_listener(const struct wanted *wanted, FILE *errors, struct bound *bound)
 {
 	const struct config_listener *l = wanted->listener;
 	const struct resolved *resolved = wanted->resolved;
@@ -194,14 +298,14 @@ static int bind_listener(const struct wanted *wanted, struct binding *current, F
 	for (size_t a = 0; a < resolved->n; a++) {
 		const struct sockaddr_storage *asked = &resolved->addresses[a];
 		socklen_t length = resolved->lengths[a];
-		struct binding *b = find_bound(current, bound, l->name, asked, length);
+		struct binding *b = find_bound(wanted->candidates, bound, l->name, asked, length);
+		const struct binding *by = NULL;
 		struct sockaddr_storage address = *asked;
 		bool is_new = !b;
 
 		set_port(&address, port);
 		if (is_new)
-			r = binding_create(l->name, (struct sockaddr *)&address, length,
-					   &wanted->options, &b);
+			r = bind_address(wanted, bound, &address, length, &b, &by);
 		if (r < 0 && resolved->lenient && is_lacking(r)) {
 			notice_skipped(l->name, &address, r);
 			last = r;
@@ -211,7 +315,7 @@ static int bind_listener(const struct wanted *wanted, struct binding *current, F
 		if (r == -EADDRINUSE && l->port == 0 && port != 0 && !l->path)
 			return -EAGAIN;
 		if (r < 0) {
-			explain(wanted, bound, &address, r, errors);
+			explain(wanted, &address, r, by, errors);
 			return r;
 		}
 		port = l->path ? 0 : get_port(&b->bound);
@@ -221,7 +325,7 @@ static int bind_listener(const struct wanted *wanted, struct binding *current, F
 	}
 	if (bound->n > before)
 		return 0;
-	explain(wanted, bound, &resolved->addresses[0], last, errors);
+	explain(wanted, &resolved->addresses[0], last, NULL, errors);
 	return last;
 }
 
@@ -238,15 +342,14 @@ static int bound_return(struct bound *bound, int r, struct bound *ret_bound)
 }
 
 /* Binds a listener, with one port on all its addresses. */
-static int bind_with_one_port(const struct wanted *wanted, struct binding *current, FILE *errors,
-			      struct bound *bound)
+static int bind_with_one_port(const struct wanted *wanted, FILE *errors, struct bound *bound)
 {
 	size_t before = bound->n;
 	int r = -EAGAIN;
 
 	for (int tries = 0; tries < PORT_TRIES && r == -EAGAIN; tries++) {
 		bound_shrink(bound, before);
-		r = bind_listener(wanted, current, errors, bound);
+		r = bind_listener(wanted, errors, bound);
 	}
 	return r;
 }
@@ -280,9 +383,10 @@ static struct binding_options options_of(const struct config *config, size_t i, 
 	};
 }
 
-int setup_bind(const struct setup *setup, struct binding *current, unsigned n_sockets, FILE *errors,
-	       struct bound *ret_bound)
+int setup_bind(const struct setup *setup, const struct bindings *current, unsigned n_sockets,
+	       FILE *errors, struct bound *ret_bound)
 {
+	const struct existing existing = {.setup = setup, .current = current};
 	struct bound bound = {0};
 	int r = 0;
 
@@ -291,17 +395,39 @@ int setup_bind(const struct setup *setup, struct binding *current, unsigned n_so
 			.listener = &setup->config->listeners[i],
 			.resolved = &setup->resolved[i],
 			.index = i,
+			.candidates = current->listeners,
+			.existing = &existing,
 			.options = options_of(setup->config, i, n_sockets),
 		};
 
-		r = use_passed(setup, i, current, &bound);
+		r = use_passed(setup, i, current->listeners, &bound);
 		if (r != 0) {
 			r = r < 0 ? r : 0;
 			continue;
 		}
-		r = bind_with_one_port(&wanted, current, errors, &bound);
+		r = bind_with_one_port(&wanted, errors, &bound);
 	}
 	return bound_return(&bound, r, ret_bound);
+}
+
+int bound_listen(const struct bound *bound, const struct config *config)
+{
+	for (size_t i = 0; i < bound->n; i++) {
+		const struct bound_listener *item = &bound->items[i];
+		const struct binding_options options =
+			options_of(config, item->listener, item->binding->n_fds);
+		int r = item->is_new ? binding_listen(item->binding, &options) : 0;
+		char text[ADDRESS_TEXT_MAX];
+
+		if (r == 0)
+			continue;
+		sockaddr_format((const struct sockaddr *)&item->binding->bound, text);
+		log_post_at(LOG_LEVEL_ERROR, LOG_LISTEN, NULL,
+			    "listener \"%s\": cannot listen on %s: %s", item->binding->listener,
+			    text, uv_strerror(r));
+		return r;
+	}
+	return 0;
 }
 
 void bound_configure(const struct bound *bound, const struct config *config)
@@ -315,18 +441,24 @@ void bound_configure(const struct bound *bound, const struct config *config)
 	}
 }
 
-int setup_bind_metrics(const struct setup *setup, struct binding *current, FILE *errors,
-		       struct bound *ret_bound)
+int setup_bind_metrics(const struct setup *setup, const struct bindings *current,
+		       const struct bound *listeners, FILE *errors, struct bound *ret_bound)
 {
+	const struct existing existing = {.setup = setup, .current = current, .bound = listeners};
 	const struct wanted wanted = {
 		.listener = &setup->metrics,
 		.resolved = &setup->metrics_resolved,
+		.candidates = current->metrics,
+		.existing = &existing,
 		.options = {.n_sockets = 1, .backlog = METRICS_BACKLOG},
 	};
 	struct bound bound = {0};
 	int r = 0;
 
 	if (setup->metrics.address)
-		r = bind_with_one_port(&wanted, current, errors, &bound);
+		r = bind_with_one_port(&wanted, errors, &bound);
+	for (size_t i = 0; i < bound.n && r == 0; i++)
+		if (bound.items[i].is_new)
+			r = binding_listen(bound.items[i].binding, &wanted.options);
 	return bound_return(&bound, r, ret_bound);
 }

@@ -29,21 +29,36 @@ int setup_prepare(const char *path, int port, FILE *errors, struct setup **ret_s
 /* Accepts NULL. */
 void setup_destroy(struct setup *setup);
 
-/*
- * Finds or makes the sockets of @setup: those of @current (a list) that it still wants are used
- * again. Addresses that this host lacks are skipped, with a notice, where the setup is lenient.
- * @n_sockets: per address. Errors are lines to @errors. Returns 0 and the caller's @ret_bound, or a
- * negative errno and everything as before.
- */
-int setup_bind(const struct setup *setup, struct binding *current, unsigned n_sockets, FILE *errors,
-	       struct bound *ret_bound);
+/* The daemon's bindings: lists. */
+struct bindings {
+	struct binding *listeners;
+	struct binding *metrics;
+};
 
 /*
- * The same for the metrics of @setup: @current are the metrics' own sockets, one per address.
- * Without metrics @ret_bound is empty.
+ * Finds or binds the sockets of the listeners of @setup: those of @current that it still wants are
+ * used again. An address may overlap that of one which it does not want. Addresses that this host
+ * lacks are skipped, with a notice, where the setup is lenient. @n_sockets: per address. Errors are
+ * lines to @errors. Returns 0 and the caller's @ret_bound, where bound_listen() must follow, or a
+ * negative errno and everything as before.
  */
-int setup_bind_metrics(const struct setup *setup, struct binding *current, FILE *errors,
-		       struct bound *ret_bound);
+int setup_bind(const struct setup *setup, const struct bindings *current, unsigned n_sockets,
+	       FILE *errors, struct bound *ret_bound);
+
+/*
+ * The same for the metrics of @setup, one socket per address, which listen when this returns.
+ * @listeners are the sockets that setup_bind() has found or bound. Without metrics @ret_bound is
+ * empty.
+ */
+int setup_bind_metrics(const struct setup *setup, const struct bindings *current,
+		       const struct bound *listeners, FILE *errors, struct bound *ret_bound);
+
+/*
+ * Returns the index in the configuration of the listener that takes what still arrives on @binding,
+ * which @setup does not want: that of the same name, else one of the same port; the number of
+ * listeners if there is none.
+ */
+size_t setup_successor(const struct setup *setup, const struct binding *binding);
 
 /*
  * Whether @binding is one of @listener at @address: with port 0 any port will do, so that a restart
@@ -51,6 +66,9 @@ int setup_bind_metrics(const struct setup *setup, struct binding *current, FILE 
  */
 bool setup_matches(const struct binding *binding, const struct sockaddr_storage *address,
 		   socklen_t length, const char *listener);
+
+/* Listens on the new sockets of @bound. Returns 0 or a negative errno, which has been logged. */
+int bound_listen(const struct bound *bound, const struct config *config);
 
 /* Puts what @config says of the sockets of @bound (backlog, mode, time-out) into effect. */
 void bound_configure(const struct bound *bound, const struct config *config);

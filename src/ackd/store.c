@@ -68,7 +68,8 @@ void store_drop(struct binding **bindings, const struct setup *setup)
 	while (*link) {
 		struct binding *b = *link;
 
-		if (!b->stored_as || is_wanted(b, setup)) {
+		if (!b->stored_as || is_wanted(b, setup) ||
+		    setup_successor(setup, b) < setup->config->n_listeners) {
 			link = &b->next;
 			continue;
 		}
@@ -122,13 +123,15 @@ static void store_add(struct binding *binding)
 		free(name);
 }
 
-void store_sync(struct binding *bindings)
+void store_sync(struct binding *bindings, const struct binding *unwanted)
 {
 	unsigned max = systemd_store_max();
 	unsigned n = RESERVED;
 
 	if (max == 0)
 		return;
+	for (const struct binding *b = unwanted; b; b = b->next)
+		n += b->stored_as ? b->n_fds : 0;
 	for (struct binding *b = bindings; b; b = b->next)
 		if (b->stored_as && strcmp(b->stored_as + strlen(PREFIX), b->listener) != 0)
 			store_forget(b, bindings);
@@ -136,6 +139,8 @@ void store_sync(struct binding *bindings)
 		if (b->passed)
 			continue;
 		n += b->n_fds;
+		if (n > max && unwanted)
+			return;
 		if (n > max) {
 			log_post_at(LOG_LEVEL_NOTICE, LOG_LISTEN, NULL,
 				    "%s: not all listening sockets fit into the service manager's "

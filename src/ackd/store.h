@@ -19,8 +19,8 @@ bool store_is_socket(const struct systemd_fd *fd);
 struct binding *store_take(struct systemd_fd *fds, size_t n);
 
 /*
- * At start: closes those of *@bindings that were stored and that @setup does not want, before
- * they are in the way of others.
+ * At start: closes those of *@bindings that were stored and that neither @setup wants nor one of
+ * its listeners succeeds.
  */
 void store_drop(struct binding **bindings, const struct setup *setup);
 
@@ -32,9 +32,10 @@ unsigned store_share(const struct setup *setup, unsigned max);
 
 /*
  * Puts what is not there yet of @bindings into the store, and takes out what is there under another
- * name than its listener's. Does nothing without a store. May block.
+ * name than its listener's. @unwanted are still in the store: while they are, running out of room
+ * is not reported. Does nothing without a store. May block.
  */
-void store_sync(struct binding *bindings);
+void store_sync(struct binding *bindings, const struct binding *unwanted);
 
 /* Takes @binding, which is about to be destroyed, out of the store. @others: what stays. */
 void store_forget(struct binding *binding, struct binding *others);

@@ -163,9 +163,29 @@ void worker_hand_over(struct worker *worker, struct handover *handover)
 
 /* ---- orders ---- */
 
-/* There is a plan when one of these comes: what ends the worker is ordered later. */
+static void worker_close_retired(struct worker *worker)
+{
+	struct acceptor **link = &worker->acceptors;
+
+	while (*link) {
+		struct acceptor *a = *link;
+
+		if (!a->retired) {
+			link = &a->next;
+			continue;
+		}
+		*link = a->next;
+		acceptor_close(a);
+	}
+}
+
+/* What ends the worker is ordered later than any of these. */
 static void worker_see_to_plan(struct worker *worker, unsigned orders)
 {
+	if (orders & WORKER_CLOSE) {
+		worker_close_retired(worker);
+		worker->on_done(worker->on_done_data, worker, WORKER_CLOSE, 0);
+	}
 	if (orders & WORKER_OPEN)
 		worker->on_done(worker->on_done_data, worker, WORKER_OPEN,
 				worker_plan_open(worker->plan, worker));

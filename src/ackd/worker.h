@@ -58,14 +58,15 @@ enum worker_order {
 	WORKER_DRAIN = 1 << 4,	   /* stop accepting, finish the connections, end the thread */
 	WORKER_HAND_OVER = 1 << 5, /* stop accepting, hand over the connections, end the thread */
 	WORKER_STOP = 1 << 6,	   /* close everything, end the thread */
+	WORKER_CLOSE = 1 << 7,	   /* close the retired acceptors */
 };
 
 /*
  * Makes the worker @index and starts its thread. @on_done is called in the worker's thread when an
- * order was carried out: WORKER_OPEN with its outcome (0 or a libuv error), WORKER_APPLY and
- * WORKER_FORGET, WORKER_DRAIN when nothing is accepted any more, WORKER_HAND_OVER when all
- * connections are in the hand-over, and with order 0 when the thread is about to end. Returns 0 or
- * a libuv error.
+ * order was carried out: WORKER_OPEN with its outcome (0 or a libuv error), WORKER_APPLY,
+ * WORKER_FORGET and WORKER_CLOSE, WORKER_DRAIN when nothing is accepted any more, WORKER_HAND_OVER
+ * when all connections are in the hand-over, and with order 0 when the thread is about to end.
+ * Returns 0 or a libuv error.
  */
 int worker_start(struct worker *worker, unsigned index, struct limits *limits,
 		 uint64_t busy_poll_us,

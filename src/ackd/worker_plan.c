@@ -135,9 +135,12 @@ void worker_plan_carry_out(struct worker_plan *plan, struct worker *worker)
 		listener_begin(listeners[i], worker, plan->config, &plan->config->listeners[i],
 			       &plan->counters[i][worker->index]);
 	for (size_t i = 0; i < plan->n_sockets; i++) {
-		struct acceptor *acceptor = acceptor_find(worker, plan->sockets[i].fd);
+		const struct worker_socket *socket = &plan->sockets[i];
+		struct acceptor *acceptor = acceptor_find(worker, socket->fd);
 
-		acceptor_serve(acceptor, listeners[plan->sockets[i].listener]);
+		if (!socket->retired || !acceptor->listener)
+			acceptor_serve(acceptor, listeners[socket->listener]);
+		acceptor->retired = socket->retired;
 		acceptor->kept = true;
 	}
 	worker_close_unkept(worker);

@@ -11,8 +11,9 @@
 /* What a worker accepts from: descriptor @fd for the listener @listener of the configuration. */
 struct worker_socket {
 	int fd;
-	bool passed; /* its queue outlives us: the service manager keeps the socket */
-	size_t listener;
+	bool passed;	 /* its queue outlives us: the service manager keeps the socket */
+	bool retired;	 /* accepted from until WORKER_CLOSE, for the listener that it has */
+	size_t listener; /* of a retired socket: for an acceptor that has none yet */
 };
 
 /* A connection to take up from the process before. */

@@ -338,8 +338,8 @@ class Daemon:
     def n_sockets(self):
         return sum(what.startswith("socket:") for what in self.descriptors())
 
-    def socket_of(self, client):
-        """The daemon's own socket, whose peer is @client."""
+    def sockets(self):
+        """Duplicates of the daemon's own sockets, one after another; the caller closes them."""
         pidfd = os.pidfd_open(self.pid)
         try:
             for name in os.listdir(f"/proc/{self.pid}/fd"):
@@ -352,14 +352,27 @@ class Daemon:
                 if not stat.S_ISSOCK(os.fstat(fd).st_mode):
                     os.close(fd)
                     continue
-                s = socket.socket(fileno=fd)
-                with contextlib.suppress(OSError):  # it has no peer
-                    if s.getpeername() == client.getsockname():
-                        return s
-                s.close()
+                yield socket.socket(fileno=fd)
         finally:
             os.close(pidfd)
+
+    def socket_of(self, client):
+        """The daemon's own socket, whose peer is @client."""
+        for s in self.sockets():
+            with contextlib.suppress(OSError):  # it has no peer
+                if s.getpeername() == client.getsockname():
+                    return s
+            s.close()
         raise LookupError(client)
+
+    def listening_sockets(self, address):
+        """The daemon's own sockets that listen at @address, one after another."""
+        for s in self.sockets():
+            if s.family == address.family and s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                if s.getsockname()[:2] == address.sockaddr:
+                    yield s
+                    continue
+            s.close()
 
     def cpu_seconds(self):
         fields = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
@@ -488,6 +501,18 @@ def free_port(host="127.0.0.1"):
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as s:
         s.bind((host, 0))
         return s.getsockname()[1]
+
+
+def is_bound(address):
+    """Whether a socket has the address, even if it does not listen yet."""
+    with socket.socket(address.family) as s:
+        try:
+            s.bind(address.sockaddr)
+        except OSError as e:
+            if e.errno == errno.EADDRINUSE:
+                return True
+            raise
+    return False
 
 
 def have(*programs):

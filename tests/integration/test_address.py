@@ -1,0 +1,352 @@
+"""The address of a listener changes, by a reload and by a restart: no client is refused or reset."""
+
+import contextlib
+import ctypes
+import itertools
+import socket
+import struct
+import threading
+
+import pytest
+
+from harness import Address, free_port, read_exactly, read_to_end, wait_until
+from manager import Manager
+from prom import is_built, scrape
+
+# What each address answers on. Another IPv4 loopback address stands for the outside.
+HOSTS = {
+    "localhost": {"127.0.0.1", "::1"},
+    "*": {"127.0.0.1", "127.1.2.3", "::1"},
+    "127.0.0.1": {"127.0.0.1"},
+    "0.0.0.0": {"127.0.0.1", "127.1.2.3"},
+    "::": {"::1"},
+}
+PAIRS = list(itertools.permutations(HOSTS, 2))
+SO_ATTACH_FILTER = 26
+
+
+def config(address, port, more=""):
+    return f'workers = 2; address = "{address}"; port = {port}; {more}'
+
+
+def at(host, port):
+    return Address(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+
+
+def common_port():
+    """One that is free on every address."""
+    while True:
+        port = free_port()
+        with contextlib.suppress(OSError), socket.socket() as v4, socket.socket(socket.AF_INET6) as v6:
+            v4.bind(("0.0.0.0", port))
+            v6.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            v6.bind(("::", port))
+            return port
+
+
+class Storm:
+    """Connects, exchanges and closes without pause, at several addresses."""
+
+    def __init__(self, addresses, threads=2):
+        self.stopping = False
+        self.wrong = []
+        self.good = 0
+        self.threads = [
+            threading.Thread(target=self._run, args=(address,), daemon=True)
+            for address in addresses
+            for _ in range(threads)
+        ]
+        for thread in self.threads:
+            thread.start()
+
+    def _run(self, address):
+        while not self.stopping:
+            try:
+                with address.connect() as s:
+                    s.sendall(b"storm")
+                    s.shutdown(socket.SHUT_WR)
+                    answer = read_to_end(s)
+                if answer != b"Got storm":
+                    self.wrong.append((address, answer))
+                self.good += 1
+            except OSError as e:
+                self.wrong.append((address, repr(e)))
+
+    def wait_for_more(self, n=20):
+        goal = self.good + n
+        wait_until(lambda: self.good >= goal or self.wrong, "more connections")
+
+    def finish(self):
+        self.stopping = True
+        for thread in self.threads:
+            thread.join(60)
+        assert self.wrong == []
+
+
+def refused(address):
+    try:
+        address.connect().close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def check_served(address, port):
+    """Those of @address are served and all others are refused."""
+    for host in HOSTS["*"]:
+        if host in HOSTS[address]:
+            with at(host, port).connect() as s:
+                s.sendall(b"x")
+                assert read_exactly(s, 5) == b"Got x"
+        else:
+            assert refused(at(host, port)), host
+
+
+@contextlib.contextmanager
+def storm_at_both(old, new, port):
+    """A storm at the addresses that are served before a change and after it."""
+    storm = Storm([at(host, port) for host in HOSTS[old] & HOSTS[new]])
+    if storm.threads:
+        storm.wait_for_more()
+    yield
+    if storm.threads:
+        storm.wait_for_more()
+    storm.finish()
+
+
+def reload_to(daemon, text):
+    daemon.write_config(text)
+    assert daemon.reload(), daemon.log
+
+
+@pytest.mark.parametrize("old, new", PAIRS, ids=[f"{a} to {b}" for a, b in PAIRS])
+def test_reload(ackd, old, new):
+    port = common_port()
+    daemon = ackd(config(old, port), arguments=())
+    check_served(old, port)
+    with storm_at_both(old, new, port):
+        reload_to(daemon, config(new, port))
+        check_served(new, port)
+    # back again: the sockets that went are not there any more
+    with storm_at_both(old, new, port):
+        reload_to(daemon, config(old, port))
+        check_served(old, port)
+    daemon.stop()
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_reloads_one_after_another(ackd, workers):
+    """Through every address, and there is one socket for each worker and address in the end."""
+    port = common_port()
+    more = f"workers = {workers};"
+    daemon = ackd(config("localhost", port).replace("workers = 2;", more), arguments=())
+    n_sockets = daemon.n_sockets()
+    storm = Storm([at("127.0.0.1", port)])
+    for address in "*", "127.0.0.1", "0.0.0.0", "localhost":
+        storm.wait_for_more()
+        reload_to(daemon, config(address, port).replace("workers = 2;", more))
+        check_served(address, port)
+    storm.wait_for_more()
+    storm.finish()
+    wait_until(lambda: daemon.n_sockets() <= n_sockets, "the old sockets to be closed")
+
+
+@pytest.fixture
+def unit(directory):
+    manager = Manager(directory)
+    daemons = []
+
+    def start(text):
+        daemons.append(manager.daemon(directory, text, arguments=()))
+        return daemons[-1]
+
+    def again(daemon, text):
+        daemons.append(manager.restart(daemon, text))
+        return daemons[-1]
+
+    manager.start, manager.again = start, again
+    yield manager
+    for daemon in daemons:
+        daemon.kill()
+        print(daemon.log[-3000:])
+    manager.close()
+
+
+@pytest.mark.parametrize("old, new", PAIRS, ids=[f"{a} to {b}" for a, b in PAIRS])
+def test_restart(unit, old, new):
+    port = common_port()
+    daemon = unit.start(config(old, port))
+    with storm_at_both(old, new, port):
+        daemon = unit.again(daemon, config(new, port))
+        check_served(new, port)
+    n_stored = 2 * (2 if new in ("localhost", "*") else 1)
+    wait_until(lambda: len(unit.names()) == n_stored, "the old sockets to leave the store")
+    daemon.stop()
+
+
+def test_a_restart_soon_after_a_reload(unit):
+    """While the retired sockets are still there."""
+    port = common_port()
+    daemon = unit.start(config("localhost", port))
+    for address in "*", "127.0.0.1", "localhost":
+        with storm_at_both("127.0.0.1", address, port):
+            reload_to(daemon, config(address, port))
+            daemon = unit.again(daemon, config(address, port))
+            check_served(address, port)
+            reload_to(daemon, config("0.0.0.0", port))
+            daemon = unit.again(daemon, config("0.0.0.0", port))
+            check_served("0.0.0.0", port)
+    wait_until(lambda: len(unit.names()) == 2, "the old sockets to leave the store")
+    daemon.stop()
+
+
+# ---- handshakes that take longer than the change ----
+
+ACK, PSH = 0x10, 0x08
+DROP_ACKS = [
+    # opcode, jump if true, jump if false, constant: offsets are those of the TCP header
+    (0x30, 0, 0, 13),  # load the flags
+    (0x15, 0, 1, ACK),  # nothing but ACK?
+    (0x06, 0, 0, 0),  # drop
+    (0x06, 0, 0, 0xFFFF),  # accept
+]
+
+
+def drop_acks(daemon, address):
+    """From here on the listening sockets of @daemon at @address do not see an ACK without data: a
+    client believes that it is connected, and the server waits for the end of the handshake."""
+    program = b"".join(struct.pack("HBBI", *line) for line in DROP_ACKS)
+    buffer = ctypes.create_string_buffer(program)
+    option = struct.pack("HL", len(DROP_ACKS), ctypes.addressof(buffer))
+    for s in daemon.listening_sockets(address):
+        s.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, option)
+        s.close()
+
+
+CHANGES = [("localhost", "*"), ("*", "localhost"), ("0.0.0.0", "127.0.0.1"), ("127.0.0.1", "*"),
+           ("127.0.0.1", "::"), ("*", "::")]
+
+
+@pytest.mark.parametrize("old, new", CHANGES, ids=[f"{a} to {b}" for a, b in CHANGES])
+def test_a_handshake_under_way(ackd, old, new):
+    port = common_port()
+    daemon = ackd(config(old, port), arguments=())
+    drop_acks(daemon, daemon.addresses()[-1] if old != "*" else at("0.0.0.0", port))
+    host = "::1" if old == "localhost" else "127.0.0.1"
+    clients = [at(host, port).connect() for _ in range(20)]
+    reload_to(daemon, config(new, port))
+    for s in clients:
+        s.sendall(b"x")
+    for s in clients:
+        assert read_exactly(s, 5) == b"Got x"
+        s.close()
+    daemon.stop()
+
+
+def test_a_handshake_under_way_in_a_restart(unit):
+    port = common_port()
+    daemon = unit.start(config("0.0.0.0", port))
+    drop_acks(daemon, at("0.0.0.0", port))
+    clients = [at("127.0.0.1", port).connect() for _ in range(20)]
+    daemon = unit.again(daemon, config("127.0.0.1", port))
+    for s in clients:
+        s.sendall(b"x")
+    for s in clients:
+        assert read_exactly(s, 5) == b"Got x"
+        s.close()
+    daemon.stop()
+
+
+# ---- a reload that fails ----
+
+
+def test_a_reload_that_fails_loses_no_connection(ackd):
+    """The narrower socket is bound by then, but connections still come to the wider one."""
+    port = common_port()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        bad = (
+            f'workers = 2; listeners = ( {{ name = "ackd"; address = "localhost"; port = {port}; }},'
+            f' {{ name = "b"; address = "127.0.0.1"; port = {taken.getsockname()[1]}; }} );'
+        )
+        daemon = ackd(config("*", port), arguments=())
+        storm = Storm([at("127.0.0.1", port), at("::1", port)])
+        for _ in range(20):
+            storm.wait_for_more()
+            daemon.write_config(bad)
+            assert not daemon.reload()
+        storm.finish()
+    check_served("*", port)
+
+
+# ---- other sockets that move ----
+
+
+def test_two_listeners_exchange_their_addresses(ackd):
+    port, other = common_port(), common_port()
+    text = (
+        'workers = 2; ack_prefix = "${{listener}} "; listeners = ('
+        ' {{ name = "a"; address = "{}"; port = {}; }}, {{ name = "b"; address = "{}"; port = {}; }} );'
+    )
+    daemon = ackd(text.format("*", port, "localhost", other), arguments=())
+    reload_to(daemon, text.format("*", other, "localhost", port))
+    for p, name in (port, b"b x"), (other, b"a x"):
+        with at("127.0.0.1", p).connect() as s:
+            s.sendall(b"x")
+            assert read_exactly(s, 3) == name
+
+
+def test_a_path_changes(ackd, directory):
+    text = 'listeners = ( {{ name = "a"; path = "{}"; }} );'
+    old, new = Address(f"unix:{directory}/old"), Address(f"unix:{directory}/new")
+    daemon = ackd(text.format(old.path), arguments=())
+    stopping, wrong = threading.Event(), []
+
+    def connect():
+        while not stopping.is_set():
+            try:
+                with old.connect() as s:
+                    s.sendall(b"x")
+                    if read_exactly(s, 5) != b"Got x":
+                        wrong.append("answer")
+            except FileNotFoundError:
+                return
+            except OSError as e:
+                wrong.append(repr(e))
+
+    threads = [threading.Thread(target=connect, daemon=True) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    reload_to(daemon, text.format(new.path))
+    wait_until(lambda: not any(t.is_alive() for t in threads), "the old path to go")
+    stopping.set()
+    assert wrong == []
+    with new.connect() as s:
+        s.sendall(b"x")
+        assert read_exactly(s, 5) == b"Got x"
+
+
+def test_the_address_of_the_metrics_changes(ackd, config_file):
+    if not is_built(config_file):
+        pytest.skip("this ackd has no metrics")
+    port = common_port()
+    text = 'port = 0; metrics = {{ address = "{}"; port = {}; }};'
+    daemon = ackd(text.format("localhost", port))
+    for address in "*", "127.0.0.1", "0.0.0.0", "localhost":
+        reload_to(daemon, text.format(address, port))
+        assert scrape(at("127.0.0.1", port))
+        assert refused(at("127.1.2.3", port)) == ("127.1.2.3" not in HOSTS[address])
+
+
+def test_a_listener_moves_to_where_the_metrics_were(ackd, config_file):
+    if not is_built(config_file):
+        pytest.skip("this ackd has no metrics")
+    port, other = common_port(), common_port()
+    text = 'address = "{}"; port = {}; metrics = {{ address = "{}"; port = {}; }};'
+    daemon = ackd(text.format("*", port, "localhost", other), arguments=())
+    reload_to(daemon, text.format("localhost", other, "*", port))
+    wait_until(lambda: scrape(at("127.0.0.1", port)), "the metrics")
+    with at("127.0.0.1", other).connect() as s:
+        s.sendall(b"x")
+        assert read_exactly(s, 5) == b"Got x"
