@@ -543,7 +543,7 @@ def test_a_store_that_is_too_small(unit):
     with daemon.connect() as s:
         s.sendall(b"x")
         assert read_exactly(s, 1) == b"x"
-        assert unit.names() == ["ackd-listen.ackd"]
+        wait_until(lambda: unit.names() == ["ackd-listen.ackd"], "the first one to be stored")
         daemon = unit.again(daemon)
         s.sendall(b"y")
         assert read_exactly(s, 1) == b"y"
