@@ -122,6 +122,31 @@ static void finish(struct dial *d, int status, uv_stream_t *stream, const struct
 	cb(data, status, stream, won ? uv_hrtime() - won->started_ns : 0, won ? won->peer : NULL);
 }
 
+/* Sends the PROXY header, if there is one, on a new connection. Returns 0 or a negative errno. */
+static int send_proxy_header(const struct attempt *a)
+{
+	const struct proxy_choice *choice = &a->dial->addresses->proxy;
+	struct sockaddr_storage local = {.ss_family = AF_UNSPEC};
+	uint8_t header[PROXY_SEND_MAX];
+	int n = sizeof(local);
+	uv_buf_t buf;
+	int r = 0;
+
+	if (choice->version == 0)
+		return 0;
+	if (a->stream->type == UV_TCP)
+		r = uv_tcp_getsockname((const uv_tcp_t *)a->stream, (struct sockaddr *)&local, &n);
+	if (r < 0)
+		return r;
+	buf = uv_buf_init((char *)header,
+			  (unsigned)proxy_send_make(choice, &local, a->peer, header));
+	r = uv_try_write(a->stream, &buf, 1);
+	if (r < 0)
+		return r;
+	/* An empty send buffer takes a header whole. */
+	return (size_t)r == buf.len ? 0 : UV_ENOBUFS;
+}
+
 static void launch(struct dial *d);
 
 static void on_connect(uv_connect_t *request, int status)
@@ -135,6 +160,8 @@ static void on_connect(uv_connect_t *request, int status)
 			d->attempts[i] = NULL;
 	}
 	d->pending--;
+	if (d->cb && status == 0)
+		status = send_proxy_header(a);
 	if (!d->cb) {
 		/* Somebody else was faster, or the time was up: the stream is closed already. */
 	} else if (status == 0) {

@@ -21,6 +21,7 @@
 struct addresses {
 	size_t n;
 	struct sockaddr_storage list[DIAL_ADDRESSES_MAX]; /* in the order to try them */
+	struct proxy_choice proxy;
 };
 
 struct lookup;
@@ -51,8 +52,9 @@ typedef void (*dial_cb)(void *data, int status, uv_stream_t *stream, uint64_t co
 
 /*
  * Connects to the first of @addresses (kept by the caller until the callback) that answers within
- * @timeout_ms. @cb is called once, never from within this call, and *@ret_dial is dead from then
- * on. Returns 0 or a negative errno; then @cb is not called.
+ * @timeout_ms, and sends the PROXY header of @addresses, if any. @cb is called once, never from
+ * within this call, and *@ret_dial is dead from then on. Returns 0 or a negative errno; then @cb is
+ * not called.
  */
 int dial_start(uv_loop_t *loop, const struct addresses *addresses, uint64_t timeout_ms, dial_cb cb,
 	       void *data, struct dial **ret_dial);

@@ -106,7 +106,7 @@ static void interleave(const struct addrinfo *info, struct addresses *ret)
 static void on_addresses(uv_getaddrinfo_t *request, int status, struct addrinfo *info)
 {
 	struct lookup *l = request->data;
-	struct addresses addresses;
+	struct addresses addresses = {.proxy = l->target->proxy};
 
 	loop_work_end();
 	l->request_pending = false;
@@ -121,7 +121,7 @@ static void on_addresses(uv_getaddrinfo_t *request, int status, struct addrinfo 
 static void on_timer(uv_timer_t *timer)
 {
 	struct lookup *l = timer->data;
-	struct addresses addresses = {.n = 1};
+	struct addresses addresses = {.n = 1, .proxy = l->target->proxy};
 	struct sockaddr_un *un = (struct sockaddr_un *)&addresses.list[0];
 
 	if (!l->target->path[0]) {

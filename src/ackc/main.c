@@ -22,6 +22,8 @@ static const char help[] =
 	"\n"
 	"  -w, --timeout SECONDS  for connecting, and for each reply (5)\n"
 	"  -4, -6                 IPv4 or IPv6 only\n"
+	"      --proxy v1|v2[,SRC:PORT]\n"
+	"                         send a PROXY header first (of a connection from SRC:PORT)\n"
 	"      --json             objects of JSON, one a line\n"
 	"  -h, --help             this text\n"
 	"  -V, --version          the versions of ackc and libuv\n"

@@ -179,6 +179,7 @@ const char *command_meant(const char *first, const char *host)
 static enum parse_outcome parse_target(int argc, char **argv, FILE *errors, struct target *t)
 {
 	int family = t->family;
+	struct proxy_choice proxy = t->proxy;
 	const char *host;
 	const char *port = NULL;
 	const char *wrong;
@@ -200,6 +201,7 @@ static enum parse_outcome parse_target(int argc, char **argv, FILE *errors, stru
 	if (wrong)
 		return usage_error(errors, "%s: %s", port ? port : host, wrong);
 	t->family = family;
+	t->proxy = proxy;
 	return PARSE_RUN;
 }
 
@@ -211,6 +213,15 @@ static bool take_family(int family, FILE *errors, struct target *t)
 	}
 	t->family = family;
 	return true;
+}
+
+static bool take_proxy(FILE *errors, struct target *t)
+{
+	const char *wrong = proxy_choice_parse(optarg, &t->proxy);
+
+	if (wrong)
+		usage_error(errors, "--proxy: '%s': %s", optarg, wrong);
+	return !wrong;
 }
 
 /* Takes one option, of all commands or of this one. Returns PARSE_RUN when there may be more. */
@@ -228,6 +239,9 @@ static enum parse_outcome take(const struct syntax *syntax, int option, FILE *er
 		break;
 	case '6':
 		good = take_family(AF_INET6, errors, &c->target);
+		break;
+	case OPTION_PROXY:
+		good = take_proxy(errors, &c->target);
 		break;
 	case OPTION_JSON:
 		c->json = true;

@@ -128,8 +128,10 @@ bool parse_affix(const char *option, const char *text, FILE *errors, const char 
 /* The options that all commands have, for getopt_long(). */
 #define COMMON_SHORT_OPTIONS "w:46hV"
 #define OPTION_JSON 1000
+#define OPTION_PROXY 999
 #define COMMON_LONG_OPTIONS                                                                        \
 	{"timeout", required_argument, NULL, 'w'}, {"json", no_argument, NULL, OPTION_JSON},       \
+		{"proxy", required_argument, NULL, OPTION_PROXY},                                  \
 		{"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'},             \
 	{                                                                                          \
 		0                                                                                  \

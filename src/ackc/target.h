@@ -2,6 +2,8 @@
 
 /* The server as it was given on the command line: HOST and PORT, HOST:PORT, or unix:PATH. */
 
+#include "ackc/proxy_send.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -14,13 +16,14 @@ struct target {
 	char path[TARGET_PATH_MAX + 1]; /* empty for TCP */
 	uint16_t port;
 	int family; /* AF_UNSPEC, AF_INET or AF_INET6 */
+	struct proxy_choice proxy;
 	/* How messages name it: "localhost:8080", "[::1]:8080", "unix:/run/x". */
 	char label[TARGET_HOST_MAX + sizeof("[]:65535")];
 };
 
 /*
- * Fills @t from HOST and PORT (NULL: the default), with family AF_UNSPEC. PORT must be NULL unless
- * target_takes_port(). Returns NULL, or what is wrong in words (static).
+ * Fills @t from HOST and PORT (NULL: the default), with family AF_UNSPEC and no PROXY header. PORT
+ * must be NULL unless target_takes_port(). Returns NULL, or what is wrong in words (static).
  */
 const char *target_parse(const char *host, const char *port, struct target *t);
 

@@ -23,7 +23,7 @@ print "ENDS"HERE
 """
 
 COMMANDS = {"send", "ping", "load"}
-OF_ALL = {"--timeout", "--json", "--help"}
+OF_ALL = {"--timeout", "--proxy", "--json", "--help"}
 OF_SEND = {"--linger"}
 OF_PING = {"--interval", "--new-connection", "--no-reconnect", "--plugin", "--size"}
 OF_LOAD = {"--depth", "--file", "--rate", "--size"}

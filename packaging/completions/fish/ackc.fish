@@ -7,7 +7,7 @@ function __ackc_words
     for word in $words[2..]
         if set -q value[1]
             set -e value
-        else if string match -qr -- '^-[^-]*[wcisWtpdnr]$|^--(timeout|linger|count|interval|size|wait|warn|crit|prefix|suffix|connections|threads|depth|duration|rate|file)$' $word
+        else if string match -qr -- '^-[^-]*[wcisWtpdnr]$|^--(timeout|proxy|linger|count|interval|size|wait|warn|crit|prefix|suffix|connections|threads|depth|duration|rate|file)$' $word
             set value follows
         else if not string match -q -- '-*' $word
             echo -- $word
@@ -45,6 +45,7 @@ complete -c ackc -n __ackc_wants_host -a '(__fish_print_hostnames)' -d Host
 complete -c ackc -n __ackc_wants_option -s w -l timeout -x -d 'Seconds for connecting and each reply'
 complete -c ackc -n __ackc_wants_option -s 4 -d 'IPv4 only'
 complete -c ackc -n __ackc_wants_option -s 6 -d 'IPv6 only'
+complete -c ackc -n __ackc_wants_option -l proxy -x -a 'v1 v2' -d 'Send a PROXY header first'
 complete -c ackc -n __ackc_wants_option -l json -d 'Objects of JSON, one a line'
 complete -c ackc -n __ackc_wants_option -s h -l help -d 'Print a summary of the options'
 complete -c ackc -n __ackc_wants_option -s V -l version -d 'Print the versions'
