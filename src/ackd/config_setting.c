@@ -1,6 +1,7 @@
 #include "config_setting.h"
 
 #include "config_types.h"
+#include "core/nearest.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -172,68 +173,117 @@ int setting_mismatch_because(const struct setting *setting, const struct value *
 			    allowed);
 }
 
-/* Returns the setting whose dotted name ends like @name, if it can be meant; else NULL. */
-static const struct setting *same_last_name(const char *name)
+/* Returns the next name that can stand in the group @prefix ("limits.", or ""); groups once. */
+static const char *next_name(const char *prefix, bool top, size_t *i, size_t *ret_length)
 {
-	const char *dot = strrchr(name, '.');
+	size_t n_prefix = strlen(prefix);
 
-	for (size_t i = 0; i < n_settings; i++) {
-		const char *other = strrchr(settings[i].name, '.');
+	for (; *i < n_settings; ++*i) {
+		const struct setting *s = &settings[*i];
+		size_t n;
 
-		if (strcasecmp(other != NULL ? other + 1 : settings[i].name,
-			       dot != NULL ? dot + 1 : name) == 0)
-			return &settings[i];
+		if ((s->scope == SCOPE_DAEMON && !top) || strncmp(s->name, prefix, n_prefix) != 0)
+			continue;
+		n = strcspn(s->name + n_prefix, ".");
+		if (*i > 0 && strncmp(s[-1].name, s->name, n_prefix + n) == 0 &&
+		    s[-1].name[n_prefix + n] == '.')
+			continue;
+		++*i;
+		*ret_length = n;
+		return s->name + n_prefix;
 	}
 	return NULL;
 }
 
-/* Writes the names of what can stand in the group @prefix ("limits.", or ""), groups once. */
-static void list_settings(const char *prefix, size_t n_prefix, bool top, FILE *out)
+static const char listeners_name[] = "listeners"; /* at top level; it is in no table */
+
+/* The known name that an unknown one probably stands for. */
+struct guess {
+	struct nearest nearest;
+	size_t length; /* of nearest.name, of which it may be the beginning only */
+	const struct setting *elsewhere; /* the setting, if it stands in another group */
+};
+
+static void offer(struct guess *guess, const char *name, size_t length,
+		  const struct setting *elsewhere)
 {
-	const char *last = "", *separator = "";
-	size_t n_last = 0;
+	char copy[NEAREST_WORD_MAX + 2];
 
-	for (size_t i = 0; i < n_settings; i++) {
-		const char *name = settings[i].name;
-		size_t n;
+	snprintf(copy, sizeof(copy), "%.*s", (int)length, name);
+	nearest_offer(&guess->nearest, copy);
+	if (guess->nearest.name != copy)
+		return;
+	guess->nearest.name = name;
+	guess->length = length;
+	guess->elsewhere = elsewhere;
+}
 
-		if ((settings[i].scope == SCOPE_DAEMON && !top) ||
-		    strncmp(name, prefix, n_prefix) != 0)
-			continue;
-		name += n_prefix;
-		n = strcspn(name, ".");
-		if (n == n_last && strncmp(name, last, n) == 0)
-			continue;
-		fprintf(out, "%s%.*s", separator, (int)n, name);
-		separator = ", ";
-		last = name;
-		n_last = n;
+/* Looks in the group @prefix first, then in all others. */
+static struct guess guess_name(const char *word, const char *prefix, bool top)
+{
+	struct guess guess = {.nearest.word = word};
+	const char *name;
+	size_t i = 0, n;
+
+	while ((name = next_name(prefix, top, &i, &n)))
+		offer(&guess, name, n, NULL);
+	if (top && *prefix == '\0')
+		offer(&guess, listeners_name, strlen(listeners_name), NULL);
+	for (i = 0; i < n_settings; i++) {
+		const char *dot = strrchr(settings[i].name, '.');
+
+		name = dot ? dot + 1 : settings[i].name;
+		offer(&guess, name, strlen(name), &settings[i]);
 	}
-	if (top && n_prefix == 0)
-		fputs(", listeners", out);
+	return guess;
+}
+
+/* Returns the names that can stand in the group, separated by commas; to be freed; NULL: no memory.
+ */
+static char *list_names(const char *prefix, bool top)
+{
+	const char *name, *separator = "";
+	char *list = NULL;
+	size_t i = 0, n;
+	FILE *f = open_memstream(&list, &n);
+
+	if (!f)
+		return NULL;
+	while ((name = next_name(prefix, top, &i, &n))) {
+		fprintf(f, "%s%.*s", separator, (int)n, name);
+		separator = ", ";
+	}
+	if (top && *prefix == '\0')
+		fprintf(f, "%s%s", separator, listeners_name);
+	if (fclose(f) == 0)
+		return list;
+	free(list);
+	return NULL; /* glibc can lose @list without an error, too */
 }
 
 int setting_unknown(const char *name, bool top, const struct config_place *place)
 {
-	const struct setting *meant = same_last_name(name);
 	const char *dot = strrchr(name, '.');
-	char *allowed = NULL;
-	size_t n;
-	FILE *f;
+	const char *word = dot ? dot + 1 : name;
+	char *prefix = strndup(name, (size_t)(word - name));
+	struct guess guess;
+	char *allowed;
 
-	if (meant != NULL) {
-		config_error(place, "no such setting; allowed: %s%s", meant->name,
-			     meant->scope == SCOPE_DAEMON ? " (at top level)" : "");
+	if (!prefix)
+		return -ENOMEM;
+	guess = guess_name(word, prefix, top);
+	if (guess.elsewhere)
+		config_error(place, "no such setting; did you mean %s%s?", guess.elsewhere->name,
+			     guess.elsewhere->scope == SCOPE_DAEMON && !top ? " at top level" : "");
+	else if (guess.nearest.name)
+		config_error(place, "no such setting; did you mean %s%.*s?", prefix,
+			     (int)guess.length, guess.nearest.name);
+	allowed = guess.nearest.name ? NULL : list_names(prefix, top);
+	free(prefix);
+	if (guess.nearest.name)
 		return 0;
-	}
-	f = open_memstream(&allowed, &n);
-	if (f == NULL)
+	if (!allowed)
 		return -ENOMEM;
-	list_settings(name, dot != NULL ? (size_t)(dot - name) + 1 : 0, top, f);
-	if (fclose(f) != 0 || allowed == NULL) { /* glibc can lose it without an error */
-		free(allowed);
-		return -ENOMEM;
-	}
 	config_error(place, "no such setting; allowed: %s", allowed);
 	free(allowed);
 	return 0;

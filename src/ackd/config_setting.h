@@ -90,8 +90,9 @@ int setting_mismatch_because(const struct setting *setting, const struct value *
 			     const struct config_place *place, const char *because);
 
 /*
- * Tells that there is no setting @name: with the one that may be meant, or those that there are in
- * its group, at top level or (@top false) in a listener. Returns 0 or -ENOMEM.
+ * Reports that there is no setting @name (dotted), at top level or, if @top is false, in a
+ * listener: with the nearest known name, or, if none is near, all names that its group can have.
+ * Returns 0 or -ENOMEM.
  */
 int setting_unknown(const char *name, bool top, const struct config_place *place);
 

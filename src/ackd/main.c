@@ -2,6 +2,7 @@
 
 #include "ackd/control.h"
 #include "ackd/server.h"
+#include "core/nearest.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -83,14 +84,29 @@ static int parse_port(const char *text, int *ret_port)
 	return 0;
 }
 
+static enum exit_status unknown_option(const char *argument, const struct option *longs)
+{
+	char word[NEAREST_WORD_MAX + 2]; /* what does not fit is near nothing */
+	struct nearest nearest = {.word = word};
+	const char *name = argument + strspn(argument, "-");
+
+	snprintf(word, sizeof(word), "%.*s", (int)strcspn(name, "="), name);
+	for (; longs->name; longs++)
+		nearest_offer(&nearest, longs->name);
+	if (nearest.name)
+		return usage_error("unknown option '%s'; did you mean '--%s'?", argument,
+				   nearest.name);
+	return usage_error("unknown option '%s'", argument);
+}
+
 /*
  * Says what is wrong with an option. getopt_long(3) is past it when it is a long one, and may be
  * within a cluster ("-xt") else; optopt is the letter, a char, or 0 for a name that there is not.
  */
-static enum exit_status bad_option(char *argv[], const char *shorts)
+static enum exit_status bad_option(char *argv[], const char *shorts, const struct option *longs)
 {
 	if (optopt == 0)
-		return usage_error("unknown option '%s'", argv[optind - 1]);
+		return unknown_option(argv[optind - 1], longs);
 	if (optopt < 256 && (unsigned char)optopt >= 0x80)
 		return usage_error("unknown option '-\\x%02x'", (unsigned)(unsigned char)optopt);
 	if (optopt == ':' || (optopt < 256 && !strchr(shorts, optopt)))
@@ -160,7 +176,7 @@ static int parse_options(int argc, char *argv[], struct options *ret_options)
 		case ':':
 			return (int)usage_error("option '%s' needs a value", argv[optind - 1]);
 		default:
-			return (int)bad_option(argv, shorts);
+			return (int)bad_option(argv, shorts, longs);
 		}
 	}
 	if (optind < argc)

@@ -189,26 +189,37 @@ static void test_networks(void **state)
 static void test_names(void **state)
 {
 	static const struct fault faults[] = {
-		{"prot = 1;",
-		 "F:1: prot: no such setting; allowed: name, address, port, path, mode, backlog, "
+		{"prot = 1;", "F:1: prot: no such setting; did you mean port?\n"},
+		{"limit = { max_line = 1; };",
+		 "F:1: limit: no such setting; did you mean limits?\n"},
+		{"listener = ();", "F:1: listener: no such setting; did you mean listeners?\n"},
+		{"colour = 1;",
+		 "F:1: colour: no such setting; allowed: name, address, port, path, mode, backlog, "
 		 "reply, framing, greeting, ack_prefix, ack_suffix, nak, encoding, freebind, "
 		 "allow, "
 		 "deny, proxies, workers, busy_poll, keep_connections, limits, log, metrics, "
 		 "listeners\n"},
 		{"limits = { max_lines = 5; };",
-		 "F:1: limits.max_lines: no such setting; allowed: max_connections, "
+		 "F:1: limits.max_lines: no such setting; did you mean limits.max_line?\n"},
+		{"limits = { colour = 5; };",
+		 "F:1: limits.colour: no such setting; allowed: max_connections, "
 		 "max_connections_per_address, max_line, max_memory, idle_timeout, "
 		 "drain_timeout\n"},
 		{"max_line = 5;",
-		 "F:1: max_line: no such setting; allowed: limits.max_line (at top "
-		 "level)\n"},
+		 "F:1: max_line: no such setting; did you mean limits.max_line?\n"},
+		{"idle_timout = 5;",
+		 "F:1: idle_timout: no such setting; did you mean limits.idle_timeout?\n"},
 		{"errors = \"strict\";",
-		 "F:1: errors: no such setting; allowed: encoding.errors\n"},
-		{"Port = 5;", "F:1: Port: no such setting; allowed: port\n"},
-		{"limits = { MAX_LINE = 5; };", "F:1: limits.MAX_LINE: no such setting; allowed: "
-						"limits.max_line (at top level)\n"},
+		 "F:1: errors: no such setting; did you mean encoding.errors?\n"},
+		{"Port = 5;", "F:1: Port: no such setting; did you mean port?\n"},
+		{"limits = { MAX_LINE = 5; };",
+		 "F:1: limits.MAX_LINE: no such setting; did you mean limits.max_line?\n"},
 		{"listeners = ( { name = \"a\"; workers = 2; } );",
-		 "F:1: listeners[0].workers: no such setting; allowed: workers (at top level)\n"},
+		 "F:1: listeners[0].workers: no such setting; did you mean workers at top "
+		 "level?\n"},
+		{"listeners = ( { name = \"a\"; max_lin = 2; } );",
+		 "F:1: listeners[0].max_lin: no such setting; did you mean limits.max_line at top "
+		 "level?\n"},
 		{"port = 1;\nreply = \"echo\";\nport = 2;",
 		 "F:3: port: found a second time (duplicate setting); allowed: once\n"},
 		{"port = 1; port = 2;",
