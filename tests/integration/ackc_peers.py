@@ -60,8 +60,11 @@ class Running:
                                         preexec_fn=die_with_parent)
 
     def end(self, number=None, timeout=SOON):
-        """Sends the signal, if any, and waits for the end."""
+        """Sends the signal, or else closes the standard input, and waits for the end."""
+        kept = None
         if number is not None:
+            # communicate() closes the input that it knows of, and ackc might see that first
+            kept, self.process.stdin = self.process.stdin, None
             self.process.send_signal(number)
         try:
             out, err = self.process.communicate(timeout=timeout)
@@ -69,6 +72,9 @@ class Running:
             self.process.kill()
             self.process.communicate()
             raise
+        finally:
+            if kept:
+                kept.close()
         return Result(self.process.returncode, out, err)
 
 
