@@ -11,6 +11,7 @@
 
 #include "ackd/server.h"
 #include "ackd/store.h"
+#include "core/plural.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -224,7 +225,24 @@ static uint64_t descriptors_reserved(const struct server *server)
 	       LIMITS_REFUSALS_MAX + (change->metrics.n > 0 ? METRICS_CONNECTIONS_MAX : 0);
 }
 
-/* Puts the limits of the change into effect, and logs what they allow in the worst case. */
+/* Logs how much memory @max_connections connections and the workers can take at most. */
+static void log_memory_bound(const struct server *server, uint64_t max_connections)
+{
+	const uint64_t mib = 1 << 20;
+	uint64_t held = server->change.config->max_memory_bytes;
+	uint64_t connections = max_connections * sizeof(struct conn);
+	uint64_t workers = (uint64_t)server->n_workers * (TURN_BUFFER_BYTES + SESSION_AREA_BYTES);
+
+	log_post_at(LOG_LEVEL_DEBUG, LOG_START, NULL,
+		    "memory: at most %" PRIu64 " MiB: %" PRIu64
+		    " MiB of data (limits.max_memory), %" PRIu64 " MiB for %" PRIu64
+		    " connection%s, %" PRIu64 " MiB for %u worker%s",
+		    (held + connections + workers + mib - 1) / mib, (held + mib - 1) / mib,
+		    (connections + mib - 1) / mib, max_connections, plural(max_connections),
+		    (workers + mib - 1) / mib, server->n_workers, plural(server->n_workers));
+}
+
+/* Puts the limits of the change into effect, and logs what they allow. */
 static void configure_limits(struct server *server)
 {
 	const struct config *config = server->change.config;
@@ -238,11 +256,7 @@ static void configure_limits(struct server *server)
 			    "limits.max_connections is %" PRIu64 " instead of %" PRIu64
 			    ": the descriptor limit allows no more",
 			    max, config->max_connections);
-	log_post(LOG_START, NULL,
-		 "worst case: %" PRIu64 " connections of %zu bytes, holding %zu KiB together; "
-		 "%u workers of %zu KiB",
-		 max, sizeof(struct conn), config->max_memory_bytes / 1024, server->n_workers,
-		 (TURN_BUFFER_BYTES + SESSION_AREA_BYTES) / 1024);
+	log_memory_bound(server, max);
 }
 
 /* Makes the sockets of the change the server's: nothing can fail from here on. */

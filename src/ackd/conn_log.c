@@ -1,6 +1,7 @@
 #include "ackd/conn_internal.h"
 
 #include "ackd/log.h"
+#include "core/plural.h"
 
 #include <inttypes.h>
 
@@ -65,10 +66,11 @@ void conn_log_disconnect(const struct conn *c)
 	fields.messages = c->session.place.messages;
 	fields.duration_us = (uv_hrtime() - c->opened_ns) / 1000;
 	log_post(LOG_DISCONNECT, &fields,
-		 "%s: connection %" PRIu64 " from %s ended: %s; %" PRIu64 " messages, %" PRIu64
-		 " bytes in, %" PRIu64 " bytes out",
-		 fields.listener, fields.connection, peer, reason, fields.messages, fields.bytes_in,
-		 fields.bytes_out);
+		 "%s: connection %" PRIu64 " from %s ended: %s; %" PRIu64 " message%s, %" PRIu64
+		 " byte%s in, %" PRIu64 " byte%s out",
+		 fields.listener, fields.connection, peer, reason, fields.messages,
+		 plural(fields.messages), fields.bytes_in, plural(fields.bytes_in),
+		 fields.bytes_out, plural(fields.bytes_out));
 }
 
 void conn_log_health_check(const struct conn *c)

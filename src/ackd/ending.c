@@ -6,6 +6,7 @@
 
 #include "ackd/server.h"
 #include "ackd/store.h"
+#include "core/plural.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -39,8 +40,8 @@ static void on_drain_timer(uv_timer_t *timer)
 
 		if (server->phase == SERVER_DRAINING)
 			log_post(LOG_DRAIN, NULL,
-				 "drain_timeout is over: closing %" PRIu64 " connections",
-				 stats_open(&s));
+				 "drain_timeout is over: closing %" PRIu64 " connection%s",
+				 stats_open(&s), plural(stats_open(&s)));
 		server_stop(server);
 		return;
 	}
@@ -56,8 +57,8 @@ static void server_drain(struct server *server)
 
 	server->phase = SERVER_DRAINING;
 	log_notify("STOPPING=1");
-	log_post(LOG_DRAIN, NULL, "draining %" PRIu64 " connections, for at most %" PRIu64 " ms",
-		 stats_open(&s), server->config->drain_timeout_ms);
+	log_post(LOG_DRAIN, NULL, "draining %" PRIu64 " connection%s, for at most %" PRIu64 " ms",
+		 stats_open(&s), plural(stats_open(&s)), server->config->drain_timeout_ms);
 	server_order(server, WORKER_DRAIN);
 	server->drain_deadline_ms = uv_now(&server->loop) + server->config->drain_timeout_ms;
 	on_drain_timer(&server->drain_timer);

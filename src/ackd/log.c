@@ -17,6 +17,7 @@
 #include "ackd/log_notify.h"
 #include "ackd/log_thread.h"
 #include "ackd/systemd.h"
+#include "core/plural.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -105,9 +106,8 @@ static int write_dropped(uint64_t n, const struct log_sink *sink)
 	};
 
 	return write_own(log_kind(LOG_DROPPED)->level, &fields, sink,
-			 "%" PRIu64 " log entries are missing here: they could not be written in "
-			 "time",
-			 n);
+			 "%" PRIu64 " log entr%s missing here: not written in time", n,
+			 n == 1 ? "y" : "ies");
 }
 
 /* Writes how many entries of each kind were left out since the last time. */
@@ -124,9 +124,8 @@ static void write_left_out(const struct log_sink *sink)
 		};
 
 		if (n > 0 && write_own(kind->level, &fields, sink,
-				       "%" PRIu64 " entries of the kind %s were left out: more "
-				       "than %u a second",
-				       n, kind->name, kind->per_second) < 0)
+				       "%" PRIu64 " %s event%s left out: more than %u a second", n,
+				       kind->name, plural(n), kind->per_second) < 0)
 			count_dropped(1);
 	}
 }

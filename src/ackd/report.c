@@ -1,4 +1,5 @@
 #include "ackd/server.h"
+#include "core/plural.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -11,11 +12,13 @@ void report_status(struct server *server)
 {
 	struct stats s = stats_total();
 
-	log_notify("STATUS=%s%" PRIu64 " connections open, %" PRIu64 " served, %" PRIu64
-		   " messages, %" PRIu64 " bytes in, %" PRIu64 " bytes out",
+	log_notify("STATUS=%s%" PRIu64 " connection%s open, %" PRIu64 " served, %" PRIu64
+		   " message%s, %" PRIu64 " byte%s in, %" PRIu64 " byte%s out",
 		   server->phase == SERVER_RUNNING ? "" : "draining: ", stats_open(&s),
-		   s.values[COUNTER_CONNECTIONS], s.values[COUNTER_MESSAGES],
-		   s.values[COUNTER_RECEIVED_BYTES], s.values[COUNTER_SENT_BYTES]);
+		   plural(stats_open(&s)), s.values[COUNTER_CONNECTIONS],
+		   s.values[COUNTER_MESSAGES], plural(s.values[COUNTER_MESSAGES]),
+		   s.values[COUNTER_RECEIVED_BYTES], plural(s.values[COUNTER_RECEIVED_BYTES]),
+		   s.values[COUNTER_SENT_BYTES], plural(s.values[COUNTER_SENT_BYTES]));
 }
 
 /* Looks how much CPU time each worker has used since last time: costs the workers nothing. */
@@ -109,26 +112,35 @@ void report_start(struct server *server)
 	}
 }
 
+static void report_listener(const char *name, const struct stats *s)
+{
+	uint64_t naks = stats_sum(s, COUNTER_NAKS, NAK_REASON_COUNT);
+	uint64_t accept_errors = s->values[COUNTER_ACCEPT_ERRORS];
+	struct log_fields fields = {
+		.listener = name,
+		.has = LOG_HAS_BYTES_IN | LOG_HAS_BYTES_OUT | LOG_HAS_MESSAGES,
+		.bytes_in = s->values[COUNTER_RECEIVED_BYTES],
+		.bytes_out = s->values[COUNTER_SENT_BYTES],
+		.messages = s->values[COUNTER_MESSAGES],
+	};
+
+	log_post(LOG_STATS, &fields,
+		 "%s: %" PRIu64 " connection%s open, %" PRIu64 " served, %" PRIu64
+		 " refused; %" PRIu64 " message%s, %" PRIu64 " NAK%s, %" PRIu64
+		 " byte%s in, %" PRIu64 " byte%s out, %" PRIu64 " accept error%s",
+		 name, stats_open(s), plural(stats_open(s)), s->values[COUNTER_CONNECTIONS],
+		 stats_sum(s, COUNTER_REFUSED, REFUSAL_COUNT), fields.messages,
+		 plural(fields.messages), naks, plural(naks), fields.bytes_in,
+		 plural(fields.bytes_in), fields.bytes_out, plural(fields.bytes_out), accept_errors,
+		 plural(accept_errors));
+}
+
 void report_stats(void)
 {
 	for (const struct stats_entry *e = stats_next(NULL); e; e = stats_next(e)) {
 		struct stats s = stats_read(e);
-		struct log_fields fields = {
-			.listener = stats_name(e),
-			.has = LOG_HAS_BYTES_IN | LOG_HAS_BYTES_OUT | LOG_HAS_MESSAGES,
-			.bytes_in = s.values[COUNTER_RECEIVED_BYTES],
-			.bytes_out = s.values[COUNTER_SENT_BYTES],
-			.messages = s.values[COUNTER_MESSAGES],
-		};
 
-		log_post(LOG_STATS, &fields,
-			 "%s: %" PRIu64 " connections open, %" PRIu64 " served, %" PRIu64
-			 " refused; %" PRIu64 " messages, %" PRIu64 " NAKs, %" PRIu64
-			 " bytes in, %" PRIu64 " bytes out, %" PRIu64 " accept errors",
-			 fields.listener, stats_open(&s), s.values[COUNTER_CONNECTIONS],
-			 stats_sum(&s, COUNTER_REFUSED, REFUSAL_COUNT), fields.messages,
-			 stats_sum(&s, COUNTER_NAKS, NAK_REASON_COUNT), fields.bytes_in,
-			 fields.bytes_out, s.values[COUNTER_ACCEPT_ERRORS]);
+		report_listener(stats_name(e), &s);
 	}
 }
 

@@ -8,6 +8,7 @@
 
 #include "ackd/server.h"
 #include "ackd/store.h"
+#include "core/plural.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -110,7 +111,8 @@ static void server_ready(struct server *server)
 {
 	server->phase = SERVER_RUNNING;
 	server_drop_counters(server);
-	log_post(LOG_READY, NULL, "ready: %u workers", server->n_workers);
+	log_post(LOG_READY, NULL, "ready: %u worker%s", server->n_workers,
+		 plural(server->n_workers));
 	log_notify("READY=1");
 	report_start(server);
 	if (server->end_signal)

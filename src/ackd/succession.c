@@ -6,6 +6,7 @@
 
 #include "ackd/server.h"
 #include "ackd/store.h"
+#include "core/plural.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -60,15 +61,16 @@ static void all_handed_over(struct server *server)
 	r = handover_store(handover, atomic_load(&server->limits.numbered));
 	if (r < 0)
 		log_post_at(LOG_LEVEL_ERROR, LOG_HANDOVER, NULL,
-			    "%" PRIu32 " connections are lost: the service manager's store: %s",
-			    handover->writer.n_connections, uv_strerror(r));
+			    "%" PRIu32 " connection%s lost: the service manager's store: %s",
+			    handover->writer.n_connections, plural(handover->writer.n_connections),
+			    uv_strerror(r));
 	else
-		log_post(LOG_HANDOVER, NULL, "handed over %" PRIu32 " connections",
-			 handover->writer.n_connections);
+		log_post(LOG_HANDOVER, NULL, "handed over %" PRIu32 " connection%s",
+			 handover->writer.n_connections, plural(handover->writer.n_connections));
 	if (handover->n_lost > 0)
 		log_post_at(LOG_LEVEL_ERROR, LOG_HANDOVER, NULL,
-			    "%" PRIu64 " connections are lost: there was no room for them: %s",
-			    handover->n_lost,
+			    "%" PRIu64 " connection%s lost, because there was no room: %s",
+			    handover->n_lost, plural(handover->n_lost),
 			    strerror(-handover->error)); /* libuv does not know all */
 	handover_finish(handover);
 }
@@ -179,6 +181,7 @@ void server_take_over(struct server *server)
 	while (state_next_counters(&server->takeover.reader, &counters) &&
 	       stats_carry(counters.listener, counters.values, counters.n) == 0)
 		;
-	log_post(LOG_RESTORE, NULL, "taking up %" PRIu32 " connections",
-		 server->takeover.reader.n_connections);
+	log_post(LOG_RESTORE, NULL, "taking up %" PRIu32 " connection%s",
+		 server->takeover.reader.n_connections,
+		 plural(server->takeover.reader.n_connections));
 }

@@ -73,7 +73,7 @@ def test_too_many_without_nak(ackd):
     with daemon.connect() as s:
         assert read_to_end(s) == b""
     daemon.signal(signal.SIGUSR1)
-    daemon.wait_for(r"1 connections open, 1 served, 1 refused; 1 messages, 1 NAKs")
+    daemon.wait_for(r"1 connection open, 1 served, 1 refused; 1 message, 1 NAK, ")
     clients[0].close()
 
 

@@ -119,7 +119,7 @@ def test_repeated_events_are_rate_limited(ackd):
     daemon.stop()
     lines = [line for line in daemon.log.splitlines() if "NAK to" in line]
     assert 1 <= len(lines) <= 500
-    left_out = int(re.search(r"(\d+) entries of the kind nak were left out", daemon.log)[1])
+    left_out = int(re.search(r"(\d+) nak events? left out", daemon.log)[1])
     assert left_out + len(lines) == n, daemon.log[-2000:]
 
 
@@ -134,12 +134,12 @@ def test_counters_on_sigusr1(ackd):
         def counters():
             mark = daemon.mark()
             daemon.signal(signal.SIGUSR1)
-            return daemon.wait_for(r"ackd: .*connections open.*", after=mark)[0]
+            return daemon.wait_for(r"ackd: .*connections? open.*", after=mark)[0]
 
         # the others see their end before the daemon has counted it
         wait_until(lambda: re.search(r"\b1 connections? open", counters()), "the others to be closed")
         line = counters()
-    for part in ("3 served", "1 NAKs?", "5 bytes in"):
+    for part in ("3 served", "1 NAK,", "5 bytes in"):
         assert re.search(part, line), line
 
 

@@ -288,7 +288,7 @@ def test_a_restart_does_not_bring_dropped_counters_back(directory):
         daemon = manager.restart(daemon)
         assert listeners_of(daemon.address("metrics")) == {"new"}
         daemon.stop()
-        wait_until(lambda: any("1 served, 1 messages, 3 bytes in" in said.get("STATUS", "")
+        wait_until(lambda: any("1 served, 1 message, 3 bytes in" in said.get("STATUS", "")
                                for said in manager.said[-10:]), "the total in the status")
     finally:
         daemon.kill()

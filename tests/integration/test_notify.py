@@ -59,7 +59,7 @@ def test_status_has_live_counters(manager, start):
     with daemon.connect() as s:
         s.sendall(b"hello")
         assert read_exactly(s, 9) == b"Got hello"
-        wait_until(lambda: any(re.match(r"1 connections open, 1 served, 1 messages, 5 bytes in, "
+        wait_until(lambda: any(re.match(r"1 connection open, 1 served, 1 message, 5 bytes in, "
                                         "9 bytes out", said.get("STATUS", ""))
                                for said in manager.said), "the counters in the status")
 

@@ -79,10 +79,14 @@ def test_the_descriptor_limit_is_raised_to_the_hard_one(ackd):
         s.close()
 
 
-def test_the_worst_case_is_said_at_the_start(ackd):
-    daemon = ackd('workers = 3; limits = { max_connections = 123; max_memory = "7MiB"; };')
-    line = daemon.wait_for(r"worst case: .*")[0]
-    assert "123 connections" in line and "7168 KiB" in line and "3 workers" in line
+def test_the_bound_of_the_memory_is_logged_at_debug_level(ackd):
+    config = 'workers = %d; limits = { max_connections = %d; max_memory = "7MiB"; };'
+    daemon = ackd(config % (3, 5000) + 'log = { level = "debug"; };')
+    daemon.wait_for(r"debug start: memory: at most 1\d MiB: 7 MiB of data \(limits.max_memory\), "
+                    r"\d MiB for 5000 connections, 2 MiB for 3 workers$")
+    daemon = ackd(config % (1, 1))
+    daemon.wait_for("ready: 1 worker$")
+    assert "memory: " not in daemon.log
 
 
 @pytest.mark.parametrize("busy_poll", ["0", '"200us"', '"10ms"'])

@@ -40,9 +40,9 @@ def test_status_shows_counters(unit):
     with connect() as s:
         s.sendall(b"counted")
         assert receive(s, 11) == b"Got counted"
-        wait_until(lambda: unit.show("StatusText").startswith("1 connections open"),
+        wait_until(lambda: unit.show("StatusText").startswith("1 connection open"),
                    "the status to show the connection")
-    wait_until(lambda: re.match(r"0 connections open, 1 served, 1 messages, 7 bytes in, "
+    wait_until(lambda: re.match(r"0 connections open, 1 served, 1 message, 7 bytes in, "
                                 r"11 bytes out", unit.show("StatusText")), "the counters")
 
 

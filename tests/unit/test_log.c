@@ -378,7 +378,7 @@ static void test_flood(void **state)
 	assert_in_range(written, burst, burst + (clock_now_us() - begun) / 1000000 * 10 + 10);
 	line = strstr(said, "notice dropped: ");
 	assert_non_null(line);
-	assert_non_null(strstr(line, " entries of the kind nak were left out"));
+	assert_non_null(strstr(line, " nak events left out"));
 	missing = strtoul(line + strlen("notice dropped: "), NULL, 10);
 	assert_int_equal(missing + written, 100000);
 	assert_non_null(strstr(said, "still heard"));
@@ -401,8 +401,7 @@ static void test_flood_said(void **state)
 		assert_int_equal(poll(&readable, 1, 20000), 1);
 		n += (size_t)read(stderr_pipe[0], said + n, sizeof(said) - 1 - n);
 		said[n] = '\0';
-	} while (!strstr(said, "of the kind accept_error were left out") &&
-		 clock_now_us() < deadline_us);
+	} while (!strstr(said, " accept_error event") && clock_now_us() < deadline_us);
 	assert_non_null(strstr(said, "warning dropped: "));
 	log_stop(STOP_MS);
 }
