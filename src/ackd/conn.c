@@ -91,10 +91,23 @@ static enum conn_reason conn_end_reason(const struct conn *c)
 	return c->draining ? CONN_DRAIN : c->ended ? CONN_END : CONN_NAK;
 }
 
+/*
+ * Whether a call that returned SESSION_FULL has done all that a connection may have done in one
+ * turn of the loop. Running out of spans does not mean much work, and happens to ordinary input.
+ */
+static bool has_had_its_turn(const struct session_io *io)
+{
+	return io->n_spans < SESSION_SPANS_MAX || io->n_bytes >= SESSION_REPLY_MAX / 2;
+}
+
 void conn_answer_more(struct conn *c, struct session_io *io, int state, int sent)
 {
 	for (;;) {
-		int held = sent > 0 && state == SESSION_FULL ? session_hold(&c->session, io) : 0;
+		int held;
+
+		if (sent == 0 && state == SESSION_FULL && has_had_its_turn(io))
+			sent = conn_socket_pause(c, io);
+		held = sent > 0 && state == SESSION_FULL ? session_hold(&c->session, io) : 0;
 
 		conn_count_messages(c, io);
 		session_io_clear(io);

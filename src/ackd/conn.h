@@ -10,6 +10,8 @@
  * What else can happen:
  *   - The socket takes only a part: the rest is copied, queued, and reading stops (a slow reader
  *     cannot make us hold more than one read and one reply area). conn_on_sent() goes on.
+ *   - The reply is much longer than the input, or a long line takes long to transcode: after one
+ *     reply area the rest waits for a later turn of the loop, as if the socket had no room.
  *   - The session is done before the input is (NAK): output is delivered, the sending side shut
  *     down, and input read and dropped until the peer closes or for LINGER_MS. Closing with unread
  *     input would be a reset, and the peer could lose the NAK.

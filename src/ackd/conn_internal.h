@@ -78,6 +78,12 @@ void conn_poll(struct conn *c, int event);
 int conn_socket_send(struct conn *c, const struct session_io *io);
 
 /*
+ * Waits for room in the socket, although it took all of io->out: the connection goes on in a later
+ * turn of the loop, as if the last byte had been waiting. Returns 1 or an error.
+ */
+int conn_socket_pause(struct conn *c, const struct session_io *io);
+
+/*
  * Whether the peer has taken something since the last look, although output waits: a socket has
  * room only when it has sent a good part of what it holds, which may be megabytes.
  */

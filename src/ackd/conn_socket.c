@@ -128,17 +128,23 @@ int conn_socket_send(struct conn *c, const struct session_io *io)
 	return (size_t)sent == io->n_bytes ? 0 : wait_for_room(c, io, (size_t)sent);
 }
 
+int conn_socket_pause(struct conn *c, const struct session_io *io)
+{
+	return wait_for_room(c, io, io->n_bytes);
+}
+
 static void send_output(struct conn *c)
 {
 	struct conn_output *output = c->output;
 	const struct iovec rest = {output->bytes + output->sent, output->length - output->sent};
-	ssize_t sent = send_spans(c, &rest, 1);
+	/* after conn_socket_pause() there is none */
+	ssize_t sent = rest.iov_len > 0 ? send_spans(c, &rest, 1) : 0;
 
 	if (sent < 0) {
 		conn_fail(c, (int)sent);
 		return;
 	}
-	if (sent == 0)
+	if (sent == 0 && rest.iov_len > 0)
 		return;
 	count_sent(c, (size_t)sent);
 	output->sent += (size_t)sent;

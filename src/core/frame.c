@@ -392,6 +392,7 @@ int frame_next(struct session *session, struct session_io *io, struct session_jo
 	job->nak_due = false;
 	job->head_length = 0;
 	job->terminator_length = 0;
+	job->counted = 0;
 	if (session->policy->framing == FRAMING_LINE)
 		return next_line(session, io, job);
 	return next_stream(session, io, job);

@@ -66,12 +66,35 @@ static uint8_t last_byte(const struct session *session, const struct session_io 
 	return ((const uint8_t *)last->iov_base)[last->iov_len - 1];
 }
 
-/* ---- the parts of an answer: each returns false when io->out is full ---- */
+/* ---- the parts of an answer: each returns false when io->out is full, or enough was done ---- */
 
-static size_t count_characters(const struct policy *policy, const struct session_job *job)
+/*
+ * Returns how many of the @n bytes at @text are to be worked on in one call: at most
+ * SESSION_WORK_MAX, up to the end of a character or of an ill-formed subsequence. Only continuation
+ * bytes are not the first byte of one, and no more than three of them follow the first.
+ */
+static size_t step(const uint8_t *text, size_t n)
 {
-	return transcode_count(&policy->transcoder, job->head, job->head_length) +
-	       transcode_count(&policy->transcoder, job->body, job->body_length);
+	if (n <= SESSION_WORK_MAX)
+		return n;
+	for (size_t i = SESSION_WORK_MAX; i > SESSION_WORK_MAX - UTF8_CHARACTER_MAX; i--) {
+		if ((text[i] & 0xc0) != 0x80)
+			return i;
+	}
+	return SESSION_WORK_MAX;
+}
+
+static bool count_characters(const struct policy *policy, struct session_job *job)
+{
+	const uint8_t *text = job->body + job->counted;
+	size_t n = step(text, job->body_length - job->counted);
+
+	if (job->counted == 0)
+		job->message_characters =
+			transcode_count(&policy->transcoder, job->head, job->head_length);
+	job->message_characters += transcode_count(&policy->transcoder, text, n);
+	job->counted += n;
+	return job->counted == job->body_length;
 }
 
 /* Puts a template that has something to say. */
@@ -110,8 +133,8 @@ static bool put_prefix(const struct session *session, struct session_io *io,
 	unsigned variables =
 		template_variables(policy->ack_prefix) | template_variables(policy->ack_suffix);
 
-	if (variables & TEMPLATE_CHARACTERS)
-		job->message_characters = count_characters(policy, job);
+	if (variables & TEMPLATE_CHARACTERS && !count_characters(policy, job))
+		return false;
 	return template_is_empty(policy->ack_prefix) ||
 	       put_template(session, io, job, policy->ack_prefix);
 }
@@ -129,15 +152,16 @@ static bool put_transcoded(struct session_io *io, const struct transcoder *t, bo
 			   const uint8_t **text, size_t *length)
 {
 	size_t room = area_room(io);
+	size_t n = step(*text, *length);
 	size_t read, written;
 
 	if (room < TRANSCODE_UNIT_MAX)
 		return *length == 0;
 	if (dirty)
-		transcode(t, *text, *length, area_end(io), room, &read, &written);
+		transcode(t, *text, n, area_end(io), room, &read, &written);
 	else
-		charset_encode(t->charset, t->encode_errors, *text, *length, area_end(io), room,
-			       &read, &written);
+		charset_encode(t->charset, t->encode_errors, *text, n, area_end(io), room, &read,
+			       &written);
 	area_commit(io, written);
 	*text += read;
 	*length -= read;

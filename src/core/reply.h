@@ -25,6 +25,6 @@ void reply_greet(const struct session *session, struct session_io *io);
 
 /*
  * Puts what is left of the answer to @job's message into io->out. Returns true when that was all of
- * it, false when io->out is full.
+ * it, false when io->out is full or SESSION_WORK_MAX is reached.
  */
 bool reply_put(const struct session *session, struct session_io *io, struct session_job *job);

@@ -14,7 +14,7 @@
  *	state = session_feed(s, io, data, n);
  *	for (;;) {
  *		send what io->out describes;
- *		if (not all of it was sent) {
+ *		if (not all of it was sent, or other sessions must have their turn) {
  *			keep a copy of the unsent bytes (at most SESSION_REPLY_MAX);
  *			session_hold(s, io);     // from here data is not referenced any more
  *			session_io_clear(io);
@@ -39,8 +39,10 @@
 /* The largest read that session_feed() takes. */
 #define SESSION_READ_MAX ((size_t)64 * 1024)
 
-/* The most reply bytes that one call makes; then SESSION_FULL. */
+/* The most reply bytes that one call makes, and the most bytes of a message that one call
+ * transcodes or counts: when there is more to do, it returns SESSION_FULL. */
 #define SESSION_REPLY_MAX ((size_t)256 * 1024)
+#define SESSION_WORK_MAX SESSION_READ_MAX
 
 /* So many bytes of replies can be set aside, and then SESSION_REPLY_MAX made. */
 #define SESSION_ASIDE_MAX ((size_t)64 * 1024)
@@ -78,7 +80,8 @@ size_t nak_format(const struct nak *nak, char out[NAK_LINE_MAX]);
 
 enum session_state {
 	SESSION_IDLE, /* all input is consumed; its replies are in io->out */
-	SESSION_FULL, /* io->out is full: send it, then session_resume() */
+	SESSION_FULL, /* there is more to answer: send io->out, which may be empty, then
+		       * session_resume() */
 	SESSION_DONE, /* after io->out no reply follows, ever: shut down; further input is dropped
 		       */
 };
@@ -104,6 +107,7 @@ struct session_job {
 	size_t body_length;
 	uint64_t message_bytes;
 	uint64_t message_characters;
+	size_t counted; /* bytes of body that message_characters includes already */
 	struct nak nak;
 	struct buf line; /* what body points into, when the line had been held; else empty */
 };

@@ -30,6 +30,7 @@ FIELDS = (
     "send_errno",
     "poll_fail",
     "poll_calls",
+    "turn_sent_max",
 )
 SOURCE = pathlib.Path(__file__).parent / "shims/faults.c"
 

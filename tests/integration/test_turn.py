@@ -4,7 +4,9 @@ import contextlib
 import signal
 import socket
 
-from harness import Frozen, is_silent, read_exactly, read_to_end, reset, sanitizer
+import pytest
+
+from harness import Frozen, converse, is_silent, read_exactly, read_to_end, reset, sanitizer
 
 # libuv takes 1,024 events at a time, and goes on in the same turn when there are more.
 N = 400 if sanitizer() else 1500
@@ -120,3 +122,25 @@ def test_the_end_behind_what_there_is_no_memory_for(ackd, many_descriptors):
             s.sendall(b"y\n")
             answers.append(read_exactly(s, 506))
     assert b"Got " + b"x" * 500 + b"y\n" in answers
+
+
+EXPANDING = [
+    # a message that grows eightfold
+    ('ack_prefix = "";', b"\xff" * (6 << 20) + b"\n", b"&#65533;" * (6 << 20) + b"\n"),
+    # many short messages, each with a long reply
+    (f'ack_prefix = "{"x" * 900}";', b"\n" * 20000, (b"x" * 900 + b"\n") * 20000),
+]
+
+
+@pytest.mark.parametrize("config, data, answer", EXPANDING, ids=["message", "messages"])
+def test_expanding_input_takes_turns(ackd, faults, config, data, answer):
+    """However fast it is read, a turn of the loop sends little of the answer."""
+    daemon = ackd(
+        'workers = 1; framing = "line"; limits = { max_line = "16MiB"; };'
+        'encoding = { errors = "replace"; reply_charset = "ascii";'
+        ' reply_errors = "xmlcharrefreplace"; };' + config,
+        env=faults.environment(),
+    )
+    with daemon.connect() as s:
+        assert converse(s, data, timeout=120) == answer
+    assert 0 < faults.turn_sent_max <= 2 * 256 * 1024

@@ -708,6 +708,46 @@ static void test_nak_format(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/*
+ * A long line takes several calls, also where they have nothing to send: here each byte of it is
+ * first counted, then transcoded. They end within characters and within ill-formed subsequences.
+ */
+static void test_work_of_a_call_is_bounded(void **state)
+{
+	static const char unit[] = "a\xff\xc3\xa9\xe2\x82\xe2\x82\xac\xf0\x9f\x98\x80\x80\x80\x80"
+				   "\xf0\x9f\x98";
+	static const char clean[] = "a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80";
+	enum { N = 100000, UNIT = sizeof(unit) - 1, CLEAN = sizeof(clean) - 1 };
+	struct fixture *f = *state;
+	char *line = malloc(N * UNIT + 1);
+
+	for (size_t i = 0; i < N; i++)
+		memcpy(line + i * UNIT, unit, UNIT);
+	line[N * UNIT] = '\n';
+	f->policy.reply = REPLY_ACK;
+	f->policy.framing = FRAMING_LINE;
+	f->policy.max_line_bytes = N * UNIT;
+	f->policy.transcoder.decode_errors = DECODE_IGNORE;
+	f->policy.ack_prefix = compile("${characters} ");
+	for (f->hold = false;; f->hold = true) {
+		start(f);
+		for (size_t at = 0; at < N * UNIT + 1; at += SESSION_READ_MAX) {
+			size_t left = N * UNIT + 1 - at;
+
+			feed(f, line + at, left < SESSION_READ_MAX ? left : SESSION_READ_MAX);
+		}
+		assert_true(f->n_full >= 2 * (N * UNIT / SESSION_WORK_MAX));
+		assert_int_equal(f->n_out, strlen("400000 ") + N * CLEAN + 1);
+		assert_memory_equal(f->out, "400000 ", strlen("400000 "));
+		for (size_t i = 0; i < N; i++)
+			assert_memory_equal(f->out + strlen("400000 ") + i * CLEAN, clean, CLEAN);
+		stop(f);
+		if (f->hold)
+			break;
+	}
+	free(line);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -726,6 +766,7 @@ int main(void)
 		TEST(test_full),
 		TEST(test_full_held_line),
 		TEST(test_abandoned),
+		TEST(test_work_of_a_call_is_bounded),
 		TEST(test_budget),
 		TEST(test_hand_over),
 		TEST(test_hand_over_skipping),

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <link.h>
 #include <netdb.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -44,6 +45,7 @@ struct control {
 	_Atomic int64_t send_errno; /* what send fails with; 0: it does not */
 	_Atomic int64_t poll_fail;  /* which new handle a loop refuses, from 1; 0: none */
 	_Atomic int64_t poll_calls;
+	_Atomic int64_t turn_sent_max; /* the most bytes that a loop has sent between two waits */
 };
 
 static struct control nothing;
@@ -70,6 +72,8 @@ static ssize_t (*next_send)(int, const void *, size_t, int);
 static ssize_t (*next_sendmsg)(int, const struct msghdr *, int);
 static ssize_t (*next_recv)(int, void *, size_t, int);
 static int (*next_epoll_ctl)(int, int, int, struct epoll_event *);
+static int (*next_epoll_wait)(int, struct epoll_event *, int, int);
+static int (*next_epoll_pwait)(int, struct epoll_event *, int, int, const sigset_t *);
 static int (*next_clock_gettime)(clockid_t, struct timespec *);
 static int (*next_getaddrinfo)(const char *, const char *, const struct addrinfo *,
 			       struct addrinfo **);
@@ -138,6 +142,8 @@ static void find_next(void)
 	FIND(sendmsg);
 	FIND(recv);
 	FIND(epoll_ctl);
+	FIND(epoll_wait);
+	FIND(epoll_pwait);
 	FIND(clock_gettime);
 	FIND(getaddrinfo);
 	FIND(gettimeofday);
@@ -253,6 +259,32 @@ ssize_t writev(int fd, const struct iovec *iov, int n)
 	return next_writev(fd, iov, n);
 }
 
+/* ---- what a turn of a loop sends ---- */
+
+static _Thread_local int64_t turn_sent;
+
+/* Counts what was sent, unless it was an error. Returns @n. */
+static ssize_t count_sent(ssize_t n)
+{
+	if (n > 0)
+		turn_sent += n;
+	if (turn_sent > control->turn_sent_max)
+		control->turn_sent_max = turn_sent;
+	return n;
+}
+
+int epoll_wait(int fd, struct epoll_event *events, int max, int timeout)
+{
+	turn_sent = 0;
+	return next_epoll_wait(fd, events, max, timeout);
+}
+
+int epoll_pwait(int fd, struct epoll_event *events, int max, int timeout, const sigset_t *mask)
+{
+	turn_sent = 0;
+	return next_epoll_pwait(fd, events, max, timeout, mask);
+}
+
 ssize_t send(int fd, const void *p, size_t n, int flags)
 {
 	size_t max = (size_t)control->write_max;
@@ -267,7 +299,7 @@ ssize_t send(int fd, const void *p, size_t n, int flags)
 		if (max > 0 && n > max)
 			n = max;
 	}
-	return next_send(fd, p, n, flags);
+	return count_sent(next_send(fd, p, n, flags));
 }
 
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
@@ -282,7 +314,7 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 		if (control->write_max)
 			return write_some(fd, message->msg_iov, (int)message->msg_iovlen);
 	}
-	return next_sendmsg(fd, message, flags);
+	return count_sent(next_sendmsg(fd, message, flags));
 }
 
 ssize_t recv(int fd, void *p, size_t n, int flags)
