@@ -4,7 +4,7 @@
  * The end of the daemon waits for the workers, never for that thread.
  */
 
-#include "ackd/control.h"
+#include "ackd/clock.h"
 #include "ackd/server.h"
 
 #include <errno.h>
@@ -39,7 +39,8 @@ static void reload_end(struct server *server, int status)
 		log_notify("READY=1");
 		report_status(server);
 	}
-	control_report(reload->begun_us, exit_status_of(status));
+	control_report(&server->control, exit_status_of(status));
+	control_accept(&server->control);
 	if (reload->again)
 		reload_request(server);
 }
@@ -115,8 +116,8 @@ static void reload_begin(struct server *server)
 	if (server->phase != SERVER_RUNNING)
 		return;
 	reload->running = true;
-	reload->begun_us = control_now_us();
-	log_notify("RELOADING=1\nMONOTONIC_USEC=%" PRIu64, reload->begun_us);
+	control_hold(&server->control); /* whoever asks from here on has the next reload answered */
+	log_notify("RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_now_us());
 	r = preparation_begin(server->path, server->port, &server->prepared, &reload->preparation);
 	if (r < 0)
 		reload_end(server, r);

@@ -44,6 +44,8 @@ static void on_status_timer(uv_timer_t *timer)
 
 	if (server->phase == SERVER_RUNNING) /* a hand-over takes along what there is */
 		stats_drop_unused();
+	if (!server->reload.running)
+		control_accept(&server->control); /* in case that there were no descriptors */
 	sample_load(server);
 	report_status(server);
 }

@@ -86,6 +86,16 @@ static void on_signal(uv_signal_t *handle, int signum)
 	}
 }
 
+static void on_control_request(void *data)
+{
+	struct server *server = data;
+
+	if (server->phase == SERVER_RUNNING)
+		reload_request(server);
+	else
+		control_drop(&server->control);
+}
+
 /* ---- news from workers ---- */
 
 static void on_worker_done(void *data, struct worker *worker, unsigned order, int status)
@@ -115,6 +125,7 @@ static void server_ready(struct server *server)
 		 plural(server->n_workers));
 	log_notify("READY=1");
 	report_start(server);
+	control_accept(&server->control);
 	if (server->end_signal)
 		server_end(server, server->end_signal);
 	else if (server->reload.again)
@@ -279,6 +290,7 @@ static int server_start(struct server *server, FILE *errors)
 	if (r == 0) {
 		log_post(LOG_START, NULL, "ackd %s, configuration: %s", ACKD_VERSION,
 			 server->config->path ? server->config->path : "built-in defaults");
+		control_init(&server->control, &server->loop, on_control_request, server);
 		r = server_start_workers(server);
 	}
 	if (r == 0) {
@@ -300,6 +312,7 @@ static void server_finish(struct server *server)
 	bindings_destroy(&server->bindings);
 	bindings_destroy(&server->unwanted);
 	report_finish(server);
+	control_finish(&server->control);
 	takeover_finish(&server->takeover);
 	server_close_passed(server);
 	limits_finish(&server->limits);

@@ -7,6 +7,8 @@
  * passes on from one process to the next, report.c says how things are.
  */
 
+#include "ackd/control.h"
+#include "ackd/exit_status.h"
 #include "ackd/log.h"
 #include "ackd/metrics.h"
 #include "ackd/preparation.h"
@@ -15,15 +17,6 @@
 
 #include <stdatomic.h>
 #include <uv.h>
-
-/* Exit statuses: those of sysexits.h that the manual promises. */
-enum exit_status {
-	EXIT_DONE = 0,
-	EXIT_USAGE = 64,
-	EXIT_UNAVAILABLE = 69, /* an address could not be resolved or bound */
-	EXIT_OS = 71,
-	EXIT_CONFIG = 78,
-};
 
 /* Returns the exit status that a negative errno of setup_prepare() or setup_bind() stands for. */
 enum exit_status exit_status_of(int error);
@@ -49,7 +42,6 @@ struct reload {
 	struct preparation *preparation; /* NULL once it is done */
 	bool running;
 	bool again; /* SIGHUP came while it ran, or before the start was over */
-	uint64_t begun_us;
 	struct setup *setup;
 	char *errors; /* lines */
 };
@@ -114,6 +106,7 @@ struct server {
 	bool term_follows;	      /* SIGUSR2 came; in a restart SIGTERM is next */
 	enum exit_status exit_status; /* of a start that fails where it is now */
 	struct reload reload;
+	struct control control; /* requests to reload */
 	uint64_t reloads_done;
 	uint64_t reloads_failed;
 	struct metrics *metrics;	  /* NULL until they are wanted */

@@ -79,7 +79,8 @@ def environment(extra=None):
     env = {
         k: v
         for k, v in os.environ.items()
-        if not k.startswith(("LISTEN_", "NOTIFY_", "WATCHDOG_", "FDSTORE", "JOURNAL_"))
+        if not k.startswith(("LISTEN_", "NOTIFY_", "WATCHDOG_", "FDSTORE", "JOURNAL_", "RUNTIME_",
+                             "MAINPID"))
     }
     env.update(extra or {})
     return env
@@ -112,6 +113,12 @@ def wait_until(condition, what, timeout=SOON):
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited {timeout:g} s for {what}")
         time.sleep(0.01)
+
+
+def control_by_hand(pid):
+    """The socket for "ackd --reload" of a daemon without a runtime directory."""
+    uid = os.geteuid()
+    return pathlib.Path("/run", *(["user", str(uid)] if uid else []), f"ackd-{pid}.control")
 
 
 class Address:
@@ -285,6 +292,7 @@ class Daemon:
             self.process.kill()
         if self.process:
             self.wait()
+            control_by_hand(self.pid).unlink(missing_ok=True)  # a killed one leaves it
 
     def reload(self):
         """Sends SIGHUP and waits for the outcome: whether it worked."""

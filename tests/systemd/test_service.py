@@ -144,6 +144,43 @@ def test_bad_reload_fails_and_changes_nothing(unit, journal):
     assert not serves()
 
 
+AS_A_STRANGER = """
+import os, socket, sys
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+"""
+
+
+def stranger(code, *arguments, **options):
+    """Runs Python code as a user who has no business with ackd."""
+    return run("/usr/bin/python3", "-c", AS_A_STRANGER + code, *arguments, **options)
+
+
+def test_a_stranger_cannot_disturb_a_reload(unit, names):
+    """Neither with the socket where requests come, nor with an abstract name."""
+    names.append("ackd@blue.service")
+    instance = Unit(names[-1])
+    directory = CONFIG.parent / "ackd"
+    directory.mkdir(exist_ok=True)
+    (directory / "blue.conf").write_text("port = 7001;\n")
+    for one, runtime in ((unit, "/run/ackd"), (instance, "/run/ackd-blue")):
+        one.start()
+        for attempt in ("s.connect(sys.argv[1])", "os.unlink(sys.argv[1])",
+                        "s.bind(sys.argv[1] + '2')"):
+            done = stranger(f"s = socket.socket(socket.AF_UNIX)\n{attempt}\n", f"{runtime}/control",
+                            check=False)
+            assert "PermissionError" in done.stdout, (attempt, done.stdout)
+        # What the name could be derived from is known to all.
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+            s.bind(f"\0ackd-reload-{one.pid}")
+            one.reload()
+        one.restart()
+        one.reload()
+        assert run("/usr/local/sbin/ackd", "--reload", check=False).returncode != 0
+        run("env", f"RUNTIME_DIRECTORY={runtime}", "/usr/local/sbin/ackd", "--reload")
+
+
 def test_reload_of_a_taken_port_fails(unit):
     unit.start()
     with socket.create_server(("127.0.0.1", 10081)):
