@@ -460,6 +460,12 @@ static void report_unread(const struct scanner *scanner, const char *path,
 	else if (error == -EFBIG)
 		config_error(&place, "%s%smore than %u MiB in all; allowed: less", quoted,
 			     parent != NULL ? ": " : "", CONFIG_TEXT_BYTES_MAX >> 20);
+	else if (error == -EACCES)
+		config_error(&place,
+			     "cannot read%s%s: %s; the user that runs ackd (user ID %ju) must be "
+			     "able to read it",
+			     parent != NULL ? " " : "", quoted, strerror(EACCES),
+			     (uintmax_t)geteuid());
 	else
 		config_error(&place, "cannot read%s%s: %s", parent != NULL ? " " : "", quoted,
 			     strerror(-error));

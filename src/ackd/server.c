@@ -332,8 +332,10 @@ enum exit_status server_run(const char *path, int port)
 
 	if (r == 0)
 		r = uv_loop_init(&server->loop);
-	if (r < 0)
+	if (r < 0) {
+		status = r == -EINVAL ? EXIT_CONFIG : EXIT_OS;
 		goto out;
+	}
 	server->exit_status = EXIT_OS;
 	server->path = path;
 	server->port = port;

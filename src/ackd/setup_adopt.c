@@ -9,6 +9,9 @@
 #include <unistd.h>
 #include <uv.h>
 
+/* As many names of listeners as an error shows: a line of the log has room for them. */
+#define NAMES_SHOWN_MAX 4
+
 static bool is_named(const char *name)
 {
 	size_t n = strlen(name);
@@ -71,8 +74,10 @@ static int adopt_named(const struct config *config, struct systemd_fd *fds, size
 		r = binding_adopt(listener, fds[i].fd, &binding);
 		fds[i].fd = -1;
 		if (r < 0) {
-			fprintf(errors, "socket \"%s\" from the service manager: %s\n", name,
-				r == -EINVAL ? "not a listening TCP or UNIX stream socket"
+			fprintf(errors, "the service manager passed a socket named \"%s\": %s\n",
+				name,
+				r == -EINVAL ? "it is not a listening TCP or UNIX stream socket; "
+					       "set ListenStream= in its socket unit"
 					     : uv_strerror(r));
 			return r;
 		}
@@ -81,6 +86,18 @@ static int adopt_named(const struct config *config, struct systemd_fd *fds, size
 		notice_passed(config, binding);
 	}
 	return 0;
+}
+
+/* Reports that the socket called @name belongs to no listener, and how to assign it to one. */
+static void report_unassigned(const struct config *config, const char *name, FILE *errors)
+{
+	fprintf(errors,
+		"the service manager passed a socket named \"%s\", but %s; set "
+		"FileDescriptorName= in its socket unit to the name of a listener:",
+		name, is_named(name) ? "no listener has that name" : "every listener has a socket");
+	for (size_t i = 0; i < config->n_listeners && i < NAMES_SHOWN_MAX; i++)
+		fprintf(errors, "%s \"%s\"", i > 0 ? "," : "", config->listeners[i].name);
+	fputs(config->n_listeners > NAMES_SHOWN_MAX ? ", ...\n" : "\n", errors);
 }
 
 int setup_adopt(const struct config *config, struct systemd_fd *fds, size_t n, FILE *errors,
@@ -101,9 +118,7 @@ int setup_adopt(const struct config *config, struct systemd_fd *fds, size_t n, F
 				r = adopt_named(config, fds, n, listener, fds[i].name, errors,
 						&bindings);
 			} else {
-				fprintf(errors,
-					"socket \"%s\" from the service manager fits no listener\n",
-					fds[i].name);
+				report_unassigned(config, fds[i].name, errors);
 				r = -EINVAL;
 			}
 		}

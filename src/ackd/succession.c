@@ -12,6 +12,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /* ---- to the next ---- */
@@ -104,6 +105,18 @@ static size_t partition(struct systemd_fd *fds, size_t n, bool (*is_one)(const s
 	return n;
 }
 
+/* Whether @fd is a stream socket that is connected to a peer. */
+static bool is_connection(int fd)
+{
+	struct sockaddr_storage peer;
+	socklen_t length = sizeof(peer);
+	int type = 0;
+	socklen_t size = sizeof(type);
+
+	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM &&
+	       getpeername(fd, (struct sockaddr *)&peer, &length) == 0;
+}
+
 int server_take_passed(struct server *server, FILE *errors)
 {
 	int n = systemd_listen_fds(&server->passed);
@@ -114,6 +127,16 @@ int server_take_passed(struct server *server, FILE *errors)
 		return n == -EINVAL ? -EPROTO : n; /* it is not the configuration */
 	}
 	server->n_passed = (size_t)n;
+	for (size_t i = 0; i < server->n_passed; i++) {
+		const struct systemd_fd *fd = &server->passed[i];
+
+		if (takeover_is_part(fd) || store_is_socket(fd) || !is_connection(fd->fd))
+			continue;
+		fputs("the service manager passed a connection instead of a listening socket; set "
+		      "Accept=no in the socket unit: ackd accepts connections itself\n",
+		      errors);
+		return -EINVAL;
+	}
 	return 0;
 }
 

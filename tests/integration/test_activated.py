@@ -1,6 +1,7 @@
 """Sockets that were bound before the daemon began, and passed to it."""
 
 import os
+import re
 import socket
 import sys
 
@@ -18,8 +19,8 @@ def start(directory):
     manager = Manager(directory, store_max=0)
     daemons = []
 
-    def start(config, *sockets):
-        daemons.append(manager.daemon(directory, config, sockets=sockets, arguments=()))
+    def start(config, *sockets, arguments=()):
+        daemons.append(manager.daemon(directory, config, sockets=sockets, arguments=arguments))
         return daemons[-1]
 
     yield start
@@ -127,22 +128,39 @@ def test_who_waits_in_its_queue_is_answered(start):
         assert converse(early, b"") == b"Got early"
 
 
+SET_THE_NAME = "; set FileDescriptorName= in its socket unit to the name of a listener: "
+
+
 def test_one_that_fits_no_listener(start):
-    with listening() as s, pytest.raises(TimeoutError, match='socket "nobody" .* fits no listener'):
-        start("", ("nobody", s))
+    """The socket unit that comes with ackd names its socket "ackd", and no listener need."""
+    names = "abcdef"
+    groups = ", ".join(f'{{ name = "{name}"; port = {i + 1}; }}' for i, name in enumerate(names))
+    said = ('passed a socket named "ackd", but no listener has that name' + SET_THE_NAME
+            + '"a", "b", "c", "d", ...$')
+    with listening() as s, pytest.raises(TimeoutError, match=re.compile(said, re.M)):
+        start(f"listeners = ( {groups} );", ("ackd", s))
 
 
 def test_one_left_over(start):
     with listening() as first, listening() as second:
-        with pytest.raises(TimeoutError, match='socket "b.socket" .* fits no listener'):
+        said = 'socket named "b.socket", but every listener has a socket' + SET_THE_NAME + '"ackd"'
+        with pytest.raises(TimeoutError, match=said):
             start("", ("a.socket", first), ("b.socket", second))
 
 
 def test_what_does_not_listen(start):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         s.bind(("127.0.0.1", 0))
-        with pytest.raises(TimeoutError, match="not a listening TCP or UNIX stream socket"):
+        with pytest.raises(TimeoutError, match="not a listening TCP or UNIX stream socket; set "
+                           "ListenStream="):
             start("", ("ackd", s))
+
+
+def test_a_connection(directory, start):
+    """As with Accept=yes, where the configuration of the instance does not exist."""
+    with listening() as s, socket.create_connection(s.getsockname()), s.accept()[0] as one, \
+            pytest.raises(TimeoutError, match="set Accept=no in the socket unit"):
+        start("", ("connection", one), arguments=("-c", f"{directory}/missing.conf"))
 
 
 @pytest.mark.parametrize(

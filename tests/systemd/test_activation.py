@@ -79,11 +79,22 @@ def test_each_socket_to_its_listener(unit, names, sockets):
     assert exchange(b"x", ("127.0.0.1", 7001)) == b"1 x"
 
 
-def test_socket_without_a_listener(unit, journal, sockets):
-    sockets("ListenStream=127.0.0.1:7001", "FileDescriptorName=nobody")
+def test_socket_without_a_listener(unit, journal):
+    """The socket unit as it is installed, and a configuration without a listener called "ackd"."""
+    CONFIG.write_text('listeners = ( { name = "one"; }, { name = "two"; port = 7002; } );\n')
+    Unit("ackd.socket").start()
     assert unit.start(check=False).returncode != 0
-    assert unit.show("ExecMainStatus") in ("69", "78")
-    assert any("nobody" in e["MESSAGE"] for e in journal.events("stop"))
+    assert unit.show("ExecMainStatus") == "78"
+    assert journal.wait_for("stop", lambda e: 'socket named "ackd"' in e["MESSAGE"])["MESSAGE"] \
+        .endswith('set FileDescriptorName= in its socket unit to the name of a listener: '
+                  '"one", "two"')
+
+
+def test_accept_yes(journal, sockets):
+    """systemd starts an instance for each connection, which has no configuration."""
+    sockets("ListenStream=127.0.0.1:7001", "Accept=yes")
+    with connect(("127.0.0.1", 7001)):
+        journal.wait_for("stop", lambda e: "set Accept=no in the socket unit" in e["MESSAGE"])
 
 
 def test_a_restart_refuses_nobody(unit):
