@@ -10,6 +10,7 @@
 
 #include "ackc/dial.h"
 #include "ackc/words.h"
+#include "core/printable.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -287,8 +288,9 @@ void address_text(const struct sockaddr_storage *a, char ret_text[ADDRESS_TEXT_M
 	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)a;
 
 	if (a->ss_family == AF_UNIX) {
-		snprintf(ret_text, ADDRESS_TEXT_MAX, "unix:%s",
-			 ((const struct sockaddr_un *)a)->sun_path);
+		strcpy(ret_text, "unix:");
+		printable_escape(ret_text + strlen("unix:"), ADDRESS_TEXT_MAX - strlen("unix:"),
+				 ((const struct sockaddr_un *)a)->sun_path);
 	} else if (a->ss_family == AF_INET6) {
 		uv_ip6_name(v6, host, sizeof(host));
 		snprintf(ret_text, ADDRESS_TEXT_MAX, "[%s]:%u", host, ntohs(v6->sin6_port));

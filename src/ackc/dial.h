@@ -79,9 +79,9 @@ int stream_failure(const uv_stream_t *stream, int status);
 bool stream_has_input(const uv_stream_t *stream);
 
 /* Room for address_text(). */
-#define ADDRESS_TEXT_MAX 160
+#define ADDRESS_TEXT_MAX TARGET_LABEL_MAX
 
-/* Writes @a as people write it: "127.0.0.1:8080", "[::1]:8080", "unix:/run/x". */
+/* Writes @a as people write it: "127.0.0.1:8080", "[::1]:8080", "unix:/run/x"; printable. */
 void address_text(const struct sockaddr_storage *a, char ret_text[ADDRESS_TEXT_MAX]);
 
 /*

@@ -1,5 +1,7 @@
 #include "ackc/display.h"
 
+#include "core/printable.h"
+
 static void raw(const uint8_t *p, size_t n, FILE *out)
 {
 	for (size_t i = 0; i < n; i++)
@@ -15,17 +17,10 @@ static void ascii(struct display *d, uint8_t c, FILE *out)
 	d->carriage_return = c == '\r';
 	if (c == '\r')
 		return;
-	if (c == '\n' || c == '\t' || (c >= ' ' && c != 0x7F))
+	if (c == '\n' || c == '\t' || is_printable(c))
 		putc(c, out);
 	else
 		fprintf(out, "^%c", c ^ 0x40);
-}
-
-/* Whether it moves text about: the bidirectional controls, and the separators of lines. */
-static bool turns_text(uint32_t c)
-{
-	return c == 0x061C || c == 0x200E || c == 0x200F || (c >= 0x2028 && c <= 0x202E) ||
-	       (c >= 0x2066 && c <= 0x2069);
 }
 
 static void character(struct display *d, const uint8_t *p, size_t n, FILE *out)
@@ -39,12 +34,10 @@ static void character(struct display *d, const uint8_t *p, size_t n, FILE *out)
 	if (d->carriage_return)
 		fputs("^M", out);
 	d->carriage_return = false;
-	if (c < 0xA0)
-		fprintf(out, "\\x%02x", c);
-	else if (turns_text(c))
-		fprintf(out, "\\u%04x", c);
-	else
+	if (is_printable(c))
 		fwrite(p, 1, n, out);
+	else
+		fprintf(out, c < 0xA0 ? "\\x%02x" : "\\u%04x", c);
 }
 
 static void bad(struct display *d, const uint8_t *p, size_t n, FILE *out)

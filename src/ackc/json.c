@@ -1,24 +1,35 @@
 #include "ackc/json.h"
 
+#include "core/printable.h"
 #include "core/utf8.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
+/* Writes a string of the @n bytes of UTF-8 at @p: what is not printable as \n or \uNNNN. */
 static void quoted(FILE *out, const uint8_t *p, size_t n)
 {
+	const uint8_t *end = p + n;
+	const uint8_t *plain = p; /* from here to @p nothing is escaped */
+	size_t length;
+
 	putc('"', out);
-	for (size_t i = 0; i < n; i++) {
-		if (p[i] == '"' || p[i] == '\\')
-			fprintf(out, "\\%c", p[i]);
-		else if (p[i] == '\n')
+	for (; p < end; p += length) {
+		bool printable = printable_next(p, (size_t)(end - p), &length);
+
+		if (printable && *p != '"' && *p != '\\')
+			continue;
+		fwrite(plain, 1, (size_t)(p - plain), out);
+		plain = p + length;
+		if (printable)
+			fprintf(out, "\\%c", *p);
+		else if (*p == '\n')
 			fputs("\\n", out);
-		else if (p[i] < ' ' || p[i] == 0x7F)
-			fprintf(out, "\\u%04x", p[i]);
 		else
-			putc(p[i], out);
+			fprintf(out, "\\u%04x", utf8_code_point(p));
 	}
+	fwrite(plain, 1, (size_t)(end - plain), out);
 	putc('"', out);
 }
 

@@ -10,6 +10,7 @@
 #include "ackc/output.h"
 #include "ackc/scout.h"
 #include "ackc/words.h"
+#include "core/printable.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -384,12 +385,14 @@ static int prepare(struct load *l, const struct load_options *options)
 static int run(struct load *l)
 {
 	const char *file = l->options->file;
-	char words[64 + 256];
+	char name[200];
+	char words[64 + sizeof(name)];
 	/* It may be a pipe that waits for its writer: before the loop, so that ^C ends that. */
 	int r = file ? source_read(file, &l->plan.source) : 0;
 
 	if (r < 0) {
-		snprintf(words, sizeof(words), "%.200s: %s", file,
+		printable_escape(name, sizeof(name), file);
+		snprintf(words, sizeof(words), "%s: %s", name,
 			 r == -ENODATA ? "the file is empty" : words_for(r));
 		load_errors_add(&l->result.errors, false, words, "");
 		return output_end(load_report(&l->result));

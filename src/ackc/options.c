@@ -1,6 +1,7 @@
 #include "ackc/options.h"
 #include "ackc/shape.h"
 #include "core/nearest.h"
+#include "core/printable.h"
 #include "core/units.h"
 
 #include <errno.h>
@@ -13,18 +14,22 @@
 
 #define DEFAULT_TIMEOUT_MS 5000
 #define TIMEOUT_MAX_S 1e6
+/* A longer complaint, with a long argument in it, is cut off. */
+#define USAGE_TEXT_MAX 1024
 
 const char *const command_names[N_COMMANDS] = {"send", "ping", "load"};
 
 enum parse_outcome usage_error(FILE *errors, const char *format, ...)
 {
+	char text[USAGE_TEXT_MAX];
+	char escaped[PRINTABLE_SIZE(sizeof(text))];
 	va_list args;
 
-	fputs("ackc: ", errors);
 	va_start(args, format);
-	vfprintf(errors, format, args);
+	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	fputs("\nTry 'ackc --help' for more information.\n", errors);
+	printable_escape(escaped, sizeof(escaped), text);
+	fprintf(errors, "ackc: %s\nTry 'ackc --help' for more information.\n", escaped);
 	return PARSE_USAGE;
 }
 

@@ -1,5 +1,7 @@
 #include "ackc/target.h"
 
+#include "core/printable.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,7 +50,9 @@ static const char *parse_path(const char *path, struct target *t)
 	if (strlen(path) > TARGET_PATH_MAX)
 		return "the path of a UNIX socket has at most 107 bytes";
 	strcpy(t->path, path);
-	snprintf(t->label, sizeof(t->label), UNIX_SCHEME "%s", path);
+	strcpy(t->label, UNIX_SCHEME);
+	printable_escape(t->label + strlen(UNIX_SCHEME), sizeof(t->label) - strlen(UNIX_SCHEME),
+			 path);
 	return NULL;
 }
 
@@ -69,6 +73,15 @@ static const char *parse_host(const char *host, size_t length, struct target *t)
 	return NULL;
 }
 
+static void make_label(struct target *t)
+{
+	char host[PRINTABLE_SIZE(TARGET_HOST_MAX)];
+
+	printable_escape(host, sizeof(host), t->host);
+	snprintf(t->label, sizeof(t->label), strchr(t->host, ':') ? "[%s]:%u" : "%s:%u", host,
+		 (unsigned)t->port);
+}
+
 const char *target_parse(const char *host, const char *port, struct target *t)
 {
 	const char *colon = port_colon(host);
@@ -84,7 +97,6 @@ const char *target_parse(const char *host, const char *port, struct target *t)
 	if (!wrong)
 		wrong = parse_host(host, colon ? (size_t)(colon - host) : strlen(host), t);
 	if (!wrong)
-		snprintf(t->label, sizeof(t->label), strchr(t->host, ':') ? "[%s]:%u" : "%s:%u",
-			 t->host, (unsigned)t->port);
+		make_label(t);
 	return wrong;
 }

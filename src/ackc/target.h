@@ -11,14 +11,17 @@
 #define TARGET_HOST_MAX 255 /* a DNS name has at most 253 bytes; a scoped address fits too */
 #define TARGET_PATH_MAX 107 /* sun_path, less its NUL */
 
+/* What is not printable in a name or path is escaped (core/printable.h). */
+#define TARGET_LABEL_MAX (4 * TARGET_HOST_MAX + sizeof("unix:[]:65535"))
+
 struct target {
 	char host[TARGET_HOST_MAX + 1]; /* without brackets; empty for a UNIX socket */
 	char path[TARGET_PATH_MAX + 1]; /* empty for TCP */
 	uint16_t port;
 	int family; /* AF_UNSPEC, AF_INET or AF_INET6 */
 	struct proxy_choice proxy;
-	/* How messages name it: "localhost:8080", "[::1]:8080", "unix:/run/x". */
-	char label[TARGET_HOST_MAX + sizeof("[]:65535")];
+	/* How messages name it: "localhost:8080", "[::1]:8080", "unix:/run/x"; printable. */
+	char label[TARGET_LABEL_MAX];
 };
 
 /*

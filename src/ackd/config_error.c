@@ -1,5 +1,6 @@
 #include "config_error.h"
 
+#include "core/printable.h"
 #include "core/utf8.h"
 
 #include <errno.h>
@@ -40,6 +41,18 @@ void config_errors_end_text(struct config_errors *errors)
 	errors->n_text = errors->n;
 }
 
+/* Returns @line, which it takes over, with what is not printable escaped; NULL: no memory. */
+static char *escaped(char *line)
+{
+	size_t size = PRINTABLE_SIZE(strlen(line));
+	char *copy = malloc(size);
+
+	if (copy != NULL)
+		printable_escape(copy, size, line);
+	free(line);
+	return copy;
+}
+
 int config_error(const struct config_place *place, const char *format, ...)
 {
 	struct config_errors *errors = place->errors;
@@ -68,10 +81,14 @@ int config_error(const struct config_place *place, const char *format, ...)
 	va_end(args);
 	if (fclose(f) != 0 || line == NULL) { /* glibc can lose it without an error */
 		free(line);
-		errors->no_memory = true;
-	} else if (keep(errors, line, place->order) < 0) {
-		errors->no_memory = true;
+		line = NULL;
+	} else {
+		line = escaped(line); /* values are quoted, names of files and settings are not */
 	}
+	if (line == NULL)
+		errors->no_memory = true;
+	else if (keep(errors, line, place->order) < 0)
+		errors->no_memory = true;
 	return -EINVAL;
 }
 
@@ -114,17 +131,16 @@ static size_t quote_character(const char *text, char out[5], size_t *ret_n)
 {
 	const uint8_t *p = (const uint8_t *)text;
 	size_t n;
-	bool whole = utf8_character(p, strnlen(text, UTF8_CHARACTER_MAX), &n) == UTF8_COMPLETE;
-	uint32_t c = whole ? utf8_code_point(p) : 0; /* 0: no more printable than a control */
 
-	if (c < 0x20 || (c >= 0x7f && c < 0xa0)) {
+	if (!printable_next(p, strnlen(text, UTF8_CHARACTER_MAX), &n)) {
+		char c = text[0];
 		const char *letter = c == '\n' ? "n" : c == '\r' ? "r" : c == '\t' ? "t" : NULL;
 
 		*ret_n = (size_t)(letter != NULL ? snprintf(out, 5, "\\%s", letter)
 						 : snprintf(out, 5, "\\x%02x", p[0]));
 		return 1;
 	}
-	if (c == '"' || c == '\\')
+	if (text[0] == '"' || text[0] == '\\')
 		*ret_n = (size_t)snprintf(out, 5, "\\%c", text[0]);
 	else
 		memcpy(out, text, *ret_n = n);

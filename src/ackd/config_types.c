@@ -6,6 +6,7 @@
 #include "config_types.h"
 
 #include "config_units.h"
+#include "core/printable.h"
 #include "core/utf8.h"
 
 #include <arpa/inet.h>
@@ -281,24 +282,25 @@ static bool equal_strings(const struct setting *setting, const void *a, const vo
 	return strcmp(text_a, text_b) == 0;
 }
 
+/* Writes a string as libconfig reads it back. */
 static void write_string(const char *text, FILE *out)
 {
-	fputc('"', out);
-	for (; *text != '\0'; text++) {
-		unsigned char c = (unsigned char)*text;
+	const uint8_t *p = (const uint8_t *)text;
+	size_t n = strlen(text), length;
 
-		if (c == '"' || c == '\\')
-			fprintf(out, "\\%c", c);
-		else if (c == '\n')
-			fputs("\\n", out);
-		else if (c == '\r')
-			fputs("\\r", out);
-		else if (c == '\t')
-			fputs("\\t", out);
-		else if (c < 0x20 || c == 0x7f)
-			fprintf(out, "\\x%02x", c);
-		else
-			fputc(c, out);
+	fputc('"', out);
+	for (; n > 0; p += length, n -= length) {
+		const char *letter = *p == '\n' ? "n" : *p == '\r' ? "r" : *p == '\t' ? "t" : NULL;
+		bool printable = printable_next(p, n, &length);
+
+		if (*p == '"' || *p == '\\')
+			fprintf(out, "\\%c", *p);
+		else if (printable)
+			fwrite(p, 1, length, out);
+		else if (letter != NULL)
+			fprintf(out, "\\%s", letter);
+		for (size_t i = 0; !printable && letter == NULL && i < length; i++)
+			fprintf(out, "\\x%02x", p[i]);
 	}
 	fputc('"', out);
 }

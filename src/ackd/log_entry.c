@@ -2,7 +2,7 @@
 
 #include "ackd/log_kinds.h"
 #include "ackd/systemd.h"
-#include "core/utf8.h"
+#include "core/printable.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -40,38 +40,6 @@ static const struct {
 /* PRIORITY, MESSAGE_ID, ACKD_EVENT, MESSAGE, and those above */
 #define FIELDS_MAX (4 + N(strings) + N(numbers))
 
-/* Whether the character at @p may go to a terminal as it is. */
-static bool is_printable(const uint8_t *p)
-{
-	uint32_t c = utf8_code_point(p);
-
-	return c >= 0x20 && c != 0x7f && !(c >= 0x80 && c < 0xa0);
-}
-
-size_t log_escape(char *out, size_t size, const char *text)
-{
-	const uint8_t *p = (const uint8_t *)text;
-	size_t n = strlen(text), used = 0, length;
-
-	for (; n > 0; p += length, n -= length) {
-		bool whole = utf8_character(p, n, &length) == UTF8_COMPLETE;
-
-		if (whole && is_printable(p)) {
-			if (used + length >= size)
-				break;
-			memcpy(out + used, p, length);
-			used += length;
-			continue;
-		}
-		if (used + 4 * length >= size)
-			break;
-		for (size_t i = 0; i < length; i++)
-			used += (size_t)sprintf(out + used, "\\x%02x", p[i]);
-	}
-	out[used] = '\0';
-	return used;
-}
-
 /* Adds the field @name with @value, escaped, of which at most @max bytes count. */
 static void add_text(struct log_entry *e, const char *name, const char *value, int max)
 {
@@ -79,7 +47,7 @@ static void add_text(struct log_entry *e, const char *name, const char *value, i
 
 	snprintf(cut, sizeof(cut), "%.*s", max, value);
 	e->length += (size_t)sprintf(e->text + e->length, "%s=", name);
-	e->length += log_escape(e->text + e->length, sizeof(e->text) - e->length, cut) + 1;
+	e->length += printable_escape(e->text + e->length, sizeof(e->text) - e->length, cut) + 1;
 }
 
 void log_entry_format(struct log_entry *ret_entry, enum log_level level, enum log_event event,

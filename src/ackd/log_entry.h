@@ -35,9 +35,3 @@ void log_entry_copy(struct log_entry *to, const struct log_entry *from);
 
 /* Writes @entry. May block. Returns 0 or a negative errno: it is lost. */
 int log_entry_write(const struct log_entry *entry, const struct log_sink *sink);
-
-/*
- * Copies @text to @out (@size > 0 bytes), each byte of a control character and of ill-formed UTF-8
- * as \xNN; what does not fit is cut off, between characters. Returns the length.
- */
-size_t log_escape(char *out, size_t size, const char *text);

@@ -3,10 +3,12 @@
 #include "ackd/control.h"
 #include "ackd/server.h"
 #include "core/nearest.h"
+#include "core/printable.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -61,13 +63,15 @@ static enum exit_status finish_output(void)
 /* Says what is wrong with the command line. */
 __attribute__((format(printf, 1, 2))) static enum exit_status usage_error(const char *format, ...)
 {
+	char text[1024];
+	char escaped[PRINTABLE_SIZE(sizeof(text))];
 	va_list arguments;
 
-	fputs("ackd: ", stderr);
 	va_start(arguments, format);
-	vfprintf(stderr, format, arguments);
+	vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
-	fputs("\nTry 'ackd --help'.\n", stderr);
+	printable_escape(escaped, sizeof(escaped), text);
+	fprintf(stderr, "ackd: %s\nTry 'ackd --help'.\n", escaped);
 	return EXIT_USAGE;
 }
 
@@ -185,6 +189,14 @@ static int parse_options(int argc, char *argv[], struct options *ret_options)
 	return check_together(&options);
 }
 
+static void print_no_errors(const char *path)
+{
+	char escaped[PRINTABLE_SIZE(PATH_MAX)];
+
+	printable_escape(escaped, sizeof(escaped), path);
+	printf("%s: no errors\n", escaped);
+}
+
 /* -t, -T and --reload: they read the configuration, but neither resolve names nor bind. */
 static enum exit_status run_command(const struct options *options)
 {
@@ -200,7 +212,7 @@ static enum exit_status run_command(const struct options *options)
 	if (options->dump)
 		config_dump(config, stdout);
 	else if (options->check)
-		printf("%s: no errors\n", config->path ? config->path : "built-in defaults");
+		print_no_errors(config->path ? config->path : "built-in defaults");
 	config_unref(config);
 	return options->reload ? control_reload() : finish_output();
 }

@@ -96,7 +96,7 @@ static void test_json(void **state)
 
 	assert_non_null(out);
 	json_begin(&j, out);
-	json_string(&j, "a", "q\" b\\ n\n t\t \xc3\xa9");
+	json_string(&j, "a", "q\" b\\ n\n t\t \xc3\xa9 \xc2\x9b\xe2\x80\xae");
 	json_string(&j, "cut",
 		    "ab\xff"
 		    "cd");
@@ -120,7 +120,7 @@ static void test_json(void **state)
 	fclose(out);
 	assert_string_equal(
 		text,
-		"{\"a\":\"q\\\" b\\\\ n\\n t\\u0009 \xc3\xa9\",\"cut\":\"ab\","
+		"{\"a\":\"q\\\" b\\\\ n\\n t\\u0009 \xc3\xa9 \\u009b\\u202e\",\"cut\":\"ab\","
 		"\"n\":18446744073709551615,\"ms\":1.234567,\"inf\":null,\"yes\":true,\"no\":null,"
 		"\"list\":[{},1],\"utf8\":{\"text\":\"\\u0000x\"},"
 		"\"other\":{\"base64\":\"//79/A==\"}}\n");

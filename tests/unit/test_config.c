@@ -291,8 +291,11 @@ static void test_quotes(void **state)
 
 	assert_string_equal(config_quote("", out), "\"\"");
 	assert_string_equal(
-		config_quote("a\"\\\n\r\t\x01\x7f\xc2\x9b\xd0\x96\xf0\x9f\x98\x80\xff\xd0", out),
-		"\"a\\\"\\\\\\n\\r\\t\\x01\\x7f\\xc2\\x9b\xd0\x96\xf0\x9f\x98\x80\\xff\\xd0\"");
+		config_quote(
+			"a\"\\\n\r\t\x01\x7f\xc2\x9b\xd0\x96\xf0\x9f\x98\x80\xe2\x80\xae\xff\xd0",
+			out),
+		"\"a\\\"\\\\\\n\\r\\t\\x01\\x7f\\xc2\\x9b\xd0\x96\xf0\x9f\x98\x80\\xe2\\x80\\xae\\x"
+		"ff\\xd0\"");
 	memset(text, 'x', sizeof(text));
 	text[sizeof(text) - 1] = '\0';
 	memset(expected, 'x', sizeof(expected));

@@ -209,38 +209,6 @@ static void test_level(void **state)
 	assert_string_equal(said, "debug ready: seen\n");
 }
 
-static void test_escape(void **state)
-{
-	static const struct {
-		const char *in, *out;
-	} cases[] = {
-		{"plain", "plain"},
-		{"Gr\xc3\xbc\xc3\x9f \xf0\x9f\x98\x80", "Gr\xc3\xbc\xc3\x9f \xf0\x9f\x98\x80"},
-		{"a\nb\r\tc", "a\\x0ab\\x0d\\x09c"},
-		{"\x1b[2J\x7f", "\\x1b[2J\\x7f"},
-		{"\xc2\x9b"
-		 "2J",
-		 "\\xc2\\x9b2J"},
-		{"\x9b\xff", "\\x9b\\xff"},
-		{"cut \xf0\x9f\x98", "cut \\xf0\\x9f\\x98"},
-		{"", ""},
-	};
-	char out[64];
-
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		size_t n = log_escape(out, sizeof(out), cases[i].in);
-
-		assert_string_equal(out, cases[i].out);
-		assert_int_equal(n, strlen(cases[i].out));
-	}
-	/* What does not fit whole is not begun. */
-	assert_int_equal(log_escape(out, 4, "\x01\x02"), 0);
-	assert_int_equal(log_escape(out, 5, "\x01\x02"), 4);
-	assert_int_equal(log_escape(out, 3, "a\xc3\xbc"), 1);
-	assert_int_equal(log_escape(out, 4, "a\xc3\xbc"), 3);
-	assert_int_equal(log_escape(out, 1, "a"), 0);
-}
-
 static void test_long_message(void **state)
 {
 	char text[2 * LOG_MESSAGE_MAX];
@@ -632,7 +600,6 @@ static void test_stop_gives_up(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_escape),
 		cmocka_unit_test(test_limit),
 		cmocka_unit_test_setup_teardown(test_line, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_without_thread, setup, teardown),
