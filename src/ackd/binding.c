@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -162,8 +163,7 @@ static int bind_unix(struct binding *binding, const struct binding_options *opti
 	binding->bound = binding->configured;
 	if (lstat(un->sun_path, &st) < 0)
 		return -errno;
-	binding->device = st.st_dev;
-	binding->inode = st.st_ino;
+	binding->file = (struct file_id){st.st_dev, st.st_ino};
 	return 0;
 }
 
@@ -284,11 +284,20 @@ static bool is_retired(int fd)
 	       index == NO_INTERFACE;
 }
 
-int binding_readopt(const char *listener, const char *stored_as, int fd, struct binding **bindings)
+/* Whether a socket is at @path, and is @file unless that is unknown. */
+static bool has_file(const char *path, struct file_id file)
+{
+	struct stat st;
+
+	return lstat(path, &st) == 0 && S_ISSOCK(st.st_mode) &&
+	       (!file.inode || (st.st_dev == file.device && st.st_ino == file.inode));
+}
+
+int binding_readopt(const char *listener, const char *stored_as, struct file_id file, int fd,
+		    struct binding **bindings)
 {
 	const struct sockaddr_un *un;
 	struct binding *one, *b;
-	struct stat st;
 	int r = binding_adopt(listener, fd, &one);
 
 	if (r < 0)
@@ -299,12 +308,11 @@ int binding_readopt(const char *listener, const char *stored_as, int fd, struct 
 		set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	un = (const struct sockaddr_un *)&one->bound;
 	if (un->sun_family == AF_UNIX) {
-		if (lstat(un->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode)) {
+		if (!has_file(un->sun_path, file)) {
 			binding_destroy(one);
 			return -ENOENT;
 		}
-		one->device = st.st_dev;
-		one->inode = st.st_ino;
+		one->file = file;
 	}
 	for (b = *bindings; b; b = b->next)
 		if (b->length == one->length && b->retired == one->retired &&
@@ -313,7 +321,7 @@ int binding_readopt(const char *listener, const char *stored_as, int fd, struct 
 			break;
 	if (b) {
 		r = binding_merge(b, one);
-		one->inode = 0; /* the file stays */
+		one->file.inode = 0; /* the file stays */
 		binding_destroy(one);
 		return r;
 	}
@@ -331,12 +339,27 @@ int binding_readopt(const char *listener, const char *stored_as, int fd, struct 
 static const char *own_file(const struct binding *binding)
 {
 	const struct sockaddr_un *un = (const struct sockaddr_un *)&binding->bound;
-	struct stat st;
 
-	if (un->sun_family != AF_UNIX || !binding->inode || lstat(un->sun_path, &st) < 0 ||
-	    st.st_dev != binding->device || st.st_ino != binding->inode)
+	if (un->sun_family != AF_UNIX || !binding->file.inode ||
+	    !has_file(un->sun_path, binding->file))
 		return NULL;
 	return un->sun_path;
+}
+
+/* Changes the mode of @path if that is @file, also when another file takes its place meanwhile. */
+static void set_mode(const char *path, struct file_id file, mode_t mode)
+{
+	char link[sizeof("/proc/self/fd/") + 10];
+	int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0)
+		return;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	if (fstat(fd, &st) == 0 && st.st_dev == file.device && st.st_ino == file.inode &&
+	    (st.st_mode & ALLPERMS) != mode)
+		chmod(link, mode);
+	close(fd);
 }
 
 void binding_retire(struct binding *binding)
@@ -397,7 +420,7 @@ void binding_configure(struct binding *binding, const struct binding_options *op
 			listen(binding->fds[i], options->backlog);
 	}
 	if (path)
-		chmod(path, options->mode);
+		set_mode(path, binding->file, options->mode);
 }
 
 void binding_destroy(struct binding *binding)

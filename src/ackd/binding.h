@@ -15,17 +15,22 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
+/* What a file is, whatever its name. */
+struct file_id {
+	dev_t device;
+	ino_t inode; /* 0: unknown */
+};
+
 struct binding {
 	struct binding *next;
 	char *listener;			    /* name of the listener that it serves */
 	struct sockaddr_storage configured; /* what was asked for: the port may be 0 */
 	struct sockaddr_storage bound;
 	socklen_t length;
-	bool passed;	 /* by socket activation: the service manager's, with its own backlog */
-	bool retired;	 /* gets no new connections, and cannot be used again */
-	char *stored_as; /* its name in the service manager's store, or NULL */
-	dev_t device;	 /* of a UNIX socket's file, so that only our own is removed */
-	ino_t inode;
+	bool passed;	     /* by socket activation: the service manager's, with its own backlog */
+	bool retired;	     /* gets no new connections, and cannot be used again */
+	char *stored_as;     /* its name in the service manager's store, or NULL */
+	struct file_id file; /* of a UNIX socket, so that only our own is changed or removed */
 	unsigned n_fds;
 	int *fds;
 };
@@ -85,11 +90,14 @@ int binding_adopt(const char *listener, int fd, struct binding **ret_binding);
 
 /*
  * Adds a listening socket that was kept in the store under @stored_as to the binding of its address
- * in the list *@bindings, which is made if there is none. @fd is the binding's from here on, even
- * when this fails. Returns 0, -EINVAL when @fd is not a listening stream socket, -ENOENT when it is
- * a UNIX socket whose file is gone, or another negative errno.
+ * in the list *@bindings, which is made if there is none. @file is that of a UNIX socket; one that
+ * is unknown is neither changed nor removed. @fd is the binding's from here on, even when this
+ * fails. Returns 0, -EINVAL when @fd is not a listening stream socket, -ENOENT when it is a UNIX
+ * socket and
+ * @file is not at its path any more, or another negative errno.
  */
-int binding_readopt(const char *listener, const char *stored_as, int fd, struct binding **bindings);
+int binding_readopt(const char *listener, const char *stored_as, struct file_id file, int fd,
+		    struct binding **bindings);
 
 /*
  * Puts changed options (backlog, mode, time-out) of a reload into effect: the mode of a UNIX

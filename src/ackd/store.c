@@ -2,8 +2,12 @@
 
 #include "ackd/log.h"
 
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <uv.h>
 
 #define PREFIX "ackd-listen."
@@ -28,13 +32,49 @@ static void forget_name(const char *name, struct binding *bindings)
 	}
 }
 
+/*
+ * Returns the name for @binding in the store, allocated: PREFIX LISTENER, for a UNIX socket with
+ * "/DEVICE-INODE" of its file (hexadecimal), which the socket itself does not tell. NULL: out of
+ * memory.
+ */
+static char *stored_name(const struct binding *binding)
+{
+	char *name;
+	int r;
+
+	if (binding->file.inode)
+		r = asprintf(&name, PREFIX "%s/%jx-%jx", binding->listener,
+			     (uintmax_t)binding->file.device, (uintmax_t)binding->file.inode);
+	else
+		r = asprintf(&name, PREFIX "%s", binding->listener);
+	return r < 0 ? NULL : name;
+}
+
+/* The opposite of stored_name(): makes a binding of @fd. Returns as binding_readopt() does. */
+static int readopt(const struct systemd_fd *fd, struct binding **bindings)
+{
+	char listener[TEMPLATE_LISTENER_MAX + 1];
+	const char *name = fd->name + strlen(PREFIX);
+	size_t n = strcspn(name, "/");
+	uintmax_t device = 0, inode = 0;
+
+	if (n >= sizeof(listener) ||
+	    (name[n] && sscanf(name + n, "/%jx-%jx", &device, &inode) != 2)) {
+		close(fd->fd);
+		return -EINVAL;
+	}
+	memcpy(listener, name, n);
+	listener[n] = '\0';
+	return binding_readopt(listener, fd->name, (struct file_id){(dev_t)device, (ino_t)inode},
+			       fd->fd, bindings);
+}
+
 struct binding *store_take(struct systemd_fd *fds, size_t n)
 {
 	struct binding *bindings = NULL;
 
 	for (size_t i = 0; i < n; i++) {
-		int r = binding_readopt(fds[i].name + strlen(PREFIX), fds[i].name, fds[i].fd,
-					&bindings);
+		int r = readopt(&fds[i], &bindings);
 
 		fds[i].fd = r; /* negative: of no use */
 		if (r < 0)
@@ -104,18 +144,18 @@ unsigned store_share(const struct setup *setup, unsigned max)
 	return room < max ? room : max;
 }
 
-static char *stored_name(const char *listener)
+/* Whether @binding is in the store under the name of its listener. */
+static bool is_named_right(const struct binding *binding)
 {
-	char *name = malloc(strlen(PREFIX) + strlen(listener) + 1);
+	const char *name = binding->stored_as + strlen(PREFIX);
+	size_t n = strlen(binding->listener);
 
-	if (name)
-		strcpy(stpcpy(name, PREFIX), listener);
-	return name;
+	return strncmp(name, binding->listener, n) == 0 && (!name[n] || name[n] == '/');
 }
 
 static void store_add(struct binding *binding)
 {
-	char *name = stored_name(binding->listener);
+	char *name = stored_name(binding);
 
 	if (name && systemd_store_add(name, binding->fds, binding->n_fds) == 0)
 		binding->stored_as = name;
@@ -133,7 +173,7 @@ void store_sync(struct binding *bindings, const struct binding *unwanted)
 	for (const struct binding *b = unwanted; b; b = b->next)
 		n += b->stored_as ? b->n_fds : 0;
 	for (struct binding *b = bindings; b; b = b->next)
-		if (b->stored_as && strcmp(b->stored_as + strlen(PREFIX), b->listener) != 0)
+		if (b->stored_as && !is_named_right(b))
 			store_forget(b, bindings);
 	for (struct binding *b = bindings; b; b = b->next) {
 		if (b->passed)

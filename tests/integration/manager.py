@@ -85,8 +85,9 @@ class Manager:
         return any(os.path.sameopenfile(fd, stored) for _, stored in self.store)
 
     def names(self):
+        """Those of what is stored, without the file that the name of a UNIX socket identifies."""
         with self._lock:
-            return sorted(name for name, _ in self.store)
+            return sorted(name.partition("/")[0] for name, _ in self.store)
 
     def has_said(self, field, value="1"):
         with self._lock:

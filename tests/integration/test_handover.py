@@ -596,6 +596,39 @@ def test_a_stored_socket_whose_file_is_gone(unit, directory):
     wait_until(lambda: unit.names() == ["ackd-listen.ackd"], "one socket in the store")
 
 
+def test_a_stored_socket_whose_path_is_anothers(unit, directory):
+    """A service that has put its socket there meanwhile keeps it as it is."""
+    path = f"{directory}/s"
+    daemon = unit.start(f'path = "{path}"; mode = "0666";', arguments=())
+    wait_until(lambda: unit.has_said("READY"), "READY=1")
+    daemon.signal(signal.SIGUSR2)
+    daemon.wait()
+    os.unlink(path)
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(path)
+        os.chmod(path, 0o600)
+        other.listen()
+        daemon = unit.start(daemon.config_path.read_text(), ready=False, arguments=())
+        assert daemon.wait() == 69
+        assert f"{path}: address already in use" in daemon.log
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    wait_until(lambda: "ackd-listen.ackd" not in unit.names(), "the socket to leave the store")
+
+
+def test_a_stored_socket_from_before_its_file_was_stored(unit, directory):
+    """It serves; since its file may be another's, nobody changes it or removes it."""
+    path = f"{directory}/s"
+    daemon = unit.start(f'path = "{path}"; mode = "0600";', arguments=())
+    wait_until(lambda: unit.has_said("READY"), "READY=1")
+    daemon.signal(signal.SIGUSR2)
+    daemon.wait()
+    unit.store = [(name.partition("/")[0], fd) for name, fd in unit.store]
+    daemon = unit.start(f'path = "{path}"; mode = "0666";', arguments=())
+    assert daemon.exchange(b"x") == b"Got x"
+    daemon.stop()
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+
+
 def test_listener_gone(unit):
     daemon = unit.start('address = "127.0.0.1"; name = "old";')
     with accepted(daemon) as s:

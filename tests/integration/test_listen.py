@@ -1,5 +1,6 @@
 """Addresses: which are bound, and what is said when they cannot be."""
 
+import ctypes
 import os
 import re
 import socket
@@ -9,6 +10,8 @@ import subprocess
 import pytest
 
 from harness import Address, ackd_binary, converse, free_port, have, run_ackd
+
+IN_ATTRIB = 0x4
 
 
 def refusal(config_file, text):
@@ -208,6 +211,18 @@ def test_mode_of_a_unix_socket(ackd, directory, mode, expected):
     assert stat.S_ISSOCK(os.stat(f"{directory}/s").st_mode)
     assert daemon.address().text == f"unix:{directory}/s"
     assert daemon.exchange("да".encode()) == "Got да".encode()
+
+
+def test_mode_of_a_unix_socket_is_never_another(ackd, directory):
+    """The file has its mode from the beginning: nothing is changed by its name afterwards."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    watch = libc.inotify_init1(os.O_NONBLOCK)
+    assert libc.inotify_add_watch(watch, os.fsencode(directory), IN_ATTRIB) >= 0
+    ackd(f'path = "{directory}/s"; mode = "0666";')
+    assert mode_of(f"{directory}/s") == 0o666
+    with pytest.raises(BlockingIOError):
+        os.read(watch, 4096)
+    os.close(watch)
 
 
 def test_a_unix_sockets_file_goes_with_the_daemon(ackd, directory):
