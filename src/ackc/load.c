@@ -10,6 +10,7 @@
 #include "ackc/output.h"
 #include "ackc/scout.h"
 #include "ackc/words.h"
+#include "core/plural.h"
 #include "core/printable.h"
 
 #include <errno.h>
@@ -149,9 +150,9 @@ static void print_progress(struct load *l, uint64_t completed, uint64_t failures
 		o->count ? (double)(o->count - completed) / (total > 0 ? total : 1)
 			 : (double)o->duration_ms / 1e3 - (double)(now_ns - l->plan.start_ns) / 1e9;
 
-	fprintf(stderr, "\r\033[K%llu messages, %.0f/s, %llu errors, %.0f s left",
-		(unsigned long long)completed, rate, (unsigned long long)failures,
-		left > 0 ? left : 0);
+	fprintf(stderr, "\r\033[K%llu message%s, %.0f/s, %llu error%s, %.0f s left",
+		(unsigned long long)completed, plural(completed), rate,
+		(unsigned long long)failures, plural(failures), left > 0 ? left : 0);
 	fflush(stderr);
 	l->line = true;
 	l->last_ns = now_ns;
@@ -169,8 +170,9 @@ static unsigned count_connected(const struct load *l)
 
 static void print_connecting(struct load *l, uint64_t failures)
 {
-	fprintf(stderr, "\r\033[K%u of %u connections open, %llu errors", count_connected(l),
-		l->options->connections, (unsigned long long)failures);
+	fprintf(stderr, "\r\033[K%u of %u connection%s open, %llu error%s", count_connected(l),
+		l->options->connections, plural(l->options->connections),
+		(unsigned long long)failures, plural(failures));
 	fflush(stderr);
 	l->line = true;
 }

@@ -1,6 +1,7 @@
 #include "ackc/load.h"
 #include "ackc/output.h"
 #include "ackc/times.h"
+#include "core/plural.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -94,13 +95,13 @@ static void print_text(const struct load_result *r)
 	printf("--- %s load statistics ---\n", o->common.target.label);
 	if (r->opened < o->connections)
 		printf("%u of ", r->opened);
-	printf("%u connection%s, depth %u, %u thread%s", o->connections,
-	       o->connections == 1 ? "" : "s", o->depth, o->threads, o->threads == 1 ? "" : "s");
+	printf("%u connection%s, depth %u, %u thread%s", o->connections, plural(o->connections),
+	       o->depth, o->threads, plural(o->threads));
 	if (o->rate > 0)
 		printf(", %.10g messages/s scheduled", o->rate);
-	printf("\n%" PRIu64 " messages sent, %" PRIu64 " answered right, %" PRIu64
+	printf("\n%" PRIu64 " message%s sent, %" PRIu64 " answered right, %" PRIu64
 	       " lost, %.3f s: %.1f messages/s, %.3f MB/s sent, %.3f MB/s received\n",
-	       r->sent, r->completed, r->lost, (double)r->elapsed_ns / 1e9,
+	       r->sent, plural(r->sent), r->completed, r->lost, (double)r->elapsed_ns / 1e9,
 	       per_second(r, (double)r->completed), per_second(r, (double)r->sent_bytes) / 1e6,
 	       per_second(r, (double)r->received_bytes) / 1e6);
 	if (missed_rate(r))

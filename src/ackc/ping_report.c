@@ -4,6 +4,7 @@
 #include "ackc/output.h"
 #include "ackc/times.h"
 #include "ackc/words.h"
+#include "core/plural.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -222,8 +223,8 @@ static uint64_t elapsed_ms(const struct ping_report *r)
 
 void ping_report_interim(const struct ping_report *r)
 {
-	fprintf(stderr, "\r%" PRIu64 "/%" PRIu64 " probes, %.4g%% loss", r->received,
-		r->transmitted, loss_percent(r));
+	fprintf(stderr, "\r%" PRIu64 "/%" PRIu64 " probe%s, %.4g%% loss", r->received,
+		r->transmitted, plural(r->transmitted), loss_percent(r));
 	if (r->rtt->count)
 		fprintf(stderr, ", min/avg/max = %.3f/%.3f/%.3f ms",
 			ms_of_ns((double)r->rtt->min_ns), ms_of_ns(histogram_mean(r->rtt)),
@@ -234,16 +235,17 @@ void ping_report_interim(const struct ping_report *r)
 static void print_summary(const struct ping_report *r)
 {
 	printf("\n--- %s ping statistics ---\n", r->options->common.target.label);
-	printf("%" PRIu64 " probes transmitted, %" PRIu64 " received", r->transmitted, r->received);
+	printf("%" PRIu64 " probe%s transmitted, %" PRIu64 " received", r->transmitted,
+	       plural(r->transmitted), r->received);
 	if (r->wrong)
 		printf(", +%" PRIu64 " wrong", r->wrong);
 	if (r->failed)
-		printf(", +%" PRIu64 " errors", r->failed);
+		printf(", +%" PRIu64 " error%s", r->failed, plural(r->failed));
 	if (r->cuts)
-		printf(", +%" PRIu64 " cut%s while idle", r->cuts, r->cuts == 1 ? "" : "s");
+		printf(", +%" PRIu64 " cut%s while idle", r->cuts, plural(r->cuts));
 	printf(", %.6g%% loss", loss_percent(r));
 	if (r->reconnects)
-		printf(", %" PRIu64 " reconnect%s", r->reconnects, r->reconnects == 1 ? "" : "s");
+		printf(", %" PRIu64 " reconnect%s", r->reconnects, plural(r->reconnects));
 	printf(", time %" PRIu64 "ms\n", elapsed_ms(r));
 	times_print("rtt", r->rtt);
 	if (r->rtt->count)
@@ -253,7 +255,7 @@ static void print_summary(const struct ping_report *r)
 	times_print("kernel rtt", r->kernel);
 	if (r->retransmissions)
 		printf("%" PRIu64 " TCP retransmission%s\n", r->retransmissions,
-		       r->retransmissions == 1 ? "" : "s");
+		       plural(r->retransmissions));
 	times_print("connect", r->connect);
 	output_flush();
 }
@@ -336,7 +338,8 @@ static int print_plugin(const struct ping_report *r)
 	printf("ACKC %s - ", names[state]);
 	print_words(o->common.target.label);
 	if (r->transmitted)
-		printf(": %" PRIu64 " of %" PRIu64 " probes answered", r->received, r->transmitted);
+		printf(": %" PRIu64 " of %" PRIu64 " probe%s answered", r->received, r->transmitted,
+		       plural(r->transmitted));
 	else
 		fputs(": no probe sent", stdout);
 	if (r->rtt->count)

@@ -23,7 +23,7 @@
 #include "ackc/output.h"
 #include "ackc/tcpinfo.h"
 #include "ackc/words.h"
-#include "core/units.h"
+#include "core/plural.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -1,6 +1,6 @@
 #pragma once
 
-/* Durations and sizes with units, as configurations and command lines write them; and plurals. */
+/* Durations and sizes with units, as configurations and command lines write them. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -19,9 +19,3 @@ bool size_parse(const char *text, uint64_t *ret_bytes);
 /* Write a value for a message, in the largest unit that it is a multiple of. Return @out. */
 const char *duration_text(uint64_t us, char out[UNITS_TEXT_MAX]);
 const char *size_text(uint64_t bytes, char out[UNITS_TEXT_MAX]);
-
-/* Returns what follows a noun that @n counts: "", or "s" unless @n is 1. */
-static inline const char *plural(uint64_t n)
-{
-	return n == 1 ? "" : "s";
-}

@@ -159,7 +159,7 @@ def test_ping_names_the_failure(peer, failure):
     server = peer(each_line(answer, honest=LEARNING + 1))
     done = ackc("ping", "-c", "2", "-i", "0", "-w", within(0.5), "127.0.0.1", server.port)
     assert done.err.startswith(f"ackc: 127.0.0.1:{server.port}: {words}"), done
-    assert "2 probes transmitted, 1 received, +1 errors, 50% loss" in done.out
+    assert "2 probes transmitted, 1 received, +1 error, 50% loss" in done.out
     assert done.status == 1
 
 

@@ -108,3 +108,15 @@ def test_json_of_a_server_that_is_not_reached_or_silent(peer, command):
     assert failed["address"] is None
     port = peer(lambda s: threading.Event().wait(SOON)).port
     assert summary(port)["address"] == f"127.0.0.1:{port}"
+
+
+def test_one_of_something_is_singular(peer):
+    port = peer(ackc_peers.echo).port
+    shown = ackc("ping", "-c", "1", "127.0.0.1", port).out
+    assert "\n1 probe transmitted, 1 received, 0% loss" in shown
+    shown = ackc("load", "-c", "1", "-n", "1", "127.0.0.1", port).out
+    assert "\n1 connection, depth 1, 1 thread\n1 message sent, 1 answered right" in shown
+    shown = ackc("ping", "--plugin", "-c", "1", "127.0.0.1", port).out
+    assert "1 of 1 probe answered" in shown
+    done = ackc("--linger", "0", "127.0.0.1", peer(silent).port, data=b"x")
+    assert "(1 byte sent)" in done.err

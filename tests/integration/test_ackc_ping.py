@@ -218,7 +218,7 @@ def test_no_reconnect_after_a_lost_probe(peer):
     server = peer(each_line(lambda s, line: None, honest=4))
     done = ackc("ping", "--no-reconnect", "-i", "0", "-W", "0.3", "127.0.0.1", server.port)
     assert done.status == 1, done
-    assert "\n3 probes transmitted, 2 received, +1 errors, 33.3333% loss, time " in done.out
+    assert "\n3 probes transmitted, 2 received, +1 error, 33.3333% loss, time " in done.out
     assert server.accepted == 2
 
 
@@ -362,7 +362,7 @@ def test_plugin_no_host():
 
 def test_nothing_transmitted_is_all_lost():
     done = ackc("ping", "-c", "1", "nosuch.invalid")
-    assert "\n0 probes transmitted, 0 received, +1 errors, 100% loss, " in done.out
+    assert "\n0 probes transmitted, 0 received, +1 error, 100% loss, " in done.out
     assert done.status == 1
     summary = json.loads(ackc("ping", "-c", "1", "--json", "nosuch.invalid").out.splitlines()[-1])
     assert (summary["transmitted"], summary["loss_percent"], summary["status"]) == (0, 100, 1)
@@ -425,7 +425,7 @@ def test_plugin_help():
 def test_plugin_target_with_a_bar(directory):
     status, words, _ = plugin("-c", "1", f"unix:{directory}/a|b\nc")
     assert status == 2
-    assert words.startswith(f"ACKC CRITICAL - unix:{directory}/a/b c: 0 of 1 probes answered, ")
+    assert words.startswith(f"ACKC CRITICAL - unix:{directory}/a/b\\x0ac: 0 of 1 probe answered, ")
 
 
 # ---- JSON: the schema of the manual page ----
