@@ -15,6 +15,7 @@ SOON = 30.0
 PORT = 10080
 CONFIG = pathlib.Path("/etc/ackd.conf")
 DROP_INS = pathlib.Path("/run/systemd/system")
+EDITED = pathlib.Path("/etc/systemd/system")  # what systemctl edit writes
 
 
 def wait_until(condition, what, timeout=SOON):
@@ -174,6 +175,7 @@ def revert(names, config):
         systemctl("stop", name, check=False, timeout=60)
         systemctl("reset-failed", name, check=False)
         systemctl("disable", name, check=False)
-        shutil.rmtree(DROP_INS / (name + ".d"), ignore_errors=True)
+        for directory in DROP_INS, EDITED:
+            shutil.rmtree(directory / (name + ".d"), ignore_errors=True)
     CONFIG.write_bytes(config)
     systemctl("daemon-reload")

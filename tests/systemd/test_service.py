@@ -248,40 +248,6 @@ def test_an_instance_keeps_its_connections(unit, names):
         assert receive(s, 6) == b"Got b\n"
 
 
-HERE = "127.0.0.2"  # an address that this machine has, in the place of the manual's
-
-
-def documented_drop_ins():
-    """[(what it is for, its text)] from the list of drop-ins in the manual."""
-    manual = (pathlib.Path(__file__).resolve().parents[2] / "man/ackd.8").read_text()
-    listed = manual[manual.index("Both are changed with drop-ins"):manual.index(".Sh ENVIRONMENT")]
-    return re.findall(r"^\.It (.*?)$.*?^\.Bd -literal\n(.*?)^\.Ed", listed, re.M | re.S)
-
-
-@pytest.mark.parametrize("text", [text for _, text in documented_drop_ins()],
-                         ids=[what for what, _ in documented_drop_ins()])
-def test_documented_drop_in(unit, text):
-    """Each as it is in the manual: systemd finds nothing to complain of, and ackd serves."""
-    changed = unit if text.startswith("[Service]") else Unit("ackd.socket")
-    changed.drop_in(text.replace("192.0.2.1", HERE))
-    files = [Unit(name).show("FragmentPath") for name in ("ackd.socket", "ackd.service")]
-    verified = run("systemd-analyze", "verify", *files).stdout
-    assert [line for line in verified.splitlines() if "ackd" in line or "test.conf" in line] == []
-    Unit("ackd.socket").start()
-    stream = re.search(r"^ListenStream=(.+)$", text, re.M)
-    if stream and stream[1].startswith("/"):
-        assert serves(stream[1])
-    else:
-        host, _, port = (stream[1] if stream else str(PORT)).rpartition(":")
-        assert serves((host.replace("192.0.2.1", HERE) or "127.0.0.1", int(port)))
-
-
-def test_drop_ins_are_documented():
-    """The test above has found them."""
-    assert len(documented_drop_ins()) >= 5
-    assert {text.split("\n")[0] for _, text in documented_drop_ins()} == {"[Service]", "[Socket]"}
-
-
 def test_a_long_drain_is_waited_for(unit):
     """systemd would end it after TimeoutStopSec=, if it were not told that there is progress."""
     CONFIG.write_text('reply = "echo"; limits: { drain_timeout = 6; };\n')

@@ -1,0 +1,278 @@
+"""The recipes of the manual: each is run as it is written, while the installed service runs.
+
+A display of a page that is neither run nor listed in NO_RECIPES makes test_every_display_is_run fail.
+"""
+
+import os
+import pathlib
+import pty
+import re
+import signal
+import subprocess
+
+import pytest
+
+from service import CONFIG, Unit, connect, exchange, receive, run, serves, systemctl, wait_until
+
+MAN = pathlib.Path(__file__).resolve().parents[2] / "man"
+BOTH = ["ackd.socket", "ackd.service"]
+
+# Displays that are no recipes: output, syntax, and what needs the sources.
+NO_RECIPES = {
+    "ackc.1": ["ackc: localhost:8080: connection refused"],
+    "ackd-scaling.7": ["tests/bench/run --peers ackd --workloads 64x5000 --costs idle"],
+    "ackd.8": ["NAK offset reason"],
+    "ackd.conf.5": ['@include "FILE"', "NAK OFFSET REASON",
+                    "/etc/ackd.conf:3: port: found 70000; allowed: an integer from 0 to 65535"],
+}
+
+
+def displays(name):
+    """The literal displays of a page, in its order, with the escapes of mdoc replaced."""
+    page = (MAN / name).read_text()
+    found = [a or b for a, b in re.findall(r"^\.Bd[^\n]*\n(.*?)^\.Ed$|^\.D[l1] ([^\n]*)$", page,
+                                           re.M | re.S)]
+    for escape, text in (r"\e", "\\"), (r"\-", "-"), (r"\(dq", '"'), (r"\&", ""):
+        found = [display.replace(escape, text) for display in found]
+    return [display.rstrip("\n") for display in found]
+
+
+def matching(name, pattern):
+    return [display for display in displays(name) if re.match(pattern, display)]
+
+
+def commands(display):
+    """What an administrator types after the prompts, or all lines if there are none."""
+    prompted = re.findall(r"^[#$] (.*)$", display, re.M)
+    return prompted or display.splitlines()
+
+
+DROP_INS = matching("ackd.8", r"\[")
+SOCKET_COMMANDS, = [commands(d) for d in matching("ackd.8", "# ") if "ackd.socket" in d]
+SERVICE_COMMANDS = ["systemctl edit ackd.service", *[
+    c for d in matching("ackd.8", "# ") if "ackd.socket" not in d for c in commands(d)]]
+CONFIGURATIONS = matching("ackd.conf.5", r"\w+ = ")
+
+
+def edit(command, text):
+    """Runs systemctl edit, which wants a terminal, with an editor that writes @text."""
+    recipe = pathlib.Path("/run/recipe")
+    recipe.write_text(text + "\n")
+    editor = pathlib.Path("/run/editor")
+    editor.write_text(f'#!/bin/sh\nfor file; do :; done\nexec cp {recipe} "$file"\n')
+    editor.chmod(0o755)
+    main, side = pty.openpty()
+    try:
+        subprocess.run(command, shell=True, check=True, timeout=30, stdin=side, stdout=side,
+                       stderr=side, env={**os.environ, "SYSTEMD_EDITOR": str(editor)})
+    finally:
+        os.close(main)
+        os.close(side)
+
+
+def administrate(lines, drop_in):
+    """Types the commands of the manual, and the drop-in into the editor that one of them opens."""
+    for line in lines:
+        if " edit " in line:
+            edit(line, drop_in)
+        else:
+            run("sh", "-ec", line, timeout=60)
+
+
+@pytest.fixture
+def addresses():
+    """The addresses of the documentation, on the loopback device of the lab."""
+    used = ["192.0.2.1", "192.0.2.11"]
+    for address in used:
+        run("ip", "address", "add", f"{address}/32", "dev", "lo")
+    yield
+    for address in used:
+        run("ip", "address", "delete", f"{address}/32", "dev", "lo")
+
+
+def addresses_of(drop_in):
+    """Where clients find the sockets of a drop-in."""
+    found = []
+    for stream in re.findall(r"^ListenStream=(.+)$", drop_in, re.M):
+        if stream.startswith("/"):
+            found.append(stream)
+        else:
+            host, _, port = stream.rpartition(":")
+            found.append((host.strip("[]") or "127.0.0.1", int(port)))
+    return found or [("127.0.0.1", 10080), ("::1", 10080)]
+
+
+def open_to_all():
+    """Listening TCP sockets of addresses that other hosts reach."""
+    lines = run("ss", "-Hltn").stdout.splitlines()
+    return [line for line in lines if re.search(r" (0\.0\.0\.0|\[::\]|\*):(7|10080) ", line)]
+
+
+@pytest.mark.parametrize("drop_in", DROP_INS, ids=lambda d: " ".join(d.split()[1:])[:40])
+@pytest.mark.usefixtures("addresses")
+def test_drop_in(unit, drop_in):
+    """Put into effect as the manual says, while the service runs; and systemd has no complaint."""
+    if "FileDescriptorName=one" in drop_in:
+        CONFIG.write_text('listeners = ( { name = "one"; }, { name = "two"; port = 7002; } );\n')
+    unit.start()
+    if drop_in.startswith("[Socket]"):
+        administrate(SOCKET_COMMANDS, drop_in)
+        assert Unit("ackd.socket").show("UnitFileState") == "enabled"
+    else:
+        administrate(SOCKET_COMMANDS, "")  # one of them is about a service with the socket unit
+        with connect() as s:
+            s.sendall(b"a")
+            assert receive(s, 5) == b"Got a"
+            administrate(SERVICE_COMMANDS, drop_in)
+            s.sendall(b"b")
+            assert receive(s, 5) == b"Got b"
+    assert (unit.state, Unit("ackd.socket").state) == ("active", "active")
+    for address in addresses_of(drop_in):
+        assert serves(address), address
+    assert open_to_all() == []
+    for line in drop_in.splitlines()[1:]:
+        name, value = line.split("=", 1)
+        if value and name not in ("ListenStream", "CPUQuota"):
+            shown = systemctl("show", "-P", name, *BOTH).stdout
+            assert value.replace("1G", "1073741824").replace("any", "0.0.0.0/0") in shown, shown
+    files = [Unit(name).show("FragmentPath") for name in BOTH]
+    verified = run("systemd-analyze", "verify", *files).stdout
+    assert [line for line in verified.splitlines() if "ackd" in line or "override" in line] == []
+
+
+def test_socket_commands_a_second_time(unit):
+    """They also change sockets that are in use: the installed ones, then those of a drop-in."""
+    unit.start()
+    for drop_in in "", "[Socket]\nListenStream=\nListenStream=127.0.0.1:7\n", "":
+        administrate(SOCKET_COMMANDS, drop_in)
+        for address in addresses_of(drop_in):
+            assert serves(address)
+
+
+@pytest.mark.parametrize("configuration", CONFIGURATIONS, ids=lambda c: c.split("\n")[0][:20])
+def test_configuration(unit, configuration):
+    """Put into effect by a reload."""
+    unit.start()
+    CONFIG.write_text(configuration)
+    unit.reload()
+    if "framing" in configuration:
+        assert exchange(b"one\n") == b"1 3 one\n"
+    elif "listeners" in configuration:
+        said = exchange(b"caf\xe9", ("127.0.0.1", 10007)).decode()
+        assert re.fullmatch(r"Hello 127\.0\.0\.1:\d+, you are connection \d+\.\ncaf\ufffd", said)
+        assert exchange(b"x", "/run/ackd/ackd.sock") == b"Got x"
+    else:
+        assert exchange("ÿ–".encode()) == b"Got \xff&#8211;"
+
+
+def until(command, pattern, number):
+    """Runs a command that does not end by itself until its output has @pattern, then sends the signal."""
+    child = subprocess.Popen(["timeout", "-s", "KILL", "60", *command.split()], text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    said = ""
+    for line in child.stdout:
+        said += line
+        if re.search(pattern, said):
+            break
+    child.send_signal(number)
+    said += child.communicate(timeout=30)[0]
+    assert re.search(pattern, said), said
+
+
+@pytest.mark.parametrize("command", [c for d in matching("ackc.1", r"\$ ") for c in commands(d)])
+def test_ackc(unit, tmp_path, command):
+    """The examples of ackc(1): against the service, or an echo server where one is needed."""
+    CONFIG.write_text('listeners = ( { name = "ackd"; }, '
+                      '{ name = "echo"; port = 7777; reply = "echo"; } );\n')
+    unit.start()
+    text = tmp_path / "text"
+    text.write_text("good morning\n" * 1000)
+    if "localhost 7 " in command:  # the echo service has a port below 1024
+        CONFIG.write_text('reply = "echo";\n')
+        administrate(SOCKET_COMMANDS, matching("ackd.8", r"\[Socket\](?s:.*):7$")[0])
+    if re.fullmatch(r"ackc ping \S+", command):
+        until(command, r"seq=\d.*\n.*seq=\d", signal.SIGINT)
+    else:
+        said = run("sh", "-ec", command, cwd=tmp_path, timeout=120).stdout
+        if "good morning" in command:
+            assert said == "Got good morning\n"
+        if "load" in command:
+            assert "errors: none" in said
+
+
+def test_scaling(unit):
+    """The commands of ackd-scaling(7): an address of a director on lo, and the pings."""
+    unit.start()
+    network, = matching("ackd-scaling.7", "sysctl")
+    # the lab keeps /proc/sys read-only; the network is its own
+    run("unshare", "-m", "sh", "-ec", "mount -o remount,bind,rw /proc/sys\n" + network)
+    CONFIG.write_text('address = "192.0.2.100";\n')
+    unit.reload()
+    assert exchange(b"x", ("192.0.2.100", 10080)) == b"Got x"
+    run("ip", "address", "delete", "192.0.2.100/32", "dev", "lo")
+
+
+@pytest.mark.parametrize("command", matching("ackd-scaling.7", "ackc ping"))
+@pytest.mark.usefixtures("addresses")
+def test_scaling_ping(unit, command):
+    if "--proxy" in command:
+        CONFIG.write_text('address = "192.0.2.11"; proxies = [ "192.0.2.0/24", "127.0.0.0/8" ];\n')
+    unit.start()
+    until(command.replace("HOST", "localhost"), r"seq\W+\d", signal.SIGINT)
+
+
+def test_ipvs(unit):
+    commands_, = matching("ackd-scaling.7", "ipvsadm")
+    if not pathlib.Path("/proc/net/ip_vs").exists():
+        pytest.skip("the kernel has no IPVS")
+    run("sh", "-ec", commands_)
+
+
+def serves_on(port, answer):
+    try:
+        return exchange(b"x", ("127.0.0.1", port)) == answer
+    except OSError:
+        return False
+
+
+def test_the_commands_of_ackd(unit, tmp_path):
+    """The examples of ackd(8), with the installed daemon in PATH."""
+    for display in matching("ackd.8", r"\$ "):
+        (tmp_path / "ackd.conf.new").write_text("port = 1;\n")
+        child = None
+        for line, shown in re.findall(r"^\$ (.*)\n?((?:[^$].*\n?)*)", display, re.M):
+            if line.endswith("&"):
+                child = subprocess.Popen(["sh", "-c", "exec " + line.rstrip("& ")])
+                wait_until(lambda: serves(("127.0.0.1", 7007)), "ackd to be ready")
+            else:
+                said = run("sh", "-ec", line, cwd=tmp_path).stdout
+                assert not shown or said.strip() == shown.strip()
+        if child:
+            child.terminate()
+            assert child.wait(30) == 0
+    for display in matching("ackd.8", "MAINPID="):
+        unit.start()
+        (tmp_path / "my.conf").write_text('port = 7070; ack_prefix = "one ";\n')
+        child = subprocess.Popen(["ackd", "-c", "my.conf"], cwd=tmp_path)
+        wait_until(lambda: serves_on(7070, b"one x"), "ackd to be ready")
+        (tmp_path / "my.conf").write_text('port = 7070; ack_prefix = "two ";\n')
+        run("sh", "-ec", display.replace("4711", str(child.pid)), cwd=tmp_path)
+        assert serves_on(7070, b"two x")
+        child.terminate()
+        assert child.wait(30) == 0
+
+
+def test_every_display_is_run():
+    """Those that a test above finds, and those that are no recipes, are all that there are."""
+    tested = {
+        "ackc.1": r"\$ ",
+        "ackd-scaling.7": "ipvsadm|sysctl|ackc ping",
+        "ackd.8": r"\[|# |\$ |MAINPID=",
+        "ackd.conf.5": r"\w+ = ",
+    }
+    assert {path.name for path in MAN.glob("*.[1-8]")} == set(tested)
+    for name, pattern in tested.items():
+        left = [d for d in displays(name) if not re.match(pattern, d)]
+        assert left == NO_RECIPES[name], name
+    assert len(DROP_INS) >= 6
+    assert len(CONFIGURATIONS) >= 3
