@@ -118,14 +118,15 @@ static int add_default_listener(struct config_loader *loader, int port)
 }
 
 /*
- * As config_text_read(), of the default file when @path is NULL: only that one need not be there, and
- * then this returns -ENOENT.
+ * As config_text_read(), of the default file when @path is NULL: only that one need not be there,
+ * and then this returns -ENOENT.
  */
 static int read_text(struct config_text *text, const char *path, config_reader reader,
 		     void *reader_data, struct config_errors *errors)
 {
 	struct config_place place = {.errors = errors, .file = path};
-	int r = config_text_read(text, path != NULL ? path : CONFIG_PATH, reader, reader_data, errors);
+	int r = config_text_read(text, path != NULL ? path : CONFIG_PATH, reader, reader_data,
+				 errors);
 
 	if (r == -ENOENT && path != NULL)
 		r = config_error(&place, "cannot read: %s", strerror(ENOENT));
