@@ -186,41 +186,78 @@ static int check_listener(struct config_loader *loader, size_t i)
 	return r;
 }
 
-/* An address as far as it can be told without asking a resolver. */
-struct known_address {
-	enum { ADDRESS_ALL, ADDRESS_V4, ADDRESS_V6, ADDRESS_NAME } kind;
-	bool any; /* 0.0.0.0, :: */
-	struct in6_addr bits;
+/* What an address is in one family. */
+struct known_part {
+	enum { PART_NONE, PART_ONE, PART_ANY } kind; /* ANY: 0.0.0.0 or :: */
+	struct in6_addr bits;			     /* of IPv4, the first four bytes */
 };
+
+/* An address as far as it is known without a name look-up. */
+struct known_address {
+	bool is_known; /* else it is a name */
+	struct known_part v4, v6;
+};
+
+static struct known_part know_part(int family, const char *text)
+{
+	struct known_part part = {.kind = PART_NONE};
+
+	if (inet_pton(family, text, &part.bits) == 1)
+		part.kind = memcmp(&part.bits, &in6addr_any, sizeof(part.bits)) == 0 ? PART_ANY
+										     : PART_ONE;
+	return part;
+}
 
 static struct known_address know_address(const char *text)
 {
-	struct known_address address = {.kind = ADDRESS_NAME};
+	bool all = strcmp(text, "*") == 0, localhost = strcasecmp(text, "localhost") == 0;
+	struct known_address known = {
+		.v4 = know_part(AF_INET, all	     ? "0.0.0.0"
+					 : localhost ? "127.0.0.1"
+						     : text),
+		.v6 = know_part(AF_INET6, all	      ? "::"
+					  : localhost ? "::1"
+						      : text),
+	};
+	char v4[INET_ADDRSTRLEN];
 
-	if (strcmp(text, "*") == 0)
-		address.kind = ADDRESS_ALL;
-	else if (inet_pton(AF_INET, text, &address.bits) == 1)
-		address.kind = ADDRESS_V4;
-	else if (inet_pton(AF_INET6, text, &address.bits) == 1)
-		address.kind = ADDRESS_V6;
-	address.any = (address.kind == ADDRESS_V4 || address.kind == ADDRESS_V6) &&
-		      memcmp(&address.bits, &in6addr_any, sizeof(address.bits)) == 0;
-	return address;
+	if (known.v6.kind == PART_ONE && IN6_IS_ADDR_V4MAPPED(&known.v6.bits)) {
+		inet_ntop(AF_INET, &known.v6.bits.s6_addr[12], v4, sizeof(v4));
+		known.v4 = know_part(AF_INET, v4);
+		known.v6.kind = PART_NONE;
+	}
+	known.is_known = known.v4.kind != PART_NONE || known.v6.kind != PART_NONE;
+	return known;
 }
 
-/* Whether two sockets at these addresses, with one port, are sure to get in each other's way. */
+static bool parts_overlap(const struct known_part *a, const struct known_part *b)
+{
+	if (a->kind == PART_NONE || b->kind == PART_NONE)
+		return false;
+	return a->kind == PART_ANY || b->kind == PART_ANY ||
+	       memcmp(&a->bits, &b->bits, sizeof(a->bits)) == 0;
+}
+
+/* Whether two sockets at these addresses, with one port, are certain to conflict. */
 static bool addresses_overlap(const char *a, const char *b)
 {
 	struct known_address known_a = know_address(a), known_b = know_address(b);
 
-	if (known_a.kind == ADDRESS_ALL || known_b.kind == ADDRESS_ALL)
+	if (strcmp(a, "*") == 0 || strcmp(b, "*") == 0)
 		return true;
-	if (known_a.kind != known_b.kind)
-		return false;
-	if (known_a.kind == ADDRESS_NAME)
+	if (!known_a.is_known && !known_b.is_known)
 		return strcasecmp(a, b) == 0;
-	return known_a.any || known_b.any ||
-	       memcmp(&known_a.bits, &known_b.bits, sizeof(known_a.bits)) == 0;
+	return parts_overlap(&known_a.v4, &known_b.v4) || parts_overlap(&known_a.v6, &known_b.v6);
+}
+
+/* Whether the settings that say where listener @i listens are good, and it has a fixed port. */
+static bool has_fixed_port(const struct config_loader *loader, size_t i)
+{
+	const struct listener_sources *sources = &loader->listeners[i];
+
+	return loader->config->listeners[i].address != NULL &&
+	       loader->config->listeners[i].port != 0 && !source_of(sources, "port")->bad &&
+	       !source_of(sources, "address")->bad;
 }
 
 /* Tells what listener @i has that @j, before it, has as well. */
@@ -246,9 +283,7 @@ static void check_pair(struct config_loader *loader, size_t i, size_t j)
 			     "allowed: a path of its own",
 			     j, other_text(loader, j, "path", other));
 	}
-	if (a->address != NULL && b->address != NULL && a->port == b->port && b->port != 0 &&
-	    !source_of(of_a, "port")->bad && !source_of(of_b, "port")->bad &&
-	    !source_of(of_a, "address")->bad && !source_of(of_b, "address")->bad &&
+	if (has_fixed_port(loader, i) && has_fixed_port(loader, j) && a->port == b->port &&
 	    addresses_overlap(a->address, b->address)) {
 		place = place_of(loader, i, "port");
 		place.group = of_b->group;
@@ -257,6 +292,40 @@ static void check_pair(struct config_loader *loader, size_t i, size_t j)
 			     "allowed: an address and port of its own",
 			     b->port, b->address, j, a->address,
 			     other_text(loader, j, "port", other));
+	}
+}
+
+/* Reports the first listener that has an address and the port of the metrics. */
+static void check_metrics_pairs(struct config_loader *loader)
+{
+	const struct config *config = loader->config;
+	const struct setting_source *port =
+		&loader->sources[setting_find(SCOPE_DAEMON, "metrics.port")];
+	const struct setting_source *address =
+		&loader->sources[setting_find(SCOPE_DAEMON, "metrics.address")];
+	struct config_place place = {
+		.errors = &loader->errors,
+		.file = port->file,
+		.line = port->line,
+		.order = port->order,
+		.setting = "metrics.port",
+	};
+	char other[QUOTE_MAX];
+
+	if (config->metrics_address == NULL || port->bad || address->bad)
+		return;
+	for (size_t i = 0; i < config->n_listeners; i++) {
+		const struct config_listener *l = &config->listeners[i];
+
+		if (!has_fixed_port(loader, i) || l->port != config->metrics_port ||
+		    !addresses_overlap(l->address, config->metrics_address))
+			continue;
+		config_error(&place,
+			     "found port %d on \"%s\", which listener %zu has on \"%s\" (%s); "
+			     "allowed: an address and port of its own",
+			     config->metrics_port, config->metrics_address, i, l->address,
+			     other_text(loader, i, "port", other));
+		return;
 	}
 }
 
@@ -295,5 +364,7 @@ int config_check(struct config_loader *loader)
 		for (size_t j = 0; j < i; j++)
 			check_pair(loader, i, j);
 	}
+	if (r == 0)
+		check_metrics_pairs(loader);
 	return r;
 }

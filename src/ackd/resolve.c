@@ -15,8 +15,10 @@ static void resolved_add(struct resolved *resolved, const void *sa, socklen_t le
 		if (resolved->lengths[i] == length &&
 		    memcmp(&resolved->addresses[i], sa, length) == 0)
 			return;
-	if (resolved->n == RESOLVED_MAX)
+	if (resolved->n == RESOLVED_MAX) {
+		resolved->n_left_out++;
 		return;
+	}
 	memcpy(&resolved->addresses[resolved->n], sa, length);
 	resolved->lengths[resolved->n++] = length;
 }
@@ -83,10 +85,14 @@ int resolve_listener(const struct config_listener *listener, struct resolved *re
 	struct in_addr in;
 
 	ret_resolved->n = 0;
+	ret_resolved->n_left_out = 0;
 	ret_resolved->lenient = false;
 	if (listener->path) {
 		resolve_path(listener->path, ret_resolved);
 	} else if (inet_pton(AF_INET, address, &in) == 1) {
+		resolved_add_ipv4(ret_resolved, in, listener->port);
+	} else if (inet_pton(AF_INET6, address, &in6) == 1 && IN6_IS_ADDR_V4MAPPED(&in6)) {
+		memcpy(&in, &in6.s6_addr[12], sizeof(in));
 		resolved_add_ipv4(ret_resolved, in, listener->port);
 	} else if (inet_pton(AF_INET6, address, &in6) == 1) {
 		resolved_add_ipv6(ret_resolved, in6, listener->port);

@@ -266,6 +266,19 @@ static void notice_skipped(const char *listener, const struct sockaddr_storage *
 		    text, fields.reason);
 }
 
+static void notice_left_out(const struct config_listener *listener, const struct resolved *resolved)
+{
+	const struct log_fields fields = {
+		.listener = listener->name,
+		.address = listener->address,
+	};
+
+	log_post_at(LOG_LEVEL_NOTICE, LOG_LISTEN, &fields,
+		    "%s: \"%s\" has %zu addresses; listening on the first %d, %zu left out",
+		    listener->name, listener->address, resolved->n + resolved->n_left_out,
+		    RESOLVED_MAX, resolved->n_left_out);
+}
+
 /*
  * Binds one address. Returns 0 and *@ret_binding, or a negative errno; *@ret_by is our own binding
  * that is in the way, if there is one.
@@ -323,6 +336,8 @@ static int bind_listener(const struct wanted *wanted, FILE *errors, struct bound
 		if (r < 0)
 			return r;
 	}
+	if (bound->n > before && resolved->n_left_out > 0)
+		notice_left_out(l, resolved);
 	if (bound->n > before)
 		return 0;
 	explain(wanted, &resolved->addresses[0], last, NULL, errors);

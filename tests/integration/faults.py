@@ -31,6 +31,7 @@ FIELDS = (
     "poll_fail",
     "poll_calls",
     "turn_sent_max",
+    "lookup_finds",
 )
 SOURCE = pathlib.Path(__file__).parent / "shims/faults.c"
 

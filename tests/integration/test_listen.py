@@ -9,14 +9,15 @@ import subprocess
 
 import pytest
 
-from harness import Address, ackd_binary, converse, free_port, have, run_ackd
+from harness import Address, ackd_binary, converse, environment, free_port, have, run_ackd
+from prom import is_built
 
 IN_ATTRIB = 0x4
 
 
-def refusal(config_file, text):
+def refusal(config_file, text, **options):
     """The stderr of an ackd that must not start for want of an address."""
-    done = run_ackd("-c", config_file(text))
+    done = run_ackd("-c", config_file(text), **options)
     assert done.returncode == 69, done
     return done.stderr
 
@@ -166,16 +167,20 @@ def test_two_listeners_on_one_port(config_file):
     assert re.search(r': listeners\[1\]\S*: .*10080 on "127.0.0.1", which listener 0', done.stderr), done
 
 
-def test_two_listeners_on_one_port_by_different_names(config_file):
+def test_two_listeners_on_one_port_by_different_names(config_file, faults):
     """Seen only when they are bound."""
-    port = free_port()
+    faults.lookup_finds = 1
+    port = free_port("127.1.0.1")
     said = refusal(
         config_file,
-        f'port = {port}; listeners = ({{ name = "first"; address = "127.0.0.1"; }},'
-        ' { name = "second"; address = "localhost"; });',
+        f'port = {port}; listeners = ({{ name = "first"; address = "127.1.0.1"; }},'
+        ' { name = "second"; address = "a.example"; });',
+        env=environment(faults.environment()),
     )
-    assert f"127.0.0.1:{port}" in said
-    assert '"first"' in said and '"second"' in said
+    assert (
+        f'listener "second": cannot listen on 127.1.0.1:{port}: address already in use by listener'
+        f' "first" on 127.1.0.1:{port}\n'
+    ) in said
 
 
 def test_everything_is_closed_when_one_listener_fails(config_file):
@@ -274,6 +279,49 @@ def test_a_file_that_replaced_ours_is_left_alone(ackd, directory):
         assert mode_of(path) == 0o600
         daemon.stop()
         assert os.path.lexists(path)
+
+
+# ---- names ----
+
+
+@pytest.mark.parametrize("n", [64, 65, 70])
+def test_a_name_with_many_addresses(ackd, faults, n):
+    """The first 64 are bound, and a notice says how many are not."""
+    faults.lookup_finds = n
+    daemon = ackd('address = "many.example"; workers = 1;', env=faults.environment())
+    assert [a.sockaddr[0] for a in daemon.addresses()] == [f"127.1.0.{i}" for i in range(1, 65)]
+    said = f'"many.example" has {n} addresses; listening on the first 64, {n - 64} left out'
+    assert (said in daemon.log) == (n > 64)
+
+
+def test_an_ipv4_mapped_address_is_the_ipv4_address(ackd):
+    daemon = ackd('address = "::ffff:127.0.0.1";')
+    assert daemon.address().sockaddr[0] == "127.0.0.1"
+    assert daemon.exchange(b"x") == b"Got x"
+
+
+def test_metrics_and_a_listener_at_one_address(config_file):
+    """Found by the check, whatever the address is called."""
+    if not is_built(config_file):
+        pytest.skip("this ackd has no metrics")
+    for listener, metrics, clash in (
+        ("localhost", "127.0.0.1", True),
+        ("::ffff:127.0.0.1", "localhost", True),
+        ("127.0.0.1", "*", True),
+        ("127.0.0.2", "localhost", False),
+        ("127.0.0.1", "::", False),
+    ):
+        text = (
+            f'address = "{listener}"; port = 10090;\n'
+            f'metrics = {{ address = "{metrics}";\nport = 10090; }};'
+        )
+        done = run_ackd("-t", "-c", config_file(text))
+        assert done.returncode == (78 if clash else 0), (listener, metrics, done)
+        said = (
+            f':3: metrics.port: found port 10090 on "{metrics}", which listener 0 has on'
+            f' "{listener}"'
+        )
+        assert (said in done.stderr) == clash, done
 
 
 # ---- without IPv6 ----

@@ -257,12 +257,28 @@ static void test_same_address(void **state)
 	expect_errors(
 		PAIR("address = \"0.0.0.0\";", "address = \"127.0.0.1\";"),
 		"F:2: listeners[1].port: found port " TOLD("10080", "127.0.0.1", "0.0.0.0", "F:1"));
+	expect_errors(PAIR("address = \"127.0.0.1\";", ""),
+		      "F:2: listeners[1].port: found port " TOLD("10080", "localhost", "127.0.0.1",
+								 "F:1"));
+	expect_errors(
+		PAIR("address = \"Localhost\";", "address = \"::1\";"),
+		"F:2: listeners[1].port: found port " TOLD("10080", "::1", "Localhost", "F:1"));
+	expect_errors(PAIR("address = \"127.0.0.1\";", "address = \"::ffff:127.0.0.1\";"),
+		      "F:2: listeners[1].port: found port " TOLD("10080", "::ffff:127.0.0.1",
+								 "127.0.0.1", "F:1"));
+	expect_errors(PAIR("address = \"::ffff:0.0.0.0\";", "address = \"192.0.2.1\";"),
+		      "F:2: listeners[1].port: found port " TOLD("10080", "192.0.2.1",
+								 "::ffff:0.0.0.0", "F:1"));
 	expect_errors(PAIR("path = \"/x\";", "path = \"/x\";"),
 		      "F:2: listeners[1].path: found that of listener 0 (F:1) again; allowed: a "
 		      "path of its own\n");
 	config = files_load_text(PAIR("port = 0;", "port = 0;"));
 	config_unref(config);
 	config = files_load_text(PAIR("address = \"0.0.0.0\";", "address = \"::\";"));
+	config_unref(config);
+	config = files_load_text(PAIR("address = \"::ffff:127.0.0.1\";", "address = \"::\";"));
+	config_unref(config);
+	config = files_load_text(PAIR("address = \"127.0.0.2\";", ""));
 	config_unref(config);
 	config = files_load_text(PAIR("address = \"127.0.0.1\";", "address = \"127.0.0.2\";"));
 	config_unref(config);
