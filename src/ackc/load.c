@@ -267,7 +267,7 @@ static int make_source(struct load *l)
 /* Returns what the options ask that this server cannot give; NULL: nothing. */
 static const char *mismatch(const struct load_options *o, const struct shape *s)
 {
-	bool counters = s->prefix.n_counters || s->suffix.n_counters;
+	bool counters = s->prefix.n_counters || s->suffix.n_counters || s->suffix.n_holes;
 
 	if (shape_is_echo(s) || s->framing == SHAPE_LINES)
 		return NULL;

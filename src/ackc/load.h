@@ -119,6 +119,7 @@ struct load_worker {
 	unsigned tried;
 	unsigned done;
 	uint64_t *times;
+	struct shape *shapes; /* the connections' own; NULL: there is nothing of their own */
 	uint64_t mask;
 	uint8_t *scratch; /* messages to write */
 	size_t scratch_n;

@@ -373,7 +373,8 @@ static void on_connected(void *data, int status, uv_stream_t *stream, uint64_t c
 		if (greeting_over(&c->greeting, &w->plan->shape))
 			c->backoff_ns = 0;
 		stream->data = c;
-		verifier_init(&c->verifier, &w->plan->source, &w->plan->shape, c->id, c->sent);
+		verifier_init(&c->verifier, &w->plan->source, &w->plan->shape,
+			      w->shapes ? &w->shapes[c - w->connections] : NULL, c->id, c->sent);
 		uv_read_start(stream, on_alloc, on_read);
 		load_connection_send(c);
 	} else if (!first || !is_beyond_limit(c, status)) {

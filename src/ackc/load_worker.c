@@ -197,6 +197,11 @@ static int allocate(struct load_worker *w)
 	w->times = calloc(w->n, (size_t)w->mask * sizeof(*w->times));
 	w->mask--;
 	w->connections = calloc(w->n, sizeof(*w->connections));
+	if (shape_has_holes(&w->plan->shape)) {
+		w->shapes = calloc(w->n, sizeof(*w->shapes));
+		if (!w->shapes)
+			return -ENOMEM;
+	}
 	w->scratch_n =
 		w->plan->source.size_max > SCRATCH_MIN ? w->plan->source.size_max : SCRATCH_MIN;
 	w->scratch = malloc(w->scratch_n);
@@ -274,6 +279,7 @@ void load_worker_finish(struct load_worker *w)
 	histogram_destroy(w->connect);
 	free(w->connections);
 	free(w->times);
+	free(w->shapes);
 	load_schedule_finish(&w->schedule);
 	free(w->scratch);
 	free(w->received);

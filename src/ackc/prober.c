@@ -238,7 +238,7 @@ static void on_connected(void *data, int status, uv_stream_t *stream, uint64_t c
 	b->lost = false;
 	b->retransmissions = 0;
 	b->greeting = (struct greeting){0};
-	verifier_init(&b->verifier, &b->source, &b->shape, 0, b->seq);
+	verifier_init(&b->verifier, &b->source, &b->shape, &b->own_shape, 0, b->seq);
 	uv_read_start(stream, on_alloc, on_read);
 	talk(b);
 }

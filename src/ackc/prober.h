@@ -27,6 +27,7 @@ struct prober {
 	struct source source;
 	struct shape shape;
 	bool shape_known;
+	struct shape own_shape; /* the connection's, if it has something of its own */
 	struct greeting greeting;
 	struct verifier verifier;
 	enum prober_phase phase;

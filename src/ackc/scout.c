@@ -1,11 +1,14 @@
 /*
- * Three steps, each a write and the replies to it: probe 1, probe 2, probes 3 and 4 at once. A
+ * Three steps, each a write and the replies to it: probe 1, probe 2, probes 3 and 4 together. A
  * step's replies are complete when its last text has come back with a line end somewhere behind it,
  * and then nothing for a while: only silence tells where an unknown suffix ends.
  *
  * When a text does not come back, something near it or a NAK may have; that is looked for when the
  * time is up, the server closes, or after a short silence. Anything else may be a greeting, and the
  * reply be on its way: then one more text is sent. What comes in reply to that is no greeting.
+ *
+ * If the replies contain numbers that do not count messages, all steps are repeated on a second
+ * connection. Numbers that are others there belong to the connection.
  */
 
 #include "ackc/scout_parts.h"
@@ -86,11 +89,21 @@ static void tell_too_much(struct scout *s)
 	tell(s, &result);
 }
 
+static void dial_again(struct scout *s);
+
 static void conclude(struct scout *s)
 {
 	struct scout_result result = {0};
 
 	scout_learn(s, &result);
+	if (result.fault.kind == FAULT_NONE && s->second) {
+		scout_compare(s, &result);
+	} else if (result.fault.kind == FAULT_NONE && scout_wants_second(s, &result.shape)) {
+		s->second = true;
+		s->first_shape = result.shape;
+		dial_again(s);
+		return;
+	}
 	tell(s, &result);
 }
 
@@ -253,7 +266,7 @@ static int start_dial(struct scout *s)
 			  &s->dial);
 }
 
-static void start_over(struct scout *s)
+static void dial_again(struct scout *s)
 {
 	int r;
 
@@ -263,10 +276,15 @@ static void start_over(struct scout *s)
 	s->n = 0;
 	s->spare_mark = 0;
 	s->silence_ms = 0;
-	s->patient = true;
 	r = start_dial(s);
 	if (r < 0)
 		tell_failure(s, r);
+}
+
+static void start_over(struct scout *s)
+{
+	s->patient = true;
+	dial_again(s);
 }
 
 /*

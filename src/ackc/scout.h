@@ -3,7 +3,8 @@
 /*
  * Learns the shape of a server's replies, on a connection of its own: two probes tell what stands
  * before and after a text and what comes before the first reply, two more in one write tell whether
- * the server answers each line.
+ * the server answers each line. When numbers stand there, a second connection tells whether they
+ * are the same on each.
  */
 
 #include "ackc/dial.h"

@@ -69,9 +69,10 @@ static uint32_t count_lines(const uint8_t *p, size_t n)
 	return lines;
 }
 
-/* Says where what stood around texts 1 and 2 differs. */
-static void say_changes(struct scout_result *ret, const char *where, const uint8_t *first,
-			size_t first_n, const uint8_t *second, size_t second_n)
+/* Says where what stood around two texts differs, "from @what to @what". */
+static void say_changes(struct scout_result *ret, const char *where, const char *what,
+			const uint8_t *first, size_t first_n, const uint8_t *second,
+			size_t second_n)
 {
 	size_t at = explain_common(first, first_n, second, second_n);
 	char first_words[QUOTE_MAX];
@@ -83,9 +84,9 @@ static void say_changes(struct scout_result *ret, const char *where, const uint8
 		say(ret, "too much stands %s a text to learn it", where);
 	else
 		say(ret,
-		    "what stands %s a text differs from reply to reply, from byte %zu on: %s, "
+		    "what stands %s a text differs from %s to %s, from byte %zu on: %s, "
 		    "then %s",
-		    where, at, first_words, second_words);
+		    where, what, what, at, first_words, second_words);
 }
 
 static bool learn_before(const struct scout *s, size_t one, size_t two, struct scout_result *ret)
@@ -97,7 +98,7 @@ static bool learn_before(const struct scout *s, size_t one, size_t two, struct s
 	if (two < s->marks[0] || n > one ||
 	    !affix_learn(&shape->prefix, 1, s->received + one - n, n, s->received + s->marks[0],
 			 n)) {
-		say_changes(ret, "before", s->received + one - first_n, first_n,
+		say_changes(ret, "before", "reply", s->received + one - first_n, first_n,
 			    s->received + s->marks[0], n);
 		return false;
 	}
@@ -122,7 +123,7 @@ static bool learn_behind(const struct scout *s, size_t one, size_t two, struct s
 	if (n[0] < 1 || n[1] < 1 || behind[0][end] != '\n' ||
 	    !affix_learn(&shape->suffix, 1, behind[0] + (end == 0 && n[0] > 1), n[0] - 1,
 			 behind[1] + (end == 0 && n[1] > 1), n[1] - 1)) {
-		say_changes(ret, "after", behind[0], n[0], behind[1], n[1]);
+		say_changes(ret, "after", "reply", behind[0], n[0], behind[1], n[1]);
 		return false;
 	}
 	return true;
@@ -137,4 +138,35 @@ void scout_learn(const struct scout *s, struct scout_result *ret)
 	if (learn_before(s, one, two, ret) && learn_behind(s, one, two, ret) &&
 	    as_given(ret, "prefix", s->task.prefix, &ret->shape.prefix))
 		as_given(ret, "suffix", s->task.suffix, &ret->shape.suffix);
+}
+
+bool scout_wants_second(const struct scout *s, const struct shape *shape)
+{
+	return (!s->task.prefix && affix_has_numbers(&shape->prefix)) ||
+	       (!s->task.suffix && affix_has_numbers(&shape->suffix));
+}
+
+static bool compare(struct scout_result *ret, const char *where, struct affix *a,
+		    const struct affix *first)
+{
+	uint8_t texts[2][AFFIX_MAX];
+	size_t n[2];
+
+	if (affix_compare(a, first))
+		return true;
+	n[0] = affix_render(first, 1, texts[0]);
+	n[1] = affix_render(a, 1, texts[1]);
+	say_changes(ret, where, "connection", texts[0], n[0], texts[1], n[1]);
+	return false;
+}
+
+void scout_compare(const struct scout *s, struct scout_result *ret)
+{
+	struct shape *shape = &ret->shape;
+
+	if (compare(ret, "before", &shape->prefix, &s->first_shape.prefix) &&
+	    compare(ret, "after", &shape->suffix, &s->first_shape.suffix) &&
+	    shape->framing == SHAPE_STREAM && affix_ends_with_hole(&shape->suffix))
+		say(ret, "a reply ends with a number that differs from connection to connection, "
+			 "which can only be checked where a line end follows");
 }

@@ -31,6 +31,8 @@ struct scout {
 	size_t marks[2];   /* where the replies to probes 1 and 2 end */
 	size_t spare_mark; /* where what came after the spare text begins; 0: it was not sent */
 	bool patient;	   /* the server is slow: the spare text is not sent any more */
+	bool second;	   /* this is the second connection, to be compared with first_shape */
+	struct shape first_shape;
 	uint64_t asked_ms; /* of the loop's clock */
 	uint64_t silence_ms;
 	const struct sockaddr_storage *peer; /* whom it reached */
@@ -46,6 +48,12 @@ bool scout_answered(const struct scout *s);
 
 /* Learns the shape from the replies to all steps; or fills @ret->fault. */
 void scout_learn(const struct scout *s, struct scout_result *ret);
+
+/* Whether something in @shape may be of the connection: another one is to be asked. */
+bool scout_wants_second(const struct scout *s, const struct shape *shape);
+
+/* Finds in @ret->shape what differs from the first connection's; or fills @ret->fault. */
+void scout_compare(const struct scout *s, struct scout_result *ret);
 
 /* Looks for a NAK, or for something near to a text of the step; false: there is none. */
 bool scout_find_fault(const struct scout *s, struct fault *ret);

@@ -3,11 +3,13 @@
 #include <string.h>
 
 void verifier_init(struct verifier *v, const struct source *source, const struct shape *shape,
-		   uint32_t connection, uint64_t index)
+		   struct shape *own, uint32_t connection, uint64_t index)
 {
 	*v = (struct verifier){
 		.source = source,
 		.shape = shape,
+		.pattern = shape,
+		.own = own,
 		.connection = connection,
 		.first = index,
 		.index = index,
@@ -15,6 +17,7 @@ void verifier_init(struct verifier *v, const struct source *source, const struct
 		.inset = shape->suffix.n,
 		.in_inset = shape->prefix.n > 0,
 	};
+	learning_begin(v);
 }
 
 static struct span affix_span(const struct affix *a, uint64_t number, uint8_t *room)
@@ -54,9 +57,7 @@ size_t span_match(const struct span *s, size_t from, const uint8_t *data, size_t
 	return i;
 }
 
-/* Matches one reply from v->offset on; returns the bytes used, fewer than @n at its end or a fault.
- */
-static size_t match_reply(struct verifier *v, const struct reply *r, const uint8_t *data, size_t n)
+size_t reply_match(struct verifier *v, const struct reply *r, const uint8_t *data, size_t n)
 {
 	size_t start = 0; /* of the span, in the reply */
 	size_t used = 0;
@@ -137,7 +138,7 @@ static bool feed_whole(struct verifier *v, uint64_t sent, const uint8_t *data, s
 			continue;
 		}
 		reply_make(v, v->index, &r);
-		used = match_reply(v, &r, data, n);
+		used = reply_match(v, &r, data, n);
 		data += used;
 		n -= used;
 		if (v->offset == r.n) {
@@ -151,29 +152,40 @@ static bool feed_whole(struct verifier *v, uint64_t sent, const uint8_t *data, s
 	return true;
 }
 
-/* Whether the text may come back cut anywhere. Pieces with numbers are taken as one a message. */
-static bool in_pieces(const struct shape *s)
+bool shape_in_pieces(const struct shape *s)
 {
 	return s->framing == SHAPE_STREAM && !shape_is_echo(s) && s->prefix.n_counters == 0 &&
-	       s->suffix.n_counters == 0;
+	       s->suffix.n_counters == 0 && s->suffix.n_holes == 0;
 }
 
 bool verifier_feed(struct verifier *v, uint64_t sent, const uint8_t *data, size_t n,
 		   uint64_t *ret_completed, struct fault *ret_fault)
 {
-	if (in_pieces(v->shape))
+	if (v->learning != LEARNING_NOTHING) {
+		size_t used = learning_feed(v, sent, data, n, ret_fault);
+
+		if (used == SIZE_MAX)
+			return false;
+		data += used;
+		n -= used;
+		if (v->learning != LEARNING_NOTHING)
+			return true;
+	}
+	if (shape_in_pieces(v->shape))
 		return pieces_feed(v, sent, data, n, ret_completed, ret_fault);
 	return feed_whole(v, sent, data, n, ret_completed, ret_fault);
 }
 
 bool verifier_suffix_due(const struct verifier *v)
 {
-	return in_pieces(v->shape) && v->offset == 0 && v->inset < v->shape->suffix.n;
+	return shape_in_pieces(v->shape) && v->offset == 0 && v->inset < v->shape->suffix.n;
 }
 
 size_t verifier_reply_came(const struct verifier *v)
 {
-	if (!in_pieces(v->shape))
+	if (v->learning != LEARNING_NOTHING)
+		return v->offset + v->reader.own->n;
+	if (!shape_in_pieces(v->shape))
 		return v->offset;
 	if (v->offset > 0)
 		return v->shape->prefix.n + v->offset;
@@ -182,8 +194,12 @@ size_t verifier_reply_came(const struct verifier *v)
 
 size_t verifier_reply_size(const struct verifier *v, uint64_t index)
 {
+	struct verifier whole = *v;
 	struct reply r;
 
-	reply_make(v, index, &r);
+	/* What is not known yet has another connection's length. */
+	if (v->learning != LEARNING_NOTHING)
+		whole.shape = v->pattern;
+	reply_make(&whole, index, &r);
 	return r.n;
 }

@@ -9,9 +9,18 @@
 #include "ackc/shape.h"
 #include "ackc/source.h"
 
+/* What the first reply of a connection must still tell of the shape of all of them. */
+enum verifier_learning { LEARNING_NOTHING, LEARNING_PREFIX, LEARNING_SUFFIX };
+
 struct verifier {
 	const struct source *source;
 	const struct shape *shape;
+	/* With holes in the server's shape: that, and the connection's own, which shape points to.
+	 */
+	const struct shape *pattern;
+	struct shape *own;
+	enum verifier_learning learning;
+	struct affix_reader reader;
 	uint32_t connection; /* for source_message() */
 	uint64_t first;	     /* the connection's first message, for the counters */
 	uint64_t index;	     /* the message whose reply comes next, or is coming */
@@ -21,9 +30,12 @@ struct verifier {
 	bool in_inset;
 };
 
-/* Begins with the reply to message @index on a fresh connection. */
+/*
+ * Begins with the reply to message @index on a fresh connection. @own is room for the connection's
+ * shape, which the caller keeps; it may be NULL if @shape has no holes.
+ */
 void verifier_init(struct verifier *v, const struct source *source, const struct shape *shape,
-		   uint32_t connection, uint64_t index);
+		   struct shape *own, uint32_t connection, uint64_t index);
 
 /*
  * Takes @n received bytes, while the messages below @sent are on their way. Adds to *@ret_completed

@@ -351,3 +351,170 @@ def test_what_a_server_puts_around_cannot_harm_a_terminal(peer):
         done = ackc(*command, "--prefix", "x", "127.0.0.1", server.port)
         assert done.status == 2
         assert "its prefix is '\\x1b[31m\\xff', not 'x'" in done.err
+
+
+# ---- replies that contain something of the connection ----
+
+
+def numbered(make, framing="lines"):
+    """A server whose reply is make(number of the connection, number of the message, text)."""
+    numbers = iter(range(8, 1 << 60))
+
+    def handle(s):
+        connection = next(numbers)
+        if framing == "lines":
+            for i, line in enumerate(lines_of(s), 1):
+                s.sendall(make(connection, i, line[:-1]) + b"\n")
+        else:
+            i = 0
+            while data := s.recv(65536):
+                i += 1
+                s.sendall(make(connection, i, data))
+
+    return handle
+
+
+COMMANDS = {"ping": ("ping", "-c", "5", "-i", "0"),
+            "ping anew": ("ping", "-c", "5", "-i", "0", "--new-connection"),
+            "load": ("load", "-n", "300", "-c", "20", "-p", "3")}
+
+OF_THE_CONNECTION = {
+    "prefix": lambda c, i, t: b"%d: %s" % (c, t),
+    "suffix": lambda c, i, t: b"%s (%d)" % (t, c),
+    "both": lambda c, i, t: b"<%d> %s [%d.%d]" % (c, t, 1000 * c, c),
+    "with counters": lambda c, i, t: b"%d/%d %s #%d-%d" % (c, i, t, i, c),
+    "address": lambda c, i, t: b"127.0.0.1:%d [fe80::%d]:%d %s" % (40000 + c, 1000 - c, c, t),
+    "nothing between it and the text": lambda c, i, t: b"Got %d%s" % (c, t),
+    "nothing but it": lambda c, i, t: b"%d%s%d" % (c, t, c),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("reply", OF_THE_CONNECTION)
+def test_something_of_the_connection(peer, reply, command):
+    done = ackc(*COMMANDS[command], "127.0.0.1", peer(numbered(OF_THE_CONNECTION[reply])).port)
+    assert done.status == 0, done
+
+
+@pytest.mark.parametrize("size", [2, 17, 5000])
+def test_something_of_the_connection_and_sizes(peer, size):
+    for reply in "both", "nothing between it and the text":
+        server = peer(numbered(OF_THE_CONNECTION[reply]))
+        for command in COMMANDS.values():
+            done = ackc(*command, "-s", size, "127.0.0.1", server.port)
+            assert done.status == 0, done
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("reply", [lambda c, i, t: b"%d> %s" % (c, t),
+                                   lambda c, i, t: b"<%d %s>" % (c, t),
+                                   lambda c, i, t: b"Got %d%s" % (c, t)],
+                         ids=["prefix", "both", "nothing between"])
+def test_something_of_the_connection_in_a_stream(peer, reply, command):
+    done = ackc(*COMMANDS[command], "127.0.0.1", peer(numbered(reply, "stream")).port)
+    assert done.status == 0, done
+
+
+def test_something_of_the_connection_behind_a_stream(peer):
+    """A piece cannot be told from the next one there: one message at a time."""
+    server = peer(numbered(lambda c, i, t: b"%s(%d)" % (t, c), "stream"))
+    for command in ("ping", "-c", "3", "-i", "0"), ("load", "-n", "50", "-c", "5"):
+        done = ackc(*command, "127.0.0.1", server.port)
+        assert done.status == 0, done
+    done = ackc("load", "-n", "50", "-p", "2", "127.0.0.1", server.port)
+    assert "use --depth 1" in done.err
+    server = peer(numbered(lambda c, i, t: b"%s%d" % (t, c), "stream"))
+    done = ackc("ping", "-c", "1", "127.0.0.1", server.port)
+    assert "a reply ends with a number that differs from connection to connection" in done.err
+    assert done.status == 2
+
+
+def test_something_of_the_connection_in_pieces(peer):
+    """A reply that comes byte by byte."""
+    def handle(s):
+        connection = s.getpeername()[1]
+        for line in lines_of(s):
+            for byte in b"%d%s (%d)\n" % (connection, line[:-1], connection):
+                s.sendall(bytes([byte]))
+
+    for command in COMMANDS.values():
+        done = ackc(*command, "127.0.0.1", peer(handle).port)
+        assert done.status == 0, done
+
+
+def test_numbers_that_are_the_same_on_each_connection(peer):
+    server = peer(numbered(lambda c, i, t: b"v1.2 %s 3" % t))
+    for command in COMMANDS.values():
+        assert ackc(*command, "127.0.0.1", server.port).status == 0
+
+
+def changing(make, after):
+    """numbered(), but message @after of a connection gets make(connection, text)."""
+    right = OF_THE_CONNECTION["both"]
+    return lambda c, i, t: make(c, t) if i == after and c > 9 else right(c, i, t)
+
+
+# name: (reply to one message, words); the right one is "<C> TEXT [1000C.C]"
+LIES = {
+    "letter": (lambda c, t: b"(%d> %s [%d.%d]" % (c, t, 1000 * c, c), "byte 0 is 0x28"),
+    "letter behind": (lambda c, t: b"<%d> %s [%d,%d]" % (c, t, 1000 * c, c), "0x2c"),
+    "no number": (lambda c, t: b"<x> %s [%d.%d]" % (t, 1000 * c, c), "byte 1 is 0x78"),
+    "number of 21 digits": (lambda c, t: b"<%021d> %s [%d.%d]" % (c, t, 1000 * c, c), "0x"),
+    "text": (lambda c, t: b"<%d> %s [%d.%d]" % (c, change(t, 20, 4), 1000 * c, c),
+             "one bit changed: byte"),
+    "text lacks a byte": (lambda c, t: b"<%d> %s [%d.%d]" % (c, t[:20] + t[21:], 1000 * c, c),
+                          "is missing"),
+    "no suffix": (lambda c, t: b"<%d> %s" % (c, t), "0x0a"),
+    "nak": (lambda c, t: b"NAK 3 no", "NAK 3 no"),
+}
+
+
+@pytest.mark.parametrize("after", [1, 3])
+@pytest.mark.parametrize("lie", LIES)
+def test_lies_beside_something_of_the_connection(peer, lie, after):
+    """A server that is really wrong is found: in a connection's first reply and in later ones."""
+    make, words = LIES[lie]
+    for command in COMMANDS["ping"], ("load", "-n", "30", "-c", "3"):
+        done = ackc(*command, "-w", within(5), "127.0.0.1", peer(numbered(changing(make, after))).port)
+        assert done.status == 2, done
+        # Later the reply is compared as a whole, and other words say the same.
+        assert words in done.err or after > 1, done
+
+
+@pytest.mark.parametrize("other", [lambda c: c + 1, lambda c: 10 * c, lambda c: c // 10])
+def test_connection_number_that_changes(peer, other):
+    """What the first reply of a connection has told is firm."""
+    make = changing(lambda c, t: b"<%d> %s [%d.%d]" % (other(c), t, 1000 * c, c), 3)
+    for command in COMMANDS["ping"], COMMANDS["load"]:
+        done = ackc(*command, "127.0.0.1", peer(numbered(make)).port)
+        assert done.status == 2, done
+
+
+def test_neighbours_swapped_beside_something_of_the_connection(peer):
+    def handle(s):
+        connection = s.getpeername()[1]
+        held = []
+        for i, line in enumerate(lines_of(s), 1):
+            held.append(b"%d %s" % (connection, line))
+            if i < 10 or len(held) == 2:
+                s.sendall(b"".join(reversed(held)))
+                held.clear()
+
+    done = ackc("load", "-n", "40", "-c", "1", "-p", "4", "-w", within(2), "--json", "127.0.0.1",
+                peer(handle).port)
+    assert done.status == 2, done
+    assert "replies swapped" in {e["kind"] for e in json.loads(done.out)["errors"]}
+
+
+def test_letters_that_differ_from_connection_to_connection(peer):
+    server = peer(numbered(lambda c, i, t: b"%c1 %s" % (97 + c, t)))
+    done = ackc("ping", "-c", "1", "127.0.0.1", server.port)
+    assert done.status == 2
+    assert ("what stands before a text differs from connection to connection, from byte 0 on: 'i1 ', "
+            "then 'j1 '") in done.err
+
+
+def test_given_prefix_is_not_learnt(peer):
+    server = peer(numbered(OF_THE_CONNECTION["prefix"]))
+    done = ackc("ping", "-c", "2", "-i", "0", "--prefix", "8: ", "127.0.0.1", server.port)
+    assert done.status == 2, done

@@ -115,6 +115,9 @@ MODES = {
     "affixes": 'ack_prefix = "<"; ack_suffix = ">";',
     "line affixes": 'framing = "line"; ack_prefix = "<"; ack_suffix = " ok";',
     "numbers": 'framing = "line"; ack_prefix = "${message} ${bytes} "; greeting = "hello\\n";',
+    "of the connection": 'ack_prefix = "${peer} ${connection}: ";',
+    "lines of the connection": 'framing = "line"; greeting = "${connection}\\n"; '
+                               'ack_prefix = "${connection}"; ack_suffix = " ${message} ${peer}";',
     "no prefix": 'ack_prefix = ""; ack_suffix = "$$";',
     "cp1252": 'encoding = { reply_charset = "windows-1252"; };',
 }

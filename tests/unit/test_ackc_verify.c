@@ -79,7 +79,7 @@ static bool feed(const struct shape *s, const uint8_t *p, size_t n, size_t cut, 
 	size_t at = 0;
 
 	*ret_completed = 0;
-	verifier_init(&v, &source, s, 1, 0);
+	verifier_init(&v, &source, s, NULL, 1, 0);
 	while (right && at < n) {
 		size_t part = step ? step : at < cut ? cut : n - at;
 
@@ -237,15 +237,15 @@ static void test_unasked(void **state)
 	uint64_t completed = 0;
 	struct verifier v;
 
-	verifier_init(&v, &source, &s, 1, 0);
+	verifier_init(&v, &source, &s, NULL, 1, 0);
 	assert_false(verifier_feed(&v, 0, (const uint8_t *)"x", 1, &completed, &fault));
 	assert_int_equal(fault.kind, FAULT_EXTRA);
-	verifier_init(&v, &source, &s, 1, 0);
+	verifier_init(&v, &source, &s, NULL, 1, 0);
 	assert_false(verifier_feed(&v, 0, (const uint8_t *)"NAK 0 too many connections\n", 27,
 				   &completed, &fault));
 	assert_int_equal(fault.kind, FAULT_NAK);
 	assert_string_equal(fault.words, "NAK 0 too many connections");
-	verifier_init(&v, &source, &s, 1, 0);
+	verifier_init(&v, &source, &s, NULL, 1, 0);
 	assert_true(verifier_feed(&v, MESSAGES, text, n, &completed, &fault));
 	assert_false(verifier_feed(&v, MESSAGES, (const uint8_t *)"\n", 1, &completed, &fault));
 	assert_int_equal(fault.kind, FAULT_DOUBLED);
@@ -288,6 +288,108 @@ static void test_counters(void **state)
 				 (const uint8_t *)"2 2 2 2 2", 9));
 }
 
+static struct affix affix_of(const char *text)
+{
+	struct affix a;
+
+	set(&a, text);
+	return a;
+}
+
+static void test_numbers_of_a_connection(void **state)
+{
+	static const struct {
+		const char *first;
+		const char *second;
+		bool alike;
+		uint32_t n_holes;
+	} cases[] = {
+		{"Got ", "Got ", true, 0},
+		{"v1.2 ", "v1.2 ", true, 0},
+		{"7 ", "8 ", true, 1},
+		{"9: ", "10: ", true, 1},
+		{"1.2.3", "1.20.4", true, 2},
+		{"7", "x", false, 0},
+		{"7 ", "8", false, 0},
+		{"7", "8 ", false, 0},
+		{"a7", "b7", false, 0},
+		{"7a", "7b", false, 0},
+		{"", "7", false, 0},
+		{"7 ", " ", false, 0},
+		{"1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1", "2 2 2 2 2 2 2 2 2 2 2 2 2 2 2 2", true, 16},
+		{"1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1", "2 2 2 2 2 2 2 2 2 2 2 2 2 2 2 2 2", false,
+		 16},
+		{"12345678901234567890", "1", true, 1},
+		{"123456789012345678901", "1", false, 0},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct affix first = affix_of(cases[i].first);
+		struct affix second = affix_of(cases[i].second);
+
+		assert_int_equal(affix_compare(&first, &second), cases[i].alike);
+		if (cases[i].alike)
+			assert_int_equal(first.n_holes, cases[i].n_holes);
+	}
+}
+
+/* Reads @text in steps of @step bytes; returns how many bytes were taken. */
+static size_t read_all(struct affix_reader *r, const char *text, size_t step)
+{
+	size_t n = strlen(text);
+	size_t at = 0;
+	size_t used = 1;
+
+	while (at < n && used > 0 && !affix_read_over(r)) {
+		used = affix_read(r, (const uint8_t *)text + at, step < n - at ? step : n - at);
+		at += used;
+	}
+	return at;
+}
+
+static void test_holes_are_filled(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t text_digits;
+		size_t taken;
+		bool over;
+	} cases[] = {
+		{"[7:1]x", 0, 5, true},
+		{"[123:45]x", 0, 8, true},
+		{"[:1]x", 0, 1, false},
+		{"[7;1]x", 0, 2, false},
+		{"(7:1]x", 0, 0, false},
+		{"[7:x]x", 0, 3, false},
+		{"[12345678901234567890:1]x", 0, 24, true},
+		{"[123456789012345678901:1]x", 0, 21, false},
+	};
+	struct affix pattern = affix_of("[7:1]");
+	struct affix other = affix_of("[8:2]");
+	struct affix own;
+	struct affix_reader r;
+
+	assert_true(affix_compare(&pattern, &other));
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		for (size_t step = 1; step < 30; step++) {
+			affix_read_begin(&r, &pattern, &own, cases[i].text_digits);
+			assert_int_equal(read_all(&r, cases[i].text, step), cases[i].taken);
+			assert_int_equal(affix_read_over(&r), cases[i].over);
+			assert_int_equal(own.n, cases[i].taken);
+			assert_memory_equal(own.bytes, cases[i].text, own.n);
+		}
+	}
+	/* At the end, the digits of the text come along. */
+	pattern.n--;
+	assert_true(affix_ends_with_hole(&pattern));
+	affix_read_begin(&r, &pattern, &own, 2);
+	assert_int_equal(read_all(&r, "[7:100x", 1), 6);
+	assert_true(affix_read_over(&r));
+	affix_read_begin(&r, &pattern, &own, 2);
+	read_all(&r, "[7:00x", 1);
+	assert_false(affix_read_over(&r));
+}
+
 static void test_affix_bounds(void **state)
 {
 	static uint8_t bytes[AFFIX_MAX + 1];
@@ -308,6 +410,8 @@ int main(void)
 		cmocka_unit_test(test_unasked),
 		cmocka_unit_test(test_nak_in_place_of_a_reply),
 		cmocka_unit_test(test_counters),
+		cmocka_unit_test(test_numbers_of_a_connection),
+		cmocka_unit_test(test_holes_are_filled),
 		cmocka_unit_test(test_affix_bounds),
 	};
 
