@@ -18,8 +18,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Descriptors that a worker's loop and the rest of the process need, beside connections. */
+/*
+ * Descriptors that a worker's loop and the rest of the process need, beside connections. They leave
+ * room for the segments of a hand-over, which count as open descriptors of the user.
+ */
 #define RESERVE_PER_WORKER 8
+_Static_assert(RESERVE_PER_WORKER >= HANDOVER_SEGMENTS_PER_WORKER, "room for segments");
 #define RESERVE 64
 
 /* ---- plans ---- */
@@ -68,49 +72,54 @@ static size_t listener_index(const struct config *config, const char *name)
 	return i;
 }
 
-static void count_not_restored(const struct state_connection *state)
+void server_count_lost(const struct state_connection *state, const char *reason)
 {
 	struct counters *counters = stats_listener(state->listener);
 	char peer[ADDRESS_TEXT_MAX];
 	struct log_fields fields = {
 		.listener = state->listener,
-		.peer = address_format(&state->address, peer),
-		.reason = "the listener is not in the configuration any more",
+		.peer = address_format(&state->record.address, peer),
+		.reason = reason,
 		.has = LOG_HAS_CONNECTION,
-		.connection = state->connection,
+		.connection = state->record.connection,
 	};
 
-	if (counters)
+	if (counters && state->record.connection != 0)
 		counter_add(counters, COUNTER_CLOSED, 1);
 	log_post_at(LOG_LEVEL_WARNING, LOG_RESTORE, &fields,
 		    "%s: connection %" PRIu64 " from %s closed: %s", fields.listener,
 		    fields.connection, peer, fields.reason);
 }
 
+/* Adds @from to @plan, unless its listener is gone. */
+static void plan_restore(struct worker_plan *plan, struct takeover_connection *from)
+{
+	struct state_connection state = state_read(from->connection);
+	size_t listener = listener_index(plan->config, state.listener);
+
+	if (listener == plan->config->n_listeners) {
+		server_count_lost(&state, "the listener is not in the configuration any more");
+		takeover_release(from);
+		return;
+	}
+	plan->restored[plan->n_restored++] =
+		(struct worker_restored){.from = *from, .listener = listener};
+}
+
 /* Gives @plan, that of worker @w, its share of the connections that were handed over. */
 static int plan_restored(struct server *server, struct worker_plan *plan, unsigned w)
 {
 	struct takeover *takeover = &server->takeover;
-	size_t i = takeover->n_fds * w / server->n_workers;
-	size_t end = takeover->n_fds * (w + 1) / server->n_workers;
-	struct state_connection state;
+	size_t end = takeover->n * (w + 1) / server->n_workers;
+	struct takeover_connection from;
 
-	if (i == end)
+	if (takeover->n_taken >= end)
 		return 0;
-	plan->restored = calloc(end - i, sizeof(*plan->restored));
+	plan->restored = calloc(end - takeover->n_taken, sizeof(*plan->restored));
 	if (!plan->restored)
 		return -ENOMEM;
-	for (; i < end && state_next(&takeover->reader, &state); i++) {
-		size_t listener = listener_index(plan->config, state.listener);
-
-		if (listener == plan->config->n_listeners) {
-			count_not_restored(&state);
-			continue;
-		}
-		plan->restored[plan->n_restored++] = (struct worker_restored){
-			.fd = takeover->fds[i], .listener = listener, .state = state};
-		takeover->fds[i] = -1;
-	}
+	while (takeover->n_taken < end && takeover_take(takeover, &from))
+		plan_restore(plan, &from);
 	return 0;
 }
 
@@ -225,6 +234,11 @@ static uint64_t descriptors_reserved(const struct server *server)
 	       LIMITS_REFUSALS_MAX + (change->metrics.n > 0 ? METRICS_CONNECTIONS_MAX : 0);
 }
 
+uint64_t server_descriptor_room(const struct server *server)
+{
+	return limits_descriptor_room(descriptors_reserved(server));
+}
+
 /* Logs how much memory @max_connections connections and the workers can take at most. */
 static void log_memory_bound(const struct server *server, uint64_t max_connections)
 {
@@ -236,7 +250,8 @@ static void log_memory_bound(const struct server *server, uint64_t max_connectio
 	log_post_at(LOG_LEVEL_DEBUG, LOG_START, NULL,
 		    "memory: at most %" PRIu64 " MiB: %" PRIu64
 		    " MiB of data (limits.max_memory), %" PRIu64 " MiB for %" PRIu64
-		    " connection%s, %" PRIu64 " MiB for %u worker%s",
+		    " connection%s, %" PRIu64 " MiB for %u worker%s; a restart takes 1.3 times "
+		    "what connections hold",
 		    (held + connections + workers + mib - 1) / mib, (held + mib - 1) / mib,
 		    (connections + mib - 1) / mib, max_connections, plural(max_connections),
 		    (workers + mib - 1) / mib, server->n_workers, plural(server->n_workers));

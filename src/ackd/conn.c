@@ -174,19 +174,13 @@ static void conn_go_on(struct conn *c)
 		conn_poll(c, UV_READABLE);
 }
 
-void conn_send_first(struct conn *c, const uint8_t *p, size_t n)
+void conn_take_input(struct conn *c, const uint8_t *p, size_t n)
 {
 	struct session_io *io = conn_io(c);
-	int sent;
 
-	conn_say(io, p, n);
-	sent = n > 0 ? conn_socket_send(c, io) : 0;
-	session_io_clear(io);
-	if (sent == UV_ENOBUFS || sent == UV_ENOMEM)
-		conn_fail_memory(c, sent);
-	else if (sent < 0)
-		conn_fail(c, sent);
-	else if (sent == 0)
+	if (c->phase == CONN_SERVING)
+		conn_answer(c, io, session_feed_all(&c->session, io, p, n, c->ended));
+	if (!c->output && c->phase <= CONN_DELIVERING)
 		conn_go_on(c);
 }
 

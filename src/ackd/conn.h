@@ -123,25 +123,21 @@ void conn_close(struct conn *c, enum conn_reason reason);
 /* Reads what has arrived (at most 1 MiB), answers and delivers it, and closes in order. */
 void conn_drain(struct conn *c);
 
-/* Connections whose descriptors go into one message. */
+/* The connections of the segment that is being written. */
 struct conn_batch {
 	struct conn *conns[HANDOVER_BATCH];
 	unsigned n;
-	struct state_mark mark; /* before them */
 };
 
-/* Begins with none, after what @handover has already. */
-void conn_batch_init(struct conn_batch *batch, struct handover *handover);
-
 /*
- * Adds all that wait in @queue to what is handed over, and in time closes them here without a word
- * to their peers. What cannot be handed over is closed.
+ * Adds connections that wait in @queue to @batch, until the segment is full. Their memory is
+ * released. What cannot be handed over is closed. Returns whether the segment is full.
  */
-void conn_queue_hand_over(struct conn_queue *queue, struct handover *handover,
+bool conn_queue_hand_over(struct conn_queue *queue, struct handover *handover,
 			  struct conn_batch *batch);
 
-/* Hands over what is left in the batch. */
-void conn_batch_finish(struct conn_batch *batch, struct handover *handover);
+/* Hands over the connections of @batch, and closes them here without telling their peers. */
+void conn_batch_send(struct conn_batch *batch, struct handover *handover);
 
 /*
  * Takes up a connection that was handed over, if its peer may still be served. @fd is the

@@ -204,5 +204,8 @@ void conn_tell_refusal(struct conn *c);
  */
 int conn_name_peer(struct conn *c);
 
-/* Sends @n bytes that the session did not make, then goes on with what it holds, and reads. */
-void conn_send_first(struct conn *c, const uint8_t *p, size_t n);
+/*
+ * Goes on with a connection of the process before, whose earlier output has been sent: answers the
+ * @n bytes of input at @p, and the end of input if that came, and reads on.
+ */
+void conn_take_input(struct conn *c, const uint8_t *p, size_t n);

@@ -2,68 +2,149 @@
 
 /*
  * Connections out of one process and into the next. The descriptors are queued as SCM_RIGHTS in a
- * stream socket pair, whose reading end goes to the service manager's store together with a sealed
- * memfd that holds the state: a descriptor each would cost the service manager quadratic time.
+ * stream socket pair, whose reading end goes to the service manager's store: a descriptor each
+ * would cost the service manager quadratic time. A message of the queue carries a segment of the
+ * state (state.h) as a sealed memfd, and the descriptors of the connections in it, in their order.
  *
- * The next process takes both out of the store before it looks into them: a state that makes it
+ * Segments keep the memory for the state small. Records are written straight into the memfd, and a
+ * connection's memory is released when its record is written. The next process unmaps a segment
+ * when the last of its connections has been restored. Thus each process needs what the connections
+ * hold and a part of it more, see handover_init().
+ *
+ * The next process takes the queue out of the store before it looks into it: a state that makes it
  * fail must not come back on every start.
  */
 
+#include "ackd/limits.h"
 #include "ackd/state.h"
 #include "ackd/systemd.h"
 
-/* The most descriptors that one message can carry (SCM_MAX_FD of Linux). */
-#define HANDOVER_BATCH 253
+/*
+ * The most connections of a segment. With the segment a message carries 252 descriptors, which is
+ * what fits into the 1,024 bytes of control data that sendmsg() of musl takes.
+ */
+#define HANDOVER_BATCH 251
 
-/* What a process hands over. */
+/* How many segments a worker's share of the state has, beyond those that HANDOVER_BATCH makes. */
+#define HANDOVER_SEGMENTS_PER_WORKER 8
+
+/* What a process hands over. One thread at a time uses it. */
 struct handover {
-	int writing; /* descriptors are queued here */
+	const struct limits *limits;
+	int writing; /* messages are queued here */
 	int reading;
-	struct state_writer writer;
+
+	int memfd;		/* the segment that is being written; -1: none */
+	size_t length;		/* where its last complete record ends */
+	uint32_t n_connections; /* in it */
+	uint32_t n_counters;
+	const char *listener; /* of the record that is being written */
+	size_t put_bytes;     /* of output and input in it */
+
+	size_t segment_bytes; /* a segment that has so many is complete */
+	size_t trim_bytes;    /* freed memory goes back to the system after so many */
+	size_t untrimmed_bytes;
+
+	uint64_t n_handed_over;
 	uint64_t n_lost; /* connections that could not be added, */
-	int error;	 /* and why: of the last one */
+	int error;	 /* and why: of the last one, a negative errno */
 };
 
 /*
- * Begins with no connection. Returns 0 or a negative errno: also when the service manager does not
- * answer, who would take nothing. May block.
+ * Begins with no connection. A segment gets the HANDOVER_SEGMENTS_PER_WORKER-th part of the share
+ * of one of @n_workers workers in what connections hold now. So all segments that the next process
+ * reads at a time are that part of it all. Returns 0 or a negative errno: also when the service
+ * manager does not answer, which would take nothing. May block.
  */
-int handover_init(struct handover *handover);
+int handover_init(struct handover *handover, const struct limits *limits, unsigned n_workers);
 
 /*
- * Queues the descriptors (1 to HANDOVER_BATCH) of the connections that were added to the writer
- * last, in their order. They stay the caller's. Returns 0 or a negative errno.
+ * Begins the record of a connection of the listener named @listener, which stays until the record
+ * is ended. Returns 0 or a negative errno. A record that is not ended is replaced by the next one.
  */
-int handover_send(struct handover *handover, const int *fds, size_t n);
+int handover_begin(struct handover *handover, const char *listener);
 
 /*
- * Completes the state and gives everything to the store, with a barrier: when this returns 0 the
- * process may end. @numbered: see state_seal(). May block. Returns 0 or a negative errno.
+ * Adds @n bytes to the record: first all output, then all input. Returns 0 or a negative errno.
  */
-int handover_store(struct handover *handover, uint64_t numbered);
+int handover_put(struct handover *handover, const void *p, size_t n);
+
+/*
+ * Ends the record. Completes @record with the length of the listener's name. Returns 0 or a
+ * negative errno.
+ */
+int handover_end(struct handover *handover, struct state_record *record);
+
+/* Whether handover_send() is to be called before the next record. */
+bool handover_is_full(const struct handover *handover);
+
+/*
+ * Completes the segment and queues it with the descriptors @fds of its connections. They stay the
+ * caller's. Returns 0, or a negative errno, and these connections are lost.
+ */
+int handover_send(struct handover *handover, const int *fds);
+
+/* Adds a listener's counters, after the last handover_send(). Returns 0 or a negative errno. */
+int handover_add_counters(struct handover *handover, const char *listener, const uint64_t *values,
+			  size_t n);
+
+/*
+ * Queues the last segment and gives everything to the store, with a barrier: when this returns 0
+ * the process may end. May block. Returns 0 or a negative errno.
+ */
+int handover_store(struct handover *handover);
 
 /* Closes our ends; what has not been stored is lost. */
 void handover_finish(struct handover *handover);
 
+/* A segment in memory, which is released with the last of its connections. */
+struct takeover_segment;
+
+/* A connection from the process before. */
+struct takeover_connection {
+	int fd;			   /* -1: there was no room for it */
+	const uint8_t *connection; /* for state_read() */
+	struct takeover_segment *segment;
+};
+
 /* What the process before has handed over. Zeroed: nothing. */
 struct takeover {
-	struct state_reader reader;
-	uint8_t *bytes; /* mapped */
-	size_t length;
-	int *fds; /* in the order of the state's connections; -1: given away */
-	size_t n_fds;
+	struct takeover_connection *connections;
+	size_t n; /* of them; those without a descriptor are the last ones */
+	size_t n_without_fd;
+	size_t capacity;
+	size_t n_taken; /* by takeover_take() */
+	struct takeover_segment *last;
+	struct state_reader counters; /* for state_next_counters() */
+	uint64_t numbered;	      /* the number of the last connection so far */
+	uint64_t n_lost;	      /* connections whose state is not usable, */
+	int error;		      /* and why: of the last one, a negative errno */
 };
 
 /* Whether @fd, passed by the service manager, is part of what was handed over. */
 bool takeover_is_part(const struct systemd_fd *fd);
 
 /*
- * Takes what was handed over out of the store, then checks it and receives the descriptors. @fds
- * are the @n that takeover_is_part() found; they are consumed. May block. Returns 0 and the
- * caller's *@ret_takeover; or -EBADMSG, -EPROTO (see state_open()), -ENODATA (descriptors are
- * missing) or another negative errno, and the connections are closed.
+ * Takes what was handed over out of the store, then receives and checks it. @fds are the @n that
+ * takeover_is_part() found; they are consumed. At most @max_fds descriptors are kept; the other
+ * connections have none. May block. Returns 0 and the caller's *@ret_takeover; or -EPROTO (of
+ * another version), -ENODATA (there is no segment) or another negative errno, and the connections
+ * are closed.
  */
-int takeover_init(struct systemd_fd *fds, size_t n, struct takeover *ret_takeover);
+int takeover_init(struct systemd_fd *fds, size_t n, uint64_t max_fds,
+		  struct takeover *ret_takeover);
 
-/* Closes the descriptors that were not given away, and unmaps the state. */
+/* Gives the next connection to the caller, for takeover_release(). Returns false after the last. */
+bool takeover_take(struct takeover *takeover, struct takeover_connection *ret_connection);
+
+/* The same for the last connection, if it has no descriptor. Returns false when it has one. */
+bool takeover_drop(struct takeover *takeover, struct takeover_connection *ret_connection);
+
+/*
+ * Releases the state of @connection, and closes its descriptor unless that is -1. Any thread. A
+ * second call does nothing.
+ */
+void takeover_release(struct takeover_connection *connection);
+
+/* Releases what was not taken. */
 void takeover_finish(struct takeover *takeover);

@@ -68,11 +68,17 @@ void limits_finish(struct limits *limits)
 	limits->addresses = NULL;
 }
 
+uint64_t limits_descriptor_room(uint64_t reserve)
+{
+	uint64_t descriptors = raise_descriptor_limit();
+
+	return descriptors > reserve ? descriptors - reserve : 1;
+}
+
 uint64_t limits_configure(struct limits *limits, uint64_t max_connections, uint64_t max_per_address,
 			  uint64_t reserve)
 {
-	uint64_t descriptors = raise_descriptor_limit();
-	uint64_t room = descriptors > reserve ? descriptors - reserve : 1;
+	uint64_t room = limits_descriptor_room(reserve);
 
 	if (max_connections > room)
 		max_connections = room;

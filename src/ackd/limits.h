@@ -35,6 +35,12 @@ int limits_init(struct limits *limits, size_t max_memory_bytes);
 void limits_finish(struct limits *limits);
 
 /*
+ * Raises the descriptor limit to the hard one. Returns how many descriptors it leaves beside
+ * @reserve others, at least 1.
+ */
+uint64_t limits_descriptor_room(uint64_t reserve);
+
+/*
  * Puts max_connections and the per-address limit into effect, @max_connections fitted under the
  * descriptor limit with room for @reserve other descriptors. Returns the number in effect.
  */

@@ -22,7 +22,7 @@ static const struct log_kind kinds[LOG_EVENT_COUNT] = {
 			      10, 1},
 	[LOG_DRAIN] = {"drain", "cd4bec5c97844ea886bd2bf7b13d6353", LOG_LEVEL_NOTICE, 0, 0},
 	[LOG_HANDOVER] = {"handover", "8e13e10e8d93420fbe5642e94c1baa6c", LOG_LEVEL_NOTICE, 0, 0},
-	[LOG_RESTORE] = {"restore", "279bee4a9d8f4f6982c4770ce77578b0", LOG_LEVEL_NOTICE, 0, 0},
+	[LOG_RESTORE] = {"restore", "279bee4a9d8f4f6982c4770ce77578b0", LOG_LEVEL_NOTICE, 100, 50},
 	[LOG_STOP] = {"stop", "6cf4d17116b3411fb0c139bd7f98c519", LOG_LEVEL_NOTICE, 0, 0},
 	[LOG_STATS] = {"stats", "d109f451831348d5aed3cf1caa9d4438", LOG_LEVEL_INFO, 0, 0},
 	[LOG_DROPPED] = {"dropped", "7077925976c8433d87ac118febd86c51", LOG_LEVEL_WARNING, 0, 0},

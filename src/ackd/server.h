@@ -189,6 +189,14 @@ void server_close_passed(struct server *server);
  */
 int server_adopt(struct server *server, const struct setup *setup, FILE *errors);
 
+/*
+ * Returns how many descriptors are left for connections, during a change after server_bind().
+ */
+uint64_t server_descriptor_room(const struct server *server);
+
+/* Counts and logs that a connection of the process before is closed for @reason. */
+void server_count_lost(const struct state_connection *state, const char *reason);
+
 /* Reads what was handed over; whatever is wrong with it is logged, and never stops the start. */
 void server_take_over(struct server *server);
 

@@ -15,15 +15,21 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* Returns @error, a negative errno, in words. uv_strerror() does not know all of them. */
+static const char *error_text(int error)
+{
+	return strerror(-error);
+}
+
 /* ---- to the next ---- */
 
 int server_hand_over(struct server *server)
 {
-	int r = handover_init(&server->handover);
+	int r = handover_init(&server->handover, &server->limits, server->n_workers);
 
 	if (r < 0) {
 		log_post_at(LOG_LEVEL_ERROR, LOG_HANDOVER, NULL, "cannot hand over connections: %s",
-			    uv_strerror(r));
+			    error_text(r));
 		return r;
 	}
 	server->phase = SERVER_HANDING_OVER;
@@ -41,13 +47,9 @@ static void save_counters(struct handover *handover)
 	_Static_assert(COUNTER_COUNT <= STATE_COUNTERS_MAX, "room for all");
 	do { /* first those that were dropped, which have no name */
 		struct stats stats = stats_read(entry);
-		struct state_counters counters = {
-			.listener = entry ? stats_name(entry) : "",
-			.n = COUNTER_COUNT,
-		};
 
-		memcpy(counters.values, stats.values, sizeof(stats.values));
-		if (state_add_counters(&handover->writer, &counters) < 0)
+		if (handover_add_counters(handover, entry ? stats_name(entry) : "", stats.values,
+					  COUNTER_COUNT) < 0)
 			return;
 	} while ((entry = stats_next(entry)));
 }
@@ -59,20 +61,20 @@ static void all_handed_over(struct server *server)
 	int r;
 
 	save_counters(handover);
-	r = handover_store(handover, atomic_load(&server->limits.numbered));
+	r = handover_store(handover);
 	if (r < 0)
 		log_post_at(LOG_LEVEL_ERROR, LOG_HANDOVER, NULL,
-			    "%" PRIu32 " connection%s lost: the service manager's store: %s",
-			    handover->writer.n_connections, plural(handover->writer.n_connections),
-			    uv_strerror(r));
+			    "%" PRIu64 " connection%s lost: the service manager's store: %s",
+			    handover->n_handed_over, plural(handover->n_handed_over),
+			    error_text(r));
 	else
-		log_post(LOG_HANDOVER, NULL, "handed over %" PRIu32 " connection%s",
-			 handover->writer.n_connections, plural(handover->writer.n_connections));
+		log_post(LOG_HANDOVER, NULL, "handed over %" PRIu64 " connection%s",
+			 handover->n_handed_over, plural(handover->n_handed_over));
 	if (handover->n_lost > 0)
 		log_post_at(LOG_LEVEL_ERROR, LOG_HANDOVER, NULL,
 			    "%" PRIu64 " connection%s lost, because there was no room: %s",
 			    handover->n_lost, plural(handover->n_lost),
-			    strerror(-handover->error)); /* libuv does not know all */
+			    error_text(handover->error));
 	handover_finish(handover);
 }
 
@@ -182,29 +184,64 @@ int server_adopt(struct server *server, const struct setup *setup, FILE *errors)
 	return r;
 }
 
+static const char *state_error_text(int error)
+{
+	return error == -EBADMSG  ? "their state is damaged"
+	       : error == -EPROTO ? "their state is of another version"
+				  : error_text(error);
+}
+
+/* Reports what of @takeover cannot be used, and closes the connections that have no descriptor. */
+static void report_losses(struct takeover *takeover, uint64_t room)
+{
+	struct takeover_connection connection;
+
+	if (takeover->n_lost > 0)
+		log_post_at(LOG_LEVEL_ERROR, LOG_RESTORE, NULL,
+			    "%" PRIu64 " connection%s lost that had been handed over: %s",
+			    takeover->n_lost, plural(takeover->n_lost),
+			    state_error_text(takeover->error));
+	if (!takeover->last)
+		log_post_at(LOG_LEVEL_ERROR, LOG_RESTORE, NULL,
+			    "the end of the state that was handed over is missing: connections may "
+			    "be lost, and counters start at zero");
+	if (takeover->n_without_fd > 0)
+		log_post_at(LOG_LEVEL_ERROR, LOG_RESTORE, NULL,
+			    "%zu of %zu connection%s closed: the descriptor limit (LimitNOFILE=, "
+			    "ulimit -n) has room for %" PRIu64,
+			    takeover->n_without_fd, takeover->n, plural(takeover->n), room);
+	while (takeover_drop(takeover, &connection)) {
+		struct state_connection state = state_read(connection.connection);
+
+		server_count_lost(&state, "the descriptor limit leaves no room for it");
+		takeover_release(&connection);
+	}
+}
+
 void server_take_over(struct server *server)
 {
+	struct takeover *takeover = &server->takeover;
+	uint64_t room = server_descriptor_room(server);
 	struct state_counters counters;
+	size_t n;
 	int r;
 
 	if (server->n_handed == 0)
 		return;
-	r = takeover_init(server->handed, server->n_handed, &server->takeover);
+	r = takeover_init(server->handed, server->n_handed, room, takeover);
 	server->n_handed = 0;
 	if (r < 0) {
 		log_post_at(LOG_LEVEL_ERROR, LOG_RESTORE, NULL,
 			    "the connections that were handed over are lost: %s",
-			    r == -EBADMSG  ? "their state is damaged"
-			    : r == -EPROTO ? "their state is of another version"
-					   : uv_strerror(r));
+			    state_error_text(r));
 		return;
 	}
-	atomic_store(&server->limits.numbered, server->takeover.reader.numbered);
+	atomic_store(&server->limits.numbered, takeover->numbered);
 	/* those that there is no memory for are left out */
-	while (state_next_counters(&server->takeover.reader, &counters) &&
+	while (state_next_counters(&takeover->counters, &counters) &&
 	       stats_carry(counters.listener, counters.values, counters.n) == 0)
 		;
-	log_post(LOG_RESTORE, NULL, "taking up %" PRIu32 " connection%s",
-		 server->takeover.reader.n_connections,
-		 plural(server->takeover.reader.n_connections));
+	n = takeover->n - takeover->n_without_fd;
+	log_post(LOG_RESTORE, NULL, "taking up %zu connection%s", n, plural(n));
+	report_losses(takeover, room);
 }

@@ -139,19 +139,35 @@ static void worker_end(struct worker *worker, void (*how)(struct conn *c))
 
 /* ---- hand-over ---- */
 
+/* Hands over the connections of one segment. Returns whether there may be more. */
+static bool hand_over_segment(struct worker *worker)
+{
+	struct conn_queue *queues[] = {&worker->lingering, &worker->waiting};
+	struct handover *handover = worker->handover;
+	struct conn_batch batch = {.n = 0};
+	bool full = false;
+
+	for (struct listener *l = worker->listeners; l && !full; l = l->next)
+		full = conn_queue_hand_over(&l->idle, handover, &batch);
+	for (size_t i = 0; i < sizeof(queues) / sizeof(queues[0]) && !full; i++)
+		full = conn_queue_hand_over(queues[i], handover, &batch);
+	conn_batch_send(&batch, handover);
+	return full;
+}
+
+/*
+ * A segment for each turn of the loop, which frees the connections that were in it. Between turns
+ * the others are served as ever.
+ */
 static void worker_end_by_hand_over(struct worker *worker)
 {
-	struct handover *handover = worker->handover;
-	struct conn_batch batch;
-
-	worker->draining = true;
 	worker_close_acceptors(worker, true);
-	conn_batch_init(&batch, handover);
-	for (struct listener *l = worker->listeners; l; l = l->next)
-		conn_queue_hand_over(&l->idle, handover, &batch);
-	conn_queue_hand_over(&worker->lingering, handover, &batch);
-	conn_queue_hand_over(&worker->waiting, handover, &batch);
-	conn_batch_finish(&batch, handover);
+	if (hand_over_segment(worker)) {
+		worker_order(worker, WORKER_HAND_OVER);
+		return;
+	}
+	worker->draining = true;
+	worker->on_done(worker->on_done_data, worker, WORKER_HAND_OVER, 0);
 	worker_check_end(worker);
 }
 
@@ -211,10 +227,8 @@ static void on_async(uv_async_t *async)
 		worker_end(worker, conn_drain);
 		worker->on_done(worker->on_done_data, worker, WORKER_DRAIN, 0);
 	}
-	if (orders & WORKER_HAND_OVER) {
+	if (orders & WORKER_HAND_OVER)
 		worker_end_by_hand_over(worker);
-		worker->on_done(worker->on_done_data, worker, WORKER_HAND_OVER, 0);
-	}
 	if (orders & WORKER_STOP)
 		worker_end(worker, conn_shut);
 }

@@ -46,8 +46,7 @@ void worker_plan_destroy(struct worker_plan *plan)
 	if (!plan)
 		return;
 	for (size_t i = 0; i < plan->n_restored; i++)
-		if (plan->restored[i].fd >= 0)
-			close(plan->restored[i].fd);
+		takeover_release(&plan->restored[i].from);
 	free(plan->restored);
 	for (size_t i = 0; plan->listeners && i < plan->config->n_listeners; i++)
 		free(plan->listeners[i]);
@@ -148,9 +147,11 @@ void worker_plan_carry_out(struct worker_plan *plan, struct worker *worker)
 		a->kept = false;
 	for (size_t i = 0; i < plan->n_restored; i++) {
 		struct worker_restored *restored = &plan->restored[i];
+		struct state_connection state = state_read(restored->from.connection);
 
-		conn_restore(listeners[restored->listener], restored->fd, &restored->state);
-		restored->fd = -1;
+		conn_restore(listeners[restored->listener], restored->from.fd, &state);
+		restored->from.fd = -1;
+		takeover_release(&restored->from);
 	}
 	for (size_t i = 0; i < plan->config->n_listeners; i++) {
 		listener_unref(listeners[i]); /* its acceptors keep it */

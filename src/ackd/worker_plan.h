@@ -5,8 +5,8 @@
  * carried out in the worker's. What can fail is in the first of these steps, which changes nothing.
  */
 
+#include "ackd/handover.h"
 #include "ackd/listener.h"
-#include "ackd/state.h"
 
 /* What a worker accepts from: descriptor @fd for the listener @listener of the configuration. */
 struct worker_socket {
@@ -16,11 +16,10 @@ struct worker_socket {
 	size_t listener; /* of a retired socket: for an acceptor that has none yet */
 };
 
-/* A connection to take up from the process before. */
+/* A connection of the process before, to go on with. */
 struct worker_restored {
-	int fd;
+	struct takeover_connection from;
 	size_t listener;
-	struct state_connection state; /* points into the state, which outlives the plan */
 };
 
 /*

@@ -30,6 +30,11 @@ bool budget_take(struct budget *budget, size_t bytes)
 	return true;
 }
 
+void budget_add(struct budget *budget, size_t bytes)
+{
+	atomic_fetch_add_explicit(&budget->used_bytes, bytes, memory_order_relaxed);
+}
+
 void budget_give(struct budget *budget, size_t bytes)
 {
 	atomic_fetch_sub_explicit(&budget->used_bytes, bytes, memory_order_relaxed);

@@ -26,6 +26,9 @@ size_t budget_max(const struct budget *budget);
 /* Takes @bytes; returns false, and takes nothing, when that would exceed the bound. */
 bool budget_take(struct budget *budget, size_t bytes);
 
+/* Takes @bytes, even beyond the bound. */
+void budget_add(struct budget *budget, size_t bytes);
+
 /* Gives back @bytes that were taken. */
 void budget_give(struct budget *budget, size_t bytes);
 

@@ -11,9 +11,10 @@ import threading
 
 from harness import SOON, Daemon
 
-# Runs a command with the descriptors in PASS as 3, 4, ...: what LISTEN_FDS promises.
+# Runs a command with the descriptors in PASS as 3, 4, ...: what LISTEN_FDS promises. If the unit
+# sets them, $LIMIT_NOFILE is its limit of descriptors, and $JOIN_CGROUP the directory of its cgroup.
 PASS = """
-import fcntl, os, sys
+import fcntl, os, resource, sys
 given = [int(fd) for fd in sys.argv[1].split(",") if fd]
 fds = [fcntl.fcntl(fd, fcntl.F_DUPFD, 1000) for fd in given]
 for fd in given:
@@ -21,6 +22,11 @@ for fd in given:
 for i, fd in enumerate(fds):
     os.dup2(fd, 3 + i)
     os.close(fd)
+if group := os.environ.pop("JOIN_CGROUP", None):
+    with open(group + "/cgroup.procs", "w") as processes:
+        processes.write("0")
+if limit := os.environ.pop("LIMIT_NOFILE", None):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (int(limit), int(limit)))
 os.environ["LISTEN_PID"] = str(os.getpid())
 os.execv(sys.argv[2], sys.argv[2:])
 """

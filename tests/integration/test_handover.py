@@ -143,14 +143,16 @@ def test_a_reload_that_fails_forgets_no_port(unit):
     assert daemon.address("a").port == port
 
 
+def numbers(daemon):
+    """Connections open, connections served, and NAKs."""
+    mark = daemon.mark()
+    daemon.signal(signal.SIGUSR1)
+    said = daemon.wait_for(r"(\d+) connections? open, (\d+) served, .*, (\d+) NAKs?", after=mark)
+    return tuple(map(int, said.groups()))
+
+
 def test_the_counters_go_on(unit):
     """Those of the connections that end meanwhile, too: none is counted twice or forgotten."""
-
-    def numbers(daemon):
-        mark = daemon.mark()
-        daemon.signal(signal.SIGUSR1)
-        said = daemon.wait_for(r"(\d+) connections? open, (\d+) served, .*, (\d+) NAKs?", after=mark)
-        return tuple(map(int, said.groups()))
 
     daemon = unit.start('address = "127.0.0.1"; workers = 2;')
     clients = [daemon.connect() for _ in range(40)]
@@ -637,6 +639,21 @@ def test_listener_gone(unit):
         daemon.wait_for(r"old: connection 1 from .* closed: the listener is not in")
 
 
+def test_one_listener_of_two_is_gone(unit):
+    """Nobody is left to serve its stored sockets."""
+    listener = '{ name = "%s"; address = "127.0.0.1"; port = 0; reply = "echo"; }'
+    stays, goes = listener % "stays", listener % "goes"
+    daemon = unit.start(f"listeners = ( {stays}, {goes} );", arguments=())
+    with daemon.connect("stays") as kept, daemon.connect("goes") as lost:
+        for s in kept, lost:
+            s.sendall(b"x")
+            assert read_exactly(s, 1) == b"x"
+        daemon = unit.again(daemon, f"listeners = ( {stays} );")
+        assert read_to_end(lost) == b""
+        kept.sendall(b"y")
+        assert read_exactly(kept, 1) == b"y"
+
+
 def test_what_only_lines_have_does_not_outlive_them(unit):
     """A refused line is not skipped on the other side of a restart without lines."""
 
@@ -656,13 +673,6 @@ def test_what_only_lines_have_does_not_outlive_them(unit):
         assert read_to_end(s) == b"d\nx\n"
 
 
-def handed_over(unit):
-    """Copies of the descriptors that are handed over, without taking them."""
-    with socket.socket(fileno=os.dup(next(fd for name, fd in unit.store if stat.S_ISSOCK(
-            os.fstat(fd).st_mode) and name == "ackd-handover"))) as queue:
-        return socket.recv_fds(queue, 1, 253, socket.MSG_PEEK)[1]
-
-
 def test_the_time_out_in_the_kernel_is_the_new_one(unit):
     """TCP_USER_TIMEOUT would end a client that does not read before idle_timeout does."""
 
@@ -675,10 +685,10 @@ def test_the_time_out_in_the_kernel_is_the_new_one(unit):
         daemon.signal(signal.SIGUSR2)
         assert daemon.wait() == 0
         timeouts = []
-        for fd in handed_over(unit):
-            if not stat.S_ISSOCK(os.fstat(fd).st_mode):
-                os.close(fd)
-                continue
+        with socket.socket(fileno=os.dup(queue_of(unit))) as queue:
+            segment, *fds = socket.recv_fds(queue, 1, 253, socket.MSG_PEEK)[1]
+        os.close(segment)
+        for fd in fds:
             with socket.socket(fileno=fd) as s:
                 timeouts.append(s.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT))
         assert timeouts == [600_000]
@@ -798,20 +808,47 @@ def test_short_of_memory(unit, faults):
             return
 
 
-def damage_state(unit, how):
-    """Puts another memfd in the place of the state."""
-    for i, (name, fd) in enumerate(unit.store):
-        if name == "ackd-handover" and "memfd" in os.readlink(f"/proc/self/fd/{fd}"):
-            size = os.fstat(fd).st_size
-            data = bytearray(os.pread(fd, size, 0))
-            how(data)
-            memfd = os.memfd_create("damaged", os.MFD_ALLOW_SEALING)
-            os.write(memfd, data)
-            fcntl.fcntl(memfd, 1033, 15)  # F_ADD_SEALS: all
+def queue_of(unit):
+    """What is handed over: a queue of messages, each with a segment and its connections."""
+    return next(fd for name, fd in unit.store if name == "ackd-handover")
+
+
+def edit_queue(unit, edit):
+    """Puts the messages that edit() makes of those in the queue in their place."""
+    ours, theirs = socket.socketpair()
+    with ours, socket.socket(fileno=queue_of(unit)) as queue:
+        queue.setblocking(False)
+        messages = []
+        while True:
+            try:
+                data, fds, _, _ = socket.recv_fds(queue, 1, 253)
+            except BlockingIOError:
+                break
+            if not data:
+                break
+            messages.append(fds)
+        for fds in edit(messages):
+            socket.send_fds(ours, [b"x"], fds)
+        for fd in itertools.chain(*messages):
             os.close(fd)
-            unit.store[i] = (name, memfd)
-            return
-    raise AssertionError("there is no state in the store")
+    unit.store = [(name, fd) for name, fd in unit.store if name != "ackd-handover"]
+    unit.store.append(("ackd-handover", theirs.detach()))
+
+
+def damage_state(unit, how):
+    """Puts another memfd in the place of the first segment of the state."""
+
+    def edit(messages):
+        fds = messages[0]
+        segment = bytearray(os.pread(fds[0], os.fstat(fds[0]).st_size, 0))
+        how(segment)
+        os.close(fds[0])
+        fds[0] = os.memfd_create("damaged", os.MFD_ALLOW_SEALING)
+        os.write(fds[0], segment)
+        fcntl.fcntl(fds[0], 1033, 15)  # F_ADD_SEALS: all
+        return messages
+
+    edit_queue(unit, edit)
 
 
 def flip(data):
@@ -833,10 +870,10 @@ def nothing(data):
 @pytest.mark.parametrize(
     "how,why",
     [
-        (flip, "damaged"),
-        (cut, "damaged"),
-        (nothing, "damaged"),
-        (other_version, "of another version"),
+        (flip, "1 connection lost that had been handed over: their state is damaged"),
+        (cut, "1 connection lost that had been handed over: their state is damaged"),
+        (nothing, "1 connection lost that had been handed over: their state is damaged"),
+        (other_version, "handed over are lost: their state is of another version"),
     ],
 )
 def test_a_state_that_is_not_understood(unit, how, why):
@@ -848,7 +885,7 @@ def test_a_state_that_is_not_understood(unit, how, why):
         assert daemon.wait() == 0
         damage_state(unit, how)
         daemon = unit.start('address = "127.0.0.1"; reply = "echo";')
-        daemon.wait_for(f"handed over are lost: their state is {why}")
+        daemon.wait_for(why)
         # closed, in order or not, and not left hanging
         try:
             assert read_to_end(s) == b""
@@ -856,6 +893,84 @@ def test_a_state_that_is_not_understood(unit, how, why):
             pass
         assert daemon.exchange(b"service is up") == b"service is up"
     assert "ackd-handover" not in unit.names()
+
+
+def test_a_segment_that_is_damaged(unit):
+    """It costs the connections in it, and no others."""
+    n = 300
+    daemon = unit.start('address = "127.0.0.1"; reply = "echo"; workers = 1;')
+    sockets = [accepted(daemon, b"x") for _ in range(n)]
+    daemon.signal(signal.SIGUSR2)
+    assert daemon.wait() == 0
+    damage_state(unit, flip)
+    daemon = unit.start(daemon.config_path.read_text())
+    lost = int(daemon.wait_for(r"(\d+) connections lost that had been handed over: .* damaged")[1])
+    daemon.wait_for(f"taking up {n - lost} connections")
+    assert 0 < lost < n
+    survivors = 0
+    for s in sockets:
+        with s:
+            try:
+                s.sendall(b"y")
+                survivors += s.recv(1) == b"y"
+            except (ConnectionResetError, BrokenPipeError):
+                pass
+    assert survivors == n - lost
+
+
+@pytest.mark.parametrize("n", [300, 900])
+def test_a_lower_limit_of_descriptors(unit, n):
+    """What fits is taken up; the rest is closed, and the log says why."""
+    daemon = unit.start('address = "127.0.0.1"; reply = "echo"; workers = 2;')
+    sockets = [accepted(daemon, b"x") for _ in range(n)]
+    unit.environment["LIMIT_NOFILE"] = "400"
+    daemon = unit.again(daemon)
+    closed, of, room = map(int, daemon.wait_for(
+        r"(\d+) of (\d+) connections closed: the descriptor limit .* has room for (\d+)").groups())
+    assert of == n and closed == n - room and 100 < room < 400
+    daemon.wait_for(f"taking up {room} connections")
+    daemon.wait_for(r"warning restore: ackd: connection \d+ from .* closed: the descriptor limit")
+    survivors = 0
+    for s in sockets:
+        with s:
+            try:
+                s.sendall(b"y")
+                survivors += s.recv(1) == b"y"
+            except (ConnectionResetError, BrokenPipeError):
+                pass
+    assert survivors == room
+    assert "Unknown system error" not in daemon.log
+    wait_until(lambda: numbers(daemon)[:2] == (0, n), "the counters of all connections")
+
+
+def first_version(unit):
+    """A state as the first version stored it: a memfd beside the queue."""
+    unit.store.append(("ackd-handover", os.memfd_create("state")))
+
+
+def test_the_state_of_the_first_version(unit):
+    daemon = unit.start('address = "127.0.0.1"; reply = "echo";')
+    with accepted(daemon, b"x") as s:
+        daemon.signal(signal.SIGUSR2)
+        assert daemon.wait() == 0
+        first_version(unit)
+        daemon = unit.start(daemon.config_path.read_text())
+        daemon.wait_for("handed over are lost: their state is of another version")
+        assert read_to_end(s) == b""
+
+
+def test_a_state_without_an_end(unit):
+    """What is there is taken up, and the numbers of connections go on."""
+    daemon = unit.start('address = "127.0.0.1"; reply = "echo"; greeting = "${connection} ";')
+    with accepted(daemon, b"1 x") as s:
+        daemon.signal(signal.SIGUSR2)
+        assert daemon.wait() == 0
+        edit_queue(unit, lambda messages: messages[:-1])  # as if the process had died
+        daemon = unit.start(daemon.config_path.read_text())
+        daemon.wait_for("the end of the state that was handed over is missing")
+        s.sendall(b"y")
+        assert read_exactly(s, 1) == b"y"
+        assert daemon.exchange(b"z") == b"2 z"
 
 
 def test_killed_while_it_takes_up(unit):

@@ -17,21 +17,28 @@ RESTARTS = 20
 LINES = 'framing = "line"; ack_prefix = "${message} ";\n'
 LOCAL = "/run/ackd/socket"
 
-# In the place of ackd for one start: damages what was handed over, then is ackd.
+# In the place of ackd for one start: damages the state that was handed over, then is ackd.
 DAMAGE = """
-import fcntl, os
+import fcntl, os, socket
 SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
-for i, name in enumerate(os.environ["LISTEN_FDNAMES"].split(":")):
-    fd = 3 + i
-    if name != "ackd-handover" or not os.readlink(f"/proc/self/fd/{fd}").startswith("/memfd:"):
-        continue
-    data = bytearray(os.pread(fd, 1 << 26, 0))
+
+def damaged(segment):
+    data = bytearray(os.pread(segment, 1 << 26, 0))
     data[len(data) // 2] ^= 1
     copy = os.memfd_create("ackd-handover", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.write(copy, data)
     fcntl.fcntl(copy, fcntl.F_ADD_SEALS, SEALS)
-    os.dup2(copy, fd, inheritable=True)
-    os.close(copy)
+    return copy
+
+for i, name in enumerate(os.environ["LISTEN_FDNAMES"].split(":")):
+    if name != "ackd-handover":
+        continue
+    queue = socket.socket(fileno=3 + i)
+    queue.setblocking(True)
+    ours, theirs = socket.socketpair()
+    while fds := socket.recv_fds(queue, 1, 253)[1]:
+        socket.send_fds(ours, [b"x"], [damaged(fds[0]), *fds[1:]])
+    os.dup2(theirs.detach(), queue.detach(), inheritable=True)
 os.execv("/usr/local/sbin/ackd", ["ackd"])
 """
 

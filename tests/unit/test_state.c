@@ -1,156 +1,302 @@
 /* The handed-over state: what was added comes out again, and nothing damaged is believed. */
 
-#include "ackd/state.h"
+#include "ackd/handover.h"
 
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
-static struct state_connection sample(unsigned i, uint8_t *bytes, size_t n)
+static const char *listener_of(unsigned i)
 {
-	struct state_connection c = {
-		.listener = i % 2 ? "one" : "two.of-them",
-		.address = {.family = i % 3 == 0   ? AF_UNIX
-				      : i % 3 == 1 ? AF_INET
-						   : AF_INET6,
-			    .port = (uint16_t)(i * 7)},
+	return i % 2 ? "one" : "two.of-them";
+}
+
+static struct state_record sample(unsigned i)
+{
+	const uint8_t families[] = {AF_UNIX, AF_INET, AF_INET6};
+	struct state_record record = {
 		.connection = i,
-		.received = UINT64_MAX - i,
-		.line_start = i * UINT64_C(17),
-		.messages = i * UINT64_C(0x100000000),
-		.sent = i * 3,
+		.sent = i * UINT64_C(3),
+		.place = {.received = UINT64_MAX - i,
+			  .line_start = i * UINT64_C(0x0200000000000017) % (UINT64_MAX - 1000),
+			  .messages = i * UINT64_C(0x100000000),
+			  .skipping = i >> 2 & 1,
+			  .sent_anything = i >> 3 & 1,
+			  .last_byte = (uint8_t)i,
+			  .done = i >> 1 & 1},
+		.address = {.family = families[i % 3], .port = (uint16_t)(i * 7)},
 		.ended = i & 1,
-		.done = i & 2,
-		.skipping = i & 4,
-		.sent_anything = i & 8,
-		.last_byte = (uint8_t)i,
-		.input = bytes,
-		.input_length = i % (n + 1),
-		.output = bytes + n - i % (n + 1),
-		.output_length = i % (n + 1),
+		.output_length = i % 50,
+		.input_length = i % 61,
 	};
 
-	memset(c.address.bytes, (int)i, sizeof(c.address.bytes));
-	return c;
+	memset(record.address.bytes, (int)i, sizeof(record.address.bytes));
+	return record;
 }
 
-static void assert_same(const struct state_connection *a, const struct state_connection *b)
+static void assert_same(const struct state_record *a, const struct state_connection *b,
+			const uint8_t *bytes, const char *listener)
 {
-	assert_string_equal(a->listener, b->listener);
-	assert_memory_equal(a->address.bytes, b->address.bytes, 16);
-	assert_int_equal(a->address.family, b->address.family);
-	assert_int_equal(a->address.port, b->address.port);
-	assert_true(a->connection == b->connection && a->received == b->received &&
-		    a->line_start == b->line_start && a->messages == b->messages &&
-		    a->sent == b->sent);
-	assert_true(a->ended == b->ended && a->done == b->done && a->skipping == b->skipping &&
-		    a->sent_anything == b->sent_anything && a->last_byte == b->last_byte);
-	assert_int_equal(a->input_length, b->input_length);
-	assert_memory_equal(a->input, b->input, a->input_length);
-	assert_int_equal(a->output_length, b->output_length);
-	assert_memory_equal(a->output, b->output, a->output_length);
+	struct state_record expected = *a;
+
+	expected.listener_length = b->record.listener_length;
+	assert_memory_equal(&expected, &b->record, sizeof(expected)); /* there is no padding */
+	assert_string_equal(b->listener, listener);
+	assert_memory_equal(b->output, bytes, a->output_length);
+	assert_memory_equal(b->input, bytes + 7, a->input_length);
 }
 
-static void write_sample(struct state_writer *writer, uint8_t *bytes, size_t n, unsigned count)
+/* What a process hands over, and its segments as the next one finds them. */
+struct fixture {
+	struct limits limits;
+	struct handover handover;
+	uint8_t bytes[100];
+	uint8_t *segment; /* mapped to be written to */
+	size_t length;
+};
+
+static int setup(void **state)
 {
-	struct state_mark mark;
+	struct fixture *f = calloc(1, sizeof(*f));
 
-	for (unsigned i = 0; i < count; i++) {
-		struct state_connection c = sample(i, bytes, n);
+	assert_non_null(f);
+	assert_int_equal(limits_init(&f->limits, 1 << 20), 0);
+	f->limits.numbered = 12345;
+	for (size_t i = 0; i < sizeof(f->bytes); i++)
+		f->bytes[i] = (uint8_t)(i * 31);
+	assert_int_equal(handover_init(&f->handover, &f->limits, 1), 0);
+	*state = f;
+	return 0;
+}
 
-		mark = state_mark(writer);
-		for (int again = 0; again < 2; again++) { /* the first time is taken back */
-			assert_int_equal(state_add(writer, &c), 0);
-			if (again == 0)
-				state_truncate(writer, &mark);
-		}
-	}
-	for (size_t i = 0; i < 3; i++) {
-		struct state_counters counters = {.listener = "l", .n = i * 32, .values = {i, 7}};
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
 
-		assert_int_equal(state_add_counters(writer, &counters), 0);
-	}
-	assert_int_equal(state_seal(writer, 12345), 0);
+	if (f->segment)
+		munmap(f->segment, f->length);
+	handover_finish(&f->handover);
+	limits_finish(&f->limits);
+	free(f);
+	return 0;
+}
+
+/* Adds a sample, by more than one piece. */
+static void add(struct fixture *f, unsigned i)
+{
+	struct handover *h = &f->handover;
+	struct state_record record = sample(i);
+	uint32_t first = record.output_length / 2;
+
+	assert_int_equal(handover_begin(h, listener_of(i)), 0);
+	assert_int_equal(handover_put(h, f->bytes, first), 0);
+	assert_int_equal(handover_put(h, f->bytes + first, record.output_length - first), 0);
+	assert_int_equal(handover_put(h, f->bytes + 7, record.input_length), 0);
+	assert_int_equal(h->put_bytes, record.output_length + record.input_length);
+	assert_int_equal(handover_end(h, &record), 0);
+}
+
+/* Receives the next segment, whose @n connections have come with descriptors. */
+static void receive(struct fixture *f, size_t n)
+{
+	char control[CMSG_SPACE(253 * sizeof(int))], byte;
+	struct iovec iov = {&byte, 1};
+	struct msghdr message = {.msg_iov = &iov,
+				 .msg_iovlen = 1,
+				 .msg_control = control,
+				 .msg_controllen = sizeof(control)};
+	int fds[253];
+	struct stat st;
+
+	assert_int_equal(recvmsg(f->handover.reading, &message, 0), 1);
+	assert_int_equal(message.msg_controllen, CMSG_SPACE((1 + n) * sizeof(int)));
+	memcpy(fds, CMSG_DATA(CMSG_FIRSTHDR(&message)), (1 + n) * sizeof(int));
+	assert_int_equal(fstat(fds[0], &st), 0);
+	if (f->segment)
+		munmap(f->segment, f->length);
+	f->length = (size_t)st.st_size;
+	f->segment = mmap(NULL, f->length, PROT_READ | PROT_WRITE, MAP_PRIVATE, fds[0], 0);
+	assert_true(f->segment != MAP_FAILED);
+	assert_true(write(fds[0], "", 1) < 0 && errno == EPERM);
+	for (size_t i = 0; i <= n; i++)
+		close(fds[i]);
+}
+
+/* Sends the segment, with the descriptors of @n connections. */
+static void send_segment(struct fixture *f, size_t n)
+{
+	int fds[HANDOVER_BATCH];
+
+	for (size_t i = 0; i < n; i++)
+		fds[i] = STDERR_FILENO;
+	assert_int_equal(handover_send(&f->handover, fds), 0);
+	receive(f, n);
 }
 
 static void test_comes_out_again(void **state)
 {
-	struct state_writer writer = {0};
+	struct fixture *f = *state;
 	struct state_reader reader;
-	struct state_connection c;
-	uint8_t bytes[100];
 
-	for (size_t i = 0; i < sizeof(bytes); i++)
-		bytes[i] = (uint8_t)(i * 31);
-	write_sample(&writer, bytes, sizeof(bytes), 300);
-	assert_int_equal(state_open(writer.bytes, writer.length, &reader), 0);
-	assert_int_equal(reader.n_connections, 300);
-	assert_true(reader.numbered == 12345);
-	for (unsigned i = 0; i < 300; i++) {
-		struct state_connection expected = sample(i, bytes, sizeof(bytes));
-
-		assert_true(state_next(&reader, &c));
-		assert_same(&expected, &c);
+	for (unsigned i = 0; i < HANDOVER_BATCH; i++) {
+		assert_false(handover_is_full(&f->handover));
+		/* a record that is not ended is replaced */
+		assert_int_equal(handover_begin(&f->handover, "unused"), 0);
+		assert_int_equal(handover_put(&f->handover, f->bytes, sizeof(f->bytes)), 0);
+		add(f, i);
 	}
-	assert_false(state_next(&reader, &c));
-	for (size_t i = 0; i < 3; i++) {
-		struct state_counters counters;
+	assert_true(handover_is_full(&f->handover));
+	assert_int_equal(handover_begin(&f->handover, "unused"), 0);
+	assert_int_equal(handover_put(&f->handover, f->bytes, sizeof(f->bytes)), 0);
+	send_segment(f, HANDOVER_BATCH);
+	assert_false(handover_is_full(&f->handover));
+	assert_int_equal(f->handover.n_handed_over, HANDOVER_BATCH);
+	assert_int_equal(state_open(f->segment, f->length, &reader), 0);
+	assert_int_equal(reader.header.n_connections, HANDOVER_BATCH);
+	assert_true(reader.header.numbered == 12345 && !reader.header.is_last);
+	for (unsigned i = 0; i < HANDOVER_BATCH; i++) {
+		struct state_record expected = sample(i);
+		const uint8_t *p = state_next(&reader);
 
+		assert_non_null(p);
+		struct state_connection c = state_read(p);
+		assert_same(&expected, &c, f->bytes, listener_of(i));
+	}
+	assert_null(state_next(&reader));
+	assert_false(state_next_counters(&reader, &(struct state_counters){0}));
+}
+
+static void test_counters(void **state)
+{
+	struct fixture *f = *state;
+	struct state_reader reader;
+	struct state_counters counters;
+
+	for (size_t i = 0; i < 3; i++)
+		assert_int_equal(handover_add_counters(&f->handover, i ? "l" : "",
+						       (uint64_t[STATE_COUNTERS_MAX]){i, 7},
+						       i * 32),
+				 0);
+	assert_true(handover_add_counters(&f->handover, "l", NULL, STATE_COUNTERS_MAX + 1) < 0);
+	handover_store(&f->handover); /* there is no store, but the segment is in the queue */
+	receive(f, 0);
+	assert_int_equal(state_open(f->segment, f->length, &reader), 0);
+	assert_true(reader.header.is_last);
+	assert_null(state_next(&reader));
+	for (size_t i = 0; i < 3; i++) {
 		assert_true(state_next_counters(&reader, &counters));
-		assert_string_equal(counters.listener, "l");
+		assert_string_equal(counters.listener, i ? "l" : "");
 		assert_int_equal(counters.n, i * 32);
 		assert_true(i == 0 || (counters.values[0] == i && counters.values[1] == 7));
 	}
-	assert_false(state_next_counters(&reader, &(struct state_counters){0}));
-	state_writer_finish(&writer);
+	assert_false(state_next_counters(&reader, &counters));
 }
 
-static void test_empty(void **state)
+/* A segment ends early when its connections hold much. */
+static void test_large_records(void **state)
 {
-	struct state_writer writer = {0};
+	struct fixture *f = *state;
+	size_t n = f->handover.segment_bytes;
+	uint8_t *large = calloc(1, n);
+	struct state_record record = {.input_length = (uint32_t)n, .address.family = AF_UNIX};
 	struct state_reader reader;
-	struct state_connection c;
 
-	assert_int_equal(state_seal(&writer, 7), 0);
-	assert_int_equal(state_open(writer.bytes, writer.length, &reader), 0);
-	assert_false(state_next(&reader, &c));
-	state_writer_finish(&writer);
+	assert_non_null(large);
+	assert_true(n >= 65536);
+	assert_int_equal(handover_begin(&f->handover, "l"), 0);
+	assert_int_equal(handover_put(&f->handover, large, n), 0);
+	assert_int_equal(handover_end(&f->handover, &record), 0);
+	assert_true(handover_is_full(&f->handover));
+	send_segment(f, 1);
+	assert_int_equal(state_open(f->segment, f->length, &reader), 0);
+	struct state_connection c = state_read(state_next(&reader));
+	assert_int_equal(c.record.input_length, n);
+	assert_memory_equal(c.input, large, n);
+	free(large);
 }
 
 /* Every byte changed, and every length cut: none of it is believed. */
 static void test_damage(void **state)
 {
-	struct state_writer writer = {0};
+	struct fixture *f = *state;
 	struct state_reader reader;
-	uint8_t bytes[10] = "0123456789";
 
-	write_sample(&writer, bytes, sizeof(bytes), 6);
-	for (size_t i = 0; i < writer.length; i++) {
-		bool in_numbered = (i >= 32 && i < 40) ||
-				   (i >= 20 && i < 24); /* only a number to go on from */
+	for (unsigned i = 0; i < 6; i++)
+		add(f, i);
+	send_segment(f, 6);
+	for (size_t i = 0; i < f->length; i++) {
+		bool harmless = (i >= offsetof(struct state_header, numbered) &&
+				 i < offsetof(struct state_header, checksum)) ||
+				i == offsetof(struct state_header, is_last);
 
-		writer.bytes[i] ^= 0x41;
-		if (!in_numbered)
-			assert_true(state_open(writer.bytes, writer.length, &reader) < 0);
-		writer.bytes[i] ^= 0x41;
-		assert_int_equal(state_open(writer.bytes, i, &reader), -EBADMSG);
+		f->segment[i] ^= 1;
+		if (!harmless)
+			assert_true(state_open(f->segment, f->length, &reader) < 0);
+		f->segment[i] ^= 1;
+		assert_int_equal(state_open(f->segment, i, &reader), -EBADMSG);
 	}
-	assert_int_equal(state_open(writer.bytes, writer.length, &reader), 0);
-	writer.bytes[8]++;
-	assert_int_equal(state_open(writer.bytes, writer.length, &reader), -EPROTO);
-	state_writer_finish(&writer);
+	assert_int_equal(state_open(f->segment, f->length, &reader), 0);
+	f->segment[offsetof(struct state_header, version)]++;
+	assert_int_equal(state_open(f->segment, f->length, &reader), -EPROTO);
 }
+
+/* Changes a byte of the first record, and makes the checksum right again. */
+static int open_with(struct fixture *f, size_t offset, uint8_t value)
+{
+	uint8_t *byte = f->segment + sizeof(struct state_header) + offset, before = *byte;
+	struct state_header header;
+	struct state_reader reader;
+	int r;
+
+	*byte = value;
+	memcpy(&header, f->segment, sizeof(header));
+	state_complete(&header, f->segment, f->length);
+	memcpy(f->segment, &header, sizeof(header));
+	r = state_open(f->segment, f->length, &reader);
+	*byte = before;
+	return r;
+}
+
+/* With a checksum that fits, records are still looked at. */
+static void test_bad_records(void **state)
+{
+	struct fixture *f = *state;
+
+	add(f, 4);
+	send_segment(f, 1);
+	assert_int_equal(open_with(f, offsetof(struct state_record, connection), 1), 0);
+#define BAD(member, byte, value)                                                                   \
+	assert_int_equal(open_with(f, offsetof(struct state_record, member) + (byte), value),      \
+			 -EBADMSG)
+	BAD(place.skipping, 0, 2);
+	BAD(place.sent_anything, 0, 255);
+	BAD(place.done, 0, 2);
+	BAD(place.received, 7, 0);
+	BAD(ended, 0, 2);
+	BAD(address.family, 0, 0);
+	BAD(listener_length, 0, 0);
+	BAD(listener_length, 0, 1);
+	BAD(output_length, 0, 5);
+	BAD(output_length, 3, 255);
+	BAD(input_length, 0, 3);
+#undef BAD
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_comes_out_again),
-		cmocka_unit_test(test_empty),
-		cmocka_unit_test(test_damage),
+		TEST(test_comes_out_again), TEST(test_counters),    TEST(test_large_records),
+		TEST(test_damage),	    TEST(test_bad_records),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
