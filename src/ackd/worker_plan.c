@@ -137,7 +137,8 @@ void worker_plan_carry_out(struct worker_plan *plan, struct worker *worker)
 		const struct worker_socket *socket = &plan->sockets[i];
 		struct acceptor *acceptor = acceptor_find(worker, socket->fd);
 
-		if (!socket->retired || !acceptor->listener)
+		if (!socket->retired ||
+		    (!acceptor->listener && socket->listener < plan->config->n_listeners))
 			acceptor_serve(acceptor, listeners[socket->listener]);
 		acceptor->retired = socket->retired;
 		acceptor->kept = true;

@@ -13,7 +13,7 @@ struct worker_socket {
 	int fd;
 	bool passed;	 /* its queue outlives us: the service manager keeps the socket */
 	bool retired;	 /* accepted from until WORKER_CLOSE, for the listener that it has */
-	size_t listener; /* of a retired socket: for an acceptor that has none yet */
+	size_t listener; /* of a retired socket: for an acceptor that has none yet; may be none */
 };
 
 /* A connection of the process before, to go on with. */
