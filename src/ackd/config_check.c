@@ -103,7 +103,7 @@ static int template_error(const struct config_place *place, const struct templat
 	case TEMPLATE_UNKNOWN_VARIABLE:
 		config_error(place,
 			     "found ${%.*s}, which does not exist; allowed: ${peer}, ${host}, "
-			     "${listener}, ${connection}%s",
+			     "${listener}, ${connection}, ${proxy_id}, ${authority}%s",
 			     n, name,
 			     strcmp(place->setting, "greeting") == 0
 				     ? ""
@@ -112,7 +112,8 @@ static int template_error(const struct config_place *place, const struct templat
 	case TEMPLATE_VARIABLE_NOT_HERE:
 		config_error(place,
 			     "found ${%.*s}, which has no meaning before there is a message; "
-			     "allowed: ${peer}, ${host}, ${listener}, ${connection}",
+			     "allowed: ${peer}, ${host}, ${listener}, ${connection}, ${proxy_id}, "
+			     "${authority}",
 			     n, name);
 		break;
 	case TEMPLATE_BAD_DOLLAR:

@@ -3,6 +3,7 @@
 #include "ackd/conn_internal.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -13,6 +14,19 @@
 #define DRAIN_READ_MAX ((int)1024 * 1024)
 
 /* ---- the end ---- */
+
+/* Returns how many bytes of @names came in a PROXY header: those are charged. */
+static size_t names_charge(const char *names)
+{
+	return strlen(template_name(names, NAME_PROXY_ID)) +
+	       strlen(template_name(names, NAME_AUTHORITY));
+}
+
+static void names_free(struct conn *c)
+{
+	budget_give(&conn_worker(c)->limits->budget, names_charge(c->session.names));
+	free((char *)(uintptr_t)c->session.names);
+}
 
 void conn_on_closed(struct conn *c)
 {
@@ -26,7 +40,7 @@ void conn_on_closed(struct conn *c)
 	}
 	if (c->refusing)
 		limits_refusal_end(worker->limits);
-	free((char *)(uintptr_t)c->session.peer);
+	names_free(c);
 	free(c);
 	listener_unref(listener);
 	worker_conn_closed(worker);
@@ -245,30 +259,45 @@ struct conn *conn_create(struct listener *listener, int fd, const struct address
 	return c;
 }
 
-int conn_name_peer(struct conn *c)
+int conn_name(struct conn *c, const char *proxy_id, const char *authority)
 {
 	const struct policy *policy = c->session.policy;
 	unsigned variables = template_variables(policy->greeting) |
 			     template_variables(policy->ack_prefix) |
 			     template_variables(policy->ack_suffix);
-	char text[ADDRESS_TEXT_MAX];
+	struct budget *budget = &conn_worker(c)->limits->budget;
+	size_t charge = strlen(proxy_id) + strlen(authority);
+	char peer[ADDRESS_TEXT_MAX] = "", *names;
+	size_t n;
 
-	if (!(variables & TEMPLATE_PEER))
+	if (variables & TEMPLATE_PEER)
+		address_format(&c->address, peer);
+	if (!*peer && charge == 0)
 		return 0;
-	c->session.peer = strdup(address_format(&c->address, text));
-	return c->session.peer ? 0 : -ENOMEM;
+	if (!budget_take(budget, charge))
+		return -ENOBUFS;
+	n = strlen(peer) + charge + 3;
+	names = malloc(n);
+	if (!names) {
+		budget_give(budget, charge);
+		return -ENOMEM;
+	}
+	snprintf(names, n, "%s%c%s%c%s", peer, '\0', proxy_id, '\0', authority);
+	c->session.names = names;
+	return 0;
 }
 
-void conn_begin(struct conn *c)
+void conn_begin(struct conn *c, const char *proxy_id, const char *authority)
 {
 	struct session_io *io = conn_io(c);
+	int r = conn_name(c, proxy_id, authority);
 
 	c->phase = CONN_SERVING;
 	c->session.connection = limits_number(conn_worker(c)->limits);
 	counter_add(c->listener->counters, COUNTER_CONNECTIONS, 1);
 	conn_log_connect(c);
-	if (conn_name_peer(c) < 0) {
-		conn_close(c, CONN_MEMORY);
+	if (r < 0) {
+		conn_fail_memory(c, r);
 		return;
 	}
 	conn_wait(c, &c->listener->idle);
@@ -286,7 +315,7 @@ void conn_open(struct listener *listener, int fd, const struct address *address)
 		return;
 	}
 	c->admitted = true;
-	conn_begin(c);
+	conn_begin(c, "", "");
 	if (!c->output && c->phase == CONN_SERVING)
 		conn_poll(c, UV_READABLE);
 }

@@ -82,7 +82,7 @@ static int save(struct conn *c, struct session_io *io, struct handover *handover
 static size_t held_bytes(const struct conn *c)
 {
 	return session_held_bytes(&c->session) + (c->output ? c->output->size : 0) +
-	       (c->proxy ? sizeof(*c->proxy) : 0);
+	       (c->proxy ? conn_proxy_held_bytes(c) : 0);
 }
 
 /*
@@ -181,10 +181,11 @@ static void conn_take_up(struct conn *c, const struct state_connection *from)
 	c->sent = record->sent;
 	c->phase = record->place.done ? CONN_DELIVERING : CONN_SERVING;
 	c->session.connection = record->connection;
+	r = conn_name(c, "", "");
 	conn_log_connect(c);
 	session_restore(&c->session, &record->place);
-	if (conn_name_peer(c) < 0) {
-		conn_close(c, CONN_MEMORY);
+	if (r < 0) {
+		conn_fail_memory(c, r);
 		return;
 	}
 	conn_wait(c, &c->listener->idle);

@@ -167,10 +167,12 @@ void conn_log_health_check(const struct conn *c);
 /* For session_io: counts and logs the fault @nak of the connection @data. */
 void conn_on_nak(void *data, const struct nak *nak);
 
-/* The beginning of a PROXY header. */
+/* The beginning of a PROXY header. Nearly all are shorter than the smaller capacity. */
+#define PROXY_READER_MIN 512
 struct proxy_reader {
 	uint16_t length;
-	uint8_t bytes[PROXY_HEADER_MAX];
+	uint16_t capacity; /* PROXY_READER_MIN or PROXY_HEADER_MAX */
+	uint8_t bytes[];
 };
 
 /*
@@ -188,21 +190,30 @@ void conn_proxy_fail(struct conn *c, const char *reason);
  */
 void conn_proxy_end(struct conn *c, const char *reason);
 
+/* Returns what the reader of @c, which has one, holds in bytes, as charged to the budget. */
+size_t conn_proxy_held_bytes(const struct conn *c);
+
 /* Releases the reader, if there is one. */
 void conn_proxy_finish(struct conn *c);
 
 /* Makes the connection's object and handle on @fd, which is closed when that fails. */
 struct conn *conn_create(struct listener *listener, int fd, const struct address *address);
 
-/* Begins to serve @c, which has been admitted: numbers it and greets. */
-void conn_begin(struct conn *c);
+/*
+ * Begins to serve @c, which has been admitted: numbers it and greets. For @proxy_id and @authority
+ * see conn_name().
+ */
+void conn_begin(struct conn *c, const char *proxy_id, const char *authority);
 
 /* Tells @c, which has a place for refusals, that there are too many connections; then closes. */
 void conn_tell_refusal(struct conn *c);
 
-/* Makes the peer's address as text if a template of the policy asks for it. Returns 0 or -ENOMEM.
+/*
+ * Makes session.names if there is any: the peer's address as text if a template of the policy asks
+ * for it, and copies of @proxy_id and @authority, which are charged to the budget. "" is none.
+ * Returns 0, -ENOBUFS or -ENOMEM.
  */
-int conn_name_peer(struct conn *c);
+int conn_name(struct conn *c, const char *proxy_id, const char *authority);
 
 /*
  * Goes on with a connection of the process before, whose earlier output has been sent: answers the

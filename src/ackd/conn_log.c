@@ -31,6 +31,8 @@ static struct log_fields fields_of(const struct conn *c, char peer[ADDRESS_TEXT_
 	return (struct log_fields){
 		.listener = c->listener->settings->name,
 		.peer = address_format(&c->address, peer),
+		.proxy_id = template_name(c->session.names, NAME_PROXY_ID),
+		.authority = template_name(c->session.names, NAME_AUTHORITY),
 		.has = LOG_HAS_CONNECTION,
 		.connection = c->session.connection,
 	};

@@ -6,6 +6,7 @@
 
 #include "ackd/conn_internal.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -38,12 +39,23 @@ struct conn *conn_open_proxied(struct listener *listener, int fd, const struct a
 	return c;
 }
 
+/* Returns what a reader with this capacity takes, in bytes. */
+static size_t reader_size(size_t capacity)
+{
+	return sizeof(struct proxy_reader) + capacity;
+}
+
+size_t conn_proxy_held_bytes(const struct conn *c)
+{
+	return reader_size(c->proxy->capacity);
+}
+
 void conn_proxy_finish(struct conn *c)
 {
 	struct limits *limits = conn_worker(c)->limits;
 
 	if (c->proxy) {
-		budget_give(&limits->budget, sizeof(*c->proxy));
+		budget_give(&limits->budget, conn_proxy_held_bytes(c));
 		free(c->proxy);
 		c->proxy = NULL;
 	}
@@ -76,10 +88,14 @@ static void conn_proxy_fail_memory(struct conn *c, enum conn_reason reason)
 	conn_close(c, reason);
 }
 
-/* The client is known: it takes the proxy's place. */
-static void conn_proxy_admit(struct conn *c, const struct proxy_header *header)
+/* The client is known: it takes the proxy's place. @p is the header. */
+static void conn_proxy_admit(struct conn *c, const struct proxy_header *header, const uint8_t *p)
 {
+	char proxy_id[TEMPLATE_PROXY_ID_MAX + 1], authority[TEMPLATE_AUTHORITY_MAX + 1];
 	enum refusal refusal;
+
+	proxy_text(p, &header->unique_id, proxy_id, sizeof(proxy_id));
+	proxy_text(p, &header->authority, authority, sizeof(authority));
 
 	if (header->has_source)
 		c->address = address_from_sockaddr((const struct sockaddr *)&header->source);
@@ -89,7 +105,7 @@ static void conn_proxy_admit(struct conn *c, const struct proxy_header *header)
 	conn_proxy_finish(c);
 	if (refusal == REFUSAL_NONE) {
 		c->admitted = true;
-		conn_begin(c);
+		conn_begin(c, proxy_id, authority);
 	} else if (refusal_is_told(refusal) && limits_refusal_begin(conn_worker(c)->limits)) {
 		conn_tell_refusal(c);
 	} else {
@@ -97,46 +113,67 @@ static void conn_proxy_admit(struct conn *c, const struct proxy_header *header)
 	}
 }
 
-/* Keeps the beginning of a header; what would make it too long is left to the parser to refuse. */
-static size_t conn_proxy_keep(struct conn *c, const uint8_t *p, size_t n)
+/* Makes room for @n bytes, at most PROXY_HEADER_MAX. Returns 0, -ENOBUFS or -ENOMEM. */
+static int reader_reserve(struct conn *c, size_t n)
 {
 	struct budget *budget = &conn_worker(c)->limits->budget;
-	size_t room;
+	size_t before = c->proxy ? conn_proxy_held_bytes(c) : 0;
+	size_t capacity = n <= PROXY_READER_MIN ? PROXY_READER_MIN : PROXY_HEADER_MAX;
+	size_t more = reader_size(capacity) - before;
+	struct proxy_reader *reader;
 
-	if (!c->proxy) {
-		if (!budget_take(budget, sizeof(*c->proxy))) {
-			conn_proxy_fail_memory(c, CONN_MEMORY_BUDGET);
-			return n;
-		}
-		c->proxy = calloc(1, sizeof(*c->proxy));
-		if (!c->proxy) {
-			budget_give(budget, sizeof(*c->proxy));
-			conn_proxy_fail_memory(c, CONN_MEMORY);
-			return n;
-		}
+	if (c->proxy && n <= c->proxy->capacity)
+		return 0;
+	if (!budget_take(budget, more))
+		return -ENOBUFS;
+	reader = realloc(c->proxy, reader_size(capacity));
+	if (!reader) {
+		budget_give(budget, more);
+		return -ENOMEM;
 	}
-	room = sizeof(c->proxy->bytes) - c->proxy->length;
-	if (n > room)
-		n = room;
-	memcpy(c->proxy->bytes + c->proxy->length, p, n);
+	if (!c->proxy)
+		reader->length = 0;
+	reader->capacity = (uint16_t)capacity;
+	c->proxy = reader;
+	return 0;
+}
+
+/*
+ * Keeps the beginning of a header; what would make it too long is left to the parser to refuse.
+ * Returns false when there is no memory: @c is closed.
+ */
+static bool conn_proxy_keep(struct conn *c, const uint8_t *p, size_t n)
+{
+	size_t length = c->proxy ? c->proxy->length : 0;
+	int r;
+
+	if (n > PROXY_HEADER_MAX - length)
+		n = PROXY_HEADER_MAX - length;
+	r = reader_reserve(c, length + n);
+	if (r < 0) {
+		conn_proxy_fail_memory(c, r == -ENOBUFS ? CONN_MEMORY_BUDGET : CONN_MEMORY);
+		return false;
+	}
+	memcpy(c->proxy->bytes + length, p, n);
 	c->proxy->length += (uint16_t)n;
-	return n;
+	return true;
 }
 
 size_t conn_proxy_read(struct conn *c, const uint8_t *p, size_t n)
 {
 	size_t before = c->proxy ? c->proxy->length : 0;
+	const uint8_t *begin = p;
 	struct proxy_header header;
 	const char *reason;
 	enum proxy_status status;
 
 	/* nearly always it is whole in the first read */
-	if (before == 0) {
-		status = proxy_parse(p, n, &header, &reason);
-	} else {
-		conn_proxy_keep(c, p, n);
-		status = proxy_parse(c->proxy->bytes, c->proxy->length, &header, &reason);
+	if (before > 0) {
+		if (!conn_proxy_keep(c, p, n))
+			return n;
+		begin = c->proxy->bytes;
 	}
+	status = proxy_parse(begin, before > 0 ? c->proxy->length : n, &header, &reason);
 	switch (status) {
 	case PROXY_MORE:
 		if (before == 0)
@@ -148,6 +185,6 @@ size_t conn_proxy_read(struct conn *c, const uint8_t *p, size_t n)
 	case PROXY_COMPLETE:
 		break;
 	}
-	conn_proxy_admit(c, &header);
+	conn_proxy_admit(c, &header, begin);
 	return header.length - before;
 }

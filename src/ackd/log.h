@@ -53,6 +53,8 @@ struct log_fields {
 	const char *address;
 	const char *peer;
 	const char *reason;
+	const char *proxy_id;  /* of the PROXY header, as template_name() has it */
+	const char *authority; /* the same */
 	const char *dropped_event;
 	unsigned has; /* set of enum log_field */
 	uint64_t connection;

@@ -15,12 +15,15 @@
 static const struct {
 	const char *name;
 	size_t offset;
+	int max; /* bytes */
 } strings[] = {
-	{"ACKD_LISTENER", offsetof(struct log_fields, listener)},
-	{"ACKD_ADDRESS", offsetof(struct log_fields, address)},
-	{"ACKD_PEER", offsetof(struct log_fields, peer)},
-	{"ACKD_REASON", offsetof(struct log_fields, reason)},
-	{"ACKD_DROPPED_EVENT", offsetof(struct log_fields, dropped_event)},
+	{"ACKD_LISTENER", offsetof(struct log_fields, listener), LOG_TEXT_MAX},
+	{"ACKD_ADDRESS", offsetof(struct log_fields, address), LOG_TEXT_MAX},
+	{"ACKD_PEER", offsetof(struct log_fields, peer), LOG_TEXT_MAX},
+	{"ACKD_REASON", offsetof(struct log_fields, reason), LOG_TEXT_MAX},
+	{"ACKD_PROXY_ID", offsetof(struct log_fields, proxy_id), LOG_PROXY_ID_MAX},
+	{"ACKD_AUTHORITY", offsetof(struct log_fields, authority), LOG_AUTHORITY_MAX},
+	{"ACKD_DROPPED_EVENT", offsetof(struct log_fields, dropped_event), LOG_TEXT_MAX},
 };
 static const struct {
 	const char *name;
@@ -43,8 +46,9 @@ static const struct {
 /* Adds the field @name with @value, escaped, of which at most @max bytes count. */
 static void add_text(struct log_entry *e, const char *name, const char *value, int max)
 {
-	char cut[LOG_MESSAGE_MAX + 1];
+	char cut[LOG_PROXY_ID_MAX + 1]; /* the longest */
 
+	_Static_assert(LOG_PROXY_ID_MAX >= LOG_MESSAGE_MAX, "room for the message, too");
 	snprintf(cut, sizeof(cut), "%.*s", max, value);
 	e->length += (size_t)sprintf(e->text + e->length, "%s=", name);
 	e->length += printable_escape(e->text + e->length, sizeof(e->text) - e->length, cut) + 1;
@@ -66,7 +70,7 @@ void log_entry_format(struct log_entry *ret_entry, enum log_level level, enum lo
 			*(const char *const *)((const char *)fields + strings[i].offset);
 
 		if (value && *value)
-			add_text(e, strings[i].name, value, LOG_TEXT_MAX);
+			add_text(e, strings[i].name, value, strings[i].max);
 	}
 	for (size_t i = 0; fields && i < N(numbers); i++) {
 		const uint64_t *value =

@@ -3,14 +3,19 @@
 /* An event as the log keeps it: formatted when it is posted, written later by the log's thread. */
 
 #include "ackd/log.h"
+#include "core/template.h"
 
 #include <stdarg.h>
 #include <stddef.h>
 
-#define LOG_TEXT_MAX 127 /* of each string field, in bytes; longer ones are cut off */
+/* Of each string field, in bytes; longer ones are cut off. */
+#define LOG_TEXT_MAX 127
+#define LOG_PROXY_ID_MAX TEMPLATE_PROXY_ID_MAX
+#define LOG_AUTHORITY_MAX TEMPLATE_AUTHORITY_MAX
 
 /* The message and the fields with every byte escaped, as \xNN. */
-#define LOG_ENTRY_MAX (4 * (LOG_MESSAGE_MAX + 5 * LOG_TEXT_MAX) + 13 * 48)
+#define LOG_ENTRY_MAX                                                                              \
+	(4 * (LOG_MESSAGE_MAX + 5 * LOG_TEXT_MAX + LOG_PROXY_ID_MAX + LOG_AUTHORITY_MAX) + 15 * 48)
 
 struct log_entry {
 	enum log_event event;

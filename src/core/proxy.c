@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/un.h>
 
@@ -16,11 +17,23 @@
 #define V2_FIXED_LENGTH 16
 #define V2_COMMAND_LOCAL 0x20
 #define V2_COMMAND_PROXY 0x21
+#define V2_FAMILY_MAX 3	   /* unspecified, IPv4, IPv6, UNIX */
+#define V2_TRANSPORT_MAX 2 /* unspecified, stream, datagram */
 #define V2_UNSPECIFIED 0x00
 #define V2_TCP_IPV4 0x11
+#define V2_UDP_IPV4 0x12
 #define V2_TCP_IPV6 0x21
+#define V2_UDP_IPV6 0x22
 #define V2_UNIX_STREAM 0x31
+#define V2_UNIX_DATAGRAM 0x32
 #define V2_UNIX_PATH_LENGTH 108
+
+/* Type (8 bits) and length of the value (16 bits) */
+#define V2_TLV_HEAD_LENGTH 3
+#define V2_TLV_AUTHORITY 0x02
+#define V2_TLV_CRC32C 0x03
+#define V2_TLV_UNIQUE_ID 0x05
+#define V2_CRC32C_LENGTH 4
 
 static enum proxy_status invalid(const char **ret_reason, const char *reason)
 {
@@ -135,74 +148,194 @@ static enum proxy_status parse_v1(const char *p, size_t n, struct proxy_header *
 	return PROXY_COMPLETE;
 }
 
+/* ---- version 2: TLVs ---- */
+
+/* CRC32C (Castagnoli), reflected, by half bytes. */
+static uint32_t crc32c_byte(uint32_t crc, uint8_t byte)
+{
+	static const uint32_t table[16] = {
+		0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3,
+		0x61c69362, 0x7198540d, 0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9,
+		0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75,
+	};
+
+	crc ^= byte;
+	crc = crc >> 4 ^ table[crc & 15];
+	return crc >> 4 ^ table[crc & 15];
+}
+
+/* Whether the checksum in the header at @p is that of its @n bytes with the checksum as zeros. */
+static bool checksum_is_right(const uint8_t *p, size_t n, const struct proxy_span *checksum)
+{
+	const uint8_t *field = p + checksum->offset;
+	uint32_t crc = UINT32_MAX;
+
+	for (size_t i = 0; i < n; i++) {
+		bool in_field = i >= checksum->offset && i - checksum->offset < checksum->length;
+
+		crc = crc32c_byte(crc, in_field ? 0 : p[i]);
+	}
+	return ~crc == ((uint32_t)field[0] << 24 | (uint32_t)field[1] << 16 |
+			(uint32_t)field[2] << 8 | field[3]);
+}
+
+enum tlvs_status { TLVS_GOOD, TLVS_ILL_FORMED, TLVS_WRONG_CHECKSUM };
+
+/* Notes a field of a type that is there at most once. Returns false for the second one. */
+static bool tlv_note(struct proxy_span *span, size_t offset, size_t length)
+{
+	if (span->offset > 0)
+		return false;
+	*span = (struct proxy_span){(uint16_t)offset, (uint16_t)length};
+	return true;
+}
+
+/* Looks at one field. Returns whether it is well-formed. */
+static bool tlv_take(struct proxy_header *header, struct proxy_span *checksum, uint8_t type,
+		     size_t offset, size_t length)
+{
+	switch (type) {
+	case V2_TLV_AUTHORITY:
+		return tlv_note(&header->authority, offset, length);
+	case V2_TLV_CRC32C:
+		return length == V2_CRC32C_LENGTH && tlv_note(checksum, offset, length);
+	case V2_TLV_UNIQUE_ID:
+		return length <= PROXY_ID_MAX && tlv_note(&header->unique_id, offset, length);
+	}
+	return true;
+}
+
+/* Looks at the fields from @at to the end of the header at @p, which is whole. */
+static enum tlvs_status parse_tlvs(const uint8_t *p, size_t at, struct proxy_header *header)
+{
+	struct proxy_span checksum = {0};
+
+	while (at < header->length) {
+		size_t length;
+
+		if (header->length - at < V2_TLV_HEAD_LENGTH)
+			return TLVS_ILL_FORMED;
+		length = (size_t)p[at + 1] << 8 | p[at + 2];
+		if (length > header->length - at - V2_TLV_HEAD_LENGTH)
+			return TLVS_ILL_FORMED;
+		if (!tlv_take(header, &checksum, p[at], at + V2_TLV_HEAD_LENGTH, length))
+			return TLVS_ILL_FORMED;
+		at += V2_TLV_HEAD_LENGTH + length;
+	}
+	if (checksum.length > 0 && !checksum_is_right(p, header->length, &checksum))
+		return TLVS_WRONG_CHECKSUM;
+	return TLVS_GOOD;
+}
+
 /* ---- version 2 ---- */
 
-/* Returns how many bytes the two addresses of a family take, ports included; -1: not taken. */
+/* Whether family and transport are among those of the protocol: others must be rejected. */
+static bool v2_family_is_valid(uint8_t family)
+{
+	return family >> 4 <= V2_FAMILY_MAX && (family & 15) <= V2_TRANSPORT_MAX;
+}
+
+/*
+ * Returns how many bytes the two addresses take, ports included; -1 when that is unknown, as for an
+ * unspecified transport.
+ */
 static int v2_addresses_length(uint8_t family)
 {
 	switch (family) {
 	case V2_UNSPECIFIED:
 		return 0;
 	case V2_TCP_IPV4:
+	case V2_UDP_IPV4:
 		return 2 * 4 + 2 * 2;
 	case V2_TCP_IPV6:
+	case V2_UDP_IPV6:
 		return 2 * 16 + 2 * 2;
 	case V2_UNIX_STREAM:
+	case V2_UNIX_DATAGRAM:
 		return 2 * V2_UNIX_PATH_LENGTH;
 	}
 	return -1;
 }
 
 /* Takes the source out of the address block at @p, which is whole; ports and addresses are in
- * network byte order there. */
-static void v2_source(uint8_t family, const uint8_t *p, struct sockaddr_storage *ret_source)
+ * network byte order there. Returns false for a family that has no source. */
+static bool v2_source(uint8_t family, const uint8_t *p, struct sockaddr_storage *ret_source)
 {
 	struct sockaddr_in *ipv4 = (struct sockaddr_in *)ret_source;
 	struct sockaddr_in6 *ipv6 = (struct sockaddr_in6 *)ret_source;
 
-	if (family == V2_TCP_IPV4) {
+	switch (family) {
+	case V2_TCP_IPV4:
 		ipv4->sin_family = AF_INET;
 		memcpy(&ipv4->sin_addr, p, 4);
 		memcpy(&ipv4->sin_port, p + 2 * 4, 2);
-	} else if (family == V2_TCP_IPV6) {
+		return true;
+	case V2_TCP_IPV6:
 		ipv6->sin6_family = AF_INET6;
 		memcpy(&ipv6->sin6_addr, p, 16);
 		memcpy(&ipv6->sin6_port, p + 2 * 16, 2);
-	} else {
+		return true;
+	case V2_UNIX_STREAM:
 		ret_source->ss_family = AF_UNIX;
 		memcpy(((struct sockaddr_un *)ret_source)->sun_path, p, V2_UNIX_PATH_LENGTH);
+		return true;
 	}
+	return false;
+}
+
+/*
+ * Looks at what follows the fixed part of a whole header. Returns NULL, or what is wrong.
+ *
+ * Of a LOCAL header the receiver discards everything; but a checksum is verified where one can be
+ * found. An unspecified family may come with addresses of any length or with none, so what follows
+ * is fields only if it is well-formed as fields.
+ */
+static const char *parse_v2_rest(const uint8_t *p, bool is_local, struct proxy_header *header)
+{
+	struct proxy_header found = *header;
+	int addresses_length = v2_addresses_length(p[13]);
+	size_t at = V2_FIXED_LENGTH + (size_t)addresses_length;
+	enum tlvs_status status = TLVS_ILL_FORMED;
+
+	if (addresses_length >= 0 && at <= header->length)
+		status = parse_tlvs(p, at, &found);
+	if (status == TLVS_WRONG_CHECKSUM)
+		return "wrong checksum";
+	if (is_local)
+		return NULL;
+	if (status == TLVS_ILL_FORMED && addresses_length > 0)
+		return "bad TLV";
+	if (status == TLVS_GOOD)
+		*header = found;
+	header->has_source = v2_source(p[13], p + V2_FIXED_LENGTH, &header->source);
+	return NULL;
 }
 
 static enum proxy_status parse_v2(const uint8_t *p, size_t n, struct proxy_header *ret_header,
 				  const char **ret_reason)
 {
 	struct proxy_header header = {0};
-	int addresses_length;
+	bool is_local = n >= V2_FIXED_LENGTH && p[12] == V2_COMMAND_LOCAL;
+	const char *reason;
 	size_t rest;
 
 	if (n < V2_FIXED_LENGTH)
 		return PROXY_MORE;
-	if (p[12] != V2_COMMAND_LOCAL && p[12] != V2_COMMAND_PROXY)
+	if (!is_local && p[12] != V2_COMMAND_PROXY)
 		return invalid(ret_reason, p[12] >> 4 == 2 ? "unknown command" : "unknown version");
-	addresses_length = v2_addresses_length(p[13]);
 	rest = (size_t)p[14] << 8 | p[15];
 	header.length = V2_FIXED_LENGTH + rest;
 	if (header.length > PROXY_HEADER_MAX)
 		return invalid(ret_reason, "header too long");
-	/* A load balancer's own connection: whatever the addresses are, they do not count. */
-	if (p[12] == V2_COMMAND_LOCAL)
-		addresses_length = 0;
-	if (addresses_length < 0)
+	if (!is_local && !v2_family_is_valid(p[13]))
 		return invalid(ret_reason, "unknown protocol");
-	if (rest < (size_t)addresses_length)
+	if (!is_local && (int)rest < v2_addresses_length(p[13]))
 		return invalid(ret_reason, "bad addresses");
 	if (n < header.length)
 		return PROXY_MORE;
-	if (addresses_length > 0) {
-		header.has_source = true;
-		v2_source(p[13], p + V2_FIXED_LENGTH, &header.source);
-	}
+	reason = parse_v2_rest(p, is_local, &header);
+	if (reason)
+		return invalid(ret_reason, reason);
 	*ret_header = header;
 	return PROXY_COMPLETE;
 }
@@ -225,4 +358,23 @@ enum proxy_status proxy_parse(const uint8_t *p, size_t n, struct proxy_header *r
 	if (may_start(p, n, V2_SIGNATURE, V2_SIGNATURE_LENGTH))
 		return parse_v2(p, n, ret_header, ret_reason);
 	return invalid(ret_reason, "not a PROXY header");
+}
+
+const char *proxy_text(const uint8_t *header, const struct proxy_span *span, char *out, size_t size)
+{
+	size_t used = 0;
+
+	for (size_t i = 0; i < span->length; i++) {
+		uint8_t byte = header[span->offset + i];
+		bool as_is = byte >= 0x20 && byte < 0x7f && byte != '\\';
+
+		if (used + (as_is ? 1 : 4) >= size)
+			break;
+		if (as_is)
+			out[used++] = (char)byte;
+		else
+			used += (size_t)sprintf(out + used, "\\x%02x", byte);
+	}
+	out[used] = '\0';
+	return out;
 }

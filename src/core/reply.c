@@ -103,7 +103,7 @@ static bool put_template(const struct session *session, struct session_io *io,
 {
 	const struct policy *policy = session->policy;
 	const struct template_values values = {
-		.peer = session->peer,
+		.names = session->names,
 		.host = policy->host,
 		.listener = policy->listener,
 		.connection = session->connection,

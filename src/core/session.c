@@ -73,10 +73,10 @@ void session_io_finish(struct session_io *io)
 	io->area = NULL;
 }
 
-void session_init(struct session *session, const struct policy *policy, const char *peer,
+void session_init(struct session *session, const struct policy *policy, const char *names,
 		  uint64_t connection)
 {
-	*session = (struct session){.policy = policy, .peer = peer, .connection = connection};
+	*session = (struct session){.policy = policy, .names = names, .connection = connection};
 }
 
 void session_finish(struct session *session, struct session_io *io)

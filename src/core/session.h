@@ -165,7 +165,7 @@ struct session_place {
 /* One connection's protocol state. */
 struct session {
 	const struct policy *policy;
-	const char *peer;    /* for ${peer}; NULL unless a template of the policy uses it */
+	const char *names;   /* for templates: see template_name(); or NULL */
 	uint64_t connection; /* for ${connection} */
 	struct session_place place;
 	struct session_held *held; /* input that waits for its replies to be sent, or NULL */
@@ -225,9 +225,9 @@ static inline void session_io_take_back(struct session_io *io)
 }
 
 /*
- * Begins the protocol of a connection. @policy and @peer (see struct session) outlive the session.
+ * Begins the protocol of a connection. @policy and @names (see struct session) outlive the session.
  */
-void session_init(struct session *session, const struct policy *policy, const char *peer,
+void session_init(struct session *session, const struct policy *policy, const char *names,
 		  uint64_t connection);
 
 /*

@@ -34,6 +34,8 @@ static const struct variable {
 	{"host", TEMPLATE_HOST, TEMPLATE_HOST_MAX},
 	{"listener", TEMPLATE_LISTENER, TEMPLATE_LISTENER_MAX},
 	{"connection", TEMPLATE_CONNECTION, NUMBER_MAX},
+	{"proxy_id", TEMPLATE_PROXY_ID, TEMPLATE_PROXY_ID_MAX},
+	{"authority", TEMPLATE_AUTHORITY, TEMPLATE_AUTHORITY_MAX},
 	{"message", TEMPLATE_MESSAGE, NUMBER_MAX},
 	{"bytes", TEMPLATE_BYTES, NUMBER_MAX},
 	{"characters", TEMPLATE_CHARACTERS, NUMBER_MAX},
@@ -228,6 +230,15 @@ bool template_constant(const struct template *template, struct template_constant
 	return true;
 }
 
+const char *template_name(const char *names, enum template_name which)
+{
+	if (!names)
+		return "";
+	for (unsigned i = 0; i < which; i++)
+		names += strlen(names) + 1;
+	return names;
+}
+
 static uint8_t *put_string(uint8_t *out, const char *string, size_t max)
 {
 	size_t n = string ? strnlen(string, max) : 0;
@@ -255,13 +266,19 @@ static uint8_t *put_variable(uint8_t *out, unsigned variable, const struct templ
 {
 	switch (variable) {
 	case TEMPLATE_PEER:
-		return put_string(out, values->peer, TEMPLATE_PEER_MAX);
+		return put_string(out, template_name(values->names, NAME_PEER), TEMPLATE_PEER_MAX);
 	case TEMPLATE_HOST:
 		return put_string(out, values->host, TEMPLATE_HOST_MAX);
 	case TEMPLATE_LISTENER:
 		return put_string(out, values->listener, TEMPLATE_LISTENER_MAX);
 	case TEMPLATE_CONNECTION:
 		return put_number(out, values->connection);
+	case TEMPLATE_PROXY_ID:
+		return put_string(out, template_name(values->names, NAME_PROXY_ID),
+				  TEMPLATE_PROXY_ID_MAX);
+	case TEMPLATE_AUTHORITY:
+		return put_string(out, template_name(values->names, NAME_AUTHORITY),
+				  TEMPLATE_AUTHORITY_MAX);
 	case TEMPLATE_MESSAGE:
 		return put_number(out, values->message);
 	case TEMPLATE_BYTES:

@@ -19,6 +19,8 @@
 #define TEMPLATE_PEER_MAX 128
 #define TEMPLATE_HOST_MAX 64
 #define TEMPLATE_LISTENER_MAX 64
+#define TEMPLATE_PROXY_ID_MAX 512 /* PROXY_ID_MAX bytes, each as \xNN */
+#define TEMPLATE_AUTHORITY_MAX 255
 
 enum template_variable {
 	TEMPLATE_PEER = 1 << 0,	      /* the peer's address: [2001:db8::1]:4711, unix */
@@ -28,10 +30,13 @@ enum template_variable {
 	TEMPLATE_MESSAGE = 1 << 4,    /* number of the message on its connection, from 1 */
 	TEMPLATE_BYTES = 1 << 5,      /* received bytes of the message */
 	TEMPLATE_CHARACTERS = 1 << 6, /* characters of the message */
+	TEMPLATE_PROXY_ID = 1 << 7,   /* the unique ID in the PROXY header */
+	TEMPLATE_AUTHORITY = 1 << 8,  /* the authority in the PROXY header */
 };
 
 #define TEMPLATE_IN_GREETING                                                                       \
-	(TEMPLATE_PEER | TEMPLATE_HOST | TEMPLATE_LISTENER | TEMPLATE_CONNECTION)
+	(TEMPLATE_PEER | TEMPLATE_HOST | TEMPLATE_LISTENER | TEMPLATE_CONNECTION |                 \
+	 TEMPLATE_PROXY_ID | TEMPLATE_AUTHORITY)
 #define TEMPLATE_IN_REPLY                                                                          \
 	(TEMPLATE_IN_GREETING | TEMPLATE_MESSAGE | TEMPLATE_BYTES | TEMPLATE_CHARACTERS)
 
@@ -91,11 +96,20 @@ struct template_constant {
 bool template_constant(const struct template *template, struct template_constant *ret_constant);
 
 /*
+ * The names of a connection are three strings, one after another: the peer, the unique ID and the
+ * authority. Most connections have none of them, or the peer alone.
+ */
+enum template_name { NAME_PEER, NAME_PROXY_ID, NAME_AUTHORITY };
+
+/* Returns one of @names, or "" when @names is NULL. */
+const char *template_name(const char *names, enum template_name which);
+
+/*
  * What the variables stand for. Strings are ASCII and NUL-terminated; one that is longer than its
  * maximum above is cut; one that the template does not use may be NULL.
  */
 struct template_values {
-	const char *peer;
+	const char *names; /* see template_name() */
 	const char *host;
 	const char *listener;
 	uint64_t connection;

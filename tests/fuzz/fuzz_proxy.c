@@ -1,6 +1,7 @@
 /*
  * proxy: the verdict on a header must not depend on how much of the input has arrived, once there
- * is one: the header parser is asked again with each byte more.
+ * is one: the header parser is asked again with each byte more. What it
+ * points to lies within the header.
  */
 
 #include "core/proxy.h"
@@ -25,8 +26,27 @@ static enum proxy_status parse(const uint8_t *data, size_t n, struct proxy_heade
 	return status;
 }
 
-static void check_header(const struct proxy_header *header, size_t n)
+static void check_span(const struct proxy_header *header, const struct proxy_span *span,
+		       const uint8_t *data)
 {
+	char text[4 * PROXY_HEADER_MAX + 1];
+	char small[8];
+	size_t n;
+
+	assert(span->offset + span->length <= header->length);
+	n = strlen(proxy_text(data, span, text, sizeof(text)));
+	assert(n >= span->length && n <= 4 * (size_t)span->length);
+	for (size_t i = 0; i < n; i++)
+		assert(text[i] >= 0x20 && text[i] < 0x7f);
+	assert(strlen(proxy_text(data, span, small, sizeof(small))) < sizeof(small));
+	assert(strncmp(text, small, strlen(small)) == 0);
+}
+
+static void check_header(const struct proxy_header *header, const uint8_t *data, size_t n)
+{
+	check_span(header, &header->unique_id, data);
+	check_span(header, &header->authority, data);
+	assert(header->unique_id.length <= PROXY_ID_MAX);
 	assert(header->length > 0 && header->length <= n && header->length <= PROXY_HEADER_MAX);
 	if (header->has_source)
 		assert(header->source.ss_family == AF_INET ||
@@ -45,7 +65,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		size = PROXY_HEADER_MAX + 8;
 	status = parse(data, size, &whole, &whole_reason);
 	if (status == PROXY_COMPLETE)
-		check_header(&whole, size);
+		check_header(&whole, data, size);
 	assert(status != PROXY_MORE || size < PROXY_HEADER_MAX);
 	assert((status == PROXY_INVALID) == (whole_reason != NULL));
 	for (size_t n = 0; n < size; n++) {

@@ -130,7 +130,7 @@ static void say(struct run *run, const struct policy *policy, const uint8_t *dat
 	int state = SESSION_IDLE;
 	uint8_t none[1];
 
-	session_init(&run->session, policy, "unix", 1);
+	session_init(&run->session, policy, "unix\0\0", 1);
 	while (n > 0 && state != SESSION_DONE) {
 		size_t piece = piece_max;
 		uint8_t *copy;

@@ -22,9 +22,13 @@ static void fill(char *value, size_t n, size_t size)
 /* Expands @template to memory of just the promised size. */
 static void expand(const struct template *template, enum charset charset, bool longest)
 {
-	char peer[2 * TEMPLATE_PEER_MAX], host[2 * TEMPLATE_HOST_MAX];
+	char names[TEMPLATE_PEER_MAX + TEMPLATE_PROXY_ID_MAX + TEMPLATE_AUTHORITY_MAX + 6];
+	char host[2 * TEMPLATE_HOST_MAX];
+	char *name = names;
+	static const size_t maxima[] = {TEMPLATE_PEER_MAX, TEMPLATE_PROXY_ID_MAX,
+					TEMPLATE_AUTHORITY_MAX};
 	struct template_values values = {
-		.peer = peer,
+		.names = names,
 		.host = host,
 		.listener = host,
 		.connection = longest ? UINT64_MAX : 0,
@@ -39,7 +43,12 @@ static void expand(const struct template *template, enum charset charset, bool l
 	if (!out)
 		abort();
 	/* longer than the maximum: to be cut */
-	fill(peer, longest ? TEMPLATE_PEER_MAX + 1 : 0, sizeof(peer));
+	for (size_t i = 0; i < sizeof(maxima) / sizeof(maxima[0]); i++) {
+		size_t length = longest ? maxima[i] + 1 : 0;
+
+		fill(name, length, (size_t)(names + sizeof(names) - name));
+		name += length + 1;
+	}
 	fill(host, longest ? TEMPLATE_HOST_MAX + 1 : 0, sizeof(host));
 	n = template_expand(template, &values, out);
 	assert(n <= max && max <= TEMPLATE_EXPANDED_MAX);

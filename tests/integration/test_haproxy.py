@@ -3,9 +3,11 @@
 import contextlib
 import csv
 import io
+import pathlib
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -260,6 +262,96 @@ def test_clients_keep_their_addresses(lab, protocol, family):
     assert "198.51.100.1" not in daemon.log
 
 
+TLS_CONFIG = """
+defaults
+    mode tcp
+    timeout connect 10s
+    timeout client 60s
+    timeout server 60s
+frontend tls
+    bind {frontend} ssl crt {directory}/server.pem ca-file {directory}/client.crt verify required
+    unique-id-format %ci:%cp_%Ts_%rc\\\\%pid
+    default_backend ackd
+backend ackd
+    option tcp-check
+    tcp-check connect port {port} linger
+    server ackd {backend} check inter 200ms {options}
+"""
+
+
+def make_certificate(directory, name):
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+        + ["-nodes", "-days", "2", "-subj", f"/CN={name}.example"]
+        + ["-keyout", f"{directory}/{name}.key", "-out", f"{directory}/{name}.crt"],
+        check=True,
+        capture_output=True,
+    )
+    files = [pathlib.Path(f"{directory}/{name}.{kind}") for kind in ("crt", "key")]
+    pathlib.Path(f"{directory}/{name}.pem").write_text("".join(f.read_text() for f in files))
+
+
+@contextlib.contextmanager
+def tls_haproxy(directory, address, options):
+    """Terminates TLS, with certificates of clients, in front of the ackd at @address."""
+    for name in ("server", "client"):
+        make_certificate(directory, name)
+    frontend = Address(f"127.0.0.1:{free_port()}")
+    config = pathlib.Path(f"{directory}/haproxy.cfg")
+    config.write_text(
+        TLS_CONFIG.format(
+            directory=directory,
+            frontend=frontend.text,
+            backend=address.text,
+            port=address.port,
+            options=options,
+        )
+    )
+    with open(f"{directory}/haproxy.log", "w+b") as log:
+        process = subprocess.Popen(
+            ["haproxy", "-db", "-f", str(config)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            preexec_fn=die_with_parent,
+        )
+        try:
+            yield frontend, log
+        finally:
+            process.terminate()
+            process.wait(SOON)
+
+
+OPTIONS = "proxy-v2-options ssl,cert-cn,ssl-cipher,cert-sig,cert-key,authority,crc32c,unique-id"
+# The longest names that DNS has make a header of more than 536 bytes.
+NAMES = ["a.example", ".".join(["x" * 61] * 4)]
+
+
+@pytest.mark.parametrize("sni", NAMES, ids=["short", "long"])
+@pytest.mark.parametrize("options", [f"send-proxy-v2-ssl-cn {OPTIONS}", f"send-proxy-v2 {OPTIONS}"])
+def test_what_haproxy_says_of_a_tls_client(ackd, directory, options, sni):
+    """Unique ID, authority, certificate and checksum; and its health checks send nothing."""
+    if not have("haproxy", "openssl"):
+        pytest.skip("there is no haproxy or no openssl here")
+    daemon = ackd(
+        'address = "127.0.0.1"; proxies = ["127.0.0.1"]; framing = "line";'
+        ' greeting = "${proxy_id} ${authority}\\n"; log = { level = "debug"; };'
+        ' ack_prefix = "${authority}|";',
+    )
+    with tls_haproxy(directory, daemon.address(), options) as (frontend, log):
+        daemon.wait_for("health_check: ackd: health check from 127.0.0.1:.*: no data")
+        context = ssl.create_default_context(cafile=f"{directory}/server.crt")
+        context.check_hostname = False
+        context.load_cert_chain(f"{directory}/client.pem")
+        with frontend.connect() as raw, context.wrap_socket(raw, server_hostname=sni) as s:
+            proxy_id, authority = read_line(s).split(" ")
+            assert proxy_id.startswith(name_of(s) + "_") and "\\x5c" in proxy_id
+            assert authority == sni
+            s.sendall(b"text\n")
+            assert read_line(s) == f"{sni}|text"
+    assert "refused" not in daemon.log
+
+
 FORGED = [
     b"PROXY TCP4 198.51.100.1 198.51.100.2 1 2\r\n",
     b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xc6\x33\x64\x01\xc6\x33\x64\x02\x00\x01\x00\x02",
@@ -271,7 +363,7 @@ def test_a_forged_header_gets_nowhere(lab, header):
     """One who gets round HAProxy is not served, whatever he says of himself."""
     haproxy = lab(n=1)
     backend = haproxy.backends[0]
-    refused = ("ackd_connections_refused_total", "ackd", "no valid PROXY header")
+    refused = ("ackd_connections_refused_total", "ackd", "denied")
     served = ("ackd_connections_total", "ackd")
     with backend.address.connect(source="127.0.0.66") as s, contextlib.suppress(ConnectionError):
         s.sendall(header + b"hello\n")

@@ -33,6 +33,16 @@ def v2(source="192.0.2.7", port=4711, command=PROXY, family=None, tlvs=b"", body
     return SIGNATURE + struct.pack("!BBH", command, family, len(body)) + body
 
 
+def with_checksum(header):
+    """@header with the right checksum in the place of the zeros at its end."""
+    crc = 0xFFFFFFFF
+    for byte in header:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return header[:-4] + struct.pack("!I", crc ^ 0xFFFFFFFF)
+
+
 CONFIG = (
     'address = "127.0.0.1"; proxies = ["127.0.0.1/32"]; framing = "line";'
     ' ack_prefix = "${peer} "; log = { level = "debug"; };'
@@ -54,7 +64,9 @@ HEADERS = [
     (v2(), "192.0.2.7:4711"),
     (v2("2001:db8::77"), "[2001:db8::77]:4711"),
     (v2(tlvs=b"\x04\x00\x05hello" + b"\x01\x00\x02h2"), "192.0.2.7:4711"),
-    (v2(tlvs=b"\x04\x01\xf9" + b"\0" * 505), "192.0.2.7:4711"),  # 536 bytes
+    (v2(tlvs=b"\x04\x01\xf9" + b"\0" * 505), "192.0.2.7:4711"),  # 536 bytes: often a segment
+    (v2(tlvs=b"\x04\x0f\xe1" + b"\0" * 4065), "192.0.2.7:4711"),  # 4,096 bytes
+    (with_checksum(v2(tlvs=b"\x03\0\4" + bytes(4))), "192.0.2.7:4711"),
     (v2(family=UNIX, body=b"/client".ljust(108, b"\0") + b"/ackd".ljust(108, b"\0")), "unix"),
 ]
 # The peer is the client: the proxy's own connections, and families that say nothing.
@@ -64,6 +76,12 @@ WITHOUT_SOURCE = [
     v2(command=LOCAL),
     v2(command=LOCAL, family=UNSPEC, body=b""),
     v2(family=UNSPEC, body=b""),
+    v2(family=0x12),  # UDP
+    v2("2001:db8::77", family=0x22),
+    v2(family=0x32, body=bytes(216)),  # datagrams on a UNIX socket
+    v2(family=0x10, body=bytes(12)),  # an unspecified transport
+    v2(family=0x01, body=bytes(12)),
+    with_checksum(v2(command=LOCAL, family=UNSPEC, body=b"", tlvs=b"\x03\0\4" + bytes(4))),
 ]
 
 
@@ -111,7 +129,12 @@ NO_HEADERS = [
     SIGNATURE + b"\x22\x11\x00\x0c" + b"\0" * 12,  # a command that there is not
     v2(body=b"\0" * 4, family=TCP4),  # too short for its family
     SIGNATURE + b"\x21\x11\xff\xff" + b"\0" * 500,  # too long
-    v2(tlvs=b"\x04\x01\xfa" + b"\0" * 506),  # 537 bytes
+    v2(tlvs=b"\x04\x0f\xe2" + b"\0" * 4066),  # 4,097 bytes
+    v2(family=0x13),
+    v2(family=0x41),
+    v2(tlvs=b"\x03\0\4" + bytes(4)),  # a wrong checksum
+    v2(tlvs=b"\x05\0\x81" + bytes(129)),  # the ID has a byte too many
+    v2(tlvs=b"\x02\0\5abcd"),  # cut off
 ]
 
 
@@ -164,6 +187,66 @@ def test_no_memory_to_keep_half_a_header(ackd):
     assert refused(daemon, v1()[:20])
     daemon.wait_for("connection from 127.0.0.1:.* refused: out of memory budget")
     assert daemon.exchange(v1() + b"x\n") == b"192.0.2.7:4711 x\n"
+
+
+def test_no_memory_to_keep_half_of_a_long_header(ackd):
+    daemon = ackd(CONFIG + " limits = { max_memory = 1000; };")
+    header = v2(tlvs=b"\x04\x0f\xe1" + b"\0" * 4065)
+    with daemon.connect() as s:
+        s.sendall(header[:100])
+        daemon.exchange(v1() + b"x\n")
+        s.sendall(header[100:1000])
+        assert read_to_end(s) == b""
+    daemon.wait_for("connection from 127.0.0.1:.* refused: out of memory budget")
+    assert daemon.exchange(v1() + b"x\n") == b"192.0.2.7:4711 x\n"
+
+
+NAMED = [
+    (b"", "|"),
+    (b"\x05\0\4id-1\x02\0\x0bexample.org", "id-1|example.org"),
+    (b"\x02\0\1a", "|a"),
+    (b"\x05\0\x80" + b"x" * 128, "x" * 128 + "|"),
+    # what could end a line, or is not ASCII, is escaped; and so is the backslash
+    (b"\x05\0\5a\n\0\\\x7f\x02\0\3z\xc3\xa9", "a\\x0a\\x00\\x5c\\x7f|z\\xc3\\xa9"),
+    (b"\x02\1\0" + b"y" * 256, "|" + "y" * 255),
+]
+
+
+@pytest.mark.parametrize("tlvs, names", NAMED, ids=range(len(NAMED)))
+def test_id_and_authority_in_templates(ackd, tlvs, names):
+    daemon = ackd(
+        'address = "127.0.0.1"; proxies = ["127.0.0.1"]; framing = "line";'
+        ' greeting = "${proxy_id}|${authority}\\n";'
+        ' ack_prefix = "${proxy_id}|${authority}|${peer} ";'
+    )
+    for header, peer in ((v2(tlvs=tlvs), "192.0.2.7:4711"), (v2(family=0x12, tlvs=tlvs), None)):
+        with daemon.connect() as s:
+            peer = peer or "%s:%d" % s.getsockname()
+            expected = f"{names}\n{names}|{peer} hi\n"
+            assert converse(s, header + b"hi\n") == expected.encode()
+    # those of the load balancer's own connection are not used
+    with daemon.connect() as s:
+        peer = "%s:%d" % s.getsockname()
+        assert converse(s, v2(command=LOCAL, tlvs=tlvs) + b"hi\n") == f"|\n||{peer} hi\n".encode()
+
+
+def test_names_are_charged_and_given_back(ackd):
+    """What a PROXY header makes ackd keep counts for max_memory."""
+    daemon = ackd(
+        'address = "127.0.0.1"; proxies = ["127.0.0.1"]; reply = "echo"; log = { level = "debug"; };'
+        " limits = { max_memory = 300; };"
+    )
+    header = v2(tlvs=b"\x05\0\x80" + b"x" * 128)
+    with daemon.connect() as one, daemon.connect() as two:
+        for s in (one, two):
+            s.sendall(header + b"hi")
+            assert read_exactly(s, 2) == b"hi"
+        assert daemon.exchange(header + b"hi") == b""
+        daemon.wait_for("connection 3 from 192.0.2.7:4711 ended: out of memory budget")
+    for n in (1, 2):
+        daemon.wait_for(f"connection {n} from 192.0.2.7:4711 ended: end of input")
+    for _ in range(5):
+        assert daemon.exchange(header + b"hi") == b"hi"
 
 
 def test_a_header_that_does_not_come(ackd):

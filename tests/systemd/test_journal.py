@@ -68,6 +68,21 @@ def test_fields(unit, journal):
             } <= {entry["ACKD_EVENT"] for entry in seen}
 
 
+def test_fields_of_a_proxy_header(unit, journal):
+    CONFIG.write_text('log: { level = "debug"; };\nproxies = [ "127.0.0.1" ];\n')
+    unit.start()
+    fields = b"\x05\0\4id-1\x02\0\x0bexample.org"
+    header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x21" + bytes([192, 0, 2, 7, 192, 0, 2, 1, 1, 2, 3, 4])
+    with connect() as s:
+        s.sendall(header + fields + b"bad \xff")
+        assert receive_all(s).endswith(b"NAK 4 invalid start byte\n")
+    journal.wait_for("disconnect")
+    for kind in ("connect", "nak", "disconnect"):
+        event, = journal.events(kind)
+        assert event["ACKD_PEER"] == "192.0.2.7:258"
+        assert (event["ACKD_PROXY_ID"], event["ACKD_AUTHORITY"]) == ("id-1", "example.org")
+
+
 def test_explained_where_it_happens(unit, journal):
     CONFIG.write_text('deny = [ "127.0.0.2/32" ];\n')
     unit.start()

@@ -304,13 +304,16 @@ static void test_templates(void **state)
 
 	expect_errors("greeting = \"${message}\";",
 		      "F:1: greeting: found ${message}, which has no meaning before there is a "
-		      "message; allowed: ${peer}, ${host}, ${listener}, ${connection}\n");
+		      "message; allowed: ${peer}, ${host}, ${listener}, ${connection}, "
+		      "${proxy_id}, ${authority}\n");
 	expect_errors("ack_prefix = \"${Peer}\";",
 		      "F:1: ack_prefix: found ${Peer}, which does not exist; allowed: ${peer}, "
-		      "${host}, ${listener}, ${connection}, ${message}, ${bytes}, ${characters}\n");
+		      "${host}, ${listener}, ${connection}, ${proxy_id}, ${authority}, ${message}, "
+		      "${bytes}, ${characters}\n");
 	expect_errors("ack_prefix = \"${a\nb\x1b[31m}\";",
 		      "F:1: ack_prefix: found ${a\\nb\\x1b[31m}, which does not exist; allowed: "
-		      "${peer}, ${host}, ${listener}, ${connection}, ${message}, ${bytes}, "
+		      "${peer}, ${host}, ${listener}, ${connection}, ${proxy_id}, ${authority}, "
+		      "${message}, ${bytes}, "
 		      "${characters}\n");
 	expect_errors("ack_suffix = \"5 $\";",
 		      "F:1: ack_suffix: found a $ that begins no ${name}, at byte 3; allowed: "

@@ -229,6 +229,8 @@ static void test_journal(void **state)
 		.address = "[::1]:10080",
 		.peer = "[::1]:4711",
 		.reason = "a\nPRIORITY=0",
+		.proxy_id = "id-1",
+		.authority = "example.org",
 		.has = LOG_HAS_BYTES_IN | LOG_HAS_BYTES_OUT | LOG_HAS_MESSAGES | LOG_HAS_DURATION |
 		       LOG_HAS_OFFSET | LOG_HAS_CONNECTION,
 		.connection = UINT64_MAX,
@@ -252,7 +254,8 @@ static void test_journal(void **state)
 			    "PRIORITY=7\nMESSAGE_ID=1a8468b9631f46c480fb6fe34430c575\n"
 			    "ACKD_EVENT=disconnect\nMESSAGE=gone\n"
 			    "ACKD_LISTENER=main\nACKD_ADDRESS=[::1]:10080\nACKD_PEER=[::1]:4711\n"
-			    "ACKD_REASON=a\\x0aPRIORITY=0\nACKD_CONNECTION=18446744073709551615\n"
+			    "ACKD_REASON=a\\x0aPRIORITY=0\nACKD_PROXY_ID=id-1\n"
+			    "ACKD_AUTHORITY=example.org\nACKD_CONNECTION=18446744073709551615\n"
 			    "ACKD_BYTES_IN=1\nACKD_BYTES_OUT=2\nACKD_MESSAGES=3\n"
 			    "ACKD_DURATION_USEC=4\nACKD_OFFSET=5\n");
 	assert_string_equal(fake.journal[1], "PRIORITY=6\n"
@@ -265,8 +268,8 @@ static void test_journal_longest(void **state)
 {
 	char text[1024];
 	struct log_fields fields = {text,	text,	    text,	text,	    text,
-				    ~0U,	UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX,
-				    UINT64_MAX, UINT64_MAX, UINT64_MAX};
+				    text,	text,	    ~0U,	UINT64_MAX, UINT64_MAX,
+				    UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
 
 	memset(text, '\x1b', sizeof(text) - 1);
 	text[sizeof(text) - 1] = '\0';

@@ -1,4 +1,4 @@
-/* proxy: headers of both versions at every length, and what is refused. */
+/* proxy: headers of both versions at every length, TLVs, and what is refused. */
 
 #include "core/proxy.h"
 
@@ -33,7 +33,7 @@ static struct proxy_header check(const char *p, size_t length, bool has_source)
 {
 	struct proxy_header header = {0};
 	const char *reason = NULL;
-	char data[1024];
+	static char data[PROXY_HEADER_MAX + 300];
 
 	for (size_t n = 0; n < length; n++)
 		assert_int_equal(parse(p, n, &header, &reason), PROXY_MORE);
@@ -73,7 +73,7 @@ static void check_invalid(const char *p, size_t n, const char *reason)
 {
 	struct proxy_header header = {.length = 77};
 	const char *got = NULL;
-	char longer[1024];
+	static char longer[PROXY_HEADER_MAX + 300];
 
 	assert_int_equal(parse(p, n, &header, &got), PROXY_INVALID);
 	assert_string_equal(got, reason);
@@ -182,7 +182,7 @@ static void test_v2_unix(void **state)
 	assert_string_equal(source->sun_path, "/run/client");
 }
 
-/* Connections of the load balancer's own, whose addresses do not count. */
+/* Connections of the load balancer's own, and families and transports without a stream's source. */
 static void test_v2_without_source(void **state)
 {
 	const char local[] = SIGNATURE "\x20\x00\x00\x00";
@@ -192,14 +192,218 @@ static void test_v2_without_source(void **state)
 	check(local, sizeof(local) - 1, false);
 	check(local_odd, sizeof(local_odd) - 1, false);
 	check(unspecified, sizeof(unspecified) - 1, false);
+	for (unsigned family = 0; family <= 3; family++)
+		for (unsigned transport = 0; transport <= 2; transport++) {
+			char data[16 + 216] = SIGNATURE "\x21\x00\x00\xd8";
+
+			data[13] = (char)(family << 4 | transport);
+			check(data, sizeof(data), family > 0 && transport == 1);
+		}
+}
+
+/* ---- TLVs ---- */
+
+/* A header under construction. */
+struct header {
+	uint8_t bytes[PROXY_HEADER_MAX];
+	size_t n;
+};
+
+static struct header begin(uint8_t command, uint8_t family, size_t addresses_length)
+{
+	struct header h = {.bytes = SIGNATURE, .n = 16 + addresses_length};
+
+	h.bytes[12] = command;
+	h.bytes[13] = family;
+	return h;
+}
+
+static void add(struct header *h, uint8_t type, const void *value, size_t n)
+{
+	h->bytes[h->n] = type;
+	h->bytes[h->n + 1] = (uint8_t)(n >> 8);
+	h->bytes[h->n + 2] = (uint8_t)n;
+	if (n > 0)
+		memcpy(h->bytes + h->n + 3, value, n);
+	h->n += 3 + n;
+}
+
+/* CRC32C bit by bit, as the polynomial says. */
+static uint32_t crc32c(const uint8_t *p, size_t n)
+{
+	uint32_t crc = UINT32_MAX;
+
+	for (size_t i = 0; i < n; i++) {
+		crc ^= p[i];
+		for (int bit = 0; bit < 8; bit++)
+			crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78 : 0);
+	}
+	return ~crc;
+}
+
+static void set_length(struct header *h)
+{
+	h->bytes[14] = (uint8_t)((h->n - 16) >> 8);
+	h->bytes[15] = (uint8_t)(h->n - 16);
+}
+
+/* Puts the checksum into the four zeros at @at. */
+static void set_checksum(struct header *h, size_t at)
+{
+	uint32_t crc;
+
+	set_length(h);
+	crc = crc32c(h->bytes, h->n);
+	for (int i = 0; i < 4; i++)
+		h->bytes[at + i] = (uint8_t)(crc >> (24 - 8 * i));
+}
+
+static struct proxy_header check_built(struct header *h, bool has_source)
+{
+	set_length(h);
+	return check((const char *)h->bytes, h->n, has_source);
+}
+
+/* Checks that it is refused once it is whole, and not before. */
+static void check_built_invalid(struct header *h, const char *reason)
+{
+	struct proxy_header header;
+	const char *got = NULL;
+
+	set_length(h);
+	assert_int_equal(parse((const char *)h->bytes, h->n - 1, &header, &got), PROXY_MORE);
+	check_invalid((const char *)h->bytes, h->n, reason);
+}
+
+static void expect_text(const struct header *h, const struct proxy_span *span, const char *expected)
+{
+	char text[600];
+
+	assert_string_equal(proxy_text(h->bytes, span, text, sizeof(text)), expected);
+}
+
+static void test_crc32c(void **state)
+{
+	assert_int_equal(crc32c((const uint8_t *)"123456789", 9), 0xe3069283);
+}
+
+static void test_tlvs(void **state)
+{
+	static const uint8_t families[] = {0x00, 0x11, 0x12, 0x21, 0x22, 0x31, 0x32};
+	static const size_t lengths[] = {0, 12, 12, 36, 36, 216, 216};
+
+	for (size_t i = 0; i < sizeof(families); i++) {
+		struct header h = begin(0x21, families[i], lengths[i]);
+		struct proxy_header header;
+
+		add(&h, 0x01, "h2", 2);
+		add(&h, 0x02, "example.org", 11);
+		add(&h, 0x04, "", 0);
+		add(&h, 0x05, "id\0\xff\\ \n", 7);
+		add(&h, 0x03, "\0\0\0\0", 4);
+		add(&h, 0xff, "?", 1);
+		set_checksum(&h, h.n - 8);
+		header = check_built(&h, (families[i] & 15) == 1);
+		expect_text(&h, &header.authority, "example.org");
+		expect_text(&h, &header.unique_id, "id\\x00\\xff\\x5c \\x0a");
+		/* a change is noticed, in the addresses as in the checksum */
+		for (size_t at = 16; at < h.n - 4; at++) {
+			const char *reason = NULL;
+
+			if (at == 16 + lengths[i])
+				at = h.n - 8;
+			h.bytes[at] ^= 0x10;
+			assert_int_equal(parse((const char *)h.bytes, h.n, &header, &reason),
+					 PROXY_INVALID);
+			assert_string_equal(reason, "wrong checksum");
+			h.bytes[at] ^= 0x10;
+		}
+	}
+}
+
+static void test_tlvs_of_local(void **state)
+{
+	struct header h = begin(0x20, 0x00, 0);
+	struct proxy_header header;
+
+	add(&h, 0x05, "id", 2);
+	add(&h, 0x03, "\0\0\0\0", 4);
+	set_checksum(&h, h.n - 4);
+	header = check_built(&h, false);
+	assert_int_equal(header.unique_id.length, 0);
+	h.bytes[h.n - 1] ^= 1;
+	check_built_invalid(&h, "wrong checksum");
+	h.bytes[h.n++] = 0; /* not a field: all of it is discarded */
+	check_built(&h, false);
+}
+
+static void test_tlv_lengths(void **state)
+{
+	uint8_t value[129];
+	struct header h = begin(0x21, 0x11, 12);
+	struct proxy_header header;
+	char text[600];
+
+	memset(value, 0xee, sizeof(value));
+	add(&h, 0x05, value, 128);
+	header = check_built(&h, true);
+	assert_int_equal(header.unique_id.length, 128);
+	proxy_text(h.bytes, &header.unique_id, text, sizeof(text));
+	assert_int_equal(strlen(text), 512);
+	/* a text that does not fit ends with a whole byte */
+	for (size_t size = 1; size <= 512; size++) {
+		proxy_text(h.bytes, &header.unique_id, text, size);
+		assert_int_equal(strlen(text), (size - 1) / 4 * 4);
+	}
+	h = begin(0x21, 0x11, 12);
+	add(&h, 0x05, value, 129);
+	check_built_invalid(&h, "bad TLV");
+	for (size_t n = 3; n <= 5; n += 2) {
+		h = begin(0x21, 0x11, 12);
+		add(&h, 0x03, "\0\0\0\0\0", n);
+		check_built_invalid(&h, "bad TLV");
+	}
+}
+
+static void test_tlvs_ill_formed(void **state)
+{
+	static const uint8_t once[] = {0x02, 0x03, 0x05};
+	struct header h;
+
+	for (size_t n = 1; n <= 2; n++) { /* not even a length */
+		h = begin(0x21, 0x21, 36);
+		h.n += n;
+		check_built_invalid(&h, "bad TLV");
+	}
+	h = begin(0x21, 0x31, 216);
+	add(&h, 0x04, "ab", 2);
+	check_built(&h, true);
+	h.n--; /* a value cut off */
+	check_built_invalid(&h, "bad TLV");
+	for (size_t i = 0; i < sizeof(once); i++) {
+		h = begin(0x21, 0x12, 12);
+		add(&h, once[i], "\0\0\0\0", 4);
+		add(&h, once[i], "\0\0\0\0", 4);
+		check_built_invalid(&h, "bad TLV");
+	}
+	h = begin(0x21, 0x11, 12);
+	add(&h, 0x05, "", 0);
+	check_built(&h, true);
+	add(&h, 0x05, "", 0);
+	check_built_invalid(&h, "bad TLV");
+	/* bytes of an unspecified family are fields only if they look like fields */
+	h = begin(0x21, 0x00, 0);
+	add(&h, 0x02, "name", 4);
+	h.n++;
+	assert_int_equal(check_built(&h, false).authority.length, 0);
 }
 
 static void test_v2_length(void **state)
 {
-	char data[PROXY_HEADER_MAX] = SIGNATURE "\x21\x11\x02\x08" IPV4_BLOCK;
+	static char data[PROXY_HEADER_MAX] = SIGNATURE "\x21\x11\x0f\xf0" IPV4_BLOCK "\x04\x0f\xe1";
 
 	check(data, sizeof(data), true);
-	check_invalid(SIGNATURE "\x21\x11\x02\x09", 16, "header too long");
+	check_invalid(SIGNATURE "\x21\x11\x0f\xf1", 16, "header too long");
 	check_invalid(SIGNATURE "\x20\x00\xff\xff", 16, "header too long");
 }
 
@@ -210,8 +414,12 @@ static void test_v2_invalid(void **state)
 	check_invalid(SIGNATURE "\x11\x11\x00\x0c", 16, "unknown version");
 	check_invalid(SIGNATURE "\x31\x11\x00\x0c", 16, "unknown version");
 	check_invalid(SIGNATURE "\x22\x11\x00\x0c", 16, "unknown command");
-	check_invalid(SIGNATURE "\x21\x12\x00\x0c", 16, "unknown protocol");
+	check_invalid(SIGNATURE "\x21\x13\x00\x0c", 16, "unknown protocol");
+	check_invalid(SIGNATURE "\x21\x03\x00\x00", 16, "unknown protocol");
 	check_invalid(SIGNATURE "\x21\x41\x00\x0c", 16, "unknown protocol");
+	check_invalid(SIGNATURE "\x21\x12\x00\x0b", 16, "bad addresses");
+	check_invalid(SIGNATURE "\x21\x22\x00\x23", 16, "bad addresses");
+	check_invalid(SIGNATURE "\x21\x32\x00\xd7", 16, "bad addresses");
 	check_invalid(SIGNATURE "\x21\x11\x00\x0b", 16, "bad addresses");
 	check_invalid(SIGNATURE "\x21\x21\x00\x23", 16, "bad addresses");
 	check_invalid(SIGNATURE "\x21\x31\x00\xd7", 16, "bad addresses");
@@ -220,10 +428,19 @@ static void test_v2_invalid(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_v1),	   cmocka_unit_test(test_v1_unknown),
-		cmocka_unit_test(test_v1_invalid), cmocka_unit_test(test_v2),
-		cmocka_unit_test(test_v2_unix),	   cmocka_unit_test(test_v2_without_source),
-		cmocka_unit_test(test_v2_length),  cmocka_unit_test(test_v2_invalid),
+		cmocka_unit_test(test_v1),
+		cmocka_unit_test(test_v1_unknown),
+		cmocka_unit_test(test_v1_invalid),
+		cmocka_unit_test(test_v2),
+		cmocka_unit_test(test_v2_unix),
+		cmocka_unit_test(test_v2_without_source),
+		cmocka_unit_test(test_v2_length),
+		cmocka_unit_test(test_v2_invalid),
+		cmocka_unit_test(test_crc32c),
+		cmocka_unit_test(test_tlvs),
+		cmocka_unit_test(test_tlvs_of_local),
+		cmocka_unit_test(test_tlv_lengths),
+		cmocka_unit_test(test_tlvs_ill_formed),
 	};
 
 	return cmocka_run_group_tests_name("proxy", tests, NULL, NULL);

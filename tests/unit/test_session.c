@@ -50,7 +50,7 @@ static void start(struct fixture *f)
 	f->n_out = 0;
 	f->n_full = 0;
 	f->n_naks = 0;
-	session_init(&f->session, &f->policy, "unix", 7);
+	session_init(&f->session, &f->policy, "unix\0\0", 7);
 }
 
 static void stop(struct fixture *f)
@@ -423,7 +423,7 @@ static bool aside(struct fixture *f, const char *input, struct iovec *ret_answer
 	struct session session;
 	int state;
 
-	session_init(&session, &f->policy, "unix", 8);
+	session_init(&session, &f->policy, "unix\0\0", 8);
 	state = session_feed(&session, &f->io, (const uint8_t *)input, strlen(input));
 	if (state == SESSION_IDLE && session_io_set_aside(&f->io, ret_answer)) {
 		assert_int_equal(f->io.n_bytes, 0);
@@ -605,7 +605,7 @@ static int hand_over(struct fixture *f, const struct policy *next)
 	assert_int_equal(session_suspend(&f->session, &f->io, &rest), SESSION_IDLE);
 	take(f);
 	session_io_clear(&f->io);
-	session_init(&session, next, "unix", 7);
+	session_init(&session, next, "unix\0\0", 7);
 	session_restore(&session, &rest.place);
 	assert_int_equal(session_defer(&session, &f->io, rest.input, rest.n_input, rest.ended), 0);
 	session_finish(&f->session, &f->io);

@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 static const struct template_values values = {
-	.peer = "[2001:db8::1]:4711",
+	.names = "[2001:db8::1]:4711\0id-1\0example.org",
 	.host = "example",
 	.listener = "ackd",
 	.connection = UINT64_MAX,
@@ -50,6 +50,7 @@ static void test_expand(void **state)
 {
 	check("Got ", CHARSET_UTF_8, "Got ");
 	check("${peer}", CHARSET_UTF_8, "[2001:db8::1]:4711");
+	check("${proxy_id} ${authority}", CHARSET_UTF_8, "id-1 example.org");
 	check("a${host}b${listener}c", CHARSET_UTF_8, "aexamplebackdc");
 	check("${connection}${message}${bytes}${characters}", CHARSET_ASCII,
 	      "18446744073709551615101234567890");
@@ -147,7 +148,7 @@ static void test_too_long(void **state)
 	struct template_error error;
 	struct template *template;
 	uint8_t out[TEMPLATE_EXPANDED_MAX];
-	char peer[TEMPLATE_PEER_MAX + 2];
+	char peer[TEMPLATE_PEER_MAX + 4]; /* with the two empty names behind it */
 
 	memset(source + name, 'x', literal + 1);
 	error = check_refused(source, CHARSET_UTF_8, TEMPLATE_IN_REPLY, TEMPLATE_TOO_LONG, 0);
@@ -155,19 +156,41 @@ static void test_too_long(void **state)
 
 	source[name + literal] = '\0';
 	template = compile(source, CHARSET_UTF_8);
-	memset(peer, 'p', sizeof(peer));
-	peer[sizeof(peer) - 1] = '\0';
-	assert_int_equal(template_expand(template, &(struct template_values){.peer = peer}, out),
+	memset(peer, '\0', sizeof(peer));
+	memset(peer, 'p', TEMPLATE_PEER_MAX + 1);
+	assert_int_equal(template_expand(template, &(struct template_values){.names = peer}, out),
 			 TEMPLATE_EXPANDED_MAX);
+	template_destroy(template);
+}
+
+static void test_names(void **state)
+{
+	static const char names[] = "\0id\0";
+	struct template *template = compile("<${peer}|${proxy_id}|${authority}>", CHARSET_UTF_8);
+	uint8_t out[TEMPLATE_EXPANDED_MAX];
+
+	assert_int_equal(template_length_max(template), strlen("<||>") + TEMPLATE_PEER_MAX +
+								TEMPLATE_PROXY_ID_MAX +
+								TEMPLATE_AUTHORITY_MAX);
+	assert_int_equal(template_expand(template, &(struct template_values){0}, out), 4);
+	assert_memory_equal(out, "<||>", 4);
+	assert_int_equal(template_expand(template, &(struct template_values){.names = names}, out),
+			 6);
+	assert_memory_equal(out, "<|id|>", 6);
+	assert_string_equal(template_name(NULL, NAME_AUTHORITY), "");
 	template_destroy(template);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_expand),	  cmocka_unit_test(test_empty),
-		cmocka_unit_test(test_variables), cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_too_long),  cmocka_unit_test(test_refused_name_cut),
+		cmocka_unit_test(test_expand),
+		cmocka_unit_test(test_empty),
+		cmocka_unit_test(test_variables),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_too_long),
+		cmocka_unit_test(test_refused_name_cut),
 	};
 
 	return cmocka_run_group_tests_name("template", tests, NULL, NULL);
