@@ -15,8 +15,7 @@
 
 /* ---- the end ---- */
 
-/* Returns how many bytes of @names came in a PROXY header: those are charged. */
-static size_t names_charge(const char *names)
+size_t conn_names_charge(const char *names)
 {
 	return strlen(template_name(names, NAME_PROXY_ID)) +
 	       strlen(template_name(names, NAME_AUTHORITY));
@@ -24,7 +23,7 @@ static size_t names_charge(const char *names)
 
 static void names_free(struct conn *c)
 {
-	budget_give(&conn_worker(c)->limits->budget, names_charge(c->session.names));
+	budget_give(&conn_worker(c)->limits->budget, conn_names_charge(c->session.names));
 	free((char *)(uintptr_t)c->session.names);
 }
 

@@ -47,12 +47,21 @@ static int save_input(const struct conn *c, struct handover *handover,
 	return r;
 }
 
+/* Adds the names that a PROXY header brought: they are the last two of the connection's names. */
+static int save_names(const struct conn *c, struct handover *handover)
+{
+	const char *names = template_name(c->session.names, NAME_PROXY_ID);
+	size_t n = conn_names_charge(c->session.names);
+
+	return n > 0 ? handover_put(handover, names, n + 2) : 0;
+}
+
 /* Adds all but the record of @c, and fills that. Nothing more is done with the session. */
 static int save(struct conn *c, struct session_io *io, struct handover *handover,
 		struct state_record *ret_record)
 {
 	struct session_rest rest = {0};
-	size_t output_bytes;
+	size_t output_bytes, input_bytes;
 	int r = handover_begin(handover, c->listener->settings->name);
 
 	if (r == 0)
@@ -61,6 +70,9 @@ static int save(struct conn *c, struct session_io *io, struct handover *handover
 		return r;
 	output_bytes = handover->put_bytes;
 	r = save_input(c, handover, &rest);
+	input_bytes = handover->put_bytes - output_bytes;
+	if (r == 0)
+		r = save_names(c, handover);
 	if (r < 0)
 		return r;
 	if (handover->put_bytes > UINT32_MAX)
@@ -72,7 +84,8 @@ static int save(struct conn *c, struct session_io *io, struct handover *handover
 		.address = c->address,
 		.ended = c->ended || rest.ended,
 		.output_length = (uint32_t)output_bytes,
-		.input_length = (uint32_t)(handover->put_bytes - output_bytes),
+		.input_length = (uint32_t)input_bytes,
+		.names_length = (uint16_t)(handover->put_bytes - output_bytes - input_bytes),
 	};
 	if (c->phase >= CONN_DELIVERING)
 		ret_record->place.done = true;
@@ -82,7 +95,7 @@ static int save(struct conn *c, struct session_io *io, struct handover *handover
 static size_t held_bytes(const struct conn *c)
 {
 	return session_held_bytes(&c->session) + (c->output ? c->output->size : 0) +
-	       (c->proxy ? conn_proxy_held_bytes(c) : 0);
+	       (c->proxy ? conn_proxy_held_bytes(c) : 0) + conn_names_charge(c->session.names);
 }
 
 /*
@@ -181,7 +194,7 @@ static void conn_take_up(struct conn *c, const struct state_connection *from)
 	c->sent = record->sent;
 	c->phase = record->place.done ? CONN_DELIVERING : CONN_SERVING;
 	c->session.connection = record->connection;
-	r = conn_name(c, "", "");
+	r = conn_name(c, from->proxy_id, from->authority);
 	conn_log_connect(c);
 	session_restore(&c->session, &record->place);
 	if (r < 0) {

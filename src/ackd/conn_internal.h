@@ -215,6 +215,9 @@ void conn_tell_refusal(struct conn *c);
  */
 int conn_name(struct conn *c, const char *proxy_id, const char *authority);
 
+/* Returns how many bytes of @names came in a PROXY header: those are charged to the budget. */
+size_t conn_names_charge(const char *names);
+
 /*
  * Goes on with a connection of the process before, whose earlier output has been sent: answers the
  * @n bytes of input at @p, and the end of input if that came, and reads on.

@@ -65,7 +65,8 @@ int handover_init(struct handover *handover, const struct limits *limits, unsign
 int handover_begin(struct handover *handover, const char *listener);
 
 /*
- * Adds @n bytes to the record: first all output, then all input. Returns 0 or a negative errno.
+ * Adds @n bytes to the record: first all output, then all input, then the names. Returns 0 or a
+ * negative errno.
  */
 int handover_put(struct handover *handover, const void *p, size_t n);
 

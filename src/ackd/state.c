@@ -45,6 +45,14 @@ static bool name_check(const uint8_t *p, size_t length)
 	return length > 0 && memchr(p, '\0', length) == p + length - 1;
 }
 
+/* Whether the @length bytes at @p are two strings, or nothing. */
+static bool names_check(const uint8_t *p, size_t length)
+{
+	const uint8_t *nul = length > 0 ? memchr(p, '\0', length) : NULL;
+
+	return length == 0 || (nul && name_check(nul + 1, (size_t)(p + length - nul - 1)));
+}
+
 static bool is_flag(uint8_t value)
 {
 	return value <= 1;
@@ -67,13 +75,14 @@ static bool record_check(const uint8_t *p, size_t left, size_t *ret_length)
 		return false;
 	memcpy(&record, p, sizeof(record));
 	length = sizeof(record) + (uint64_t)record.listener_length + record.output_length +
-		 record.input_length;
+		 record.input_length + record.names_length;
 	family = record.address.family;
 	if (length > left || !place_check(&record.place) || !is_flag(record.ended) ||
 	    (family != AF_UNIX && family != AF_INET && family != AF_INET6))
 		return false;
 	*ret_length = (size_t)length;
-	return name_check(p + sizeof(record), record.listener_length);
+	return name_check(p + sizeof(record), record.listener_length) &&
+	       names_check(p + length - record.names_length, record.names_length);
 }
 
 static bool counters_check(const uint8_t *p, size_t left, size_t *ret_length)
@@ -141,7 +150,7 @@ const uint8_t *state_next(struct state_reader *reader)
 		return NULL;
 	memcpy(&record, p, sizeof(record));
 	reader->next += sizeof(record) + record.listener_length;
-	reader->next += (size_t)record.output_length + record.input_length;
+	reader->next += (size_t)record.output_length + record.input_length + record.names_length;
 	reader->connections_left--;
 	return p;
 }
@@ -154,6 +163,11 @@ struct state_connection state_read(const uint8_t *connection)
 	c.listener = (const char *)connection + sizeof(c.record);
 	c.output = connection + sizeof(c.record) + c.record.listener_length;
 	c.input = c.output + c.record.output_length;
+	c.proxy_id = c.authority = "";
+	if (c.record.names_length > 0) {
+		c.proxy_id = (const char *)c.input + c.record.input_length;
+		c.authority = c.proxy_id + strlen(c.proxy_id) + 1;
+	}
 	return c;
 }
 

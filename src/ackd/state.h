@@ -31,7 +31,7 @@ struct state_header {
 	uint64_t checksum; /* of what follows the header */
 };
 
-/* A connection. The listener's name, the output and the input follow it. */
+/* A connection. The listener's name, the output, the input and the names follow it. */
 struct state_record {
 	uint64_t connection; /* its number; 0: its PROXY header is incomplete */
 	uint64_t sent;	     /* bytes that the socket has taken */
@@ -39,7 +39,8 @@ struct state_record {
 	struct address address;
 	uint8_t ended;		 /* 0 or 1: the peer has closed its side */
 	uint8_t listener_length; /* with the NUL */
-	uint8_t reserved[2];
+	/* with both NULs: the unique ID and the authority of its PROXY header; 0: none of them */
+	uint16_t names_length;
 	uint32_t output_length; /* bytes answered and not delivered */
 	uint32_t input_length;	/* bytes received and not answered */
 };
@@ -57,6 +58,8 @@ struct state_connection {
 	const char *listener; /* its name, NUL-terminated */
 	const uint8_t *output;
 	const uint8_t *input;
+	const char *proxy_id; /* NUL-terminated, "" for none; and the same: */
+	const char *authority;
 };
 
 /* The counters of a listener as they are read. */

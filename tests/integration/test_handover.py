@@ -1052,6 +1052,33 @@ def test_half_a_proxy_header(unit):
         assert read_to_end(s) == b"192.0.2.1:1234\nGot hi"
 
 
+def test_what_a_proxy_header_said(unit):
+    """Its ID and its authority, for templates, through two restarts."""
+    daemon = unit.start(
+        'address = "127.0.0.1"; proxies = ["127.0.0.1"]; framing = "line";'
+        ' ack_prefix = "${proxy_id}|${authority}|${peer}|";'
+    )
+    header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0"
+    addresses = bytes([192, 0, 2, 7, 192, 0, 2, 1, 1, 2, 3, 4])
+    named = addresses + b"\x05\0\4id-1\x02\0\x0bexample.org"
+    with daemon.connect() as one, daemon.connect() as two, daemon.connect() as half:
+        clients = ((one, named, b"id-1|example.org"), (two, addresses, b"|"))
+        for s, fields, names in clients:
+            s.sendall(header + bytes([len(fields)]) + fields + b"x\n")
+            expected = names + b"|192.0.2.7:258|x\n"
+            assert read_exactly(s, len(expected)) == expected
+        half.sendall(header + bytes([len(named)]) + named[:25])
+        for _ in range(2):
+            daemon = unit.again(daemon)
+            for s, _, names in clients:
+                s.sendall(b"y\n")
+                expected = names + b"|192.0.2.7:258|y\n"
+                assert read_exactly(s, len(expected)) == expected
+        half.sendall(named[25:] + b"z\n")
+        expected = b"id-1|example.org|192.0.2.7:258|z\n"
+        assert read_exactly(half, len(expected)) == expected
+
+
 def test_the_address_has_changed(unit):
     daemon = unit.start('address = "127.0.0.1"; reply = "echo";')
     port = daemon.address().port

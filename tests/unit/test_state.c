@@ -19,6 +19,16 @@ static const char *listener_of(unsigned i)
 	return i % 2 ? "one" : "two.of-them";
 }
 
+/* The names of a sample, one after another, and their length. */
+#define PROXY_ID "id"
+#define AUTHORITY "a.example"
+static const char names[] = PROXY_ID "\0" AUTHORITY;
+
+static uint16_t names_length(unsigned i)
+{
+	return i % 5 == 4 ? sizeof(names) : 0;
+}
+
 static struct state_record sample(unsigned i)
 {
 	const uint8_t families[] = {AF_UNIX, AF_INET, AF_INET6};
@@ -36,6 +46,7 @@ static struct state_record sample(unsigned i)
 		.ended = i & 1,
 		.output_length = i % 50,
 		.input_length = i % 61,
+		.names_length = names_length(i),
 	};
 
 	memset(record.address.bytes, (int)i, sizeof(record.address.bytes));
@@ -52,6 +63,8 @@ static void assert_same(const struct state_record *a, const struct state_connect
 	assert_string_equal(b->listener, listener);
 	assert_memory_equal(b->output, bytes, a->output_length);
 	assert_memory_equal(b->input, bytes + 7, a->input_length);
+	assert_string_equal(b->proxy_id, a->names_length > 0 ? PROXY_ID : "");
+	assert_string_equal(b->authority, a->names_length > 0 ? AUTHORITY : "");
 }
 
 /* What a process hands over, and its segments as the next one finds them. */
@@ -101,6 +114,7 @@ static void add(struct fixture *f, unsigned i)
 	assert_int_equal(handover_put(h, f->bytes + first, record.output_length - first), 0);
 	assert_int_equal(handover_put(h, f->bytes + 7, record.input_length), 0);
 	assert_int_equal(h->put_bytes, record.output_length + record.input_length);
+	assert_int_equal(handover_put(h, names, record.names_length), 0);
 	assert_int_equal(handover_end(h, &record), 0);
 }
 
@@ -287,6 +301,17 @@ static void test_bad_records(void **state)
 	BAD(output_length, 0, 5);
 	BAD(output_length, 3, 255);
 	BAD(input_length, 0, 3);
+	BAD(names_length, 0, sizeof(names) - 1);
+	BAD(names_length, 0, sizeof(names) + 1);
+	BAD(names_length, 0, 0);
+	BAD(names_length, 1, 1);
+	/* two strings, no more and no less; the last byte is a NUL */
+	size_t at = f->length - sizeof(struct state_header);
+	assert_int_equal(open_with(f, at - 1, 'x'), -EBADMSG);
+	assert_int_equal(open_with(f, at - 2, 'x'), 0);
+	assert_int_equal(open_with(f, at - 2, '\0'), -EBADMSG);
+	assert_int_equal(open_with(f, at - sizeof(names), '\0'), -EBADMSG);
+	assert_int_equal(open_with(f, at - sizeof(AUTHORITY) - 1, 'x'), -EBADMSG);
 #undef BAD
 }
 
