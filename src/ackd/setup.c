@@ -237,6 +237,32 @@ static bool is_lacking(int error)
 	return error == -EADDRNOTAVAIL || error == -EAFNOSUPPORT;
 }
 
+/* Writes what may be set, after an address of a listener could not be bound. */
+static void advise(const struct wanted *wanted, const struct sockaddr_storage *address, int error,
+		   FILE *errors)
+{
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
+	const char *directory = getenv("RUNTIME_DIRECTORY");
+	bool metrics = wanted->listener == &wanted->existing->setup->metrics;
+
+	if (error == -EADDRNOTAVAIL && address->ss_family == AF_INET6 &&
+	    IN6_IS_ADDR_LINKLOCAL(&in6->sin6_addr) && in6->sin6_scope_id == 0)
+		fputs("; a link-local address needs its zone, as in fe80::1%eth0", errors);
+	else if (error == -EADDRNOTAVAIL && !wanted->listener->freebind && !metrics)
+		fputs("; freebind = true listens on an address that the host does not have yet",
+		      errors);
+	else if (error == -EACCES && address->ss_family != AF_UNIX)
+		fputs("; a port below 1024 needs CAP_NET_BIND_SERVICE, or a socket unit: see \"A "
+		      "port below 1024\" in ackd(8)",
+		      errors);
+	else if (address->ss_family == AF_UNIX && directory &&
+		 (error == -EROFS || error == -EACCES || error == -EPERM || error == -ENOENT))
+		fprintf(errors,
+			"; the service can create sockets in %s, and a socket unit can anywhere: "
+			"see \"A UNIX socket that every user reaches\" in ackd(8)",
+			directory);
+}
+
 /* @by: our own binding that is in the way, or NULL. */
 static void explain(const struct wanted *wanted, const struct sockaddr_storage *address, int error,
 		    const struct binding *by, FILE *errors)
@@ -250,6 +276,7 @@ static void explain(const struct wanted *wanted, const struct sockaddr_storage *
 			sockaddr_format((const struct sockaddr *)&by->bound, text));
 	if (error == -EEXIST)
 		fputs(" and is not a socket", errors);
+	advise(wanted, address, error, errors);
 	fputc('\n', errors);
 }
 
@@ -264,6 +291,20 @@ static void notice_skipped(const char *listener, const struct sockaddr_storage *
 
 	log_post_at(LOG_LEVEL_NOTICE, LOG_LISTEN, &fields, "%s: not listening on %s: %s", listener,
 		    text, fields.reason);
+}
+
+static void warn_private(const struct config_listener *listener)
+{
+	const struct log_fields fields = {
+		.listener = listener->name,
+		.address = listener->path,
+	};
+
+	log_post_at(LOG_LEVEL_WARNING, LOG_LISTEN, &fields,
+		    "%s: unix:%s cannot be reached from outside of the service, which has a "
+		    "directory of its own there (PrivateTmp= of the unit); use a path in %s",
+		    listener->name, listener->path,
+		    getenv("RUNTIME_DIRECTORY") ? getenv("RUNTIME_DIRECTORY") : "/run");
 }
 
 static void notice_left_out(const struct config_listener *listener, const struct resolved *resolved)
@@ -338,6 +379,8 @@ static int bind_listener(const struct wanted *wanted, FILE *errors, struct bound
 	}
 	if (bound->n > before && resolved->n_left_out > 0)
 		notice_left_out(l, resolved);
+	if (bound->n > before && l->path && systemd_is_private(l->path))
+		warn_private(l);
 	if (bound->n > before)
 		return 0;
 	explain(wanted, &resolved->addresses[0], last, NULL, errors);

@@ -35,6 +35,30 @@ bool systemd_stderr_is_journal(void)
 	return strcmp(stream, here) == 0;
 }
 
+bool systemd_is_private(const char *path)
+{
+	FILE *mounts = fopen("/proc/self/mountinfo", "re");
+	char line[8192], root[4096], at[4096];
+	size_t longest = 0;
+	bool found = false;
+
+	/* "36 35 98:0 ROOT AT OPTIONS...": ROOT, a path of the file system, is mounted at AT */
+	while (mounts && fgets(line, sizeof(line), mounts)) {
+		size_t n;
+
+		if (sscanf(line, "%*d %*d %*s %4095s %4095s", root, at) != 2)
+			continue;
+		n = strlen(at);
+		if (n < longest || strncmp(path, at, n) != 0 || (path[n] != '/' && n > 1))
+			continue;
+		longest = n;
+		found = strstr(root, "/systemd-private-") != NULL;
+	}
+	if (mounts)
+		fclose(mounts);
+	return found;
+}
+
 int systemd_journal_send(const struct iovec *fields, int n)
 {
 	/* Without a journal libsystemd drops the entry and says that all is well. */

@@ -26,6 +26,12 @@ int systemd_journal_send(const struct iovec *fields, int n);
  */
 void systemd_journal_flush(uint64_t timeout_us);
 
+/*
+ * Whether the file system at @path, which is absolute, is one that systemd has made for this
+ * service alone (PrivateTmp=). Reads /proc/self/mountinfo.
+ */
+bool systemd_is_private(const char *path);
+
 /* Whether a service manager wants notifications ($NOTIFY_SOCKET). */
 bool systemd_notify_wanted(void);
 

@@ -22,6 +22,10 @@ def refusal(config_file, text, **options):
     return done.stderr
 
 
+def is_without_systemd():
+    return "systemd none" in run_ackd("--version").stdout
+
+
 # ---- addresses ----
 
 
@@ -279,6 +283,73 @@ def test_a_file_that_replaced_ours_is_left_alone(ackd, directory):
         assert mode_of(path) == 0o600
         daemon.stop()
         assert os.path.lexists(path)
+
+
+# ---- what to set ----
+
+FREEBIND = "; freebind = true listens on an address that the host does not have yet"
+
+
+@pytest.mark.parametrize("address, advice", [
+    ("192.0.2.1", FREEBIND),
+    ("2001:db8::1", FREEBIND),
+    ("fe80::1", "; a link-local address needs its zone, as in fe80::1%eth0"),
+])
+def test_an_address_that_may_come_later(config_file, address, advice):
+    said = refusal(config_file, f'address = "{address}"; port = 7001;')
+    assert f": address not available{advice}\n" in said
+
+
+def test_freebind_is_not_advised_where_it_is_set(config_file):
+    said = refusal(config_file, 'address = "fe80::1"; port = 7001; freebind = true;')
+    assert "fe80::1" in said and FREEBIND not in said
+
+
+def test_a_port_that_needs_a_capability(directory):
+    """ackd runs as another user, in a network of its own where that port is closed to users."""
+    if os.geteuid() != 0 or not have("unshare", "setpriv"):
+        pytest.skip("no root, unshare or setpriv")
+    os.chmod(directory, 0o755)
+    with open(f"{directory}/ackd.conf", "w") as f:
+        f.write('address = "127.0.0.1"; port = 7;')
+    done = subprocess.run(
+        ["unshare", "--net", "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+         "--bounding-set=-all", str(ackd_binary()), "-c", f"{directory}/ackd.conf"],
+        capture_output=True, text=True, timeout=30, check=False, env=environment(),
+    )
+    if "cannot read" in done.stderr or done.returncode in (126, 127):
+        pytest.skip("another user cannot run this build")
+    assert done.returncode == 69, done
+    assert (
+        "127.0.0.1:7: permission denied; a port below 1024 needs CAP_NET_BIND_SERVICE, or a socket"
+        ' unit: see "A port below 1024" in ackd(8)\n'
+    ) in done.stderr
+
+
+def test_a_directory_where_a_service_cannot_create_sockets(config_file, directory):
+    env = environment({"RUNTIME_DIRECTORY": "/run/ackd"})
+    text = f'path = "{directory}/no/s";'
+    assert (
+        "no such file or directory; the service can create sockets in /run/ackd, and a socket unit"
+        ' can anywhere: see "A UNIX socket that every user reaches" in ackd(8)\n'
+    ) in refusal(config_file, text, env=env)
+    assert "/run/ackd" not in refusal(config_file, text)
+
+
+def test_a_path_that_is_private_to_the_service(ackd, directory):
+    """As PrivateTmp=yes does it: a mount of a directory with such a name."""
+    if os.geteuid() != 0 or not have("unshare", "mount") or is_without_systemd():
+        pytest.skip("no root, unshare, mount or libsystemd")
+    private, seen = f"{directory}/systemd-private-1-ackd.service-x/tmp", f"{directory}/tmp"
+    os.makedirs(private)
+    os.makedirs(seen)
+    mount = f'mount --bind "{private}" "{seen}" && exec "$@"'
+    wrapper = ["unshare", "--mount", "sh", "-c", mount, "sh"]
+    warned = "cannot be reached from outside of the service"
+    daemon = ackd(f'path = "{seen}/s";', wrapper=wrapper)
+    daemon.wait_for(f"unix:{seen}/s {warned}")
+    daemon = ackd(f'path = "{directory}/s";', wrapper=wrapper)
+    assert warned not in daemon.log
 
 
 # ---- names ----

@@ -469,6 +469,32 @@ def test_nobody_is_refused(unit, activated):
     assert all(storm.good > RESTARTS for storm in storms)
 
 
+@pytest.mark.parametrize("verb", ["reload", "restart"])
+def test_the_address_changes(unit, verb):
+    """Through every address and back, at the first attempt: nobody is refused or reset."""
+    CONFIG.write_text(LINES)
+    unit.start()
+    storms = [Storm() for _ in range(3)]
+    with connect() as held:
+        held.sendall(b"a\n")
+        assert receive(held, 4) == b"1 a\n"
+        for address in "*", "localhost", "0.0.0.0", "127.0.0.1", "*", "127.0.0.1", "localhost":
+            CONFIG.write_text(LINES + f'address = "{address}";\n')
+            getattr(unit, verb)()
+            if address in ("*", "localhost"):
+                assert exchange(b"b\n", ("::1", PORT)) == b"1 b\n"
+            else:
+                with pytest.raises(ConnectionRefusedError):
+                    connect(("::1", PORT))
+        held.sendall(b"b\n")
+        assert receive(held, 4) == b"2 b\n"
+    assert [storm.finish() for storm in storms] == [(0, 0)] * 3
+    assert all(storm.good > 0 for storm in storms)
+    assert unit.restarts == 0
+    wait_until(lambda: unit.show("NFileDescriptorStore") == str(2 * os.cpu_count()),
+               "the old sockets to leave the store")
+
+
 @pytest.mark.parametrize("address", [("127.0.0.1", PORT), LOCAL], ids=["TCP", "path"])
 def test_nobody_is_refused_over_a_kill(unit, address):
     CONFIG.write_text(LINES + (f'path = "{LOCAL}";\n' if address == LOCAL else ""))

@@ -15,6 +15,48 @@ from service import (CONFIG, PORT, Unit, connect, exchange, receive, receive_all
                      systemctl, wait_until)
 
 
+LATE = "192.0.2.77"
+
+
+def test_an_address_that_comes_late(unit, journal):
+    """The unit goes on to try, without a limit of starts, until the host has it."""
+    CONFIG.write_text(f'address = "{LATE}";\n')
+    unit.drop_in("[Service]\nRestartSec=10ms\n")
+    assert unit.show("StartLimitIntervalUSec") == "0"
+    assert unit.start(check=False).returncode != 0
+    wait_until(lambda: unit.restarts > 6, "more starts than systemd's default limit", timeout=90)
+    assert unit.state == "activating"
+    said = journal.events("stop")[0]["MESSAGE"]
+    assert said.endswith("freebind = true listens on an address that the host does not have yet")
+    run("ip", "address", "add", f"{LATE}/32", "dev", "lo")
+    try:
+        wait_until(lambda: unit.state == "active", "the service to be up")
+        assert exchange(b"x", (LATE, PORT)) == b"Got x"
+    finally:
+        run("ip", "address", "del", f"{LATE}/32", "dev", "lo")
+
+
+@pytest.mark.parametrize("config, advice", [
+    ('address = "127.0.0.1"; port = 7;', "a port below 1024 needs CAP_NET_BIND_SERVICE"),
+    ('path = "/run/socket";', "the service can create sockets in /run/ackd"),
+    ('path = "/home/socket";', "the service can create sockets in /run/ackd"),
+])
+def test_what_the_sandbox_does_not_allow(unit, journal, config, advice):
+    """The error says what to set."""
+    CONFIG.write_text(config)
+    assert unit.start(check=False).returncode != 0
+    assert advice in journal.wait_for("stop")["MESSAGE"]
+
+
+@pytest.mark.parametrize("directory", ["/tmp", "/var/tmp"])
+def test_a_path_in_a_private_directory(unit, journal, directory):
+    CONFIG.write_text(f'path = "{directory}/socket";')
+    unit.start()
+    warning = journal.wait_for("listen", lambda e: e["PRIORITY"] == "4")["MESSAGE"]
+    assert f"unix:{directory}/socket cannot be reached from outside of the service" in warning
+    assert "PrivateTmp=" in warning and "/run/ackd" in warning
+
+
 def test_install_leaves_a_working_service(unit, installed):
     assert "update-systemd" in installed
     assert unit.show("LoadState") == "loaded"
