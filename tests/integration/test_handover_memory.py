@@ -8,7 +8,9 @@ import signal
 import pytest
 
 from harness import read_exactly, sanitizer, wait_until
-from test_handover import unit  # noqa: F401  (a fixture)
+import test_handover
+
+unit = test_handover.unit  # a fixture
 
 MIB = 1 << 20
 FACTOR = 1.3
@@ -75,7 +77,7 @@ plain = pytest.mark.skipif(sanitizer() is not None, reason="a sanitizer takes me
 
 @plain
 @pytest.mark.parametrize("n,length", [(64, MIB - 1000), (8000, 8000)])
-def test_the_next_process(unit, record_property, n, length):  # noqa: F811
+def test_the_next_process(unit, record_property, n, length):
     """The state is released as it is read."""
     daemon = unit.start(CONFIG)
     clients, held = hold(daemon, n, length)
@@ -89,7 +91,7 @@ def test_the_next_process(unit, record_property, n, length):  # noqa: F811
 
 @plain
 @pytest.mark.parametrize("n,length", [(120, MIB - 1000), (8000, 16000)])
-def test_with_a_limit(group, unit, record_property, n, length):  # noqa: F811
+def test_with_a_limit(group, unit, record_property, n, length):
     """Connections survive where there is no memory for what they hold and a copy of it."""
     directory, limit, peak = group
     unit.environment["JOIN_CGROUP"] = str(directory)
