@@ -60,6 +60,18 @@ def unit(directory):
     manager.close()
 
 
+def status(pid, field):
+    with open(f"/proc/{pid}/status", encoding="ascii") as lines:
+        return re.search(rf"^{field}:\t(\w+)", lines.read(), re.M)[1]
+
+
+def send_signal(pid, number):
+    """Returns when it has reached the process: of pending signals the lowest number comes first,
+    and one that is pending already is not sent again."""
+    os.kill(pid, number)
+    wait_until(lambda: int(status(pid, "ShdPnd"), 16) == 0, "the signal to reach it")
+
+
 def accepted(daemon, reply=b"Got x"):
     """A connection that the daemon has; one that waits to be accepted would not be handed over."""
     s = daemon.connect()
@@ -291,17 +303,12 @@ def test_signals_while_the_service_manager_is_waited_for(unit):
     daemon = unit.start('address = "127.0.0.1"; reply = "echo";')
     interrupted = []
 
-    def status(pid, field):
-        with open(f"/proc/{pid}/status", encoding="ascii") as lines:
-            return re.search(rf"^{field}:\t(\w+)", lines.read(), re.M)[1]
-
     def interrupt(pid):
         if interrupted and interrupted[-1] == pid:
             interrupted.append(None)  # each wait once
             return
         wait_until(lambda: status(pid, "State") == "S", "the daemon to wait")
-        os.kill(pid, signal.SIGUSR1)
-        wait_until(lambda: int(status(pid, "ShdPnd"), 16) == 0, "the signal to reach it")
+        send_signal(pid, signal.SIGUSR1)
         interrupted.append(pid)
 
     with daemon.connect() as s:
@@ -724,7 +731,7 @@ def test_what_is_not_handed_over_is_delivered(unit, directory, store_max):
         got = read_exactly(s, 1002)
         daemon.signal(signal.SIGUSR2)
         daemon.wait_for("draining 1 connection,")
-        daemon.signal(signal.SIGTERM)
+        send_signal(daemon.pid, signal.SIGTERM)
         daemon.signal(signal.SIGUSR1)
         daemon.wait_for(" messages, 0 NAKs")  # so it has taken notice of the signal before
         got += read_to_end(s)
@@ -734,7 +741,7 @@ def test_what_is_not_handed_over_is_delivered(unit, directory, store_max):
     assert os.path.exists(f"{directory}/s") == bool(store_max)
     daemon = unit.start(daemon.config_path.read_text(), arguments=())
     assert daemon.exchange(b"y\n") == prefix.encode() + b"y\n"
-    assert len(unit.names()) == bool(store_max)
+    wait_until(lambda: len(unit.names()) == bool(store_max), "the socket to be stored")
 
 
 def test_a_second_sigterm_ends_the_draining(unit):
@@ -743,7 +750,7 @@ def test_a_second_sigterm_ends_the_draining(unit):
     with daemon.connect(receive_buffer=4096) as s:
         fill(s, b"x" * 4096, quiet=0.5)
         for number in signal.SIGUSR2, signal.SIGTERM, signal.SIGUSR1:
-            daemon.signal(number)
+            send_signal(daemon.pid, number)
         daemon.wait_for(" messages, 0 NAKs")
         daemon.signal(signal.SIGTERM)
         assert daemon.wait() == 0
@@ -1039,7 +1046,7 @@ def test_numbers_go_on(unit):
 
 def test_half_a_proxy_header(unit):
     daemon = unit.start(
-        'address = "127.0.0.1"; proxies = ["127.0.0.0/8"]; greeting = "${peer}\\n";'
+        'workers = 1; address = "127.0.0.1"; proxies = ["127.0.0.0/8"]; greeting = "${peer}\\n";'
     )
     with daemon.connect() as s:
         s.sendall(b"PROXY TCP4 192.0.2.1 ")
