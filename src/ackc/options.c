@@ -1,6 +1,7 @@
 #include "ackc/options.h"
 #include "ackc/shape.h"
 #include "core/nearest.h"
+#include "core/next_option.h"
 #include "core/printable.h"
 #include "core/units.h"
 
@@ -152,11 +153,10 @@ static enum parse_outcome complain_unknown(const struct syntax *syntax, const ch
 	return usage_error(errors, "unknown option '%s'", name);
 }
 
-/* Says what getopt_long() did not like about the argument that it has just looked at. */
-static enum parse_outcome complain(const struct syntax *syntax, int argc, char **argv, int option,
+/* Reports what getopt_long() found wrong with the option in the argument @name. */
+static enum parse_outcome complain(const struct syntax *syntax, const char *name, int option,
 				   FILE *errors)
 {
-	const char *name = optind > 0 && optind <= argc ? argv[optind - 1] : "";
 	bool known = has_option(syntax->long_options, optopt, name + strspn(name, "-"));
 
 	if (option == ':')
@@ -265,17 +265,21 @@ enum parse_outcome options_parse(const struct syntax *syntax, int argc, char **a
 				 struct common_options *c, void *options)
 {
 	enum parse_outcome outcome = PARSE_RUN;
-	int option;
 
 	*c = (struct common_options){.timeout_ms = DEFAULT_TIMEOUT_MS};
 	c->target.family = AF_UNSPEC;
 	/* GNU: also forgets where in a cluster of short options it was. */
 	optind = 0;
 	opterr = 0;
-	while (outcome == PARSE_RUN && (option = getopt_long(argc, argv, syntax->short_options,
-							     syntax->long_options, NULL)) != -1) {
+	while (outcome == PARSE_RUN) {
+		const char *argument = next_option(argc, argv);
+		int option =
+			getopt_long(argc, argv, syntax->short_options, syntax->long_options, NULL);
+
+		if (option == -1)
+			break;
 		if (option == '?' || option == ':')
-			outcome = complain(syntax, argc, argv, option, errors);
+			outcome = complain(syntax, argument, option, errors);
 		else
 			outcome = take(syntax, option, errors, c, options);
 	}

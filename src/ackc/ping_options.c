@@ -112,7 +112,9 @@ static bool take(int option, FILE *errors, void *options)
 	return true;
 }
 
-static const struct syntax syntax = {":c:i:s:W:qD" COMMON_SHORT_OPTIONS, long_options, take, false};
+#define SHORT_OPTIONS ":c:i:s:W:qD" COMMON_SHORT_OPTIONS
+
+static const struct syntax syntax = {SHORT_OPTIONS, long_options, take, false};
 
 /* Whether an option asks for a plugin, wherever it stands: that changes how errors are told. */
 static bool asks_for_plugin(int argc, char **argv)
@@ -122,7 +124,8 @@ static bool asks_for_plugin(int argc, char **argv)
 
 	optind = 0;
 	opterr = 0;
-	while ((option = getopt_long(argc, argv, syntax.short_options, long_options, NULL)) != -1) {
+	/* "-": leaves the arguments in their order */
+	while ((option = getopt_long(argc, argv, "-" SHORT_OPTIONS, long_options, NULL)) != -1) {
 		if (option == ':')
 			option = optopt; /* its value is missing */
 		found = found || option == OPTION_PLUGIN || option == OPTION_WARN ||

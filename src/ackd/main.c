@@ -3,6 +3,7 @@
 #include "ackd/control.h"
 #include "ackd/server.h"
 #include "core/nearest.h"
+#include "core/next_option.h"
 #include "core/printable.h"
 
 #include <errno.h>
@@ -104,18 +105,21 @@ static enum exit_status unknown_option(const char *argument, const struct option
 }
 
 /*
- * Says what is wrong with an option. getopt_long(3) is past it when it is a long one, and may be
- * within a cluster ("-xt") else; optopt is the letter, a char, or 0 for a name that there is not.
+ * Reports what is wrong with the option in @argument. optopt is its letter, a char, or 0 for a long
+ * name that does not exist.
  */
-static enum exit_status bad_option(char *argv[], const char *shorts, const struct option *longs)
+static enum exit_status bad_option(const char *argument, const struct option *longs)
 {
+	unsigned char letter = (unsigned char)optopt; /* musl adds bits to what is not ASCII */
+
 	if (optopt == 0)
-		return unknown_option(argv[optind - 1], longs);
-	if (optopt < 256 && (unsigned char)optopt >= 0x80)
-		return usage_error("unknown option '-\\x%02x'", (unsigned)(unsigned char)optopt);
-	if (optopt == ':' || (optopt < 256 && !strchr(shorts, optopt)))
-		return usage_error("unknown option '-%c'", optopt);
-	return usage_error("option '%s' takes no value", argv[optind - 1]);
+		return unknown_option(argument, longs);
+	for (; longs->name; longs++)
+		if (longs->val == optopt)
+			return usage_error("option '%s' takes no value", argument);
+	if (letter >= 0x80)
+		return usage_error("unknown option '-\\x%02x'", letter);
+	return usage_error("unknown option '-%c'", letter);
 }
 
 /* Returns -1, or the exit status when one option would be without effect beside another. */
@@ -146,10 +150,12 @@ static int parse_options(int argc, char *argv[], struct options *ret_options)
 		{0},
 	};
 	struct options options = {.port = -1};
+	const char *argument;
 	int option;
 
 	opterr = 0;
-	while ((option = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
+	while (argument = next_option(argc, argv),
+	       (option = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
 		switch (option) {
 		case 'c':
 			if (*optarg == '\0')
@@ -178,9 +184,9 @@ static int parse_options(int argc, char *argv[], struct options *ret_options)
 			print_version();
 			return (int)finish_output();
 		case ':':
-			return (int)usage_error("option '%s' needs a value", argv[optind - 1]);
+			return (int)usage_error("option '%s' needs a value", argument);
 		default:
-			return (int)bad_option(argv, shorts, longs);
+			return (int)bad_option(argument, longs);
 		}
 	}
 	if (optind < argc)

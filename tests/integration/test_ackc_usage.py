@@ -45,6 +45,7 @@ def test_refused(arguments):
     (("--json=x", "host"), "option '--json=x': it takes no value"),
     (("--timeout",), "option '--timeout' needs a value"),
     (("ping", "-c"), "option '-c' needs a value"),
+    (("ping", "host", "-c"), "option '-c' needs a value"),
     (("-w", "0", "host"),
      "-w: '0' is not a duration from 0.001 to 1000000 seconds; examples: 2, 0.5, 500ms, 2min"),
     (("load", "-s", "1", "host"),
