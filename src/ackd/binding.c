@@ -357,7 +357,7 @@ static void set_mode(const char *path, struct file_id file, mode_t mode)
 		return;
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	if (fstat(fd, &st) == 0 && st.st_dev == file.device && st.st_ino == file.inode &&
-	    (st.st_mode & ALLPERMS) != mode)
+	    (st.st_mode & 07777) != mode)
 		chmod(link, mode);
 	close(fd);
 }

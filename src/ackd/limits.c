@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <uv.h>
 
 /* Chains stay short up to some ten thousand addresses. A power of two. */
 #define BUCKETS 8192
@@ -38,11 +39,16 @@ static uint64_t raise_descriptor_limit(void)
 int limits_init(struct limits *limits, size_t max_memory_bytes)
 {
 	struct limits_address_table *table = calloc(1, sizeof(*table));
+	int r;
 
 	if (!table)
 		return -ENOMEM;
+	r = uv_random(NULL, NULL, &table->seed, sizeof(table->seed), 0, NULL);
+	if (r < 0) {
+		free(table);
+		return r;
+	}
 	pthread_mutex_init(&table->mutex, NULL);
-	arc4random_buf(&table->seed, sizeof(table->seed));
 	*limits = (struct limits){.addresses = table};
 	budget_init(&limits->budget, max_memory_bytes);
 	raise_descriptor_limit();

@@ -29,7 +29,7 @@ struct limits {
 
 /*
  * Starts with no connection and no place for one, and raises the descriptor limit to the hard one.
- * Returns 0 or -ENOMEM. limits_finish() accepts what is zeroed.
+ * Returns 0 or a libuv error. limits_finish() accepts what is zeroed.
  */
 int limits_init(struct limits *limits, size_t max_memory_bytes);
 void limits_finish(struct limits *limits);

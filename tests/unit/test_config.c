@@ -30,6 +30,11 @@ static void check_all(const struct fault *faults, size_t n)
 #define CHECK_ALL(faults) check_all(faults, sizeof(faults) / sizeof((faults)[0]))
 
 #define DURATION "a number (seconds), or a string such as \"500ms\", \"30s\", \"5min\", \"1h\"\n"
+#if SIZE_MAX > UINT32_MAX
+#define MEMORY_MAX "1TiB"
+#else
+#define MEMORY_MAX "3GiB"
+#endif
 #define SIZE "an integer (bytes), or a string such as \"64KiB\", \"1MiB\"\n"
 #define NETWORKS "allowed: an array of strings such as \"192.0.2.0/24\", \"2001:db8::/32\"\n"
 
@@ -152,13 +157,15 @@ static void test_units(void **state)
 						     "\"64K\"; allowed: from 1B to 16MiB: " SIZE},
 		{"limits = { max_memory = \"99999999999999999999B\"; }",
 		 "F:1: limits.max_memory: found the string \"99999999999999999999B\"; allowed: "
-		 "from "
-		 "1B to 1TiB: " SIZE},
+		 "from 1B to " MEMORY_MAX ": " SIZE},
 		{"limits = { max_memory = \"18446744073709551TiB\"; }",
 		 "F:1: limits.max_memory: found the string \"18446744073709551TiB\"; allowed: from "
-		 "1B to 1TiB: " SIZE},
+		 "1B to " MEMORY_MAX ": " SIZE},
+		{"limits = { max_memory = 1099511627777L; }",
+		 "F:1: limits.max_memory: found 1099511627777; allowed: from 1B to " MEMORY_MAX
+		 ": " SIZE},
 		{"limits = { max_memory = 1.5; }",
-		 "F:1: limits.max_memory: found 1.5; allowed: from 1B to 1TiB: " SIZE},
+		 "F:1: limits.max_memory: found 1.5; allowed: from 1B to " MEMORY_MAX ": " SIZE},
 	};
 
 	CHECK_ALL(faults);

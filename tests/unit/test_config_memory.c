@@ -1,18 +1,18 @@
 /*
  * config: every allocation of the loader's own fails once, in turn: the outcome is -ENOMEM or the
  * right one, never a crash, a leak (AddressSanitizer tells) or a configuration that lacks
- * something. The linker puts the functions below in place of the allocating ones; what libconfig
- * and libc allocate inside is not failed, because libconfig does not survive it.
+ * something. The loader is compiled with the functions below in place of the allocating ones.
+ * Allocations of libconfig and libc do not fail: libconfig does not survive it.
  */
+
+#define FAILING_ALLOC_DEFINED_HERE
+#include "failing_alloc.h"
 
 #include "config_files.h"
 
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include <cmocka.h>
 
@@ -28,20 +28,18 @@ static bool fails(void)
 	return true;
 }
 
-#define WRAP(type, name, parameters, arguments)                                                    \
-	type __real_##name parameters;                                                             \
-	type __wrap_##name parameters;                                                             \
-	type __wrap_##name parameters                                                              \
+#define FAILING(type, name, parameters, arguments)                                                 \
+	type failing_##name parameters                                                             \
 	{                                                                                          \
-		return fails() ? NULL : __real_##name arguments;                                   \
+		return fails() ? NULL : name arguments;                                            \
 	}
-WRAP(void *, malloc, (size_t n), (n))
-WRAP(void *, calloc, (size_t n, size_t size), (n, size))
-WRAP(void *, realloc, (void *p, size_t n), (p, n))
-WRAP(void *, reallocarray, (void *p, size_t n, size_t size), (p, n, size))
-WRAP(char *, strdup, (const char *text), (text))
-WRAP(char *, strndup, (const char *text, size_t n), (text, n))
-WRAP(FILE *, open_memstream, (char **text, size_t *n), (text, n))
+FAILING(void *, malloc, (size_t n), (n))
+FAILING(void *, calloc, (size_t n, size_t size), (n, size))
+FAILING(void *, realloc, (void *p, size_t n), (p, n))
+FAILING(void *, reallocarray, (void *p, size_t n, size_t size), (p, n, size))
+FAILING(char *, strdup, (const char *text), (text))
+FAILING(char *, strndup, (const char *text, size_t n), (text, n))
+FAILING(FILE *, open_memstream, (char **text, size_t *n), (text, n))
 
 /* Loads @text with each allocation failing in turn; without any the outcome is @expected. */
 static void check_every_failure(const char *text, int expected)

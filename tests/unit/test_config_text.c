@@ -32,7 +32,7 @@ static void test_integers_that_do_not_fit(void **state)
 {
 	/* What libconfig 1.5 makes of them: 7007, 0x7fffffff + 1, -1 */
 	static const char *const integers[] = {
-		"4294974303", "2147483648", "-2147483649",	    "0x1FFFFFFFF",
+		"4294974303", "3221225472", "-2147483649",	    "0x1FFFFFFFF",
 		"0xFFFFFFFF", "0x80000000", "99999999999999999999", "+4294974303",
 	};
 	char text[128], errors[256];
@@ -64,6 +64,13 @@ static void test_integer_in_an_include(void **state)
 		"of 64 bits with the suffix L\n");
 }
 
+/* As large as max_memory may be: beyond 32 bits where a size_t is. */
+#if SIZE_MAX > UINT32_MAX
+#define BIG_NUMBER "4294974303"
+#else
+#define BIG_NUMBER "3221225472"
+#endif
+
 static void test_integers_that_are_none(void **state)
 {
 	struct config *config =
@@ -72,14 +79,14 @@ static void test_integers_that_are_none(void **state)
 				"/* 4294974303\n4294974303 */ port = 0x50;\n"
 				"greeting = \"4294974303 # /* // \\\" 99999999999\";\n"
 				"ack_suffix = \" a\" /* x */ \"b\" # 5\n \"c\";\n"
-				"limits = { max_memory = 4294974303L;\n"
+				"limits = { max_memory = " BIG_NUMBER "L;\n"
 				"idle_timeout = 1.5e0 };\n"
 				"workers = +3 backlog = 017, nak : false");
 
 	assert_int_equal(config->listeners[0].port, 80);
 	assert_string_equal(config->listeners[0].greeting, "4294974303 # /* // \" 99999999999");
 	assert_string_equal(config->listeners[0].ack_suffix, " abc");
-	assert_int_equal(config->max_memory_bytes, 4294974303);
+	assert_int_equal(config->max_memory_bytes, strtoull(BIG_NUMBER, NULL, 10));
 	assert_int_equal(config->idle_timeout_ms, 1500);
 	assert_int_equal(config->workers, 3);
 	assert_int_equal(config->listeners[0].backlog, 17);
