@@ -1,0 +1,115 @@
+/*
+ * state: a segment of a handed-over state is refused, or everything in it can be read, and sessions
+ * can go on from it. The input is looked at as a whole segment, and then once more with a header of
+ * its own in front, whose length and checksum are right.
+ */
+
+#include "ackd/state.h"
+#include "core/session.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* These bytes at the beginning are the numbers of connections and counters for that header. */
+#define PREFIX 2
+
+static struct budget budget;
+static struct session_io io;
+static uint64_t touched; /* a sum */
+
+/* Touches every byte, so that the sanitizer sees each that is not ours. */
+static void touch(const void *p, size_t n)
+{
+	const uint8_t *bytes = p;
+
+	for (size_t i = 0; i < n; i++)
+		touched += bytes[i];
+}
+
+/* Lets a session go on, as conn_handover.c does when no output is left to send. */
+static void go_on(const struct state_connection *c, const struct policy *policy)
+{
+	struct session session;
+	int state;
+
+	session_init(&session, policy, NULL, c->record.connection);
+	session_restore(&session, &c->record.place);
+	state = session_feed_all(&session, &io, c->input, c->record.input_length, c->record.ended);
+	while (state == SESSION_FULL) {
+		session_io_clear(&io);
+		state = session_resume(&session, &io);
+	}
+	assert(state == SESSION_IDLE || state == SESSION_DONE);
+	for (unsigned i = 0; i < io.n_spans; i++)
+		touch(io.spans[i].iov_base, io.spans[i].iov_len);
+	session_io_clear(&io);
+	assert(session_held_bytes(&session) <= budget_used(&budget));
+	session_finish(&session, &io);
+	assert(budget_used(&budget) == 0);
+}
+
+static void read_connection(const struct state_connection *c)
+{
+	struct policy policy = {.max_line_bytes = 100, .nak = true};
+
+	touch(c->listener, strlen(c->listener) + 1);
+	touch(c->output, c->record.output_length);
+	touch(c->input, c->record.input_length);
+	touch(c->proxy_id, strlen(c->proxy_id) + 1);
+	touch(c->authority, strlen(c->authority) + 1);
+	for (unsigned i = 0; i < 4; i++) {
+		policy.framing = i % 2 ? FRAMING_LINE : FRAMING_STREAM;
+		policy.reply = i / 2 ? REPLY_DISCARD : REPLY_ECHO;
+		go_on(c, &policy);
+	}
+}
+
+static void read_segment(const uint8_t *bytes, size_t length)
+{
+	struct state_counters counters;
+	struct state_reader reader;
+	const uint8_t *connection;
+
+	if (state_open(bytes, length, &reader) < 0)
+		return;
+	while ((connection = state_next(&reader)) != NULL) {
+		struct state_connection c = state_read(connection);
+
+		read_connection(&c);
+	}
+	while (state_next_counters(&reader, &counters))
+		assert(counters.n <= STATE_COUNTERS_MAX && strlen(counters.listener) < length);
+	assert(reader.next == bytes + length);
+}
+
+/* Reads the records at @records behind a header that fits them, in memory of just that size. */
+static void read_records(const uint8_t *records, size_t size, uint8_t n_connections,
+			 uint8_t n_counters)
+{
+	struct state_header header = {.n_connections = n_connections, .n_counters = n_counters};
+	size_t length = sizeof(header) + size;
+	uint8_t *segment = malloc(length);
+
+	if (!segment)
+		abort();
+	memcpy(segment + sizeof(header), records, size);
+	state_complete(&header, segment, length);
+	memcpy(segment, &header, sizeof(header));
+	read_segment(segment, length);
+	free(segment);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	if (!io.area) {
+		budget_init(&budget, SIZE_MAX);
+		if (session_io_init(&io, &budget) < 0)
+			abort();
+	}
+	read_segment(data, size);
+	if (size >= PREFIX)
+		read_records(data + PREFIX, size - PREFIX, data[0], data[1]);
+	assert(touched < UINT64_MAX);
+	return 0;
+}
