@@ -96,7 +96,7 @@ static bool take(int option, FILE *errors, void *options)
 }
 
 static const struct syntax syntax = {":c:t:p:d:n:s:r:q" COMMON_SHORT_OPTIONS, long_options, take,
-				     false};
+				     false, NULL};
 
 enum parse_outcome load_options_parse(int argc, char **argv, FILE *errors, struct load_options *ret)
 {

@@ -1,5 +1,6 @@
 #include "ackc/commands.h"
 #include "ackc/output.h"
+#include "ackc/ping_report.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -38,9 +39,11 @@ static const char help[] =
 	"  -D, --wall-clock       the time of day before each line\n"
 	"      --new-connection   a connection for each probe\n"
 	"      --no-reconnect     end when the connection has ended\n"
-	"      --plugin           one line, and the exit statuses, for monitoring\n"
-	"      --warn MS[,LOSS%]  thresholds of the mean time and the loss;\n"
-	"      --crit MS[,LOSS%]  each implies --plugin\n"
+	"  -t, --deadline SECONDS for everything\n"
+	"      --plugin           be a monitoring plugin: one line, its exit statuses, and\n"
+	"                         its -w and -c for the next two, -t or --timeout (10)\n"
+	"      --warning MS[,LOSS%], --critical MS[,LOSS%]\n"
+	"                         ranges of the mean time and the loss; imply --plugin\n"
 	"load:\n"
 	"  -c, --connections N    (10)\n"
 	"  -t, --threads N        (1)\n"
@@ -69,44 +72,8 @@ static int not_run(enum parse_outcome outcome)
 	return output_end(outcome == PARSE_USAGE ? EXIT_USAGE : EXIT_GOOD);
 }
 
-static int send_main(int argc, char **argv)
-{
-	struct send_options options;
-	enum parse_outcome outcome = send_options_parse(argc, argv, stderr, &options);
-
-	return outcome == PARSE_RUN ? send_run(&options) : not_run(outcome);
-}
-
-static int ping_main(int argc, char **argv)
-{
-	struct ping_options options = {0};
-	char *errors = NULL;
-	size_t n;
-	FILE *stream = open_memstream(&errors, &n);
-	enum parse_outcome outcome =
-		ping_options_parse(argc, argv, stream ? stream : stderr, &options);
-	int status;
-
-	if (stream)
-		fclose(stream);
-	if (outcome == PARSE_USAGE && options.plugin)
-		printf("ACKC UNKNOWN - %s", errors ? errors : "usage\n");
-	else if (errors)
-		fputs(errors, stderr);
-	free(errors);
-	if (outcome == PARSE_RUN)
-		return ping_run(&options);
-	status = not_run(outcome);
-	return options.plugin ? EXIT_UNKNOWN : status;
-}
-
-static int load_main(int argc, char **argv)
-{
-	struct load_options options;
-	enum parse_outcome outcome = load_options_parse(argc, argv, stderr, &options);
-
-	return outcome == PARSE_RUN ? load_run(&options) : not_run(outcome);
-}
+/* Whether the standard descriptors are open. */
+static bool standard_filled;
 
 /* Whether libuv will find the descriptors that it opens for itself: without them it aborts. */
 static bool descriptors_left(void)
@@ -121,7 +88,71 @@ static bool descriptors_left(void)
 	}
 	for (unsigned i = 0; i < n; i++)
 		close(fds[i]);
-	return n == DESCRIPTORS_OF_LIBUV;
+	return standard_filled && n == DESCRIPTORS_OF_LIBUV;
+}
+
+/* Reports that libuv could not start. Returns the exit status. */
+static int no_descriptors(bool plugin)
+{
+	if (plugin)
+		return ping_plugin_unknown("too many open files");
+	fputs("ackc: too many open files\n", stderr);
+	return EXIT_NETWORK;
+}
+
+static int send_main(int argc, char **argv)
+{
+	struct send_options options;
+	enum parse_outcome outcome = send_options_parse(argc, argv, stderr, &options);
+
+	if (outcome != PARSE_RUN)
+		return not_run(outcome);
+	return descriptors_left() ? send_run(&options) : no_descriptors(false);
+}
+
+/* A plugin that does not ping. Nothing is known then, --help and --version included. */
+static int plugin_not_run(enum parse_outcome outcome, const char *errors)
+{
+	if (outcome == PARSE_USAGE)
+		return ping_plugin_unknown(errors ? errors : "usage");
+	not_run(outcome);
+	return EXIT_UNKNOWN;
+}
+
+static int ping_main(int argc, char **argv)
+{
+	struct ping_options options = {0};
+	char *errors = NULL;
+	size_t n;
+	FILE *stream = open_memstream(&errors, &n);
+	enum parse_outcome outcome =
+		ping_options_parse(argc, argv, stream ? stream : stderr, &options);
+	int status;
+
+	if (stream)
+		fclose(stream);
+	if (options.plugin)
+		output_fail_with(EXIT_UNKNOWN);
+	else if (errors)
+		fputs(errors, stderr);
+	if (outcome == PARSE_RUN && descriptors_left())
+		status = ping_run(&options);
+	else if (outcome == PARSE_RUN)
+		status = no_descriptors(options.plugin);
+	else
+		status = options.plugin ? plugin_not_run(outcome, errors) : not_run(outcome);
+	free(errors);
+	return status;
+}
+
+static int load_main(int argc, char **argv)
+{
+	struct load_options options;
+	enum parse_outcome outcome = load_options_parse(argc, argv, stderr, &options);
+
+	if (outcome != PARSE_RUN)
+		return not_run(outcome);
+	return descriptors_left() ? load_run(&options) : no_descriptors(false);
 }
 
 /*
@@ -148,10 +179,7 @@ int main(int argc, char **argv)
 
 	/* libuv writes to sockets without MSG_NOSIGNAL. */
 	signal(SIGPIPE, SIG_IGN);
-	if (!fill_standard_descriptors() || !descriptors_left()) {
-		fputs("ackc: too many open files\n", stderr);
-		return EXIT_NETWORK;
-	}
+	standard_filled = fill_standard_descriptors();
 	for (size_t i = 0; argc > 1 && i < N_COMMANDS; i++) {
 		if (strcmp(argv[1], command_names[i]) == 0)
 			return mains[i](argc - 1, argv + 1);

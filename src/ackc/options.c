@@ -235,8 +235,11 @@ static enum parse_outcome take(const struct syntax *syntax, int option, FILE *er
 {
 	bool good = true;
 
+	if (syntax->translate)
+		option = syntax->translate(option, options);
 	switch (option) {
 	case 'w':
+	case OPTION_TIMEOUT:
 		good = parse_seconds("-w", optarg, 0.001, TIMEOUT_MAX_S, errors, &c->timeout_ms);
 		break;
 	case '4':

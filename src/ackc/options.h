@@ -4,6 +4,7 @@
  * called again and again (the fuzzer does). */
 
 #include "ackc/target.h"
+#include "ackc/threshold.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -41,18 +42,13 @@ struct send_options {
 	const char *command_meant; /* what HOST may be a misspelling of; NULL: of nothing */
 };
 
-/* A threshold of --warn and --crit; negative: none was given. */
-struct threshold {
-	double ms;
-	double loss_percent;
-};
-
 struct ping_options {
 	struct common_options common;
 	uint64_t count; /* 0: until it is interrupted */
 	uint64_t interval_ms;
 	size_t size;
-	uint64_t wait_ms; /* for each reply */
+	uint64_t wait_ms;     /* for each reply */
+	uint64_t deadline_ms; /* for everything; 0: none */
 	bool quiet;
 	bool new_connection;
 	bool no_reconnect;
@@ -129,8 +125,10 @@ bool parse_affix(const char *option, const char *text, FILE *errors, const char 
 #define COMMON_SHORT_OPTIONS "w:46hV"
 #define OPTION_JSON 1000
 #define OPTION_PROXY 999
+#define OPTION_TIMEOUT 998 /* -w, which may be another option of a command's */
 #define COMMON_LONG_OPTIONS                                                                        \
-	{"timeout", required_argument, NULL, 'w'}, {"json", no_argument, NULL, OPTION_JSON},       \
+	{"timeout", required_argument, NULL, OPTION_TIMEOUT},                                      \
+		{"json", no_argument, NULL, OPTION_JSON},                                          \
 		{"proxy", required_argument, NULL, OPTION_PROXY},                                  \
 		{"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'},             \
 	{                                                                                          \
@@ -148,6 +146,8 @@ struct syntax {
 	 */
 	bool (*take)(int option, FILE *errors, void *options);
 	bool texts; /* arguments may follow the target: from argv[optind] on */
+	/* Returns the option that is meant by one of getopt_long()'s. NULL: each means itself. */
+	int (*translate)(int option, const void *options);
 };
 
 /*

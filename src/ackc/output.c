@@ -7,13 +7,20 @@
 #include <stdio.h>
 #include <string.h>
 
+static int failure_status = -1; /* output_fail_with()'s; -1: it was not called */
+
+void output_fail_with(int status)
+{
+	failure_status = status;
+}
+
 bool output_flush(void)
 {
 	static bool said;
 
 	if (fflush(stdout) == 0 && !ferror(stdout))
 		return true;
-	if (errno == EPIPE) {
+	if (errno == EPIPE && failure_status < 0) {
 		signal(SIGPIPE, SIG_DFL);
 		raise(SIGPIPE);
 	}
@@ -25,5 +32,9 @@ bool output_flush(void)
 
 int output_end(int status)
 {
-	return output_flush() || status != EXIT_GOOD ? status : EXIT_NETWORK;
+	if (output_flush())
+		return status;
+	if (failure_status >= 0)
+		return failure_status;
+	return status == EXIT_GOOD ? EXIT_NETWORK : status;
 }

@@ -12,3 +12,9 @@ bool output_flush(void);
 
 /* The same at the end: returns @status, or EXIT_NETWORK in place of EXIT_GOOD on failure. */
 int output_end(int status);
+
+/*
+ * From here on, output_end() returns @status on failure, and a reader that has gone is a failure
+ * like any other.
+ */
+void output_fail_with(int status);

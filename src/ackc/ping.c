@@ -21,6 +21,7 @@ struct ping {
 	const struct ping_options *options;
 	uv_loop_t loop;
 	uv_timer_t interval; /* to the next probe */
+	uv_timer_t deadline;
 	uv_signal_t signals[N_SIGNALS];
 	struct lookup *lookup;
 	struct addresses addresses;
@@ -40,6 +41,7 @@ static void over(struct ping *p)
 	lookup_cancel(p->lookup);
 	prober_close(&p->prober);
 	uv_close((uv_handle_t *)&p->interval, NULL);
+	uv_close((uv_handle_t *)&p->deadline, NULL);
 	for (int i = 0; i < N_SIGNALS; i++)
 		uv_close((uv_handle_t *)&p->signals[i], NULL);
 	p->status = ping_report_end(&p->report);
@@ -93,19 +95,38 @@ static void on_found(void *data, int status, const struct addresses *addresses)
 	probe(p);
 }
 
-static void on_signal(uv_signal_t *signal, int number)
+/* Ends before the last probe. One that has just begun is forgotten: the server is not late. */
+static void end_early(struct ping *p)
 {
-	struct ping *p = signal->data;
-
-	if (number == SIGQUIT) {
-		ping_report_interim(&p->report);
-		return;
-	}
-	/* A probe that has just begun is no longer waited for, which is not the server's fault. */
 	uv_update_time(&p->loop);
 	if (p->prober.phase == PROBER_PROBING && p->report.received &&
 	    uv_now(&p->loop) - p->began_ms < FORGIVEN_MS)
 		p->report.transmitted--;
+	over(p);
+}
+
+static void on_signal(uv_signal_t *signal, int number)
+{
+	struct ping *p = signal->data;
+
+	if (number == SIGQUIT)
+		ping_report_interim(&p->report);
+	else
+		end_early(p);
+}
+
+static void on_deadline(uv_timer_t *timer)
+{
+	struct ping *p = timer->data;
+
+	if (p->lookup)
+		ping_report_failure(&p->report, 0, FAILURE_LOOKUP_TIMEOUT, "");
+	if (!p->options->plugin) {
+		end_early(p);
+		return;
+	}
+	/* All replies were there when only the farewell is left. */
+	p->report.late = !p->saying_farewell;
 	over(p);
 }
 
@@ -118,6 +139,10 @@ static int start(struct ping *p)
 		return r;
 	uv_timer_init(&p->loop, &p->interval);
 	p->interval.data = p;
+	uv_timer_init(&p->loop, &p->deadline);
+	p->deadline.data = p;
+	if (p->options->deadline_ms)
+		uv_timer_start(&p->deadline, on_deadline, p->options->deadline_ms, 0);
 	prober_open(&p->prober, &p->loop);
 	for (int i = 0; i < N_SIGNALS; i++) {
 		uv_signal_init(&p->loop, &p->signals[i]);
@@ -148,7 +173,10 @@ int ping_run(const struct ping_options *options)
 	if (r == 0)
 		r = start(p);
 	if (r < 0) {
-		fprintf(stderr, "ackc: %s\n", words_for(r));
+		if (options->plugin)
+			ping_plugin_unknown(words_for(r));
+		else
+			fprintf(stderr, "ackc: %s\n", words_for(r));
 	} else {
 		while (!p->over)
 			uv_run(&p->loop, UV_RUN_ONCE);

@@ -208,8 +208,7 @@ void ping_report_cut(struct ping_report *r, uint64_t seq, int status, uint64_t i
 		tell_trouble(r, seq, "cut", kind, r->last_words);
 }
 
-/* Without a probe the server was not reached: everything is lost. */
-static double loss_percent(const struct ping_report *r)
+double ping_report_loss_percent(const struct ping_report *r)
 {
 	return r->transmitted
 		       ? 100.0 * (double)(r->transmitted - r->received) / (double)r->transmitted
@@ -224,7 +223,7 @@ static uint64_t elapsed_ms(const struct ping_report *r)
 void ping_report_interim(const struct ping_report *r)
 {
 	fprintf(stderr, "\r%" PRIu64 "/%" PRIu64 " probe%s, %.4g%% loss", r->received,
-		r->transmitted, plural(r->transmitted), loss_percent(r));
+		r->transmitted, plural(r->transmitted), ping_report_loss_percent(r));
 	if (r->rtt->count)
 		fprintf(stderr, ", min/avg/max = %.3f/%.3f/%.3f ms",
 			ms_of_ns((double)r->rtt->min_ns), ms_of_ns(histogram_mean(r->rtt)),
@@ -243,7 +242,7 @@ static void print_summary(const struct ping_report *r)
 		printf(", +%" PRIu64 " error%s", r->failed, plural(r->failed));
 	if (r->cuts)
 		printf(", +%" PRIu64 " cut%s while idle", r->cuts, plural(r->cuts));
-	printf(", %.6g%% loss", loss_percent(r));
+	printf(", %.6g%% loss", ping_report_loss_percent(r));
 	if (r->reconnects)
 		printf(", %" PRIu64 " reconnect%s", r->reconnects, plural(r->reconnects));
 	printf(", time %" PRIu64 "ms\n", elapsed_ms(r));
@@ -282,7 +281,7 @@ static void print_json(const struct ping_report *r, int status)
 		json_number(&j, "retransmissions", r->retransmissions);
 	else
 		json_null(&j, "retransmissions");
-	json_double(&j, "loss_percent", loss_percent(r));
+	json_double(&j, "loss_percent", ping_report_loss_percent(r));
 	json_number(&j, "time_ms", elapsed_ms(r));
 	times_json(&j, "rtt_ms", r->rtt);
 	times_json(&j, "kernel_rtt_ms", r->kernel);
@@ -296,74 +295,6 @@ static void print_json(const struct ping_report *r, int status)
 	output_flush();
 }
 
-enum state { STATE_OK, STATE_WARNING, STATE_CRITICAL, STATE_UNKNOWN };
-
-static bool exceeds(const struct ping_report *r, const struct threshold *t, double default_loss)
-{
-	double loss = t->loss_percent >= 0 ? t->loss_percent : default_loss;
-
-	return loss_percent(r) > loss ||
-	       (t->ms >= 0 && r->rtt->count && ms_of_ns(histogram_mean(r->rtt)) > t->ms);
-}
-
-static enum state plugin_state(const struct ping_report *r)
-{
-	if (r->transmitted == 0)
-		return r->last_words[0] ? STATE_CRITICAL : STATE_UNKNOWN;
-	if (r->wrong || r->received == 0 || exceeds(r, &r->options->crit, 100))
-		return STATE_CRITICAL;
-	return r->cuts || exceeds(r, &r->options->warn, 0) ? STATE_WARNING : STATE_OK;
-}
-
-static void print_threshold(double value)
-{
-	putchar(';');
-	if (value >= 0)
-		printf("%g", value);
-}
-
-/* A bar would begin the performance data, and a line end another line. */
-static void print_words(const char *words)
-{
-	for (; *words; words++)
-		putchar(*words == '|' ? '/' : *words == '\n' ? ' ' : *words);
-}
-
-static int print_plugin(const struct ping_report *r)
-{
-	static const char *const names[] = {"OK", "WARNING", "CRITICAL", "UNKNOWN"};
-	enum state state = plugin_state(r);
-	const struct ping_options *o = r->options;
-
-	printf("ACKC %s - ", names[state]);
-	print_words(o->common.target.label);
-	if (r->transmitted)
-		printf(": %" PRIu64 " of %" PRIu64 " probe%s answered", r->received, r->transmitted,
-		       plural(r->transmitted));
-	else
-		fputs(": no probe sent", stdout);
-	if (r->rtt->count)
-		printf(", mean %.3f ms", ms_of_ns(histogram_mean(r->rtt)));
-	if (r->last_words[0]) {
-		fputs(", ", stdout);
-		print_words(r->last_words);
-	}
-	fputs(" |", stdout);
-	if (r->rtt->count) {
-		printf(" rta=%.6fms", ms_of_ns(histogram_mean(r->rtt)));
-		print_threshold(o->warn.ms);
-		print_threshold(o->crit.ms);
-		printf(";0 rtmin=%.6fms;;;0 rtmax=%.6fms;;;0", ms_of_ns((double)r->rtt->min_ns),
-		       ms_of_ns((double)r->rtt->max_ns));
-	}
-	printf(" pl=%g%%", loss_percent(r));
-	print_threshold(o->warn.loss_percent >= 0 ? o->warn.loss_percent : 0);
-	print_threshold(o->crit.loss_percent >= 0 ? o->crit.loss_percent : 100);
-	fputs(";0;100\n", stdout);
-	output_flush();
-	return (int)state;
-}
-
 int ping_report_end(const struct ping_report *r)
 {
 	int status = r->wrong ? EXIT_WRONG : EXIT_GOOD;
@@ -371,7 +302,7 @@ int ping_report_end(const struct ping_report *r)
 	if (!r->wrong && (r->failed || r->cuts || r->received < r->transmitted || r->received == 0))
 		status = EXIT_NETWORK;
 	if (r->options->plugin)
-		return print_plugin(r);
+		return ping_plugin_end(r);
 	if (r->options->common.json)
 		print_json(r, status);
 	else

@@ -17,6 +17,7 @@ struct ping_report {
 	uint64_t cuts; /* connections that ended between two probes */
 	uint64_t reconnects;
 	uint64_t retransmissions;
+	bool late; /* a plugin's deadline was over before the probes were */
 	int last_failure;
 	char last_words[FAULT_WORDS_MAX + 64]; /* the fault's, and a few of ours */
 	struct histogram *rtt;
@@ -53,8 +54,17 @@ void ping_report_cut(struct ping_report *r, uint64_t seq, int status, uint64_t i
 /* TCP has sent @n more segments again. */
 void ping_report_retransmissions(struct ping_report *r, uint64_t n);
 
+/* Returns the loss in percent; 100 before the first probe, for the server was not reached. */
+double ping_report_loss_percent(const struct ping_report *r);
+
 /* One line on how it is going, to standard error. */
 void ping_report_interim(const struct ping_report *r);
 
 /* The summary. Returns the exit status. */
 int ping_report_end(const struct ping_report *r);
+
+/* The same as a plugin for monitoring: its line. Returns the state as an exit status. */
+int ping_plugin_end(const struct ping_report *r);
+
+/* Says as a plugin why nothing is known. Returns the exit status. */
+int ping_plugin_unknown(const char *words);

@@ -21,7 +21,7 @@ static bool take(int option, FILE *errors, void *options)
 }
 
 /* "+": what follows HOST is text, even if it begins with a dash. */
-static const struct syntax syntax = {"+:" COMMON_SHORT_OPTIONS, long_options, take, true};
+static const struct syntax syntax = {"+:" COMMON_SHORT_OPTIONS, long_options, take, true, NULL};
 
 enum parse_outcome send_options_parse(int argc, char **argv, FILE *errors, struct send_options *ret)
 {

@@ -45,8 +45,9 @@ static enum parse_outcome parse_ping(int argc, char **argv, FILE *errors)
 	assert(o.size >= SOURCE_SIZE_MIN && o.size <= SOURCE_SIZE_MAX);
 	assert(o.wait_ms > 0 && o.interval_ms <= 1000000000);
 	assert(!o.plugin || o.count > 0);
-	assert(o.plugin || (o.warn.ms < 0 && o.crit.ms < 0));
-	assert(o.warn.loss_percent <= 100 && o.crit.loss_percent <= 100);
+	assert(o.plugin || (!o.warn.ms.given && !o.crit.ms.given));
+	assert(!o.plugin || (o.deadline_ms > 0 && o.warn.loss_percent.given));
+	assert(o.warn.ms.start <= o.warn.ms.end && o.crit.ms.start <= o.crit.ms.end);
 	return outcome;
 }
 

@@ -163,6 +163,15 @@ def test_time_out_covers_the_look_up(directory):
         assert time.monotonic() - began < 25
 
 
+def test_plugin_keeps_its_deadline_while_looking_up(directory):
+    began = time.monotonic()
+    done = ackc("ping", "--plugin", "-t", "0.5", "slow.example", wrapper=silent_name_server(directory))
+    assert (done.status, done.err) == (2, ""), done
+    assert done.out == ("ACKC CRITICAL - slow.example:10080: no probe sent, timed out looking up the "
+                        "name, not finished after 0.5 s | pl=100%;0;100;0;100\n")
+    assert time.monotonic() - began < 25
+
+
 def test_reset(peer):
     server = peer(ackc_peers.each_line(lambda s, line: ackc_peers.reset(s)))
     for command in ALL:

@@ -1,6 +1,7 @@
 """ackc when its standard descriptors are not what they should be: gone, full, closed."""
 
 import json
+import os
 import signal
 import subprocess
 import threading
@@ -18,7 +19,7 @@ COMMANDS = {
     "send": (("send",), ("x",)),
     "ping": (("ping", "-c", "2", "-i", "0"), ()),
     "ping json": (("ping", "-c", "2", "-i", "0", "--json"), ()),
-    "plugin": (("ping", "--plugin", "-c", "1"), ()),
+    "plugin": (("ping", "--plugin", "--count", "1"), ()),
     "load": (("load", "-n", "20"), ()),
     "load json": (("load", "-n", "20", "--json"), ()),
 }
@@ -28,6 +29,11 @@ COMMANDS = {
 def arguments(request, peer):
     command, texts = COMMANDS[request.param]
     return (*command, "127.0.0.1", str(peer(echo).port), *texts)
+
+
+def unwritable(arguments):
+    """The exit status when the output cannot be written: of a plugin, that nothing is known."""
+    return 3 if "--plugin" in arguments else 1
 
 
 def run(redirection, *arguments):
@@ -49,7 +55,7 @@ def test_closed_descriptors_that_are_not_needed(arguments, redirection):
 def test_closed_output(arguments, redirection):
     """What is said must not end in a socket or pipe that got the descriptor."""
     done = run(redirection, *arguments)
-    assert done.status == 1, done
+    assert done.status == unwritable(arguments), done
     if "2>" not in redirection:
         assert "ackc: standard output: Bad file descriptor\n" in done.err
 
@@ -67,7 +73,7 @@ def test_closed_input(peer):
 
 def test_full_output(arguments):
     done = run(">/dev/full", *arguments)
-    assert done.status == 1, done
+    assert done.status == unwritable(arguments), done
     assert done.err.count("standard output: No space left on device") == 1
 
 
@@ -87,6 +93,21 @@ def test_ping_ends_with_its_reader(peer):
         process.stdout.close()
         assert process.wait(SOON) == -signal.SIGPIPE
         assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize("arguments, status", [
+    (("--plugin", "--count", "1", "127.0.0.1", None), 3), (("--plugin",), 3),
+    (("--plugin", "--help"), 3), (("-c", "1", "127.0.0.1", None), -signal.SIGPIPE),
+])
+def test_reader_that_has_gone(peer, arguments, status):
+    """Of a plugin it is an output that cannot be written."""
+    port = str(peer(echo).port)
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([ackc_binary(), "ping", *(a or port for a in arguments)], stdout=write,
+                          stderr=subprocess.PIPE, timeout=SOON, check=False, env=environment())
+    os.close(write)
+    assert done.returncode == status, done
 
 
 def test_naks_that_were_only_sent(peer):
@@ -116,7 +137,7 @@ def test_one_of_something_is_singular(peer):
     assert "\n1 probe transmitted, 1 received, 0% loss" in shown
     shown = ackc("load", "-c", "1", "-n", "1", "127.0.0.1", port).out
     assert "\n1 connection, depth 1, 1 thread\n1 message sent, 1 answered right" in shown
-    shown = ackc("ping", "--plugin", "-c", "1", "127.0.0.1", port).out
+    shown = ackc("ping", "--plugin", "--count", "1", "127.0.0.1", port).out
     assert "1 of 1 probe answered" in shown
     done = ackc("--linger", "0", "127.0.0.1", peer(silent).port, data=b"x")
     assert "(1 byte sent)" in done.err

@@ -2,6 +2,7 @@
 
 import json
 import re
+import resource
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ import pytest
 
 import ackc_peers
 from ackc_peers import ackc, can_unshare, each_line, echo, free_port, lines_of
-from harness import SOON, environment
+from harness import SOON, environment, sanitizer
 
 peer = ackc_peers.peer
 
@@ -230,7 +231,7 @@ def test_no_reconnect_waits_for_the_first_connection():
 
 
 def test_plugin_warns_of_a_cut(peer):
-    done = ackc("ping", "--plugin", "-i", "1", "-c", "2", "127.0.0.1",
+    done = ackc("ping", "--plugin", "-i", "1", "--count", "2", "127.0.0.1",
                 peer(cutting(lambda s: None)).port)
     assert done.status == 1, done
     assert done.out.startswith("ACKC WARNING - ")
@@ -312,7 +313,7 @@ def plugin(*arguments):
 
 def test_plugin_ok(peer):
     port = peer(echo).port
-    status, words, performance = plugin("--warn", "5000,20%", "--crit", "9000,60%", "127.0.0.1", port)
+    status, words, performance = plugin("-w", "5000,20%", "-c", "9000,60%", "127.0.0.1", port)
     assert status == 0
     assert words.startswith(f"ACKC OK - 127.0.0.1:{port}: 5 of 5 probes answered, mean ")
     assert re.fullmatch(r"rta=\d+\.\d+ms;5000;9000;0 rtmin=\d+\.\d+ms;;;0 rtmax=\d+\.\d+ms;;;0 "
@@ -320,13 +321,13 @@ def test_plugin_ok(peer):
 
 
 def test_plugin_without_thresholds(peer):
-    status, _, performance = plugin("-c", "2", "127.0.0.1", peer(echo).port)
+    status, _, performance = plugin("--count", "2", "127.0.0.1", peer(echo).port)
     assert status == 0
     assert re.search(r"rta=\d+\.\d+ms;;;0 ", performance)
 
 
 def test_thresholds_imply_plugin(peer):
-    done = ackc("ping", "-c", "1", "--crit", "5000", "127.0.0.1", peer(echo).port)
+    done = ackc("ping", "--count", "1", "--crit", "5000", "127.0.0.1", peer(echo).port)
     assert done.out.startswith("ACKC OK")
 
 
@@ -339,14 +340,14 @@ def slow(s):
 def test_plugin_slow(peer):
     port = peer(slow).port
     for warn, crit, expected, word in (("20", "9000", 1, "WARNING"), ("10", "20", 2, "CRITICAL")):
-        status, words, _ = plugin("-c", "2", "--warn", warn, "--crit", crit, "127.0.0.1", port)
+        status, words, _ = plugin("--count", "2", "--warn", warn, "-c", crit, "127.0.0.1", port)
         assert status == expected
         assert words.startswith(f"ACKC {word} - ")
 
 
 def test_plugin_no_server():
     port = free_port()
-    status, words, performance = plugin("-c", "2", "127.0.0.1", port)
+    status, words, performance = plugin("--count", "2", "127.0.0.1", port)
     assert status == 2
     assert words == (f"ACKC CRITICAL - 127.0.0.1:{port}: 0 of 2 probes answered, "
                      "connection refused")
@@ -381,16 +382,16 @@ def test_plugin_loss(peer):
 
         return each_line(answer, honest=2)
 
-    for arguments, expected in (((), 1), (("--warn", "9000,60%"), 0),
-                                (("--warn", "9000,10%", "--crit", "9000,20%"), 2)):
-        status, _, performance = plugin("-c", "4", *arguments, "127.0.0.1", peer(lossy()).port)
+    for arguments, expected in (((), 1), (("-w", "9000,60%"), 0),
+                                (("-w", "9000,10%", "-c", "9000,20%"), 2)):
+        status, _, performance = plugin("--count", "4", *arguments, "127.0.0.1", peer(lossy()).port)
         assert "pl=50%" in performance
         assert status == expected
 
 
 def test_plugin_wrong_reply(peer):
     server = peer(each_line(lambda s, line: s.sendall(line.upper()), honest=3))
-    status, words, _ = plugin("-c", "2", "127.0.0.1", server.port)
+    status, words, _ = plugin("--count", "2", "127.0.0.1", server.port)
     assert status == 2
     assert "wrong reply to probe 2" in words
 
@@ -398,17 +399,25 @@ def test_plugin_wrong_reply(peer):
 def test_plugin_nak_with_a_bar(peer):
     """A bar in the server's words must not begin the performance data."""
     server = peer(each_line(lambda s, line: s.sendall(b"NAK 0 a|b\n"), honest=3))
-    status, words, _ = plugin("-c", "2", "127.0.0.1", server.port)
+    status, words, _ = plugin("--count", "2", "127.0.0.1", server.port)
     assert status == 2
     assert "NAK 0 a/b" in words
 
 
 @pytest.mark.parametrize("arguments, words", [
     (("--plugin",), "HOST is missing"),
-    (("-c", "0", "--plugin", "host"), "-c: '0' is not a number"),
+    (("--count", "0", "--plugin", "host"), "--count: '0' is not a number"),
+    (("-c", "x", "--plugin", "host"), "--critical: 'x' is not MS or MS,LOSS%"),
+    (("-w", "10:5", "--plugin", "host"), "--warning: '10:5' is not MS or MS,LOSS%"),
+    (("--plugin", "-t", "0", "host"), "-t: '0' is not a duration"),
+    (("--plugin", "-i", "0.2", "--count", "51", "host"),
+     "51 probes every 0.2 s do not fit into the 10 s of -t"),
+    (("--plugin", "--nosuch", "host"), "unknown option '--nosuch'"),
+    (("--plugin", "host", "0"), "0: a PORT is a number from 1 to 65535"),
     (("--warn",), "option '--warn' needs a value"),
+    (("-w", "5,20%", "-c", "10,10%", "--plugin", "host"), "--warning is above --critical"),
     (("host", "1", "2", "--cri", "5"), "'2': too many arguments"),
-    (("--warn", "2", "--crit", "1", "host"), "--warn is above --crit"),
+    (("--warn", "2", "--crit", "1", "host"), "--warning is above --critical"),
 ], ids=lambda a: " ".join(a) if isinstance(a, tuple) else None)
 def test_plugin_usage(arguments, words):
     """What monitoring looks at is the standard output, wherever --plugin stands."""
@@ -423,9 +432,109 @@ def test_plugin_help():
 
 
 def test_plugin_target_with_a_bar(directory):
-    status, words, _ = plugin("-c", "1", f"unix:{directory}/a|b\nc")
+    status, words, _ = plugin("--count", "1", f"unix:{directory}/a|b\nc")
     assert status == 2
     assert words.startswith(f"ACKC CRITICAL - unix:{directory}/a/b\\x0ac: 0 of 1 probe answered, ")
+
+
+# name: (options, state), for a server that answers within 9 s and loses nothing
+RANGES = {
+    "below": (("-w", "9000", "-c", "9000"), 0),
+    "below, with a unit": (("-w", "9s", "-c", "9s"), 0),
+    "above": (("-w", "0.000001", "-c", "9000"), 1),
+    "far above": (("-w", "0.000001", "-c", "0.000002"), 2),
+    "at least": (("-w", "9000:", "-c", "0:"), 1),
+    "from minus infinity": (("-w", "~:9000", "-c", "~:9000"), 0),
+    "outside": (("-w", "9000:9001"), 1),
+    "inside": (("-w", "@0:9000"), 1),
+    "inside, critical": (("-c", "@0:9000"), 2),
+    "not inside": (("-w", "@9000:9001", "-c", "@9000:"), 0),
+    "loss": (("-w", "9000,0%", "-c", "9000,0%"), 0),
+    "loss, at least": (("-w", "9000,1:%"), 1),
+    "loss, inside": (("-c", "9000,@0:0%"), 2),
+}
+
+
+@pytest.mark.parametrize("case", RANGES)
+def test_plugin_thresholds(peer, case):
+    """-w and -c are thresholds, as of every plugin, and in the guidelines' format."""
+    options, expected = RANGES[case]
+    status, words, _ = plugin("--count", "2", *options, "127.0.0.1", peer(echo).port)
+    assert status == expected
+    assert words.startswith(f"ACKC {('OK', 'WARNING', 'CRITICAL')[expected]} - ")
+
+
+def test_plugin_ranges_in_performance_data(peer):
+    _, _, performance = plugin("-w", "@10ms:1s,5:20%", "-c", "~:9000,@50:%", "127.0.0.1",
+                               peer(echo).port)
+    assert re.fullmatch(r"rta=\d+\.\d+ms;@10:1000;~:9000;0 rtmin=\S+ rtmax=\S+ pl=0%;5:20;@50:;0;100",
+                        performance)
+
+
+def test_options_outside_of_a_plugin(peer):
+    """There -w is the time-out, -c the count, and -t an end like ^C."""
+    server = peer(echo)
+    done = ackc("ping", "-w", "10", "-c", "2", "-i", "0", "127.0.0.1", server.port)
+    assert "\n2 probes transmitted, 2 received, 0% loss" in done.out
+    done = ackc("ping", "-t", "0.5", "-i", "0.01", "127.0.0.1", server.port)
+    assert done.status == 0, done
+    assert " 0% loss, " in done.out
+
+
+def dripping(s):
+    """Sends a byte now and then, for ever."""
+    while True:
+        s.sendall(b"z")
+        threading.Event().wait(0.02)
+
+
+def deadline(*arguments, **options):
+    """Runs a plugin that does not finish within its deadline; returns its words."""
+    began = time.monotonic()
+    done = ackc("ping", "--plugin", "-W", "60", *arguments, **options)
+    assert done.status == 2, done
+    assert done.err == ""
+    words, performance = done.out.rstrip("\n").split(" | ")
+    assert performance == "pl=100%;0;100;0;100"
+    return words, time.monotonic() - began
+
+
+@pytest.mark.parametrize("handler", [ackc_peers.silent, dripping], ids=lambda h: h.__name__)
+def test_plugin_keeps_its_deadline(peer, handler):
+    words, took = deadline("-t", "1", "127.0.0.1", peer(handler).port)
+    assert words.endswith(": 0 of 1 probe answered, not finished after 1 s")
+    assert 1 <= took < SOON
+
+
+def test_plugin_keeps_its_deadline_while_connecting():
+    with ackc_peers.deaf_port() as port:
+        words, took = deadline("--timeout", "1", "127.0.0.1", port)
+    assert words.endswith(": 0 of 1 probe answered, not finished after 1 s")
+    assert 1 <= took < SOON
+
+
+def test_plugin_has_a_deadline_of_10_s(peer):
+    words, took = deadline("127.0.0.1", peer(ackc_peers.silent).port, timeout=2 * SOON)
+    assert words.endswith(", not finished after 10 s")
+    assert 10 <= took < 10 + SOON
+
+
+def test_plugin_with_some_replies_before_the_deadline(peer):
+    done = ackc("ping", "--plugin", "-W", "60", "-t", "2", "127.0.0.1",
+                peer(each_line(lambda s, line: None, honest=4)).port)
+    assert done.status == 2, done
+    assert ": 2 of 3 probes answered, mean " in done.out
+    assert ", not finished after 2 s | rta=" in done.out
+
+
+def test_plugin_without_descriptors():
+    def limit():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (6, 6))
+
+    if sanitizer():
+        pytest.skip("the sanitizer itself needs files")
+    done = ackc("ping", "--plugin", "127.0.0.1", free_port(), preexec_fn=limit)
+    assert (done.status, done.out) == (3, "ACKC UNKNOWN - too many open files\n"), done
 
 
 # ---- JSON: the schema of the manual page ----

@@ -25,7 +25,7 @@ print "ENDS"HERE
 COMMANDS = {"send", "ping", "load"}
 OF_ALL = {"--timeout", "--proxy", "--json", "--help"}
 OF_SEND = {"--linger"}
-OF_PING = {"--interval", "--new-connection", "--no-reconnect", "--plugin", "--size"}
+OF_PING = {"--interval", "--new-connection", "--no-reconnect", "--plugin", "--warning", "--size"}
 OF_LOAD = {"--depth", "--file", "--rate", "--size"}
 
 # (line, what is among the offers, what is not)

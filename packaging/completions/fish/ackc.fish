@@ -7,7 +7,7 @@ function __ackc_words
     for word in $words[2..]
         if set -q value[1]
             set -e value
-        else if string match -qr -- '^-[^-]*[wcisWtpdnr]$|^--(timeout|proxy|linger|count|interval|size|wait|warn|crit|prefix|suffix|connections|threads|depth|duration|rate|file)$' $word
+        else if string match -qr -- '^-[^-]*[wcisWtpdnr]$|^--(timeout|proxy|linger|count|interval|size|wait|warning|critical|deadline|prefix|suffix|connections|threads|depth|duration|rate|file)$' $word
             set value follows
         else if not string match -q -- '-*' $word
             echo -- $word
@@ -69,8 +69,9 @@ complete -c ackc -n $ping -s D -l wall-clock -d 'The time of day before each lin
 complete -c ackc -n $ping -l no-reconnect -d 'End when the connection has ended'
 complete -c ackc -n $ping -l new-connection -d 'A connection for each probe'
 complete -c ackc -n $ping -l plugin -d 'One line for monitoring'
-complete -c ackc -n $ping -l warn -x -d 'MS[,LOSS%] of a warning'
-complete -c ackc -n $ping -l crit -x -d 'MS[,LOSS%] of the critical state'
+complete -c ackc -n $ping -l warning -x -d 'Ranges MS[,LOSS%], outside of which is a warning'
+complete -c ackc -n $ping -l critical -x -d 'Ranges MS[,LOSS%], outside of which is critical'
+complete -c ackc -n $ping -s t -l deadline -x -d 'Seconds for everything'
 
 complete -c ackc -n $load -s c -l connections -x -d 'How many connections'
 complete -c ackc -n $load -s t -l threads -x -d 'How many threads'
