@@ -82,11 +82,18 @@ int stream_failure(const uv_stream_t *stream, int status)
 	return uv_translate_sys_error(error);
 }
 
+bool has_input(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+
+	return poll(&p, 1, 0) > 0;
+}
+
 bool stream_has_input(const uv_stream_t *stream)
 {
-	struct pollfd p = {.events = POLLIN};
+	uv_os_fd_t fd;
 
-	return uv_fileno((const uv_handle_t *)stream, &p.fd) == 0 && poll(&p, 1, 0) > 0;
+	return uv_fileno((const uv_handle_t *)stream, &fd) == 0 && has_input(fd);
 }
 
 static void dial_unref(struct dial *d)

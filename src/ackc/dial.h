@@ -75,7 +75,8 @@ void stream_abort(uv_stream_t *stream);
  */
 int stream_failure(const uv_stream_t *stream, int status);
 
-/* Returns whether input or the end of input waits on @stream to be read. */
+/* Return whether input or the end of input waits to be read, so that a read would not block. */
+bool has_input(int fd);
 bool stream_has_input(const uv_stream_t *stream);
 
 /* Room for address_text(). */

@@ -57,6 +57,7 @@ struct send {
 	char *received;
 	enum phase phase;
 	bool writing;		 /* a write is under way */
+	bool server_ended;	 /* it has closed, and input that waits is read once more */
 	uint64_t active_ms;	 /* of the loop's clock: when a byte last went or came */
 	uint64_t unacknowledged; /* bytes, when the linger timer last ran out */
 	bool terminal;
@@ -247,6 +248,13 @@ static void server_ended(struct send *s, int failure)
 
 	if (failure == UV_EOF && s->write_failure)
 		failure = s->write_failure;
+	if (failure == UV_EOF && s->phase == SENDING && !s->writing && !s->server_ended &&
+	    has_input(STDIN_FILENO)) {
+		/* The read of the input that is under way tells whether that was all. */
+		s->server_ended = true;
+		uv_read_stop(s->stream);
+		return;
+	}
 	if (failure != UV_EOF || s->phase == SENDING) {
 		finish(s, words_for(failure));
 	} else if (s->sent_bytes > 0 && s->received_bytes == s->greeting_bytes) {
@@ -344,9 +352,14 @@ static void on_input(uv_fs_t *request)
 		fprintf(stderr, "ackc: %s\n", s->input_failure);
 		s->status = EXIT_NETWORK;
 		finish(s, NULL);
+	} else if (n > 0 && s->server_ended) {
+		server_ended(s, UV_EOF);
 	} else if (n == 0) {
 		s->phase = LINGERING;
-		rearm(s);
+		if (s->server_ended)
+			server_ended(s, UV_EOF);
+		else
+			rearm(s);
 	} else {
 		write_text(s, (size_t)n);
 	}

@@ -262,6 +262,29 @@ def test_server_may_close_first(peer):
     assert (done.status, done.out, done.err) == (0, "x\n", "")
 
 
+def test_server_closes_while_the_end_of_input_is_read(peer, tmp_path):
+    """Whether the end of input or that of the server is seen first makes no difference."""
+    def handle(s):
+        s.sendall(s.recv(65536))
+
+    server = peer(handle)
+    path = tmp_path / "text"
+    path.write_bytes(b"x\n")
+    for _ in range(50):
+        with open(path, "rb") as f:
+            done = Running("127.0.0.1", server.port, stdin=f).end()
+        assert (done.status, done.out, done.err) == (0, "x\n", "")
+
+
+def test_server_closes_before_all_is_sent(peer, tmp_path):
+    server = peer(lambda s: s.sendall(s.recv(1)))
+    path = tmp_path / "text"
+    path.write_bytes(b"x" * (1 << 22))
+    with open(path, "rb") as f:
+        done = Running("127.0.0.1", server.port, stdin=f).end()
+    assert (done.status, done.out == "x" or done.out == "") == (1, True)
+
+
 NO_REPLY = "no reply: the server closed the connection (13 bytes sent)"
 TRY_LONGER = "; for a slow server try a longer --linger"
 
@@ -280,7 +303,7 @@ def test_no_reply_is_reported(peer, after, words):
     done = ackc(*options, "127.0.0.1", server.port, "good morning")
     assert (done.status, done.out) == (1, "")
     assert done.err == f"ackc: 127.0.0.1:{server.port}: {words}\n"
-    done = ackc("--json", *options, "127.0.0.1", server.port, data=b"good morning\n")
+    done = ackc("--json", *options, "127.0.0.1", server.port, "good morning")
     summary = json.loads(done.out)
     assert (done.status, summary["status"], summary["error"]) == (1, 1, words)
 
