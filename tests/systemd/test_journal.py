@@ -68,13 +68,19 @@ def test_fields(unit, journal):
             } <= {entry["ACKD_EVENT"] for entry in seen}
 
 
+# From 192.0.2.7 port 258, with the unique ID "id-1" and the authority "example.org".
+PROXY_HEADER = (
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x21"
+    + bytes([192, 0, 2, 7, 192, 0, 2, 1, 1, 2, 3, 4])
+    + b"\x05\0\4id-1\x02\0\x0bexample.org"
+)
+
+
 def test_fields_of_a_proxy_header(unit, journal):
     CONFIG.write_text('log: { level = "debug"; };\nproxies = [ "127.0.0.1" ];\n')
     unit.start()
-    fields = b"\x05\0\4id-1\x02\0\x0bexample.org"
-    header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x21" + bytes([192, 0, 2, 7, 192, 0, 2, 1, 1, 2, 3, 4])
     with connect() as s:
-        s.sendall(header + fields + b"bad \xff")
+        s.sendall(PROXY_HEADER + b"bad \xff")
         assert receive_all(s).endswith(b"NAK 4 invalid start byte\n")
     journal.wait_for("disconnect")
     for kind in ("connect", "nak", "disconnect"):
@@ -99,10 +105,11 @@ def test_explained_where_it_happens(unit, journal):
     assert "-- Documentation: man:ackd.conf(5)" in explained
 
 
-# One listener more than the course below needs, for what goes wrong with one.
+# Two listeners more than the course below needs, for what goes wrong with one, and for proxies.
 COURSE = """log: { level = "debug"; }; framing = "line"; keep_connections = true; workers = 1;
 listeners = ( { name = "ackd"; address = "127.0.0.1"; },
-              { name = "closed"; address = "127.0.0.1"; port = 7001; deny = [ "0.0.0.0/0" ]; } );
+              { name = "closed"; address = "127.0.0.1"; port = 7001; deny = [ "0.0.0.0/0" ]; },
+              { name = "proxied"; address = "127.0.0.1"; port = 7002; proxies = [ "127.0.0.1" ]; } );
 """
 
 
@@ -118,6 +125,9 @@ def cause_every_kind(unit, journal):
         assert exchange(b"", ("127.0.0.1", 7001)) == b""  # refuse
     except ConnectionResetError:
         pass
+    connect(("127.0.0.1", 7002)).close()  # health_check
+    journal.wait_for("health_check")
+    assert exchange(PROXY_HEADER + b"x\n", ("127.0.0.1", 7002)) == b"Got x\n"
     unit.kill("--signal=USR1")  # stats
     unit.reload()
     CONFIG.write_text("port = ;\n")
@@ -187,10 +197,12 @@ def test_on_stderr(unit, journal):
     unit.start()
     assert unit.state == "active"
     assert journal.entries() == []
-    lines = run("journalctl", "-u", "ackd", "-p", "notice..notice", "-o", "cat",
-                "--after-cursor", journal.cursor).stdout
-    assert re.search(r"^notice start: ", lines, re.M)
-    assert not re.search(r"^info ", lines, re.M)
+    # Matches beside --after-cursor would find nothing when they do not match the cursor's entry.
+    shown = run("journalctl", "--after-cursor", journal.cursor, "-o", "json").stdout.splitlines()
+    lines = [(e["PRIORITY"], e["MESSAGE"]) for e in map(json.loads, shown)
+             if e.get("_SYSTEMD_UNIT") == "ackd.service"]
+    assert any(m.startswith("notice start: ") and p == "5" for p, m in lines)
+    assert {p for p, m in lines if m.startswith("info ")} == {"6"}
 
 
 def flood(directory, n):
