@@ -9,6 +9,7 @@ struct address {
 	uint8_t bytes[16]; /* IPv6, or IPv4 in the first four; zero for AF_UNIX */
 	uint16_t port;	   /* host byte order */
 	uint8_t family;	   /* AF_INET, AF_INET6 or AF_UNIX */
+	uint8_t reserved; /* instead of padding, which would go uninitialized to the next process */
 };
 
 /* Room for "[2001:db8::1]:4711" and, of a UNIX socket, "unix:" and its path. */

@@ -74,7 +74,8 @@ static void all_handed_over(struct server *server)
 		log_post_at(LOG_LEVEL_ERROR, LOG_HANDOVER, NULL,
 			    "%" PRIu64 " connection%s lost, because there was no room: %s",
 			    handover->n_lost, plural(handover->n_lost),
-			    error_text(handover->error));
+			    handover->error == -ENOBUFS ? "limits.max_memory is too small"
+							: error_text(handover->error));
 	handover_finish(handover);
 }
 

@@ -375,6 +375,27 @@ def test_a_message_that_expands_is_half_sent(unit):
     assert got == b"&#65533;" * (4 << 20) + b"\nnext\n"
 
 
+def test_a_message_that_expands_beyond_the_budget(unit):
+    """The rest of its reply has no room in the state: it is closed, and nobody else."""
+    daemon = unit.start(
+        'encoding = { errors = "replace"; reply_charset = "ascii";'
+        ' reply_errors = "xmlcharrefreplace"; }; framing = "line"; address = "127.0.0.1";'
+        ' reply = "echo"; workers = 1; limits = { max_line = "2MiB"; max_memory = "9MiB"; };'
+    )
+    with daemon.connect(receive_buffer=4096) as s, daemon.connect() as other:
+        s.sendall(b"\xff" * (2 << 20) + b"\n")
+        read_exactly(s, 10)  # the reply of 16 MiB has begun
+        other.sendall(b"half of ")
+        daemon.signal(signal.SIGUSR2)
+        assert daemon.wait() == 0
+        assert "handed over 1 connection" in daemon.log
+        assert "1 connection lost, because there was no room: limits.max_memory" in daemon.log
+        daemon = unit.start(daemon.config_path.read_text())
+        other.sendall(b"a line\n")
+        assert read_exactly(other, 15) == b"half of a line\n"
+        assert len(read_to_end(s, timeout=60)) < 8 * (2 << 20)
+
+
 def test_a_client_through_many_restarts(unit):
     """It sends and checks without pause, cut anywhere."""
     daemon = unit.start(
