@@ -102,16 +102,16 @@ enum refusal listener_admit(struct listener *listener, const struct address *add
 	return refusal;
 }
 
-/* Only proxies may connect; who they connect for, their header will say. */
-static void listener_take_proxy(struct listener *listener, int fd, const struct address *address,
-				const struct sockaddr *peer)
+struct conn *listener_take_proxy(struct listener *listener, int fd, const struct address *address)
 {
-	if (cidr_list_match(&listener->settings->proxies, peer) >= 0) {
-		conn_open_proxied(listener, fd, address);
-		return;
-	}
+	struct sockaddr_storage peer;
+
+	address_to_sockaddr(address, &peer);
+	if (cidr_list_match(&listener->settings->proxies, (struct sockaddr *)&peer) >= 0)
+		return conn_open_proxied(listener, fd, address);
 	listener_count_refusal(listener, address, REFUSAL_DENIED, NULL);
 	close(fd);
+	return NULL;
 }
 
 bool listener_is_proxied(const struct listener *listener)
@@ -127,7 +127,7 @@ static void listener_take(struct listener *listener, int fd, const struct sockad
 	enum refusal refusal;
 
 	if (listener_is_proxied(listener)) {
-		listener_take_proxy(listener, fd, &address, peer);
+		listener_take_proxy(listener, fd, &address);
 		return;
 	}
 	refusal = listener_admit(listener, &address, false);

@@ -63,6 +63,12 @@ enum refusal listener_admit(struct listener *listener, const struct address *add
 /* Whether its connections come from proxies, and open with a PROXY header. */
 bool listener_is_proxied(const struct listener *listener);
 
+/*
+ * Begins a connection that has to open with a PROXY header, or refuses it unless @address is one of
+ * the proxies. @fd is taken in any case. Returns NULL when the connection is not there.
+ */
+struct conn *listener_take_proxy(struct listener *listener, int fd, const struct address *address);
+
 /* Counts and logs a refusal, with @reason if that says more than refusal_name(). */
 void listener_count_refusal(struct listener *listener, const struct address *address,
 			    enum refusal refusal, const char *reason);

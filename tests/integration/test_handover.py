@@ -1107,6 +1107,20 @@ def test_what_a_proxy_header_said(unit):
         assert read_exactly(half, len(expected)) == expected
 
 
+def test_a_proxy_that_is_none_any_more(unit):
+    """It cannot complete its header, which would let it choose the client's address."""
+    config = 'workers = 1; address = "127.0.0.1"; proxies = ["%s"]; log = { level = "debug"; };'
+    daemon = unit.start(config % "127.0.0.1")
+    with daemon.connect() as s:
+        s.sendall(b"PROXY TCP4 192.0.2.1 ")
+        with daemon.connect() as other:  # the daemon has read the first one's bytes by then
+            other.sendall(b"PROXY UNKNOWN\r\nhi")
+            assert read_exactly(other, 6) == b"Got hi"
+            daemon = unit.again(daemon, config % "127.0.0.2")
+        daemon.wait_for("refused: denied")
+        assert read_to_end(s) == b""
+
+
 def test_the_address_has_changed(unit):
     daemon = unit.start('address = "127.0.0.1"; reply = "echo";')
     port = daemon.address().port
