@@ -378,6 +378,16 @@ void binding_retire(struct binding *binding)
 		set_int(binding->fds[i], SOL_SOCKET, SO_BINDTOIFINDEX, NO_INTERFACE);
 }
 
+bool binding_is_own(const struct binding *binding)
+{
+	struct stat st;
+
+	for (unsigned i = 0; i < binding->n_fds; i++)
+		if (fstat(binding->fds[i], &st) < 0 || st.st_uid != geteuid())
+			return false;
+	return true;
+}
+
 static bool is_wildcard(const struct sockaddr_storage *address)
 {
 	if (address->ss_family == AF_INET)

@@ -75,6 +75,12 @@ int binding_listen(struct binding *binding, const struct binding_options *option
 void binding_retire(struct binding *binding);
 
 /*
+ * Whether the kernel lets us bind to an address that overlaps that of @binding: its sockets must be
+ * the user's that we run as. Those from the store may be another's, after a change of User=.
+ */
+bool binding_is_own(const struct binding *binding);
+
+/*
  * Whether sockets at the address of @binding and at @address conflict: the same UNIX path, or TCP
  * with the same family, port and address, or with an address that is the wildcard.
  */

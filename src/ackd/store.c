@@ -15,6 +15,8 @@
 /* Room in the store that a hand-over needs. */
 #define RESERVED 2
 
+#define BARRIER_US (UINT64_C(5) * 1000 * 1000)
+
 bool store_is_socket(const struct systemd_fd *fd)
 {
 	return strncmp(fd->name, PREFIX, strlen(PREFIX)) == 0;
@@ -104,19 +106,23 @@ static bool is_wanted(const struct binding *binding, const struct setup *setup)
 void store_drop(struct binding **bindings, const struct setup *setup)
 {
 	struct binding **link = bindings;
+	bool dropped = false;
 
 	while (*link) {
 		struct binding *b = *link;
 
-		if (!b->stored_as || is_wanted(b, setup) ||
-		    setup_successor(setup, b) < setup->config->n_listeners) {
+		if (is_wanted(b, setup) ||
+		    (setup_successor(setup, b) < setup->config->n_listeners && binding_is_own(b))) {
 			link = &b->next;
 			continue;
 		}
 		*link = b->next;
 		store_forget(b, *bindings);
 		binding_destroy(b);
+		dropped = true;
 	}
+	if (dropped) /* the manager has them, too, until it has handled this */
+		systemd_barrier(BARRIER_US);
 }
 
 void store_forget(struct binding *binding, struct binding *others)

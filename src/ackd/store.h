@@ -19,8 +19,8 @@ bool store_is_socket(const struct systemd_fd *fd);
 struct binding *store_take(struct systemd_fd *fds, size_t n);
 
 /*
- * At start: closes those of *@bindings that were stored and that neither @setup wants nor one of
- * its listeners succeeds.
+ * At start: closes those of *@bindings that were stored and that @setup does not want, if no
+ * listener succeeds them or they would be in its way. May block.
  */
 void store_drop(struct binding **bindings, const struct setup *setup);
 

@@ -111,9 +111,11 @@ class Manager:
         fds = [fd for _, fd in passed]
         wrapper = [sys.executable, "-c", PASS, ",".join(map(str, fds))]
         daemon = Daemon(directory, config, env=env, wrapper=wrapper, pass_fds=fds, **options)
-        daemon.start(ready)
+        daemon.start(ready=False)
         for fd in fds[len(sockets) :]:
             os.close(fd)
+        if ready:
+            daemon.wait_for(daemon.READY)
         return daemon
 
     def restart(self, daemon, config=None, signals=("USR2", "TERM"), **options):

@@ -3,6 +3,8 @@
 import contextlib
 import ctypes
 import itertools
+import os
+import signal
 import socket
 import struct
 import threading
@@ -197,6 +199,21 @@ def test_a_restart_soon_after_a_reload(unit):
             daemon = unit.again(daemon, config("0.0.0.0", port))
             check_served("0.0.0.0", port)
     wait_until(lambda: len(unit.names()) == 2, "the old sockets to leave the store")
+    daemon.stop()
+
+
+def test_a_restart_as_another_user(unit, directory):
+    """The kernel does not let one user's address overlap another's: the stored sockets go first."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can run ackd as other users")
+    port = common_port()
+    daemon = unit.start(config("localhost", port))
+    daemon.signal(signal.SIGUSR2)
+    assert daemon.wait() == 0
+    for _, fd in unit.store:
+        os.fchown(fd, 1, 1)
+    daemon = unit.start(config("*", port))
+    check_served("*", port)
     daemon.stop()
 
 
