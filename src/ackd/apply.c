@@ -319,8 +319,10 @@ int server_bind(struct server *server, const struct setup *setup, FILE *errors)
 {
 	const struct bindings current = {server->bindings, server->metrics_bindings};
 	struct change *change = &server->change;
-	int r = setup_bind(setup, &current, store_share(setup, server->n_workers), errors,
-			   &change->bound);
+	int r = setup_bind(
+		setup, &current,
+		store_share(setup, server->bindings, (unsigned)server->n_handed, server->n_workers),
+		errors, &change->bound);
 
 	if (r < 0)
 		return r;

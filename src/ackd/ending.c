@@ -93,7 +93,7 @@ static bool next_can_read(const struct server *server)
 static void server_leave(struct server *server, int signum)
 {
 	if (signum == SIGUSR2) {
-		if (server->config->keep_connections && systemd_store_max() > 0 &&
+		if (server->config->keep_connections && systemd_has_store() &&
 		    next_can_read(server) && server_hand_over(server) == 0)
 			return;
 	} else {

@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #define STORE_NAME "ackd-handover"
-#define BARRIER_US (UINT64_C(5) * 1000 * 1000)
 #define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
 /* The least that a segment and a trim are worth. */
@@ -42,36 +41,59 @@ static size_t max_size(size_t a, size_t b)
 	return a > b ? a : b;
 }
 
-int handover_init(struct handover *handover, const struct limits *limits, unsigned n_workers)
+int handover_queue(int *ret_writing, int *ret_reading)
 {
-	size_t held = budget_used(&limits->budget);
-	size_t n_segments = (size_t)n_workers * HANDOVER_SEGMENTS_PER_WORKER;
 	int fds[2], room = INT_MAX;
-	int r = systemd_barrier(BARRIER_US);
 
-	if (r < 0)
-		return r;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) < 0)
 		return -errno;
 	/* a message takes 768 bytes: twice net.core.wmem_max is the most that there is */
 	setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
+	*ret_writing = fds[0];
+	*ret_reading = fds[1];
+	return 0;
+}
+
+int handover_store(int writing, int reading)
+{
+	return systemd_store_end(STORE_NAME, reading, writing);
+}
+
+void handover_init(struct handover *handover, int writing, const struct limits *limits,
+		   unsigned n_workers)
+{
+	size_t held = budget_used(&limits->budget);
+	size_t n_segments = (size_t)n_workers * HANDOVER_SEGMENTS_PER_WORKER;
+
 	*handover = (struct handover){
 		.limits = limits,
-		.writing = fds[0],
-		.reading = fds[1],
+		.writing = writing,
 		.memfd = -1,
 		.segment_bytes = max_size(held / n_segments, SEGMENT_BYTES_MIN),
 		.trim_bytes = max_size(held / TRIMS, SEGMENT_BYTES_MIN),
 	};
-	return 0;
+}
+
+void handover_cancel(struct handover *handover)
+{
+	systemd_store_remove(STORE_NAME);
+	handover_finish(handover);
+}
+
+bool handover_closes(const struct handover *handover, int fd)
+{
+	for (size_t i = 0; i < handover->n_closing; i++)
+		if (handover->closing[i] == fd)
+			return true;
+	return false;
 }
 
 void handover_finish(struct handover *handover)
 {
+	free(handover->closing);
 	if (handover->memfd >= 0)
 		close(handover->memfd);
 	close(handover->writing);
-	close(handover->reading);
 }
 
 /* ---- a segment ---- */
@@ -271,18 +293,13 @@ int handover_send(struct handover *handover, const int *fds)
 	return r;
 }
 
-int handover_store(struct handover *handover)
+int handover_complete(struct handover *handover)
 {
-	int r;
-
-	/* the connections are worth storing without the last segment; the next process reports it
+	/* the connections are worth as much without it; the next process reports that it is missing
 	 */
 	if (segment_begin(handover) == 0 && segment_seal(handover, true) == 0)
 		segment_send(handover, &(int){-1});
-	r = systemd_store_add(STORE_NAME, &handover->reading, 1);
-	if (r == 0)
-		r = systemd_barrier(BARRIER_US);
-	return r;
+	return systemd_store_has_end(handover->writing) ? 0 : -EPIPE;
 }
 
 /* ---- the next process ---- */
@@ -495,7 +512,7 @@ int takeover_init(struct systemd_fd *fds, size_t n, uint64_t max_fds, struct tak
 	int r = systemd_store_remove(STORE_NAME);
 
 	if (r == 0)
-		r = systemd_barrier(BARRIER_US);
+		r = systemd_barrier();
 	/* version 1 stored the state beside the queue */
 	if (r == 0 && (n != 1 || fstat(fds[0].fd, &st) < 0 || !S_ISSOCK(st.st_mode)))
 		r = -EPROTO;

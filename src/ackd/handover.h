@@ -6,6 +6,9 @@
  * would cost the service manager quadratic time. A message of the queue carries a segment of the
  * state (state.h) as a sealed memfd, and the descriptors of the connections in it, in their order.
  *
+ * The reading end goes to the store before any connection is touched. So a store that is full or
+ * does not exist is found out while everything can still go on as before.
+ *
  * Segments keep the memory for the state small. Records are written straight into the memfd, and a
  * connection's memory is released when its record is written. The next process unmaps a segment
  * when the last of its connections has been restored. Thus each process needs what the connections
@@ -31,8 +34,9 @@
 /* What a process hands over. One thread at a time uses it. */
 struct handover {
 	const struct limits *limits;
-	int writing; /* messages are queued here */
-	int reading;
+	int writing;  /* messages are queued here */
+	int *closing; /* allocated: listening sockets that end with this process */
+	size_t n_closing;
 
 	int memfd;		/* the segment that is being written; -1: none */
 	size_t length;		/* where its last complete record ends */
@@ -50,13 +54,29 @@ struct handover {
 	int error;	 /* and why: of the last one, a negative errno */
 };
 
+/* Makes the queue. Returns 0 and both ends, which are the caller's, or a negative errno. */
+int handover_queue(int *ret_writing, int *ret_reading);
+
 /*
- * Begins with no connection. A segment gets the HANDOVER_SEGMENTS_PER_WORKER-th part of the share
- * of one of @n_workers workers in what connections hold now. So all segments that the next process
- * reads at a time are that part of it all. Returns 0 or a negative errno: also when the service
- * manager does not answer, which would take nothing. May block.
+ * Puts the queue into the store; takes @reading, while @writing stays the caller's. Returns 0; or a
+ * negative errno, and nothing is in the store: -ENOSPC when the service manager does not keep it.
+ * May block.
  */
-int handover_init(struct handover *handover, const struct limits *limits, unsigned n_workers);
+int handover_store(int writing, int reading);
+
+/*
+ * Begins with no connection, and takes @writing. A segment gets the HANDOVER_SEGMENTS_PER_WORKER-th
+ * part of the share of one of @n_workers workers in what connections hold now. So all segments that
+ * the next process reads at a time are that part of it all.
+ */
+void handover_init(struct handover *handover, int writing, const struct limits *limits,
+		   unsigned n_workers);
+
+/* Takes the queue out of the store again, before any connection was handed over. May block. */
+void handover_cancel(struct handover *handover);
+
+/* Whether the listening socket @fd ends with this process, so that its queue is to be emptied. */
+bool handover_closes(const struct handover *handover, int fd);
 
 /*
  * Begins the record of a connection of the listener named @listener, which stays until the record
@@ -90,12 +110,12 @@ int handover_add_counters(struct handover *handover, const char *listener, const
 			  size_t n);
 
 /*
- * Queues the last segment and gives everything to the store, with a barrier: when this returns 0
- * the process may end. May block. Returns 0 or a negative errno.
+ * Queues the last segment: when this returns 0 the process may end. Returns 0, or -EPIPE when the
+ * queue has left the store meanwhile, and all is lost.
  */
-int handover_store(struct handover *handover);
+int handover_complete(struct handover *handover);
 
-/* Closes our ends; what has not been stored is lost. */
+/* Closes our end of the queue, and frees. */
 void handover_finish(struct handover *handover);
 
 /* A segment in memory, which is released with the last of its connections. */

@@ -1,6 +1,7 @@
 #include "ackd/systemd.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 bool systemd_stderr_is_journal(void)
 {
@@ -41,7 +42,12 @@ int systemd_listen_fds(struct systemd_fd **ret_fds)
 	return 0;
 }
 
-unsigned systemd_store_max(void)
+bool systemd_has_store(void)
+{
+	return false;
+}
+
+unsigned systemd_store_room(unsigned wanted, unsigned n_stored)
 {
 	return 0;
 }
@@ -51,12 +57,23 @@ int systemd_store_add(const char *name, const int *fds, size_t n)
 	return -ENOSYS;
 }
 
+int systemd_store_end(const char *name, int end, int peer)
+{
+	close(end);
+	return -ENOSYS;
+}
+
+bool systemd_store_has_end(int peer)
+{
+	return false;
+}
+
 int systemd_store_remove(const char *name)
 {
 	return -ENOSYS;
 }
 
-int systemd_barrier(uint64_t timeout_us)
+int systemd_barrier(void)
 {
 	return 0;
 }

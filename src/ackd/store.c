@@ -13,9 +13,7 @@
 #define PREFIX "ackd-listen."
 
 /* Room in the store that a hand-over needs. */
-#define RESERVED 2
-
-#define BARRIER_US (UINT64_C(5) * 1000 * 1000)
+#define RESERVED 1
 
 bool store_is_socket(const struct systemd_fd *fd)
 {
@@ -122,7 +120,7 @@ void store_drop(struct binding **bindings, const struct setup *setup)
 		dropped = true;
 	}
 	if (dropped) /* the manager has them, too, until it has handled this */
-		systemd_barrier(BARRIER_US);
+		systemd_barrier();
 }
 
 void store_forget(struct binding *binding, struct binding *others)
@@ -136,14 +134,37 @@ void store_forget(struct binding *binding, struct binding *others)
 	free(name);
 }
 
-unsigned store_share(const struct setup *setup, unsigned max)
+/* Whether the service manager has passed sockets for the @listener. */
+static bool is_passed(const struct binding *bindings, const char *listener)
 {
-	unsigned room = systemd_store_max();
+	for (; bindings; bindings = bindings->next)
+		if (bindings->passed && strcmp(bindings->listener, listener) == 0)
+			return true;
+	return false;
+}
+
+static unsigned count_stored(const struct binding *bindings)
+{
+	unsigned n = 0;
+
+	for (; bindings; bindings = bindings->next)
+		n += bindings->stored_as ? bindings->n_fds : 0;
+	return n;
+}
+
+unsigned store_share(const struct setup *setup, const struct binding *bindings, unsigned n_handed,
+		     unsigned max)
+{
 	unsigned n_tcp = 0, n_others = RESERVED;
+	unsigned room = count_stored(bindings) + n_handed, wanted;
 
 	for (size_t i = 0; i < setup->config->n_listeners; i++)
-		*(setup->config->listeners[i].path ? &n_others : &n_tcp) +=
-			(unsigned)setup->resolved[i].n;
+		if (!is_passed(bindings, setup->config->listeners[i].name))
+			*(setup->config->listeners[i].path ? &n_others : &n_tcp) +=
+				(unsigned)setup->resolved[i].n;
+	wanted = n_others + n_tcp * max;
+	if (room < wanted && wanted > RESERVED)
+		room += systemd_store_room(wanted - room, room);
 	if (room == 0 || n_tcp == 0)
 		return max;
 	room = room > n_others + n_tcp ? (room - n_others) / n_tcp : 1;
@@ -159,42 +180,66 @@ static bool is_named_right(const struct binding *binding)
 	return strncmp(name, binding->listener, n) == 0 && (!name[n] || name[n] == '/');
 }
 
-static void store_add(struct binding *binding)
+/* A restart closes @binding. */
+static void report_not_stored(const struct binding *binding, const char *why)
+{
+	struct log_fields fields = {.listener = binding->listener, .reason = why};
+
+	log_post_at(LOG_LEVEL_WARNING, LOG_LISTEN, &fields,
+		    "%s: a restart closes the listening sockets: %s", binding->listener, why);
+}
+
+/* Stores @binding, one of @bindings. */
+static void store_add(struct binding *binding, struct binding *bindings)
 {
 	char *name = stored_name(binding);
+	int r = name ? systemd_store_add(name, binding->fds, binding->n_fds) : -ENOMEM;
 
-	if (name && systemd_store_add(name, binding->fds, binding->n_fds) == 0)
+	if (r == 0) {
 		binding->stored_as = name;
-	else
-		free(name);
+		return;
+	}
+	if (name)
+		forget_name(name, bindings); /* some of them may be there */
+	free(name);
+	report_not_stored(binding, strerror(-r));
 }
 
 void store_sync(struct binding *bindings, const struct binding *unwanted)
 {
-	unsigned max = systemd_store_max();
-	unsigned n = RESERVED;
+	unsigned n = 0, room;
 
-	if (max == 0)
+	if (!systemd_has_store())
 		return;
-	for (const struct binding *b = unwanted; b; b = b->next)
-		n += b->stored_as ? b->n_fds : 0;
 	for (struct binding *b = bindings; b; b = b->next)
 		if (b->stored_as && !is_named_right(b))
 			store_forget(b, bindings);
+	for (struct binding *b = bindings; b; b = b->next)
+		n += b->passed || b->stored_as ? 0 : b->n_fds;
+	if (n == 0)
+		return;
+	room = systemd_store_room(n + RESERVED, count_stored(bindings) + count_stored(unwanted));
 	for (struct binding *b = bindings; b; b = b->next) {
-		if (b->passed)
+		if (b->passed || b->stored_as)
 			continue;
-		n += b->n_fds;
-		if (n > max && unwanted)
-			return;
-		if (n > max) {
-			log_post_at(LOG_LEVEL_NOTICE, LOG_LISTEN, NULL,
-				    "%s: not all listening sockets fit into the service manager's "
-				    "store (FileDescriptorStoreMax=%u): a restart closes this one",
-				    b->listener, max);
-			return;
+		if (b->n_fds + RESERVED <= room) {
+			room -= b->n_fds;
+			store_add(b, bindings);
+		} else if (!unwanted) {
+			report_not_stored(b, "the service manager's store has no room for them "
+					     "(FileDescriptorStoreMax= of the unit)");
 		}
-		if (!b->stored_as)
-			store_add(b);
 	}
+}
+
+size_t store_lacks(const struct binding *bindings, int *fds)
+{
+	size_t n = 0;
+
+	for (; bindings; bindings = bindings->next)
+		for (unsigned i = 0;
+		     i < bindings->n_fds && !bindings->passed && !bindings->stored_as; i++, n++)
+			if (fds)
+				fds[n] = bindings->fds[i];
+	return n;
 }

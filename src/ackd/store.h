@@ -26,16 +26,26 @@ void store_drop(struct binding **bindings, const struct setup *setup);
 
 /*
  * Returns how many sockets each TCP address of @setup is to have, at most @max, so that those of
- * all listeners fit into the store; at least one. Without a store: @max.
+ * all listeners fit into the store beside what a hand-over needs; at least one. Without a store:
+ * @max. The store has those of @bindings that are stored, and @n_handed other descriptors. May
+ * block.
  */
-unsigned store_share(const struct setup *setup, unsigned max);
+unsigned store_share(const struct setup *setup, const struct binding *bindings, unsigned n_handed,
+		     unsigned max);
 
 /*
- * Puts what is not there yet of @bindings into the store, and takes out what is there under another
- * name than its listener's. @unwanted are still in the store: while they are, running out of room
- * is not reported. Does nothing without a store. May block.
+ * Puts those of @bindings into the store that are not there yet, as far as there is room, and
+ * stores again what has the name of another listener. Reports what it could not store. @unwanted
+ * are still in the store: while they are, running out of room is not reported. Does nothing without
+ * a store. May block.
  */
 void store_sync(struct binding *bindings, const struct binding *unwanted);
+
+/*
+ * Returns how many sockets of @bindings end with this process, because neither the store nor a
+ * socket unit has them, and writes them to @fds unless that is NULL.
+ */
+size_t store_lacks(const struct binding *bindings, int *fds);
 
 /* Takes @binding, which is about to be destroyed, out of the store. @others: what stays. */
 void store_forget(struct binding *binding, struct binding *others);

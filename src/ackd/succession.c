@@ -23,13 +23,52 @@ static const char *error_text(int error)
 
 /* ---- to the next ---- */
 
+/* Lists the listening sockets that end with this process. Returns 0 or -ENOMEM. */
+static int list_closing(const struct server *server, struct handover *handover)
+{
+	size_t n = store_lacks(server->bindings, NULL);
+
+	n += store_lacks(server->unwanted, NULL);
+	if (n == 0)
+		return 0;
+	handover->closing = calloc(n, sizeof(int));
+	if (!handover->closing)
+		return -ENOMEM;
+	n = store_lacks(server->bindings, handover->closing);
+	handover->n_closing = n + store_lacks(server->unwanted, handover->closing + n);
+	return 0;
+}
+
+/* Stores the queue and begins the hand-over. Returns 0, or a negative errno and nothing changed. */
+static int begin_handover(struct server *server)
+{
+	int writing, reading;
+	int r = handover_queue(&writing, &reading);
+
+	if (r < 0)
+		return r;
+	r = handover_store(writing, reading);
+	if (r < 0) {
+		close(writing);
+		return r;
+	}
+	handover_init(&server->handover, writing, &server->limits, server->n_workers);
+	r = list_closing(server, &server->handover);
+	if (r < 0)
+		handover_cancel(&server->handover);
+	return r;
+}
+
 int server_hand_over(struct server *server)
 {
-	int r = handover_init(&server->handover, &server->limits, server->n_workers);
+	int r = begin_handover(server);
 
 	if (r < 0) {
-		log_post_at(LOG_LEVEL_ERROR, LOG_HANDOVER, NULL, "cannot hand over connections: %s",
-			    error_text(r));
+		log_post_at(LOG_LEVEL_WARNING, LOG_HANDOVER, NULL,
+			    "connections are drained in place of handing them over: %s",
+			    r == -ENOSPC ? "the service manager's store has no room "
+					   "(FileDescriptorStoreMax= of the unit)"
+					 : error_text(r));
 		return r;
 	}
 	server->phase = SERVER_HANDING_OVER;
@@ -61,12 +100,13 @@ static void all_handed_over(struct server *server)
 	int r;
 
 	save_counters(handover);
-	r = handover_store(handover);
+	r = handover_complete(handover);
 	if (r < 0)
 		log_post_at(LOG_LEVEL_ERROR, LOG_HANDOVER, NULL,
-			    "%" PRIu64 " connection%s lost: the service manager's store: %s",
-			    handover->n_handed_over, plural(handover->n_handed_over),
-			    error_text(r));
+			    "%" PRIu64 " connection%s lost: %s", handover->n_handed_over,
+			    plural(handover->n_handed_over),
+			    r == -EPIPE ? "the queue has left the service manager's store"
+					: error_text(r));
 	else
 		log_post(LOG_HANDOVER, NULL, "handed over %" PRIu64 " connection%s",
 			 handover->n_handed_over, plural(handover->n_handed_over));

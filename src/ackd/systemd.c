@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <linux/sockios.h>
 #include <poll.h>
 #include <stdio.h>
@@ -19,6 +20,17 @@
 #include <systemd/sd-journal.h>
 
 #define JOURNAL_SOCKET "/run/systemd/journal/socket"
+
+#define BARRIER_US (UINT64_C(5) * 1000 * 1000)
+
+/* How long a manager takes at most to close a descriptor in a child process. */
+#define CHILD_CLOSES_MS 100
+
+/* The most descriptors that one message can carry (SCM_MAX_FD of Linux). */
+#define FDS_MAX 253
+
+/* The name of what systemd_store_room() puts into the store for a moment. */
+#define PROBE_NAME "ackd-probe"
 
 /* What libsystemd calls a descriptor for which the manager gave no name. */
 #define NAME_UNKNOWN "unknown"
@@ -126,6 +138,24 @@ uint64_t systemd_watchdog_us(void)
 	return sd_watchdog_enabled(0, &interval_us) > 0 ? interval_us : 0;
 }
 
+/* Drops probes of a process that was killed before it could. Returns how many of @n stay. */
+static int drop_probes(struct systemd_fd *fds, int n)
+{
+	int left = 0;
+
+	for (int i = 0; i < n; i++) {
+		if (strcmp(fds[i].name, PROBE_NAME) != 0) {
+			fds[left++] = fds[i];
+			continue;
+		}
+		close(fds[i].fd);
+		free(fds[i].name);
+	}
+	if (left < n)
+		systemd_store_remove(PROBE_NAME);
+	return left;
+}
+
 /* Moves the @n names out of @names, which may be NULL, and numbers the descriptors. */
 static int take_fds(struct systemd_fd *fds, int n, char **names)
 {
@@ -157,6 +187,8 @@ int systemd_listen_fds(struct systemd_fd **ret_fds)
 		fds = calloc((size_t)n, sizeof(*fds));
 		r = fds ? take_fds(fds, n, names) : -ENOMEM;
 	}
+	if (r > 0)
+		r = drop_probes(fds, n);
 	for (int i = 0; names && i < n; i++)
 		free(names[i]);
 	free(names);
@@ -168,20 +200,17 @@ int systemd_listen_fds(struct systemd_fd **ret_fds)
 	return r;
 }
 
-unsigned systemd_store_max(void)
-{
-	const char *text = getenv("FDSTORE");
-	unsigned long max;
-	char *end;
+/* ---- the descriptor store ---- */
 
-	if (!systemd_notify_wanted() || !text || *text < '0' || *text > '9')
-		return 0;
-	max = strtoul(text, &end, 10);
-	return *end || max > INT32_MAX ? 0 : (unsigned)max;
+bool systemd_has_store(void)
+{
+	const char *text = getenv("SYSTEMD_EXEC_PID");
+
+	return systemd_notify_wanted() && text && strtol(text, NULL, 10) == (long)getpid();
 }
 
-/* With FDPOLL=0 the manager keeps a descriptor whose other end is closed. */
-int systemd_store_add(const char *name, const int *fds, size_t n)
+/* Sends at most FDS_MAX descriptors. With FDPOLL=0 the manager keeps one whose peer is closed. */
+static int store_send(const char *name, const int *fds, unsigned n)
 {
 	char state[512];
 	int r;
@@ -189,8 +218,128 @@ int systemd_store_add(const char *name, const int *fds, size_t n)
 	r = snprintf(state, sizeof(state), "FDSTORE=1\nFDPOLL=0\nFDNAME=%s", name);
 	if (r < 0 || (size_t)r >= sizeof(state))
 		return -ENAMETOOLONG;
-	r = sd_pid_notify_with_fds(0, 0, state, fds, (unsigned)n);
+	r = sd_pid_notify_with_fds(0, 0, state, fds, n);
 	return r < 0 ? r : r == 0 ? -ENOTCONN : 0;
+}
+
+int systemd_store_add(const char *name, const int *fds, size_t n)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < n && r == 0; i += FDS_MAX)
+		r = store_send(name, fds + i, n - i < FDS_MAX ? (unsigned)(n - i) : FDS_MAX);
+	return r;
+}
+
+/* Polls again when a signal interrupts it. Returns how many have events, or a negative errno. */
+static int poll_all(struct pollfd *fds, unsigned n, int wait_ms)
+{
+	int r;
+
+	do
+		r = poll(fds, n, wait_ms);
+	while (r < 0 && errno == EINTR);
+	return r < 0 ? -errno : r;
+}
+
+/* Whether everybody has closed the other end of @peer, or does within @wait_ms. */
+static bool has_hung_up(int peer, int wait_ms)
+{
+	struct pollfd pollfd = {.fd = peer};
+
+	return poll_all(&pollfd, 1, wait_ms) > 0 && pollfd.revents & POLLHUP;
+}
+
+/* Makes @n socket pairs: @ends to be sent, @peers to be looked at. Returns how many it made. */
+static unsigned probes_open(unsigned n, int *ends, struct pollfd *peers)
+{
+	unsigned made = 0;
+	int fds[2];
+
+	while (made < n && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0) {
+		ends[made] = fds[0];
+		peers[made++] = (struct pollfd){.fd = fds[1]};
+	}
+	return made;
+}
+
+/*
+ * Returns how many of @n probes, at most FDS_MAX, the store keeps. Of those that do not fit,
+ * systemd 254 and newer closes one in a child process, in its own time, and the others before the
+ * barrier. So all are kept if @n is more than one, and none of them is closed at the barrier.
+ */
+static unsigned probe(unsigned n)
+{
+	int ends[FDS_MAX];
+	struct pollfd peers[FDS_MAX];
+	unsigned kept = 0;
+	int r;
+
+	n = probes_open(n, ends, peers);
+	r = n > 0 ? store_send(PROBE_NAME, ends, n) : -EMFILE;
+	for (unsigned i = 0; i < n; i++)
+		close(ends[i]);
+	if (r == 0)
+		r = systemd_barrier();
+	if (r == 0)
+		r = poll_all(peers, n, 0);
+	if (r > 0) {
+		poll_all(NULL, 0, CHILD_CLOSES_MS);
+		r = poll_all(peers, n, 0);
+	}
+	for (unsigned i = 0; i < n; i++) {
+		if (r >= 0 && !(peers[i].revents & POLLHUP))
+			kept++;
+		close(peers[i].fd);
+	}
+	return kept;
+}
+
+unsigned systemd_store_room(unsigned wanted, unsigned n_stored)
+{
+	const char *stated = getenv("FDSTORE");
+	unsigned long max = stated ? strtoul(stated, NULL, 10) : ULONG_MAX;
+	unsigned room = 0, n, kept;
+
+	if (!systemd_has_store() || max <= n_stored)
+		return 0;
+	if (wanted > max - n_stored)
+		wanted = (unsigned)max - n_stored;
+	while (room < wanted) {
+		n = wanted - room + (stated ? 0 : 1);
+		n = n < FDS_MAX ? n : FDS_MAX;
+		kept = probe(n);
+		room += kept;
+		if (kept < n)
+			break;
+	}
+	systemd_store_remove(PROBE_NAME);
+	return room < wanted ? room : wanted;
+}
+
+int systemd_store_end(const char *name, int end, int peer)
+{
+	int r = systemd_has_store() ? store_send(name, &end, 1) : -ENOTCONN;
+	unsigned kept;
+
+	close(end);
+	if (r < 0)
+		return r;
+	kept = probe(2);
+	systemd_store_remove(PROBE_NAME);
+	if (kept == 2)
+		return 0; /* there was room for more */
+	r = systemd_barrier();
+	if (r == 0 && has_hung_up(peer, CHILD_CLOSES_MS))
+		r = -ENOSPC;
+	if (r < 0)
+		systemd_store_remove(name);
+	return r;
+}
+
+bool systemd_store_has_end(int peer)
+{
+	return !has_hung_up(peer, 0);
 }
 
 int systemd_store_remove(const char *name)
@@ -206,9 +355,9 @@ int systemd_store_remove(const char *name)
 }
 
 /* A signal interrupts the wait, as SIGTERM does in a restart: then another barrier is set up. */
-int systemd_barrier(uint64_t timeout_us)
+int systemd_barrier(void)
 {
-	uint64_t deadline_us = clock_now_us() + timeout_us;
+	uint64_t deadline_us = clock_now_us() + BARRIER_US;
 	int r;
 
 	do {

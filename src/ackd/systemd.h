@@ -49,34 +49,51 @@ struct systemd_fd {
 
 /*
  * Takes the passed descriptors out of the environment, which forgets them. Returns their number (0
- * without a service manager) and gives the caller *@ret_fds (NULL when 0), or a negative errno.
- * Call it before other threads start: it changes the environment.
+ * without a service manager) and gives the caller *@ret_fds (may be NULL when 0), or a negative
+ * errno. Call it before other threads start: it changes the environment.
  */
 int systemd_listen_fds(struct systemd_fd **ret_fds);
 
 /*
- * The service manager's descriptor store, which outlives the process. Each of these may block.
- *
- * Returns how many descriptors the store takes ($FDSTORE); 0: there is no store, or no service
- * manager that would take them.
+ * Whether the service manager may keep descriptors of this process in its store: it is systemd, and
+ * has started this very process ($SYSTEMD_EXEC_PID). How many it keeps is another question.
  */
-unsigned systemd_store_max(void);
+bool systemd_has_store(void);
 
 /*
- * Puts copies of @n descriptors into the store under @name, to stay there until they are removed,
- * the unit stops, or the store is full: that it took them is not told. Returns 0 or a negative
- * errno.
+ * The service manager's descriptor store, which outlives the process. Each of these may block. The
+ * manager keeps FileDescriptorStoreMax= descriptors, drops the others, and reports neither.
+ *
+ * Returns how many descriptors, of @wanted more, the store has room for now; 0 without a store.
+ * @n_stored: how many of ours it has already. Puts socket pairs into it and finds out which of them
+ * have been closed; where the manager states its limit ($FDSTORE, systemd 254), not more than that.
+ */
+unsigned systemd_store_room(unsigned wanted, unsigned n_stored);
+
+/*
+ * Sends copies of @n descriptors to the store under @name. They stay there until they are removed
+ * or the unit stops, if there is room for them. Returns 0 or a negative errno.
  */
 int systemd_store_add(const char *name, const int *fds, size_t n);
+
+/*
+ * Puts @end, one end of a stream socket pair, into the store, and closes our copy. @peer is the
+ * other end, and stays ours. Waits until it is known whether the manager has kept @end. Returns 0;
+ * or a negative errno, and nothing named @name is in the store: -ENOSPC when it has not kept it.
+ */
+int systemd_store_end(const char *name, int end, int peer);
+
+/* Whether someone still has the other end of @peer, see systemd_store_end(). Never blocks. */
+bool systemd_store_has_end(int peer);
 
 /* Removes every descriptor named @name from the store. Returns 0 or a negative errno. */
 int systemd_store_remove(const char *name);
 
 /*
- * Waits until the service manager has handled every notification sent so far, for at most
- * @timeout_us. Returns 0, -ETIMEDOUT or another negative errno.
+ * Waits until the service manager has handled every notification sent so far, for at most 5 s.
+ * Returns 0, -ETIMEDOUT or another negative errno.
  */
-int systemd_barrier(uint64_t timeout_us);
+int systemd_barrier(void);
 
 /* Returns the version of libsystemd as text, or "none". Static. */
 const char *systemd_version(void);

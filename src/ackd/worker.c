@@ -72,13 +72,14 @@ static void worker_forget_plan(struct worker *worker)
 	worker->plan = NULL;
 }
 
-static void worker_close_acceptors(struct worker *worker, bool keep_queues)
+/* @handover: NULL, or what says which queues outlive this process. */
+static void worker_close_acceptors(struct worker *worker, const struct handover *handover)
 {
 	worker_forget_plan(worker);
 	while (worker->acceptors) {
 		struct acceptor *next = worker->acceptors->next;
 
-		if (keep_queues)
+		if (handover && !handover_closes(handover, worker->acceptors->fd))
 			worker->acceptors->passed = true;
 		acceptor_close(worker->acceptors);
 		worker->acceptors = next;
@@ -132,7 +133,7 @@ static void conn_shut(struct conn *c)
 static void worker_end(struct worker *worker, void (*how)(struct conn *c))
 {
 	worker->draining = true;
-	worker_close_acceptors(worker, false);
+	worker_close_acceptors(worker, NULL);
 	for_each_conn(worker, how);
 	worker_check_end(worker);
 }
@@ -161,7 +162,7 @@ static bool hand_over_segment(struct worker *worker)
  */
 static void worker_end_by_hand_over(struct worker *worker)
 {
-	worker_close_acceptors(worker, true);
+	worker_close_acceptors(worker, worker->handover);
 	if (hand_over_segment(worker)) {
 		worker_order(worker, WORKER_HAND_OVER);
 		return;

@@ -27,7 +27,7 @@ if group := os.environ.pop("JOIN_CGROUP", None):
         processes.write("0")
 if limit := os.environ.pop("LIMIT_NOFILE", None):
     resource.setrlimit(resource.RLIMIT_NOFILE, (int(limit), int(limit)))
-os.environ["LISTEN_PID"] = str(os.getpid())
+os.environ["LISTEN_PID"] = os.environ["SYSTEMD_EXEC_PID"] = str(os.getpid())
 os.execv(sys.argv[2], sys.argv[2:])
 """
 
@@ -40,6 +40,9 @@ class Manager:
     def __init__(self, directory, store_max=64):
         self.path = f"{directory}/notify"
         self.store_max = store_max
+        # As systemd 254 does: FDSTORE in the environment, and the first descriptor of a message that
+        # does not fit is closed by a child process, in its own time.
+        self.states_max = False
         self.environment = {}  # what else the unit sets
         self.store = []  # (name, descriptor)
         self.at_barrier = None  # what is done, with the sender's process ID, while a daemon waits
@@ -72,20 +75,32 @@ class Manager:
         name = fields.get("FDNAME", "stored")
         if "FDSTORE" in fields:
             assert fields["FDPOLL"] == "0"
+            late = self.states_max
             for fd in fds:
                 if len(self.store) < self.store_max and not self._has(fd):
                     self.store.append((name, fd))
+                elif late:
+                    late = False
+                    threading.Timer(0.02, os.close, [fd]).start()
                 else:
                     os.close(fd)
             return
         for fd in fds:  # of a barrier: closing it is the answer
             os.close(fd)
         if "FDSTOREREMOVE" in fields:
-            for stored in [s for s in self.store if s[0] == name]:
-                self.store.remove(stored)
-                os.close(stored[1])
+            self._remove(name)
         elif "BARRIER" not in fields:
             self.said.append(fields)
+
+    def _remove(self, name):
+        for stored in [s for s in self.store if s[0] == name]:
+            self.store.remove(stored)
+            os.close(stored[1])
+
+    def drop(self, name):
+        """What systemctl clean --what=fdstore does, for one name."""
+        with self._lock:
+            self._remove(name)
 
     def _has(self, fd):
         return any(os.path.sameopenfile(fd, stored) for _, stored in self.store)
@@ -104,7 +119,9 @@ class Manager:
         with self._lock:
             passed = [(name, s.fileno()) for name, s in sockets]
             passed += [(name, os.dup(fd)) for name, fd in self.store]
-        env = {"NOTIFY_SOCKET": self.path, "FDSTORE": str(self.store_max), **self.environment}
+        env = {"NOTIFY_SOCKET": self.path, **self.environment}
+        if self.states_max and self.store_max > 0:
+            env["FDSTORE"] = str(self.store_max)
         if passed:
             env["LISTEN_FDS"] = str(len(passed))
             env["LISTEN_FDNAMES"] = ":".join(name for name, _ in passed)

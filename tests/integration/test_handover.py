@@ -318,7 +318,7 @@ def test_signals_while_the_service_manager_is_waited_for(unit):
         after = unit.again(daemon, signals=("USR2",))
         s.sendall(b"y")
         assert read_exactly(s, 1) == b"y"
-        assert (interrupted.count(daemon.pid), interrupted.count(after.pid)) == (2, 1)
+        assert (interrupted.count(daemon.pid), interrupted.count(after.pid)) == (1, 1)
         assert not re.search("^error ", daemon.log + "\n" + after.log, re.M)
 
 
@@ -546,8 +546,8 @@ def test_more_workers_than_the_store_has_room_for(unit):
     unit.store_max = 9
     daemon = unit.start('address = "localhost"; reply = "echo"; workers = 8;')
     wait_until(lambda: unit.has_said("READY"), "READY=1")
-    assert unit.names() == ["ackd-listen.ackd"] * 6  # three an address, and two for a restart
-    assert "not all listening sockets fit" not in daemon.log
+    assert unit.names() == ["ackd-listen.ackd"] * 8  # four an address, and room for a hand-over
+    assert "a restart closes" not in daemon.log
     addresses = daemon.addresses()
     assert len(addresses) == 2
     for address in addresses:
@@ -565,18 +565,109 @@ def test_more_workers_than_the_store_has_room_for(unit):
                 s.close()
 
 
-def test_a_store_that_is_too_small(unit):
-    """Said; the room that a hand-over takes stays free."""
-    unit.store_max = 3
+@pytest.mark.parametrize("states_max", [False, True], ids=["limit unknown", "limit stated"])
+@pytest.mark.parametrize("store_max", range(8))
+def test_any_size_of_the_store(unit, store_max, states_max):
+    """Either connections and sockets go on, or the end of them is reported and orderly."""
+    unit.store_max, unit.states_max = store_max, states_max
     daemon = unit.start('address = "localhost"; reply = "echo"; workers = 2;')
-    daemon.wait_for(r"not all listening sockets fit .*FileDescriptorStoreMax=3")
-    with daemon.connect() as s:
+    wait_until(lambda: unit.has_said("READY"), "READY=1")
+    n_addresses = len(daemon.addresses())
+    assert n_addresses == 2
+    per_address = min(2, max(1, (store_max - 1) // 2))
+    n_stored = min(2, max(0, store_max - 1) // per_address) * per_address
+    assert unit.names() == ["ackd-listen.ackd"] * n_stored
+    said = daemon.log.count("a restart closes the listening sockets")
+    assert said == (2 - n_stored // per_address if store_max or not states_max else 2)
+    sockets = [address.connect() for address in daemon.addresses() for _ in range(5)]
+    for s in sockets:
         s.sendall(b"x")
         assert read_exactly(s, 1) == b"x"
-        wait_until(lambda: unit.names() == ["ackd-listen.ackd"], "the first one to be stored")
-        daemon = unit.again(daemon)
-        s.sendall(b"y")
-        assert read_exactly(s, 1) == b"y"
+    daemon = unit.again(daemon)
+    log = unit.daemons[-2].log
+    for s in sockets:
+        if store_max == 0:
+            assert read_to_end(s) == b""
+        else:
+            s.sendall(b"y")
+            assert read_exactly(s, 1) == b"y"
+        s.close()
+    assert ("handed over 10 connections" in log) == (store_max > 0)
+    assert ("connections are drained in place of handing them over: the service manager's store "
+            "has no room" in log) == (store_max == 0)
+    assert ("taking up 10 connections" in daemon.log) == (store_max > 0)
+
+
+def test_the_store_shrinks(unit):
+    """As after an edit of the unit and a daemon-reload: what was true at the start is not now."""
+    unit.states_max = True
+    daemon = unit.start('address = "127.0.0.1"; reply = "echo"; workers = 1;')
+    wait_until(lambda: unit.has_said("READY"), "READY=1")
+    unit.store_max = 1
+    with accepted(daemon, b"x") as s:
+        daemon.signal(signal.SIGUSR2)
+        daemon.wait_for("drained in place of handing them over: .*has no room")
+        assert read_to_end(s) == b""
+    assert daemon.wait() == 0
+    assert unit.names() == ["ackd-listen.ackd"]
+
+
+def test_the_store_is_lost_while_handing_over(unit, faults):
+    """It is not called handed over then."""
+    unit.environment.update(faults.environment())
+    daemon = unit.start('address = "127.0.0.1"; workers = 1;')
+    with accepted(daemon):
+        faults.delay_us = 20_000
+        before = faults.accept_calls
+        clients = [daemon.connect() for _ in range(300)]
+        wait_until(lambda: faults.accept_calls > before, "the worker to be busy")
+        daemon.signal(signal.SIGUSR2)
+        wait_until(lambda: "ackd-handover" in unit.names(), "the queue in the store")
+        unit.drop("ackd-handover")
+        faults.delay_us = 0
+        assert daemon.wait() == 0
+        for s in clients:
+            s.close()
+    assert re.search("error handover: .* connections? lost: the queue has left", daemon.log)
+    assert "handed over" not in daemon.log
+
+
+def test_killed_while_it_looks_for_room(unit):
+    """What it has put into the store to find out is no socket of socket activation."""
+    unit.store.append(("ackd-probe", os.open("/dev/null", os.O_RDONLY)))
+    daemon = unit.start('address = "127.0.0.1"; reply = "echo"; workers = 1;')
+    assert daemon.exchange(b"x") == b"x"
+    wait_until(lambda: unit.names() == ["ackd-listen.ackd"], "the socket alone in the store")
+
+
+def test_more_sockets_than_one_message_carries(unit):
+    """A message takes 253 descriptors."""
+    unit.store_max = 1000
+    daemon = unit.start('address = "127.0.0.1"; reply = "echo"; workers = 260;')
+    wait_until(lambda: unit.has_said("READY"), "READY=1")
+    assert unit.names() == ["ackd-listen.ackd"] * 260
+    assert "a restart closes" not in daemon.log
+    daemon = unit.again(daemon)
+    assert daemon.exchange(b"up") == b"up"
+    assert len(unit.names()) == 260
+
+
+def test_who_waits_at_a_socket_that_is_not_stored(unit, faults):
+    """The end of the socket would reset those in its queue: they are accepted, and handed over."""
+    unit.environment.update(faults.environment())
+    unit.store_max = 1
+    daemon = unit.start('address = "127.0.0.1"; reply = "echo"; workers = 1;')
+    faults.delay_us = 2_000
+    with Frozen(daemon):
+        daemon.signal(signal.SIGUSR2)
+        sockets = [daemon.connect() for _ in range(200)]  # a turn of the loop accepts 64
+        for s in sockets:
+            s.sendall(b"x")
+    daemon = unit.again(daemon)
+    faults.delay_us = 0
+    for s in sockets:
+        assert read_exactly(s, 1) == b"x"
+        s.close()
 
 
 @pytest.mark.parametrize("whose", ["a listener's", "the metrics'"])
@@ -722,6 +813,19 @@ def test_the_time_out_in_the_kernel_is_the_new_one(unit):
         assert timeouts == [600_000]
 
 
+def test_a_listener_of_two_addresses_is_gone(unit):
+    """Its sockets have one name in the store: both leave it, and are closed."""
+    listeners = [f'{{ name = "{name}"; port = {free_port()}; }}' for name in ("stays", "goes")]
+    daemon = unit.start(f"listeners = ( {', '.join(listeners)} );", arguments=())
+    goes = [a for a in daemon.addresses("goes")]
+    daemon = unit.again(daemon, f"listeners = ( {listeners[0]} );")
+    wait_until(lambda: set(unit.names()) == {"ackd-listen.stays"}, "the sockets out of the store")
+    assert daemon.exchange(b"x", "stays") == b"Got x"
+    for address in goes:
+        with pytest.raises(ConnectionRefusedError):
+            address.connect()
+
+
 def test_access_is_checked_anew(unit):
     daemon = unit.start('address = "127.0.0.1";')
     with accepted(daemon) as s:
@@ -799,7 +903,11 @@ def test_no_room_for_all(unit, faults):
     for s in sockets:
         s.sendall(b"x")
         assert read_exactly(s, 1) == b"x"
-    faults.pass_errno = errno.ETOOMANYREFS
+
+    def fail(pid):
+        faults.pass_errno = errno.ETOOMANYREFS
+
+    unit.at_barrier = fail  # the state is in the queue by then
     daemon.signal(signal.SIGUSR2)
     assert daemon.wait() == 0
     assert "handed over 0 connections" in daemon.log

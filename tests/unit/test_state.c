@@ -71,6 +71,7 @@ static void assert_same(const struct state_record *a, const struct state_connect
 struct fixture {
 	struct limits limits;
 	struct handover handover;
+	int reading; /* of the queue */
 	uint8_t bytes[100];
 	uint8_t *segment; /* mapped to be written to */
 	size_t length;
@@ -79,13 +80,16 @@ struct fixture {
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
+	int fds[2];
 
 	assert_non_null(f);
 	assert_int_equal(limits_init(&f->limits, 1 << 20), 0);
 	f->limits.numbered = 12345;
 	for (size_t i = 0; i < sizeof(f->bytes); i++)
 		f->bytes[i] = (uint8_t)(i * 31);
-	assert_int_equal(handover_init(&f->handover, &f->limits, 1), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	f->reading = fds[1];
+	handover_init(&f->handover, fds[0], &f->limits, 1);
 	*state = f;
 	return 0;
 }
@@ -97,6 +101,7 @@ static int teardown(void **state)
 	if (f->segment)
 		munmap(f->segment, f->length);
 	handover_finish(&f->handover);
+	close(f->reading);
 	limits_finish(&f->limits);
 	free(f);
 	return 0;
@@ -130,7 +135,7 @@ static void receive(struct fixture *f, size_t n)
 	int fds[253];
 	struct stat st;
 
-	assert_int_equal(recvmsg(f->handover.reading, &message, 0), 1);
+	assert_int_equal(recvmsg(f->reading, &message, 0), 1);
 	assert_int_equal(message.msg_controllen, CMSG_SPACE((1 + n) * sizeof(int)));
 	memcpy(fds, CMSG_DATA(CMSG_FIRSTHDR(&message)), (1 + n) * sizeof(int));
 	assert_int_equal(fstat(fds[0], &st), 0);
@@ -200,7 +205,7 @@ static void test_counters(void **state)
 						       i * 32),
 				 0);
 	assert_true(handover_add_counters(&f->handover, "l", NULL, STATE_COUNTERS_MAX + 1) < 0);
-	handover_store(&f->handover); /* there is no store, but the segment is in the queue */
+	assert_int_equal(handover_complete(&f->handover), 0);
 	receive(f, 0);
 	assert_int_equal(state_open(f->segment, f->length, &reader), 0);
 	assert_true(reader.header.is_last);
