@@ -284,8 +284,6 @@ static uint64_t limit_at(const struct load_connection *c, uint64_t now_ns)
 	const struct load_worker *w = c->worker;
 	uint64_t due;
 
-	if (!w->service)
-		return c->share;
 	due = load_due_count(w->plan, c->id, now_ns < w->end_ns ? now_ns : w->end_ns - 1);
 	return due < c->share ? due : c->share;
 }
@@ -312,10 +310,10 @@ void load_connection_send(struct load_connection *c)
 	struct load_worker *w = c->worker;
 	uint64_t limit;
 
-	if (!can_send(c))
+	if (!running(w))
 		return;
-	limit = limit_at(c, w->service ? uv_hrtime() : 0);
-	while (can_send(c) && c->sent < limit) {
+	limit = w->service ? limit_at(c, uv_hrtime()) : c->share;
+	while (c->sent < limit && can_send(c)) {
 		size_t n = make_batch(c, limit);
 		uv_buf_t buf = uv_buf_init((char *)w->scratch, (unsigned)n);
 		int r = uv_try_write(c->stream, &buf, 1);

@@ -27,13 +27,6 @@ void prober_hang_up(struct prober *b)
 	b->stream = NULL;
 }
 
-/* Gives the connection up, which has failed. */
-static void lose(struct prober *b)
-{
-	b->lost = b->lost || b->stream;
-	prober_hang_up(b);
-}
-
 /* Returns the kernel's round-trip time, or 0; reports what it has sent again since the last look.
  */
 static uint64_t look_at_kernel(struct prober *b, uint64_t *ret_retransmissions)
@@ -49,6 +42,16 @@ static uint64_t look_at_kernel(struct prober *b, uint64_t *ret_retransmissions)
 	return info.rtt_ns;
 }
 
+/* Gives the connection up, which has failed. */
+static void lose(struct prober *b)
+{
+	uint64_t retransmissions;
+
+	look_at_kernel(b, &retransmissions);
+	b->lost = b->lost || b->stream;
+	prober_hang_up(b);
+}
+
 /* After a probe, whatever became of it; or after the farewell. */
 static void done(struct prober *b)
 {
@@ -60,9 +63,6 @@ static void done(struct prober *b)
 
 static void failed_after(struct prober *b, int failure, const char *detail)
 {
-	uint64_t retransmissions;
-
-	look_at_kernel(b, &retransmissions);
 	ping_report_failure(b->report, b->seq, failure, detail);
 	lose(b);
 	done(b);
@@ -81,9 +81,6 @@ static void failed(struct prober *b, int failure)
 
 static void wrong(struct prober *b, const struct fault *fault)
 {
-	uint64_t retransmissions;
-
-	look_at_kernel(b, &retransmissions);
 	ping_report_wrong(b->report, b->seq, fault);
 	lose(b);
 	done(b);
@@ -232,7 +229,7 @@ static void on_connected(void *data, int status, uv_stream_t *stream, uint64_t c
 	stream->data = b;
 	address_text(peer, b->report->peer);
 	histogram_record(b->report->connect, connect_ns);
-	if (b->lost)
+	if (b->lost && !b->options->new_connection)
 		b->report->reconnects++;
 	b->connect_ns = b->options->new_connection || b->lost ? connect_ns : 0;
 	b->lost = false;

@@ -247,6 +247,15 @@ def test_reconnect_after_a_lost_probe_is_counted(peer):
     assert (summary["cuts"], summary["reconnects"], summary["received"]) == (0, 1, 2)
 
 
+def test_new_connection_is_no_reconnect(peer):
+    drop = iter([True, False])
+    server = peer(each_line(lambda s, line: None if next(drop, False) else s.sendall(line), honest=3))
+    done = ackc("ping", "--new-connection", "-c", "3", "-i", "0", "-W", "0.3", "--json", "127.0.0.1",
+                server.port)
+    summary = json.loads(done.out.splitlines()[-1])
+    assert (summary["received"], summary["reconnects"]) == (2, 0)
+
+
 def test_wall_clock(peer):
     def handle(s):
         s.sendall(b"hello\n")
