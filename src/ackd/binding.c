@@ -372,7 +372,8 @@ void binding_retire(struct binding *binding)
 	/*
 	 * A listening socket that is bound to another interface than the one a SYN comes from does
 	 * not match it. A handshake that has begun is found by its own addresses and ports, and
-	 * keeps the interface that the socket had when the SYN came.
+	 * keeps the interface that the socket had when the SYN came. A socket filter that drops
+	 * SYNs would delay clients by a second, until they send the SYN again.
 	 */
 	for (unsigned i = 0; is_tcp(&binding->bound) && i < binding->n_fds; i++)
 		set_int(binding->fds[i], SOL_SOCKET, SO_BINDTOIFINDEX, NO_INTERFACE);

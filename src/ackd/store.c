@@ -3,7 +3,7 @@
 #include "ackd/log.h"
 
 #include <errno.h>
-#include <stdint.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,23 +50,36 @@ static char *stored_name(const struct binding *binding)
 	return r < 0 ? NULL : name;
 }
 
+/* Reads what follows the listener in the name of a stored socket: nothing, or "/DEVICE-INODE". */
+static bool parse_file(const char *text, struct file_id *ret_file)
+{
+	char *end;
+
+	*ret_file = (struct file_id){0};
+	if (*text == '\0')
+		return true;
+	ret_file->device = (dev_t)strtoumax(text + 1, &end, 16);
+	if (*end != '-')
+		return false;
+	ret_file->inode = (ino_t)strtoumax(end + 1, &end, 16);
+	return *end == '\0';
+}
+
 /* The opposite of stored_name(): makes a binding of @fd. Returns as binding_readopt() does. */
 static int readopt(const struct systemd_fd *fd, struct binding **bindings)
 {
 	char listener[TEMPLATE_LISTENER_MAX + 1];
 	const char *name = fd->name + strlen(PREFIX);
 	size_t n = strcspn(name, "/");
-	uintmax_t device = 0, inode = 0;
+	struct file_id file;
 
-	if (n >= sizeof(listener) ||
-	    (name[n] && sscanf(name + n, "/%jx-%jx", &device, &inode) != 2)) {
+	if (n >= sizeof(listener) || !parse_file(name + n, &file)) {
 		close(fd->fd);
 		return -EINVAL;
 	}
 	memcpy(listener, name, n);
 	listener[n] = '\0';
-	return binding_readopt(listener, fd->name, (struct file_id){(dev_t)device, (ino_t)inode},
-			       fd->fd, bindings);
+	return binding_readopt(listener, fd->name, file, fd->fd, bindings);
 }
 
 struct binding *store_take(struct systemd_fd *fds, size_t n)
