@@ -20,6 +20,8 @@ import sys
 import time
 import xml.etree.ElementTree
 
+import surroundings
+
 TOP = pathlib.Path(__file__).resolve().parent.parent
 BUILDS = TOP / "build-tests"
 LOGS = BUILDS / "logs"
@@ -298,6 +300,11 @@ class Run:
     def build(self, flavour):
         """Configures if need be, and compiles; warnings are errors. A failure is a failed case."""
         compiler, options, _ = FLAVOURS[flavour]
+        for tool in compiler, "meson", "ninja":
+            if not shutil.which(tool):
+                self.skip("build/" + flavour, f"{tool} is not installed")
+                self.broken.add(flavour)
+                return
         directory = BUILDS / flavour
         setup = ["meson", "setup", "-Dwerror=true", *options, str(directory), str(TOP)]
         stamp = directory / "options-of-the-test-run"
@@ -388,6 +395,11 @@ class Run:
         return self.pytest_job(name, self.own_network, files, flavour)
 
     def integration_jobs(self):
+        modules = "import pytest, pytest_timeout"
+        if subprocess.run(["/usr/bin/python3", "-c", modules], check=False,
+                          stderr=subprocess.DEVNULL).returncode != 0:
+            self.skip("integration", "python3-pytest or python3-pytest-timeout is not installed")
+            return []
         jobs = [self.integration_job(flavour, "integration/" + flavour)
                 for flavour in self.tested_flavours()]
         if self.options.all and "gcc" not in self.broken:
@@ -596,6 +608,7 @@ def parse_options():
 
 def main():
     start = time.monotonic()
+    tell(filter(None, [surroundings.set_up()]))
     test_run = Run(parse_options())
     shutil.rmtree(LOGS, ignore_errors=True)
     LOGS.mkdir(parents=True)

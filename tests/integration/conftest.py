@@ -1,15 +1,28 @@
+import pathlib
 import resource
 import shutil
+import sys
 import tempfile
 
 import pytest
 
-import faults as shim
-from harness import Daemon, ackd_binary, have, sanitizer
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+import faults as shim  # noqa: E402
+import surroundings  # noqa: E402  (needs the path)
+from harness import Daemon, ackd_binary, have, sanitizer  # noqa: E402
+
+surroundings.set_up()
 
 
 def pytest_report_header():
     return f"ackd: {ackd_binary()} (sanitizer: {sanitizer() or 'none'})"
+
+
+def pytest_collection_modifyitems(items):
+    wrong = surroundings.raise_descriptors()
+    for item in items if wrong else ():
+        item.add_marker(pytest.mark.skip(reason=wrong))
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import pwd
 import shutil
 import subprocess
 
@@ -86,7 +87,7 @@ service echo
     id = echo-stream
     socket_type = stream
     protocol = tcp
-    user = {os.environ.get("USER") or "root"}
+    user = {pwd.getpwuid(os.getuid()).pw_name}
     wait = no
     port = {port}
     bind = 127.0.0.1

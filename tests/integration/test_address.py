@@ -236,7 +236,10 @@ def drop_acks(daemon, address):
     buffer = ctypes.create_string_buffer(program)
     option = struct.pack("HL", len(DROP_ACKS), ctypes.addressof(buffer))
     for s in daemon.listening_sockets(address):
-        s.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, option)
+        try:
+            s.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, option)
+        except PermissionError:  # ackd has locked the filter
+            pytest.skip("it takes root to make a socket drop packets")
         s.close()
 
 

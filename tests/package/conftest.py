@@ -9,6 +9,9 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "systemd"))
 
 
+os.umask(0o022)  # the service has a user of its own, which must read what a test writes
+
+
 def pytest_sessionstart(session):
     """Never in the system itself: these tests install, start, stop and purge."""
     if not os.path.exists("/run/systemd-lab"):

@@ -11,6 +11,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import service  # noqa: E402  (needs the path)
 
 
+os.umask(0o022)  # the service has a user of its own, which must read what a test writes
+
+
 def pytest_sessionstart(session):
     """Never in the system itself: these tests install, start, stop and purge."""
     if not os.path.exists("/run/systemd-lab"):

@@ -1,0 +1,53 @@
+"""What tests need of their surroundings, wherever somebody starts them.
+
+Temporary files have short paths of plain characters: the address of a UNIX socket has at most 107
+bytes, and some options of tools end at a comma.
+"""
+
+import os
+import re
+import resource
+import tempfile
+
+TMPDIR_MAX = 40
+DESCRIPTORS_MIN = 4096
+
+
+def complaint(path):
+    """What makes a directory unsuitable, or None."""
+    if not os.path.isdir(path) or not os.access(path, os.W_OK | os.X_OK):
+        return "it is not a directory that can be written to"
+    if len(path) > TMPDIR_MAX:
+        return f"its path has more than {TMPDIR_MAX} characters, too many for UNIX sockets"
+    if not re.fullmatch(r"[\w./+-]+", path, re.A):
+        return "its path has characters that options of tools cannot contain"
+    return None
+
+
+def raise_descriptors():
+    """Raises the limit of open files, which root may. Returns what is wrong if it is too low, or None."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < DESCRIPTORS_MIN:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (1024, DESCRIPTORS_MIN))
+        except (ValueError, PermissionError):
+            return f"the limit of open files is {hard}, and the tests need {DESCRIPTORS_MIN}"
+    return None
+
+
+def set_up():
+    """Makes TMPDIR suitable, files readable for other users (some tests start programs as such), and
+    the limit of open files high enough.
+
+    Returns what was wrong with TMPDIR, or None.
+    """
+    os.umask(0o022)
+    raise_descriptors()
+    given = os.environ.get("TMPDIR")
+    wrong = complaint(given) if given else None
+    for path in [given if not wrong else None, "/tmp", "/var/tmp", os.getcwd()]:
+        if path and not complaint(path):
+            os.environ["TMPDIR"] = path
+            break
+    tempfile.tempdir = None  # it is looked up again
+    return f"TMPDIR={given}: {wrong}; using {os.environ['TMPDIR']}" if wrong else None
