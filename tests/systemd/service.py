@@ -103,13 +103,17 @@ class Journal:
         shown = run("journalctl", "-n", "1", "--show-cursor", "-o", "cat")
         self.cursor = shown.stdout.rsplit("-- cursor: ", 1)[1].strip()
 
-    def entries(self, **fields):
-        """ackd's own structured entries, as dictionaries: those with these fields."""
+    def all_entries(self):
+        """Of whatever wrote them, as dictionaries."""
         run("journalctl", "--sync")
-        # Matches beside --after-cursor find nothing when they do not match the cursor's entry.
+        # Matches beside --after-cursor lose the first entry, or all, when the cursor's own entry
+        # does not match.
         shown = run("journalctl", "--after-cursor", self.cursor, "-o", "json", "--all")
-        entries = [json.loads(line) for line in shown.stdout.splitlines()]
-        return [e for e in entries if "ACKD_EVENT" in e and fields.items() <= e.items()]
+        return [json.loads(line) for line in shown.stdout.splitlines()]
+
+    def entries(self, **fields):
+        """ackd's own structured entries: those with these fields."""
+        return [e for e in self.all_entries() if "ACKD_EVENT" in e and fields.items() <= e.items()]
 
     def events(self, event, **fields):
         return self.entries(ACKD_EVENT=event, **fields)
