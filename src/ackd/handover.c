@@ -2,6 +2,7 @@
 
 #include "ackd/trim.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -405,6 +406,7 @@ static void takeover_add(struct takeover *takeover, struct takeover_segment *seg
 			      takeover->n - takeover->n_without_fd < max_fds &&
 			      takeover->n_without_fd == 0;
 
+		assert(takeover->connections); /* takeover_reserve() has made room */
 		takeover->connections[takeover->n++] = (struct takeover_connection){
 			.fd = has_fd ? message->fds[message->n_given++] : -1,
 			.connection = connection,
@@ -478,7 +480,7 @@ static int message_receive(int reading, struct message *ret_message)
 /* Reads all messages. A segment that is not usable costs the connections in it. */
 static int takeover_receive(struct takeover *takeover, int reading, uint64_t max_fds)
 {
-	struct message message;
+	struct message message = {.n = 0};
 	int r;
 
 	while (!takeover->last) {

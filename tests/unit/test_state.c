@@ -132,12 +132,17 @@ static void receive(struct fixture *f, size_t n)
 				 .msg_iovlen = 1,
 				 .msg_control = control,
 				 .msg_controllen = sizeof(control)};
-	int fds[253];
+	int fds[253] = {0};
+	struct cmsghdr *c;
 	struct stat st;
 
 	assert_int_equal(recvmsg(f->reading, &message, 0), 1);
 	assert_int_equal(message.msg_controllen, CMSG_SPACE((1 + n) * sizeof(int)));
-	memcpy(fds, CMSG_DATA(CMSG_FIRSTHDR(&message)), (1 + n) * sizeof(int));
+	c = CMSG_FIRSTHDR(&message);
+	if (!c)
+		fail();
+	else
+		memcpy(fds, CMSG_DATA(c), (1 + n) * sizeof(int));
 	assert_int_equal(fstat(fds[0], &st), 0);
 	if (f->segment)
 		munmap(f->segment, f->length);
