@@ -8,6 +8,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -40,8 +41,9 @@ class Relay:
         self.process = None
 
     def _run(self, *command, env=None, **options):
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL,
-                                        env=environment(env), preexec_fn=die_with_parent, **options)
+        # A group of its own, since ncat has children that outlive it.
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment(env),
+                                        start_new_session=True, preexec_fn=die_with_parent, **options)
 
     def start_nginx(self, server_port):
         if not have("nginx") or not os.path.exists(STREAM_MODULE):
@@ -80,7 +82,7 @@ class Relay:
 
     def stop(self):
         if self.process:
-            self.process.kill()
+            os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(SOON)
 
 
