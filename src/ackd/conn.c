@@ -23,26 +23,26 @@ size_t conn_names_charge(const char *names)
 
 static void names_free(struct conn *c)
 {
-	budget_give(&conn_worker(c)->limits->budget, conn_names_charge(c->session.names));
+	budget_give(&conn_reactor(c)->limits->budget, conn_names_charge(c->session.names));
 	free((char *)(uintptr_t)c->session.names);
 }
 
 void conn_on_closed(struct conn *c)
 {
 	struct listener *listener = c->listener;
-	struct worker *worker = listener->worker;
+	struct reactor *reactor = listener->reactor;
 
 	conn_proxy_finish(c);
 	if (c->admitted) {
 		conn_log_disconnect(c);
-		limits_release(worker->limits, &c->address);
+		limits_release(reactor->limits, &c->address);
 	}
 	if (c->refusing)
-		limits_refusal_end(worker->limits);
+		limits_refusal_end(reactor->limits);
 	names_free(c);
 	free(c);
 	listener_unref(listener);
-	worker_conn_closed(worker);
+	reactor_conn_closed(reactor);
 }
 
 void conn_close(struct conn *c, enum conn_reason reason)
@@ -57,7 +57,7 @@ void conn_close(struct conn *c, enum conn_reason reason)
 	c->phase = CONN_CLOSING;
 	conn_unwait(c);
 	/* now, not when the loop has turned: those whose turn it is meanwhile may need the room */
-	session_finish(&c->session, &conn_worker(c)->io);
+	session_finish(&c->session, &conn_reactor(c)->io);
 	if (c->output)
 		conn_output_free(c);
 	conn_socket_close(c);
@@ -88,7 +88,7 @@ static void conn_finish(struct conn *c, enum conn_reason reason)
 		conn_close(c, reason);
 		return;
 	}
-	conn_wait(c, &conn_worker(c)->lingering);
+	conn_wait(c, &conn_reactor(c)->lingering);
 	conn_poll(c, UV_READABLE);
 }
 
@@ -236,7 +236,7 @@ void conn_drain(struct conn *c)
 
 struct conn *conn_create(struct listener *listener, int fd, const struct address *address)
 {
-	struct worker *worker = listener->worker;
+	struct reactor *reactor = listener->reactor;
 	struct conn *c = malloc(sizeof(*c));
 
 	if (!c) {
@@ -251,7 +251,7 @@ struct conn *conn_create(struct listener *listener, int fd, const struct address
 		return NULL;
 	}
 	listener_ref(listener);
-	worker_conn_opened(worker);
+	reactor_conn_opened(reactor);
 	c->address = *address;
 	c->opened_ns = uv_hrtime();
 	session_init(&c->session, &listener->settings->policy, NULL, 0);
@@ -264,7 +264,7 @@ int conn_name(struct conn *c, const char *proxy_id, const char *authority)
 	unsigned variables = template_variables(policy->greeting) |
 			     template_variables(policy->ack_prefix) |
 			     template_variables(policy->ack_suffix);
-	struct budget *budget = &conn_worker(c)->limits->budget;
+	struct budget *budget = &conn_reactor(c)->limits->budget;
 	size_t charge = strlen(proxy_id) + strlen(authority);
 	char peer[ADDRESS_TEXT_MAX] = "", *names;
 	size_t n;
@@ -292,7 +292,7 @@ void conn_begin(struct conn *c, const char *proxy_id, const char *authority)
 	int r = conn_name(c, proxy_id, authority);
 
 	c->phase = CONN_SERVING;
-	c->session.connection = limits_number(conn_worker(c)->limits);
+	c->session.connection = limits_number(conn_reactor(c)->limits);
 	counter_add(c->listener->counters, COUNTER_CONNECTIONS, 1);
 	conn_log_connect(c);
 	if (r < 0) {
@@ -310,7 +310,7 @@ void conn_open(struct listener *listener, int fd, const struct address *address)
 
 	if (!c) {
 		listener_count_refusal(listener, address, REFUSAL_MEMORY, NULL);
-		limits_release(listener->worker->limits, address);
+		limits_release(listener->reactor->limits, address);
 		return;
 	}
 	c->admitted = true;
@@ -343,5 +343,5 @@ void conn_refuse(struct listener *listener, int fd, const struct address *addres
 	if (c)
 		conn_tell_refusal(c);
 	else
-		limits_refusal_end(listener->worker->limits);
+		limits_refusal_end(listener->reactor->limits);
 }

@@ -101,9 +101,9 @@ struct conn {
 void conn_open(struct listener *listener, int fd, const struct address *address);
 
 /*
- * The same for a peer that is a proxy: first it has PROXY_MS to send a PROXY header, which says
- * whose connection this is; only then that client is admitted, or refused. Returns NULL when there
- * is no room for it.
+ * The same for a peer that must be a proxy and otherwise is refused. It has PROXY_MS to send a
+ * PROXY header, which names the client; then the client is admitted or refused. Returns NULL when
+ * there is no connection.
  */
 struct conn *conn_open_proxied(struct listener *listener, int fd, const struct address *address);
 

@@ -233,7 +233,7 @@ void conn_restore(struct listener *listener, int fd, const struct state_connecti
 			close(fd);
 			return;
 		}
-		c = listener_take_proxy(listener, fd, address);
+		c = conn_open_proxied(listener, fd, address);
 		if (c && from->record.input_length > 0)
 			conn_take_other(c, from->input, from->record.input_length);
 		return;
@@ -249,6 +249,6 @@ void conn_restore(struct listener *listener, int fd, const struct state_connecti
 	} else {
 		listener_count_refusal(listener, address, REFUSAL_MEMORY, NULL);
 		counter_add(listener->counters, COUNTER_CLOSED, 1);
-		limits_release(listener->worker->limits, address);
+		limits_release(listener->reactor->limits, address);
 	}
 }

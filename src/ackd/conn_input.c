@@ -90,11 +90,11 @@ static inline void answer(struct turn_read *read, struct session_io *io, uint64_
 		conn_answer(c, io, state);
 }
 
-void conn_answer_turn(struct worker *worker)
+void conn_answer_turn(struct reactor *reactor)
 {
-	struct session_io *io = &worker->io;
-	struct turn *turn = &worker->turn;
-	uint64_t now_ms = uv_now(&worker->loop);
+	struct session_io *io = &reactor->io;
+	struct turn *turn = &reactor->turn;
+	uint64_t now_ms = uv_now(&reactor->loop);
 	unsigned n = turn->n_reads;
 
 	if (n == 0)

@@ -1,10 +1,10 @@
 #pragma once
 
-/* What the files of a connection share: conn.c and conn_*.c; and worker.c, for conn_on_nak(). */
+/* What the files of a connection share. */
 
 #include "ackd/conn.h"
 #include "ackd/listener.h"
-#include "ackd/worker.h"
+#include "ackd/reactor.h"
 #include "core/proxy.h"
 
 /* Copied output that the socket has not taken yet. */
@@ -16,15 +16,15 @@ struct conn_output {
 	uint8_t bytes[];
 };
 
-static inline struct worker *conn_worker(const struct conn *c)
+static inline struct reactor *conn_reactor(const struct conn *c)
 {
-	return c->listener->worker;
+	return c->listener->reactor;
 }
 
 /* Returns the thread's working memory, set to report about @c. */
 static inline struct session_io *conn_io(struct conn *c)
 {
-	struct session_io *io = &conn_worker(c)->io;
+	struct session_io *io = &conn_reactor(c)->io;
 
 	io->on_nak_data = c;
 	return io;
@@ -42,10 +42,10 @@ static inline uint64_t conn_queue_step_ms(const struct conn_queue *queue)
 /* @c is the last in its queue again. */
 void conn_wait_again(struct conn *c);
 
-/* Returns the time of the worker's loop. */
+/* Returns the time of the loop. */
 static inline uint64_t conn_now_ms(const struct conn *c)
 {
-	return uv_now(&conn_worker(c)->loop);
+	return uv_now(&conn_reactor(c)->loop);
 }
 
 /* Bytes went in or out, now: of a connection that is served, and so waits in a queue. */
@@ -127,10 +127,10 @@ static inline void conn_answer(struct conn *c, struct session_io *io, int state)
 }
 
 /*
- * Answers what the worker's connections have received in this turn of its loop. Called when all
+ * Answers what the connections of @reactor have received in this turn of its loop. Called when all
  * that are ready have been read from, and before anything else happens to one of them.
  */
-void conn_answer_turn(struct worker *worker);
+void conn_answer_turn(struct reactor *reactor);
 
 /*
  * Takes @n bytes of a connection that is not served: they go on with its PROXY header, and may go

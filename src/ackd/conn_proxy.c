@@ -16,9 +16,16 @@ static const struct address nobody = {.family = AF_UNIX};
 
 struct conn *conn_open_proxied(struct listener *listener, int fd, const struct address *address)
 {
-	struct limits *limits = listener->worker->limits;
+	struct limits *limits = listener->reactor->limits;
+	struct sockaddr_storage peer;
 	struct conn *c;
 
+	address_to_sockaddr(address, &peer);
+	if (cidr_list_match(&listener->settings->proxies, (struct sockaddr *)&peer) < 0) {
+		listener_count_refusal(listener, address, REFUSAL_DENIED, NULL);
+		close(fd);
+		return NULL;
+	}
 	if (limits_admit(limits, &nobody) != LIMITS_ADMITTED) {
 		listener_count_refusal(listener, address, REFUSAL_CONNECTIONS, NULL);
 		if (limits_refusal_begin(limits))
@@ -34,7 +41,7 @@ struct conn *conn_open_proxied(struct listener *listener, int fd, const struct a
 		return NULL;
 	}
 	c->placed = true;
-	conn_wait(c, &listener->worker->waiting);
+	conn_wait(c, &listener->reactor->waiting);
 	conn_poll(c, UV_READABLE);
 	return c;
 }
@@ -52,7 +59,7 @@ size_t conn_proxy_held_bytes(const struct conn *c)
 
 void conn_proxy_finish(struct conn *c)
 {
-	struct limits *limits = conn_worker(c)->limits;
+	struct limits *limits = conn_reactor(c)->limits;
 
 	if (c->proxy) {
 		budget_give(&limits->budget, conn_proxy_held_bytes(c));
@@ -106,7 +113,7 @@ static void conn_proxy_admit(struct conn *c, const struct proxy_header *header, 
 	if (refusal == REFUSAL_NONE) {
 		c->admitted = true;
 		conn_begin(c, proxy_id, authority);
-	} else if (refusal_is_told(refusal) && limits_refusal_begin(conn_worker(c)->limits)) {
+	} else if (refusal_is_told(refusal) && limits_refusal_begin(conn_reactor(c)->limits)) {
 		conn_tell_refusal(c);
 	} else {
 		conn_close(c, CONN_REFUSED);
@@ -116,7 +123,7 @@ static void conn_proxy_admit(struct conn *c, const struct proxy_header *header, 
 /* Makes room for @n bytes, at most PROXY_HEADER_MAX. Returns 0, -ENOBUFS or -ENOMEM. */
 static int reader_reserve(struct conn *c, size_t n)
 {
-	struct budget *budget = &conn_worker(c)->limits->budget;
+	struct budget *budget = &conn_reactor(c)->limits->budget;
 	size_t before = c->proxy ? conn_proxy_held_bytes(c) : 0;
 	size_t capacity = n <= PROXY_READER_MIN ? PROXY_READER_MIN : PROXY_HEADER_MAX;
 	size_t more = reader_size(capacity) - before;

@@ -24,17 +24,17 @@ static void queue_append(struct conn_queue *queue, struct conn *c)
 void conn_wait(struct conn *c, struct conn_queue *queue)
 {
 	conn_unwait(c);
-	c->active_ms = uv_now(&conn_worker(c)->loop);
+	c->active_ms = uv_now(&conn_reactor(c)->loop);
 	queue_append(queue, c);
 	if (queue->timeout_ms > 0)
-		worker_wake_in(conn_worker(c), queue->timeout_ms);
+		reactor_wake_in(conn_reactor(c), queue->timeout_ms);
 }
 
 void conn_wait_again(struct conn *c)
 {
 	struct conn_queue *queue = c->queue;
 
-	c->active_ms = uv_now(&conn_worker(c)->loop);
+	c->active_ms = uv_now(&conn_reactor(c)->loop);
 	if (queue->last != c) {
 		conn_unwait(c);
 		queue_append(queue, c);

@@ -25,7 +25,7 @@ static void count_sent(struct conn *c, size_t n)
 
 void conn_output_free(struct conn *c)
 {
-	budget_give(&conn_worker(c)->limits->budget, c->output->size);
+	budget_give(&conn_reactor(c)->limits->budget, c->output->size);
 	free(c->output);
 	c->output = NULL;
 }
@@ -53,7 +53,7 @@ bool conn_socket_moves(struct conn *c)
 static int keep_output(struct conn *c, const struct session_io *io, size_t sent)
 {
 	size_t size = sizeof(struct conn_output) + io->n_bytes - sent;
-	struct budget *budget = &conn_worker(c)->limits->budget;
+	struct budget *budget = &conn_reactor(c)->limits->budget;
 	struct conn_output *output;
 
 	if (!budget_take(budget, size))
@@ -163,13 +163,13 @@ static void send_output(struct conn *c)
 /* Returns false when there was nothing to read. */
 static inline __attribute__((always_inline)) bool receive(struct conn *c)
 {
-	struct worker *worker = conn_worker(c);
-	ssize_t n = recv(c->fd, turn_room(&worker->turn), conn_read_size(c), 0);
+	struct reactor *reactor = conn_reactor(c);
+	ssize_t n = recv(c->fd, turn_room(&reactor->turn), conn_read_size(c), 0);
 
 	if (n > 0) {
 		c->unanswered = true;
-		if (turn_add(&worker->turn, c, (size_t)n))
-			conn_answer_turn(worker);
+		if (turn_add(&reactor->turn, c, (size_t)n))
+			conn_answer_turn(reactor);
 	} else if (n == 0) {
 		conn_on_end(c);
 	} else if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) {
@@ -206,9 +206,9 @@ static void on_ready(uv_poll_t *poll, int status, int events)
 {
 	struct conn *c = poll->data;
 
-	conn_worker(c)->n_events++;
+	conn_reactor(c)->n_events++;
 	if (c->unanswered) { /* libuv polls again in a turn of more than 1,024 events */
-		conn_answer_turn(conn_worker(c));
+		conn_answer_turn(conn_reactor(c));
 		if (c->polled != UV_READABLE)
 			return;
 	}
@@ -246,7 +246,7 @@ static void keep_urgent_data(int fd)
 
 int conn_socket_open(struct conn *c, int fd)
 {
-	int r = uv_poll_init_socket(&conn_worker(c)->loop, &c->poll, fd);
+	int r = uv_poll_init_socket(&conn_reactor(c)->loop, &c->poll, fd);
 
 	if (r < 0)
 		return r;

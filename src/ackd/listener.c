@@ -1,31 +1,23 @@
 #include "ackd/listener.h"
 
 #include "ackd/log.h"
-#include "ackd/worker.h"
+#include "ackd/reactor.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
-/*
- * How many connections one callback accepts: a storm of connects must not starve the connections
- * that are there.
- */
-#define ACCEPT_MAX 64
-
-void listener_begin(struct listener *listener, struct worker *worker, struct config *config,
+void listener_begin(struct listener *listener, struct reactor *reactor, struct config *config,
 		    const struct config_listener *settings, struct counters *counters)
 {
-	listener->worker = worker;
+	listener->reactor = reactor;
 	listener->config = config_ref(config);
 	listener->settings = settings;
 	listener->counters = counters;
 	counters_use(counters, 1);
 	listener->idle.timeout_ms = config->idle_timeout_ms;
 	listener->references = 1;
-	listener->next = worker->listeners;
-	worker->listeners = listener;
+	listener->next = reactor->listeners;
+	reactor->listeners = listener;
 }
 
 void listener_ref(struct listener *listener)
@@ -35,7 +27,7 @@ void listener_ref(struct listener *listener)
 
 void listener_unref(struct listener *listener)
 {
-	struct listener **link = &listener->worker->listeners;
+	struct listener **link = &listener->reactor->listeners;
 
 	if (--listener->references > 0)
 		return;
@@ -85,7 +77,7 @@ bool refusal_is_told(enum refusal refusal)
 
 enum refusal listener_admit(struct listener *listener, const struct address *address, bool placed)
 {
-	struct limits *limits = listener->worker->limits;
+	struct limits *limits = listener->reactor->limits;
 	static const enum refusal refusals[] = {
 		[LIMITS_ADMITTED] = REFUSAL_NONE,
 		[LIMITS_TOO_MANY] = REFUSAL_CONNECTIONS,
@@ -102,154 +94,9 @@ enum refusal listener_admit(struct listener *listener, const struct address *add
 	return refusal;
 }
 
-struct conn *listener_take_proxy(struct listener *listener, int fd, const struct address *address)
-{
-	struct sockaddr_storage peer;
-
-	address_to_sockaddr(address, &peer);
-	if (cidr_list_match(&listener->settings->proxies, (struct sockaddr *)&peer) >= 0)
-		return conn_open_proxied(listener, fd, address);
-	listener_count_refusal(listener, address, REFUSAL_DENIED, NULL);
-	close(fd);
-	return NULL;
-}
-
 bool listener_is_proxied(const struct listener *listener)
 {
 	const struct cidr_list *proxies = &listener->settings->proxies;
 
 	return proxies->n > 0 || proxies->has_unix;
-}
-
-static void listener_take(struct listener *listener, int fd, const struct sockaddr *peer)
-{
-	struct address address = address_from_sockaddr(peer);
-	enum refusal refusal;
-
-	if (listener_is_proxied(listener)) {
-		listener_take_proxy(listener, fd, &address);
-		return;
-	}
-	refusal = listener_admit(listener, &address, false);
-	if (refusal == REFUSAL_NONE)
-		conn_open(listener, fd, &address);
-	else if (refusal_is_told(refusal) && limits_refusal_begin(listener->worker->limits))
-		conn_refuse(listener, fd, &address);
-	else
-		close(fd);
-}
-
-/* Whether accept(2) says that this one connection is lost, rather than that none can be accepted.
- */
-static bool accept_error_is_of_peer(int error)
-{
-	return error == ECONNABORTED || error == EPROTO || error == EINTR;
-}
-
-static void acceptor_pause(struct acceptor *acceptor, int error)
-{
-	struct worker *worker = acceptor->listener->worker;
-	char words[128];
-	struct log_fields fields = {
-		.listener = acceptor->listener->settings->name,
-		.reason = uv_strerror_r(uv_translate_sys_error(error), words, sizeof(words)),
-	};
-
-	counter_add(acceptor->listener->counters, COUNTER_ACCEPT_ERRORS, 1);
-	if (log_admit(LOG_ACCEPT_ERROR))
-		log_post(LOG_ACCEPT_ERROR, &fields,
-			 "%s: cannot accept a connection: %s; trying again in %d ms",
-			 fields.listener, words, ACCEPT_PAUSE_MS);
-	uv_poll_stop(&acceptor->poll);
-	acceptor->paused = true;
-	worker->accept_paused = true;
-	worker->accept_resume_ms = uv_now(&worker->loop) + ACCEPT_PAUSE_MS;
-	worker_wake_in(worker, ACCEPT_PAUSE_MS);
-}
-
-/*
- * Accepts up to @max connections. Returns 0, or the errno of an error that would come again: one of
- * the system, or one that all of @max peers have had.
- */
-static int acceptor_accept(struct acceptor *acceptor, unsigned max)
-{
-	struct sockaddr_storage peer;
-	socklen_t length;
-	int fd, error = 0;
-	bool taken = false;
-
-	while (max-- > 0) {
-		length = sizeof(peer);
-		peer.ss_family = AF_UNIX; /* an unnamed UNIX peer has no address at all */
-		fd = accept4(acceptor->fd, (struct sockaddr *)&peer, &length,
-			     SOCK_NONBLOCK | SOCK_CLOEXEC);
-		acceptor->listener->worker->n_events++;
-		if (fd >= 0) {
-			listener_take(acceptor->listener, fd, (const struct sockaddr *)&peer);
-			taken = true;
-		} else if (errno == EAGAIN) {
-			return 0;
-		} else if (accept_error_is_of_peer(errno)) {
-			error = errno;
-			counter_add(acceptor->listener->counters, COUNTER_ACCEPT_ERRORS, 1);
-		} else {
-			return errno;
-		}
-	}
-	return taken ? 0 : error;
-}
-
-static void on_readable(uv_poll_t *poll, int status, int events)
-{
-	struct acceptor *acceptor = poll->data;
-	int error = status < 0 ? -status : acceptor_accept(acceptor, ACCEPT_MAX);
-
-	if (error)
-		acceptor_pause(acceptor, error);
-}
-
-int acceptor_open(struct acceptor *acceptor, uv_loop_t *loop, int fd, bool passed)
-{
-	int r = uv_poll_init(loop, &acceptor->poll, fd);
-
-	if (r < 0)
-		return r;
-	acceptor->poll.data = acceptor;
-	acceptor->fd = fd;
-	acceptor->passed = passed;
-	return 0;
-}
-
-void acceptor_serve(struct acceptor *acceptor, struct listener *listener)
-{
-	struct listener *before = acceptor->listener;
-
-	listener_ref(listener);
-	acceptor->listener = listener;
-	if (before)
-		listener_unref(before);
-	else
-		acceptor_resume(acceptor);
-}
-
-void acceptor_resume(struct acceptor *acceptor)
-{
-	acceptor->paused = false;
-	uv_poll_start(&acceptor->poll, UV_READABLE, on_readable);
-}
-
-static void on_poll_closed(uv_handle_t *handle)
-{
-	free(handle->data);
-}
-
-void acceptor_close(struct acceptor *acceptor)
-{
-	/* who is in the queue has been told by the kernel that it is connected */
-	if (acceptor->listener && !acceptor->passed)
-		acceptor_accept(acceptor, (unsigned)acceptor->listener->settings->backlog);
-	uv_close((uv_handle_t *)&acceptor->poll, on_poll_closed);
-	if (acceptor->listener)
-		listener_unref(acceptor->listener);
-	acceptor->listener = NULL;
 }

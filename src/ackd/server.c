@@ -221,10 +221,17 @@ static int server_start_workers(struct server *server)
 		return -ENOMEM;
 	stats_init(server->n_workers);
 	for (unsigned i = 0; i < server->n_workers; i++) {
-		int r = worker_start(&server->workers[i], i, &server->limits,
-				     server->config->busy_poll_us, on_worker_done, server);
+		struct worker *worker = &server->workers[i];
+		int r = worker_init(worker, i, &server->limits, server->config->busy_poll_us,
+				    on_worker_done, server);
+
 		if (r < 0)
 			return r;
+		r = worker_start(worker);
+		if (r < 0) {
+			worker_finish(worker);
+			return r;
+		}
 		server->n_started++;
 	}
 	return 0;

@@ -18,50 +18,23 @@ static_assert(alignof(struct listener) == STATS_CACHE_LINE, "listeners share a c
 static_assert(alignof(struct counters) == STATS_CACHE_LINE, "counters share a cache line");
 static_assert(TURN_BUFFER_BYTES % STATS_CACHE_LINE == 0, "read buffers share a cache line");
 
-/* ---- time ---- */
-
-static uint64_t min_u64(uint64_t a, uint64_t b)
+static struct worker *worker_of(struct reactor *reactor)
 {
-	return a < b ? a : b;
+	return (struct worker *)((char *)reactor - offsetof(struct worker, reactor));
 }
 
-static void acceptors_resume(struct worker *worker)
+/* Ends the pauses of acceptors. */
+static uint64_t on_timer(struct reactor *reactor)
 {
-	worker->accept_paused = false;
-	for (struct acceptor *a = worker->acceptors; a; a = a->next)
-		if (a->paused)
-			acceptor_resume(a);
-}
-
-static void on_timer(uv_timer_t *timer)
-{
-	struct worker *worker = timer->data;
-	uint64_t now_ms = uv_now(&worker->loop);
+	struct worker *worker = worker_of(reactor);
 	uint64_t next_ms = UINT64_MAX;
 
-	worker->timer_at_ms = UINT64_MAX;
-	for (struct listener *l = worker->listeners; l; l = l->next)
-		next_ms = min_u64(next_ms, conn_queue_expire(&l->idle, now_ms));
-	next_ms = min_u64(next_ms, conn_queue_expire(&worker->lingering, now_ms));
-	next_ms = min_u64(next_ms, conn_queue_expire(&worker->waiting, now_ms));
-	if (worker->accept_paused) {
-		if (now_ms >= worker->accept_resume_ms)
-			acceptors_resume(worker);
-		else
-			next_ms = min_u64(next_ms, worker->accept_resume_ms - now_ms);
+	for (struct acceptor *a = worker->acceptors; a; a = a->next) {
+		uint64_t ms = acceptor_expire(a, uv_now(&reactor->loop));
+
+		next_ms = ms < next_ms ? ms : next_ms;
 	}
-	if (next_ms != UINT64_MAX)
-		worker_wake_in(worker, next_ms);
-}
-
-void worker_wake_in(struct worker *worker, uint64_t ms)
-{
-	uint64_t at_ms = uv_now(&worker->loop) + ms;
-
-	if (at_ms >= worker->timer_at_ms)
-		return;
-	worker->timer_at_ms = at_ms;
-	uv_timer_start(&worker->timer, on_timer, ms, 0);
+	return next_ms;
 }
 
 /* ---- the end ---- */
@@ -89,40 +62,16 @@ static void worker_close_acceptors(struct worker *worker, const struct handover 
 /* Ends the thread once it has no connection: with its last handle closed, the loop stops. */
 static void worker_check_end(struct worker *worker)
 {
-	if (!worker->draining || worker->connections > 0 ||
+	if (!worker->draining || worker->reactor.connections > 0 ||
 	    uv_is_closing((uv_handle_t *)&worker->async))
 		return;
 	uv_close((uv_handle_t *)&worker->async, NULL);
-	uv_close((uv_handle_t *)&worker->timer, NULL);
-	uv_close((uv_handle_t *)&worker->check, NULL);
+	reactor_close(&worker->reactor);
 }
 
-void worker_conn_opened(struct worker *worker)
+static void on_empty(struct reactor *reactor)
 {
-	worker->connections++;
-}
-
-void worker_conn_closed(struct worker *worker)
-{
-	worker->connections--;
-	worker_check_end(worker);
-}
-
-static void for_each_conn(struct worker *worker, void (*f)(struct conn *c))
-{
-	struct conn_queue *queues[] = {&worker->lingering, &worker->waiting};
-	struct conn *next;
-
-	for (struct listener *l = worker->listeners; l; l = l->next)
-		for (struct conn *c = l->idle.first; c; c = next) {
-			next = c->next;
-			f(c);
-		}
-	for (size_t i = 0; i < sizeof(queues) / sizeof(queues[0]); i++)
-		for (struct conn *c = queues[i]->first; c; c = next) {
-			next = c->next;
-			f(c);
-		}
+	worker_check_end(worker_of(reactor));
 }
 
 static void conn_shut(struct conn *c)
@@ -134,27 +83,11 @@ static void worker_end(struct worker *worker, void (*how)(struct conn *c))
 {
 	worker->draining = true;
 	worker_close_acceptors(worker, NULL);
-	for_each_conn(worker, how);
+	reactor_for_each(&worker->reactor, how);
 	worker_check_end(worker);
 }
 
 /* ---- hand-over ---- */
-
-/* Hands over the connections of one segment. Returns whether there may be more. */
-static bool hand_over_segment(struct worker *worker)
-{
-	struct conn_queue *queues[] = {&worker->lingering, &worker->waiting};
-	struct handover *handover = worker->handover;
-	struct conn_batch batch = {.n = 0};
-	bool full = false;
-
-	for (struct listener *l = worker->listeners; l && !full; l = l->next)
-		full = conn_queue_hand_over(&l->idle, handover, &batch);
-	for (size_t i = 0; i < sizeof(queues) / sizeof(queues[0]) && !full; i++)
-		full = conn_queue_hand_over(queues[i], handover, &batch);
-	conn_batch_send(&batch, handover);
-	return full;
-}
 
 /*
  * A segment for each turn of the loop, which frees the connections that were in it. Between turns
@@ -163,7 +96,7 @@ static bool hand_over_segment(struct worker *worker)
 static void worker_end_by_hand_over(struct worker *worker)
 {
 	worker_close_acceptors(worker, worker->handover);
-	if (hand_over_segment(worker)) {
+	if (reactor_hand_over(&worker->reactor, worker->handover)) {
 		worker_order(worker, WORKER_HAND_OVER);
 		return;
 	}
@@ -220,7 +153,7 @@ static void on_async(uv_async_t *async)
 	struct worker *worker = async->data;
 	unsigned orders = atomic_exchange(&worker->orders, 0);
 
-	conn_answer_turn(worker);
+	conn_answer_turn(&worker->reactor);
 	if (orders & WORKER_TURN)
 		atomic_fetch_add_explicit(&worker->turns, 1, memory_order_relaxed);
 	worker_see_to_plan(worker, orders);
@@ -248,22 +181,16 @@ void worker_open(struct worker *worker, struct worker_plan *plan)
 
 /* ---- the thread ---- */
 
-/* All sockets that were ready have been read from. */
-static void on_check(uv_check_t *check)
-{
-	conn_answer_turn(check->data);
-}
-
 /* Polls without sleeping until nothing has happened for busy_poll. */
 static void worker_poll_busily(struct worker *worker)
 {
 	uint64_t until_ns = uv_hrtime() + worker->busy_poll_ns;
-	uint64_t n_events = worker->n_events;
+	uint64_t n_events = worker->reactor.n_events;
 
-	while (uv_run(&worker->loop, UV_RUN_NOWAIT) && uv_hrtime() < until_ns) {
-		if (worker->n_events == n_events)
+	while (uv_run(&worker->reactor.loop, UV_RUN_NOWAIT) && uv_hrtime() < until_ns) {
+		if (worker->reactor.n_events == n_events)
 			continue;
-		n_events = worker->n_events;
+		n_events = worker->reactor.n_events;
 		until_ns = uv_hrtime() + worker->busy_poll_ns;
 	}
 }
@@ -273,16 +200,16 @@ static void worker_loop(struct worker *worker)
 	uint64_t n_events;
 
 	if (worker->busy_poll_ns == 0) {
-		uv_run(&worker->loop, UV_RUN_DEFAULT);
+		uv_run(&worker->reactor.loop, UV_RUN_DEFAULT);
 		return;
 	}
 	do {
-		n_events = worker->n_events;
-		if (!uv_run(&worker->loop, UV_RUN_ONCE))
+		n_events = worker->reactor.n_events;
+		if (!uv_run(&worker->reactor.loop, UV_RUN_ONCE))
 			return;
-		if (worker->n_events != n_events)
+		if (worker->reactor.n_events != n_events)
 			worker_poll_busily(worker);
-	} while (uv_loop_alive(&worker->loop));
+	} while (uv_loop_alive(&worker->reactor.loop));
 }
 
 static void worker_run(void *data)
@@ -298,8 +225,8 @@ static void worker_run(void *data)
 	worker->on_done(worker->on_done_data, worker, 0, 0);
 }
 
-/* Signals are the main thread's business: starts the thread with all of them blocked. */
-static int worker_start_thread(struct worker *worker)
+/* Signals are the main thread's business: the thread starts with all of them blocked. */
+int worker_start(struct worker *worker)
 {
 	sigset_t all, before;
 	int r;
@@ -311,60 +238,42 @@ static int worker_start_thread(struct worker *worker)
 	return r;
 }
 
-int worker_start(struct worker *worker, unsigned index, struct limits *limits,
-		 uint64_t busy_poll_us,
-		 void (*on_done)(void *data, struct worker *worker, unsigned order, int status),
-		 void *data)
+int worker_init(struct worker *worker, unsigned index, struct limits *limits, uint64_t busy_poll_us,
+		void (*on_done)(void *data, struct worker *worker, unsigned order, int status),
+		void *data)
 {
 	int r;
 
 	*worker = (struct worker){
 		.index = index,
-		.limits = limits,
 		.busy_poll_ns = busy_poll_us * 1000,
-		.timer_at_ms = UINT64_MAX,
-		.lingering.timeout_ms = LINGER_MS,
-		.waiting.timeout_ms = PROXY_MS,
 		.on_done = on_done,
 		.on_done_data = data,
 	};
-	worker->turn.buffer = aligned_alloc(TURN_ALIGNMENT, TURN_BUFFER_BYTES);
-	if (!worker->turn.buffer)
-		return UV_ENOMEM;
-	r = session_io_init(&worker->io, &limits->budget);
+	r = reactor_init(&worker->reactor, limits);
 	if (r < 0)
-		goto free_buffer;
-	worker->io.on_nak = conn_on_nak;
-	r = uv_loop_init(&worker->loop);
-	if (r < 0)
-		goto finish_io;
-	r = uv_async_init(&worker->loop, &worker->async, on_async);
-	if (r < 0)
-		goto close_loop;
+		return r;
+	worker->reactor.on_timer = on_timer;
+	worker->reactor.on_empty = on_empty;
+	r = uv_async_init(&worker->reactor.loop, &worker->async, on_async);
+	if (r < 0) {
+		reactor_close(&worker->reactor);
+		uv_run(&worker->reactor.loop, UV_RUN_DEFAULT);
+		reactor_finish(&worker->reactor);
+		return r;
+	}
 	worker->async.data = worker;
-	uv_timer_init(&worker->loop, &worker->timer);
-	worker->timer.data = worker;
-	uv_check_init(&worker->loop, &worker->check);
-	uv_check_start(&worker->check, on_check);
-	uv_unref((uv_handle_t *)&worker->check);
-	worker->check.data = worker;
-	r = worker_start_thread(worker);
-	if (r < 0)
-		goto close_handles;
 	return 0;
+}
 
-close_handles:
-	uv_close((uv_handle_t *)&worker->timer, NULL);
-	uv_close((uv_handle_t *)&worker->check, NULL);
-	uv_close((uv_handle_t *)&worker->async, NULL);
-	uv_run(&worker->loop, UV_RUN_DEFAULT);
-close_loop:
-	uv_loop_close(&worker->loop);
-finish_io:
-	session_io_finish(&worker->io);
-free_buffer:
-	free(worker->turn.buffer);
-	return r;
+void worker_finish(struct worker *worker)
+{
+	if (!uv_is_closing((uv_handle_t *)&worker->async)) {
+		uv_close((uv_handle_t *)&worker->async, NULL);
+		reactor_close(&worker->reactor);
+	}
+	uv_run(&worker->reactor.loop, UV_RUN_DEFAULT);
+	reactor_finish(&worker->reactor);
 }
 
 uint64_t worker_cpu_ns(const struct worker *worker)
@@ -380,7 +289,5 @@ uint64_t worker_cpu_ns(const struct worker *worker)
 void worker_join(struct worker *worker)
 {
 	uv_thread_join(&worker->thread);
-	uv_loop_close(&worker->loop);
-	session_io_finish(&worker->io);
-	free(worker->turn.buffer);
+	worker_finish(worker);
 }

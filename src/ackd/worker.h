@@ -6,39 +6,19 @@
  * them, and a plan for one.
  */
 
-#include "ackd/limits.h"
-#include "ackd/turn.h"
+#include "ackd/reactor.h"
 #include "ackd/worker_plan.h"
 
 #include <stdatomic.h>
 #include <uv.h>
 
-/* The longest that a connection whose session is over may keep us reading. */
-#define LINGER_MS 2000
-
-/* How long a proxy has to send the PROXY header. */
-#define PROXY_MS 5000
-
 struct worker {
 	_Alignas(STATS_CACHE_LINE) unsigned index; /* no cache line is shared between workers */
-	struct limits *limits;
 	uint64_t busy_poll_ns; /* keep polling this long after an event; 0: sleep at once */
-	uint64_t n_events;     /* reads and accepts so far */
-	uv_loop_t loop;
+	struct reactor reactor;
 	uv_thread_t thread;
 	uv_async_t async;
-	uv_timer_t timer;     /* time-outs of connections, paused acceptors */
-	uint64_t timer_at_ms; /* when it fires; UINT64_MAX: stopped */
-	struct session_io io;
-	struct turn turn;
-	uv_check_t check; /* the end of a turn */
-	struct conn_queue lingering;
-	struct conn_queue waiting; /* for a PROXY header */
-	struct listener *listeners;
 	struct acceptor *acceptors;
-	bool accept_paused;
-	uint64_t accept_resume_ms;
-	unsigned connections; /* open handles of connections */
 	bool draining;
 
 	/* between the main thread and this one */
@@ -62,16 +42,22 @@ enum worker_order {
 };
 
 /*
- * Makes the worker @index and starts its thread. @on_done is called in the worker's thread when an
- * order was carried out: WORKER_OPEN with its outcome (0 or a libuv error), WORKER_APPLY,
- * WORKER_FORGET and WORKER_CLOSE, WORKER_DRAIN when nothing is accepted any more, WORKER_HAND_OVER
- * when all connections are in the hand-over, and with order 0 when the thread is about to end.
- * Returns 0 or a libuv error.
+ * Initializes the worker @index, without a thread: its loop is the caller's to run until
+ * worker_start(). @on_done is called in the thread that runs the loop when an order was carried
+ * out: WORKER_OPEN with its outcome (0 or a libuv error), WORKER_APPLY, WORKER_FORGET and
+ * WORKER_CLOSE, WORKER_DRAIN when nothing is accepted any more, WORKER_HAND_OVER when all
+ * connections are in the hand-over, and with order 0 when the thread is about to end. Returns 0 or
+ * a libuv error.
  */
-int worker_start(struct worker *worker, unsigned index, struct limits *limits,
-		 uint64_t busy_poll_us,
-		 void (*on_done)(void *data, struct worker *worker, unsigned order, int status),
-		 void *data);
+int worker_init(struct worker *worker, unsigned index, struct limits *limits, uint64_t busy_poll_us,
+		void (*on_done)(void *data, struct worker *worker, unsigned order, int status),
+		void *data);
+
+/* Starts the thread, which runs the loop. Returns 0 or a libuv error. Main thread. */
+int worker_start(struct worker *worker);
+
+/* Releases a worker without a thread, which has no connections and no acceptors. */
+void worker_finish(struct worker *worker);
 
 /*
  * Orders WORKER_OPEN of @plan, which is the worker's from here on; WORKER_APPLY or WORKER_FORGET is
@@ -90,10 +76,3 @@ uint64_t worker_cpu_ns(const struct worker *worker);
 
 /* Waits for the end of the thread and releases everything. Main thread. */
 void worker_join(struct worker *worker);
-
-/* Makes the timer fire in @ms at the latest. Worker thread. */
-void worker_wake_in(struct worker *worker, uint64_t ms);
-
-/* Tells the worker that a connection's handle has been opened or closed. Worker thread. */
-void worker_conn_opened(struct worker *worker);
-void worker_conn_closed(struct worker *worker);

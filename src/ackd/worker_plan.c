@@ -87,7 +87,7 @@ int worker_plan_open(struct worker_plan *plan, struct worker *worker)
 
 		if (acceptor_find(worker, socket->fd))
 			continue;
-		r = acceptor_open(acceptor, &worker->loop, socket->fd, socket->passed);
+		r = acceptor_open(acceptor, &worker->reactor.loop, socket->fd, socket->passed);
 		if (r < 0)
 			return r;
 		plan->acceptors = acceptor->next;
@@ -131,8 +131,8 @@ void worker_plan_carry_out(struct worker_plan *plan, struct worker *worker)
 
 	worker_take_opened(worker, plan);
 	for (size_t i = 0; i < plan->config->n_listeners; i++)
-		listener_begin(listeners[i], worker, plan->config, &plan->config->listeners[i],
-			       &plan->counters[i][worker->index]);
+		listener_begin(listeners[i], &worker->reactor, plan->config,
+			       &plan->config->listeners[i], &plan->counters[i][worker->index]);
 	for (size_t i = 0; i < plan->n_sockets; i++) {
 		const struct worker_socket *socket = &plan->sockets[i];
 		struct acceptor *acceptor = acceptor_find(worker, socket->fd);

@@ -5,8 +5,10 @@
  * carried out in the worker's. What can fail is in the first of these steps, which changes nothing.
  */
 
+#include "ackd/acceptor.h"
 #include "ackd/handover.h"
-#include "ackd/listener.h"
+
+struct worker;
 
 /* What a worker accepts from: descriptor @fd for the listener @listener of the configuration. */
 struct worker_socket {
