@@ -10,7 +10,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import faults as shim  # noqa: E402
 import surroundings  # noqa: E402  (needs the path)
-from harness import Daemon, ackd_binary, have, sanitizer  # noqa: E402
+from harness import Daemon, ackd_binary, have, run_ackd, sanitizer  # noqa: E402
+from manager import Manager  # noqa: E402
 
 surroundings.set_up()
 
@@ -61,6 +62,34 @@ def ackd():
             print(daemon.log[-5000:])  # pytest shows it if the test has failed
         for path in directories:
             shutil.rmtree(path)
+
+
+@pytest.fixture
+def unit(directory):
+    """The service manager, and the daemons that it has started."""
+    if "libsystemd none" in run_ackd("--version").stdout:
+        pytest.skip("this build has no libsystemd")
+    manager = Manager(directory)
+    manager.daemons = []
+
+    def start(config="", **options):
+        daemon = manager.daemon(directory, config, **options)
+        manager.daemons.append(daemon)
+        return daemon
+
+    def restart(daemon, *arguments, **options):
+        daemon = manager.restart(daemon, *arguments, **options)
+        manager.daemons.append(daemon)
+        return daemon
+
+    manager.start, manager.again = start, restart
+    yield manager
+    for daemon in manager.daemons:
+        print(daemon.log[-5000:])  # pytest shows it if the test has failed
+        if daemon.process.poll() is None:
+            daemon.stop()
+        daemon.check_log()
+    manager.close()
 
 
 @pytest.fixture

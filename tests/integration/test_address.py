@@ -12,7 +12,6 @@ import threading
 import pytest
 
 from harness import Address, free_port, read_exactly, read_to_end, wait_until
-from manager import Manager
 from prom import is_built, scrape
 
 # What each address answers on. Another IPv4 loopback address stands for the outside.
@@ -153,31 +152,10 @@ def test_reloads_one_after_another(ackd, workers):
     wait_until(lambda: daemon.n_sockets() <= n_sockets, "the old sockets to be closed")
 
 
-@pytest.fixture
-def unit(directory):
-    manager = Manager(directory)
-    daemons = []
-
-    def start(text):
-        daemons.append(manager.daemon(directory, text, arguments=()))
-        return daemons[-1]
-
-    def again(daemon, text):
-        daemons.append(manager.restart(daemon, text))
-        return daemons[-1]
-
-    manager.start, manager.again = start, again
-    yield manager
-    for daemon in daemons:
-        daemon.kill()
-        print(daemon.log[-3000:])
-    manager.close()
-
-
 @pytest.mark.parametrize("old, new", PAIRS, ids=[f"{a} to {b}" for a, b in PAIRS])
 def test_restart(unit, old, new):
     port = common_port()
-    daemon = unit.start(config(old, port))
+    daemon = unit.start(config(old, port), arguments=())
     with storm_at_both(old, new, port):
         daemon = unit.again(daemon, config(new, port))
         check_served(new, port)
@@ -189,7 +167,7 @@ def test_restart(unit, old, new):
 def test_a_restart_soon_after_a_reload(unit):
     """While the retired sockets are still there."""
     port = common_port()
-    daemon = unit.start(config("localhost", port))
+    daemon = unit.start(config("localhost", port), arguments=())
     for address in "*", "127.0.0.1", "localhost":
         with storm_at_both("127.0.0.1", address, port):
             reload_to(daemon, config(address, port))
@@ -207,12 +185,12 @@ def test_a_restart_as_another_user(unit, directory):
     if os.geteuid() != 0:
         pytest.skip("only root can run ackd as other users")
     port = common_port()
-    daemon = unit.start(config("localhost", port))
+    daemon = unit.start(config("localhost", port), arguments=())
     daemon.signal(signal.SIGUSR2)
     assert daemon.wait() == 0
     for _, fd in unit.store:
         os.fchown(fd, 1, 1)
-    daemon = unit.start(config("*", port))
+    daemon = unit.start(config("*", port), arguments=())
     check_served("*", port)
     daemon.stop()
 
@@ -265,7 +243,7 @@ def test_a_handshake_under_way(ackd, old, new):
 
 def test_a_handshake_under_way_in_a_restart(unit):
     port = common_port()
-    daemon = unit.start(config("0.0.0.0", port))
+    daemon = unit.start(config("0.0.0.0", port), arguments=())
     drop_acks(daemon, at("0.0.0.0", port))
     clients = [at("127.0.0.1", port).connect() for _ in range(20)]
     daemon = unit.again(daemon, config("127.0.0.1", port))

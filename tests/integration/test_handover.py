@@ -24,40 +24,10 @@ from harness import (
     is_silent,
     read_exactly,
     read_to_end,
-    run_ackd,
     wait_until,
 )
-from manager import Manager
 from prom import is_built
 from test_faults import needs_allocations
-
-
-@pytest.fixture
-def unit(directory):
-    """The service manager, and the daemons that it has started."""
-    if "libsystemd none" in run_ackd("--version").stdout:
-        pytest.skip("this build has no libsystemd")
-    manager = Manager(directory)
-    manager.daemons = []
-
-    def start(config="", **options):
-        daemon = manager.daemon(directory, config, **options)
-        manager.daemons.append(daemon)
-        return daemon
-
-    def restart(daemon, *arguments, **options):
-        daemon = manager.restart(daemon, *arguments, **options)
-        manager.daemons.append(daemon)
-        return daemon
-
-    manager.start, manager.again = start, restart
-    yield manager
-    for daemon in manager.daemons:
-        print(daemon.log[-5000:])  # pytest shows it if the test has failed
-        if daemon.process.poll() is None:
-            daemon.stop()
-        daemon.check_log()
-    manager.close()
 
 
 def status(pid, field):

@@ -8,9 +8,7 @@ import signal
 import pytest
 
 from harness import read_exactly, sanitizer, wait_until
-import test_handover
 
-unit = test_handover.unit  # a fixture
 
 MIB = 1 << 20
 FACTOR = 1.3
