@@ -60,6 +60,25 @@ ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 """
 
 
+SLOW_LOOKUP = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <netdb.h>
+#include <unistd.h>
+
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
+                struct addrinfo **results)
+{
+        int (*next)(const char *, const char *, const struct addrinfo *, struct addrinfo **) =
+                dlsym(RTLD_NEXT, "getaddrinfo");
+
+        if (access("/run/slow-lookup", F_OK) == 0)
+                sleep(3);
+        return next(node, service, hints, results);
+}
+"""
+
+
 class Talker(threading.Thread):
     """Sends numbered lines without pause, some of them faulty, and checks every answer."""
 
@@ -420,14 +439,26 @@ def test_killed_while_handing_over(unit, delay_ms):
     assert {fate(s) for s in clients} <= {"closed", "kept"}
 
 
+def compile_shim(directory, name, text):
+    source = directory / f"{name}.c"
+    source.write_text(text)
+    library = f"/usr/local/lib/ackd-{name}.so"
+    run("cc", "-shared", "-fPIC", "-Wall", "-Werror", "-o", library, source)
+    return library
+
+
 @pytest.fixture(scope="module")
 def crash_shim(tmp_path_factory):
     """Preloaded, ends the process when it receives the descriptors of connections."""
-    source = tmp_path_factory.mktemp("crash") / "crash.c"
-    source.write_text(CRASH)
-    library = "/usr/local/lib/ackd-crash.so"
-    run("cc", "-shared", "-fPIC", "-Wall", "-Werror", "-o", library, source)
-    return library
+    return compile_shim(tmp_path_factory.mktemp("crash"), "crash", CRASH)
+
+
+@pytest.fixture
+def slow_lookup(tmp_path):
+    """Preloaded, makes looking up a name take 3 s while the file exists."""
+    file = pathlib.Path("/run/slow-lookup")
+    yield compile_shim(tmp_path, "slow-lookup", SLOW_LOOKUP), file
+    file.unlink(missing_ok=True)
 
 
 def test_crash_while_taking_up(unit, journal, crash_shim):
@@ -538,6 +569,73 @@ def test_nobody_is_refused_over_a_kill(unit, address):
     refused, _ = storm.finish()  # what was open is gone with the process
     assert refused == 0
     assert storm.good > 0
+
+
+def clients_with_a_line(count=10):
+    clients = [connect() for _ in range(count)]
+    for s in clients:
+        s.sendall(b"a\n")
+        assert receive(s, 4) == b"1 a\n"
+    return clients
+
+
+def test_a_restart_while_a_reload_runs(unit):
+    """systemd skips ExecStop then, and sends SIGTERM at once."""
+    CONFIG.write_text(LINES)
+    unit.start()
+    storm = Storm()
+    for _ in range(RESTARTS):
+        clients = clients_with_a_line()
+        unit.reload("--no-block")
+        unit.restart()
+        assert [fate(s) for s in clients] == ["kept"] * len(clients)
+    assert storm.finish() == (0, 0)
+    assert unit.show("Result") == "success"
+
+
+def test_a_restart_while_a_reload_looks_up_a_name(unit, slow_lookup):
+    library, file = slow_lookup
+    unit.drop_in("[Service]\nExecStart=\n"
+                 f"ExecStart=/usr/bin/env LD_PRELOAD={library} /usr/local/sbin/ackd\n")
+    CONFIG.write_text(LINES)
+    unit.start()
+    clients = clients_with_a_line()
+    file.touch()
+    unit.reload("--no-block")
+    unit.wait_for_state("reloading")
+    file.unlink()  # the look-up of the reload has begun, or the reload is over
+    storm = Storm()
+    unit.restart()
+    assert [fate(s) for s in clients] == ["kept"] * len(clients)
+    assert storm.finish() == (0, 0)
+
+
+def test_a_stop_while_a_reload_runs_drains(unit, journal):
+    CONFIG.write_text(LINES)
+    unit.start()
+    for _ in range(5):
+        clients = clients_with_a_line()
+        unit.reload("--no-block")
+        unit.stop()
+        assert [receive_all(s) for s in clients] == [b""] * len(clients)
+        unit.start()
+    assert not journal.events("handover")
+
+
+def test_systemd_executes_itself_again_during_a_restart(unit):
+    """systemctl fails for a moment then: that is no answer to whether it is a restart."""
+    CONFIG.write_text(LINES)
+    unit.start()
+    for i in range(RESTARTS // 2):
+        clients = clients_with_a_line()
+        before = unit.pid
+        unit.restart("--no-block")
+        time.sleep(i / 500)  # however far the restart has come
+        run("systemctl", "daemon-reexec", check=False)  # may lose its connection to systemd
+        wait_until(lambda: run("systemctl", "is-system-running", check=False).stdout.strip() in
+                   ("running", "degraded"), "systemd")
+        wait_until(lambda: unit.state == "active" and unit.pid not in (0, before), "the restart")
+        assert [fate(s) for s in clients] == ["kept"] * len(clients)
 
 
 def test_stop_empties_the_store(unit):

@@ -270,7 +270,7 @@ def test_instances(unit, names):
 
 
 def test_an_instance_keeps_its_connections(unit, names):
-    """With a name that systemd escapes, which is nothing special to the shell of ExecStop."""
+    """With a name that systemd escapes, which ExecStop passes on as it is."""
     name = run("systemd-escape", "a-b/c:1.x_y").stdout.strip()
     assert "\\x2d" in name
     names.append(f"ackd@{name}.service")
