@@ -1,6 +1,6 @@
-#include "ackc/commands.h"
-#include "ackc/output.h"
-#include "ackc/ping_report.h"
+#include "ackc/cli/commands.h"
+#include "ackc/output/output.h"
+#include "ackc/ping/report.h"
 
 #include <fcntl.h>
 #include <signal.h>

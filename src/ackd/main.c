@@ -1,10 +1,10 @@
 /* The command line, and what each of its ways does. */
 
-#include "ackd/control.h"
-#include "ackd/server.h"
-#include "core/nearest.h"
-#include "core/next_option.h"
-#include "core/printable.h"
+#include "ackd/server/control.h"
+#include "ackd/server/server.h"
+#include "base/nearest.h"
+#include "base/next_option.h"
+#include "core/text/printable.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,8 +3,8 @@
  * complaint. The first byte chooses the command; the others are the arguments, each ended by NUL.
  */
 
-#include "ackc/options.h"
-#include "ackc/source.h"
+#include "ackc/cli/options.h"
+#include "ackc/message/source.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -4,7 +4,7 @@
  * points to lies within the header.
  */
 
-#include "core/proxy.h"
+#include "core/wire/proxy.h"
 
 #include <assert.h>
 #include <netinet/in.h>

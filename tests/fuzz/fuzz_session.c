@@ -8,7 +8,7 @@
  * definition, so that only echo and discard are compared there.
  */
 
-#include "core/session.h"
+#include "core/session/session.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -4,8 +4,8 @@
  * its own in front, whose length and checksum are right.
  */
 
-#include "ackd/state.h"
-#include "core/session.h"
+#include "ackd/handover/state.h"
+#include "core/session/session.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -4,7 +4,7 @@
  * and how long the values are.
  */
 
-#include "core/template.h"
+#include "core/session/template.h"
 
 #include <assert.h>
 #include <stdlib.h>

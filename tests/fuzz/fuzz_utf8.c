@@ -6,8 +6,8 @@
  * The first SETUP_BYTES of the input choose the handlers, the cut and the size of the output.
  */
 
-#include "core/transcode.h"
-#include "core/utf8.h"
+#include "core/text/transcode.h"
+#include "core/utf8/utf8.h"
 
 #include <assert.h>
 #include <stdlib.h>

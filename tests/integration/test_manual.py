@@ -11,7 +11,7 @@ from test_command import OPTIONS
 
 def settings():
     """The settings that the code knows, from the table that it is made of."""
-    table = (ROOT / "src/ackd/settings.def").read_text()
+    table = (ROOT / "src/ackd/config/settings.def").read_text()
     table = re.sub(r"/\*.*?\*/", "", table, flags=re.S)
     found = re.findall(r'SETTING\(\s*(\w+),\s*"([\w.]+)"', table)
     assert len(found) > 25

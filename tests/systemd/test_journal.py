@@ -17,7 +17,7 @@ from service import (CONFIG, PORT, SOON, connect, exchange, receive, receive_all
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 KINDS = dict(re.findall(r'\[LOG_\w+\] = \{"(\w+)",\s*"([0-9a-f]{32})"',
-                        (TOP / "src/ackd/log_kinds.c").read_text()))
+                        (TOP / "src/ackd/log/kinds.c").read_text()))
 
 
 def test_every_kind_is_explained():

@@ -20,7 +20,7 @@ def other(tmp_path_factory):
     tree = tmp_path_factory.mktemp("other") / "ackd"
     shutil.copytree(TOP, tree, symlinks=True,
                     ignore=shutil.ignore_patterns("build*", ".git", "__pycache__"))
-    header = tree / "src/ackd/state.h"
+    header = tree / "src/ackd/handover/state.h"
     text, n = re.subn(r"(#define STATE_VERSION )(\d+)",
                       lambda match: match[1] + str(int(match[2]) + 1), header.read_text())
     assert n == 1

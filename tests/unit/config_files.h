@@ -2,7 +2,7 @@
 
 /* Configurations in a directory of their own, for the tests of the loader. */
 
-#include "ackd/config.h"
+#include "ackd/config/config.h"
 
 #include <stddef.h>
 

@@ -5,7 +5,7 @@
  *   config_probe --settings   prints the table of settings, one a line, with tabs between
  */
 
-#include "ackd/config_types.h"
+#include "ackd/config/types.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

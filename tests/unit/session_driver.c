@@ -14,7 +14,7 @@
  *to another one there, and with budgets too small.
  */
 
-#include "core/session.h"
+#include "core/session/session.h"
 
 #include <errno.h>
 #include <stdbool.h>

@@ -1,6 +1,6 @@
 /* histogram: exact where it says so, and never more than 0.1 % too high elsewhere. */
 
-#include "ackc/histogram.h"
+#include "ackc/output/histogram.h"
 
 #include <math.h>
 #include <setjmp.h>

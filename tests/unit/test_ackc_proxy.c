@@ -1,7 +1,7 @@
 /* ackc's PROXY headers: what is written is what core/proxy.h reads. */
 
-#include "ackc/proxy_send.h"
-#include "core/proxy.h"
+#include "ackc/net/proxy_send.h"
+#include "core/wire/proxy.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

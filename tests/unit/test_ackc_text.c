@@ -1,10 +1,10 @@
 /* What ackc shows and tells: terminal, JSON, NAK lines, targets. */
 
-#include "ackc/display.h"
-#include "ackc/explain.h"
-#include "ackc/json.h"
-#include "ackc/nak.h"
-#include "ackc/target.h"
+#include "ackc/message/explain.h"
+#include "ackc/message/nak.h"
+#include "ackc/net/target.h"
+#include "ackc/output/display.h"
+#include "ackc/output/json.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -2,7 +2,7 @@
  * Thresholds of a monitoring plugin: what is accepted, when it alerts, and how it is written.
  */
 
-#include "ackc/threshold.h"
+#include "ackc/cli/threshold.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -3,7 +3,7 @@
  * doubled is found, wherever they are cut.
  */
 
-#include "ackc/verify.h"
+#include "ackc/message/verify.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* buf and budget: growth, the bounds at N and N + 1, and nothing changed by a failure. */
 
-#include "core/buf.h"
+#include "core/session/buf.h"
 
 #include <errno.h>
 #include <setjmp.h>

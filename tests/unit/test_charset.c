@@ -1,8 +1,8 @@
 /* charset and decode: the tables of windows-1252, each encode handler, and full outputs. */
 
-#include "core/charset.h"
+#include "core/text/charset.h"
 
-#include "core/decode.h"
+#include "core/text/decode.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

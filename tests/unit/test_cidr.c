@@ -1,6 +1,6 @@
 /* cidr: what parses, what is refused and why, and which prefix wins. */
 
-#include "core/cidr.h"
+#include "core/wire/cidr.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

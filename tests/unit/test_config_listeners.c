@@ -2,7 +2,7 @@
 
 #include "config_files.h"
 
-#include "ackd/config_setting.h"
+#include "ackd/config/setting.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

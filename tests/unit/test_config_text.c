@@ -5,7 +5,7 @@
 
 #include "config_files.h"
 
-#include "ackd/config_loader.h"
+#include "ackd/config/loader.h"
 
 #include <errno.h>
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /* The queue of descriptors has room for very many of them. */
 
-#include "ackd/handover.h"
+#include "ackd/handover/handover.h"
 
 #include <errno.h>
 #include <setjmp.h>

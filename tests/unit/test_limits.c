@@ -1,6 +1,6 @@
 /* The places that all workers share: every bound at N and N + 1, and all given back. */
 
-#include "ackd/limits.h"
+#include "ackd/admission/admission.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

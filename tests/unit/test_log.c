@@ -2,12 +2,12 @@
  * The log, with this file in the place of systemd: a journal and a service manager that can be told
  * to stand still or to refuse.
  */
-#include "ackd/clock.h"
-#include "ackd/log.h"
-#include "ackd/log_entry.h"
-#include "ackd/log_kinds.h"
-#include "ackd/log_limit.h"
-#include "ackd/systemd.h"
+#include "ackd/log/entry.h"
+#include "ackd/log/kinds.h"
+#include "ackd/log/limit.h"
+#include "ackd/log/log.h"
+#include "ackd/systemd/systemd.h"
+#include "base/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,8 +1,8 @@
 /* The text format: every sample in its family, labels escaped, sums over workers. */
 
-#include "ackd/metrics_text.h"
+#include "ackd/metrics/text.h"
 
-#include "ackd/stats.h"
+#include "ackd/metrics/counters.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* printable: what may reach a terminal, and how the rest is escaped. */
 
-#include "core/printable.h"
+#include "core/text/printable.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

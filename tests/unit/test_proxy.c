@@ -1,6 +1,6 @@
 /* proxy: headers of both versions at every length, TLVs, and what is refused. */
 
-#include "core/proxy.h"
+#include "core/wire/proxy.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

@@ -1,6 +1,6 @@
 /* session: fixed cases at every split, full output, held input, budgets. */
 
-#include "core/session.h"
+#include "core/session/session.h"
 
 #include <errno.h>
 #include <setjmp.h>

@@ -4,7 +4,7 @@
  * (AddressSanitizer tells). The linker puts the functions below in place of the allocating ones.
  */
 
-#include "core/session.h"
+#include "core/session/session.h"
 
 #include <errno.h>
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /* The handed-over state: what was added comes out again, and nothing damaged is believed. */
 
-#include "ackd/handover.h"
+#include "ackd/handover/handover.h"
 
 #include <errno.h>
 #include <setjmp.h>

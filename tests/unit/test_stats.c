@@ -1,6 +1,6 @@
 /* Counters belong to a name as long as the configuration has it or a worker uses them. */
 
-#include "ackd/stats.h"
+#include "ackd/metrics/counters.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

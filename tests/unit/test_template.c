@@ -1,6 +1,6 @@
 /* template: what compiles, what is refused and where, and what comes out. */
 
-#include "core/template.h"
+#include "core/session/template.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* transcode: decode handlers joined to encode handlers, at every size of the output. */
 
-#include "core/transcode.h"
+#include "core/text/transcode.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* utf8: table 3-7 at its boundaries, the tables of chapter 3, and the carry at every split. */
 
-#include "core/utf8.h"
+#include "core/utf8/utf8.h"
 
 #include <errno.h>
 #include <setjmp.h>

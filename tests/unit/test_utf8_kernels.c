@@ -5,7 +5,7 @@
  * N, always the same ones.
  */
 
-#include "core/utf8.h"
+#include "core/utf8/utf8.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

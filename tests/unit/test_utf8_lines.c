@@ -4,7 +4,7 @@
  * cannot be touched.
  */
 
-#include "core/utf8.h"
+#include "core/utf8/utf8.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

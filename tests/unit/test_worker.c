@@ -3,9 +3,9 @@
  * without waiting. What a step does is what one turn of the loop does.
  */
 
-#include "ackd/config_loader.h"
-#include "ackd/conn_internal.h"
-#include "ackd/worker.h"
+#include "ackd/config/loader.h"
+#include "ackd/conn/internal.h"
+#include "ackd/worker/worker.h"
 
 #include <errno.h>
 #include <fcntl.h>

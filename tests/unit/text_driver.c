@@ -10,8 +10,8 @@
  * the answer ("disagree: WHAT").
  */
 
-#include "core/transcode.h"
-#include "core/utf8.h"
+#include "core/text/transcode.h"
+#include "core/utf8/utf8.h"
 
 #include <errno.h>
 #include <stdbool.h>

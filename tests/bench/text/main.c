@@ -7,7 +7,7 @@
  * the files of the directory ACKD_CORPORA, or texts that it makes.
  */
 
-#include "core/utf8.h"
+#include "core/utf8/utf8.h"
 #include "runs.h"
 
 #include <locale.h>

@@ -1,7 +1,7 @@
 #include "runs.h"
 
-#include "core/session.h"
-#include "core/utf8.h"
+#include "core/session/session.h"
+#include "core/utf8/utf8.h"
 
 #include <dlfcn.h>
 #include <stdio.h>

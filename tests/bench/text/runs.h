@@ -2,7 +2,7 @@
 
 /* What is measured: each goes over all pieces of a text @passes times. */
 
-#include "core/transcode.h"
+#include "core/text/transcode.h"
 #include "texts.h"
 
 #include <stdbool.h>

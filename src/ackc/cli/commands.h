@@ -1,0 +1,9 @@
+#pragma once
+
+/* The commands. Each runs to its end and returns the exit status; what failed was written. */
+
+#include "ackc/cli/options.h"
+
+int send_run(const struct send_options *options);
+int ping_run(const struct ping_options *options);
+int load_run(const struct load_options *options);

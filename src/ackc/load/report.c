@@ -1,0 +1,218 @@
+#include "ackc/load/load.h"
+#include "ackc/output/output.h"
+#include "ackc/output/times.h"
+#include "base/plural.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+
+#define BAR_WIDTH 50
+
+static bool any_wrong(const struct load_errors *e)
+{
+	bool wrong = false;
+
+	for (unsigned i = 0; i < e->n; i++)
+		wrong = wrong || e->kinds[i].wrong;
+	return wrong;
+}
+
+static double per_second(const struct load_result *r, double quantity)
+{
+	return r->elapsed_ns ? quantity / ((double)r->elapsed_ns / 1e9) : 0;
+}
+
+static double sent_per_second(const struct load_result *r)
+{
+	return r->sending_ns ? (double)r->sent / ((double)r->sending_ns / 1e9) : 0;
+}
+
+/* Whether the schedule was too fast. The end of a count may be a little late. */
+static bool missed_rate(const struct load_result *r)
+{
+	double scheduled_ns = (double)r->sent * r->plan->interval_ns;
+
+	return r->plan->interval_ns > 0 && r->sent > 0 &&
+	       (r->unsent > 0 || (double)r->sending_ns > scheduled_ns * 1.01 + 1e8);
+}
+
+static void print_histogram(const struct histogram *h)
+{
+	static const double steps[] = {1, 2, 5};
+	uint64_t before = 0;
+	bool begun = false;
+
+	puts("\nlatency up to       messages");
+	for (unsigned i = 0;; i++) {
+		unsigned decade = i / 3;
+		uint64_t bound = (uint64_t)(1000 * steps[i % 3] * pow(10, decade));
+		uint64_t upto = bound < h->max_ns ? histogram_count_up_to(h, bound) : h->count;
+		uint64_t count = upto - before;
+		int bar = (int)((double)count / (double)h->count * BAR_WIDTH + 0.5);
+
+		begun = begun || count;
+		before = upto;
+		if (!begun)
+			continue;
+		printf("%10.3f ms %14" PRIu64 " %6.2f %%  ", ms_of_ns((double)bound), count,
+		       100.0 * (double)count / (double)h->count);
+		while (bar-- > 0)
+			putchar('#');
+		putchar('\n');
+		if (upto == h->count)
+			break;
+	}
+}
+
+static void print_percentiles(const struct load_result *r)
+{
+	printf(r->service ? "              latency, from schedule     from sending\n"
+			  : "              latency\n");
+	for (size_t i = 0; i < N_PERCENTILES; i++) {
+		printf("%10.4g %% %11.3f ms", percentiles[i].percent,
+		       percentile_ms(r->latency, percentiles[i].percent));
+		if (r->service)
+			printf("      %14.3f ms",
+			       percentile_ms(r->service, percentiles[i].percent));
+		putchar('\n');
+	}
+}
+
+static void print_errors(const struct load_errors *e)
+{
+	printf("errors:");
+	for (unsigned i = 0; i < e->n; i++)
+		printf("%s %" PRIu64 " %s%s", i ? "," : "", e->kinds[i].count,
+		       e->kinds[i].wrong ? "wrong: " : "", e->kinds[i].words);
+	puts(e->n ? "" : " none");
+}
+
+static void print_text(const struct load_result *r)
+{
+	const struct load_options *o = r->plan->options;
+
+	printf("--- %s load statistics ---\n", o->common.target.label);
+	if (r->opened < o->connections)
+		printf("%u of ", r->opened);
+	printf("%u connection%s, depth %u, %u thread%s", o->connections, plural(o->connections),
+	       o->depth, o->threads, plural(o->threads));
+	if (o->rate > 0)
+		printf(", %.10g messages/s scheduled", o->rate);
+	printf("\n%" PRIu64 " message%s sent, %" PRIu64 " answered right, %" PRIu64
+	       " lost, %.3f s: %.1f messages/s, %.3f MB/s sent, %.3f MB/s received\n",
+	       r->sent, plural(r->sent), r->completed, r->lost, (double)r->elapsed_ns / 1e9,
+	       per_second(r, (double)r->completed), per_second(r, (double)r->sent_bytes) / 1e6,
+	       per_second(r, (double)r->received_bytes) / 1e6);
+	if (missed_rate(r))
+		printf("rate not reached: %.10g messages/s scheduled, %.1f messages/s sent\n",
+		       o->rate, sent_per_second(r));
+	if (r->unsent)
+		printf("%" PRIu64 " message%s due and could not be sent\n", r->unsent,
+		       r->unsent == 1 ? " was" : "s were");
+	times_print("latency", r->latency);
+	if (r->latency->count)
+		print_percentiles(r);
+	times_print("connect", r->connect);
+	print_errors(&r->errors);
+	if (r->completed)
+		printf("client CPU %.3f s, %.3f us a message\n", (double)r->cpu_ns / 1e9,
+		       (double)r->cpu_ns / 1e3 / (double)r->completed);
+	if (o->histogram && r->latency->count)
+		print_histogram(r->latency);
+}
+
+static void json_text_or_null(struct json *j, const char *name, const char *text)
+{
+	if (*text)
+		json_string(j, name, text);
+	else
+		json_null(j, name);
+}
+
+/* The first wrong reply, in full; empty: none was. */
+static const char *first_wrong(const struct load_errors *e)
+{
+	for (unsigned i = 0; i < e->n; i++) {
+		if (e->kinds[i].wrong)
+			return e->kinds[i].first[0] ? e->kinds[i].first : e->kinds[i].words;
+	}
+	return "";
+}
+
+static void json_errors(struct json *j, const struct load_errors *e)
+{
+	json_open(j, "errors", '[');
+	for (unsigned i = 0; i < e->n; i++) {
+		json_open(j, NULL, '{');
+		json_string(j, "kind", e->kinds[i].words);
+		json_bool(j, "wrong", e->kinds[i].wrong);
+		json_number(j, "count", e->kinds[i].count);
+		json_text_or_null(j, "first", e->kinds[i].first);
+		json_close(j, '}');
+	}
+	json_close(j, ']');
+}
+
+static void print_json(const struct load_result *r, int status)
+{
+	const struct load_options *o = r->plan->options;
+	struct json j;
+
+	json_begin(&j, stdout);
+	json_string(&j, "event", "summary");
+	json_string(&j, "command", "load");
+	json_string(&j, "target", o->common.target.label);
+	json_text_or_null(&j, "address", r->peer);
+	json_number(&j, "connections", o->connections);
+	json_number(&j, "opened", r->opened);
+	json_number(&j, "connected", r->connected);
+	json_number(&j, "depth", o->depth);
+	json_number(&j, "threads", o->threads);
+	json_double(&j, "rate", o->rate);
+	json_bool(&j, "interrupted", r->interrupted);
+	json_ms(&j, "time_ms", r->elapsed_ns);
+	json_number(&j, "sent", r->sent);
+	json_number(&j, "completed", r->completed);
+	json_number(&j, "lost", r->lost);
+	json_number(&j, "unsent", r->unsent);
+	json_number(&j, "sent_bytes", r->sent_bytes);
+	json_number(&j, "received_bytes", r->received_bytes);
+	json_double(&j, "messages_per_second", per_second(r, (double)r->completed));
+	json_double(&j, "sent_per_second", sent_per_second(r));
+	json_ms(&j, "cpu_ms", r->cpu_ns);
+	times_json(&j, "latency_ms", r->latency);
+	times_json(&j, "service_ms", r->service);
+	times_json(&j, "connect_ms", r->connect);
+	json_errors(&j, &r->errors);
+	json_text_or_null(&j, "first_wrong", first_wrong(&r->errors));
+	json_number(&j, "status", (uint64_t)status);
+	json_end(&j);
+}
+
+int load_report(const struct load_result *r)
+{
+	const struct load_errors *e = &r->errors;
+	const char *label = r->plan->options->common.target.label;
+	int status = EXIT_GOOD;
+
+	if (any_wrong(e))
+		status = EXIT_WRONG;
+	else if (e->n || (r->completed == 0))
+		status = EXIT_NETWORK;
+	if (r->plan->options->common.json)
+		print_json(r, status);
+	else
+		print_text(r);
+	output_flush();
+	for (unsigned i = 0; i < e->n; i++) {
+		fprintf(stderr, "ackc: %s: %s%s", label, e->kinds[i].wrong ? "wrong reply: " : "",
+			e->kinds[i].words);
+		if (e->kinds[i].count > 1)
+			fprintf(stderr, " (%" PRIu64 " times)", e->kinds[i].count);
+		putc('\n', stderr);
+		if (e->kinds[i].first[0])
+			fprintf(stderr, "ackc: %s: the first: %s\n", label, e->kinds[i].first);
+	}
+	return status;
+}

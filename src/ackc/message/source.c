@@ -1,0 +1,150 @@
+#include "ackc/message/source.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define READ_MIN ((size_t)64 * 1024)
+
+int source_generate(size_t size, struct source *ret_source)
+{
+	size_t n = size > SOURCE_HEAD + 1 ? size - SOURCE_HEAD - 1 : 0;
+	uint8_t *filling = malloc(n + 1);
+
+	if (!filling)
+		return -ENOMEM;
+	/* Neighbours differ, so that a lost or doubled byte shows. */
+	for (size_t i = 0; i < n; i++)
+		filling[i] = (uint8_t)(i == 0 ? ' ' : 'a' + i * 7 % 26);
+	*ret_source = (struct source){.size_max = size, .bytes = filling, .n_bytes = n};
+	return 0;
+}
+
+int source_read(const char *path, struct source *ret_source)
+{
+	uint8_t *bytes = NULL;
+	size_t room = 0;
+	size_t n = 0;
+	ssize_t got = 1;
+	int r = 0;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	/* Whatever stat() would say: a pipe, or a file of /proc, does not tell its size. */
+	while (r == 0 && got > 0) {
+		if (n == room) {
+			uint8_t *more = realloc(bytes, room = room ? 2 * room : READ_MIN);
+
+			if (!more) {
+				r = -ENOMEM;
+				break;
+			}
+			bytes = more;
+		}
+		got = read(fd, bytes + n, room - n);
+		if (got < 0)
+			r = -errno;
+		else if ((n += (size_t)got) > SOURCE_FILE_MAX)
+			r = -EFBIG;
+	}
+	close(fd);
+	if (r == 0 && n == 0)
+		r = -ENODATA;
+	if (r < 0) {
+		free(bytes);
+		return r;
+	}
+	*ret_source = (struct source){.bytes = bytes, .n_bytes = n};
+	return 0;
+}
+
+/* Returns the length of the piece at @p: a line, or at most @size bytes of whole characters. */
+static size_t piece_length(const uint8_t *p, size_t left, bool lines, size_t size)
+{
+	size_t n = left < size ? left : size;
+
+	if (lines) {
+		const uint8_t *end = memchr(p, '\n', left);
+
+		return end ? (size_t)(end - p) + 1 : left;
+	}
+	/* A character has at most three continuation bytes; more is not UTF-8 and cut anywhere. */
+	for (size_t back = 0; n < left && back < 4 && back < n; back++) {
+		if ((p[n - back] & 0xC0) != 0x80)
+			return n - back;
+	}
+	return n;
+}
+
+int source_cut(struct source *s, bool lines, size_t size)
+{
+	size_t room = 0;
+
+	/* There is room: reading ended with some to spare. */
+	if (lines && s->bytes[s->n_bytes - 1] != '\n')
+		s->bytes[s->n_bytes++] = '\n';
+	for (size_t offset = 0; offset < s->n_bytes;) {
+		size_t n = piece_length(s->bytes + offset, s->n_bytes - offset, lines, size);
+
+		if (s->n_pieces == room) {
+			void *more;
+
+			room = room ? 2 * room : 1024;
+			more = reallocarray(s->pieces, room, sizeof(*s->pieces));
+			if (!more)
+				return -ENOMEM;
+			s->pieces = more;
+		}
+		s->pieces[s->n_pieces++] = (struct source_piece){(uint32_t)offset, (uint32_t)n};
+		if (n > s->size_max)
+			s->size_max = n;
+		offset += n;
+	}
+	return 0;
+}
+
+void source_finish(struct source *s)
+{
+	free(s->bytes);
+	free(s->pieces);
+	*s = (struct source){0};
+}
+
+static void piece_message(const struct source *s, uint32_t connection, uint64_t index,
+			  struct message *m)
+{
+	/* The connections begin at different places, or a mix-up between them could not be seen. */
+	const struct source_piece *piece = &s->pieces[(index + connection) % s->n_pieces];
+	const uint8_t *p = s->bytes + piece->offset;
+	uint32_t n = piece->length;
+
+	m->head_n = 0;
+	m->terminator_n = 0;
+	if (n && p[n - 1] == '\n')
+		m->terminator_n = n > 1 && p[n - 2] == '\r' ? 2 : 1;
+	m->body = p;
+	m->body_n = n - m->terminator_n;
+	m->terminator = p + m->body_n;
+}
+
+void source_other_message(const struct source *s, uint32_t connection, uint64_t index,
+			  struct message *ret_message)
+{
+	uint64_t words[SOURCE_HEAD / 8] = {source_hex(connection), source_hex((uint32_t)index)};
+	size_t text = s->size_max - 1;
+
+	if (s->pieces) {
+		piece_message(s, connection, index, ret_message);
+		return;
+	}
+	/* What fits of the number's last digits. */
+	memcpy(ret_message->head, (const uint8_t *)words + SOURCE_HEAD - text, text);
+	ret_message->head_n = (uint32_t)text;
+	ret_message->body = s->bytes;
+	ret_message->body_n = 0;
+	ret_message->terminator = (const uint8_t *)"\n";
+	ret_message->terminator_n = 1;
+}

@@ -1,0 +1,102 @@
+#include "ackc/net/target.h"
+
+#include "core/text/printable.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define UNIX_SCHEME "unix:"
+
+bool target_is_unix(const char *host)
+{
+	return strncmp(host, UNIX_SCHEME, strlen(UNIX_SCHEME)) == 0;
+}
+
+/* Returns the colon of HOST:PORT, or NULL. More colons than one are of an IPv6 address. */
+static const char *port_colon(const char *host)
+{
+	const char *bracket = host[0] == '[' ? strchr(host, ']') : NULL;
+	const char *colon = strchr(bracket ? bracket : host, ':');
+
+	if (bracket)
+		return colon == bracket + 1 ? colon : NULL;
+	return colon && !strchr(colon + 1, ':') ? colon : NULL;
+}
+
+bool target_takes_port(const char *host)
+{
+	return !target_is_unix(host) && !port_colon(host);
+}
+
+static const char *parse_port(const char *text, uint16_t *ret_port)
+{
+	unsigned long value = 0;
+
+	if (!*text || strlen(text) > 5 || strspn(text, "0123456789") != strlen(text))
+		return "a PORT is a number from 1 to 65535 (TEXT needs a PORT before it)";
+	value = strtoul(text, NULL, 10);
+	if (value < 1 || value > 65535)
+		return "a PORT is a number from 1 to 65535";
+	*ret_port = (uint16_t)value;
+	return NULL;
+}
+
+static const char *parse_path(const char *path, struct target *t)
+{
+	if (!*path)
+		return "the PATH of a socket is missing";
+	if (strlen(path) > TARGET_PATH_MAX)
+		return "the path of a UNIX socket has at most 107 bytes";
+	strcpy(t->path, path);
+	strcpy(t->label, UNIX_SCHEME);
+	printable_escape(t->label + strlen(UNIX_SCHEME), sizeof(t->label) - strlen(UNIX_SCHEME),
+			 path);
+	return NULL;
+}
+
+/* Takes the @length bytes of HOST: a name, an address, or an address in brackets. */
+static const char *parse_host(const char *host, size_t length, struct target *t)
+{
+	if (length > 0 && host[0] == '[') {
+		if (length < 2 || memchr(host, ']', length) != host + length - 1)
+			return "after '[' an IPv6 address and ']' must follow, then only ':PORT'";
+		host++;
+		length -= 2;
+	}
+	if (length == 0)
+		return "HOST is empty";
+	if (length > TARGET_HOST_MAX)
+		return "HOST is too long";
+	memcpy(t->host, host, length);
+	return NULL;
+}
+
+static void make_label(struct target *t)
+{
+	char host[PRINTABLE_SIZE(TARGET_HOST_MAX)];
+
+	printable_escape(host, sizeof(host), t->host);
+	snprintf(t->label, sizeof(t->label), strchr(t->host, ':') ? "[%s]:%u" : "%s:%u", host,
+		 (unsigned)t->port);
+}
+
+const char *target_parse(const char *host, const char *port, struct target *t)
+{
+	const char *colon = port_colon(host);
+	const char *wrong = NULL;
+
+	*t = (struct target){.port = TARGET_DEFAULT_PORT, .family = AF_UNSPEC};
+	if (target_is_unix(host))
+		return parse_path(host + strlen(UNIX_SCHEME), t);
+	if (colon)
+		port = colon + 1;
+	if (port)
+		wrong = parse_port(port, &t->port);
+	if (!wrong)
+		wrong = parse_host(host, colon ? (size_t)(colon - host) : strlen(host), t);
+	if (!wrong)
+		make_label(t);
+	return wrong;
+}

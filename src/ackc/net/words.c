@@ -1,0 +1,63 @@
+#include "ackc/net/words.h"
+
+#include <ctype.h>
+#include <stddef.h>
+#include <uv.h>
+
+static const struct {
+	int failure;
+	int weight; /* the higher says more */
+	const char *words;
+} failures[] = {
+	{FAILURE_LOOKUP_TIMEOUT, 0, "timed out looking up the name"},
+	{FAILURE_CONNECT_TIMEOUT, 5, "timed out connecting"},
+	{FAILURE_REPLY_TIMEOUT, 0, "timed out waiting for a reply"},
+	{UV_ETIMEDOUT, 5, "connection timed out"},
+	{UV_ECONNREFUSED, 8, "connection refused"},
+	{UV_ECONNRESET, 7, "connection reset"},
+	{UV_EPIPE, 7, "connection closed early"},
+	{UV_EOF, 7, "connection closed early"},
+	{UV_ENETUNREACH, 2, "network unreachable"},
+	{UV_EHOSTUNREACH, 3, "host unreachable"},
+	{UV_ENETDOWN, 2, "network is down"},
+	{UV_EADDRNOTAVAIL, 1, "no local port or address left"},
+	{UV_EMFILE, 9, "too many open files in this process (see ulimit -n)"},
+	{UV_ENFILE, 9, "too many open files in the system"},
+	{UV_EACCES, 6, "permission denied"},
+	{UV_EPERM, 6, "operation not permitted"},
+	{UV_ENOENT, 6, "no such file or directory"},
+	{UV_ENOMEM, 9, "out of memory"},
+	{UV_EAI_NONAME, 0, "no such host"},
+	{UV_EAI_NODATA, 0, "no such host"},
+	{UV_EAI_ADDRFAMILY, 0, "no address of that family"},
+	{UV_EAI_FAMILY, 0, "no address of that family"},
+	{UV_EAI_AGAIN, 0, "name look-up failed for now"},
+	{UV_EAI_FAIL, 0, "name look-up failed"},
+};
+
+const char *words_for(int failure)
+{
+	static _Thread_local char other[128];
+
+	for (size_t i = 0; i < sizeof(failures) / sizeof(failures[0]); i++) {
+		if (failures[i].failure == failure)
+			return failures[i].words;
+	}
+	uv_strerror_r(failure, other, sizeof(other));
+	other[0] = (char)tolower((unsigned char)other[0]);
+	return other;
+}
+
+static int weight(int failure)
+{
+	for (size_t i = 0; i < sizeof(failures) / sizeof(failures[0]); i++) {
+		if (failures[i].failure == failure)
+			return failures[i].weight;
+	}
+	return failure ? 4 : -1;
+}
+
+int words_more_telling(int a, int b)
+{
+	return weight(b) > weight(a) ? b : a;
+}

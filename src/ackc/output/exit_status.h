@@ -1,0 +1,9 @@
+#pragma once
+
+/* The exit statuses of ackc(1). */
+
+#define EXIT_GOOD 0
+#define EXIT_NETWORK 1
+#define EXIT_WRONG 2
+#define EXIT_UNKNOWN 3 /* of a monitoring plugin */
+#define EXIT_USAGE 64

@@ -1,0 +1,254 @@
+/*
+ * A connection leaves the process: its output that is not delivered and its input that is not
+ * answered go into the state, and its memory is released. When the segment is full its descriptor
+ * is queued, and our copy is closed without telling the peer. In the next process it goes on: first
+ * the output, then the input, as if that had just been read.
+ */
+
+#include "ackd/conn/internal.h"
+
+#include "ackd/handover/handover.h"
+#include "ackd/sockets/binding.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Adds the output that the socket has not taken, and the rest of the reply under way. */
+static int save_output(struct conn *c, struct session_io *io, struct handover *handover,
+		       struct session_rest *rest)
+{
+	int r = 0, state;
+
+	if (c->output) {
+		const struct conn_output *o = c->output;
+
+		r = handover_put(handover, o->bytes + o->sent, o->length - o->sent);
+	}
+	do {
+		state = session_suspend(&c->session, io, rest);
+		for (unsigned i = 0; i < io->n_spans && r == 0; i++)
+			r = handover_put(handover, io->spans[i].iov_base, io->spans[i].iov_len);
+		session_io_clear(io);
+	} while (state == SESSION_FULL && r == 0);
+	return r;
+}
+
+static int save_input(const struct conn *c, struct handover *handover,
+		      const struct session_rest *rest)
+{
+	int r = 0;
+
+	if (c->proxy)
+		return handover_put(handover, c->proxy->bytes, c->proxy->length);
+	for (unsigned i = 0; i < rest->n_input && r == 0; i++)
+		r = handover_put(handover, rest->input[i].iov_base, rest->input[i].iov_len);
+	return r;
+}
+
+/* Adds the names that a PROXY header brought: they are the last two of the connection's names. */
+static int save_names(const struct conn *c, struct handover *handover)
+{
+	const char *names = template_name(c->session.names, NAME_PROXY_ID);
+	size_t n = conn_names_charge(c->session.names);
+
+	return n > 0 ? handover_put(handover, names, n + 2) : 0;
+}
+
+/* Adds all but the record of @c, and fills that. Nothing more is done with the session. */
+static int save(struct conn *c, struct session_io *io, struct handover *handover,
+		struct state_record *ret_record)
+{
+	struct session_rest rest = {0};
+	size_t output_bytes, input_bytes;
+	int r = handover_begin(handover, c->listener->settings->name);
+
+	if (r == 0)
+		r = save_output(c, io, handover, &rest);
+	if (r < 0)
+		return r;
+	output_bytes = handover->put_bytes;
+	r = save_input(c, handover, &rest);
+	input_bytes = handover->put_bytes - output_bytes;
+	if (r == 0)
+		r = save_names(c, handover);
+	if (r < 0)
+		return r;
+	if (handover->put_bytes > UINT32_MAX)
+		return -EFBIG;
+	*ret_record = (struct state_record){
+		.connection = c->session.connection,
+		.sent = c->sent,
+		.place = rest.place,
+		.address = c->address,
+		.ended = c->ended || rest.ended,
+		.output_length = (uint32_t)output_bytes,
+		.input_length = (uint32_t)input_bytes,
+		.names_length = (uint16_t)(handover->put_bytes - output_bytes - input_bytes),
+	};
+	if (c->phase >= CONN_DELIVERING)
+		ret_record->place.done = true;
+	return 0;
+}
+
+static size_t held_bytes(const struct conn *c)
+{
+	return session_held_bytes(&c->session) + (c->output ? c->output->size : 0) +
+	       (c->proxy ? conn_proxy_held_bytes(c) : 0) + conn_names_charge(c->session.names);
+}
+
+/*
+ * Adds @c to the state and releases its memory; the budget then counts the bytes in the state in
+ * its place. They are more than @c held when the rest of the reply under way is longer than its
+ * message. Without room in the budget for that the connection fails with -ENOBUFS.
+ */
+static int conn_save(struct conn *c, struct session_io *io, struct handover *handover)
+{
+	struct budget *budget = io->budget;
+	size_t held = held_bytes(c), more;
+	struct state_record record;
+	int r = save(c, io, handover, &record);
+
+	if (r < 0)
+		return r;
+	more = handover->put_bytes > held ? handover->put_bytes - held : 0;
+	if (!budget_take(budget, more))
+		return -ENOBUFS;
+	r = handover_end(handover, &record);
+	if (r < 0) {
+		budget_give(budget, more);
+		return r;
+	}
+	session_finish(&c->session, io);
+	if (c->output)
+		conn_output_free(c);
+	budget_add(budget, handover->put_bytes - more);
+	return 0;
+}
+
+void conn_batch_send(struct conn_batch *batch, struct handover *handover)
+{
+	int fds[HANDOVER_BATCH];
+	enum conn_reason reason = CONN_HANDED_OVER;
+	int r;
+
+	if (batch->n == 0)
+		return;
+	for (unsigned i = 0; i < batch->n; i++)
+		fds[i] = batch->conns[i]->fd;
+	r = handover_send(handover, fds);
+	if (r < 0) {
+		reason = CONN_SHUTDOWN;
+		handover->n_lost += batch->n;
+		handover->error = r;
+	}
+	for (unsigned i = 0; i < batch->n; i++)
+		conn_close(batch->conns[i], reason);
+	batch->n = 0;
+}
+
+static void conn_hand_over(struct conn *c, struct handover *handover, struct conn_batch *batch)
+{
+	struct session_io *io = conn_io(c); /* the rest of the reply under way may be a NAK */
+	int r;
+
+	conn_poll(c, 0);
+	if (!c->admitted && !c->placed) { /* it has been refused */
+		conn_close(c, CONN_REFUSED);
+		return;
+	}
+	r = conn_save(c, io, handover);
+	if (r < 0) {
+		handover->n_lost++;
+		handover->error = r;
+		conn_fail_memory(c, r);
+		return;
+	}
+	batch->conns[batch->n++] = c;
+}
+
+bool conn_queue_hand_over(struct conn_queue *queue, struct handover *handover,
+			  struct conn_batch *batch)
+{
+	struct conn *next;
+
+	for (struct conn *c = queue->first; c && !handover_is_full(handover); c = next) {
+		next = c->next; /* @c may be closed, which takes it out of the queue */
+		conn_hand_over(c, handover, batch);
+	}
+	return handover_is_full(handover);
+}
+
+/* ---- in the next process ---- */
+
+static void conn_take_up(struct conn *c, const struct state_connection *from)
+{
+	const struct state_record *record = &from->record;
+	const struct iovec input = {(void *)(uintptr_t)from->input, record->input_length};
+	struct session_io *io = conn_io(c);
+	int r, sent = 0;
+
+	c->admitted = true;
+	c->ended = record->ended;
+	c->sent = record->sent;
+	c->phase = record->place.done ? CONN_DELIVERING : CONN_SERVING;
+	c->session.connection = record->connection;
+	r = conn_name(c, from->proxy_id, from->authority);
+	conn_log_connect(c);
+	session_restore(&c->session, &record->place);
+	if (r < 0) {
+		conn_fail_memory(c, r);
+		return;
+	}
+	conn_wait(c, &c->listener->idle);
+	if (record->output_length > 0) {
+		conn_say(io, from->output, record->output_length);
+		sent = conn_socket_send(c, io);
+		session_io_clear(io);
+	}
+	if (sent == UV_ENOBUFS || sent == UV_ENOMEM) {
+		conn_fail_memory(c, sent);
+	} else if (sent < 0) {
+		conn_fail(c, sent);
+	} else if (sent > 0) {
+		r = session_defer(&c->session, io, &input, 1, c->ended);
+		if (r < 0)
+			conn_fail_memory(c, r);
+	} else {
+		conn_take_input(c, from->input, record->input_length);
+	}
+}
+
+void conn_restore(struct listener *listener, int fd, const struct state_connection *from)
+{
+	const struct address *address = &from->record.address;
+	struct conn *c;
+
+	binding_set_timeout(fd, listener->config->idle_timeout_ms);
+	if (from->record.connection == 0) { /* its PROXY header is incomplete */
+		if (!listener_is_proxied(listener)) {
+			listener_count_refusal(listener, address, REFUSAL_PROXY,
+					       "the listener takes no PROXY header any more");
+			close(fd);
+			return;
+		}
+		c = conn_open_proxied(listener, fd, address);
+		if (c && from->record.input_length > 0)
+			conn_take_other(c, from->input, from->record.input_length);
+		return;
+	}
+	if (listener_admit(listener, address, false) != REFUSAL_NONE) {
+		counter_add(listener->counters, COUNTER_CLOSED, 1);
+		close(fd);
+		return;
+	}
+	c = conn_create(listener, fd, address);
+	if (c) {
+		conn_take_up(c, from);
+	} else {
+		listener_count_refusal(listener, address, REFUSAL_MEMORY, NULL);
+		counter_add(listener->counters, COUNTER_CLOSED, 1);
+		limits_release(listener->reactor->limits, address);
+	}
+}

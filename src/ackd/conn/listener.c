@@ -1,0 +1,102 @@
+#include "ackd/conn/listener.h"
+
+#include "ackd/conn/reactor.h"
+#include "ackd/log/log.h"
+
+#include <stdlib.h>
+#include <sys/socket.h>
+
+void listener_begin(struct listener *listener, struct reactor *reactor, struct config *config,
+		    const struct config_listener *settings, struct counters *counters)
+{
+	listener->reactor = reactor;
+	listener->config = config_ref(config);
+	listener->settings = settings;
+	listener->counters = counters;
+	counters_use(counters, 1);
+	listener->idle.timeout_ms = config->idle_timeout_ms;
+	listener->references = 1;
+	listener->next = reactor->listeners;
+	reactor->listeners = listener;
+}
+
+void listener_ref(struct listener *listener)
+{
+	listener->references++;
+}
+
+void listener_unref(struct listener *listener)
+{
+	struct listener **link = &listener->reactor->listeners;
+
+	if (--listener->references > 0)
+		return;
+	while (*link != listener)
+		link = &(*link)->next;
+	*link = listener->next;
+	counters_use(listener->counters, -1);
+	config_unref(listener->config);
+	free(listener);
+}
+
+static bool is_allowed(const struct config_listener *settings, const struct address *address)
+{
+	struct sockaddr_storage peer;
+	int allowed, denied;
+
+	address_to_sockaddr(address, &peer);
+	allowed = cidr_list_match(&settings->allow, (struct sockaddr *)&peer);
+	denied = cidr_list_match(&settings->deny, (struct sockaddr *)&peer);
+	if (allowed < 0 && denied < 0)
+		return settings->allow.n == 0;
+	return allowed > denied;
+}
+
+void listener_count_refusal(struct listener *listener, const struct address *address,
+			    enum refusal refusal, const char *reason)
+{
+	char peer[ADDRESS_TEXT_MAX];
+	struct log_fields fields;
+
+	counter_add(listener->counters, COUNTER_REFUSED + refusal, 1);
+	if (!log_admit(LOG_REFUSE))
+		return;
+	fields = (struct log_fields){
+		.listener = listener->settings->name,
+		.peer = address_format(address, peer),
+		.reason = reason ? reason : refusal_name(refusal),
+	};
+	log_post(LOG_REFUSE, &fields, "%s: connection from %s refused: %s", fields.listener, peer,
+		 fields.reason);
+}
+
+bool refusal_is_told(enum refusal refusal)
+{
+	return refusal == REFUSAL_CONNECTIONS || refusal == REFUSAL_PER_ADDRESS;
+}
+
+enum refusal listener_admit(struct listener *listener, const struct address *address, bool placed)
+{
+	struct limits *limits = listener->reactor->limits;
+	static const enum refusal refusals[] = {
+		[LIMITS_ADMITTED] = REFUSAL_NONE,
+		[LIMITS_TOO_MANY] = REFUSAL_CONNECTIONS,
+		[LIMITS_TOO_MANY_FROM_ADDRESS] = REFUSAL_PER_ADDRESS,
+		[LIMITS_NO_MEMORY] = REFUSAL_MEMORY,
+	};
+	enum refusal refusal = REFUSAL_DENIED;
+
+	if (is_allowed(listener->settings, address))
+		refusal = refusals[placed ? limits_pass_on(limits, address)
+					  : limits_admit(limits, address)];
+	if (refusal != REFUSAL_NONE)
+		listener_count_refusal(listener, address, refusal, NULL);
+	return refusal;
+}
+
+bool listener_is_proxied(const struct listener *listener)
+{
+	const struct cidr_list *proxies = &listener->settings->proxies;
+
+	return proxies->n > 0 || proxies->has_unix;
+}

@@ -1,0 +1,197 @@
+/*
+ * A connection that a load balancer has opened for a client: until the PROXY header is complete it
+ * holds a place among all connections, but none of an address. Then the client takes this very
+ * place, and is admitted or refused as if it had connected itself when the proxy did.
+ */
+
+#include "ackd/conn/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Whose place it holds until the client is known. */
+static const struct address nobody = {.family = AF_UNIX};
+
+struct conn *conn_open_proxied(struct listener *listener, int fd, const struct address *address)
+{
+	struct limits *limits = listener->reactor->limits;
+	struct sockaddr_storage peer;
+	struct conn *c;
+
+	address_to_sockaddr(address, &peer);
+	if (cidr_list_match(&listener->settings->proxies, (struct sockaddr *)&peer) < 0) {
+		listener_count_refusal(listener, address, REFUSAL_DENIED, NULL);
+		close(fd);
+		return NULL;
+	}
+	if (limits_admit(limits, &nobody) != LIMITS_ADMITTED) {
+		listener_count_refusal(listener, address, REFUSAL_CONNECTIONS, NULL);
+		if (limits_refusal_begin(limits))
+			conn_refuse(listener, fd, address);
+		else
+			close(fd);
+		return NULL;
+	}
+	c = conn_create(listener, fd, address);
+	if (!c) {
+		listener_count_refusal(listener, address, REFUSAL_MEMORY, NULL);
+		limits_release(limits, &nobody);
+		return NULL;
+	}
+	c->placed = true;
+	conn_wait(c, &listener->reactor->waiting);
+	conn_poll(c, UV_READABLE);
+	return c;
+}
+
+/* Returns what a reader with this capacity takes, in bytes. */
+static size_t reader_size(size_t capacity)
+{
+	return sizeof(struct proxy_reader) + capacity;
+}
+
+size_t conn_proxy_held_bytes(const struct conn *c)
+{
+	return reader_size(c->proxy->capacity);
+}
+
+void conn_proxy_finish(struct conn *c)
+{
+	struct limits *limits = conn_reactor(c)->limits;
+
+	if (c->proxy) {
+		budget_give(&limits->budget, conn_proxy_held_bytes(c));
+		free(c->proxy);
+		c->proxy = NULL;
+	}
+	if (c->placed)
+		limits_release(limits, &nobody);
+	c->placed = false;
+}
+
+void conn_proxy_fail(struct conn *c, const char *reason)
+{
+	listener_count_refusal(c->listener, &c->address, REFUSAL_PROXY, reason);
+	conn_close(c, CONN_PROXY);
+}
+
+void conn_proxy_end(struct conn *c, const char *reason)
+{
+	if (c->proxy) {
+		conn_proxy_fail(c, reason);
+		return;
+	}
+	counter_add(c->listener->counters, COUNTER_HEALTH_CHECKS, 1);
+	conn_log_health_check(c);
+	conn_close(c, CONN_END);
+}
+
+/* There is no memory for its header. */
+static void conn_proxy_fail_memory(struct conn *c, enum conn_reason reason)
+{
+	listener_count_refusal(c->listener, &c->address, REFUSAL_MEMORY, conn_reason_name(reason));
+	conn_close(c, reason);
+}
+
+/* The client is known: it takes the proxy's place. @p is the header. */
+static void conn_proxy_admit(struct conn *c, const struct proxy_header *header, const uint8_t *p)
+{
+	char proxy_id[TEMPLATE_PROXY_ID_MAX + 1], authority[TEMPLATE_AUTHORITY_MAX + 1];
+	enum refusal refusal;
+
+	proxy_text(p, &header->unique_id, proxy_id, sizeof(proxy_id));
+	proxy_text(p, &header->authority, authority, sizeof(authority));
+
+	if (header->has_source)
+		c->address = address_from_sockaddr((const struct sockaddr *)&header->source);
+	refusal = listener_admit(c->listener, &c->address, true);
+	if (refusal == REFUSAL_NONE)
+		c->placed = false;
+	conn_proxy_finish(c);
+	if (refusal == REFUSAL_NONE) {
+		c->admitted = true;
+		conn_begin(c, proxy_id, authority);
+	} else if (refusal_is_told(refusal) && limits_refusal_begin(conn_reactor(c)->limits)) {
+		conn_tell_refusal(c);
+	} else {
+		conn_close(c, CONN_REFUSED);
+	}
+}
+
+/* Makes room for @n bytes, at most PROXY_HEADER_MAX. Returns 0, -ENOBUFS or -ENOMEM. */
+static int reader_reserve(struct conn *c, size_t n)
+{
+	struct budget *budget = &conn_reactor(c)->limits->budget;
+	size_t before = c->proxy ? conn_proxy_held_bytes(c) : 0;
+	size_t capacity = n <= PROXY_READER_MIN ? PROXY_READER_MIN : PROXY_HEADER_MAX;
+	size_t more = reader_size(capacity) - before;
+	struct proxy_reader *reader;
+
+	if (c->proxy && n <= c->proxy->capacity)
+		return 0;
+	if (!budget_take(budget, more))
+		return -ENOBUFS;
+	reader = realloc(c->proxy, reader_size(capacity));
+	if (!reader) {
+		budget_give(budget, more);
+		return -ENOMEM;
+	}
+	if (!c->proxy)
+		reader->length = 0;
+	reader->capacity = (uint16_t)capacity;
+	c->proxy = reader;
+	return 0;
+}
+
+/*
+ * Keeps the beginning of a header; what would make it too long is left to the parser to refuse.
+ * Returns false when there is no memory: @c is closed.
+ */
+static bool conn_proxy_keep(struct conn *c, const uint8_t *p, size_t n)
+{
+	size_t length = c->proxy ? c->proxy->length : 0;
+	int r;
+
+	if (n > PROXY_HEADER_MAX - length)
+		n = PROXY_HEADER_MAX - length;
+	r = reader_reserve(c, length + n);
+	if (r < 0) {
+		conn_proxy_fail_memory(c, r == -ENOBUFS ? CONN_MEMORY_BUDGET : CONN_MEMORY);
+		return false;
+	}
+	memcpy(c->proxy->bytes + length, p, n);
+	c->proxy->length += (uint16_t)n;
+	return true;
+}
+
+size_t conn_proxy_read(struct conn *c, const uint8_t *p, size_t n)
+{
+	size_t before = c->proxy ? c->proxy->length : 0;
+	const uint8_t *begin = p;
+	struct proxy_header header;
+	const char *reason;
+	enum proxy_status status;
+
+	/* nearly always it is whole in the first read */
+	if (before > 0) {
+		if (!conn_proxy_keep(c, p, n))
+			return n;
+		begin = c->proxy->bytes;
+	}
+	status = proxy_parse(begin, before > 0 ? c->proxy->length : n, &header, &reason);
+	switch (status) {
+	case PROXY_MORE:
+		if (before == 0)
+			conn_proxy_keep(c, p, n);
+		return n;
+	case PROXY_INVALID:
+		conn_proxy_fail(c, reason);
+		return n;
+	case PROXY_COMPLETE:
+		break;
+	}
+	conn_proxy_admit(c, &header, begin);
+	return header.length - before;
+}

@@ -1,0 +1,146 @@
+#include "ackd/conn/reactor.h"
+
+#include "ackd/conn/internal.h"
+
+#include <stdlib.h>
+
+/* ---- time ---- */
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	struct reactor *reactor = timer->data;
+	uint64_t now_ms = uv_now(&reactor->loop);
+	uint64_t next_ms = UINT64_MAX;
+
+	reactor->timer_at_ms = UINT64_MAX;
+	for (struct listener *l = reactor->listeners; l; l = l->next)
+		next_ms = min_u64(next_ms, conn_queue_expire(&l->idle, now_ms));
+	next_ms = min_u64(next_ms, conn_queue_expire(&reactor->lingering, now_ms));
+	next_ms = min_u64(next_ms, conn_queue_expire(&reactor->waiting, now_ms));
+	if (reactor->on_timer)
+		next_ms = min_u64(next_ms, reactor->on_timer(reactor));
+	if (next_ms != UINT64_MAX)
+		reactor_wake_in(reactor, next_ms);
+}
+
+void reactor_wake_in(struct reactor *reactor, uint64_t ms)
+{
+	uint64_t at_ms = uv_now(&reactor->loop) + ms;
+
+	if (at_ms >= reactor->timer_at_ms)
+		return;
+	reactor->timer_at_ms = at_ms;
+	uv_timer_start(&reactor->timer, on_timer, ms, 0);
+}
+
+/* ---- connections ---- */
+
+void reactor_conn_opened(struct reactor *reactor)
+{
+	reactor->connections++;
+}
+
+void reactor_conn_closed(struct reactor *reactor)
+{
+	if (--reactor->connections == 0 && reactor->on_empty)
+		reactor->on_empty(reactor);
+}
+
+static void for_each_in(struct conn_queue *queue, void (*f)(struct conn *c))
+{
+	struct conn *next;
+
+	for (struct conn *c = queue->first; c; c = next) {
+		next = c->next;
+		f(c);
+	}
+}
+
+void reactor_for_each(struct reactor *reactor, void (*f)(struct conn *c))
+{
+	struct listener *next;
+
+	for (struct listener *l = reactor->listeners; l; l = next) {
+		next = l->next;
+		for_each_in(&l->idle, f);
+	}
+	for_each_in(&reactor->lingering, f);
+	for_each_in(&reactor->waiting, f);
+}
+
+bool reactor_hand_over(struct reactor *reactor, struct handover *handover)
+{
+	struct conn_queue *queues[] = {&reactor->lingering, &reactor->waiting};
+	struct conn_batch batch = {.n = 0};
+	bool full = false;
+
+	for (struct listener *l = reactor->listeners; l && !full; l = l->next)
+		full = conn_queue_hand_over(&l->idle, handover, &batch);
+	for (size_t i = 0; i < sizeof(queues) / sizeof(queues[0]) && !full; i++)
+		full = conn_queue_hand_over(queues[i], handover, &batch);
+	conn_batch_send(&batch, handover);
+	return full;
+}
+
+/* ---- life ---- */
+
+/* All sockets that were ready have been read from. */
+static void on_check(uv_check_t *check)
+{
+	conn_answer_turn(check->data);
+}
+
+int reactor_init(struct reactor *reactor, struct limits *limits)
+{
+	int r;
+
+	*reactor = (struct reactor){
+		.limits = limits,
+		.timer_at_ms = UINT64_MAX,
+		.lingering.timeout_ms = LINGER_MS,
+		.waiting.timeout_ms = PROXY_MS,
+	};
+	reactor->turn.buffer = aligned_alloc(TURN_ALIGNMENT, TURN_BUFFER_BYTES);
+	if (!reactor->turn.buffer)
+		return UV_ENOMEM;
+	r = session_io_init(&reactor->io, &limits->budget);
+	if (r < 0)
+		goto free_buffer;
+	reactor->io.on_nak = conn_on_nak;
+	r = uv_loop_init(&reactor->loop);
+	if (r < 0)
+		goto finish_io;
+	uv_timer_init(&reactor->loop, &reactor->timer);
+	reactor->timer.data = reactor;
+	uv_check_init(&reactor->loop, &reactor->check);
+	uv_check_start(&reactor->check, on_check);
+	uv_unref((uv_handle_t *)&reactor->check);
+	reactor->check.data = reactor;
+	return 0;
+
+finish_io:
+	session_io_finish(&reactor->io);
+free_buffer:
+	free(reactor->turn.buffer);
+	return r;
+}
+
+void reactor_close(struct reactor *reactor)
+{
+	if (uv_is_closing((uv_handle_t *)&reactor->timer))
+		return;
+	uv_close((uv_handle_t *)&reactor->timer, NULL);
+	uv_close((uv_handle_t *)&reactor->check, NULL);
+}
+
+void reactor_finish(struct reactor *reactor)
+{
+	uv_loop_close(&reactor->loop);
+	session_io_finish(&reactor->io);
+	free(reactor->turn.buffer);
+}

@@ -1,0 +1,190 @@
+#include "ackd/handover/state.h"
+
+#include <errno.h>
+#include <string.h>
+
+static const char magic[8] = "ackd-st";
+
+_Static_assert(sizeof(struct state_header) == 48, "no padding");
+_Static_assert(sizeof(struct state_record) == 80, "no padding");
+_Static_assert(sizeof(struct state_counters_record) == 8, "no padding");
+
+/*
+ * FNV-1a over words of 64 bits. It finds damage, not malice: nobody else can write to the memfd. A
+ * changed word always changes the result.
+ */
+static uint64_t checksum(const uint8_t *bytes, size_t n)
+{
+	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+	while (n > 0) {
+		size_t length = n < sizeof(uint64_t) ? n : sizeof(uint64_t);
+		uint64_t word = 0;
+
+		memcpy(&word, bytes, length);
+		hash = (hash ^ word) * UINT64_C(0x100000001b3);
+		bytes += length;
+		n -= length;
+	}
+	return hash;
+}
+
+void state_complete(struct state_header *header, const uint8_t *bytes, size_t length)
+{
+	memcpy(header->magic, magic, sizeof(magic));
+	header->version = STATE_VERSION;
+	header->length = length;
+	header->checksum = checksum(bytes + sizeof(*header), length - sizeof(*header));
+}
+
+/* ---- reading ---- */
+
+/* Whether the @length bytes at @p are a name, with its NUL as the last byte and the only NUL. */
+static bool name_check(const uint8_t *p, size_t length)
+{
+	return length > 0 && memchr(p, '\0', length) == p + length - 1;
+}
+
+/* Whether the @length bytes at @p are two strings, or nothing. */
+static bool names_check(const uint8_t *p, size_t length)
+{
+	const uint8_t *nul = length > 0 ? memchr(p, '\0', length) : NULL;
+
+	return length == 0 || (nul && name_check(nul + 1, (size_t)(p + length - nul - 1)));
+}
+
+static bool is_flag(uint8_t value)
+{
+	return value <= 1;
+}
+
+static bool place_check(const struct session_place *place)
+{
+	return place->line_start <= place->received && is_flag(place->skipping) &&
+	       is_flag(place->sent_anything) && is_flag(place->done);
+}
+
+/* Whether a whole record is at @p. Fills its length, with all that belongs to it. */
+static bool record_check(const uint8_t *p, size_t left, size_t *ret_length)
+{
+	struct state_record record;
+	uint64_t length;
+	uint8_t family;
+
+	if (left < sizeof(record))
+		return false;
+	memcpy(&record, p, sizeof(record));
+	length = sizeof(record) + (uint64_t)record.listener_length + record.output_length +
+		 record.input_length + record.names_length;
+	family = record.address.family;
+	if (length > left || !place_check(&record.place) || !is_flag(record.ended) ||
+	    (family != AF_UNIX && family != AF_INET && family != AF_INET6))
+		return false;
+	*ret_length = (size_t)length;
+	return name_check(p + sizeof(record), record.listener_length) &&
+	       names_check(p + length - record.names_length, record.names_length);
+}
+
+static bool counters_check(const uint8_t *p, size_t left, size_t *ret_length)
+{
+	struct state_counters_record record;
+	size_t length;
+
+	if (left < sizeof(record))
+		return false;
+	memcpy(&record, p, sizeof(record));
+	length = sizeof(record) + record.listener_length + record.n * sizeof(uint64_t);
+	if (length > left || record.n > STATE_COUNTERS_MAX)
+		return false;
+	*ret_length = length;
+	return name_check(p + sizeof(record), record.listener_length);
+}
+
+/* Checks @n records. Returns where they end, or NULL. */
+static const uint8_t *records_check(const uint8_t *p, const uint8_t *end, uint32_t n,
+				    bool (*check)(const uint8_t *, size_t, size_t *))
+{
+	while (n-- > 0) {
+		size_t length;
+
+		if (!check(p, (size_t)(end - p), &length))
+			return NULL;
+		p += length;
+	}
+	return p;
+}
+
+int state_open(const uint8_t *bytes, size_t length, struct state_reader *ret_reader)
+{
+	struct state_header header;
+	const uint8_t *first = bytes + sizeof(header), *end = bytes + length, *counters;
+
+	if (length < sizeof(header))
+		return -EBADMSG;
+	memcpy(&header, bytes, sizeof(header));
+	if (memcmp(header.magic, magic, sizeof(magic)) != 0)
+		return -EBADMSG;
+	if (header.version != STATE_VERSION)
+		return -EPROTO;
+	if (header.is_last > 1 || header.length != length ||
+	    header.checksum != checksum(first, length - sizeof(header)))
+		return -EBADMSG;
+	counters = records_check(first, end, header.n_connections, record_check);
+	if (!counters || records_check(counters, end, header.n_counters, counters_check) != end)
+		return -EBADMSG;
+	*ret_reader = (struct state_reader){
+		.header = header,
+		.next = first,
+		.connections_left = header.n_connections,
+		.counters_left = header.n_counters,
+	};
+	return 0;
+}
+
+const uint8_t *state_next(struct state_reader *reader)
+{
+	const uint8_t *p = reader->next;
+	struct state_record record;
+
+	if (reader->connections_left == 0)
+		return NULL;
+	memcpy(&record, p, sizeof(record));
+	reader->next += sizeof(record) + record.listener_length;
+	reader->next += (size_t)record.output_length + record.input_length + record.names_length;
+	reader->connections_left--;
+	return p;
+}
+
+struct state_connection state_read(const uint8_t *connection)
+{
+	struct state_connection c;
+
+	memcpy(&c.record, connection, sizeof(c.record));
+	c.listener = (const char *)connection + sizeof(c.record);
+	c.output = connection + sizeof(c.record) + c.record.listener_length;
+	c.input = c.output + c.record.output_length;
+	c.proxy_id = c.authority = "";
+	if (c.record.names_length > 0) {
+		c.proxy_id = (const char *)c.input + c.record.input_length;
+		c.authority = c.proxy_id + strlen(c.proxy_id) + 1;
+	}
+	return c;
+}
+
+bool state_next_counters(struct state_reader *reader, struct state_counters *ret_counters)
+{
+	const uint8_t *p = reader->next;
+	struct state_counters_record record;
+
+	if (reader->connections_left > 0 || reader->counters_left == 0)
+		return false;
+	memcpy(&record, p, sizeof(record));
+	p += sizeof(record);
+	ret_counters->listener = (const char *)p;
+	ret_counters->n = record.n;
+	p += record.listener_length;
+	memcpy(ret_counters->values, p, record.n * sizeof(uint64_t));
+	reader->next = p + record.n * sizeof(uint64_t);
+	reader->counters_left--;
+	return true;
+}

@@ -1,0 +1,101 @@
+#pragma once
+
+/*
+ * The state of connections that one process hands over to the next. It consists of segments. A
+ * segment is a struct state_header, then the records of connections, then counters of listeners.
+ * Numbers have the machine's layout, since no segment leaves the machine. Pure: no descriptors, no
+ * I/O. Nothing in a segment is used before all of it has been checked.
+ */
+
+#include "base/address.h"
+#include "core/session/session.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A state of another version, older or newer, is not understood. */
+#define STATE_VERSION 2
+
+/* The most values that the counters of a listener have. */
+#define STATE_COUNTERS_MAX 64
+
+struct state_header {
+	char magic[8];
+	uint32_t version;
+	uint32_t n_connections;
+	uint32_t n_counters;
+	uint32_t is_last;  /* 0 or 1: no segment follows */
+	uint64_t length;   /* of the segment, header included */
+	uint64_t numbered; /* the number of the last connection so far */
+	uint64_t checksum; /* of what follows the header */
+};
+
+/* A connection. The listener's name, the output, the input and the names follow it. */
+struct state_record {
+	uint64_t connection; /* its number; 0: its PROXY header is incomplete */
+	uint64_t sent;	     /* bytes that the socket has taken */
+	struct session_place place;
+	struct address address;
+	uint8_t ended;		 /* 0 or 1: the peer has closed its side */
+	uint8_t listener_length; /* with the NUL */
+	/* with both NULs: the unique ID and the authority of its PROXY header; 0: none of them */
+	uint16_t names_length;
+	uint32_t output_length; /* bytes answered and not delivered */
+	uint32_t input_length;	/* bytes received and not answered */
+};
+
+/* The counters of a listener. Its name and @n values of 64 bits follow it. */
+struct state_counters_record {
+	uint8_t listener_length; /* with the NUL */
+	uint8_t n;
+	uint8_t reserved[6];
+};
+
+/* A connection as it is read. The pointers point into the segment. */
+struct state_connection {
+	struct state_record record;
+	const char *listener; /* its name, NUL-terminated */
+	const uint8_t *output;
+	const uint8_t *input;
+	const char *proxy_id; /* NUL-terminated, "" for none; and the same: */
+	const char *authority;
+};
+
+/* The counters of a listener as they are read. */
+struct state_counters {
+	const char *listener;
+	size_t n;
+	uint64_t values[STATE_COUNTERS_MAX];
+};
+
+/*
+ * Fills magic, version, length and checksum of the header of the segment of @length bytes at
+ * @bytes. The bytes at the header's own place are not looked at.
+ */
+void state_complete(struct state_header *header, const uint8_t *bytes, size_t length);
+
+/* A segment that is being read. The bytes outlive it and what it gives out. */
+struct state_reader {
+	struct state_header header;
+	const uint8_t *next;
+	uint32_t connections_left;
+	uint32_t counters_left;
+};
+
+/*
+ * Checks all @length bytes of a segment. Returns 0, -EBADMSG (damaged) or -EPROTO (another
+ * version).
+ */
+int state_open(const uint8_t *bytes, size_t length, struct state_reader *ret_reader);
+
+/* Returns the next connection, for state_read(), or NULL after the last one. */
+const uint8_t *state_next(struct state_reader *reader);
+
+/* Reads a connection that state_next() has returned. */
+struct state_connection state_read(const uint8_t *connection);
+
+/*
+ * Reads the next listener's counters, after the last connection. Returns false after the last one.
+ */
+bool state_next_counters(struct state_reader *reader, struct state_counters *ret_counters);

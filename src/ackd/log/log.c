@@ -1,0 +1,317 @@
+/*
+ * log_post() copies an entry into the ring, and the thread writes it. What can go wrong:
+ * - the kind repeats too often: counted per kind; LEFT_OUT_EVERY_US after the first one left out,
+ *   an entry says how many. Nothing is formatted for it.
+ * - the ring is full, since whoever reads the log stands still: counted; the next entry that finds
+ *   room carries the count, so that it is said where they are missing.
+ * - an entry cannot be written: counted, and said with the next one that can.
+ * - a write hangs for good: log_stop() gives up and leaves the thread behind.
+ */
+
+#include "ackd/log/log.h"
+
+#include "ackd/log/entry.h"
+#include "ackd/log/kinds.h"
+#include "ackd/log/limit.h"
+#include "ackd/log/notify.h"
+#include "ackd/log/thread.h"
+#include "ackd/systemd/systemd.h"
+#include "base/clock.h"
+#include "base/plural.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define RING_ENTRIES 512
+/* The kinds whose number clients decide leave the rest to what the daemon says of itself. */
+#define RING_ENTRIES_LIMITED (RING_ENTRIES * 3 / 4)
+
+#define LEFT_OUT_EVERY_US UINT64_C(5000000)
+
+struct slot {
+	uint64_t dropped_before; /* how many are missing between the last entry and this one */
+	struct log_entry entry;
+};
+
+struct left_out {
+	struct log_limit limit;
+	_Atomic uint64_t n; /* since they were last counted in an entry */
+};
+
+static struct log_thread thread = LOG_THREAD_INITIALIZER;
+static _Atomic int level_in_force = LOG_LEVEL_INFO;
+static _Atomic int target_in_force = LOG_TARGET_AUTO;
+static _Atomic bool stderr_is_journal; /* as it was when the thread started */
+static _Atomic uint64_t n_dropped;
+static struct left_out left_out[LOG_EVENT_COUNT];
+
+/* Under the thread's mutex. */
+static struct slot ring[RING_ENTRIES];
+static size_t ring_first, ring_used;
+static uint64_t ring_dropped;	 /* since the last entry that found room */
+static uint64_t left_out_due_us; /* when to say what was left out; 0: nothing was */
+
+static struct log_sink sink_in_force(bool is_journal)
+{
+	int target = atomic_load_explicit(&target_in_force, memory_order_relaxed);
+
+	return (struct log_sink){
+		.journal =
+			target == LOG_TARGET_JOURNAL || (target == LOG_TARGET_AUTO && is_journal),
+		.stderr_journal = is_journal,
+	};
+}
+
+static bool level_wanted(enum log_level level)
+{
+	return (int)level <= atomic_load_explicit(&level_in_force, memory_order_relaxed);
+}
+
+static void count_dropped(uint64_t n)
+{
+	atomic_fetch_add_explicit(&n_dropped, n, memory_order_relaxed);
+}
+
+uint64_t log_dropped(void)
+{
+	return atomic_load_explicit(&n_dropped, memory_order_relaxed);
+}
+
+/* Writes an entry that the log has about itself. */
+__attribute__((format(printf, 4, 5))) static int write_own(enum log_level level,
+							   const struct log_fields *fields,
+							   const struct log_sink *sink,
+							   const char *format, ...)
+{
+	struct log_entry entry;
+	va_list ap;
+
+	if (!level_wanted(level))
+		return 0;
+	va_start(ap, format);
+	log_entry_format(&entry, level, LOG_DROPPED, fields, format, ap);
+	va_end(ap);
+	return log_entry_write(&entry, sink);
+}
+
+/* Writes that @n entries are missing here. */
+static int write_dropped(uint64_t n, const struct log_sink *sink)
+{
+	const struct log_fields fields = {
+		.reason = "log full",
+		.has = LOG_HAS_DROPPED,
+		.dropped = n,
+	};
+
+	return write_own(log_kind(LOG_DROPPED)->level, &fields, sink,
+			 "%" PRIu64 " log entr%s missing here: not written in time", n,
+			 n == 1 ? "y" : "ies");
+}
+
+/* Writes how many entries of each kind were left out since the last time. */
+static void write_left_out(const struct log_sink *sink)
+{
+	for (int event = 0; event < LOG_EVENT_COUNT; event++) {
+		const struct log_kind *kind = log_kind((enum log_event)event);
+		uint64_t n = atomic_exchange_explicit(&left_out[event].n, 0, memory_order_relaxed);
+		const struct log_fields fields = {
+			.reason = "rate limit",
+			.dropped_event = kind->name,
+			.has = LOG_HAS_DROPPED,
+			.dropped = n,
+		};
+
+		if (n > 0 && write_own(kind->level, &fields, sink,
+				       "%" PRIu64 " %s event%s left out: more than %u a second", n,
+				       kind->name, plural(n), kind->per_second) < 0)
+			count_dropped(1);
+	}
+}
+
+/* Writes one slot. *@lost counts the entries that could not be written and were not said yet. */
+static void write_slot(const struct slot *slot, uint64_t *lost)
+{
+	struct log_sink sink = sink_in_force(stderr_is_journal);
+	uint64_t missing = slot->dropped_before + *lost;
+
+	if (missing > 0 && write_dropped(missing, &sink) == 0)
+		missing = 0;
+	if (log_entry_write(&slot->entry, &sink) < 0) {
+		count_dropped(1);
+		missing++;
+	}
+	*lost = missing;
+}
+
+/* With the mutex held: waits for something to do. Returns false when the thread is to end. */
+static bool wait_for_work(void)
+{
+	while (thread.state == LOG_THREAD_ON && ring_used == 0 && ring_dropped == 0) {
+		if (left_out_due_us > 0 && left_out_due_us <= clock_now_us())
+			return true;
+		log_thread_wait(&thread, left_out_due_us);
+	}
+	if (thread.state == LOG_THREAD_ABANDONED)
+		return false;
+	return thread.state == LOG_THREAD_ON || ring_used > 0 || ring_dropped > 0 ||
+	       left_out_due_us > 0;
+}
+
+static void log_run(void)
+{
+	struct log_sink sink;
+	struct slot slot;
+	uint64_t lost = 0, missing;
+
+	pthread_mutex_lock(&thread.mutex);
+	while (wait_for_work()) {
+		if (ring_used > 0) {
+			slot.dropped_before = ring[ring_first].dropped_before;
+			log_entry_copy(&slot.entry, &ring[ring_first].entry);
+			ring_first = (ring_first + 1) % RING_ENTRIES;
+			ring_used--;
+			pthread_mutex_unlock(&thread.mutex);
+			write_slot(&slot, &lost);
+			pthread_mutex_lock(&thread.mutex);
+			continue;
+		}
+		sink = sink_in_force(stderr_is_journal);
+		missing = ring_dropped;
+		ring_dropped = 0;
+		left_out_due_us = 0;
+		pthread_mutex_unlock(&thread.mutex);
+		if (missing > 0 && write_dropped(missing, &sink) < 0)
+			lost += missing;
+		write_left_out(&sink);
+		pthread_mutex_lock(&thread.mutex);
+	}
+	pthread_mutex_unlock(&thread.mutex);
+}
+
+int log_start(enum log_level level, enum log_target target)
+{
+	int r;
+
+	stderr_is_journal = systemd_stderr_is_journal();
+	log_configure(level, target);
+	r = log_notify_start();
+	if (r < 0)
+		return r;
+	r = log_thread_start(&thread, "ackd-log", log_run);
+	if (r < 0) {
+		log_notify_stop();
+		log_notify_join(UINT64_MAX);
+	}
+	return r;
+}
+
+void log_configure(enum log_level level, enum log_target target)
+{
+	atomic_store_explicit(&level_in_force, (int)level, memory_order_relaxed);
+	atomic_store_explicit(&target_in_force, (int)target, memory_order_relaxed);
+}
+
+void log_stop(unsigned timeout_ms)
+{
+	uint64_t now_us = clock_now_us();
+	uint64_t deadline_us = now_us + (uint64_t)timeout_ms * 1000;
+
+	log_thread_stop(&thread);
+	log_notify_stop();
+	log_thread_join(&thread, deadline_us);
+	log_notify_join(deadline_us);
+	now_us = clock_now_us();
+	if (sink_in_force(systemd_stderr_is_journal()).journal && now_us < deadline_us)
+		systemd_journal_flush(deadline_us - now_us);
+}
+
+static void count_left_out(enum log_event event)
+{
+	if (atomic_fetch_add_explicit(&left_out[event].n, 1, memory_order_relaxed) > 0)
+		return;
+	pthread_mutex_lock(&thread.mutex);
+	if (left_out_due_us == 0 && thread.state == LOG_THREAD_ON) {
+		left_out_due_us = clock_now_us() + LEFT_OUT_EVERY_US;
+		pthread_cond_signal(&thread.changed);
+	}
+	pthread_mutex_unlock(&thread.mutex);
+}
+
+bool log_admit(enum log_event event)
+{
+	const struct log_kind *kind = log_kind(event);
+
+	if (!level_wanted(kind->level))
+		return false;
+	if (kind->burst == 0 ||
+	    log_limit_take(&left_out[event].limit, kind->burst, kind->per_second, clock_now_us()))
+		return true;
+	count_left_out(event);
+	return false;
+}
+
+/* Puts @entry into the ring. Returns the thread's state: when it is off, nothing was done. */
+static enum log_thread_state ring_push(const struct log_entry *entry)
+{
+	bool limited = log_kind(entry->event)->burst > 0;
+	enum log_thread_state state;
+	bool dropped = true;
+
+	pthread_mutex_lock(&thread.mutex);
+	state = thread.state;
+	if (state == LOG_THREAD_ON || state == LOG_THREAD_STOPPING) {
+		if (ring_used < (limited ? RING_ENTRIES_LIMITED : RING_ENTRIES)) {
+			struct slot *slot = &ring[(ring_first + ring_used++) % RING_ENTRIES];
+
+			log_entry_copy(&slot->entry, entry);
+			slot->dropped_before = ring_dropped;
+			ring_dropped = 0;
+			dropped = false;
+			pthread_cond_signal(&thread.changed);
+		} else {
+			ring_dropped++;
+		}
+	}
+	pthread_mutex_unlock(&thread.mutex);
+	if (dropped && state != LOG_THREAD_OFF)
+		count_dropped(1);
+	return state;
+}
+
+__attribute__((format(printf, 4, 0))) static void post(enum log_level level, enum log_event event,
+						       const struct log_fields *fields,
+						       const char *format, va_list ap)
+{
+	struct log_entry entry;
+
+	if (!level_wanted(level))
+		return;
+	log_entry_format(&entry, level, event, fields, format, ap);
+	if (ring_push(&entry) == LOG_THREAD_OFF) {
+		struct log_sink sink = sink_in_force(systemd_stderr_is_journal());
+
+		if (log_entry_write(&entry, &sink) < 0)
+			count_dropped(1);
+	}
+}
+
+void log_post(enum log_event event, const struct log_fields *fields, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	post(log_kind(event)->level, event, fields, format, ap);
+	va_end(ap);
+}
+
+void log_post_at(enum log_level level, enum log_event event, const struct log_fields *fields,
+		 const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	post(level, event, fields, format, ap);
+	va_end(ap);
+}

@@ -1,0 +1,243 @@
+#include "ackd/metrics/counters.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct stats_entry {
+	struct stats_entry *next;	 /* of all, in the order in which they were made */
+	struct stats_entry *bucket_next; /* of those in the same bucket */
+	struct counters *counters;	 /* one block per worker */
+	bool wanted;			 /* not released */
+	char name[];
+};
+
+#define N_BUCKETS 256
+
+static struct stats_entry *first, **end = &first;
+static struct stats_entry *buckets[N_BUCKETS];
+static struct stats dropped;
+static unsigned n_workers;
+
+const char *refusal_name(enum refusal refusal)
+{
+	static const char *const names[] = {
+		[REFUSAL_NONE] = "none",
+		[REFUSAL_DENIED] = "denied",
+		[REFUSAL_CONNECTIONS] = "too many connections",
+		[REFUSAL_PER_ADDRESS] = "too many connections from this address",
+		[REFUSAL_MEMORY] = "out of memory",
+		[REFUSAL_PROXY] = "no valid PROXY header",
+	};
+
+	return names[refusal];
+}
+
+void stats_init(unsigned workers)
+{
+	n_workers = workers;
+}
+
+/* ---- entries ---- */
+
+/* Returns the bucket of @name: FNV-1a. */
+static struct stats_entry **bucket_of(const char *name)
+{
+	uint32_t hash = 2166136261;
+
+	for (; *name; name++)
+		hash = (hash ^ (uint8_t)*name) * 16777619;
+	return &buckets[hash % N_BUCKETS];
+}
+
+static struct stats_entry *entry_create(const char *name)
+{
+	struct stats_entry *entry = malloc(sizeof(*entry) + strlen(name) + 1);
+	size_t size = n_workers * sizeof(struct counters);
+
+	if (!entry)
+		return NULL;
+	*entry = (struct stats_entry){.counters = aligned_alloc(STATS_CACHE_LINE, size)};
+	if (!entry->counters) {
+		free(entry);
+		return NULL;
+	}
+	memset(entry->counters, 0, size);
+	strcpy(entry->name, name);
+	return entry;
+}
+
+static void entry_destroy(struct stats_entry *entry)
+{
+	free(entry->counters);
+	free(entry);
+}
+
+/* Returns the entry of @name, made if there is none, or NULL. */
+static struct stats_entry *entry_get(const char *name)
+{
+	struct stats_entry **bucket = bucket_of(name);
+	struct stats_entry *entry = *bucket;
+
+	while (entry && strcmp(entry->name, name) != 0)
+		entry = entry->bucket_next;
+	if (entry)
+		return entry;
+	entry = entry_create(name);
+	if (!entry)
+		return NULL;
+	entry->bucket_next = *bucket;
+	*bucket = entry;
+	*end = entry;
+	end = &entry->next;
+	return entry;
+}
+
+static bool entry_is_used(const struct stats_entry *entry)
+{
+	for (unsigned i = 0; i < n_workers; i++)
+		if (atomic_load_explicit(&entry->counters[i].n_users, memory_order_acquire) > 0)
+			return true;
+	return entry->wanted;
+}
+
+/* Takes the entry out of the list at @link, and out of its bucket. */
+static void entry_unlink(struct stats_entry *entry, struct stats_entry **link)
+{
+	struct stats_entry **in_bucket = bucket_of(entry->name);
+
+	while (*in_bucket != entry)
+		in_bucket = &(*in_bucket)->bucket_next;
+	*in_bucket = entry->bucket_next;
+	*link = entry->next;
+	if (!entry->next)
+		end = link;
+}
+
+void stats_finish(void)
+{
+	while (first) {
+		struct stats_entry *entry = first;
+
+		entry_unlink(entry, &first);
+		entry_destroy(entry);
+	}
+	dropped = (struct stats){0};
+}
+
+/* ---- counting ---- */
+
+struct counters *stats_listener(const char *name)
+{
+	struct stats_entry *entry = entry_get(name);
+
+	if (!entry)
+		return NULL;
+	entry->wanted = true;
+	return entry->counters;
+}
+
+static void stats_add(struct stats *sum, const uint64_t *values, size_t n)
+{
+	for (size_t i = 0; i < n && i < COUNTER_COUNT; i++)
+		sum->values[i] += values[i];
+}
+
+void stats_drop_unused(void)
+{
+	struct stats_entry **link = &first;
+
+	while (*link) {
+		struct stats_entry *entry = *link;
+		struct stats last;
+
+		if (entry_is_used(entry)) {
+			link = &entry->next;
+			continue;
+		}
+		last = stats_read(entry);
+		/* nothing of it is open, even if the end of a connection was never counted */
+		last.values[COUNTER_CLOSED] = last.values[COUNTER_CONNECTIONS];
+		stats_add(&dropped, last.values, COUNTER_COUNT);
+		entry_unlink(entry, link);
+		entry_destroy(entry);
+	}
+}
+
+void stats_release(void)
+{
+	for (struct stats_entry *entry = first; entry; entry = entry->next)
+		entry->wanted = false;
+}
+
+int stats_carry(const char *name, const uint64_t *values, size_t n)
+{
+	struct counters *c;
+
+	if (!*name) {
+		stats_add(&dropped, values, n);
+		return 0;
+	}
+	c = stats_listener(name);
+	if (!c)
+		return -ENOMEM;
+	for (unsigned i = 0; i < n && i < COUNTER_COUNT; i++)
+		counter_add(c, i, values[i]);
+	return 0;
+}
+
+/* ---- reading ---- */
+
+const struct stats_entry *stats_next(const struct stats_entry *entry)
+{
+	return entry ? entry->next : first;
+}
+
+const char *stats_name(const struct stats_entry *entry)
+{
+	return entry->name;
+}
+
+struct stats stats_read(const struct stats_entry *entry)
+{
+	struct stats sum = {0};
+
+	if (!entry)
+		return dropped;
+	for (unsigned w = 0; w < n_workers; w++)
+		for (unsigned i = 0; i < COUNTER_COUNT; i++)
+			sum.values[i] += atomic_load_explicit(&entry->counters[w].values[i],
+							      memory_order_relaxed);
+	return sum;
+}
+
+struct stats stats_total(void)
+{
+	struct stats sum = dropped;
+
+	for (const struct stats_entry *entry = first; entry; entry = entry->next) {
+		struct stats one = stats_read(entry);
+
+		stats_add(&sum, one.values, COUNTER_COUNT);
+	}
+	return sum;
+}
+
+uint64_t stats_open(const struct stats *stats)
+{
+	uint64_t connections = stats->values[COUNTER_CONNECTIONS];
+	uint64_t closed = stats->values[COUNTER_CLOSED];
+
+	/* one that closed while the numbers were read must not make it negative */
+	return connections > closed ? connections - closed : 0;
+}
+
+uint64_t stats_sum(const struct stats *stats, unsigned counter, unsigned n)
+{
+	uint64_t sum = 0;
+
+	while (n-- > 0)
+		sum += stats->values[counter + n];
+	return sum;
+}

@@ -1,0 +1,460 @@
+/*
+ * Puts a configuration into effect, at start and in a reload, as a whole or not at all. The happy
+ * path: its sockets are bound -> a plan to each worker -> all have opened what is new in it -> the
+ * new sockets listen, those that are not needed any more are retired -> the workers carry out their
+ * plans -> it is in effect -> after a while the workers and then the daemon close the retired ones.
+ *
+ * Until all have opened it a failure changes nothing: what is new is closed again. New sockets do
+ * not listen before, so no connection is lost with them. What follows cannot fail, since the plans
+ * bring all the memory that it takes.
+ */
+
+#include "ackd/server/server.h"
+#include "ackd/sockets/store.h"
+#include "base/plural.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/*
+ * Descriptors that a worker's loop and the rest of the process need, beside connections. They leave
+ * room for the segments of a hand-over, which count as open descriptors of the user.
+ */
+#define RESERVE_PER_WORKER 8
+_Static_assert(RESERVE_PER_WORKER >= HANDOVER_SEGMENTS_PER_WORKER, "room for segments");
+#define RESERVE 64
+
+/* ---- plans ---- */
+
+static int prepare_counters(struct server *server, const struct config *config)
+{
+	struct counters **counters = calloc(config->n_listeners, sizeof(struct counters *));
+
+	if (!counters)
+		return -ENOMEM;
+	for (size_t i = 0; i < config->n_listeners; i++) {
+		counters[i] = stats_listener(config->listeners[i].name);
+		if (!counters[i]) {
+			free(counters);
+			return -ENOMEM;
+		}
+	}
+	free(server->counters);
+	server->counters = counters;
+	return 0;
+}
+
+void server_drop_counters(const struct server *server)
+{
+	const struct config *config = server->config;
+
+	stats_release();
+	for (size_t i = 0; i < config->n_listeners; i++)
+		stats_listener(config->listeners[i].name);
+	stats_drop_unused();
+}
+
+/* Worker @w serves socket s if s mod workers = w; sockets that are fewer than workers are shared.
+ */
+static bool serves(const struct server *server, unsigned w, unsigned s, unsigned n_fds)
+{
+	return n_fds >= server->n_workers ? s % server->n_workers == w : w % n_fds == s;
+}
+
+static size_t listener_index(const struct config *config, const char *name)
+{
+	size_t i = 0;
+
+	while (i < config->n_listeners && strcmp(config->listeners[i].name, name) != 0)
+		i++;
+	return i;
+}
+
+void server_count_lost(const struct state_connection *state, const char *reason)
+{
+	struct counters *counters = stats_listener(state->listener);
+	char peer[ADDRESS_TEXT_MAX];
+	struct log_fields fields = {
+		.listener = state->listener,
+		.peer = address_format(&state->record.address, peer),
+		.reason = reason,
+		.has = LOG_HAS_CONNECTION,
+		.connection = state->record.connection,
+	};
+
+	if (counters && state->record.connection != 0)
+		counter_add(counters, COUNTER_CLOSED, 1);
+	log_post_at(LOG_LEVEL_WARNING, LOG_RESTORE, &fields,
+		    "%s: connection %" PRIu64 " from %s closed: %s", fields.listener,
+		    fields.connection, peer, fields.reason);
+}
+
+/* Adds @from to @plan, unless its listener is gone. */
+static void plan_restore(struct worker_plan *plan, struct takeover_connection *from)
+{
+	struct state_connection state = state_read(from->connection);
+	size_t listener = listener_index(plan->config, state.listener);
+
+	if (listener == plan->config->n_listeners) {
+		server_count_lost(&state, "the listener is not in the configuration any more");
+		takeover_release(from);
+		return;
+	}
+	plan->restored[plan->n_restored++] =
+		(struct worker_restored){.from = *from, .listener = listener};
+}
+
+/* Gives @plan, that of worker @w, its share of the connections that were handed over. */
+static int plan_restored(struct server *server, struct worker_plan *plan, unsigned w)
+{
+	struct takeover *takeover = &server->takeover;
+	size_t end = takeover->n * (w + 1) / server->n_workers;
+	struct takeover_connection from;
+
+	if (takeover->n_taken >= end)
+		return 0;
+	plan->restored = calloc(end - takeover->n_taken, sizeof(*plan->restored));
+	if (!plan->restored)
+		return -ENOMEM;
+	while (takeover->n_taken < end && takeover_take(takeover, &from))
+		plan_restore(plan, &from);
+	return 0;
+}
+
+/* Gives @plan, that of worker @w, its share of the sockets of @binding. */
+static void plan_binding(const struct server *server, struct worker_plan *plan, unsigned w,
+			 const struct binding *binding, size_t listener, bool retired)
+{
+	for (unsigned s = 0; s < binding->n_fds; s++)
+		if (serves(server, w, s, binding->n_fds))
+			plan->sockets[plan->n_sockets++] = (struct worker_socket){
+				.fd = binding->fds[s],
+				.passed = binding->passed,
+				.retired = retired,
+				.listener = listener,
+			};
+}
+
+/* Whether the change retires @binding, one of the server's. */
+static bool retires(const struct server *server, const struct binding *binding)
+{
+	return !binding->passed && !bound_has(&server->change.bound, binding);
+}
+
+static struct worker_plan *plan_create(struct server *server, const struct setup *setup, unsigned w)
+{
+	const struct bound *bound = &server->change.bound;
+	struct worker_plan *plan;
+	size_t n = 0;
+
+	for (size_t i = 0; i < bound->n; i++)
+		n += bound->items[i].binding->n_fds;
+	for (const struct binding *b = server->bindings; b; b = b->next)
+		n += b->n_fds;
+	plan = worker_plan_create(setup->config, server->counters, n);
+	if (!plan)
+		return NULL;
+	for (size_t i = 0; i < bound->n; i++)
+		plan_binding(server, plan, w, bound->items[i].binding, bound->items[i].listener,
+			     false);
+	for (const struct binding *b = server->bindings; b; b = b->next)
+		if (retires(server, b))
+			plan_binding(server, plan, w, b, setup_successor(setup, b), true);
+	if (plan_restored(server, plan, w) < 0) {
+		worker_plan_destroy(plan);
+		return NULL;
+	}
+	return plan;
+}
+
+static int send_plans(struct server *server, const struct setup *setup)
+{
+	struct worker_plan **plans = calloc(server->n_workers, sizeof(struct worker_plan *));
+	int r = plans ? prepare_counters(server, setup->config) : -ENOMEM;
+
+	for (unsigned w = 0; w < server->n_workers && r == 0; w++) {
+		plans[w] = plan_create(server, setup, w);
+		if (!plans[w])
+			r = -ENOMEM;
+	}
+	for (unsigned w = 0; plans && w < server->n_workers; w++) {
+		if (r == 0)
+			worker_open(&server->workers[w], plans[w]);
+		else
+			worker_plan_destroy(plans[w]);
+	}
+	free(plans);
+	return r;
+}
+
+/* ---- sockets ---- */
+
+static void binding_rename(struct binding *binding, const char *name)
+{
+	char *copy;
+
+	if (strcmp(binding->listener, name) == 0)
+		return;
+	copy = strdup(name);
+	if (!copy)
+		return; /* the next reload prefers another name's address, that is all */
+	free(binding->listener);
+	binding->listener = copy;
+}
+
+static void log_listening(const struct bound *bound, bool all)
+{
+	for (size_t i = 0; i < bound->n; i++) {
+		const struct binding *b = bound->items[i].binding;
+		char text[ADDRESS_TEXT_MAX];
+		struct log_fields fields = {
+			.listener = b->listener,
+			.address = sockaddr_format((const struct sockaddr *)&b->bound, text),
+		};
+
+		if (bound->items[i].is_new || all)
+			log_post(LOG_LISTEN, &fields, "%s: listening on %s", b->listener, text);
+	}
+}
+
+/*
+ * Returns how many descriptors are not for connections. Each listening socket counts twice: a
+ * reload binds where things move to before it closes where they were.
+ */
+static uint64_t descriptors_reserved(const struct server *server)
+{
+	const struct change *change = &server->change;
+	size_t n_sockets = change->metrics.n;
+
+	for (size_t i = 0; i < change->bound.n; i++)
+		n_sockets += change->bound.items[i].binding->n_fds;
+	return RESERVE + (uint64_t)server->n_workers * RESERVE_PER_WORKER + 2 * n_sockets +
+	       LIMITS_REFUSALS_MAX + (change->metrics.n > 0 ? METRICS_CONNECTIONS_MAX : 0);
+}
+
+uint64_t server_descriptor_room(const struct server *server)
+{
+	return limits_descriptor_room(descriptors_reserved(server));
+}
+
+/* Logs how much memory @max_connections connections and the workers can take at most. */
+static void log_memory_bound(const struct server *server, uint64_t max_connections)
+{
+	const uint64_t mib = 1 << 20;
+	uint64_t held = server->change.config->max_memory_bytes;
+	uint64_t connections = max_connections * sizeof(struct conn);
+	uint64_t workers = (uint64_t)server->n_workers * (TURN_BUFFER_BYTES + SESSION_AREA_BYTES);
+
+	log_post_at(LOG_LEVEL_DEBUG, LOG_START, NULL,
+		    "memory: at most %" PRIu64 " MiB: %" PRIu64
+		    " MiB of data (limits.max_memory), %" PRIu64 " MiB for %" PRIu64
+		    " connection%s, %" PRIu64 " MiB for %u worker%s; a restart takes 1.3 times "
+		    "what connections hold",
+		    (held + connections + workers + mib - 1) / mib, (held + mib - 1) / mib,
+		    (connections + mib - 1) / mib, max_connections, plural(max_connections),
+		    (workers + mib - 1) / mib, server->n_workers, plural(server->n_workers));
+}
+
+/* Puts the limits of the change into effect, and logs what they allow. */
+static void configure_limits(struct server *server)
+{
+	const struct config *config = server->change.config;
+	uint64_t max =
+		limits_configure(&server->limits, config->max_connections,
+				 config->max_connections_per_address, descriptors_reserved(server));
+
+	budget_set_max(&server->limits.budget, config->max_memory_bytes);
+	if (max < config->max_connections)
+		log_post_at(LOG_LEVEL_NOTICE, LOG_START, NULL,
+			    "limits.max_connections is %" PRIu64 " instead of %" PRIu64
+			    ": the descriptor limit allows no more",
+			    max, config->max_connections);
+	log_memory_bound(server, max);
+}
+
+/* Makes the sockets of the change the server's: nothing can fail from here on. */
+static void change_commit(struct server *server)
+{
+	struct change *change = &server->change;
+
+	configure_limits(server);
+	bound_configure(&change->bound, change->config);
+	for (size_t i = 0; i < change->bound.n; i++)
+		binding_rename(change->bound.items[i].binding,
+			       change->config->listeners[change->bound.items[i].listener].name);
+	log_listening(&change->bound, server->phase == SERVER_STARTING);
+	log_listening(&change->metrics, false);
+	bound_take(&change->bound, &server->bindings, &server->unwanted);
+	for (struct binding *b = server->unwanted; b; b = b->next)
+		if (!b->passed)
+			binding_retire(b);
+	report_metrics_take(server);
+}
+
+/* What is new of the change is not wanted. */
+static void change_undo(struct server *server)
+{
+	bound_undo(&server->change.bound, &server->unwanted);
+	report_metrics_undo(server);
+}
+
+/* Closes what is not wanted, which no worker has any more. */
+static void close_unwanted(struct server *server)
+{
+	report_metrics_close(server);
+	while (server->unwanted) {
+		struct binding *next = server->unwanted->next;
+
+		store_forget(server->unwanted, server->bindings);
+		binding_destroy(server->unwanted);
+		server->unwanted = next;
+	}
+}
+
+/* ---- step by step ---- */
+
+int server_bind(struct server *server, const struct setup *setup, FILE *errors)
+{
+	const struct bindings current = {server->bindings, server->metrics_bindings};
+	struct change *change = &server->change;
+	int r = setup_bind(
+		setup, &current,
+		store_share(setup, server->bindings, (unsigned)server->n_handed, server->n_workers),
+		errors, &change->bound);
+
+	if (r < 0)
+		return r;
+	r = report_metrics_bind(server, setup, errors);
+	if (r < 0) {
+		change_undo(server);
+		close_unwanted(server);
+	}
+	return r;
+}
+
+int server_apply(struct server *server, const struct setup *setup)
+{
+	struct change *change = &server->change;
+	int r;
+
+	change->config = setup->config;
+	change->error = 0;
+	atomic_store(&server->n_applied, 0);
+	atomic_store(&server->open_error, 0);
+	r = send_plans(server, setup);
+	if (r < 0) {
+		change_undo(server);
+		close_unwanted(server);
+		return r;
+	}
+	change->phase = CHANGE_OPENING;
+	return 0;
+}
+
+static void order_all(struct server *server, enum worker_order order)
+{
+	for (unsigned w = 0; w < server->n_workers; w++)
+		worker_order(&server->workers[w], order);
+}
+
+/* All workers have opened what is new, or one could not: now the change comes about, or does not.
+ */
+static void change_decide(struct server *server, int error)
+{
+	struct change *change = &server->change;
+
+	if (error == 0)
+		error = bound_listen(&change->bound, change->config);
+	change->error = error;
+	if (error == 0) {
+		change->phase = CHANGE_APPLYING;
+		change_commit(server);
+		order_all(server, WORKER_APPLY);
+	} else {
+		change->phase = CHANGE_UNDOING;
+		change_undo(server);
+		order_all(server, WORKER_FORGET);
+	}
+}
+
+/* The end of a daemon closes the retired sockets itself. */
+static void on_retired_timer(uv_timer_t *timer)
+{
+	struct server *server = timer->data;
+
+	if (server->phase != SERVER_RUNNING)
+		return;
+	server->change.phase = CHANGE_CLOSING;
+	order_all(server, WORKER_CLOSE);
+}
+
+/* All workers have carried out their plans. */
+static void change_retire(struct server *server)
+{
+	struct change *change = &server->change;
+	bool ends = server->phase != SERVER_STARTING && server->phase != SERVER_RUNNING;
+
+	takeover_finish(&server->takeover);
+	/* once the end has begun nobody is to connect to a socket that only the store holds */
+	if (!ends || server->phase == SERVER_HANDING_OVER)
+		store_sync(server->bindings, server->unwanted);
+	change->phase = CHANGE_NONE;
+	if (ends || (!server->unwanted && !server->metrics_unwanted))
+		return;
+	change->phase = CHANGE_RETIRING;
+	uv_timer_start(&server->retired_timer, on_retired_timer, BINDING_RETIRED_MS, 0);
+}
+
+/* No worker has the retired sockets any more. */
+static void change_close(struct server *server)
+{
+	server->change.phase = CHANGE_NONE;
+	close_unwanted(server);
+	if (server->phase == SERVER_RUNNING)
+		store_sync(server->bindings, NULL);
+	if (server->reload.again)
+		reload_request(server);
+}
+
+bool server_applied(struct server *server, int *ret_error)
+{
+	struct change *change = &server->change;
+	bool ends = server->phase != SERVER_STARTING && server->phase != SERVER_RUNNING;
+
+	switch (change->phase) {
+	case CHANGE_OPENING:
+		if (!ends) {
+			change_decide(server, atomic_load(&server->open_error));
+			return false;
+		}
+		/* the workers forget their plans by themselves; what is unwanted is closed after */
+		change_undo(server);
+		change->phase = CHANGE_NONE;
+		*ret_error = UV_ECANCELED;
+		return true;
+	case CHANGE_UNDOING:
+		takeover_finish(&server->takeover);
+		close_unwanted(server);
+		change->phase = CHANGE_NONE;
+		*ret_error = change->error;
+		return true;
+	case CHANGE_APPLYING:
+		change_retire(server);
+		*ret_error = 0;
+		return true;
+	case CHANGE_CLOSING:
+		change_close(server);
+		return false;
+	case CHANGE_NONE:
+	case CHANGE_RETIRING:
+		break;
+	}
+	return false;
+}
+
+bool server_is_changing(const struct server *server)
+{
+	return server->change.phase != CHANGE_NONE;
+}

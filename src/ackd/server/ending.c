@@ -1,0 +1,122 @@
+/*
+ * How the daemon ends: SIGTERM -> workers drain, the service manager is asked for time -> their
+ * threads end -> the loop does (server.c). SIGUSR2 hands over instead, and drains where that cannot
+ * be. A second signal, or the end of drain_timeout, closes everything at once.
+ */
+
+#include "ackd/server/server.h"
+#include "ackd/sockets/store.h"
+#include "base/plural.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+
+#define EXTEND_EVERY_MS 1000
+
+static void server_order(struct server *server, enum worker_order order)
+{
+	for (unsigned i = 0; i < server->n_started; i++)
+		worker_order(&server->workers[i], order);
+}
+
+void server_stop(struct server *server)
+{
+	if (server->phase == SERVER_STOPPING)
+		return;
+	server->phase = SERVER_STOPPING;
+	server_order(server, WORKER_STOP);
+}
+
+/* While draining: asks the service manager for time, and ends what takes too long. */
+static void on_drain_timer(uv_timer_t *timer)
+{
+	struct server *server = timer->data;
+	uint64_t now_ms = uv_now(&server->loop);
+
+	if (now_ms >= server->drain_deadline_ms) {
+		struct stats s = stats_total();
+
+		if (server->phase == SERVER_DRAINING)
+			log_post(LOG_DRAIN, NULL,
+				 "drain_timeout is over: closing %" PRIu64 " connection%s",
+				 stats_open(&s), plural(stats_open(&s)));
+		server_stop(server);
+		return;
+	}
+	log_notify("EXTEND_TIMEOUT_USEC=%u", 5 * EXTEND_EVERY_MS * 1000);
+	uint64_t left_ms = server->drain_deadline_ms - now_ms;
+	uv_timer_start(timer, on_drain_timer, left_ms < EXTEND_EVERY_MS ? left_ms : EXTEND_EVERY_MS,
+		       0);
+}
+
+static void server_drain(struct server *server)
+{
+	struct stats s = stats_total();
+
+	server->phase = SERVER_DRAINING;
+	log_notify("STOPPING=1");
+	log_post(LOG_DRAIN, NULL, "draining %" PRIu64 " connection%s, for at most %" PRIu64 " ms",
+		 stats_open(&s), plural(stats_open(&s)), server->config->drain_timeout_ms);
+	server_order(server, WORKER_DRAIN);
+	server->drain_deadline_ms = uv_now(&server->loop) + server->config->drain_timeout_ms;
+	on_drain_timer(&server->drain_timer);
+}
+
+/*
+ * Whether the next process will be able to read its configuration: it runs as the same user, behind
+ * the same walls. What the configuration says, the one who asks for a hand-over has checked. A want
+ * of memory here is not one there.
+ */
+static bool next_can_read(const struct server *server)
+{
+	char *lines = NULL;
+	size_t length;
+	FILE *errors = open_memstream(&lines, &length);
+	int r = errors ? config_readable(server->path, errors) : 0;
+
+	if (errors)
+		fclose(errors);
+	if (r == -EINVAL) {
+		if (lines)
+			report_lines(LOG_HANDOVER, lines, 1);
+		log_post_at(LOG_LEVEL_ERROR, LOG_HANDOVER, NULL,
+			    "connections are not handed over: the next process could not read its "
+			    "configuration");
+	}
+	free(lines);
+	return r != -EINVAL;
+}
+
+/* By a hand-over (SIGUSR2), or for good. */
+static void server_leave(struct server *server, int signum)
+{
+	if (signum == SIGUSR2) {
+		if (server->config->keep_connections && systemd_has_store() &&
+		    next_can_read(server) && server_hand_over(server) == 0)
+			return;
+	} else {
+		/* nobody comes after us: who connects now is to be refused */
+		for (struct binding *b = server->bindings; b; b = b->next)
+			store_forget(b, server->bindings);
+	}
+	server_drain(server);
+}
+
+void server_end(struct server *server, int signum)
+{
+	if (signum == SIGTERM && server->term_follows) {
+		server->term_follows = false;
+	} else if (server->phase == SERVER_RUNNING) {
+		server->term_follows = signum == SIGUSR2;
+		server_leave(server, signum);
+	} else if (signum == SIGUSR2 || server->phase == SERVER_HANDING_OVER) {
+		return; /* nothing to hand over yet, or it is under way */
+	} else if (server->phase == SERVER_STARTING && server->n_started > 0 &&
+		   !server->end_signal) {
+		server->end_signal = signum; /* there may be connections already */
+	} else {
+		server_stop(server);
+	}
+}

@@ -1,0 +1,133 @@
+/*
+ * Another configuration for a running daemon. The happy path: SIGHUP -> prepare (in a thread of its
+ * own) -> put into effect (apply.c) -> its settings are those in force. A failure changes nothing.
+ * The end of the daemon waits for the workers, never for that thread.
+ */
+
+#include "ackd/server/server.h"
+#include "base/clock.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+/* So many errors leave room in the log's ring for what they amount to. */
+#define RELOAD_LINES_MAX 100
+
+static void reload_end(struct server *server, int status)
+{
+	struct reload *reload = &server->reload;
+
+	if (status < 0) {
+		server->reloads_failed++;
+		if (reload->errors)
+			report_lines(LOG_RELOAD_FAILED, reload->errors, RELOAD_LINES_MAX);
+		log_post(LOG_RELOAD_FAILED, NULL,
+			 "reload failed: %s; the configuration in force stays",
+			 status == -EINVAL ? "error in the configuration" : uv_strerror(status));
+	} else {
+		server->reloads_done++;
+		log_post(LOG_RELOAD, NULL, "reloaded the configuration");
+	}
+	free(reload->errors);
+	reload->errors = NULL;
+	setup_destroy(reload->setup);
+	reload->setup = NULL;
+	reload->running = false;
+	if (server->phase == SERVER_RUNNING) {
+		server_drop_counters(server);
+		log_notify("READY=1");
+		report_status(server);
+	}
+	control_report(&server->control, exit_status_of(status));
+	control_accept(&server->control);
+	if (reload->again)
+		reload_request(server);
+}
+
+static void on_needs_restart(void *data, const char *setting)
+{
+	log_post_at(LOG_LEVEL_NOTICE, LOG_RELOAD, NULL, "%s has changed: that needs a restart",
+		    setting);
+}
+
+void reload_applied(struct server *server, int error)
+{
+	struct config *config = server->reload.setup->config;
+
+	if (error == 0) {
+		config_diff_restart(server->config, config, on_needs_restart, NULL);
+		config_unref(server->config);
+		server->config = config_ref(config);
+		log_configure(config->log_level, config->log_target);
+	}
+	reload_end(server, error);
+}
+
+static int reload_bind(struct server *server)
+{
+	struct reload *reload = &server->reload;
+	size_t errors_length;
+	FILE *errors;
+	int r;
+
+	free(reload->errors);
+	reload->errors = NULL;
+	errors = open_memstream(&reload->errors, &errors_length);
+	if (!errors)
+		return -ENOMEM;
+	r = server_bind(server, reload->setup, errors);
+	fclose(errors);
+	return r < 0 ? r : server_apply(server, reload->setup);
+}
+
+void reload_prepared(struct server *server)
+{
+	struct reload *reload = &server->reload;
+	int r;
+
+	if (!reload->preparation || !preparation_is_done(reload->preparation))
+		return;
+	r = preparation_take(reload->preparation, &reload->setup, &reload->errors);
+	reload->preparation = NULL;
+	if (r == 0 && server->phase != SERVER_RUNNING)
+		r = UV_ECANCELED; /* a signal to end came meanwhile */
+	if (r == 0)
+		r = reload_bind(server);
+	if (r < 0)
+		reload_end(server, r);
+}
+
+void reload_cancel(struct server *server)
+{
+	if (!server->reload.preparation)
+		return;
+	preparation_abandon(server->reload.preparation);
+	server->reload.preparation = NULL;
+	reload_end(server, UV_ECANCELED);
+}
+
+static void reload_begin(struct server *server)
+{
+	struct reload *reload = &server->reload;
+	int r;
+
+	reload->again = false;
+	if (server->phase != SERVER_RUNNING)
+		return;
+	reload->running = true;
+	control_hold(&server->control); /* whoever asks from here on has the next reload answered */
+	log_notify("RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_now_us());
+	r = preparation_begin(server->path, server->port, &server->prepared, &reload->preparation);
+	if (r < 0)
+		reload_end(server, r);
+}
+
+void reload_request(struct server *server)
+{
+	if (server->reload.running || server->phase == SERVER_STARTING ||
+	    server_is_changing(server))
+		server->reload.again = true;
+	else
+		reload_begin(server);
+}

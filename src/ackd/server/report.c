@@ -1,0 +1,227 @@
+#include "ackd/server/server.h"
+#include "base/plural.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define STATUS_EVERY_MS 5000
+
+void report_status(struct server *server)
+{
+	struct stats s = stats_total();
+
+	log_notify("STATUS=%s%" PRIu64 " connection%s open, %" PRIu64 " served, %" PRIu64
+		   " message%s, %" PRIu64 " byte%s in, %" PRIu64 " byte%s out",
+		   server->phase == SERVER_RUNNING ? "" : "draining: ", stats_open(&s),
+		   plural(stats_open(&s)), s.values[COUNTER_CONNECTIONS],
+		   s.values[COUNTER_MESSAGES], plural(s.values[COUNTER_MESSAGES]),
+		   s.values[COUNTER_RECEIVED_BYTES], plural(s.values[COUNTER_RECEIVED_BYTES]),
+		   s.values[COUNTER_SENT_BYTES], plural(s.values[COUNTER_SENT_BYTES]));
+}
+
+/* Looks how much CPU time each worker has used since last time: costs the workers nothing. */
+static void sample_load(struct server *server)
+{
+	struct worker_load *load = &server->load;
+	uint64_t now_ns = uv_hrtime();
+
+	for (unsigned i = 0; i < server->n_workers; i++) {
+		uint64_t cpu_ns = worker_cpu_ns(&server->workers[i]);
+
+		if (load->at_ns > 0 && cpu_ns >= load->cpu_ns[i])
+			load->ratios[i] =
+				(double)(cpu_ns - load->cpu_ns[i]) / (double)(now_ns - load->at_ns);
+		load->cpu_ns[i] = cpu_ns;
+	}
+	load->at_ns = now_ns;
+}
+
+static void on_status_timer(uv_timer_t *timer)
+{
+	struct server *server = timer->data;
+
+	if (server->phase == SERVER_RUNNING) /* a hand-over takes along what there is */
+		stats_drop_unused();
+	if (!server->reload.running)
+		control_accept(&server->control); /* in case that there were no descriptors */
+	sample_load(server);
+	report_status(server);
+}
+
+/* The watchdog is told that all is well only if every worker's loop has turned since last time. */
+static void on_watchdog_timer(uv_timer_t *timer)
+{
+	struct server *server = timer->data;
+	bool all_turned = true;
+
+	for (unsigned i = 0; i < server->n_workers; i++) {
+		uint64_t turns =
+			atomic_load_explicit(&server->workers[i].turns, memory_order_relaxed);
+
+		if (turns == server->turns[i])
+			all_turned = false;
+		server->turns[i] = turns;
+	}
+	if (all_turned)
+		log_notify("WATCHDOG=1");
+	for (unsigned i = 0; i < server->n_workers; i++)
+		worker_order(&server->workers[i], WORKER_TURN);
+}
+
+/* Closes metrics sockets. */
+static void metrics_close(struct server *server, struct binding *bindings)
+{
+	while (bindings) {
+		struct binding *next = bindings->next;
+
+		if (server->metrics)
+			metrics_unlisten(server->metrics, bindings->fds[0]);
+		binding_destroy(bindings);
+		bindings = next;
+	}
+}
+
+int report_init(struct server *server)
+{
+	server->load.cpu_ns = calloc(server->n_workers, sizeof(*server->load.cpu_ns));
+	server->load.ratios = calloc(server->n_workers, sizeof(*server->load.ratios));
+	return server->load.cpu_ns && server->load.ratios ? 0 : -ENOMEM;
+}
+
+void report_finish(struct server *server)
+{
+	metrics_destroy(server->metrics);
+	server->metrics = NULL;
+	metrics_close(server, server->metrics_bindings);
+	metrics_close(server, server->metrics_unwanted);
+	free(server->load.cpu_ns);
+	free(server->load.ratios);
+}
+
+void report_start(struct server *server)
+{
+	uint64_t watchdog_ms = systemd_watchdog_us() / 1000;
+
+	uv_timer_start(&server->status_timer, on_status_timer, 0, STATUS_EVERY_MS);
+	if (watchdog_ms > 0) {
+		uint64_t every_ms = watchdog_ms / 4 > 0 ? watchdog_ms / 4 : 1;
+
+		for (unsigned i = 0; i < server->n_workers; i++)
+			worker_order(&server->workers[i], WORKER_TURN);
+		uv_timer_start(&server->watchdog_timer, on_watchdog_timer, every_ms, every_ms);
+	}
+}
+
+static void report_listener(const char *name, const struct stats *s)
+{
+	uint64_t naks = stats_sum(s, COUNTER_NAKS, NAK_REASON_COUNT);
+	uint64_t accept_errors = s->values[COUNTER_ACCEPT_ERRORS];
+	struct log_fields fields = {
+		.listener = name,
+		.has = LOG_HAS_BYTES_IN | LOG_HAS_BYTES_OUT | LOG_HAS_MESSAGES,
+		.bytes_in = s->values[COUNTER_RECEIVED_BYTES],
+		.bytes_out = s->values[COUNTER_SENT_BYTES],
+		.messages = s->values[COUNTER_MESSAGES],
+	};
+
+	log_post(LOG_STATS, &fields,
+		 "%s: %" PRIu64 " connection%s open, %" PRIu64 " served, %" PRIu64
+		 " refused; %" PRIu64 " message%s, %" PRIu64 " NAK%s, %" PRIu64
+		 " byte%s in, %" PRIu64 " byte%s out, %" PRIu64 " accept error%s",
+		 name, stats_open(s), plural(stats_open(s)), s->values[COUNTER_CONNECTIONS],
+		 stats_sum(s, COUNTER_REFUSED, REFUSAL_COUNT), fields.messages,
+		 plural(fields.messages), naks, plural(naks), fields.bytes_in,
+		 plural(fields.bytes_in), fields.bytes_out, plural(fields.bytes_out), accept_errors,
+		 plural(accept_errors));
+}
+
+void report_stats(void)
+{
+	for (const struct stats_entry *e = stats_next(NULL); e; e = stats_next(e)) {
+		struct stats s = stats_read(e);
+
+		report_listener(stats_name(e), &s);
+	}
+}
+
+void report_lines(enum log_event event, char *lines, unsigned max)
+{
+	unsigned n = 0;
+
+	for (char *line; (line = strsep(&lines, "\n"));)
+		if (*line && n++ < max)
+			log_post_at(LOG_LEVEL_ERROR, event, NULL, "%s", line);
+	if (n > max)
+		log_post_at(LOG_LEVEL_ERROR, event, NULL, "and %u more: \"ackd -t\" says all",
+			    n - max);
+}
+
+/* ---- metrics ---- */
+
+static void on_metrics_look(void *data, struct metrics_view *ret_view)
+{
+	struct server *server = data;
+
+	*ret_view = (struct metrics_view){
+		.accepting = server->phase == SERVER_RUNNING,
+		.max_connections = atomic_load(&server->limits.max_connections),
+		.held_bytes = budget_used(&server->limits.budget),
+		.max_held_bytes = budget_max(&server->limits.budget),
+		.reloads_done = server->reloads_done,
+		.reloads_failed = server->reloads_failed,
+		.busy_ratios = server->load.ratios,
+		.n_workers = server->n_workers,
+	};
+}
+
+/* Listens on the new ones of @bound. */
+static int metrics_open(struct server *server, const struct bound *bound)
+{
+	int r = 0;
+
+	if (!server->metrics && bound->n > 0)
+		r = metrics_create(&server->loop, on_metrics_look, server, &server->metrics);
+	for (size_t i = 0; i < bound->n && r == 0; i++)
+		if (bound->items[i].is_new)
+			r = metrics_listen(server->metrics, bound->items[i].binding->fds[0]);
+	return r;
+}
+
+int report_metrics_bind(struct server *server, const struct setup *setup, FILE *errors)
+{
+	const struct bindings current = {server->bindings, server->metrics_bindings};
+	struct bound *bound = &server->change.metrics;
+	int r = setup_bind_metrics(setup, &current, &server->change.bound, errors, bound);
+
+	if (r < 0)
+		return r;
+	r = metrics_open(server, bound);
+	if (r < 0) {
+		fprintf(errors, "metrics: %s\n", uv_strerror(r));
+		report_metrics_undo(server);
+	}
+	return r;
+}
+
+void report_metrics_take(struct server *server)
+{
+	bound_take(&server->change.metrics, &server->metrics_bindings, &server->metrics_unwanted);
+	for (struct binding *b = server->metrics_unwanted; b; b = b->next)
+		binding_retire(b);
+}
+
+void report_metrics_close(struct server *server)
+{
+	metrics_close(server, server->metrics_unwanted);
+	server->metrics_unwanted = NULL;
+}
+
+void report_metrics_undo(struct server *server)
+{
+	struct binding *unwanted = NULL;
+
+	bound_undo(&server->change.metrics, &unwanted);
+	metrics_close(server, unwanted);
+}

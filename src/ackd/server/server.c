@@ -1,0 +1,379 @@
+/*
+ * The happy path: prepare -> log thread -> workers -> limits -> bind -> plans applied -> ready ->
+ * SIGTERM -> workers drain -> their threads end -> stop. Until it is ready a failure goes straight
+ * to the end, with the exit status that says what kind it was. Signals are taken from the first
+ * moment, and acted on when the loop turns; it does so while a configuration is being prepared,
+ * too.
+ */
+
+#include "ackd/server/server.h"
+#include "ackd/sockets/store.h"
+#include "base/plural.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LOG_STOP_MS 2000
+
+enum exit_status exit_status_of(int error)
+{
+	switch (error) {
+	case 0:
+		return EXIT_DONE;
+	case -EINVAL:
+		return EXIT_CONFIG;
+	case -ENOMEM:
+	case -EMFILE:
+	case -ENFILE:
+	case -ECANCELED:
+		return EXIT_OS;
+	default:
+		return EXIT_UNAVAILABLE;
+	}
+}
+
+/* ---- the end ---- */
+
+static const int signums[SERVER_N_SIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
+
+static void close_handle(uv_handle_t *handle, void *data)
+{
+	if (!uv_is_closing(handle))
+		uv_close(handle, NULL);
+}
+
+/*
+ * Ends the loop. Signals are blocked first: one that comes now would find the default action, and
+ * an orderly end would look like a death.
+ */
+static void server_close_handles(struct server *server)
+{
+	sigset_t signals;
+
+	sigemptyset(&signals);
+	for (size_t i = 0; i < SERVER_N_SIGNALS; i++)
+		sigaddset(&signals, signums[i]);
+	pthread_sigmask(SIG_BLOCK, &signals, NULL);
+	uv_walk(&server->loop, close_handle, NULL);
+}
+
+static void bindings_destroy(struct binding **bindings)
+{
+	while (*bindings) {
+		struct binding *next = (*bindings)->next;
+
+		binding_destroy(*bindings);
+		*bindings = next;
+	}
+}
+
+static void on_signal(uv_signal_t *handle, int signum)
+{
+	struct server *server = handle->data;
+
+	switch (signum) {
+	case SIGHUP:
+		reload_request(server);
+		break;
+	case SIGUSR1:
+		report_stats();
+		break;
+	default:
+		server_end(server, signum);
+		break;
+	}
+}
+
+static void on_control_request(void *data)
+{
+	struct server *server = data;
+
+	if (server->phase == SERVER_RUNNING)
+		reload_request(server);
+	else
+		control_drop(&server->control);
+}
+
+/* ---- news from workers ---- */
+
+static void on_worker_done(void *data, struct worker *worker, unsigned order, int status)
+{
+	struct server *server = data;
+
+	if (order == WORKER_OPEN || order == WORKER_APPLY || order == WORKER_FORGET ||
+	    order == WORKER_CLOSE) {
+		if (status < 0)
+			atomic_store(&server->open_error, status);
+		atomic_fetch_add(&server->n_applied, 1);
+	} else if (order == WORKER_HAND_OVER) {
+		atomic_fetch_add(&server->n_handed_over, 1);
+	} else if (order == WORKER_DRAIN) {
+		atomic_fetch_add(&server->n_not_accepting, 1);
+	} else {
+		atomic_fetch_add(&server->n_ended, 1);
+	}
+	uv_async_send(&server->async);
+}
+
+static void server_ready(struct server *server)
+{
+	server->phase = SERVER_RUNNING;
+	server_drop_counters(server);
+	log_post(LOG_READY, NULL, "ready: %u worker%s", server->n_workers,
+		 plural(server->n_workers));
+	log_notify("READY=1");
+	report_start(server);
+	control_accept(&server->control);
+	if (server->end_signal)
+		server_end(server, server->end_signal);
+	else if (server->reload.again)
+		reload_request(server);
+}
+
+/* All workers have done a step of a change. */
+static void server_step(struct server *server)
+{
+	int error;
+
+	if (!server_applied(server, &error))
+		return;
+	if (server->reload.running) {
+		reload_applied(server, error);
+	} else if (server->phase == SERVER_STARTING && error == 0) {
+		server_ready(server);
+	} else if (server->phase == SERVER_STARTING) {
+		server->start_error = error;
+		server_stop(server);
+	}
+}
+
+static void on_news(uv_async_t *async)
+{
+	struct server *server = async->data;
+	/*
+	 * Looked at in the reverse of the order in which a worker does it: what all have done last
+	 * must not be seen while what they did before is not, for there will be no more news.
+	 */
+	bool all_ended = atomic_load(&server->n_ended) == server->n_workers;
+	bool nobody_accepts = atomic_load(&server->n_not_accepting) == server->n_workers;
+
+	if (atomic_load(&server->n_applied) == server->n_workers) {
+		atomic_store(&server->n_applied, 0);
+		server_step(server);
+	}
+	if (nobody_accepts) {
+		/* from here on a connect is refused, not left hanging */
+		atomic_store(&server->n_not_accepting, 0);
+		bindings_destroy(&server->bindings);
+		bindings_destroy(&server->unwanted);
+	}
+	server_hand_over_next(server);
+	if (all_ended) {
+		reload_cancel(server);
+		server_close_handles(server);
+	}
+}
+
+static void on_prepared(uv_async_t *async)
+{
+	reload_prepared(async->data); /* that of the start is waited for in server_prepare() */
+}
+
+/* ---- the beginning ---- */
+
+static int server_init_handles(struct server *server)
+{
+	uv_timer_t *timers[] = {&server->status_timer, &server->watchdog_timer,
+				&server->drain_timer, &server->retired_timer};
+	int r = uv_async_init(&server->loop, &server->async, on_news);
+
+	if (r == 0)
+		r = uv_async_init(&server->loop, &server->prepared, on_prepared);
+	if (r < 0)
+		return r;
+	server->async.data = server;
+	server->prepared.data = server;
+	for (size_t i = 0; i < sizeof(timers) / sizeof(timers[0]); i++) {
+		uv_timer_init(&server->loop, timers[i]);
+		timers[i]->data = server;
+	}
+	for (size_t i = 0; i < SERVER_N_SIGNALS && r == 0; i++) {
+		r = uv_signal_init(&server->loop, &server->signals[i]);
+		if (r < 0)
+			break;
+		server->signals[i].data = server;
+		r = uv_signal_start(&server->signals[i], on_signal, signums[i]);
+	}
+	return r;
+}
+
+static int server_start_workers(struct server *server)
+{
+	server->n_workers = server->config->workers;
+	if (server->n_workers == 0)
+		server->n_workers = uv_available_parallelism();
+	server->workers =
+		aligned_alloc(STATS_CACHE_LINE, server->n_workers * sizeof(struct worker));
+	server->turns = calloc(server->n_workers, sizeof(*server->turns));
+	if (!server->workers || !server->turns || report_init(server) < 0)
+		return -ENOMEM;
+	stats_init(server->n_workers);
+	for (unsigned i = 0; i < server->n_workers; i++) {
+		struct worker *worker = &server->workers[i];
+		int r = worker_init(worker, i, &server->limits, server->config->busy_poll_us,
+				    on_worker_done, server);
+
+		if (r < 0)
+			return r;
+		r = worker_start(worker);
+		if (r < 0) {
+			worker_finish(worker);
+			return r;
+		}
+		server->n_started++;
+	}
+	return 0;
+}
+
+/*
+ * Makes the sockets that nobody passed, and puts all of them to work. The connections that were
+ * handed over leave the store only when everything has its address: until then, another start may
+ * have more luck with a port that someone else has.
+ */
+static int server_begin(struct server *server, const struct setup *setup, FILE *errors)
+{
+	int r = server_bind(server, setup, errors);
+
+	if (r < 0)
+		return r;
+	server_take_over(server);
+	return server_apply(server, setup);
+}
+
+/*
+ * Prepares the configuration, as setup_prepare() does, while the loop turns: a signal that comes
+ * before it is done ends the start with UV_ECANCELED.
+ */
+static int server_prepare(struct server *server, FILE *errors, struct setup **ret_setup)
+{
+	struct preparation *preparation;
+	char *lines;
+	int r = preparation_begin(server->path, server->port, &server->prepared, &preparation);
+
+	if (r < 0)
+		return r;
+	while (server->phase == SERVER_STARTING && !preparation_is_done(preparation))
+		uv_run(&server->loop, UV_RUN_ONCE);
+	uv_run(&server->loop, UV_RUN_NOWAIT); /* signals that came with the last news */
+	if (server->phase != SERVER_STARTING) {
+		preparation_abandon(preparation);
+		return UV_ECANCELED;
+	}
+	r = preparation_take(preparation, ret_setup, &lines);
+	if (lines)
+		fputs(lines, errors);
+	free(lines);
+	return r;
+}
+
+/* Everything up to the loop. Errors are lines to @errors. */
+static int server_start(struct server *server, FILE *errors)
+{
+	struct setup *setup;
+	int r = server_prepare(server, errors, &setup);
+
+	server->exit_status = exit_status_of(r);
+	if (r < 0)
+		return r;
+	server->config = config_ref(setup->config);
+	r = server_adopt(server, setup, errors);
+	server->exit_status = r == -EINVAL ? EXIT_CONFIG : EXIT_OS;
+	if (r == 0)
+		r = log_start(server->config->log_level, server->config->log_target);
+	if (r == 0)
+		r = limits_init(&server->limits, server->config->max_memory_bytes);
+	if (r == 0) {
+		log_post(LOG_START, NULL, "ackd %s, configuration: %s", ACKD_VERSION,
+			 server->config->path ? server->config->path : "built-in defaults");
+		control_init(&server->control, &server->loop, on_control_request, server);
+		r = server_start_workers(server);
+	}
+	if (r == 0) {
+		r = server_begin(server, setup, errors);
+		server->exit_status = r < 0 ? exit_status_of(r) : EXIT_OS;
+	}
+	setup_destroy(setup);
+	return r;
+}
+
+/* Releases what server_start() made; the workers' threads have ended or are about to. */
+static void server_finish(struct server *server)
+{
+	for (unsigned i = 0; i < server->n_started; i++)
+		worker_join(&server->workers[i]);
+	free(server->workers);
+	free(server->turns);
+	free(server->counters);
+	bindings_destroy(&server->bindings);
+	bindings_destroy(&server->unwanted);
+	report_finish(server);
+	control_finish(&server->control);
+	takeover_finish(&server->takeover);
+	server_close_passed(server);
+	limits_finish(&server->limits);
+	stats_finish();
+	config_unref(server->config);
+	uv_loop_close(&server->loop);
+}
+
+enum exit_status server_run(const char *path, int port)
+{
+	struct server *server = calloc(1, sizeof(*server));
+	char *errors = NULL;
+	size_t errors_length = 0;
+	FILE *stream = open_memstream(&errors, &errors_length);
+	enum exit_status status = EXIT_OS;
+	int r = server && stream ? server_take_passed(server, stream) : UV_ENOMEM;
+
+	if (r == 0)
+		r = uv_loop_init(&server->loop);
+	if (r < 0) {
+		status = r == -EINVAL ? EXIT_CONFIG : EXIT_OS;
+		goto out;
+	}
+	server->exit_status = EXIT_OS;
+	server->path = path;
+	server->port = port;
+	r = server_init_handles(server);
+	if (r == 0)
+		r = server_start(server, stream);
+	if (r < 0) {
+		server_stop(server);
+		if (server->n_started == 0)
+			server_close_handles(server);
+		server->n_workers = server->n_started;
+	}
+	uv_run(&server->loop, UV_RUN_DEFAULT);
+	if (r == UV_ECANCELED)
+		r = 0; /* a signal ended the start */
+	if (r == 0)
+		r = server->start_error;
+	status = r == 0 ? EXIT_DONE : server->exit_status;
+	server_finish(server);
+out:
+	if (stream)
+		fclose(stream);
+	if (r < 0 && errors)
+		report_lines(LOG_STOP, errors, UINT32_MAX);
+	log_post_at(r < 0 ? LOG_LEVEL_ERROR : LOG_LEVEL_NOTICE, LOG_STOP, NULL,
+		    r < 0 ? "cannot start: %s" : "%s",
+		    r == 0	   ? "stopped"
+		    : r == -EINVAL ? "error in the configuration"
+				   : uv_strerror(r));
+	log_stop(LOG_STOP_MS);
+	free(errors);
+	free(server);
+	return status;
+}

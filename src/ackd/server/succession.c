@@ -1,0 +1,288 @@
+/*
+ * From one process to the next: the daemon's side of what handover.c and store.c do. The workers
+ * hand over their connections one after the other, since there is one queue of descriptors; the
+ * listening sockets are in the store already, and clients that connect meanwhile wait there.
+ */
+
+#include "ackd/server/server.h"
+#include "ackd/sockets/store.h"
+#include "base/plural.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* Returns @error, a negative errno, in words. uv_strerror() does not know all of them. */
+static const char *error_text(int error)
+{
+	return strerror(-error);
+}
+
+/* ---- to the next ---- */
+
+/* Lists the listening sockets that end with this process. Returns 0 or -ENOMEM. */
+static int list_closing(const struct server *server, struct handover *handover)
+{
+	size_t n = store_lacks(server->bindings, NULL);
+
+	n += store_lacks(server->unwanted, NULL);
+	if (n == 0)
+		return 0;
+	handover->closing = calloc(n, sizeof(int));
+	if (!handover->closing)
+		return -ENOMEM;
+	n = store_lacks(server->bindings, handover->closing);
+	handover->n_closing = n + store_lacks(server->unwanted, handover->closing + n);
+	return 0;
+}
+
+/* Stores the queue and begins the hand-over. Returns 0, or a negative errno and nothing changed. */
+static int begin_handover(struct server *server)
+{
+	int writing, reading;
+	int r = handover_queue(&writing, &reading);
+
+	if (r < 0)
+		return r;
+	r = handover_store(writing, reading);
+	if (r < 0) {
+		close(writing);
+		return r;
+	}
+	handover_init(&server->handover, writing, &server->limits, server->n_workers);
+	r = list_closing(server, &server->handover);
+	if (r < 0)
+		handover_cancel(&server->handover);
+	return r;
+}
+
+int server_hand_over(struct server *server)
+{
+	int r = begin_handover(server);
+
+	if (r < 0) {
+		log_post_at(LOG_LEVEL_WARNING, LOG_HANDOVER, NULL,
+			    "connections are drained in place of handing them over: %s",
+			    r == -ENOSPC ? "the service manager's store has no room "
+					   "(FileDescriptorStoreMax= of the unit)"
+					 : error_text(r));
+		return r;
+	}
+	server->phase = SERVER_HANDING_OVER;
+	log_notify("STOPPING=1");
+	server->handing_over = 0;
+	worker_hand_over(&server->workers[0], &server->handover);
+	return 0;
+}
+
+/* The counters go on in the next process, as far as there is room: the connections matter more. */
+static void save_counters(struct handover *handover)
+{
+	const struct stats_entry *entry = NULL;
+
+	_Static_assert(COUNTER_COUNT <= STATE_COUNTERS_MAX, "room for all");
+	do { /* first those that were dropped, which have no name */
+		struct stats stats = stats_read(entry);
+
+		if (handover_add_counters(handover, entry ? stats_name(entry) : "", stats.values,
+					  COUNTER_COUNT) < 0)
+			return;
+	} while ((entry = stats_next(entry)));
+}
+
+/* All connections are in the hand-over. */
+static void all_handed_over(struct server *server)
+{
+	struct handover *handover = &server->handover;
+	int r;
+
+	save_counters(handover);
+	r = handover_complete(handover);
+	if (r < 0)
+		log_post_at(LOG_LEVEL_ERROR, LOG_HANDOVER, NULL,
+			    "%" PRIu64 " connection%s lost: %s", handover->n_handed_over,
+			    plural(handover->n_handed_over),
+			    r == -EPIPE ? "the queue has left the service manager's store"
+					: error_text(r));
+	else
+		log_post(LOG_HANDOVER, NULL, "handed over %" PRIu64 " connection%s",
+			 handover->n_handed_over, plural(handover->n_handed_over));
+	if (handover->n_lost > 0)
+		log_post_at(LOG_LEVEL_ERROR, LOG_HANDOVER, NULL,
+			    "%" PRIu64 " connection%s lost, because there was no room: %s",
+			    handover->n_lost, plural(handover->n_lost),
+			    handover->error == -ENOBUFS ? "limits.max_memory is too small"
+							: error_text(handover->error));
+	handover_finish(handover);
+}
+
+void server_hand_over_next(struct server *server)
+{
+	while (server->phase == SERVER_HANDING_OVER && server->handing_over < server->n_workers &&
+	       atomic_load(&server->n_handed_over) > server->handing_over) {
+		if (++server->handing_over < server->n_workers)
+			worker_hand_over(&server->workers[server->handing_over], &server->handover);
+		else
+			all_handed_over(server);
+	}
+}
+
+/* ---- from the one before ---- */
+
+/* Moves those of @fds that @is_one to the end. Returns how many stay before them. */
+static size_t partition(struct systemd_fd *fds, size_t n, bool (*is_one)(const struct systemd_fd *))
+{
+	for (size_t i = 0; i < n;) {
+		struct systemd_fd fd = fds[i];
+
+		if (!is_one(&fd)) {
+			i++;
+			continue;
+		}
+		fds[i] = fds[--n];
+		fds[n] = fd;
+	}
+	return n;
+}
+
+/* Whether @fd is a stream socket that is connected to a peer. */
+static bool is_connection(int fd)
+{
+	struct sockaddr_storage peer;
+	socklen_t length = sizeof(peer);
+	int type = 0;
+	socklen_t size = sizeof(type);
+
+	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM &&
+	       getpeername(fd, (struct sockaddr *)&peer, &length) == 0;
+}
+
+int server_take_passed(struct server *server, FILE *errors)
+{
+	int n = systemd_listen_fds(&server->passed);
+
+	if (n < 0) {
+		fprintf(errors, "LISTEN_FDS and LISTEN_FDNAMES do not fit what was passed: %s\n",
+			uv_strerror(n));
+		return n == -EINVAL ? -EPROTO : n; /* it is not the configuration */
+	}
+	server->n_passed = (size_t)n;
+	for (size_t i = 0; i < server->n_passed; i++) {
+		const struct systemd_fd *fd = &server->passed[i];
+
+		if (takeover_is_part(fd) || store_is_socket(fd) || !is_connection(fd->fd))
+			continue;
+		fputs("the service manager passed a connection instead of a listening socket; set "
+		      "Accept=no in the socket unit: ackd accepts connections itself\n",
+		      errors);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static void fds_close(struct systemd_fd *fds, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		close(fds[i].fd);
+		free(fds[i].name);
+	}
+	free(fds);
+}
+
+void server_close_passed(struct server *server)
+{
+	fds_close(server->passed, server->n_passed);
+	fds_close(server->handed, server->n_handed);
+}
+
+int server_adopt(struct server *server, const struct setup *setup, FILE *errors)
+{
+	struct binding *passed = NULL, **end = &server->bindings;
+	struct systemd_fd *fds = server->passed;
+	size_t n = server->n_passed, n_passed, n_left;
+	int r;
+
+	if (n == 0)
+		return 0;
+	server->handed = calloc(n, sizeof(*fds));
+	if (!server->handed)
+		return -ENOMEM;
+	server->passed = NULL;
+	server->n_passed = 0;
+	n_left = partition(fds, n, takeover_is_part);
+	server->n_handed = n - n_left;
+	memcpy(server->handed, fds + n_left, server->n_handed * sizeof(*fds));
+	n_passed = partition(fds, n_left, store_is_socket);
+	server->bindings = store_take(fds + n_passed, n_left - n_passed);
+	store_drop(&server->bindings, setup);
+	r = setup_adopt(server->config, fds, n_passed, errors, &passed);
+	while (*end)
+		end = &(*end)->next;
+	*end = passed;
+	return r;
+}
+
+static const char *state_error_text(int error)
+{
+	return error == -EBADMSG  ? "their state is damaged"
+	       : error == -EPROTO ? "their state is of another version"
+				  : error_text(error);
+}
+
+/* Reports what of @takeover cannot be used, and closes the connections that have no descriptor. */
+static void report_losses(struct takeover *takeover, uint64_t room)
+{
+	struct takeover_connection connection;
+
+	if (takeover->n_lost > 0)
+		log_post_at(LOG_LEVEL_ERROR, LOG_RESTORE, NULL,
+			    "%" PRIu64 " connection%s lost that had been handed over: %s",
+			    takeover->n_lost, plural(takeover->n_lost),
+			    state_error_text(takeover->error));
+	if (!takeover->last)
+		log_post_at(LOG_LEVEL_ERROR, LOG_RESTORE, NULL,
+			    "the end of the state that was handed over is missing: connections may "
+			    "be lost, and counters start at zero");
+	if (takeover->n_without_fd > 0)
+		log_post_at(LOG_LEVEL_ERROR, LOG_RESTORE, NULL,
+			    "%zu of %zu connection%s closed: the descriptor limit (LimitNOFILE=, "
+			    "ulimit -n) has room for %" PRIu64,
+			    takeover->n_without_fd, takeover->n, plural(takeover->n), room);
+	while (takeover_drop(takeover, &connection)) {
+		struct state_connection state = state_read(connection.connection);
+
+		server_count_lost(&state, "the descriptor limit leaves no room for it");
+		takeover_release(&connection);
+	}
+}
+
+void server_take_over(struct server *server)
+{
+	struct takeover *takeover = &server->takeover;
+	uint64_t room = server_descriptor_room(server);
+	struct state_counters counters;
+	size_t n;
+	int r;
+
+	if (server->n_handed == 0)
+		return;
+	r = takeover_init(server->handed, server->n_handed, room, takeover);
+	server->n_handed = 0;
+	if (r < 0) {
+		log_post_at(LOG_LEVEL_ERROR, LOG_RESTORE, NULL,
+			    "the connections that were handed over are lost: %s",
+			    state_error_text(r));
+		return;
+	}
+	atomic_store(&server->limits.numbered, takeover->numbered);
+	/* those that there is no memory for are left out */
+	while (state_next_counters(&takeover->counters, &counters) &&
+	       stats_carry(counters.listener, counters.values, counters.n) == 0)
+		;
+	n = takeover->n - takeover->n_without_fd;
+	log_post(LOG_RESTORE, NULL, "taking up %zu connection%s", n, plural(n));
+	report_losses(takeover, room);
+}

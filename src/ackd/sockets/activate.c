@@ -1,0 +1,143 @@
+/* Socket activation: which listener a passed socket belongs to. */
+
+#include "ackd/log/log.h"
+#include "ackd/sockets/setup.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <uv.h>
+
+/* As many names of listeners as an error shows: a line of the log has room for them. */
+#define NAMES_SHOWN_MAX 4
+
+static bool is_named(const char *name)
+{
+	size_t n = strlen(name);
+
+	return n > 0 && strcmp(name, "unknown") != 0 &&
+	       !(n >= 7 && strcmp(name + n - 7, ".socket") == 0);
+}
+
+static bool has_binding(const struct binding *bindings, const char *listener)
+{
+	for (; bindings; bindings = bindings->next)
+		if (strcmp(bindings->listener, listener) == 0)
+			return true;
+	return false;
+}
+
+/* The listener for the sockets called @name; all with one name belong to the same. */
+static const char *listener_for(const struct config *config, const char *name,
+				const struct binding *bindings)
+{
+	for (size_t i = 0; i < config->n_listeners; i++)
+		if (strcmp(config->listeners[i].name, name) == 0)
+			return config->listeners[i].name;
+	for (size_t i = 0; !is_named(name) && i < config->n_listeners; i++)
+		if (!has_binding(bindings, config->listeners[i].name))
+			return config->listeners[i].name;
+	return NULL;
+}
+
+static void notice_passed(const struct config *config, const struct binding *binding)
+{
+	const struct config_listener *l = config->listeners;
+	char configured[ADDRESS_TEXT_MAX], text[ADDRESS_TEXT_MAX];
+	struct log_fields fields = {
+		.listener = binding->listener,
+		.address = sockaddr_format((const struct sockaddr *)&binding->bound, text),
+	};
+
+	while (strcmp(l->name, binding->listener) != 0)
+		l++;
+	if (l->path)
+		snprintf(configured, sizeof(configured), "unix:%.100s", l->path);
+	else
+		snprintf(configured, sizeof(configured), "%.100s port %u", l->address, l->port);
+	log_post_at(LOG_LEVEL_NOTICE, LOG_LISTEN, &fields,
+		    "%s: the service manager's socket %s replaces the configured %s",
+		    binding->listener, text, configured);
+}
+
+static int adopt_named(const struct config *config, struct systemd_fd *fds, size_t n,
+		       const char *listener, const char *name, FILE *errors,
+		       struct binding **bindings)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct binding *binding;
+		int r;
+
+		if (fds[i].fd < 0 || strcmp(fds[i].name, name) != 0)
+			continue;
+		r = binding_adopt(listener, fds[i].fd, &binding);
+		fds[i].fd = -1;
+		if (r < 0) {
+			fprintf(errors, "the service manager passed a socket named \"%s\": %s\n",
+				name,
+				r == -EINVAL ? "it is not a listening TCP or UNIX stream socket; "
+					       "set ListenStream= in its socket unit"
+					     : uv_strerror(r));
+			return r;
+		}
+		binding->next = *bindings;
+		*bindings = binding;
+		notice_passed(config, binding);
+	}
+	return 0;
+}
+
+/* Reports that the socket called @name belongs to no listener, and how to assign it to one. */
+static void report_unassigned(const struct config *config, const char *name, FILE *errors)
+{
+	fprintf(errors,
+		"the service manager passed a socket named \"%s\", but %s; set "
+		"FileDescriptorName= in its socket unit to the name of a listener:",
+		name, is_named(name) ? "no listener has that name" : "every listener has a socket");
+	for (size_t i = 0; i < config->n_listeners && i < NAMES_SHOWN_MAX; i++)
+		fprintf(errors, "%s \"%s\"", i > 0 ? "," : "", config->listeners[i].name);
+	fputs(config->n_listeners > NAMES_SHOWN_MAX ? ", ...\n" : "\n", errors);
+}
+
+int setup_adopt(const struct config *config, struct systemd_fd *fds, size_t n, FILE *errors,
+		struct binding **ret_bindings)
+{
+	struct binding *bindings = NULL;
+	int r = 0;
+
+	/* first those that name their listener: the others get what is left */
+	for (int pass = 0; pass < 2; pass++) {
+		for (size_t i = 0; i < n && r == 0; i++) {
+			const char *listener;
+
+			if (fds[i].fd < 0 || (pass == 0 && !is_named(fds[i].name)))
+				continue;
+			listener = listener_for(config, fds[i].name, bindings);
+			if (listener) {
+				r = adopt_named(config, fds, n, listener, fds[i].name, errors,
+						&bindings);
+			} else {
+				report_unassigned(config, fds[i].name, errors);
+				r = -EINVAL;
+			}
+		}
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (fds[i].fd >= 0)
+			close(fds[i].fd);
+		free(fds[i].name);
+	}
+	free(fds);
+	if (r < 0) {
+		while (bindings) {
+			struct binding *next = bindings->next;
+
+			binding_destroy(bindings);
+			bindings = next;
+		}
+		return r;
+	}
+	*ret_bindings = bindings;
+	return 0;
+}

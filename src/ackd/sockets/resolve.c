@@ -1,0 +1,114 @@
+#include "ackd/sockets/resolve.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stddef.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/un.h>
+
+static void resolved_add(struct resolved *resolved, const void *sa, socklen_t length)
+{
+	for (size_t i = 0; i < resolved->n; i++)
+		if (resolved->lengths[i] == length &&
+		    memcmp(&resolved->addresses[i], sa, length) == 0)
+			return;
+	if (resolved->n == RESOLVED_MAX) {
+		resolved->n_left_out++;
+		return;
+	}
+	memcpy(&resolved->addresses[resolved->n], sa, length);
+	resolved->lengths[resolved->n++] = length;
+}
+
+static void resolved_add_ipv4(struct resolved *resolved, struct in_addr address, uint16_t port)
+{
+	struct sockaddr_in in = {
+		.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = address};
+
+	resolved_add(resolved, &in, sizeof(in));
+}
+
+static void resolved_add_ipv6(struct resolved *resolved, struct in6_addr address, uint16_t port)
+{
+	struct sockaddr_in6 in6 = {
+		.sin6_family = AF_INET6, .sin6_port = htons(port), .sin6_addr = address};
+
+	resolved_add(resolved, &in6, sizeof(in6));
+}
+
+static int resolve_name(const char *name, uint16_t port, struct resolved *resolved,
+			const char **ret_why)
+{
+	const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+	struct addrinfo *found;
+	int r = getaddrinfo(name, NULL, &hints, &found);
+
+	if (r != 0) {
+		*ret_why = r == EAI_SYSTEM ? strerror(errno) : gai_strerror(r);
+		return -EADDRNOTAVAIL;
+	}
+	for (struct addrinfo *a = found; a; a = a->ai_next) {
+		if (a->ai_family == AF_INET)
+			((struct sockaddr_in *)(void *)a->ai_addr)->sin_port = htons(port);
+		else if (a->ai_family == AF_INET6)
+			((struct sockaddr_in6 *)(void *)a->ai_addr)->sin6_port = htons(port);
+		else
+			continue;
+		resolved_add(resolved, a->ai_addr, a->ai_addrlen);
+	}
+	freeaddrinfo(found);
+	if (resolved->n == 0) {
+		*ret_why = "no IPv4 or IPv6 address";
+		return -EADDRNOTAVAIL;
+	}
+	return 0;
+}
+
+static void resolve_path(const char *path, struct resolved *resolved)
+{
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+
+	strncpy(un.sun_path, path, sizeof(un.sun_path) - 1); /* its length is checked already */
+	/* as long as getsockname() says it is, so that a stored socket is known again */
+	resolved_add(resolved, &un,
+		     (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path) + 1));
+}
+
+int resolve_listener(const struct config_listener *listener, struct resolved *ret_resolved,
+		     const char **ret_why)
+{
+	const char *address = listener->address;
+	struct in6_addr in6;
+	struct in_addr in;
+
+	ret_resolved->n = 0;
+	ret_resolved->n_left_out = 0;
+	ret_resolved->lenient = false;
+	if (listener->path) {
+		resolve_path(listener->path, ret_resolved);
+	} else if (inet_pton(AF_INET, address, &in) == 1) {
+		resolved_add_ipv4(ret_resolved, in, listener->port);
+	} else if (inet_pton(AF_INET6, address, &in6) == 1 && IN6_IS_ADDR_V4MAPPED(&in6)) {
+		memcpy(&in, &in6.s6_addr[12], sizeof(in));
+		resolved_add_ipv4(ret_resolved, in, listener->port);
+	} else if (inet_pton(AF_INET6, address, &in6) == 1) {
+		resolved_add_ipv6(ret_resolved, in6, listener->port);
+	} else {
+		ret_resolved->lenient = true;
+		if (strcmp(address, "*") == 0) {
+			in.s_addr = htonl(INADDR_ANY);
+			resolved_add_ipv6(ret_resolved, in6addr_any, listener->port);
+			resolved_add_ipv4(ret_resolved, in, listener->port);
+		} else if (strcasecmp(address, "localhost") == 0) {
+			in.s_addr = htonl(INADDR_LOOPBACK);
+			resolved_add_ipv4(ret_resolved, in, listener->port);
+			resolved_add_ipv6(ret_resolved, in6addr_loopback, listener->port);
+		} else {
+			return resolve_name(address, listener->port, ret_resolved, ret_why);
+		}
+	}
+	return 0;
+}

@@ -1,8 +1,0 @@
-#include "ackd/trim.h"
-
-#include <malloc.h>
-
-void trim_memory(void)
-{
-	malloc_trim(0);
-}

@@ -1,6 +1,0 @@
-#include "ackd/trim.h"
-
-/* Without malloc_trim(): the allocator decides by itself what it gives back. */
-void trim_memory(void)
-{
-}

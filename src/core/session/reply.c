@@ -1,0 +1,271 @@
+#include "core/session/reply.h"
+
+#include "core/session/out.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *const reason_names[NAK_REASON_COUNT] = {
+	[NAK_INVALID_START] = "invalid start byte",
+	[NAK_INVALID_CONTINUATION] = "invalid continuation byte",
+	[NAK_UNEXPECTED_END] = "unexpected end of data",
+	[NAK_CANNOT_ENCODE] = "cannot encode",
+	[NAK_LINE_TOO_LONG] = "line too long",
+	[NAK_TOO_MANY_CONNECTIONS] = "too many connections",
+};
+
+const char *nak_reason_name(enum nak_reason reason)
+{
+	return reason_names[reason];
+}
+
+size_t nak_format(const struct nak *nak, char out[NAK_LINE_MAX])
+{
+	char code_point[16] = "";
+
+	if (nak->reason == NAK_CANNOT_ENCODE)
+		snprintf(code_point, sizeof(code_point), " U+%04" PRIX32, nak->code_point);
+	return (size_t)snprintf(out, NAK_LINE_MAX, "NAK %" PRIu64 " %s%s\n", nak->offset,
+				nak_reason_name(nak->reason), code_point);
+}
+
+/* ---- io->out ---- */
+
+/*
+ * Puts @n bytes of the input or of a held line, without a copy where that is the cheaper way:
+ * @stretch is how many bytes from @p on are likely to follow each other in the output. Returns how
+ * many there was room for.
+ */
+static size_t out_put(struct session_io *io, const uint8_t *p, size_t n, size_t stretch)
+{
+	bool copy = stretch < OUT_REFERENCE_MIN && io->n_spans > 0 && !out_ends_at(io, p);
+	size_t room = copy ? area_room(io) : out_room(io, p);
+
+	if (n > room)
+		n = room;
+	if (n == 0)
+		return 0;
+	if (copy) {
+		memcpy(area_end(io), p, n);
+		area_commit(io, n);
+	} else {
+		out_add(io, p, n);
+	}
+	return n;
+}
+
+/* Returns the last byte sent once io->out is; LF when that is none at all. */
+static uint8_t last_byte(const struct session *session, const struct session_io *io)
+{
+	const struct iovec *last;
+
+	if (io->n_spans == 0)
+		return session->place.sent_anything ? session->place.last_byte : '\n';
+	last = &io->spans[io->n_spans - 1];
+	return ((const uint8_t *)last->iov_base)[last->iov_len - 1];
+}
+
+/* ---- the parts of an answer: each returns false when io->out is full, or enough was done ---- */
+
+/*
+ * Returns how many of the @n bytes at @text are to be worked on in one call: at most
+ * SESSION_WORK_MAX, up to the end of a character or of an ill-formed subsequence. Only continuation
+ * bytes are not the first byte of one, and no more than three of them follow the first.
+ */
+static size_t step(const uint8_t *text, size_t n)
+{
+	if (n <= SESSION_WORK_MAX)
+		return n;
+	for (size_t i = SESSION_WORK_MAX; i > SESSION_WORK_MAX - UTF8_CHARACTER_MAX; i--) {
+		if ((text[i] & 0xc0) != 0x80)
+			return i;
+	}
+	return SESSION_WORK_MAX;
+}
+
+static bool count_characters(const struct policy *policy, struct session_job *job)
+{
+	const uint8_t *text = job->body + job->counted;
+	size_t n = step(text, job->body_length - job->counted);
+
+	if (job->counted == 0)
+		job->message_characters =
+			transcode_count(&policy->transcoder, job->head, job->head_length);
+	job->message_characters += transcode_count(&policy->transcoder, text, n);
+	job->counted += n;
+	return job->counted == job->body_length;
+}
+
+/* Puts a template that has something to say. */
+static bool put_template(const struct session *session, struct session_io *io,
+			 const struct session_job *job, const struct template *template)
+{
+	const struct policy *policy = session->policy;
+	const struct template_values values = {
+		.names = session->names,
+		.host = policy->host,
+		.listener = policy->listener,
+		.connection = session->connection,
+		.message = session->place.messages,
+		.bytes = job->message_bytes,
+		.characters = job->message_characters,
+	};
+
+	if (area_room(io) < template_length_max(template))
+		return false;
+	area_commit(io, template_expand(template, &values, area_end(io)));
+	return true;
+}
+
+void reply_greet(const struct session *session, struct session_io *io)
+{
+	static const struct session_job no_job;
+
+	if (!template_is_empty(session->policy->greeting))
+		put_template(session, io, &no_job, session->policy->greeting);
+}
+
+static bool put_prefix(const struct session *session, struct session_io *io,
+		       struct session_job *job)
+{
+	const struct policy *policy = session->policy;
+	unsigned variables =
+		template_variables(policy->ack_prefix) | template_variables(policy->ack_suffix);
+
+	if (variables & TEMPLATE_CHARACTERS && !count_characters(policy, job))
+		return false;
+	return template_is_empty(policy->ack_prefix) ||
+	       put_template(session, io, job, policy->ack_prefix);
+}
+
+static bool put_suffix(const struct session *session, struct session_io *io,
+		       const struct session_job *job)
+{
+	const struct template *suffix = session->policy->ack_suffix;
+
+	return template_is_empty(suffix) || put_template(session, io, job, suffix);
+}
+
+/* Makes the reply bytes of *@text, in the area, and advances it. */
+static bool put_transcoded(struct session_io *io, const struct transcoder *t, bool dirty,
+			   const uint8_t **text, size_t *length)
+{
+	size_t room = area_room(io);
+	size_t n = step(*text, *length);
+	size_t read, written;
+
+	if (room < TRANSCODE_UNIT_MAX)
+		return *length == 0;
+	if (dirty)
+		transcode(t, *text, n, area_end(io), room, &read, &written);
+	else
+		charset_encode(t->charset, t->encode_errors, *text, n, area_end(io), room, &read,
+			       &written);
+	area_commit(io, written);
+	*text += read;
+	*length -= read;
+	return *length == 0;
+}
+
+static bool put_head(const struct session *session, struct session_io *io, struct session_job *job)
+{
+	const uint8_t *head = job->head;
+	size_t length = job->head_length;
+
+	/* All of it or nothing, so that how far it got need not be remembered. */
+	return put_transcoded(io, &session->policy->transcoder, true, &head, &length);
+}
+
+static bool put_body(const struct session *session, struct session_io *io, struct session_job *job)
+{
+	const struct policy *policy = session->policy;
+	size_t stretch = job->body_length;
+	size_t n;
+
+	if (job->dirty || policy->transcoder.charset != CHARSET_UTF_8)
+		return put_transcoded(io, &policy->transcoder, job->dirty, &job->body,
+				      &job->body_length);
+	/* An echo's next message follows this one in the input, too. */
+	if (policy->reply == REPLY_ECHO)
+		stretch += job->checked;
+	n = out_put(io, job->body, job->body_length, stretch);
+	job->body += n;
+	job->body_length -= n;
+	return job->body_length == 0;
+}
+
+static bool put_terminator(struct session_io *io, struct session_job *job)
+{
+	size_t n = out_put(io, job->body, job->terminator_length, 0);
+
+	job->body += n;
+	job->terminator_length -= (uint8_t)n;
+	return job->terminator_length == 0;
+}
+
+static bool put_nak(const struct session *session, struct session_io *io, const struct nak *nak)
+{
+	char line[1 + NAK_LINE_MAX] = "\n"; /* it stands on a line of its own */
+	size_t skip = last_byte(session, io) == '\n' ? 1 : 0;
+	size_t n = 1 + nak_format(nak, line + 1) - skip;
+
+	if (session->policy->nak) {
+		if (area_room(io) < n)
+			return false;
+		memcpy(area_end(io), line + skip, n);
+		area_commit(io, n);
+	}
+	if (io->on_nak)
+		io->on_nak(io->on_nak_data, nak);
+	return true;
+}
+
+/* Where nothing comes between them, the terminator is part of the body: no charset changes it. */
+static void join_terminator(const struct policy *policy, struct session_job *job)
+{
+	if (policy->reply == REPLY_ACK && !template_is_empty(policy->ack_suffix))
+		return;
+	job->body_length += job->terminator_length;
+	job->terminator_length = 0;
+}
+
+bool reply_put(const struct session *session, struct session_io *io, struct session_job *job)
+{
+	bool is_ack = session->policy->reply == REPLY_ACK;
+
+	switch ((enum reply_phase)job->phase) {
+	case REPLY_PREFIX:
+		if (is_ack && !put_prefix(session, io, job))
+			return false;
+		join_terminator(session->policy, job);
+		job->phase = REPLY_HEAD; /* fall through */
+	case REPLY_HEAD:
+		if (job->head_length > 0 && !put_head(session, io, job))
+			return false;
+		job->phase = REPLY_BODY; /* fall through */
+	case REPLY_BODY:
+		if (!put_body(session, io, job))
+			return false;
+		job->phase = REPLY_SUFFIX; /* fall through */
+	case REPLY_SUFFIX:
+		if (is_ack && !put_suffix(session, io, job))
+			return false;
+		job->phase = REPLY_TERMINATOR; /* fall through */
+	case REPLY_TERMINATOR:
+		if (job->terminator_length > 0 && !put_terminator(io, job))
+			return false;
+		job->phase = REPLY_NAK; /* fall through */
+	case REPLY_NAK:
+		if (job->nak_due && !put_nak(session, io, &job->nak))
+			return false;
+		job->phase = REPLY_NOTHING; /* fall through */
+	case REPLY_NOTHING:
+		break;
+	}
+	if (job->line.data) {
+		io->spent_line = job->line;
+		job->line = (struct buf){0};
+	}
+	return true;
+}

@@ -1,0 +1,308 @@
+#include "core/session/template.h"
+
+#include "core/utf8/utf8.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* 18446744073709551615 */
+#define NUMBER_MAX 20
+
+/* A literal, or the place of a variable. */
+struct part {
+	unsigned variable; /* an enum template_variable; 0: a literal */
+	uint32_t offset;   /* of the literal in template.literals */
+	uint32_t length;
+};
+
+struct template
+{
+	unsigned variables;
+	size_t length_max;
+	size_t n_parts;
+	struct part *parts; /* these two lie behind the struct, in the same allocation */
+	uint8_t *literals;
+	size_t literals_length; /* while it is compiled */
+};
+
+static const struct variable {
+	const char *name;
+	enum template_variable variable;
+	size_t length_max;
+} variables[] = {
+	{"peer", TEMPLATE_PEER, TEMPLATE_PEER_MAX},
+	{"host", TEMPLATE_HOST, TEMPLATE_HOST_MAX},
+	{"listener", TEMPLATE_LISTENER, TEMPLATE_LISTENER_MAX},
+	{"connection", TEMPLATE_CONNECTION, NUMBER_MAX},
+	{"proxy_id", TEMPLATE_PROXY_ID, TEMPLATE_PROXY_ID_MAX},
+	{"authority", TEMPLATE_AUTHORITY, TEMPLATE_AUTHORITY_MAX},
+	{"message", TEMPLATE_MESSAGE, NUMBER_MAX},
+	{"bytes", TEMPLATE_BYTES, NUMBER_MAX},
+	{"characters", TEMPLATE_CHARACTERS, NUMBER_MAX},
+};
+
+static const struct variable *variable_find(const char *name, size_t n)
+{
+	for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++) {
+		if (strlen(variables[i].name) == n && memcmp(variables[i].name, name, n) == 0)
+			return &variables[i];
+	}
+	return NULL;
+}
+
+static enum template_fault fail(struct template_error *error, enum template_fault fault,
+				size_t offset)
+{
+	*error = (struct template_error){.fault = fault, .offset = offset};
+	return fault;
+}
+
+/* Keeps the @n bytes of a variable's name in @error, cut at a character's end. */
+static enum template_fault fail_name(struct template_error *error, enum template_fault fault,
+				     size_t offset, const char *name, size_t n)
+{
+	size_t valid = n;
+	size_t length;
+
+	fail(error, fault, offset);
+	if (n >= sizeof(error->name))
+		utf8_check((const uint8_t *)name, sizeof(error->name) - 1, &valid, &length);
+	memcpy(error->name, name, valid);
+	return fault;
+}
+
+/* Returns a template that has room for what @n bytes of source can become, or NULL. */
+static struct template *template_create(size_t n)
+{
+	/* No part takes less than a byte of source; the end may close one more. */
+	size_t size =
+		sizeof(struct template) + (n + 1) * sizeof(struct part) + n + UTF8_PREFIX_READ;
+	struct template *template = calloc(1, size);
+
+	if (!template)
+		return NULL;
+	*template = (struct template){.parts = (struct part *)(template + 1)};
+	template->literals = (uint8_t *)(template->parts + n + 1);
+	return template;
+}
+
+static enum template_fault add_literal(struct template *template, enum charset charset,
+				       const char *source, size_t offset, size_t n,
+				       struct template_error *ret_error)
+{
+	const uint8_t *text = (const uint8_t *)source + offset;
+	struct part *part = &template->parts[template->n_parts];
+	size_t read, written;
+
+	if (n == 0)
+		return TEMPLATE_OK;
+	if (charset_encode(charset, ENCODE_STRICT, text, n,
+			   template->literals + template->literals_length, n, &read,
+			   &written) != CHARSET_DONE) {
+		fail(ret_error, TEMPLATE_NOT_ENCODABLE, offset + read);
+		ret_error->code_point = utf8_code_point(text + read);
+		return TEMPLATE_NOT_ENCODABLE;
+	}
+	if (template->n_parts > 0 && part[-1].variable == 0) {
+		part[-1].length += (uint32_t)written;
+	} else {
+		part->variable = 0;
+		part->offset = (uint32_t) template->literals_length;
+		part->length = (uint32_t)written;
+		template->n_parts++;
+	}
+	template->literals_length += written;
+	template->length_max += written;
+	return TEMPLATE_OK;
+}
+
+static void add_variable(struct template *template, const struct variable *variable)
+{
+	template->parts[template->n_parts++] = (struct part){.variable = variable->variable};
+	template->variables |= variable->variable;
+	template->length_max += variable->length_max;
+}
+
+/* Compiles what begins with the dollar at @offset; *@ret_used is its length in the source. */
+static enum template_fault add_dollar(struct template *template, enum charset charset,
+				      unsigned allowed, const char *source, size_t offset,
+				      size_t *ret_used, struct template_error *ret_error)
+{
+	const char *dollar = source + offset;
+	const struct variable *variable;
+	const char *end;
+	size_t n;
+
+	if (dollar[1] == '$') {
+		*ret_used = 2;
+		return add_literal(template, charset, source, offset, 1, ret_error);
+	}
+	end = dollar[1] == '{' ? strchr(dollar, '}') : NULL;
+	if (!end)
+		return fail(ret_error, TEMPLATE_BAD_DOLLAR, offset);
+	n = (size_t)(end - dollar) - 2;
+	variable = variable_find(dollar + 2, n);
+	if (!variable)
+		return fail_name(ret_error, TEMPLATE_UNKNOWN_VARIABLE, offset, dollar + 2, n);
+	if (!(variable->variable & allowed))
+		return fail_name(ret_error, TEMPLATE_VARIABLE_NOT_HERE, offset, dollar + 2, n);
+	add_variable(template, variable);
+	*ret_used = n + 3;
+	return TEMPLATE_OK;
+}
+
+static enum template_fault compile(struct template *template, const char *source,
+				   enum charset charset, unsigned allowed,
+				   struct template_error *ret_error)
+{
+	enum template_fault fault = TEMPLATE_OK;
+	size_t offset = 0;
+
+	while (fault == TEMPLATE_OK && source[offset]) {
+		size_t n = strcspn(source + offset, "$");
+
+		if (n > 0)
+			fault = add_literal(template, charset, source, offset, n, ret_error);
+		else
+			fault = add_dollar(template, charset, allowed, source, offset, &n,
+					   ret_error);
+		offset += n;
+	}
+	if (fault == TEMPLATE_OK && template->length_max > TEMPLATE_EXPANDED_MAX) {
+		fault = fail(ret_error, TEMPLATE_TOO_LONG, 0);
+		ret_error->length = template->length_max;
+	}
+	return fault;
+}
+
+enum template_fault template_compile(const char *source, enum charset charset, unsigned allowed,
+				     struct template **ret_template,
+				     struct template_error *ret_error)
+{
+	size_t n = strlen(source);
+	struct template *template;
+	enum template_fault fault;
+	size_t valid, length;
+
+	if (utf8_check((const uint8_t *)source, n, &valid, &length) != UTF8_COMPLETE)
+		return fail(ret_error, TEMPLATE_NOT_UTF_8, valid);
+	template = template_create(n);
+	if (!template)
+		return fail(ret_error, TEMPLATE_NO_MEMORY, 0);
+	fault = compile(template, source, charset, allowed, ret_error);
+	if (fault == TEMPLATE_OK)
+		*ret_template = template;
+	else
+		template_destroy(template);
+	return fault;
+}
+
+void template_destroy(struct template *template)
+{
+	free(template);
+}
+
+unsigned template_variables(const struct template *template)
+{
+	return template ? template->variables : 0;
+}
+
+size_t template_length_max(const struct template *template)
+{
+	return template ? template->length_max : 0;
+}
+
+bool template_is_empty(const struct template *template)
+{
+	return template_length_max(template) == 0;
+}
+
+bool template_constant(const struct template *template, struct template_constant *ret_constant)
+{
+	static const uint8_t nothing[UTF8_PREFIX_READ];
+
+	*ret_constant = (struct template_constant){nothing, 0};
+	if (!template)
+		return true;
+	if (template->variables != 0)
+		return false;
+	*ret_constant = (struct template_constant){template->literals, template->length_max};
+	return true;
+}
+
+const char *template_name(const char *names, enum template_name which)
+{
+	if (!names)
+		return "";
+	for (unsigned i = 0; i < which; i++)
+		names += strlen(names) + 1;
+	return names;
+}
+
+static uint8_t *put_string(uint8_t *out, const char *string, size_t max)
+{
+	size_t n = string ? strnlen(string, max) : 0;
+
+	if (n > 0)
+		memcpy(out, string, n);
+	return out + n;
+}
+
+static uint8_t *put_number(uint8_t *out, uint64_t number)
+{
+	uint8_t digits[NUMBER_MAX];
+	size_t n = 0;
+
+	do {
+		digits[n++] = (uint8_t)('0' + number % 10);
+		number /= 10;
+	} while (number > 0);
+	while (n > 0)
+		*out++ = digits[--n];
+	return out;
+}
+
+static uint8_t *put_variable(uint8_t *out, unsigned variable, const struct template_values *values)
+{
+	switch (variable) {
+	case TEMPLATE_PEER:
+		return put_string(out, template_name(values->names, NAME_PEER), TEMPLATE_PEER_MAX);
+	case TEMPLATE_HOST:
+		return put_string(out, values->host, TEMPLATE_HOST_MAX);
+	case TEMPLATE_LISTENER:
+		return put_string(out, values->listener, TEMPLATE_LISTENER_MAX);
+	case TEMPLATE_CONNECTION:
+		return put_number(out, values->connection);
+	case TEMPLATE_PROXY_ID:
+		return put_string(out, template_name(values->names, NAME_PROXY_ID),
+				  TEMPLATE_PROXY_ID_MAX);
+	case TEMPLATE_AUTHORITY:
+		return put_string(out, template_name(values->names, NAME_AUTHORITY),
+				  TEMPLATE_AUTHORITY_MAX);
+	case TEMPLATE_MESSAGE:
+		return put_number(out, values->message);
+	case TEMPLATE_BYTES:
+		return put_number(out, values->bytes);
+	case TEMPLATE_CHARACTERS:
+		return put_number(out, values->characters);
+	}
+	return out;
+}
+
+size_t template_expand(const struct template *template, const struct template_values *values,
+		       uint8_t *out)
+{
+	uint8_t *p = out;
+
+	for (size_t i = 0; template && i < template->n_parts; i++) {
+		const struct part *part = &template->parts[i];
+
+		if (part->variable) {
+			p = put_variable(p, part->variable, values);
+		} else {
+			memcpy(p, template->literals + part->offset, part->length);
+			p += part->length;
+		}
+	}
+	return (size_t)(p - out);
+}

@@ -1,0 +1,126 @@
+#pragma once
+
+/*
+ * ${...} templates (greeting, ack_prefix, ack_suffix): compiled once when the configuration is
+ * read, already in the reply charset, and expanded per connection or per message without
+ * allocation.
+ */
+
+#include "core/text/charset.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* No template can expand to more; template_compile() refuses one that could. */
+#define TEMPLATE_EXPANDED_MAX 1024
+
+/* The longest values: what template_compile() reckons with. Numbers have up to 20 digits. */
+#define TEMPLATE_PEER_MAX 128
+#define TEMPLATE_HOST_MAX 64
+#define TEMPLATE_LISTENER_MAX 64
+#define TEMPLATE_PROXY_ID_MAX 512 /* PROXY_ID_MAX bytes, each as \xNN */
+#define TEMPLATE_AUTHORITY_MAX 255
+
+enum template_variable {
+	TEMPLATE_PEER = 1 << 0,	      /* the peer's address: [2001:db8::1]:4711, unix */
+	TEMPLATE_HOST = 1 << 1,	      /* this machine's name */
+	TEMPLATE_LISTENER = 1 << 2,   /* the listener's name */
+	TEMPLATE_CONNECTION = 1 << 3, /* number of the connection in the daemon's life */
+	TEMPLATE_MESSAGE = 1 << 4,    /* number of the message on its connection, from 1 */
+	TEMPLATE_BYTES = 1 << 5,      /* received bytes of the message */
+	TEMPLATE_CHARACTERS = 1 << 6, /* characters of the message */
+	TEMPLATE_PROXY_ID = 1 << 7,   /* the unique ID in the PROXY header */
+	TEMPLATE_AUTHORITY = 1 << 8,  /* the authority in the PROXY header */
+};
+
+#define TEMPLATE_IN_GREETING                                                                       \
+	(TEMPLATE_PEER | TEMPLATE_HOST | TEMPLATE_LISTENER | TEMPLATE_CONNECTION |                 \
+	 TEMPLATE_PROXY_ID | TEMPLATE_AUTHORITY)
+#define TEMPLATE_IN_REPLY                                                                          \
+	(TEMPLATE_IN_GREETING | TEMPLATE_MESSAGE | TEMPLATE_BYTES | TEMPLATE_CHARACTERS)
+
+enum template_fault {
+	TEMPLATE_OK,
+	TEMPLATE_NOT_UTF_8,	    /* ill-formed UTF-8 at @offset */
+	TEMPLATE_UNKNOWN_VARIABLE,  /* ${name} does not exist */
+	TEMPLATE_VARIABLE_NOT_HERE, /* ${name} exists but is not in the allowed set */
+	TEMPLATE_BAD_DOLLAR,	    /* $ followed by neither $ nor {, or ${ without } */
+	TEMPLATE_NOT_ENCODABLE,	    /* the charset lacks the character @code_point */
+	TEMPLATE_TOO_LONG,	    /* could expand to @length bytes */
+	TEMPLATE_NO_MEMORY,
+};
+
+/* What is wrong with a template, for a message to the operator. */
+struct template_error {
+	enum template_fault fault;
+	size_t offset;	     /* where in the source, in bytes */
+	char name[32];	     /* the variable's name, cut to fit; "" when there is none */
+	uint32_t code_point; /* TEMPLATE_NOT_ENCODABLE */
+	size_t length;	     /* TEMPLATE_TOO_LONG */
+};
+
+struct template;
+
+/*
+ * Compiles the @source (UTF-8, NUL-terminated) for @charset. @allowed is a set of enum
+ * template_variable. Returns TEMPLATE_OK and gives the caller *@ret_template, to be destroyed with
+ * template_destroy(); or fills *@ret_error and returns its fault.
+ */
+enum template_fault template_compile(const char *source, enum charset charset, unsigned allowed,
+				     struct template **ret_template,
+				     struct template_error *ret_error);
+
+/* Accepts NULL. */
+void template_destroy(struct template *template);
+
+/* Returns the set of enum template_variable that @template uses; 0 for NULL. */
+unsigned template_variables(const struct template *template);
+
+/* Whether @template expands to nothing, ever; true for NULL. */
+bool template_is_empty(const struct template *template);
+
+/* Returns the most bytes that @template can expand to: at most TEMPLATE_EXPANDED_MAX. */
+size_t template_length_max(const struct template *template);
+
+/*
+ * What a template without variables always expands to; lives as long as it does. UTF8_PREFIX_READ
+ * bytes can be read, however short it is.
+ */
+struct template_constant {
+	const uint8_t *bytes;
+	size_t length;
+};
+
+/* Whether @template has no variables, as NULL has none; then fills *@ret_constant. */
+bool template_constant(const struct template *template, struct template_constant *ret_constant);
+
+/*
+ * The names of a connection are three strings, one after another: the peer, the unique ID and the
+ * authority. Most connections have none of them, or the peer alone.
+ */
+enum template_name { NAME_PEER, NAME_PROXY_ID, NAME_AUTHORITY };
+
+/* Returns one of @names, or "" when @names is NULL. */
+const char *template_name(const char *names, enum template_name which);
+
+/*
+ * What the variables stand for. Strings are ASCII and NUL-terminated; one that is longer than its
+ * maximum above is cut; one that the template does not use may be NULL.
+ */
+struct template_values {
+	const char *names; /* see template_name() */
+	const char *host;
+	const char *listener;
+	uint64_t connection;
+	uint64_t message;
+	uint64_t bytes;
+	uint64_t characters;
+};
+
+/*
+ * Expands @template to @out, which has room for template_length_max() bytes; returns the length.
+ * NULL expands to nothing.
+ */
+size_t template_expand(const struct template *template, const struct template_values *values,
+		       uint8_t *out);

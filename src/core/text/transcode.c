@@ -1,0 +1,148 @@
+#include "core/text/transcode.h"
+
+#include "core/text/dense_faults.h"
+#include "core/utf8/utf8.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+/* Stretches are checked, then encoded: small enough that the second step reads from the cache. */
+#define WINDOW ((size_t)16 * 1024)
+
+/* Faults nearer to one another than this are repaired block by block, until so much is clean. */
+#define DENSE (2 * REPAIR_BLOCK)
+
+/*
+ * Checks the stretch of well-formed text at the start of @raw, looking at no more than @window
+ * bytes. Returns its length; *@ret_bad is the length of the ill-formed subsequence after it, or 0
+ * when the window ended first.
+ */
+static size_t clean_stretch(const uint8_t *raw, size_t n, size_t window, size_t *ret_bad)
+{
+	size_t valid, length;
+
+	if (window < UTF8_CHARACTER_MAX)
+		window = UTF8_CHARACTER_MAX;
+	if (window > n)
+		window = n;
+	if (utf8_check(raw, window, &valid, &length) == UTF8_PARTIAL && window < n)
+		length = 0;
+	*ret_bad = length;
+	return valid;
+}
+
+/* Writes what a maximal subpart becomes in the reply; returns its length. */
+static size_t write_replacement(const struct transcoder *t, const uint8_t *bad, size_t n,
+				uint8_t ret_bytes[TRANSCODE_UNIT_MAX])
+{
+	uint8_t text[DECODE_REPLACEMENT_MAX];
+	size_t length = decode_replacement(t->decode_errors, bad, n, text);
+	size_t read, written;
+
+	charset_encode(t->charset, t->encode_errors, text, length, ret_bytes, TRANSCODE_UNIT_MAX,
+		       &read, &written);
+	return written;
+}
+
+/*
+ * Transcodes data with many faults, block by block, as long as that is what they have, and @raw and
+ * @out have room to spare. Sets what was read and written as transcode() does.
+ */
+static void repair(const struct transcoder *t, const uint8_t *raw, size_t n, uint8_t *out,
+		   size_t size, size_t *ret_read, size_t *ret_written)
+{
+	size_t read = 0;
+	size_t written = 0;
+	size_t clean = 0;
+
+	while (clean < DENSE && n - read >= REPAIR_READABLE &&
+	       size - written >= REPAIR_BLOCK * TRANSCODE_UNIT_MAX) {
+		uint8_t text[REPAIR_WRITABLE];
+		bool is_text = t->charset == CHARSET_UTF_8;
+		uint8_t *repaired = is_text ? out + written : text;
+		size_t done, made;
+
+		if (repair_block(t->decode_errors, raw + read, repaired, &done, &made) > 0)
+			clean = 0;
+		else
+			clean += done;
+		read += done;
+		if (!is_text)
+			charset_encode(t->charset, t->encode_errors, repaired, made, out + written,
+				       size - written, &done, &made);
+		written += made;
+	}
+	*ret_read = read;
+	*ret_written = written;
+}
+
+void transcode(const struct transcoder *t, const uint8_t *raw, size_t n, uint8_t *out, size_t size,
+	       size_t *ret_read, size_t *ret_written)
+{
+	size_t before = 2 * DENSE;
+	size_t read = 0;
+	size_t written = 0;
+
+	while (read < n) {
+		uint8_t bytes[TRANSCODE_UNIT_MAX];
+		size_t room = size - written;
+		size_t bad, clean, done, made;
+
+		clean = clean_stretch(raw + read, n - read, room < WINDOW ? room : WINDOW, &bad);
+		charset_encode(t->charset, t->encode_errors, raw + read, clean, out + written, room,
+			       &done, &made);
+		read += done;
+		written += made;
+		if (done < clean)
+			break;
+		if (bad == 0)
+			continue;
+		made = write_replacement(t, raw + read, bad, bytes);
+		if (made > size - written)
+			break;
+		memcpy(out + written, bytes, made);
+		read += bad;
+		written += made;
+		if (clean + before < 2 * DENSE) {
+			repair(t, raw + read, n - read, out + written, size - written, &done,
+			       &made);
+			read += done;
+			written += made;
+		}
+		before = clean;
+	}
+	*ret_read = read;
+	*ret_written = written;
+}
+
+/* How many characters a maximal subpart of @n bytes decodes to. */
+static size_t replacement_count(enum decode_errors errors, size_t n)
+{
+	switch (errors) {
+	case DECODE_REPLACE:
+		return 1;
+	case DECODE_BACKSLASHREPLACE:
+		return 4 * n;
+	case DECODE_STRICT:
+	case DECODE_IGNORE:
+		break;
+	}
+	return 0;
+}
+
+size_t transcode_count(const struct transcoder *t, const uint8_t *raw, size_t n)
+{
+	size_t count = 0;
+	size_t i = 0;
+
+	while (i < n) {
+		size_t bad;
+		size_t clean = clean_stretch(raw + i, n - i, WINDOW, &bad);
+
+		count += utf8_count(raw + i, clean);
+		if (bad > 0)
+			count += replacement_count(t->decode_errors, bad);
+		i += clean + bad;
+	}
+	return count;
+}

@@ -1,0 +1,6 @@
+#include "core/utf8/kernels.h"
+
+const struct utf8_kernel *const utf8_kernels[] = {
+	&utf8_kernel_scalar,
+	NULL,
+};

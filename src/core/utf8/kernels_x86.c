@@ -1,0 +1,8 @@
+#include "core/utf8/kernels.h"
+
+const struct utf8_kernel *const utf8_kernels[] = {
+	&utf8_kernel_avx512,
+	&utf8_kernel_avx2,
+	&utf8_kernel_scalar,
+	NULL,
+};
