@@ -4,9 +4,9 @@
 #include <stddef.h>
 
 /*
- * Returns the argument whose option the next call of getopt_long(3) takes, for an error message; it
- * may be one within a cluster ("-xt"). NULL: there is none. To be asked before that call: after it
- * argv[optind - 1] can be another argument, or NULL with musl.
+ * Returns the argument that holds the option which the next call of getopt_long(3) parses, for an
+ * error message; NULL if there is none. The option may be in a cluster ("-xt"). Must be called
+ * before getopt_long(): afterwards argv[optind - 1] can be another argument, or NULL with musl.
  */
 static inline const char *next_option(int argc, char *argv[])
 {

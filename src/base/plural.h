@@ -2,7 +2,7 @@
 
 #include <stdint.h>
 
-/* Returns the ending of a noun that @n counts: "%u worker%s". */
+/* Returns the plural ending for a noun counted by @n: "%u worker%s". */
 static inline const char *plural(uint64_t n)
 {
 	return n == 1 ? "" : "s";

@@ -1,21 +1,21 @@
 #pragma once
 
-/* Durations and sizes with units, as configurations and command lines write them. */
+/* Durations and sizes with units, as written in configurations and on command lines. */
 
 #include <stdbool.h>
 #include <stdint.h>
 
 /*
- * Parse "500ms" (us, ms, s, min, h, d; with a fraction if the result is whole microseconds) and
- * "64KiB" (B, KiB, MiB, GiB, TiB; whole). Return false, and leave the output alone, when @text is
- * something else.
+ * Parse "500ms" (units us, ms, s, min, h, d; a fraction is allowed if the result is a whole number
+ * of microseconds) and "64KiB" (units B, KiB, MiB, GiB, TiB; whole numbers). Return false, and
+ * leave the output unchanged, if @text is anything else.
  */
 bool duration_parse(const char *text, uint64_t *ret_us);
 bool size_parse(const char *text, uint64_t *ret_bytes);
 
-/* The most that the functions below write. */
+/* The buffer size for the functions below. */
 #define UNITS_TEXT_MAX 32
 
-/* Write a value for a message, in the largest unit that it is a multiple of. Return @out. */
+/* Format a value for a message, in the largest unit of which it is a multiple. Return @out. */
 const char *duration_text(uint64_t us, char out[UNITS_TEXT_MAX]);
 const char *size_text(uint64_t bytes, char out[UNITS_TEXT_MAX]);

@@ -1,8 +1,9 @@
 #pragma once
 
 /*
- * One bound on the memory that all connections hold together (limits.max_memory). Shared by all
- * threads; touched only when a connection begins or ends to hold something, never per message.
+ * The limit on the memory that all connections hold together (limits.max_memory). All threads share
+ * one budget. It changes only when a connection starts or stops holding something, never per
+ * message.
  */
 
 #include <stdatomic.h>
@@ -14,23 +15,22 @@ struct budget {
 	_Atomic size_t max_bytes;
 };
 
-/* Starts with nothing used of @max_bytes. */
+/* Initializes the budget with a limit of @max_bytes and nothing in use. */
 void budget_init(struct budget *budget, size_t max_bytes);
 
-/* Changes the bound. What was taken stays so, even if that is more than @max_bytes now. */
+/* Changes the limit. Memory already taken stays taken, even if it exceeds the new limit. */
 void budget_set_max(struct budget *budget, size_t max_bytes);
 
-/* Returns the bound. */
 size_t budget_max(const struct budget *budget);
 
-/* Takes @bytes; returns false, and takes nothing, when that would exceed the bound. */
+/* Takes @bytes. Returns false, and takes nothing, if that would exceed the limit. */
 bool budget_take(struct budget *budget, size_t bytes);
 
-/* Takes @bytes, even beyond the bound. */
+/* Takes @bytes, even beyond the limit. */
 void budget_add(struct budget *budget, size_t bytes);
 
-/* Gives back @bytes that were taken. */
+/* Returns @bytes to the budget. */
 void budget_give(struct budget *budget, size_t bytes);
 
-/* Returns what is in use now. */
+/* Returns the number of bytes in use. */
 size_t budget_used(const struct budget *budget);

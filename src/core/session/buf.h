@@ -1,6 +1,6 @@
 #pragma once
 
-/* A growing area of bytes whose memory is charged to a budget. */
+/* A growable byte buffer whose memory is charged to a budget. */
 
 #include "core/session/budget.h"
 
@@ -14,12 +14,12 @@ struct buf {
 };
 
 /*
- * Appends @n bytes at @p; grows as needed, geometrically, but never beyond @max_bytes of capacity
- * (the caller has checked that length + @n <= @max_bytes). Returns 0, -ENOBUFS when the budget is
- * exceeded or -ENOMEM; then nothing changed.
+ * Appends @n bytes at @p. The capacity grows geometrically, but never beyond @max_bytes; the caller
+ * ensures that length + @n <= @max_bytes. Returns 0, -ENOBUFS if the budget is exceeded, or
+ * -ENOMEM. On an error the buffer is unchanged.
  */
 int buf_append(struct buf *buf, struct budget *budget, size_t max_bytes, const uint8_t *p,
 	       size_t n);
 
-/* Releases the memory and gives it back to the budget; @buf is empty and usable afterwards. */
+/* Frees the memory and returns it to the budget. @buf is empty and usable afterwards. */
 void buf_finish(struct buf *buf, struct budget *budget);

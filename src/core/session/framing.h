@@ -1,17 +1,17 @@
 #pragma once
 
 /*
- * The first half of session.c: cuts the input into messages and looks at each byte once, on the
- * way, for what the error handlers are to replace or refuse. Faults are found in the order in which
- * bytes prove them, so the outcome does not depend on where the reads end.
+ * Framing, the first half of session.c. It cuts the input into messages and, in the same pass,
+ * checks each byte once for what the error handlers replace or reject. A fault is reported as soon
+ * as the bytes prove it, so the result does not depend on read boundaries.
  */
 
 #include "core/session/session.h"
 
 /*
- * Takes the next message, or the next fault, from @job's input, and sets up @job to be answered.
- * Keeps in @session what the input left unfinished.
+ * Takes the next message, or the next fault, from @job's input and prepares @job for the reply.
+ * Stores unfinished input in @session.
  *
- * Returns 1, or 0 when there is none; -ENOBUFS (the budget is exceeded) or -ENOMEM.
+ * Returns 1, 0 if there is no complete message, -ENOBUFS (the budget is exceeded) or -ENOMEM.
  */
 int frame_next(struct session *session, struct session_io *io, struct session_job *job);

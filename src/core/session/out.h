@@ -1,13 +1,15 @@
 #pragma once
 
-/* Adding to io->out, for the files of the session that make replies: reply.c and plain.c. */
+/*
+ * Helpers that append to io->out, for the reply-making parts of the session: reply.c and plain.c.
+ */
 
 #include "core/session/session.h"
 
-/* From here on a span of its own costs less than a copy. */
+/* From this size on, a span of its own costs less than a copy. */
 #define OUT_REFERENCE_MIN ((size_t)1024)
 
-/* Whether the last span ends at @p, so that what lies there continues it. */
+/* Returns whether the last span ends at @p, so that bytes at @p continue it. */
 static inline bool out_ends_at(const struct session_io *io, const uint8_t *p)
 {
 	const struct iovec *last;
@@ -18,7 +20,10 @@ static inline bool out_ends_at(const struct session_io *io, const uint8_t *p)
 	return (const uint8_t *)last->iov_base + last->iov_len == p;
 }
 
-/* Adds @n bytes at @p, which stay; there is a span left, or @p continues the last one. */
+/*
+ * Appends @n bytes at @p, which must stay valid. Requires a free span, unless @p continues the last
+ * one.
+ */
 static inline void out_add(struct session_io *io, const uint8_t *p, size_t n)
 {
 	if (out_ends_at(io, p))
@@ -28,7 +33,7 @@ static inline void out_add(struct session_io *io, const uint8_t *p, size_t n)
 	io->n_bytes += n;
 }
 
-/* Returns how many bytes at @p could be added. */
+/* Returns how many bytes at @p can be appended. */
 static inline size_t out_room(const struct session_io *io, const uint8_t *p)
 {
 	if (io->n_spans == SESSION_SPANS_MAX && !out_ends_at(io, p))
@@ -36,19 +41,19 @@ static inline size_t out_room(const struct session_io *io, const uint8_t *p)
 	return io->reply_max - io->n_bytes;
 }
 
-/* Returns where in the area the next bytes are made. */
+/* Returns the place in the area where the next bytes are made. */
 static inline uint8_t *area_end(const struct session_io *io)
 {
 	return io->area + io->area_used;
 }
 
-/* Returns how many bytes can be made there. */
+/* Returns how many bytes can be made at area_end(). */
 static inline size_t area_room(const struct session_io *io)
 {
 	return out_room(io, area_end(io));
 }
 
-/* Adds the @n bytes that were made at area_end(). */
+/* Appends the @n bytes that were made at area_end(). */
 static inline void area_commit(struct session_io *io, size_t n)
 {
 	if (n == 0)
@@ -57,7 +62,7 @@ static inline void area_commit(struct session_io *io, size_t n)
 	io->area_used += n;
 }
 
-/* Remembers what is said last, once io->out is sent. */
+/* Records the last byte of io->out as the last byte sent. */
 static inline void out_note_last(const struct session_io *io, struct session *session)
 {
 	const struct iovec *last;

@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * What a listener does with the bytes of its connections. Made by the configuration loader,
- * immutable afterwards; it outlives every session that uses it.
+ * How a listener handles the bytes of its connections. The configuration loader makes it; it is
+ * immutable afterwards and outlives every session that uses it.
  */
 
 #include "core/session/template.h"
@@ -18,7 +18,7 @@ enum reply_kind {
 };
 
 enum framing {
-	FRAMING_STREAM, /* a message is the text that one read completed */
+	FRAMING_STREAM, /* a message is the complete text in one read */
 	FRAMING_LINE,	/* a message is the text up to LF, CRLF or end of input */
 };
 
@@ -26,11 +26,11 @@ struct policy {
 	enum reply_kind reply;
 	enum framing framing;
 	struct transcoder transcoder;
-	bool nak;		   /* whether NAK lines are sent */
-	uint32_t max_line_bytes;   /* line framing: terminator not counted */
+	bool nak;		   /* true: NAK lines are sent */
+	uint32_t max_line_bytes;   /* line framing: without the terminator */
 	const char *listener;	   /* name of the listener, for ${listener} */
 	const char *host;	   /* name of this machine, for ${host} */
-	struct template *greeting; /* the three may be NULL: empty */
+	struct template *greeting; /* each of these three may be NULL: empty */
 	struct template *ack_prefix;
 	struct template *ack_suffix;
 };

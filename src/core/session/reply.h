@@ -1,17 +1,18 @@
 #pragma once
 
 /*
- * The second half of session.c: answers the message that frame.c found, as spans of io->out. What
- * does not fit is answered later: the job remembers how far it got.
+ * Replying, the second half of session.c. It puts the reply to the message that frame.c found into
+ * io->out, as spans. If io->out is full, the job records how far the reply got, and a later call
+ * continues.
  */
 
 #include "core/session/session.h"
 
 #include <stdbool.h>
 
-/* The parts of an answer, in order. */
+/* The parts of a reply, in order. */
 enum reply_phase {
-	REPLY_NOTHING, /* all of it is out */
+	REPLY_NOTHING, /* the reply is complete */
 	REPLY_PREFIX,
 	REPLY_HEAD,
 	REPLY_BODY,
@@ -20,11 +21,11 @@ enum reply_phase {
 	REPLY_NAK,
 };
 
-/* Puts the greeting into io->out, which is empty. */
+/* Puts the greeting into io->out, which must be empty. */
 void reply_greet(const struct session *session, struct session_io *io);
 
 /*
- * Puts what is left of the answer to @job's message into io->out. Returns true when that was all of
- * it, false when io->out is full or SESSION_WORK_MAX is reached.
+ * Puts the rest of the reply to @job's message into io->out. Returns true if the reply is complete,
+ * false if io->out is full or SESSION_WORK_MAX is reached.
  */
 bool reply_put(const struct session *session, struct session_io *io, struct session_job *job);

@@ -1,9 +1,9 @@
 #pragma once
 
 /*
- * ${...} templates (greeting, ack_prefix, ack_suffix): compiled once when the configuration is
- * read, already in the reply charset, and expanded per connection or per message without
- * allocation.
+ * ${...} templates (greeting, ack_prefix, ack_suffix). They are compiled once, when the
+ * configuration is read, into the reply charset. Expanding one, per connection or per message, does
+ * not allocate.
  */
 
 #include "core/text/charset.h"
@@ -12,10 +12,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* No template can expand to more; template_compile() refuses one that could. */
+/*
+ * The maximum length of an expanded template; template_compile() rejects a template that could
+ * exceed it.
+ */
 #define TEMPLATE_EXPANDED_MAX 1024
 
-/* The longest values: what template_compile() reckons with. Numbers have up to 20 digits. */
+/* The maximum lengths of values, which template_compile() assumes. Numbers have up to 20 digits. */
 #define TEMPLATE_PEER_MAX 128
 #define TEMPLATE_HOST_MAX 64
 #define TEMPLATE_LISTENER_MAX 64
@@ -26,7 +29,7 @@ enum template_variable {
 	TEMPLATE_PEER = 1 << 0,	      /* the peer's address: [2001:db8::1]:4711, unix */
 	TEMPLATE_HOST = 1 << 1,	      /* this machine's name */
 	TEMPLATE_LISTENER = 1 << 2,   /* the listener's name */
-	TEMPLATE_CONNECTION = 1 << 3, /* number of the connection in the daemon's life */
+	TEMPLATE_CONNECTION = 1 << 3, /* number of the connection since the daemon started */
 	TEMPLATE_MESSAGE = 1 << 4,    /* number of the message on its connection, from 1 */
 	TEMPLATE_BYTES = 1 << 5,      /* received bytes of the message */
 	TEMPLATE_CHARACTERS = 1 << 6, /* characters of the message */
@@ -51,7 +54,7 @@ enum template_fault {
 	TEMPLATE_NO_MEMORY,
 };
 
-/* What is wrong with a template, for a message to the operator. */
+/* Describes an error in a template, for a message to the operator. */
 struct template_error {
 	enum template_fault fault;
 	size_t offset;	     /* where in the source, in bytes */
@@ -64,8 +67,8 @@ struct template;
 
 /*
  * Compiles the @source (UTF-8, NUL-terminated) for @charset. @allowed is a set of enum
- * template_variable. Returns TEMPLATE_OK and gives the caller *@ret_template, to be destroyed with
- * template_destroy(); or fills *@ret_error and returns its fault.
+ * template_variable. On success returns TEMPLATE_OK and sets *@ret_template, which the caller
+ * releases with template_destroy(). On an error fills *@ret_error and returns the fault.
  */
 enum template_fault template_compile(const char *source, enum charset charset, unsigned allowed,
 				     struct template **ret_template,
@@ -77,22 +80,22 @@ void template_destroy(struct template *template);
 /* Returns the set of enum template_variable that @template uses; 0 for NULL. */
 unsigned template_variables(const struct template *template);
 
-/* Whether @template expands to nothing, ever; true for NULL. */
+/* Returns whether @template always expands to nothing; true for NULL. */
 bool template_is_empty(const struct template *template);
 
-/* Returns the most bytes that @template can expand to: at most TEMPLATE_EXPANDED_MAX. */
+/* Returns the maximum length of the expanded @template: at most TEMPLATE_EXPANDED_MAX. */
 size_t template_length_max(const struct template *template);
 
 /*
- * What a template without variables always expands to; lives as long as it does. UTF8_PREFIX_READ
- * bytes can be read, however short it is.
+ * The text of a template without variables; it lives as long as the template. UTF8_PREFIX_READ
+ * bytes at @bytes are readable, however short the text is.
  */
 struct template_constant {
 	const uint8_t *bytes;
 	size_t length;
 };
 
-/* Whether @template has no variables, as NULL has none; then fills *@ret_constant. */
+/* Returns whether @template has no variables (true for NULL). If so, fills *@ret_constant. */
 bool template_constant(const struct template *template, struct template_constant *ret_constant);
 
 /*
@@ -105,8 +108,8 @@ enum template_name { NAME_PEER, NAME_PROXY_ID, NAME_AUTHORITY };
 const char *template_name(const char *names, enum template_name which);
 
 /*
- * What the variables stand for. Strings are ASCII and NUL-terminated; one that is longer than its
- * maximum above is cut; one that the template does not use may be NULL.
+ * The values of the variables. Strings are ASCII and NUL-terminated. A string longer than its
+ * maximum above is truncated; one that the template does not use may be NULL.
  */
 struct template_values {
 	const char *names; /* see template_name() */
@@ -119,7 +122,7 @@ struct template_values {
 };
 
 /*
- * Expands @template to @out, which has room for template_length_max() bytes; returns the length.
+ * Expands @template to @out, which has room for template_length_max() bytes. Returns the length.
  * NULL expands to nothing.
  */
 size_t template_expand(const struct template *template, const struct template_values *values,

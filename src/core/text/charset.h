@@ -1,9 +1,9 @@
 #pragma once
 
 /*
- * The reply charsets and the encode error handlers: text (well-formed UTF-8) into the bytes of a
- * charset. Outcomes equal CPython's codecs "utf-8", "ascii", "iso-8859-1" and "cp1252" byte for
- * byte.
+ * The reply charsets and the encode error handlers. They encode text (well-formed UTF-8) as bytes
+ * of a charset. The results equal those of CPython's codecs "utf-8", "ascii", "iso-8859-1" and
+ * "cp1252" byte for byte.
  */
 
 #include "core/utf8/utf8.h"
@@ -18,9 +18,9 @@ enum charset {
 	CHARSET_WINDOWS_1252,
 };
 
-/* What a character that the charset lacks becomes. */
+/* The replacement for a character that the charset lacks. */
 enum encode_errors {
-	ENCODE_STRICT,		  /* an error; the caller reports it */
+	ENCODE_STRICT,		  /* none: an error, which the caller reports */
 	ENCODE_REPLACE,		  /* ? */
 	ENCODE_IGNORE,		  /* nothing */
 	ENCODE_XMLCHARREFREPLACE, /* &#1024; */
@@ -33,13 +33,13 @@ enum charset_status {
 	CHARSET_FAULT, /* ENCODE_STRICT, and the charset lacks the next character */
 };
 
-/* The most bytes that one character can become (&#1114111; or \U0010ffff). */
+/* The maximum number of bytes per encoded character (&#1114111; or \U0010ffff). */
 #define CHARSET_CHARACTER_MAX 10
 
 /*
- * Encodes @n bytes of well-formed UTF-8 made of whole characters at @text into at most @size bytes
- * at @out, and stops at a character boundary. Sets *@ret_read to how much of the text was encoded
- * and *@ret_written to how many bytes that made. Makes progress whenever @size is at least
+ * Encodes @n bytes of well-formed UTF-8 at @text, which are whole characters, into at most @size
+ * bytes at @out. Stops at a character boundary. Sets *@ret_read to the number of bytes encoded and
+ * *@ret_written to the number of bytes written. Makes progress whenever @size is at least
  * CHARSET_CHARACTER_MAX, unless the status is CHARSET_FAULT.
  */
 enum charset_status charset_encode(enum charset charset, enum encode_errors errors,
@@ -47,14 +47,15 @@ enum charset_status charset_encode(enum charset charset, enum encode_errors erro
 				   size_t *ret_read, size_t *ret_written);
 
 /*
- * Writes what the character @c becomes in @charset under @errors to @ret_bytes; returns its length,
- * 0 to CHARSET_CHARACTER_MAX, or -1 when the charset lacks it and @errors is ENCODE_STRICT.
+ * Encodes the character @c in @charset, with the error handler @errors, to @ret_bytes. Returns the
+ * length, 0 to CHARSET_CHARACTER_MAX, or -1 if the charset lacks the character and @errors is
+ * ENCODE_STRICT.
  */
 int charset_encode_character(enum charset charset, enum encode_errors errors, uint32_t c,
 			     uint8_t ret_bytes[CHARSET_CHARACTER_MAX]);
 
 /*
- * Returns the length in bytes of the longest prefix of @text (@n bytes of well-formed UTF-8, whole
- * characters) whose every character @charset has.
+ * Returns the length in bytes of the longest prefix of @text that @charset can encode. @text is @n
+ * bytes of well-formed UTF-8, made of whole characters.
  */
 size_t charset_encodable(enum charset charset, const uint8_t *text, size_t n);

@@ -1,8 +1,9 @@
 #pragma once
 
 /*
- * Received bytes to reply bytes in one pass: decode with an error handler, encode with another,
- * resumable when the output is full. Clean stretches go through in bulk.
+ * Converts received bytes to reply bytes in one pass: decodes with one error handler and encodes
+ * with another. It is resumable when the output is full. Runs of well-formed text are copied in
+ * bulk.
  */
 
 #include "core/text/charset.h"
@@ -17,19 +18,19 @@ struct transcoder {
 /*
  * Transcodes @n received bytes at @raw into at most @size bytes (@size >= TRANSCODE_UNIT_MAX) at
  * @out. @raw is complete: a character cut off by its end is ill-formed. The caller has already
- * found and cut off everything that a strict handler would refuse.
+ * removed everything that a strict handler would reject.
  *
- * Sets *@ret_read and *@ret_written. What was read ends at a character (or maximal subpart)
- * boundary; *@ret_read < @n means that @out is full, and the call is repeated with the rest.
+ * Sets *@ret_read and *@ret_written. *@ret_read ends at the boundary of a character or maximal
+ * subpart. If *@ret_read < @n, @out is full, and the caller repeats the call with the rest.
  */
 void transcode(const struct transcoder *t, const uint8_t *raw, size_t n, uint8_t *out, size_t size,
 	       size_t *ret_read, size_t *ret_written);
 
 /*
- * Returns how many characters @n received bytes at @raw (complete, as above) decode to: each
- * replacement counts as the characters that it is made of.
+ * Returns the number of characters that @n received bytes at @raw (complete, as above) decode to. A
+ * replacement counts as the characters that it consists of.
  */
 size_t transcode_count(const struct transcoder *t, const uint8_t *raw, size_t n);
 
-/* The most bytes that one character or one maximal subpart can become in the reply. */
+/* The maximum number of reply bytes for one character or one maximal subpart. */
 #define TRANSCODE_UNIT_MAX 16

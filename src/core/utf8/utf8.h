@@ -2,54 +2,54 @@
 
 /*
  * UTF-8 as RFC 3629 and table 3-7 of the Unicode Standard define it: no surrogates, no overlong
- * forms, nothing above U+10FFFF. An ill-formed subsequence is a *maximal subpart* (Unicode
- * chapter 3, D93b), which is also what CPython, WHATWG and Rust report.
+ * forms, nothing above U+10FFFF. An ill-formed subsequence is a *maximal subpart* (Unicode chapter
+ * 3, D93b), which is also what CPython, WHATWG and Rust report.
  *
- * A character that the end of a buffer cuts off is carried into the next one by struct utf8_carry,
- * so the outcome never depends on where the buffers end.
+ * struct utf8_carry carries a character cut off by the end of a buffer into the next buffer, so the
+ * result never depends on buffer boundaries.
  */
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* The longest character, and so the most that a carry and what completes it can hold. */
+/* The maximum length of a character, and so of a carry together with the bytes that complete it. */
 #define UTF8_CHARACTER_MAX 4
 
 enum utf8_status {
 	UTF8_COMPLETE,		   /* everything is well-formed, and the last character is whole */
 	UTF8_PARTIAL,		   /* well-formed, but the last character is cut off */
-	UTF8_INVALID_START,	   /* a byte that starts no character */
-	UTF8_INVALID_CONTINUATION, /* a character that its next byte does not continue */
+	UTF8_INVALID_START,	   /* a byte that cannot start a character */
+	UTF8_INVALID_CONTINUATION, /* a character whose next byte is not a valid continuation */
 };
 
 /*
  * Checks @n bytes at @p, which begin at a character boundary.
  *
- * Sets *@ret_valid to the length in bytes of the longest prefix that is made of complete,
- * well-formed characters, and *@ret_length to the length of what follows it: 0 for
- * UTF8_COMPLETE; the 1 to 3 bytes of the cut-off character for UTF8_PARTIAL (valid + length == n);
- * the 1 to 3 bytes of the maximal subpart otherwise (1 for UTF8_INVALID_START).
+ * Sets *@ret_valid to the length in bytes of the longest prefix of complete, well-formed
+ * characters. Sets *@ret_length to the length of what follows it: 0 for UTF8_COMPLETE; the 1 to 3
+ * bytes of the cut-off character for UTF8_PARTIAL (valid + length == n); the 1 to 3 bytes of the
+ * maximal subpart otherwise (1 for UTF8_INVALID_START).
  *
  * A fault is reported as soon as the bytes prove it: ED A0 is UTF8_INVALID_CONTINUATION of length 1
  * at ED, never UTF8_PARTIAL. Reads no byte outside [@p, @p + @n).
  */
 enum utf8_status utf8_check(const uint8_t *p, size_t n, size_t *ret_valid, size_t *ret_length);
 
-/* The same in plain C, whatever the kernel in use: the reference. */
+/* The same in portable C, independent of the selected kernel: the reference implementation. */
 enum utf8_status utf8_check_scalar(const uint8_t *p, size_t n, size_t *ret_valid,
 				   size_t *ret_length);
 
 /*
- * Looks at the first character of @n > 0 bytes at @p alone; *@ret_length is that of the character
- * (UTF8_COMPLETE), of what there is of it (UTF8_PARTIAL: @n), or of the maximal subpart.
+ * Checks only the first character of @n > 0 bytes at @p. Sets *@ret_length to the length of the
+ * character (UTF8_COMPLETE), of its available part (UTF8_PARTIAL: @n), or of the maximal subpart.
  */
 enum utf8_status utf8_character(const uint8_t *p, size_t n, size_t *ret_length);
 
 /* Returns the number of characters in @n bytes of well-formed UTF-8 at @p. */
 size_t utf8_count(const uint8_t *p, size_t n);
 
-/* Returns the code point of the character that begins at @p, which is well-formed and whole. */
+/* Returns the code point of the well-formed, whole character at @p. */
 static inline uint32_t utf8_code_point(const uint8_t *p)
 {
 	if (p[0] < 0x80)
@@ -68,76 +68,82 @@ struct utf8_carry {
 	uint8_t length;
 };
 
-/* Keeps the @length bytes (1 to 3) of a cut-off character at @p, which utf8_check() has found. */
+/* Stores the @length bytes (1 to 3) at @p of a cut-off character that utf8_check() found. */
 void utf8_carry_set(struct utf8_carry *carry, const uint8_t *p, size_t length);
 
 /*
- * Goes on with a carry that is not empty, given the next @n bytes (@n > 0) at @p.
+ * Continues a nonempty carry with the next @n bytes (@n > 0) at @p.
  *
- * Sets *@ret_used to how many of the bytes at @p were consumed (0 to 3), and fills @ret_head:
+ * Sets *@ret_used to the number of bytes consumed at @p (0 to 3), and fills @ret_head:
  *   UTF8_COMPLETE              one whole character, its length in *@ret_length;
  *   UTF8_PARTIAL               all of @p was consumed and the character is still cut off;
  *   UTF8_INVALID_CONTINUATION  the maximal subpart, its length in *@ret_length. The byte that
  *                              proves the fault is not consumed.
- * @carry itself is emptied, or for UTF8_PARTIAL extended (then @ret_head is not written).
+ * Empties @carry, or extends it for UTF8_PARTIAL (then @ret_head is not written).
  */
 enum utf8_status utf8_carry_join(struct utf8_carry *carry, const uint8_t *p, size_t n,
 				 uint8_t ret_head[UTF8_CHARACTER_MAX], size_t *ret_length,
 				 size_t *ret_used);
 
 /*
- * Checks the next @n > 0 bytes at @p of a stream of which @carry is what came before: as
- * utf8_check() does, but the bytes at @p first go on with the character in @carry, at no cost to
- * speak of. What was carried, followed by the @ret_valid bytes at @p, is whole characters.
+ * Checks the next @n > 0 bytes at @p of a stream, like utf8_check(), but continues the character in
+ * @carry first, at almost no cost. The carried bytes followed by the first *@ret_valid bytes at @p
+ * are whole characters.
  *
- * UTF8_COMPLETE and UTF8_PARTIAL leave in @carry what goes on with the next bytes. A fault empties
- * @carry; but when the fault is in the carried character, *@ret_valid and *@ret_length are 0 and
- * @carry is as it was: utf8_carry_join() tells the rest.
+ * UTF8_COMPLETE and UTF8_PARTIAL store in @carry the cut-off character for the next call. A fault
+ * empties @carry, with one exception: if the fault is in the carried character, *@ret_valid and
+ * *@ret_length are 0 and @carry is unchanged. Then utf8_carry_join() reports the details.
  */
 enum utf8_status utf8_check_next(struct utf8_carry *carry, const uint8_t *p, size_t n,
 				 size_t *ret_valid, size_t *ret_length);
 
-/* So many bytes at utf8_lines.prefix can be read, however short it is: a few moves copy them. */
+/*
+ * The number of bytes at utf8_lines.prefix that must be readable, however short the prefix is: it
+ * is copied in a few wide moves.
+ */
 #define UTF8_PREFIX_READ ((size_t)32)
 
-/* Lines that are copied, with something put around each. */
+/* Lines to copy, with a prefix and suffix for each. */
 struct utf8_lines {
 	const uint8_t *prefix; /* goes before each line */
 	size_t prefix_length;
 	const uint8_t *suffix; /* goes before each terminator, LF or CRLF */
 	size_t suffix_length;
-	size_t max_bytes; /* of a line that is copied, LF not counted */
-	bool unchecked;	  /* p to end may be ill-formed: lines of ASCII alone are copied */
+	size_t max_bytes; /* maximum length of a copied line, without LF */
+	bool unchecked;	  /* p to end may be ill-formed: only ASCII lines are copied */
 
-	/* what is left, moved along */
+	/* the remaining input and output; each call advances them */
 	const uint8_t *p, *end;
 	uint8_t *out, *out_end;
-	uint64_t count; /* of lines; those that were copied are added */
+	uint64_t count; /* lines copied, added up over calls */
 };
 
-/* Fewer unchecked bytes than these are better checked first. */
+/* With fewer unchecked bytes, checking them first is faster. */
 #define UTF8_UNCHECKED_MIN ((size_t)64)
 
 /*
- * Copies the lines from p on to out, up to the first that is longer than max_bytes, has no LF
- * before end, or might not fit before out_end. What lies between out and out_end may be
- * overwritten.
+ * Copies the lines from p on to out. Stops at the first line that is longer than max_bytes, has no
+ * LF before end, or might not fit before out_end. May overwrite everything between out and out_end.
  *
- * Of unchecked lines it copies those of which it sees in passing that they are ASCII, and so
- * well-formed: none of fewer than UTF8_UNCHECKED_MIN bytes, none after one that is not, and maybe
- * not the last before it; the scalar kernel none.
+ * Of unchecked lines it copies only those that it finds to be ASCII, and so well-formed. It copies
+ * none if there are fewer than UTF8_UNCHECKED_MIN bytes, none after a line that is not ASCII, and
+ * possibly not the last line before that one. The scalar kernel copies no unchecked lines.
  */
 void utf8_copy_lines(struct utf8_lines *lines);
 
 /*
- * Chooses the kernel that the functions above use: by @name, or when it is NULL the best
- * that this processor has. Returns 0, or -EINVAL when there is no such kernel here. Until it is
- * called, the scalar one is in use. Call it once, before other threads start.
+ * Selects the kernel that the functions above use: the one named @name, or the best that this
+ * processor supports if @name is NULL. Returns 0, or -EINVAL if this processor supports no such
+ * kernel. Until the first call the scalar kernel is in use. Call it once, before other threads
+ * start.
  */
 int utf8_kernel_select(const char *name);
 
 /* Returns the name of the kernel in use: "scalar", "avx2", "avx512", "neon". Static. */
 const char *utf8_kernel_name(void);
 
-/* Returns the names of the kernels that this processor can run, NULL-terminated, best first. */
+/*
+ * Returns the names of the kernels that this processor supports, NULL-terminated, best first.
+ * Static.
+ */
 const char *const *utf8_kernel_list(void);

@@ -1,12 +1,13 @@
 #pragma once
 
 /*
- * The PROXY protocol, versions 1 and 2 (haproxy.org/download/2.8/doc/proxy-protocol.txt): the
- * header with which a load balancer says whose connection it forwards.
+ * The PROXY protocol, versions 1 and 2 (haproxy.org/download/2.8/doc/proxy-protocol.txt): a load
+ * balancer sends this header to identify the client whose connection it forwards.
  *
  * Version 2 has type-length-value fields (TLVs) after the addresses. Three are interpreted: the
- * authority, the unique ID and the checksum (CRC32C). A field that does not fit into the header, an
- * ID or a checksum of the wrong length, and a second field of one of these types are ill-formed.
+ * authority, the unique ID and the checksum (CRC32C). A field that does not fit into the header, a
+ * unique ID or a checksum of the wrong length, and a second field of one of these types are
+ * ill-formed.
  */
 
 #include <stdbool.h>
@@ -21,12 +22,12 @@
 #define PROXY_ID_MAX 128
 
 enum proxy_status {
-	PROXY_MORE,	/* what there is may be the beginning of a header */
-	PROXY_COMPLETE, /* a header */
-	PROXY_INVALID,	/* never a header, whatever follows */
+	PROXY_MORE,	/* the bytes may be the beginning of a header */
+	PROXY_COMPLETE, /* a complete header */
+	PROXY_INVALID,	/* not a header, whatever follows */
 };
 
-/* Bytes of a header, counted from its first byte. Length 0: absent. */
+/* A range of bytes of a header; the offset counts from its first byte. Length 0: absent. */
 struct proxy_span {
 	uint16_t offset;
 	uint16_t length;
@@ -35,29 +36,29 @@ struct proxy_span {
 struct proxy_header {
 	size_t length; /* of the header in bytes; the client's data follow */
 	/*
-	 * Whether the header says who the client is. It does not for a connection of the load
-	 * balancer's own (its health check), and for a family or a transport that is unspecified or
-	 * is not a stream: then the peer's address is the client's.
+	 * Whether the header identifies the client. False for a connection that the load balancer
+	 * makes for itself (a health check), and for an address family or transport that is
+	 * unspecified or not a stream. In these cases the peer's address is the client's.
 	 */
 	bool has_source;
 	struct sockaddr_storage source; /* AF_INET, AF_INET6 or AF_UNIX */
 	struct proxy_span unique_id;	/* any bytes, at most PROXY_ID_MAX */
-	struct proxy_span authority;	/* the host name that the client asked for; any bytes */
+	struct proxy_span authority;	/* the host name that the client requested; any bytes */
 };
 
 /*
  * Parses the header at the start of a connection's first @n bytes at @p. Fills *@ret_header for
- * PROXY_COMPLETE, sets *@ret_reason (static; what is wrong, in words) for PROXY_INVALID. Never
- * returns PROXY_MORE for @n >= PROXY_HEADER_MAX. Pure: to be called again with all the bytes when
- * more have come.
+ * PROXY_COMPLETE. Sets *@ret_reason (a static string, the reason in words) for PROXY_INVALID. Never
+ * returns PROXY_MORE for @n >= PROXY_HEADER_MAX. Keeps no state: after PROXY_MORE, call it again
+ * with all bytes received.
  */
 enum proxy_status proxy_parse(const uint8_t *p, size_t n, struct proxy_header *ret_header,
 			      const char **ret_reason);
 
 /*
- * Writes the bytes of @span in the @header as text to @out (@size > 0 bytes): every byte that is
- * not printable ASCII, and the backslash, as \xNN. What does not fit is left out, from a whole byte
- * on. Returns @out.
+ * Writes the bytes of @span in the @header as text to @out (@size > 0 bytes). Every byte that is
+ * not printable ASCII, and every backslash, becomes \xNN. Truncates at a whole byte if @out is too
+ * small. Returns @out.
  */
 const char *proxy_text(const uint8_t *header, const struct proxy_span *span, char *out,
 		       size_t size);
