@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 
-/* The characters that count as the same have the same value. */
+/* Maps characters that count as equal to the same value. */
 static int fold(char c)
 {
 	if (c >= 'A' && c <= 'Z')

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Small enough not to matter, large enough for most lines that two packets share. */
+/* Small enough to be negligible, large enough for most lines split over two packets. */
 #define BUF_CAPACITY_MIN ((size_t)256)
 
 static int buf_grow(struct buf *buf, struct budget *budget, size_t max_bytes, size_t needed)

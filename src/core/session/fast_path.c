@@ -12,7 +12,7 @@ static uint8_t *put(uint8_t *out, const uint8_t *bytes, size_t n)
 
 /* ---- line framing ---- */
 
-/* Takes @n bytes that are answered, and the @messages in them, off the input. */
+/* Removes @n answered bytes, with @messages messages in them, from the input. */
 static void take(struct session *session, struct session_io *io, struct session_job *job, size_t n,
 		 uint64_t messages)
 {
@@ -25,8 +25,7 @@ static void take(struct session *session, struct session_io *io, struct session_
 }
 
 /*
- * Finds the next line in [@p, @end) that has no more than @max bytes, a CR counted. Returns its LF,
- * or NULL.
+ * Finds the next line in [@p, @end) of at most @max bytes, including CR. Returns its LF, or NULL.
  */
 static const uint8_t *next_line(const uint8_t *p, const uint8_t *end, size_t max)
 {
@@ -36,8 +35,8 @@ static const uint8_t *next_line(const uint8_t *p, const uint8_t *end, size_t max
 }
 
 /*
- * The answers are copied one after the other, so that they are a single span. Lines that nobody has
- * checked are answered as far as they are ASCII.
+ * Copies the replies one after another, so that they form a single span. If the input is unchecked,
+ * it stops at the first line that is not ASCII.
  */
 static void ack_lines(struct session *session, struct session_io *io, struct session_job *job,
 		      const struct template_constant *prefix,
@@ -66,7 +65,10 @@ static void ack_lines(struct session *session, struct session_io *io, struct ses
 	take(session, io, job, (size_t)(lines.p - job->input), lines.count);
 }
 
-/* The answers to all lines together are the input itself; where it is discarded, nothing. */
+/*
+ * Answers lines for echo, where the replies together equal the input, and for discard, where there
+ * are none.
+ */
 static void echo_lines(struct session *session, struct session_io *io, struct session_job *job)
 {
 	const uint8_t *p = job->input, *end = p + job->checked, *lf;
@@ -98,7 +100,7 @@ void plain_lines(struct session *session, struct session_io *io, struct session_
 	ack = policy->reply == REPLY_ACK;
 	plain_ack = ack && template_constant(policy->ack_prefix, &prefix) &&
 		    template_constant(policy->ack_suffix, &suffix);
-	/* nearly always that is all of them */
+	/* in nearly all cases this answers every line */
 	if (plain_ack && job->checked == 0 && job->input_length >= UTF8_UNCHECKED_MIN)
 		ack_lines(session, io, job, &prefix, &suffix);
 	if (job->checked == 0 && job->input_length > 0)
@@ -112,7 +114,9 @@ void plain_lines(struct session *session, struct session_io *io, struct session_
 
 /* ---- stream framing ---- */
 
-/* Puts the acknowledgement of @n bytes at @data into io->out, unless that is better done by spans.
+/*
+ * Copies the acknowledgement of @n bytes at @data to io->out. Returns false if spans are cheaper or
+ * it does not fit.
  */
 __attribute__((noinline)) static bool ack_read(const struct policy *policy, struct session_io *io,
 					       const uint8_t *data, size_t n)
@@ -133,8 +137,8 @@ __attribute__((noinline)) static bool ack_read(const struct policy *policy, stru
 }
 
 /*
- * Answers a read that goes on with a character, or that a character's end is missing from: what is
- * short is copied behind the character's beginning. Otherwise as plain_read().
+ * Like plain_read(), for a read that continues a character or ends within one. It copies short data
+ * after the carried bytes.
  */
 __attribute__((noinline)) static bool cut_read(struct session *session, struct session_io *io,
 					       const uint8_t *data, size_t n)
@@ -171,9 +175,9 @@ __attribute__((noinline)) static bool cut_read(struct session *session, struct s
 }
 
 /*
- * Answers a read of @n bytes at @data if it is plain, as a whole. Returns false when it is not,
- * having done nothing but look: io->job.checked is how many bytes at @data are known to be
- * well-formed and complete.
+ * Answers a read of @n bytes at @data if the fast path can answer all of it. Otherwise returns
+ * false and changes nothing except io->job.checked, which is the number of bytes at @data known to
+ * be well-formed and complete.
  */
 static bool plain_read(struct session *session, struct session_io *io, const uint8_t *data,
 		       size_t n)
@@ -185,7 +189,10 @@ static bool plain_read(struct session *session, struct session_io *io, const uin
 	job->checked = 0;
 	if (policy->framing != FRAMING_STREAM || policy->transcoder.charset != CHARSET_UTF_8)
 		return false;
-	/* no message has a body yet: what follows the checked bytes may go there */
+	/*
+	 * no message is in progress: body_length is free to hold the number of bytes after the
+	 * checked ones
+	 */
 	if (session->carry.length == 0)
 		status = utf8_check(data, n, &job->checked, &job->body_length);
 	if (status == UTF8_PARTIAL) {

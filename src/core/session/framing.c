@@ -20,7 +20,7 @@ static enum nak_reason nak_reason_of(enum utf8_status status)
 	return status == UTF8_PARTIAL ? NAK_UNEXPECTED_END : NAK_INVALID_CONTINUATION;
 }
 
-/* Whether encoding can refuse a character. */
+/* Returns whether encoding can reject a character. */
 static inline bool encodes_strictly(const struct policy *policy)
 {
 	return policy->transcoder.charset != CHARSET_UTF_8 &&
@@ -28,8 +28,8 @@ static inline bool encodes_strictly(const struct policy *policy)
 }
 
 /*
- * Looks at @n bytes of well-formed text, at @offset in what was received, for a character to
- * refuse. Returns how many bytes come before the end of that character, or @n.
+ * Searches @n bytes of well-formed text, received at @offset, for a character to reject. Returns
+ * the number of bytes up to and including that character, or @n.
  */
 static size_t check_text(const struct policy *policy, struct session_job *job, const uint8_t *text,
 			 size_t n, uint64_t offset)
@@ -44,7 +44,7 @@ static size_t check_text(const struct policy *policy, struct session_job *job, c
 	return good + length;
 }
 
-/* Refuses an ill-formed subsequence at @offset, or leaves it to the handler. */
+/* Rejects an ill-formed subsequence at @offset, or leaves it to the error handler. */
 static void check_fault(const struct policy *policy, struct session_job *job,
 			enum utf8_status status, uint64_t offset)
 {
@@ -58,8 +58,10 @@ static void check_fault(const struct policy *policy, struct session_job *job,
 
 /* ---- looking at the input ---- */
 
-/* Goes on with a character that an earlier read cut off, given @end bytes; returns how many of them
- * that took. */
+/*
+ * Continues a character that an earlier read cut off with at most @end bytes. Returns how many of
+ * them it used.
+ */
 static size_t scan_carry(struct session *session, struct session_job *job, size_t end)
 {
 	uint64_t offset = session->place.received - session->carry.length;
@@ -77,7 +79,7 @@ static size_t scan_carry(struct session *session, struct session_job *job, size_
 	return used;
 }
 
-/* Looks at the input from @at on for faults, once for however many lines are in it. */
+/* Checks the input from @at on, unless it is already checked. One check covers all lines in it. */
 static void scan_ahead(struct session_job *job, size_t at)
 {
 	size_t valid, length;
@@ -88,7 +90,9 @@ static void scan_ahead(struct session_job *job, size_t at)
 	job->checked = at + valid;
 }
 
-/* Goes on at *@at with what is not a whole character within @end bytes. */
+/*
+ * Handles the bytes at *@at, which are not a whole character within @end bytes, and advances *@at.
+ */
 static void scan_fault(struct session *session, struct session_job *job, size_t end, size_t *at)
 {
 	const uint8_t *p = job->input + *at;
@@ -103,9 +107,9 @@ static void scan_fault(struct session *session, struct session_job *job, size_t 
 }
 
 /*
- * Looks at the input from *@at up to @end, and stops after what is refused, which makes
- * job->nak_due, or before the LF that ends a line: then returns true. A character cut off by @end
- * becomes the session's carry. *@at is where it stopped.
+ * Scans the input from *@at up to @end. Returns true if it stops at the LF that ends a line.
+ * Returns false after a rejected subsequence, with job->nak_due set, or at @end. A character cut
+ * off by @end becomes the session's carry. *@at is set to where the scan stopped.
  */
 static bool scan(struct session *session, struct session_job *job, size_t end, size_t *at)
 {
@@ -122,7 +126,7 @@ static bool scan(struct session *session, struct session_job *job, size_t end, s
 			lf = memchr(p + *at, '\n', stop - *at);
 		if (lf)
 			stop = (size_t)(lf - p);
-		/* @end may lie within a character that is whole in the input. */
+		/* @end may split a character that is whole in the input. */
 		whole = stop;
 		while (whole < job->checked && whole > *at && (p[whole] & 0xc0) == 0x80)
 			whole--;
@@ -142,7 +146,7 @@ static bool scan(struct session *session, struct session_job *job, size_t end, s
 	return false;
 }
 
-/* Takes @n bytes off the input. */
+/* Removes @n bytes from the input. */
 static void consume(struct session *session, struct session_job *job, size_t n)
 {
 	job->input += n;
@@ -159,7 +163,10 @@ static void count_message(struct session *session, struct session_io *io)
 
 /* ---- stream framing ---- */
 
-/* Sets up the answer to what a read completed: @job's head and body, and a NAK if that is due. */
+/*
+ * Prepares the reply to the text that a read completed, which is @job's head and body, and a NAK if
+ * one is due.
+ */
 static int answer_read(struct session *session, struct session_io *io, struct session_job *job)
 {
 	const struct policy *policy = session->policy;
@@ -180,7 +187,7 @@ static int answer_read(struct session *session, struct session_io *io, struct se
 	return is_message || job->nak_due;
 }
 
-/* The end of a stream: the character that it cut off. */
+/* Handles the end of a stream, which may cut off a character. */
 static int next_stream_end(struct session *session, struct session_io *io, struct session_job *job)
 {
 	struct utf8_carry *carry = &session->carry;
@@ -235,7 +242,7 @@ static void forget_line(struct session *session, struct session_io *io)
 	session->line_dirty = false;
 }
 
-/* Drops what is left of a refused line. */
+/* Drops the rest of a rejected line. */
 static void skip_line(struct session *session, struct session_job *job)
 {
 	const uint8_t *lf = memchr(job->input, '\n', job->input_length);
@@ -265,7 +272,7 @@ static int refuse_long_line(struct session *session, struct session_io *io, stru
 	return refuse_line(session, io, job);
 }
 
-/* Keeps the next @n bytes of an unfinished line. */
+/* Appends the next @n bytes to the held line. */
 static int keep_line(struct session *session, struct session_io *io, struct session_job *job,
 		     size_t n)
 {
@@ -277,7 +284,7 @@ static int keep_line(struct session *session, struct session_io *io, struct sess
 	return buf_append(&session->line, io->budget, max, job->input, n);
 }
 
-/* Sets up the answer to a line of @length bytes at @body, the terminator not counted. */
+/* Prepares the reply to a line of @length bytes at @body, without the terminator. */
 static int answer_line(struct session *session, struct session_io *io, struct session_job *job,
 		       const uint8_t *body, size_t length)
 {
@@ -292,7 +299,7 @@ static int answer_line(struct session *session, struct session_io *io, struct se
 	return 1;
 }
 
-/* Sets up the answer to the held line, of whose bytes the last ones are the terminator. */
+/* Prepares the reply to the held line, which ends with a terminator of @terminator_length bytes. */
 static int answer_held_line(struct session *session, struct session_io *io, struct session_job *job,
 			    size_t terminator_length)
 {
@@ -304,7 +311,7 @@ static int answer_held_line(struct session *session, struct session_io *io, stru
 	return answer_line(session, io, job, job->line.data, job->line.length - terminator_length);
 }
 
-/* Takes the line that the LF at @at ends. */
+/* Takes the line that ends with the LF at @at. */
 static int end_line(struct session *session, struct session_io *io, struct session_job *job,
 		    size_t at)
 {
@@ -329,7 +336,7 @@ static int end_line(struct session *session, struct session_io *io, struct sessi
 	return answer_line(session, io, job, line, length);
 }
 
-/* The end of input: a last line without a terminator, and a character that it cut off. */
+/* Handles the end of input: a last line without a terminator, and a character that it cuts off. */
 static int next_line_end(struct session *session, struct session_io *io, struct session_job *job)
 {
 	uint64_t length = session->place.received - session->place.line_start;
@@ -351,7 +358,8 @@ static int next_line(struct session *session, struct session_io *io, struct sess
 {
 	const uint8_t *p;
 	const uint64_t max = session->policy->max_line_bytes;
-	uint64_t length; /* of the line so far; a session taken over may have met a larger limit */
+	uint64_t length; /* of the line so far; may exceed @max, as the previous process may have
+			    had a larger limit */
 	size_t n, limit, end;
 	size_t at = 0;
 	int r;
@@ -362,8 +370,10 @@ static int next_line(struct session *session, struct session_io *io, struct sess
 	n = job->input_length;
 	if (n == 0)
 		return job->end ? next_line_end(session, io, job) : 0;
-	/* The byte at @limit is one too many, and so is the one before it unless it is a CR whose
-	 * LF follows: of those, the line ends with the LF. */
+	/*
+	 * The byte at @limit exceeds the limit. So does the byte before it, unless it is a CR
+	 * followed by LF: then the line ends with that LF.
+	 */
 	length = session->place.received - session->place.line_start;
 	limit = length <= max ? max + 1 - length : 0;
 	end = n < limit ? n : limit;
@@ -371,7 +381,7 @@ static int next_line(struct session *session, struct session_io *io, struct sess
 		end++;
 	if (session->carry.length > 0 && end > 0)
 		at = scan_carry(session, job, end);
-	job->head_length = 0; /* it is part of the held line */
+	job->head_length = 0; /* the held line includes the head */
 	if (!job->nak_due && scan(session, job, end, &at))
 		return end_line(session, io, job, at);
 	if (job->nak_due) {

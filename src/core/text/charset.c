@@ -3,18 +3,21 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* ASCII is looked for in steps of so many bytes. */
+/* The step of the search for ASCII, in bytes. */
 #define ASCII_STEP ((size_t)16)
 #define HIGH_BITS UINT64_C(0x8080808080808080)
 
-/* What windows-1252 has from U+2010 on, less 0x2010: dashes, quotation marks and their like. */
+/*
+ * The windows-1252 bytes of U+2010 to U+203F (dashes, quotation marks and others), indexed by the
+ * code point minus 0x2010; 0 if there is none.
+ */
 static const uint8_t windows_1252_punctuation[0x30] = {
 	[0x03] = 0x96, [0x04] = 0x97, [0x08] = 0x91, [0x09] = 0x92, [0x0a] = 0x82,
 	[0x0c] = 0x93, [0x0d] = 0x94, [0x0e] = 0x84, [0x10] = 0x86, [0x11] = 0x87,
 	[0x12] = 0x95, [0x16] = 0x85, [0x20] = 0x89, [0x29] = 0x8b, [0x2a] = 0x9b,
 };
 
-/* Returns the byte that @c, from U+0100 on, is in windows-1252, or -1. */
+/* Returns the windows-1252 byte of @c (at least U+0100), or -1. */
 static int windows_1252_byte(uint32_t c)
 {
 	if (c - 0x2010 < sizeof(windows_1252_punctuation)) {
@@ -52,7 +55,7 @@ static int windows_1252_byte(uint32_t c)
 	}
 }
 
-/* Returns the byte that @c is in @charset (not CHARSET_UTF_8), or -1. */
+/* Returns the byte of @c in @charset (not CHARSET_UTF_8), or -1. */
 static int charset_byte(enum charset charset, uint32_t c)
 {
 	if (c < 0x80)
@@ -71,7 +74,7 @@ static int charset_byte(enum charset charset, uint32_t c)
 	return -1;
 }
 
-/* Writes a code point; the digits do not wait for one another. */
+/* Writes a code point in decimal. No digit depends on another, so they are computed in parallel. */
 static int write_decimal(uint32_t c, uint8_t *out)
 {
 	uint8_t *p = out;
@@ -158,7 +161,7 @@ int charset_encode_character(enum charset charset, enum encode_errors errors, ui
 	return errors == ENCODE_IGNORE ? 0 : -1;
 }
 
-/* Returns the length of the ASCII that @text begins with. */
+/* Returns the length of the leading ASCII in @text. */
 static size_t ascii_length(const uint8_t *text, size_t n)
 {
 	size_t i = 0;
@@ -175,10 +178,7 @@ static size_t ascii_length(const uint8_t *text, size_t n)
 	return i;
 }
 
-/*
- * Copies ASCII up to the first byte that is none; returns how much that was. What lies behind it,
- * up to @n bytes, may be overwritten.
- */
+/* Copies the leading ASCII and returns its length. May overwrite @out beyond it, up to @n bytes. */
 static size_t copy_ascii(const uint8_t *text, uint8_t *out, size_t n)
 {
 	size_t i = 0;
@@ -218,8 +218,8 @@ static enum charset_status encode_utf_8(const uint8_t *text, size_t n, uint8_t *
 }
 
 /*
- * Encodes the characters from @text up to the next ASCII, as long as @size lasts. Sets what was
- * read and written, as charset_encode() does.
+ * Encodes the non-ASCII characters at the start of @text, as far as @size suffices. Sets *@ret_read
+ * and *@ret_written as charset_encode() does.
  */
 static enum charset_status encode_others(enum charset charset, enum encode_errors errors,
 					 const uint8_t *text, size_t n, uint8_t *out, size_t size,

@@ -1,24 +1,24 @@
 #pragma once
 
 /*
- * What is the same for every vector kernel. Of a check: a group of four blocks at a time, then what
- * is left. A kernel's file includes this one after it has defined:
+ * The code that the vector kernels share. A check processes groups of four blocks, then the
+ * remaining bytes. A kernel's file defines the following, then includes this file:
  *
- *   BLOCK                     the bytes of a vector
- *   SHORT                     from how many bytes on a text is checked here
- *   CHECK_LONG                UTF8_ALWAYS_INLINE, or noinline where the check of a short text would
- *                             have registers to save for the other one
+ *   BLOCK                     the number of bytes of a vector
+ *   SHORT                     the minimum length of a text that check_long() accepts
+ *   CHECK_LONG                UTF8_ALWAYS_INLINE, or noinline if inlining would make the check of
+ *                             a short text save registers that only the long check needs
  *   vector                    the type of a vector of bytes
- *   load(p)                   the BLOCK bytes at @p
+ *   load(p)                   loads the BLOCK bytes at @p
  *   or2(a, b), or4(a, b, c, d)
- *   is_ascii(x)               whether no byte of it is 80 or above
- *   errors(x, b1, b2, b3)     nonzero bytes where @x is wrong; b1 to b3: the bytes one to three
- *                             places earlier
- *   first_errors(x, before)   the same of the first block of a text, that up to three bytes are
- *                             before, the nearest as the most significant
- *   first_nonzero(x)          the place of the first nonzero byte, or BLOCK
- *   store(p, x)               puts @x there
- *   lf_mask(p)                bit i of it says whether byte i of the 64 at @p is LF
+ *   is_ascii(x)               returns whether no byte of @x is 80 or above
+ *   errors(x, b1, b2, b3)     returns nonzero bytes where @x is wrong; b1 to b3 are the bytes one
+ *                             to three places earlier
+ *   first_errors(x, before)   the same for the first block of a text; @before holds up to three
+ *                             preceding bytes, the nearest as the most significant
+ *   first_nonzero(x)          returns the position of the first nonzero byte, or BLOCK
+ *   store(p, x)               stores @x at @p
+ *   lf_mask(p)                returns a mask: bit i says whether byte i of the 64 at @p is LF
  */
 
 #include "core/utf8/kernels.h"
@@ -27,17 +27,19 @@
 
 #define GROUP (4 * BLOCK)
 
-/* To be defined by the kernel's file: a check of less than SHORT bytes. @carry may be NULL. */
+/* The kernel's file defines it. Checks less than SHORT bytes. @carry may be NULL. */
 static inline enum utf8_status check_short(struct utf8_carry *carry, const uint8_t *p, size_t n,
 					   size_t *ret_valid, size_t *ret_length);
 
-/* The same: looks for the first error in the bytes from @i on, less than a block. Returns where it
- * is, or @n. There is no error before @i. */
+/*
+ * The kernel's file defines it. Finds the first error in the bytes from @i on, less than a block.
+ * Returns its position, or @n. There is no error before @i.
+ */
 static inline size_t find_last_error(const uint8_t *p, size_t i, size_t n);
 
 /*
- * The errors of a block in the middle of a text. Unaligned loads of the bytes before cost less than
- * shuffling two registers together.
+ * Returns the errors of a block that is not the first of a text. Unaligned loads of the preceding
+ * bytes cost less than shuffling two registers together.
  */
 static inline vector block_errors(const uint8_t *p)
 {
@@ -45,8 +47,8 @@ static inline vector block_errors(const uint8_t *p)
 }
 
 /*
- * Looks for errors from @i on (0, or a place before which no byte is wrong), block by block.
- * Returns where the first is, or @n.
+ * Searches for errors block by block from @i on. @i is 0, or a position without an error before it.
+ * Returns the position of the first error, or @n.
  */
 static size_t find_error(uint32_t before, const uint8_t *p, size_t i, size_t n)
 {
@@ -60,7 +62,7 @@ static size_t find_error(uint32_t before, const uint8_t *p, size_t i, size_t n)
 	return i < n ? find_last_error(p, i, n) : n;
 }
 
-/* Whether the bytes from @i on, less than a group, are ASCII, and so is the byte before them. */
+/* Returns whether the bytes from @i on (less than a group) and the byte before them are ASCII. */
 static inline bool rest_is_ascii(uint32_t before, const uint8_t *p, size_t i, size_t n)
 {
 	vector any = load(p + n - BLOCK);
@@ -72,7 +74,7 @@ static inline bool rest_is_ascii(uint32_t before, const uint8_t *p, size_t i, si
 	return is_ascii(any);
 }
 
-/* At least SHORT bytes. */
+/* Requires @n >= SHORT. */
 static CHECK_LONG enum utf8_status check_long(struct utf8_carry *carry, const uint8_t *p, size_t n,
 					      size_t *ret_valid, size_t *ret_length)
 {

@@ -1,14 +1,15 @@
 #pragma once
 
 /*
- * What utf8.c and the vector kernels share. A kernel proves; the scalar code explains.
+ * What the scalar code and the vector kernels share. A kernel finds where an error is; the scalar
+ * code determines which error it is.
  *
  * The kernels classify each pair of neighbouring bytes with three table look-ups, an algorithm of
  * John Keiser and Daniel Lemire, "Validating UTF-8 In Less Than One Instruction Per Byte",
  * Software: Practice and Experience 51 (5), 2021, https://arxiv.org/abs/2010.03090. Each bit of a
- * table's byte is one way in which a pair can be wrong; a pair is wrong when the high nibble of
- * its first byte, the low nibble of its first byte and the high nibble of its second byte agree on
- * a bit. What is left is whether bytes that must be third or fourth ones are continuation bytes.
+ * table's byte is one way in which a pair can be wrong; a pair is wrong when the high nibble of its
+ * first byte, the low nibble of its first byte and the high nibble of its second byte agree on a
+ * bit. One check remains: bytes in third or fourth position must be continuation bytes.
  */
 
 #include "core/utf8/utf8.h"
@@ -17,14 +18,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What a byte can be in UTF-8; ASCII is what is nothing of this. */
+/* The classes of bytes in UTF-8. Every byte in no other class is ASCII. */
 enum utf8_class {
 	UTF8_80_TO_8F,
 	UTF8_90_TO_9F,
 	UTF8_A0_TO_BF,
 	UTF8_C2_TO_DF,
 	UTF8_E0,
-	UTF8_E1_TO_EF, /* but ED */
+	UTF8_E1_TO_EF, /* without ED */
 	UTF8_ED,
 	UTF8_F0,
 	UTF8_F1_TO_F3,
@@ -34,7 +35,9 @@ enum utf8_class {
 	UTF8_N_CLASSES,
 };
 
-/* The classes of 64 bytes: in each set, bit i says whether byte i is in it. That of ASCII is unset.
+/*
+ * The classes of 64 bytes: bit i of a set says whether byte i is in that class. The set of ASCII is
+ * not filled in.
  */
 struct utf8_classes {
 	uint64_t sets[UTF8_N_CLASSES];
@@ -44,12 +47,12 @@ struct utf8_classes {
 void utf8_classify(const uint8_t *p, struct utf8_classes *ret_classes);
 void utf8_classify_scalar(const uint8_t *p, struct utf8_classes *ret_classes);
 
-/* Of a function whose copies differ in what is constant. */
+/* Forces inlining, so that each call is specialized for its constant arguments. */
 #define UTF8_ALWAYS_INLINE inline __attribute__((always_inline))
 
 struct utf8_kernel {
 	const char *name;
-	/* whether this processor has the instructions */
+	/* returns whether this processor has the instructions */
 	bool (*is_supported)(void);
 	/* utf8_check(), utf8_check_next() */
 	enum utf8_status (*check)(const uint8_t *p, size_t n, size_t *ret_valid,
@@ -67,18 +70,18 @@ struct utf8_kernel {
 /* The kernels of this architecture, best first, NULL-terminated; the scalar one is the last. */
 extern const struct utf8_kernel *const utf8_kernels[];
 
-/* utf8_check_next() in two steps: the carried character, then the rest. */
+/* utf8_check_next() in two steps: first the carried character, then the rest. */
 enum utf8_status utf8_check_next_apart(struct utf8_carry *carry, const uint8_t *p, size_t n,
 				       size_t *ret_valid, size_t *ret_length);
 size_t utf8_count_scalar(const uint8_t *p, size_t n);
 void utf8_copy_lines_scalar(struct utf8_lines *lines);
 
-/* Returns which of the @n <= 64 bytes at @p are LF: bit i is that of byte i. */
+/* Returns a mask of the LFs in the @n <= 64 bytes at @p: bit i stands for byte i. */
 uint64_t utf8_lf_mask_scalar(const uint8_t *p, size_t n);
 
 /*
- * Puts the suffix before the terminator of a line of @length bytes, LF included, that ends before
- * @out. Returns where it ends now.
+ * Inserts the suffix before the terminator of a line of @length bytes, including LF, that ends at
+ * @out. Returns the new end.
  */
 uint8_t *utf8_put_suffix(const struct utf8_lines *lines, uint8_t *out, size_t length);
 
@@ -88,9 +91,9 @@ extern const struct utf8_kernel utf8_kernel_avx512;
 extern const struct utf8_kernel utf8_kernel_neon;
 
 /*
- * What the kernels load, each row to be repeated to the width of a vector. Defined elsewhere, so
- * that compilers load them: they would rather make a repeated byte in a general register and
- * broadcast it, which keeps the shuffle unit busy, the busiest here.
+ * Constants that the kernels load, each row repeated to the width of a vector. They are defined in
+ * another file so that compilers load them. Otherwise compilers build a repeated byte in a general
+ * register and broadcast it, which occupies the shuffle unit, the bottleneck here.
  */
 struct utf8_tables {
 	int8_t first_high[16];	/* errors by the high nibble of the first byte */
@@ -105,8 +108,8 @@ struct utf8_tables {
 extern const struct utf8_tables utf8_tables;
 
 /*
- * Returns how many bytes of a cut-off character @p ends with, given that the look-ups found no
- * pair wrong in its @n > 0 bytes (so that a bad lead byte can only be the last).
+ * Returns the length of the cut-off character at the end of the @n > 0 bytes at @p. The look-ups
+ * found no wrong pair in them, so that only the last byte can be a bad lead byte.
  */
 static inline size_t utf8_cut_off(const uint8_t *p, size_t n)
 {
@@ -119,15 +122,16 @@ static inline size_t utf8_cut_off(const uint8_t *p, size_t n)
 	return p[n - 1] >= 0xc0 ? 1 : length;
 }
 
-/* Four bytes, the first as the least significant: where that is the machine's order, one load. */
+/* Loads four bytes in little-endian order; compiles to a single load on little-endian machines. */
 static inline uint32_t utf8_load_four(const uint8_t *p)
 {
 	return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
 /*
- * Stores the @length <= 3 bytes of a carry, the first as the least significant of @bytes: all at
- * once, since a load that follows soon waits long for stores that only together make it up.
+ * Stores the @length <= 3 bytes of a carry; the first is the least significant of @bytes. The
+ * compiler merges the four stores into one: a load that soon follows separate partial stores would
+ * stall, because it cannot be forwarded.
  */
 static inline void utf8_carry_store(struct utf8_carry *carry, uint32_t bytes, size_t length)
 {
@@ -137,7 +141,7 @@ static inline void utf8_carry_store(struct utf8_carry *carry, uint32_t bytes, si
 	carry->length = (uint8_t)length;
 }
 
-/* Returns what is in @carry (NULL: nothing), the last byte as the most significant. */
+/* Returns the bytes in @carry (NULL: none), the last as the most significant. */
 static inline uint32_t utf8_carry_before(const struct utf8_carry *carry)
 {
 	uint64_t bytes;
@@ -150,8 +154,9 @@ static inline uint32_t utf8_carry_before(const struct utf8_carry *carry)
 }
 
 /*
- * Finishes a check whose look-ups found no pair wrong in all @n > 0 bytes; @n >= 4 when there is a
- * @carry. Where a buffer ends is chance: no branch depends on it, but for a bad lead byte there.
+ * Finishes a check whose look-ups found no wrong pair in all @n > 0 bytes; @n >= 4 if there is a
+ * @carry. The end of a buffer is unpredictable, so no branch depends on it, except for a bad lead
+ * byte.
  */
 static inline enum utf8_status utf8_finish(struct utf8_carry *carry, const uint8_t *p, size_t n,
 					   size_t *ret_valid, size_t *ret_length)
@@ -175,8 +180,8 @@ static inline enum utf8_status utf8_finish(struct utf8_carry *carry, const uint8
 }
 
 /*
- * Finishes a check whose look-ups found the first wrong byte at @at: tells what is wrong with the
- * character that this byte is due to continue or to begin.
+ * Finishes a check whose look-ups found the first wrong byte at @at. Determines the fault of the
+ * character that this byte continues or begins.
  */
 static inline enum utf8_status utf8_explain(struct utf8_carry *carry, const uint8_t *p, size_t n,
 					    size_t at, size_t *ret_valid, size_t *ret_length)

@@ -1,16 +1,16 @@
 #pragma once
 
 /*
- * utf8_copy_lines() for the vector kernels. LFs are found in 64 bytes at a time, so that looking
- * for the next one need not wait for the place of the last. A kernel's file includes this one after
- * it has defined what utf8_blocks.h says.
+ * utf8_copy_lines() for the vector kernels. It searches for LFs 64 bytes at a time, so that the
+ * search for one LF does not depend on the position of the previous one. A kernel's file includes
+ * this one after the definitions listed in utf8_blocks.h.
  */
 
 #include "core/utf8/kernels.h"
 
 #include <string.h>
 
-/* Whether the 64 bytes at @p are ASCII. */
+/* Returns whether the 64 bytes at @p are ASCII. */
 static inline bool ascii_64(const uint8_t *p)
 {
 	vector any = load(p);
@@ -21,9 +21,9 @@ static inline bool ascii_64(const uint8_t *p)
 }
 
 /*
- * Finds the LFs of the block at @at, of which @left bytes come before the end and @before ones are
- * those of earlier blocks: bit i says whether byte i is one. Returns false if a byte is not ASCII
- * and has to be.
+ * Finds the LFs of the 64-byte block at @at and sets bit i of *@ret_mask if byte i is LF. @left
+ * bytes remain before the end; @before bytes belong to earlier blocks. Returns false if the lines
+ * are unchecked and a byte is not ASCII.
  */
 static inline bool find_lfs(const struct utf8_lines *lines, const uint8_t *at, size_t before,
 			    size_t left, uint64_t *ret_mask)
@@ -34,14 +34,17 @@ static inline bool find_lfs(const struct utf8_lines *lines, const uint8_t *at, s
 		*ret_mask = utf8_lf_mask_scalar(at, left);
 		return !lines->unchecked;
 	}
-	/* the last 64 bytes, of which the first were there before */
+	/* load the last 64 bytes, which overlap the previous block */
 	if (left < 64)
 		back = 64 - left;
 	*ret_mask = lf_mask(at - back) >> back;
 	return !lines->unchecked || ascii_64(at - back);
 }
 
-/* May overwrite BLOCK bytes behind the line of @n bytes at @p, of which @left can be read. */
+/*
+ * Copies a line of @n bytes at @p, from where @left bytes are readable. May overwrite BLOCK bytes
+ * after the copy.
+ */
 static inline void copy_line(uint8_t *out, const uint8_t *p, size_t n, size_t left)
 {
 	if (left < n + BLOCK) {

@@ -12,10 +12,13 @@
 #define IPV4_BITS 32
 #define IPV4_PREFIX (ADDRESS_BITS - IPV4_BITS)
 
-/* ::ffff:0:0/96: where IPv4 lies in the 128 bits */
+/* ::ffff:0:0/96, the range of IPv4 in the 128-bit form */
 static const struct cidr mapped = {.address = {[10] = 0xff, [11] = 0xff}, .prefix = IPV4_PREFIX};
 
-/* Parses a decimal number of at most @max, without sign or leading zeros; -1 when it is none. */
+/*
+ * Parses a decimal number of at most @max, without sign or leading zeros. Returns -1 if @text is
+ * anything else.
+ */
 static int parse_prefix(const char *text, int max)
 {
 	int n = 0;
@@ -32,7 +35,7 @@ static int parse_prefix(const char *text, int max)
 	return n;
 }
 
-/* Parses an address; sets *@ret_bits to how many bits its family has. */
+/* Parses an address. Sets *@ret_bits to the number of bits of an address of its family. */
 static int parse_address(const char *text, uint8_t ret_address[16], int *ret_bits)
 {
 	if (inet_pton(AF_INET6, text, ret_address) == 1) {
@@ -47,7 +50,7 @@ static int parse_address(const char *text, uint8_t ret_address[16], int *ret_bit
 	return -EINVAL;
 }
 
-/* Whether the first @prefix bits are equal. */
+/* Returns whether the first @prefix bits are equal. */
 static bool prefix_equals(const uint8_t a[16], const uint8_t b[16], int prefix)
 {
 	int bytes = prefix / 8;
@@ -58,7 +61,7 @@ static bool prefix_equals(const uint8_t a[16], const uint8_t b[16], int prefix)
 	return bits == 0 || (a[bytes] ^ b[bytes]) >> (8 - bits) == 0;
 }
 
-/* Whether a bit after the first @prefix ones is set. */
+/* Returns whether a bit after the first @prefix bits is set. */
 static bool has_host_bits(const uint8_t address[16], int prefix)
 {
 	for (int i = prefix; i < ADDRESS_BITS; i++) {
@@ -111,7 +114,7 @@ const char *cidr_format(const struct cidr *cidr, char out[CIDR_TEXT_MAX])
 
 /* ---- lists ---- */
 
-/* Orders by address, then the wider range first, so that every range follows those around it. */
+/* Orders by address, then wider ranges first, so that every range follows those that enclose it. */
 static int compare(const void *a, const void *b)
 {
 	const struct cidr *cidr_a = a, *cidr_b = b;
@@ -157,7 +160,7 @@ void cidr_list_sort(struct cidr_list *list)
 		list->items[i].enclosing = narrowest(list, i, list->items[i].address);
 }
 
-/* Returns how many items begin at @address or before it. */
+/* Returns the number of items whose address is at most @address. */
 static uint32_t count_up_to(const struct cidr_list *list, const uint8_t address[16])
 {
 	size_t low = 0, high = list->n;
