@@ -11,7 +11,7 @@ struct unit {
 	uint64_t scale;
 };
 
-/* Largest first, as the messages choose. */
+/* Largest first: messages use the first unit that divides the value. */
 static const struct unit duration_units[] = {
 	{"d", 86400000000}, {"h", 3600000000}, {"min", 60000000},
 	{"s", 1000000},	    {"ms", 1000},      {"us", 1},
@@ -25,8 +25,7 @@ static const struct unit size_units[] = {
 };
 #define N(array) (sizeof(array) / sizeof((array)[0]))
 
-/* Parses digits at *@p and moves it after them. Returns whether there are some, and not too many.
- */
+/* Parses digits at *@p and moves *@p past them. Returns false if there are none or too many. */
 static bool parse_digits(const char **p, uint64_t *ret_value, uint64_t *ret_power)
 {
 	const char *begin = *p;

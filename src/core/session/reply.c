@@ -33,9 +33,9 @@ size_t nak_format(const struct nak *nak, char out[NAK_LINE_MAX])
 /* ---- io->out ---- */
 
 /*
- * Puts @n bytes of the input or of a held line, without a copy where that is the cheaper way:
- * @stretch is how many bytes from @p on are likely to follow each other in the output. Returns how
- * many there was room for.
+ * Appends @n bytes of the input or of a held line, by copy or by reference, whichever is cheaper.
+ * @stretch is how many bytes from @p on are likely to be contiguous in the output. Returns the
+ * number of bytes that fit.
  */
 static size_t out_put(struct session_io *io, const uint8_t *p, size_t n, size_t stretch)
 {
@@ -55,7 +55,7 @@ static size_t out_put(struct session_io *io, const uint8_t *p, size_t n, size_t 
 	return n;
 }
 
-/* Returns the last byte sent once io->out is; LF when that is none at all. */
+/* Returns the last byte sent after io->out is sent, or LF if there is none. */
 static uint8_t last_byte(const struct session *session, const struct session_io *io)
 {
 	const struct iovec *last;
@@ -66,12 +66,16 @@ static uint8_t last_byte(const struct session *session, const struct session_io 
 	return ((const uint8_t *)last->iov_base)[last->iov_len - 1];
 }
 
-/* ---- the parts of an answer: each returns false when io->out is full, or enough was done ---- */
+/*
+ * ---- the parts of a reply ----
+ *
+ * Each function returns false if io->out is full or SESSION_WORK_MAX is reached.
+ */
 
 /*
- * Returns how many of the @n bytes at @text are to be worked on in one call: at most
- * SESSION_WORK_MAX, up to the end of a character or of an ill-formed subsequence. Only continuation
- * bytes are not the first byte of one, and no more than three of them follow the first.
+ * Returns how many of the @n bytes at @text one call processes: at most SESSION_WORK_MAX, up to the
+ * end of a character or of an ill-formed subsequence. Only a continuation byte can be inside one,
+ * and at most three of them follow its first byte.
  */
 static size_t step(const uint8_t *text, size_t n)
 {
@@ -97,7 +101,7 @@ static bool count_characters(const struct policy *policy, struct session_job *jo
 	return job->counted == job->body_length;
 }
 
-/* Puts a template that has something to say. */
+/* Appends a template that is not empty. */
 static bool put_template(const struct session *session, struct session_io *io,
 			 const struct session_job *job, const struct template *template)
 {
@@ -147,7 +151,7 @@ static bool put_suffix(const struct session *session, struct session_io *io,
 	return template_is_empty(suffix) || put_template(session, io, job, suffix);
 }
 
-/* Makes the reply bytes of *@text, in the area, and advances it. */
+/* Makes the reply bytes of *@text in the area, and advances *@text. */
 static bool put_transcoded(struct session_io *io, const struct transcoder *t, bool dirty,
 			   const uint8_t **text, size_t *length)
 {
@@ -173,7 +177,7 @@ static bool put_head(const struct session *session, struct session_io *io, struc
 	const uint8_t *head = job->head;
 	size_t length = job->head_length;
 
-	/* All of it or nothing, so that how far it got need not be remembered. */
+	/* All or nothing, so that no progress needs to be stored. */
 	return put_transcoded(io, &session->policy->transcoder, true, &head, &length);
 }
 
@@ -186,7 +190,7 @@ static bool put_body(const struct session *session, struct session_io *io, struc
 	if (job->dirty || policy->transcoder.charset != CHARSET_UTF_8)
 		return put_transcoded(io, &policy->transcoder, job->dirty, &job->body,
 				      &job->body_length);
-	/* An echo's next message follows this one in the input, too. */
+	/* In an echo, the next message is contiguous with this one. */
 	if (policy->reply == REPLY_ECHO)
 		stretch += job->checked;
 	n = out_put(io, job->body, job->body_length, stretch);
@@ -206,7 +210,7 @@ static bool put_terminator(struct session_io *io, struct session_job *job)
 
 static bool put_nak(const struct session *session, struct session_io *io, const struct nak *nak)
 {
-	char line[1 + NAK_LINE_MAX] = "\n"; /* it stands on a line of its own */
+	char line[1 + NAK_LINE_MAX] = "\n"; /* a NAK starts on a new line */
 	size_t skip = last_byte(session, io) == '\n' ? 1 : 0;
 	size_t n = 1 + nak_format(nak, line + 1) - skip;
 
@@ -221,7 +225,10 @@ static bool put_nak(const struct session *session, struct session_io *io, const 
 	return true;
 }
 
-/* Where nothing comes between them, the terminator is part of the body: no charset changes it. */
+/*
+ * If no suffix comes between them, appends the terminator to the body; every charset encodes it
+ * unchanged.
+ */
 static void join_terminator(const struct policy *policy, struct session_job *job)
 {
 	if (policy->reply == REPLY_ACK && !template_is_empty(policy->ack_suffix))

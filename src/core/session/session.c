@@ -1,12 +1,12 @@
 /*
- * The life of a session: input comes from session_feed(), is cut into messages by frame_next() and
- * answered by reply_put(), until the input is used up (SESSION_IDLE), io->out is full
- * (SESSION_FULL) or nothing more is to be said (SESSION_DONE).
+ * The life of a session. session_feed() receives input, frame_next() cuts it into messages, and
+ * reply_put() answers them. This continues until the input is used up (SESSION_IDLE), io->out is
+ * full (SESSION_FULL) or no more replies follow (SESSION_DONE).
  *
- * What goes wrong: io->out is full. The job then stays in io->job, and session_resume() goes on
- * with it. When io->out cannot be sent at once, session_hold() moves the job with a copy of its
- * input to the heap, since other sessions use io meanwhile; its memory, like that of a held line,
- * is released no earlier than the spans that point into it: by session_io_clear().
+ * When io->out is full, the job stays in io->job, and session_resume() continues it. If io->out
+ * cannot be sent immediately, session_hold() moves the job to the heap with a copy of its input,
+ * because other sessions use io meanwhile. That memory, and that of a held line, is freed by
+ * session_io_clear(), after the spans that point into it are discarded.
  */
 
 #include "core/session/session.h"
@@ -21,7 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* There is one for each connection, however idle. */
+/* every connection has one, even an idle one */
 static_assert(sizeof(struct session) <= 112, "struct session has grown");
 
 int session_io_init(struct session_io *io, struct budget *budget)
@@ -47,7 +47,7 @@ static void held_free(struct session_held *held, struct budget *budget)
 	free(held);
 }
 
-/* Ends the job of the session that was left at SESSION_FULL, if there is one. */
+/* Ends the job that was left at SESSION_FULL, if any. */
 static void session_io_abandon(struct session_io *io)
 {
 	if (io->full)
@@ -95,7 +95,10 @@ void session_greet(struct session *session, struct session_io *io)
 	out_note_last(io, session);
 }
 
-/* Answers messages until one of the things happens that end a call. */
+/*
+ * Answers messages until the input is used up, io->out is full, the session is done, or an error
+ * occurs.
+ */
 static int session_answer(struct session *session, struct session_io *io, struct session_job *job)
 {
 	for (;;) {
@@ -116,7 +119,7 @@ static int session_answer(struct session *session, struct session_io *io, struct
 	}
 }
 
-/* Goes on with @job, which is io->job or the session's held one. */
+/* Continues @job, which is io->job or the session's held job. */
 static int session_run(struct session *session, struct session_io *io, struct session_job *job)
 {
 	int state = session_answer(session, io, job);
@@ -136,7 +139,7 @@ static int session_run(struct session *session, struct session_io *io, struct se
 	return state;
 }
 
-/* Answers @n bytes at @data, of which the first io->job.checked are known to be well-formed. */
+/* Answers @n bytes at @data; the first io->job.checked bytes are known to be well-formed. */
 static int session_start(struct session *session, struct session_io *io, const uint8_t *data,
 			 size_t n, bool end)
 {
@@ -182,7 +185,7 @@ int session_resume(struct session *session, struct session_io *io)
 	return session_run(session, io, &io->job);
 }
 
-/* Where the bytes begin that @job still needs: those of a message in the input lie before it. */
+/* Returns the first byte that @job still needs. A message in the input lies before job->input. */
 static const uint8_t *job_begin(const struct session_job *job)
 {
 	bool in_input =
@@ -230,8 +233,8 @@ static void rest_add(struct session_rest *rest, const uint8_t *p, size_t n)
 }
 
 /*
- * The bytes of an unfinished line are fed again. Of a discarded line only an unfinished character
- * is kept; there the next session goes on in the middle of the line.
+ * Fills @rest. The next session is fed the bytes of an unfinished line again. Of a discarded line
+ * only an unfinished character is passed on; the next session continues in the middle of the line.
  */
 static void rest_fill(const struct session *session, const struct session_job *job,
 		      struct session_rest *rest)
@@ -242,7 +245,7 @@ static void rest_fill(const struct session *session, const struct session_job *j
 
 	*rest = (struct session_rest){.place = session->place, .ended = job && job->end};
 	rest->place.received -= again;
-	/* a stream has no lines: if the next session has, one begins here */
+	/* a stream has no lines; if the next session uses line framing, a line begins here */
 	if (session->policy->framing != FRAMING_LINE)
 		rest->place.line_start = rest->place.received;
 	if (job && job->close)

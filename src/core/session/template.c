@@ -8,9 +8,9 @@
 /* 18446744073709551615 */
 #define NUMBER_MAX 20
 
-/* A literal, or the place of a variable. */
+/* A literal or a variable. */
 struct part {
-	unsigned variable; /* an enum template_variable; 0: a literal */
+	unsigned variable; /* enum template_variable; 0 for a literal */
 	uint32_t offset;   /* of the literal in template.literals */
 	uint32_t length;
 };
@@ -20,9 +20,9 @@ struct template
 	unsigned variables;
 	size_t length_max;
 	size_t n_parts;
-	struct part *parts; /* these two lie behind the struct, in the same allocation */
+	struct part *parts; /* these two follow the struct, in the same allocation */
 	uint8_t *literals;
-	size_t literals_length; /* while it is compiled */
+	size_t literals_length; /* bytes of literals used while compiling */
 };
 
 static const struct variable {
@@ -57,7 +57,7 @@ static enum template_fault fail(struct template_error *error, enum template_faul
 	return fault;
 }
 
-/* Keeps the @n bytes of a variable's name in @error, cut at a character's end. */
+/* Stores the @n bytes of a variable's name in @error, truncated at a character boundary. */
 static enum template_fault fail_name(struct template_error *error, enum template_fault fault,
 				     size_t offset, const char *name, size_t n)
 {
@@ -71,10 +71,13 @@ static enum template_fault fail_name(struct template_error *error, enum template
 	return fault;
 }
 
-/* Returns a template that has room for what @n bytes of source can become, or NULL. */
+/*
+ * Allocates a template with room for everything that @n bytes of source can compile to. Returns
+ * NULL if out of memory.
+ */
 static struct template *template_create(size_t n)
 {
-	/* No part takes less than a byte of source; the end may close one more. */
+	/* Each part takes at least one byte of source; the end may add one part. */
 	size_t size =
 		sizeof(struct template) + (n + 1) * sizeof(struct part) + n + UTF8_PREFIX_READ;
 	struct template *template = calloc(1, size);
@@ -123,7 +126,10 @@ static void add_variable(struct template *template, const struct variable *varia
 	template->length_max += variable->length_max;
 }
 
-/* Compiles what begins with the dollar at @offset; *@ret_used is its length in the source. */
+/*
+ * Compiles the escape or variable that begins with the dollar at @offset. Sets *@ret_used to its
+ * length in the source.
+ */
 static enum template_fault add_dollar(struct template *template, enum charset charset,
 				      unsigned allowed, const char *source, size_t offset,
 				      size_t *ret_used, struct template_error *ret_error)

@@ -4,16 +4,16 @@
 
 #include <string.h>
 
-/* Sets of the bytes of a block: bit i for byte i. */
+/* Sets of bytes of a block: bit i stands for byte i. */
 struct sets {
 	uint64_t faults;   /* the first byte of each ill-formed subsequence */
-	uint64_t absorbed; /* the other bytes of those */
-	size_t whole;	   /* how many bytes precede a character that may go on in the next block */
+	uint64_t absorbed; /* the other bytes of these subsequences */
+	size_t whole; /* number of bytes before a character that may continue in the next block */
 };
 
 /*
- * A byte is good as ASCII or as part of a whole character. What is left begins an ill-formed
- * subsequence, unless it goes on with one as a well-placed second or third byte.
+ * A byte is good if it is ASCII or part of a whole character. Every other byte begins an ill-formed
+ * subsequence, unless it continues one as a valid second or third byte.
  */
 static void find_faults(const struct utf8_classes *c, struct sets *ret_sets)
 {
@@ -32,7 +32,7 @@ static void find_faults(const struct utf8_classes *c, struct sets *ret_sets)
 	uint64_t end3 = third & lead3 << 2;
 	uint64_t good = ~(leads | continuations | in[UTF8_NEVER]) | end2 | end2 >> 1 | end3 |
 			end3 >> 1 | end3 >> 2 | fourth | fourth >> 1 | fourth >> 2 | fourth >> 3;
-	/* leads in the last places, with all that there is room for */
+	/* leads near the end of the block whose characters are valid as far as the block goes */
 	uint64_t unfinished = (leads & UINT64_C(1) << 63) |
 			      ((lead3 | lead4) & UINT64_C(1) << 62 & second >> 1) |
 			      (lead4 & UINT64_C(1) << 61 & third >> 2);
@@ -41,10 +41,10 @@ static void find_faults(const struct utf8_classes *c, struct sets *ret_sets)
 	ret_sets->absorbed = (second | third) & ~good;
 	ret_sets->faults = ~good & ~ret_sets->absorbed;
 	if (unfinished)
-		ret_sets->faults &= (unfinished & -unfinished) - 1; /* those before it */
+		ret_sets->faults &= (unfinished & -unfinished) - 1; /* only the faults before it */
 }
 
-/* Copies @n bytes, at most a block; a block may be read and written, so that it takes no loop. */
+/* Copies @n bytes, at most a block, without a loop. May read and write a whole block. */
 static inline void copy(uint8_t *out, const uint8_t *p, size_t n)
 {
 	memcpy(out, p, 16);
@@ -64,7 +64,7 @@ unsigned repair_block(enum decode_errors errors, const uint8_t *raw, uint8_t *ou
 	find_faults(&classes, &sets);
 	for (uint64_t faults = sets.faults; faults; faults &= faults - 1) {
 		size_t at = (size_t)__builtin_ctzll(faults);
-		/* a block's last byte is no fault, or the only byte of one */
+		/* a fault at the last byte of a block has no further bytes */
 		uint64_t after = at < REPAIR_BLOCK - 1 ? sets.absorbed >> (at + 1) : 0;
 		size_t length = 1 + (size_t)__builtin_ctzll(~after);
 

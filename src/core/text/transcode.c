@@ -6,16 +6,22 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* Stretches are checked, then encoded: small enough that the second step reads from the cache. */
+/*
+ * The maximum number of bytes checked before they are encoded, so that encoding reads them from the
+ * cache.
+ */
 #define WINDOW ((size_t)16 * 1024)
 
-/* Faults nearer to one another than this are repaired block by block, until so much is clean. */
+/*
+ * If faults are less than this apart, blocks are repaired one by one, until this many bytes are
+ * clean.
+ */
 #define DENSE (2 * REPAIR_BLOCK)
 
 /*
- * Checks the stretch of well-formed text at the start of @raw, looking at no more than @window
- * bytes. Returns its length; *@ret_bad is the length of the ill-formed subsequence after it, or 0
- * when the window ended first.
+ * Measures the well-formed text at the start of @raw, looking at no more than about @window bytes.
+ * Returns its length. *@ret_bad is the length of the ill-formed subsequence after it, or 0 if the
+ * window ended first.
  */
 static size_t clean_stretch(const uint8_t *raw, size_t n, size_t window, size_t *ret_bad)
 {
@@ -31,7 +37,7 @@ static size_t clean_stretch(const uint8_t *raw, size_t n, size_t window, size_t 
 	return valid;
 }
 
-/* Writes what a maximal subpart becomes in the reply; returns its length. */
+/* Writes the reply bytes for a maximal subpart; returns their length. */
 static size_t write_replacement(const struct transcoder *t, const uint8_t *bad, size_t n,
 				uint8_t ret_bytes[TRANSCODE_UNIT_MAX])
 {
@@ -45,8 +51,8 @@ static size_t write_replacement(const struct transcoder *t, const uint8_t *bad, 
 }
 
 /*
- * Transcodes data with many faults, block by block, as long as that is what they have, and @raw and
- * @out have room to spare. Sets what was read and written as transcode() does.
+ * Transcodes data with frequent faults, block by block, while faults stay frequent and @raw and
+ * @out have enough room. Sets *@ret_read and *@ret_written as transcode() does.
  */
 static void repair(const struct transcoder *t, const uint8_t *raw, size_t n, uint8_t *out,
 		   size_t size, size_t *ret_read, size_t *ret_written)
@@ -115,7 +121,7 @@ void transcode(const struct transcoder *t, const uint8_t *raw, size_t n, uint8_t
 	*ret_written = written;
 }
 
-/* How many characters a maximal subpart of @n bytes decodes to. */
+/* Returns the number of characters that a maximal subpart of @n bytes decodes to. */
 static size_t replacement_count(enum decode_errors errors, size_t n)
 {
 	switch (errors) {

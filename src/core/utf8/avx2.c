@@ -1,6 +1,6 @@
 /*
- * UTF-8 with AVX2: 32 bytes at a time; the rest as the last 32 bytes, some of them for a second
- * time. The algorithm is that of utf8_kernels.h.
+ * UTF-8 with AVX2: 32 bytes at a time. The remaining bytes are checked as the last 32 bytes, which
+ * overlap the previous block. utf8_kernels.h describes the algorithm.
  */
 
 #include "core/utf8/kernels.h"
@@ -9,7 +9,7 @@
 
 #define BLOCK ((size_t)32)
 
-/* Texts too short to have a last block that three bytes are before. */
+/* Shorter texts have no last block with three bytes before it. */
 #define SHORT (BLOCK + 3)
 
 #define CHECK_LONG UTF8_ALWAYS_INLINE
@@ -27,7 +27,10 @@ static inline __m256i load_row(const void *row)
 	return _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)row));
 }
 
-/* Nonzero bytes where @x is wrong; @before1 to @before3: the bytes one to three places earlier. */
+/*
+ * Returns nonzero bytes where @x is wrong. @before1 to @before3 are the bytes one to three places
+ * earlier.
+ */
 static inline __m256i errors(__m256i x, __m256i before1, __m256i before2, __m256i before3)
 {
 	const __m256i nibble = load_row(utf8_tables.nibble);
@@ -38,17 +41,17 @@ static inline __m256i errors(__m256i x, __m256i before1, __m256i before2, __m256
 		_mm256_and_si256(_mm256_shuffle_epi8(load_row(utf8_tables.first_high), a),
 				 _mm256_shuffle_epi8(load_row(utf8_tables.first_low), b)),
 		_mm256_shuffle_epi8(load_row(utf8_tables.second_high), c));
-	/* 0x80 and above from E0 and F0 on */
+	/* 0x80 or above for bytes from E0 (third) and from F0 (fourth) */
 	__m256i third = _mm256_subs_epu8(before2, load_row(utf8_tables.third));
 	__m256i fourth = _mm256_subs_epu8(before3, load_row(utf8_tables.fourth));
 	__m256i due =
 		_mm256_and_si256(_mm256_or_si256(third, fourth), load_row(utf8_tables.high_bit));
 
-	/* TWO_CONTS is wrong where none is due, and the reverse */
+	/* TWO_CONTS is an error unless a continuation is due, and a missing one is an error */
 	return _mm256_xor_si256(due, pairs);
 }
 
-/* The errors of the first block, that up to three bytes are before. */
+/* Returns the errors of the first block; @before holds up to three preceding bytes. */
 static inline __m256i first_errors(__m256i x, uint32_t before)
 {
 	__m256i up = _mm256_permute2x128_si256(x, _mm256_set1_epi32((int)before), 0x02);
@@ -88,7 +91,7 @@ static inline void store(uint8_t *p, __m256i x)
 	_mm256_storeu_si256((__m256i *)(void *)p, x);
 }
 
-/* Bit i of the mask is that of byte i, of @low's 32 and then @high's. */
+/* Returns a mask: bit i stands for byte i of @low, then of @high. */
 static inline uint64_t mask_64(__m256i low, __m256i high)
 {
 	return (uint32_t)_mm256_movemask_epi8(low) | (uint64_t)(uint32_t)_mm256_movemask_epi8(high)
@@ -111,7 +114,7 @@ static inline enum utf8_status check_short(struct utf8_carry *carry, const uint8
 		     : utf8_check_scalar(p, n, ret_valid, ret_length);
 }
 
-/* As the last block, some of which has been looked at. */
+/* Checks the last BLOCK bytes, some of which were checked before. */
 static inline size_t find_last_error(const uint8_t *p, size_t i, size_t n)
 {
 	size_t at = n - BLOCK;

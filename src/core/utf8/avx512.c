@@ -1,6 +1,6 @@
 /*
- * UTF-8 with AVX-512 (F and BW): 64 bytes at a time, a masked load for the rest. The algorithm is
- * that of utf8_kernels.h.
+ * UTF-8 with AVX-512 (F and BW): 64 bytes at a time, and a masked load for the remaining bytes.
+ * utf8_kernels.h describes the algorithm.
  */
 
 #include "core/utf8/kernels.h"
@@ -9,14 +9,14 @@
 
 #define BLOCK ((size_t)64)
 
-/* A text of up to a block is one masked load. */
+/* Up to a block, a text is one masked load. */
 #define SHORT (BLOCK + 1)
 
 #define CHECK_LONG __attribute__((noinline))
 
 typedef __m512i vector;
 
-/* What the end of a text is taken from, with a carry. */
+/* With a carry, the minimum length of a text: the last four bytes are loaded from it. */
 #define CHECK_NEXT_MIN ((size_t)UTF8_CHARACTER_MAX)
 
 static inline __m512i load(const uint8_t *p)
@@ -30,13 +30,16 @@ static inline __m512i load_row(const void *row)
 	return _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)row));
 }
 
-/* A mask of the first @n bytes, 0 to 64. */
+/* Returns a mask of the first @n bytes, 0 to 64. */
 static inline __mmask64 first_bytes(size_t n)
 {
 	return _bzhi_u64(~UINT64_C(0), (unsigned)n);
 }
 
-/* Nonzero bytes where @x is wrong; @before1 to @before3: the bytes one to three places earlier. */
+/*
+ * Returns nonzero bytes where @x is wrong. @before1 to @before3 are the bytes one to three places
+ * earlier.
+ */
 static inline __m512i errors(__m512i x, __m512i before1, __m512i before2, __m512i before3)
 {
 	const __m512i nibble = load_row(utf8_tables.nibble);
@@ -48,16 +51,16 @@ static inline __m512i errors(__m512i x, __m512i before1, __m512i before2, __m512
 		_mm512_shuffle_epi8(load_row(utf8_tables.first_high), a),
 		_mm512_shuffle_epi8(load_row(utf8_tables.first_low), b),
 		_mm512_shuffle_epi8(load_row(utf8_tables.second_high), c), 0x80);
-	/* 0x80 and above from E0 and F0 on */
+	/* 0x80 or above for bytes from E0 (third) and from F0 (fourth) */
 	__m512i third = _mm512_subs_epu8(before2, load_row(utf8_tables.third));
 	__m512i fourth = _mm512_subs_epu8(before3, load_row(utf8_tables.fourth));
 
-	/* (third | fourth) & 0x80 ^ pairs: TWO_CONTS is wrong where none is due, and the reverse */
+	/* (third | fourth) & 0x80 ^ pairs: TWO_CONTS is an error unless a continuation is due */
 	return _mm512_ternarylogic_epi64(_mm512_or_si512(third, fourth),
 					 load_row(utf8_tables.high_bit), pairs, 0x6a);
 }
 
-/* The errors of the first block, that up to three bytes are before. */
+/* Returns the errors of the first block; @before holds up to three preceding bytes. */
 static inline __m512i first_errors(__m512i x, uint32_t before)
 {
 	__m512i up = _mm512_alignr_epi32(x, _mm512_set1_epi32((int)before), 12);

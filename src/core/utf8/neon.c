@@ -1,6 +1,7 @@
 /*
- * UTF-8 with NEON (AArch64, where every processor has it): 16 bytes at a time; the rest as the last
- * 16 bytes, some of them for a second time. The algorithm is that of utf8_kernels.h.
+ * UTF-8 with NEON, which every AArch64 processor has: 16 bytes at a time. The remaining bytes are
+ * checked as the last 16 bytes, which overlap the previous block. utf8_kernels.h describes the
+ * algorithm.
  */
 
 #include "core/utf8/kernels.h"
@@ -9,7 +10,7 @@
 
 #define BLOCK ((size_t)16)
 
-/* Texts too short to have a last block that three bytes are before. */
+/* Shorter texts have no last block with three bytes before it. */
 #define SHORT (BLOCK + 3)
 
 #define CHECK_LONG UTF8_ALWAYS_INLINE
@@ -21,7 +22,10 @@ static inline uint8x16_t look_up(const int8_t table[16], uint8x16_t nibbles)
 	return vqtbl1q_u8(vreinterpretq_u8_s8(vld1q_s8(table)), nibbles);
 }
 
-/* Nonzero bytes where @x is wrong; @before1 to @before3: the bytes one to three places earlier. */
+/*
+ * Returns nonzero bytes where @x is wrong. @before1 to @before3 are the bytes one to three places
+ * earlier.
+ */
 static inline uint8x16_t errors(uint8x16_t x, uint8x16_t before1, uint8x16_t before2,
 				uint8x16_t before3)
 {
@@ -29,16 +33,16 @@ static inline uint8x16_t errors(uint8x16_t x, uint8x16_t before1, uint8x16_t bef
 		vandq_u8(look_up(utf8_tables.first_high, vshrq_n_u8(before1, 4)),
 			 look_up(utf8_tables.first_low, vandq_u8(before1, vdupq_n_u8(0x0f)))),
 		look_up(utf8_tables.second_high, vshrq_n_u8(x, 4)));
-	/* 0x80 and above from E0 and F0 on */
+	/* 0x80 or above for bytes from E0 (third) and from F0 (fourth) */
 	uint8x16_t third = vqsubq_u8(before2, vdupq_n_u8(0xe0 - 0x80));
 	uint8x16_t fourth = vqsubq_u8(before3, vdupq_n_u8(0xf0 - 0x80));
 	uint8x16_t due = vandq_u8(vorrq_u8(third, fourth), vdupq_n_u8(0x80));
 
-	/* TWO_CONTS is wrong where none is due, and the reverse */
+	/* TWO_CONTS is an error unless a continuation is due, and a missing one is an error */
 	return veorq_u8(due, pairs);
 }
 
-/* The errors of the first block, that up to three bytes are before. */
+/* Returns the errors of the first block; @before holds up to three preceding bytes. */
 static inline uint8x16_t first_errors(uint8x16_t x, uint32_t before)
 {
 	uint8x16_t up = vreinterpretq_u8_u32(vdupq_n_u32(before));
@@ -66,7 +70,7 @@ static inline bool is_ascii(uint8x16_t x)
 	return vmaxvq_u8(x) < 0x80;
 }
 
-/* By a mask of four bits for each byte. */
+/* Uses a mask of four bits per byte. */
 static inline size_t first_nonzero(uint8x16_t x)
 {
 	uint16x8_t nonzero = vreinterpretq_u16_u8(vtstq_u8(x, x));
@@ -80,7 +84,7 @@ static inline void store(uint8_t *p, uint8x16_t x)
 	vst1q_u8(p, x);
 }
 
-/* The bit of each byte is kept, and neighbours are added until eight bytes are left. */
+/* Keeps one bit per byte and adds neighbours until eight bytes are left. */
 static inline uint64_t lf_mask(const uint8_t *p)
 {
 	const uint8x16_t lf = vdupq_n_u8('\n');
@@ -103,7 +107,7 @@ static inline enum utf8_status check_short(struct utf8_carry *carry, const uint8
 		     : utf8_check_scalar(p, n, ret_valid, ret_length);
 }
 
-/* As the last block, some of which has been looked at. */
+/* Checks the last BLOCK bytes, some of which were checked before. */
 static inline size_t find_last_error(const uint8_t *p, size_t i, size_t n)
 {
 	size_t at = n - BLOCK;

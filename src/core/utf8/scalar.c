@@ -1,4 +1,7 @@
-/* UTF-8 in plain C: the reference, and what explains a fault that a vector kernel met. */
+/*
+ * UTF-8 in portable C: the reference implementation. It also determines the fault that a vector
+ * kernel found.
+ */
 
 #include "core/utf8/utf8.h"
 
@@ -16,8 +19,10 @@ static uint64_t load_word(const uint8_t *p)
 	return word;
 }
 
-/* Returns the length of the character that @lead begins and the range of its second byte (table
- * 3-7); 0 when it begins none. */
+/*
+ * Returns the length of the character that starts with @lead, and the range of its second byte
+ * (table 3-7). Returns 0 if @lead starts no character.
+ */
 static size_t lead_length(uint8_t lead, uint8_t *ret_low, uint8_t *ret_high)
 {
 	*ret_low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
@@ -91,7 +96,7 @@ enum utf8_status utf8_check_scalar(const uint8_t *p, size_t n, size_t *ret_valid
 #define FOUR(class) (class), (class), (class), (class)
 #define SIXTEEN(class) FOUR(class), FOUR(class), FOUR(class), FOUR(class)
 
-/* The classes of the bytes from 80 on. */
+/* The classes of the bytes 80 to FF. */
 static const uint8_t high_classes[128] = {
 	SIXTEEN(UTF8_80_TO_8F),
 	SIXTEEN(UTF8_90_TO_9F),

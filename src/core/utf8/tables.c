@@ -1,6 +1,6 @@
 #include "core/utf8/kernels.h"
 
-/* How a pair of bytes can be wrong. */
+/* The ways in which a pair of bytes can be wrong. */
 enum {
 	TOO_SHORT = 1 << 0,  /* a lead byte, then no continuation byte */
 	TOO_LONG = 1 << 1,   /* ASCII, then a continuation byte */
@@ -10,9 +10,9 @@ enum {
 	OVERLONG_2 = 1 << 5, /* C0 or C1, then a continuation byte */
 	OVERLONG_4 = 1 << 6, /* F0, then 80 to 8F; F5 to FF, then the same */
 	TWO_CONTS = -128,    /* two continuation bytes: wrong unless a longer character is due */
-	/* whatever the low nibble of the first byte is */
+	/* for any low nibble of the first byte */
 	ANY_LOW = TOO_SHORT | TOO_LONG | TWO_CONTS,
-	/* whatever the first byte of a character is */
+	/* for any first byte of a character */
 	ANY_SECOND = TOO_LONG | OVERLONG_2 | TWO_CONTS,
 	ABOVE_F4 = ANY_LOW | TOO_LARGE | OVERLONG_4,
 };

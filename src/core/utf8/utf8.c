@@ -5,10 +5,10 @@
 #include <errno.h>
 #include <string.h>
 
-/* More than any architecture has. */
+/* More than any architecture has, including the NULL. */
 #define KERNELS_MAX 8
 
-/* A copy, not a pointer: one load less before the jump. */
+/* A copy rather than a pointer, which saves a load before the jump. */
 static struct utf8_kernel kernel = {
 	.name = "scalar",
 	.check = utf8_check_scalar,

@@ -9,7 +9,7 @@
 /* Version 1: one line of text. */
 #define V1_START "PROXY "
 #define V1_START_LENGTH (sizeof(V1_START) - 1)
-#define V1_MAX 107 /* CRLF included */
+#define V1_MAX 107 /* including CRLF */
 
 /* Version 2: signature, version and command, family and protocol, length of the rest (16 bits) */
 #define V2_SIGNATURE "\r\n\r\n\0\r\nQUIT\n"
@@ -28,7 +28,7 @@
 #define V2_UNIX_DATAGRAM 0x32
 #define V2_UNIX_PATH_LENGTH 108
 
-/* Type (8 bits) and length of the value (16 bits) */
+/* type (8 bits) and length of the value (16 bits) */
 #define V2_TLV_HEAD_LENGTH 3
 #define V2_TLV_AUTHORITY 0x02
 #define V2_TLV_CRC32C 0x03
@@ -43,13 +43,13 @@ static enum proxy_status invalid(const char **ret_reason, const char *reason)
 
 /* ---- version 1 ---- */
 
-/* The rest of a line. */
+/* The unparsed rest of a line. */
 struct words {
 	const char *p;
 	size_t n;
 };
 
-/* Takes the next word, up to a space or the end; returns false when it is empty or too long. */
+/* Takes the next word, up to a space or the end. Returns false if it is empty or too long. */
 static bool next_word(struct words *words, char ret_word[INET6_ADDRSTRLEN])
 {
 	const char *space = memchr(words->p, ' ', words->n);
@@ -72,7 +72,7 @@ static bool next_address(struct words *words, int family, void *ret_address)
 	return next_word(words, word) && inet_pton(family, word, ret_address) == 1;
 }
 
-/* Takes a port, and turns it to network byte order. */
+/* Takes a port and converts it to network byte order. */
 static bool next_port(struct words *words, in_port_t *ret_port)
 {
 	char word[INET6_ADDRSTRLEN];
@@ -100,7 +100,7 @@ static bool parse_endpoints(struct words words, int family, struct sockaddr_stor
 	bool is_ipv4 = family == AF_INET;
 	struct in6_addr destination;
 	in_port_t destination_port;
-	/* the last word has no space behind it */
+	/* a space after the last word is an error */
 	bool ends_clean = words.n > 0 && words.p[words.n - 1] != ' ';
 
 	if (!next_address(&words, family, is_ipv4 ? (void *)&ipv4->sin_addr : &ipv6->sin6_addr) ||
@@ -150,7 +150,7 @@ static enum proxy_status parse_v1(const char *p, size_t n, struct proxy_header *
 
 /* ---- version 2: TLVs ---- */
 
-/* CRC32C (Castagnoli), reflected, by half bytes. */
+/* CRC32C (Castagnoli), reflected, four bits at a time. */
 static uint32_t crc32c_byte(uint32_t crc, uint8_t byte)
 {
 	static const uint32_t table[16] = {
@@ -164,7 +164,10 @@ static uint32_t crc32c_byte(uint32_t crc, uint8_t byte)
 	return crc >> 4 ^ table[crc & 15];
 }
 
-/* Whether the checksum in the header at @p is that of its @n bytes with the checksum as zeros. */
+/*
+ * Returns whether the checksum in the header at @p is correct: it covers the @n bytes of the
+ * header, with zeros in place of the checksum itself.
+ */
 static bool checksum_is_right(const uint8_t *p, size_t n, const struct proxy_span *checksum)
 {
 	const uint8_t *field = p + checksum->offset;
@@ -181,7 +184,7 @@ static bool checksum_is_right(const uint8_t *p, size_t n, const struct proxy_spa
 
 enum tlvs_status { TLVS_GOOD, TLVS_ILL_FORMED, TLVS_WRONG_CHECKSUM };
 
-/* Notes a field of a type that is there at most once. Returns false for the second one. */
+/* Records a field of a type that may occur once. Returns false for a second one. */
 static bool tlv_note(struct proxy_span *span, size_t offset, size_t length)
 {
 	if (span->offset > 0)
@@ -190,7 +193,7 @@ static bool tlv_note(struct proxy_span *span, size_t offset, size_t length)
 	return true;
 }
 
-/* Looks at one field. Returns whether it is well-formed. */
+/* Processes one field. Returns whether it is valid. */
 static bool tlv_take(struct proxy_header *header, struct proxy_span *checksum, uint8_t type,
 		     size_t offset, size_t length)
 {
@@ -205,7 +208,7 @@ static bool tlv_take(struct proxy_header *header, struct proxy_span *checksum, u
 	return true;
 }
 
-/* Looks at the fields from @at to the end of the header at @p, which is whole. */
+/* Parses the fields from @at to the end of the complete header at @p. */
 static enum tlvs_status parse_tlvs(const uint8_t *p, size_t at, struct proxy_header *header)
 {
 	struct proxy_span checksum = {0};
@@ -229,15 +232,17 @@ static enum tlvs_status parse_tlvs(const uint8_t *p, size_t at, struct proxy_hea
 
 /* ---- version 2 ---- */
 
-/* Whether family and transport are among those of the protocol: others must be rejected. */
+/*
+ * Returns whether the protocol defines the family and the transport; a receiver must reject others.
+ */
 static bool v2_family_is_valid(uint8_t family)
 {
 	return family >> 4 <= V2_FAMILY_MAX && (family & 15) <= V2_TRANSPORT_MAX;
 }
 
 /*
- * Returns how many bytes the two addresses take, ports included; -1 when that is unknown, as for an
- * unspecified transport.
+ * Returns the length in bytes of the two addresses, including ports. Returns -1 if it is unknown,
+ * as for an unspecified transport.
  */
 static int v2_addresses_length(uint8_t family)
 {
@@ -257,8 +262,10 @@ static int v2_addresses_length(uint8_t family)
 	return -1;
 }
 
-/* Takes the source out of the address block at @p, which is whole; ports and addresses are in
- * network byte order there. Returns false for a family that has no source. */
+/*
+ * Copies the source from the complete address block at @p. Ports and addresses there are in network
+ * byte order. Returns false for a family without a source.
+ */
 static bool v2_source(uint8_t family, const uint8_t *p, struct sockaddr_storage *ret_source)
 {
 	struct sockaddr_in *ipv4 = (struct sockaddr_in *)ret_source;
@@ -284,11 +291,12 @@ static bool v2_source(uint8_t family, const uint8_t *p, struct sockaddr_storage 
 }
 
 /*
- * Looks at what follows the fixed part of a whole header. Returns NULL, or what is wrong.
+ * Parses what follows the fixed part of a complete header. Returns NULL, or the reason why it is
+ * invalid.
  *
- * Of a LOCAL header the receiver discards everything; but a checksum is verified where one can be
- * found. An unspecified family may come with addresses of any length or with none, so what follows
- * is fields only if it is well-formed as fields.
+ * A receiver discards the contents of a LOCAL header, but this verifies a checksum if it finds one.
+ * A header of an unspecified family may contain addresses of any length, or none. Its contents
+ * therefore count as fields only if they are well-formed as fields.
  */
 static const char *parse_v2_rest(const uint8_t *p, bool is_local, struct proxy_header *header)
 {
