@@ -1,6 +1,8 @@
 #pragma once
 
-/* The commands. Each runs to its end and returns the exit status; what failed was written. */
+/*
+ * The commands. Each runs to completion, writes its own error messages and returns the exit status.
+ */
 
 #include "ackc/cli/options.h"
 

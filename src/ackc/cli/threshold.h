@@ -1,11 +1,11 @@
 #pragma once
 
-/* Thresholds as the Monitoring Plugins' development guidelines have them. */
+/* Thresholds in the syntax of the Monitoring Plugins Development Guidelines. */
 
 #include <stdbool.h>
 #include <stdio.h>
 
-/* [@][START:][END]: an alert is due outside of it, ends excluded; with @ inside, ends included. */
+/* [@][START:][END]: alerts outside the range, ends excluded; with @ inside it, ends included. */
 struct range {
 	bool given;
 	bool inside;
@@ -19,16 +19,16 @@ struct threshold {
 };
 
 /*
- * Reads "RANGE" of milliseconds, or "RANGE,RANGE%" with the loss. Milliseconds may have a unit.
- * Returns false when @text is something else; then @ret is not written.
+ * Parses "RANGE" of milliseconds, or "RANGE,RANGE%" with the loss. Milliseconds may have a unit.
+ * Returns false, and leaves @ret unchanged, if @text is anything else.
  */
 bool threshold_parse(const char *text, struct threshold *ret);
 
-/* Whether @value is worth an alert; false when no range was given. */
+/* Returns whether @value causes an alert; false if no range was given. */
 bool range_alerts(const struct range *r, double value);
 
-/* Whether both are upper bounds, and that of @warning lies above that of @critical. */
+/* Returns whether both are upper bounds and that of @warning is above that of @critical. */
 bool range_above(const struct range *warning, const struct range *critical);
 
-/* Writes a range as performance data have it; nothing when none was given. */
+/* Writes a range in the syntax of performance data; nothing if none was given. */
 void range_print(const struct range *r, FILE *out);

@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * A timer on a loop for moments that libuv's milliseconds are too coarse for: a schedule of
- * messages. A file each for the systems with such a timer and for the others.
+ * A timer for a schedule of messages, which needs a finer resolution than libuv's milliseconds.
+ * ticker_linux.c uses a timer descriptor; ticker_uv.c is for other systems.
  */
 
 #include <stdint.h>
@@ -20,11 +20,16 @@ struct ticker {
 	int fd;
 };
 
-/* Returns 0 or a negative errno; then @t is not to be closed. */
+/* Returns 0 or a negative errno; on an error @t must not be closed. */
 int ticker_init(struct ticker *t, uv_loop_t *loop, void (*cb)(void *data), void *data);
 
-/* Calls back once, at @at_ns of uv_hrtime() or soon after; replaces what was set before. */
+/*
+ * Calls back once, at or soon after @at_ns in the clock of uv_hrtime(). Replaces the previous
+ * setting.
+ */
 void ticker_set(struct ticker *t, uint64_t at_ns);
 
-/* No call back from here on. The loop needs one more turn to be done with it. */
+/*
+ * Closes the timer; it does not call back any more. @t must stay valid for one more loop iteration.
+ */
 void ticker_close(struct ticker *t);

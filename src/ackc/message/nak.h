@@ -1,9 +1,9 @@
 #pragma once
 
 /*
- * Finds ackd's NAK lines in a stream of bytes, wherever the reads cut it. What a server that echoes
- * sends back may look like one: so the same is counted in what was sent, and only more NAKs than
- * that are the server's own.
+ * Finds ackd's NAK lines in a stream of bytes, independent of read boundaries. An echo server may
+ * return text that looks like a NAK line. Therefore NAK lines in the sent text are counted too, and
+ * only the excess in the received text is the server's own.
  */
 
 #include <stdbool.h>
@@ -14,11 +14,11 @@
 
 struct nak_finder {
 	uint64_t found;
-	char last[NAK_LINE_MAX + 1]; /* the latest one, without its LF */
+	char last[NAK_LINE_MAX + 1]; /* the latest NAK line, without its LF */
 	char line[NAK_LINE_MAX + 1]; /* the beginning of the current line */
 	size_t n;
-	bool hopeless; /* the current line is none */
+	bool hopeless; /* the current line is not a NAK line */
 };
 
-/* Goes on with @n bytes at @p. */
+/* Processes the next @n bytes at @p. */
 void nak_find(struct nak_finder *f, const uint8_t *p, size_t n);

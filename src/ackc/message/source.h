@@ -1,9 +1,8 @@
 #pragma once
 
 /*
- * What ping and load send: numbered lines that they make up, or the pieces of a file. The same
- * number always gives the same message, so that a reply can be checked without keeping what was
- * sent.
+ * The messages of ping and load: generated numbered lines, or pieces of a file. The same number
+ * always gives the same message, so replies are checked without storing what was sent.
  */
 
 #include <stdbool.h>
@@ -11,19 +10,19 @@
 #include <stdint.h>
 #include <string.h>
 
-/* The smallest message: one byte and its LF. */
+/* The minimum size: one byte and LF. */
 #define SOURCE_SIZE_MIN 2
 #define SOURCE_SIZE_MAX (16U << 20)
-/* The longest file that is sent. */
+/* The maximum size of a file to send. */
 #define SOURCE_FILE_MAX (256U << 20)
-/* Connection and number as eight hexadecimal digits each, the latter modulo 2^32. */
+/* The connection and the message number (modulo 2^32) as eight hexadecimal digits each. */
 #define SOURCE_HEAD 16
 
 struct message {
 	union {
-		/* The numbers; then the body; then the terminator. */
+		/* The numbers. The body and the terminator follow. */
 		uint8_t head[SOURCE_HEAD];
-		/* The same, for where a message is made or checked in a few nanoseconds. */
+		/* The same as words, for fast generation and comparison. */
 		uint64_t words[SOURCE_HEAD / 8];
 	};
 	uint32_t head_n; /* 0 for a piece of a file */
@@ -35,45 +34,45 @@ struct message {
 
 struct source_piece {
 	uint32_t offset;
-	uint32_t length; /* with the terminator */
+	uint32_t length; /* including the terminator */
 };
 
 /* Immutable once made; shared by the threads. */
 struct source {
-	size_t size_max; /* of the longest message, in bytes */
-	uint8_t *bytes;	 /* a file's text, or the filling of made-up messages */
+	size_t size_max; /* size of the longest message, in bytes */
+	uint8_t *bytes;	 /* a file's text, or the filler of generated messages */
 	size_t n_bytes;
-	struct source_piece *pieces; /* NULL: made-up messages */
+	struct source_piece *pieces; /* NULL: generated messages */
 	size_t n_pieces;
 };
 
-/* Makes messages of @size bytes, LF included. Returns 0 or -ENOMEM. */
+/* Prepares generated messages of @size bytes, including LF. Returns 0 or -ENOMEM. */
 int source_generate(size_t size, struct source *ret_source);
 
 /*
- * Reads the file at @path, to be cut into messages. Returns 0 or a negative errno: -ENODATA for an
- * empty file, -EFBIG for one of more than SOURCE_FILE_MAX bytes.
+ * Reads the file at @path; source_cut() cuts it into messages. Returns 0 or a negative errno:
+ * -ENODATA for an empty file, -EFBIG for a file of more than SOURCE_FILE_MAX bytes.
  */
 int source_read(const char *path, struct source *ret_source);
 
 /*
- * Makes messages of the file that was read: its lines (each with its terminator; LF is added to a
- * last one without), or with @lines false pieces of at most @size bytes that end where characters
- * do. Returns 0 or -ENOMEM.
+ * Cuts the file into messages. With @lines, they are its lines, each with its terminator; an
+ * unterminated last line gets LF. Otherwise they are pieces of at most @size bytes that end at
+ * character boundaries. Returns 0 or -ENOMEM.
  */
 int source_cut(struct source *s, bool lines, size_t size);
 
-/* Releases the bytes and pieces. */
+/* Frees the bytes and pieces. */
 void source_finish(struct source *s);
 
-/* source_message() for the pieces of a file, and for messages too short for the whole head. */
+/* source_message() for pieces of a file, and for messages shorter than the head. */
 void source_other_message(const struct source *s, uint32_t connection, uint64_t index,
 			  struct message *ret_message);
 
 /*
- * Returns the eight hexadecimal digits of @value, in the order of memory. It is done twice a
- * message and so all digits at a time: each half byte is spread to a byte of its own, and those
- * above 9 get what leads to letters.
+ * Returns the eight hexadecimal digits of @value, in memory order. It runs twice per message and
+ * computes all digits in parallel: it spreads each nibble to a byte, adds '0', and adds the
+ * distance to the letters for those above 9.
  */
 static inline uint64_t source_hex(uint32_t value)
 {
@@ -87,7 +86,7 @@ static inline uint64_t source_hex(uint32_t value)
 	return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? __builtin_bswap64(x) : x;
 }
 
-/* Gives message @index of connection @connection; it points into @s. */
+/* Makes message @index of connection @connection; it points into @s. */
 static inline void source_message(const struct source *s, uint32_t connection, uint64_t index,
 				  struct message *ret_message)
 {
@@ -109,7 +108,7 @@ static inline size_t message_size(const struct message *m)
 	return (size_t)m->head_n + m->body_n + m->terminator_n;
 }
 
-/* Writes the message to @out, which has room for it; returns its length in bytes. */
+/* Writes the message to @out, which has room for it. Returns its length in bytes. */
 static inline size_t message_copy(const struct message *m, uint8_t *out)
 {
 	uint8_t *p = out;
@@ -128,7 +127,7 @@ static inline size_t message_copy(const struct message *m, uint8_t *out)
 	return message_size(m);
 }
 
-/* Whether the bytes at @p are those of the message's head. */
+/* Returns whether the bytes at @p equal the message's head. */
 static inline bool message_head_matches(const struct message *m, const uint8_t *p)
 {
 	uint64_t words[SOURCE_HEAD / 8];

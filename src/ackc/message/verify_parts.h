@@ -1,10 +1,10 @@
 #pragma once
 
 /*
- * The parts of the verifier (verify.h): replies that are one piece a message (verify.c), replies to
- * text that a server in stream framing cuts where it likes (verify_pieces.c), a connection's first
- * reply, when its numbers differ from other connections' (verify_learn.c), and what is said of a
- * wrong byte (verify_fault.c).
+ * The parts of the verifier (verify.h): replies of one piece per message (verify.c), replies of a
+ * stream server, which splits text anywhere (verify_pieces.c), the first reply of a connection
+ * whose numbers differ from other connections' (verify_learn.c), and the explanation of a wrong
+ * byte (verify_fault.c).
  */
 
 #include "ackc/message/verify.h"
@@ -16,7 +16,7 @@ struct span {
 
 #define SPANS 5
 
-/* A reply in one piece, and what its spans point into. */
+/* A reply in one piece, and the storage for its spans. */
 struct reply {
 	struct message message;
 	uint8_t prefix[AFFIX_MAX];
@@ -25,39 +25,44 @@ struct reply {
 	size_t n;
 };
 
-/* Makes the reply that is expected to message @index; it points into @v's source, shape and @r. */
+/* Makes the expected reply to message @index; it points into @v's source, shape and @r. */
 void reply_make(const struct verifier *v, uint64_t index, struct reply *r);
 
-/* Returns how many bytes at @data are those of @s from @from on, looking at @n of them at most. */
+/* Returns how many bytes at @data, of at most @n, equal those of @s from @from on. */
 size_t span_match(const struct span *s, size_t from, const uint8_t *data, size_t n);
 
-/* Matches one reply from v->offset on; returns the bytes used, fewer than @n at its end or a fault.
+/*
+ * Matches one reply from v->offset on. Returns the number of bytes used; fewer than @n at the end
+ * of the reply or at a fault.
  */
 size_t reply_match(struct verifier *v, const struct reply *r, const uint8_t *data, size_t n);
 
-/* Whether the text may come back cut anywhere. Pieces with numbers are taken as one a message. */
+/*
+ * Returns whether the text may return split anywhere. A server whose affixes have numbers is taken
+ * to send one piece per message.
+ */
 bool shape_in_pieces(const struct shape *s);
 
-/* Begins to learn, if there is something to learn. */
+/* Starts learning, if there is something to learn. */
 void learning_begin(struct verifier *v);
 
 /*
- * Takes received bytes as verifier_feed() does, but only until the connection's shape is known:
- * returns the number of bytes taken, or SIZE_MAX after a fault.
+ * Checks received bytes like verifier_feed(), but only until the connection's shape is known.
+ * Returns the number of bytes used, or SIZE_MAX after a fault.
  */
 size_t learning_feed(struct verifier *v, uint64_t sent, const uint8_t *data, size_t n,
 		     struct fault *ret_fault);
 
-/* Takes received bytes of a stream in pieces, as verifier_feed() does. */
+/* Checks received bytes of a stream in pieces, like verifier_feed(). */
 bool pieces_feed(struct verifier *v, uint64_t sent, const uint8_t *data, size_t n,
 		 uint64_t *ret_completed, struct fault *ret_fault);
 
 /*
- * Explains a wrong byte: @matched bytes of the reply were right (they may have come in earlier
- * reads), and the @n at @data, the first of which is wrong, follow them. Returns false.
+ * Explains a wrong byte. @matched bytes of the reply were right, possibly in earlier reads. The @n
+ * bytes at @data follow them; the first is wrong. Returns false.
  */
 bool fault_explain(const struct verifier *v, size_t matched, const uint8_t *data, size_t n,
 		   struct fault *ret);
 
-/* Explains bytes that came when every message had its reply. Returns false. */
+/* Explains bytes that arrived after every message had its reply. Returns false. */
 bool fault_unasked(const struct verifier *v, const uint8_t *data, size_t n, struct fault *ret);

@@ -1,6 +1,6 @@
 #pragma once
 
-/* The server as it was given on the command line: HOST and PORT, HOST:PORT, or unix:PATH. */
+/* The server given on the command line: HOST and PORT, HOST:PORT, or unix:PATH. */
 
 #include "ackc/net/proxy_send.h"
 
@@ -9,9 +9,9 @@
 
 #define TARGET_DEFAULT_PORT 10080
 #define TARGET_HOST_MAX 255 /* a DNS name has at most 253 bytes; a scoped address fits too */
-#define TARGET_PATH_MAX 107 /* sun_path, less its NUL */
+#define TARGET_PATH_MAX 107 /* sun_path without its NUL */
 
-/* What is not printable in a name or path is escaped (core/printable.h). */
+/* Room for a name or path with unprintable characters escaped (core/printable.h). */
 #define TARGET_LABEL_MAX (4 * TARGET_HOST_MAX + sizeof("unix:[]:65535"))
 
 struct target {
@@ -20,19 +20,20 @@ struct target {
 	uint16_t port;
 	int family; /* AF_UNSPEC, AF_INET or AF_INET6 */
 	struct proxy_choice proxy;
-	/* How messages name it: "localhost:8080", "[::1]:8080", "unix:/run/x"; printable. */
+	/* The name used in messages: "localhost:8080", "[::1]:8080", "unix:/run/x"; printable. */
 	char label[TARGET_LABEL_MAX];
 };
 
 /*
- * Fills @t from HOST and PORT (NULL: the default), with family AF_UNSPEC and no PROXY header. PORT
- * must be NULL unless target_takes_port(). Returns NULL, or what is wrong in words (static).
+ * Fills @t from HOST and PORT (NULL: the default port), with family AF_UNSPEC and no PROXY header.
+ * PORT must be NULL unless target_takes_port(). Returns NULL, or a static description of the error.
  */
 const char *target_parse(const char *host, const char *port, struct target *t);
 
 /* Returns whether @host names a UNIX socket. */
 bool target_is_unix(const char *host);
 
-/* Returns whether PORT may follow @host as an argument of its own: not after unix:PATH, HOST:PORT.
+/*
+ * Returns whether PORT may follow @host as a separate argument: not after unix:PATH or HOST:PORT.
  */
 bool target_takes_port(const char *host);

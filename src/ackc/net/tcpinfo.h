@@ -1,6 +1,9 @@
 #pragma once
 
-/* What the kernel knows of a connection. A file each for the systems that tell and the others. */
+/*
+ * TCP statistics of a connection from the kernel. tcpinfo_linux.c implements it for Linux,
+ * tcpinfo_none.c for systems without such statistics.
+ */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -9,14 +12,14 @@
 struct tcpinfo {
 	/* The smoothed round-trip time: the network's share, without the server's process. */
 	uint64_t rtt_ns;	  /* 0: not measured yet */
-	uint64_t retransmissions; /* segments sent again, since the connection began */
+	uint64_t retransmissions; /* segments retransmitted since the connection was made */
 };
 
-/* Fills @ret. Returns false where nothing is known (a UNIX socket too). */
+/* Fills @ret. Returns false if nothing is known (also for a UNIX socket). */
 bool tcpinfo_read(const uv_stream_t *stream, struct tcpinfo *ret);
 
 /*
- * Returns how many bytes were written to the connection that the peer's kernel has not acknowledged
- * (of a UNIX socket: that the peer has not read); 0 where it is not known.
+ * Returns how many bytes written to the connection the peer's kernel has not acknowledged, or, for
+ * a UNIX socket, the peer has not read. Returns 0 if unknown.
  */
 uint64_t tcpinfo_unacknowledged(const uv_stream_t *stream);

@@ -1,20 +1,23 @@
 #pragma once
 
-/* Failures of the network in words. A negative errno or libuv code, or one of these, is a failure.
+/*
+ * Descriptions of network failures. A failure is a negative errno or libuv code, or one of these.
  */
 
 enum {
-	FAILURE_LOOKUP_TIMEOUT = -20000, /* the name was not looked up in time */
-	FAILURE_CONNECT_TIMEOUT,	 /* nobody answered the connect in time */
-	FAILURE_REPLY_TIMEOUT,		 /* connected, but no reply in time */
+	FAILURE_LOOKUP_TIMEOUT = -20000, /* the name look-up timed out */
+	FAILURE_CONNECT_TIMEOUT,	 /* the connect timed out */
+	FAILURE_REPLY_TIMEOUT,		 /* connected, but the reply timed out */
 };
 
-/* Returns what @failure means, without a full stop; static or good until the next call of a thread.
+/*
+ * Returns a description of @failure, without a full stop. It is static, or valid until the next
+ * call in the same thread.
  */
 const char *words_for(int failure);
 
 /*
- * Returns which of two failures says more to a person: of the addresses of one name, a refusal by
- * one is worth more than that this host cannot reach the other.
+ * Returns the more informative of two failures: "connection refused" by one address of a name is
+ * more useful than "network unreachable" for another.
  */
 int words_more_telling(int a, int b);

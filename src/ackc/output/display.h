@@ -1,9 +1,8 @@
 #pragma once
 
 /*
- * Shows what a server sent on a terminal such that it can do no harm there: control characters as
- * ^[ and \x9b, those that turn the direction of text as \u202e, ill-formed bytes as \xNN. A line's
- * end and a tab stay what they are.
+ * Writes received text to a terminal without harmful characters. Control characters become ^[ or
+ * \x9b, bidirectional controls \u202e, and ill-formed bytes \xNN. Line ends and tabs are unchanged.
  */
 
 #include "core/utf8/utf8.h"
@@ -13,11 +12,11 @@
 
 struct display {
 	struct utf8_carry carry;
-	bool carriage_return; /* held back: the end of a line, or a trick to overwrite it */
+	bool carriage_return; /* a held CR, which may be part of a line end */
 };
 
-/* Writes the @n bytes at @p to @out; a cut-off character waits for the next call. */
+/* Writes the @n bytes at @p to @out. Keeps a cut-off character for the next call. */
 void display_write(struct display *d, const uint8_t *p, size_t n, FILE *out);
 
-/* Writes what was waiting when the input has ended. */
+/* Writes the kept bytes at the end of the input. */
 void display_end(struct display *d, FILE *out);

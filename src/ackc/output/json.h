@@ -1,6 +1,6 @@
 #pragma once
 
-/* JSON for machines: one object a line. A writer is a FILE and a comma's memory. */
+/* Writes JSON, one object per line. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -8,20 +8,20 @@
 
 struct json {
 	FILE *out;
-	bool comma; /* a member stands before the next one */
+	bool comma; /* the next member needs a comma before it */
 };
 
-/* Open and close the object that is a line. */
+/* Open and close the top-level object, which is one line. */
 void json_begin(struct json *j, FILE *out);
 void json_end(struct json *j);
 
-/* Open and close an object or a list within; @name is NULL within a list. */
+/* Open and close a nested object or list; @name is NULL inside a list. */
 void json_open(struct json *j, const char *name, char bracket);
 void json_close(struct json *j, char bracket);
 
 /*
- * Write one member. @name is NULL within a list. Milliseconds are given in nanoseconds and written
- * with all of them.
+ * Write one member. @name is NULL inside a list. json_ms() takes nanoseconds and writes
+ * milliseconds without loss of precision.
  */
 void json_string(struct json *j, const char *name, const char *value);
 void json_number(struct json *j, const char *name, uint64_t value);
@@ -30,7 +30,5 @@ void json_ms(struct json *j, const char *name, uint64_t ns);
 void json_bool(struct json *j, const char *name, bool value);
 void json_null(struct json *j, const char *name);
 
-/*
- * Writes bytes: as member "text" when they are UTF-8, else as member "base64".
- */
+/* Writes bytes as member "text" if they are UTF-8, else as member "base64". */
 void json_bytes(struct json *j, const uint8_t *p, size_t n);

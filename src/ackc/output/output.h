@@ -1,20 +1,20 @@
 #pragma once
 
-/* Standard output: that it takes what is written. */
+/* Checks that standard output accepts what is written. */
 
 #include <stdbool.h>
 
 /*
- * Writes out what standard output holds back. Returns false when that, or an earlier write, failed;
- * the first time it is said. When the reader has gone the process ends by SIGPIPE, as any filter.
+ * Flushes standard output. Returns false if this or an earlier write failed; the first failure is
+ * reported. If the reader of a pipe has gone, SIGPIPE ends the process, as for any filter.
  */
 bool output_flush(void);
 
-/* The same at the end: returns @status, or EXIT_NETWORK in place of EXIT_GOOD on failure. */
+/* Flushes at the end. Returns @status, or EXIT_NETWORK instead of EXIT_GOOD on failure. */
 int output_end(int status);
 
 /*
- * From here on, output_end() returns @status on failure, and a reader that has gone is a failure
- * like any other.
+ * Makes output_end() return @status on any failure from here on. A reader that has gone then counts
+ * as a failure instead of raising SIGPIPE.
  */
 void output_fail_with(int status);

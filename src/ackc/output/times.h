@@ -1,11 +1,11 @@
 #pragma once
 
-/* What a histogram of times says, in the words and the JSON of every command. */
+/* Prints a histogram of times as text and as JSON, for all commands. */
 
 #include "ackc/output/histogram.h"
 #include "ackc/output/json.h"
 
-/* The percentiles, each with its name as a member of JSON. */
+/* The percentiles, each with its JSON member name. */
 struct percentile {
 	double percent;
 	const char *name;
@@ -25,15 +25,14 @@ static inline double percentile_ms(const struct histogram *h, double percent)
 	return ms_of_ns((double)histogram_percentile(h, percent));
 }
 
-/* Room for time_text(). */
+/* The buffer size for time_text(). */
 #define TIME_TEXT_MAX 32
 
-/* Writes the wall-clock time as RFC 3339 has it: "2026-11-28T17:55:31.123Z". */
+/* Writes the current time in RFC 3339 format: "2026-11-28T17:55:31.123Z". */
 void time_text(char ret_text[TIME_TEXT_MAX]);
 
-/* Prints the line "@name min/avg/max/mdev = ..."; nothing for NULL, or when nothing was recorded.
- */
+/* Prints the line "@name min/avg/max/mdev = ..."; nothing if @h is NULL or empty. */
 void times_print(const char *name, const struct histogram *h);
 
-/* Writes the object @name, with all percentiles; null for NULL, or when nothing was recorded. */
+/* Writes the object @name, with all percentiles; null if @h is NULL or empty. */
 void times_json(struct json *j, const char *name, const struct histogram *h);

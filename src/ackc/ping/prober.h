@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * The probes of ackc ping, one at a time, and the connection that they share. Each is counted and
- * said by the report when its outcome is known.
+ * The probes of ackc ping, sent one at a time, and the connection that they share. The report
+ * records and prints each probe when its outcome is known.
  */
 
 #include "ackc/message/scout.h"
@@ -17,8 +17,8 @@ struct prober {
 	struct ping_report *report;
 	uv_loop_t *loop;
 	void (*on_done)(struct prober *b);
-	void *data;	 /* the owner's */
-	uv_timer_t wait; /* for the reply, or the server's end */
+	void *data;	 /* for the owner */
+	uv_timer_t wait; /* timeout for the reply or the server's close */
 	const struct addresses *addresses;
 	struct scout *scout;
 	struct dial *dial;
@@ -27,48 +27,47 @@ struct prober {
 	struct source source;
 	struct shape shape;
 	bool shape_known;
-	struct shape own_shape; /* the connection's, if it has something of its own */
+	struct shape own_shape; /* the connection's own shape, if it differs */
 	struct greeting greeting;
 	struct verifier verifier;
 	enum prober_phase phase;
-	bool asked;   /* the probe is written, or being written */
-	uint64_t seq; /* of the probe under way, or of the last one; from 1 */
+	bool asked;   /* the probe is written or being written */
+	uint64_t seq; /* of the current or last probe; from 1 */
 	uint64_t asked_ns;
-	uint64_t connect_ns; /* of the connect that this probe made and the user is to see; or 0 */
-	uint64_t quiet_ns;   /* since when nothing is under way on the connection */
-	bool lost;	     /* the connection has ended, and not by prober_hang_up() */
-	uint64_t retransmissions; /* of this connection, so far as they were reported */
+	uint64_t connect_ns;	  /* of the connect made and reported with this probe; or 0 */
+	uint64_t quiet_ns;	  /* start of the time in which the connection is idle */
+	bool lost;		  /* the peer ended the connection, not prober_hang_up() */
+	uint64_t retransmissions; /* of this connection, as reported so far */
 	uint64_t got_bytes;
 	uint8_t *message;
 	char *received;
 };
 
 /*
- * Allocates what probes need; @report outlives the prober. @on_done is called when a probe that was
- * begun has had its outcome, when a farewell is over, and with --no-reconnect also when the
- * connection has ended between two probes. Returns 0 or -ENOMEM; prober_finish()
- * is due in either case.
+ * Allocates the resources of the prober; @report must outlive it. @on_done is called when a probe
+ * has an outcome and when a farewell is over. With --no-reconnect it is also called when the
+ * connection ends between two probes. Returns 0 or -ENOMEM; call prober_finish() in both cases.
  */
 int prober_init(struct prober *b, const struct ping_options *options, struct ping_report *report,
 		void (*on_done)(struct prober *b), void *data);
 
-/* Puts it on a loop. */
+/* Attaches the prober to a loop. */
 void prober_open(struct prober *b, uv_loop_t *loop);
 
-/* Begins the next probe of the server at @addresses, which stay the caller's. */
+/* Starts the next probe of the server at @addresses, which the caller keeps. */
 void prober_begin(struct prober *b, const struct addresses *addresses);
 
-/* Closes the connection, if there is one: the next probe begins with another. */
+/* Closes the connection, if there is one. The next probe opens a new one. */
 void prober_hang_up(struct prober *b);
 
 /*
- * Half-closes the connection, and looks at what still comes: nobody asked for it. Returns false
- * when there is no connection: then it is over already.
+ * Half-closes the connection and checks whatever arrives after it, all of which is unsolicited.
+ * Returns false if there is no connection: then the farewell is already over.
  */
 bool prober_farewell(struct prober *b);
 
-/* Gives up whatever is under way and closes all that is open on the loop. */
+/* Cancels any probe and closes everything open on the loop. */
 void prober_close(struct prober *b);
 
-/* Frees what prober_init() has allocated; the loop is done with it. */
+/* Frees the resources of prober_init(). The loop must not use the prober any more. */
 void prober_finish(struct prober *b);

@@ -1,6 +1,6 @@
 #pragma once
 
-/* What ping counts and how it says so: as ping(8) does, as JSON, or as a monitoring plugin. */
+/* The counters of ping and their output: like ping(8), as JSON, or as a monitoring plugin. */
 
 #include "ackc/cli/options.h"
 #include "ackc/message/explain.h"
@@ -11,15 +11,15 @@ struct ping_report {
 	const struct ping_options *options;
 	uint64_t began_ns;
 	uint64_t transmitted;
-	uint64_t received; /* and right */
+	uint64_t received; /* correct replies */
 	uint64_t wrong;
 	uint64_t failed;
 	uint64_t cuts; /* connections that ended between two probes */
 	uint64_t reconnects;
 	uint64_t retransmissions;
-	bool late; /* a plugin's deadline was over before the probes were */
+	bool late; /* the plugin's deadline passed before the probes were complete */
 	int last_failure;
-	char last_words[FAULT_WORDS_MAX + 64]; /* the fault's, and a few of ours */
+	char last_words[FAULT_WORDS_MAX + 64]; /* words of the fault plus a short prefix */
 	struct histogram *rtt;
 	struct histogram *connect;
 	struct histogram *kernel;
@@ -30,7 +30,7 @@ struct ping_report {
 int ping_report_init(struct ping_report *r, const struct ping_options *options);
 void ping_report_finish(struct ping_report *r);
 
-/* The line that says what is going to be pinged; @first is the first address of the name. */
+/* Prints the line that announces the target. @first is the first address of the name. */
 void ping_report_begin(const struct ping_report *r, const struct sockaddr_storage *first);
 void ping_report_greeting(const struct ping_report *r, const uint8_t *p, size_t n);
 
@@ -39,32 +39,35 @@ struct ping_reply {
 	size_t bytes;
 	uint64_t rtt_ns;
 	uint64_t kernel_ns;	  /* 0: not known */
-	uint64_t connect_ns;	  /* 0: on an old connection */
-	uint64_t retransmissions; /* since the probe before it */
+	uint64_t connect_ns;	  /* 0: existing connection */
+	uint64_t retransmissions; /* since the previous probe */
 };
 
-/* One outcome of a probe each. */
+/* Each of the next three records the outcome of one probe. */
 void ping_report_reply(struct ping_report *r, const struct ping_reply *reply);
-/* @detail: what came before it failed; or empty. */
+/* @detail describes what arrived before the failure; may be empty. */
 void ping_report_failure(struct ping_report *r, uint64_t seq, int failure, const char *detail);
 void ping_report_wrong(struct ping_report *r, uint64_t seq, const struct fault *fault);
 
-/* The connection ended with @status, @idle_ns after the reply to probe @seq. */
+/* Records that the connection ended with @status, @idle_ns after the reply to probe @seq. */
 void ping_report_cut(struct ping_report *r, uint64_t seq, int status, uint64_t idle_ns);
-/* TCP has sent @n more segments again. */
+/* Records that TCP retransmitted @n more segments. */
 void ping_report_retransmissions(struct ping_report *r, uint64_t n);
 
-/* Returns the loss in percent; 100 before the first probe, for the server was not reached. */
+/*
+ * Returns the loss in percent. It is 100 before the first probe, because the server was not
+ * reached.
+ */
 double ping_report_loss_percent(const struct ping_report *r);
 
-/* One line on how it is going, to standard error. */
+/* Prints one line of interim statistics to standard error. */
 void ping_report_interim(const struct ping_report *r);
 
-/* The summary. Returns the exit status. */
+/* Prints the summary. Returns the exit status. */
 int ping_report_end(const struct ping_report *r);
 
-/* The same as a plugin for monitoring: its line. Returns the state as an exit status. */
+/* Prints the result line of a monitoring plugin. Returns the state as an exit status. */
 int ping_plugin_end(const struct ping_report *r);
 
-/* Says as a plugin why nothing is known. Returns the exit status. */
+/* Prints a plugin's line for state UNKNOWN, with the reason @words. Returns the exit status. */
 int ping_plugin_unknown(const char *words);
