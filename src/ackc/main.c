@@ -9,7 +9,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-/* epoll, an eventfd, two pipes for signals; and the connection to come, and one to spare. */
+/* libuv's epoll, eventfd and two signal pipes, plus the connection and a spare */
 #define DESCRIPTORS_OF_LIBUV 8
 
 static const char help[] =
@@ -62,7 +62,7 @@ static const char help[] =
 	"\n"
 	"Exit status: 0 good, 1 the network failed, 2 a wrong reply or a NAK, 64 usage.\n";
 
-/* Returns the exit status of a command line that is not to be run. */
+/* Returns the exit status of a command line that runs no command. */
 static int not_run(enum parse_outcome outcome)
 {
 	if (outcome == PARSE_HELP)
@@ -72,10 +72,10 @@ static int not_run(enum parse_outcome outcome)
 	return output_end(outcome == PARSE_USAGE ? EXIT_USAGE : EXIT_GOOD);
 }
 
-/* Whether the standard descriptors are open. */
+/* Set if all standard descriptors are open. */
 static bool standard_filled;
 
-/* Whether libuv will find the descriptors that it opens for itself: without them it aborts. */
+/* Returns whether enough descriptors are left for libuv, which aborts without them. */
 static bool descriptors_left(void)
 {
 	int fds[DESCRIPTORS_OF_LIBUV];
@@ -110,7 +110,7 @@ static int send_main(int argc, char **argv)
 	return descriptors_left() ? send_run(&options) : no_descriptors(false);
 }
 
-/* A plugin that does not ping. Nothing is known then, --help and --version included. */
+/* Ends a plugin that does not ping, which includes --help and --version: the state is UNKNOWN. */
 static int plugin_not_run(enum parse_outcome outcome, const char *errors)
 {
 	if (outcome == PARSE_USAGE)
@@ -156,8 +156,8 @@ static int load_main(int argc, char **argv)
 }
 
 /*
- * A standard descriptor that the caller has closed would be given to a socket or a pipe of libuv's,
- * and replies be printed into that. One that can only fail takes its place.
+ * Opens standard descriptors that the caller has closed. Otherwise a libuv socket or pipe would get
+ * that number, and replies would be printed into it. The substitutes fail on every read or write.
  */
 static bool fill_standard_descriptors(void)
 {

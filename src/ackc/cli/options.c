@@ -15,7 +15,7 @@
 
 #define DEFAULT_TIMEOUT_MS 5000
 #define TIMEOUT_MAX_S 1e6
-/* A longer complaint, with a long argument in it, is cut off. */
+/* A longer error message, with a long argument in it, is truncated. */
 #define USAGE_TEXT_MAX 1024
 
 const char *const command_names[N_COMMANDS] = {"send", "ping", "load"};
@@ -38,7 +38,7 @@ bool parse_real(const char *text, double *ret)
 {
 	char *end;
 
-	/* No hexadecimal, no "inf", no leading space: what people mean by a number. */
+	/* Reject what strtod() accepts beyond plain numbers: hexadecimal, "inf", leading spaces. */
 	if (!*text || strspn(text, "0123456789.") != strlen(text))
 		return false;
 	*ret = strtod(text, &end);
@@ -101,7 +101,7 @@ bool parse_size(const char *option, const char *text, uint64_t min, uint64_t max
 	char bytes[32];
 	uint64_t value;
 
-	/* A plain number is one of bytes. */
+	/* A number without a unit is in bytes. */
 	if (plain && (size_t)snprintf(bytes, sizeof(bytes), "%sB", text) >= sizeof(bytes))
 		plain = false;
 	if (!size_parse(plain ? bytes : text, &value) || value < min || value > max) {
@@ -125,7 +125,10 @@ bool parse_affix(const char *option, const char *text, FILE *errors, const char 
 	return true;
 }
 
-/* Whether there is an option of @value, or, if that is 0, one that begins with @name and more. */
+/*
+ * Returns whether there is an option of @value, or, if @value is 0, one whose name starts with
+ * @name.
+ */
 static bool has_option(const struct option *options, int value, const char *name)
 {
 	for (; options->name; options++) {
@@ -135,7 +138,7 @@ static bool has_option(const struct option *options, int value, const char *name
 	return false;
 }
 
-/* Reports an unknown long option, of which @name is all that was written. */
+/* Reports an unknown long option; @name is its argument as written. */
 static enum parse_outcome complain_unknown(const struct syntax *syntax, const char *name,
 					   FILE *errors)
 {
@@ -143,7 +146,7 @@ static enum parse_outcome complain_unknown(const struct syntax *syntax, const ch
 	struct nearest n = {.word = word};
 	const char *start = name + strspn(name, "-");
 
-	/* What does not fit is too long for a suggestion. */
+	/* A word that does not fit is too long for a suggestion. */
 	snprintf(word, sizeof(word), "%.*s", (int)strcspn(start, "="), start);
 	for (const struct option *o = syntax->long_options; o->name; o++)
 		nearest_offer(&n, o->name);
@@ -153,7 +156,7 @@ static enum parse_outcome complain_unknown(const struct syntax *syntax, const ch
 	return usage_error(errors, "unknown option '%s'", name);
 }
 
-/* Reports what getopt_long() found wrong with the option in the argument @name. */
+/* Reports the error that getopt_long() found in the option of the argument @name. */
 static enum parse_outcome complain(const struct syntax *syntax, const char *name, int option,
 				   FILE *errors)
 {
@@ -229,7 +232,7 @@ static bool take_proxy(FILE *errors, struct target *t)
 	return !wrong;
 }
 
-/* Takes one option, of all commands or of this one. Returns PARSE_RUN when there may be more. */
+/* Processes one option, common or command-specific. Returns PARSE_RUN to continue. */
 static enum parse_outcome take(const struct syntax *syntax, int option, FILE *errors,
 			       struct common_options *c, void *options)
 {
@@ -271,7 +274,7 @@ enum parse_outcome options_parse(const struct syntax *syntax, int argc, char **a
 
 	*c = (struct common_options){.timeout_ms = DEFAULT_TIMEOUT_MS};
 	c->target.family = AF_UNSPEC;
-	/* GNU: also forgets where in a cluster of short options it was. */
+	/* 0 makes GNU getopt also reset its position in a cluster of short options. */
 	optind = 0;
 	opterr = 0;
 	while (outcome == PARSE_RUN) {

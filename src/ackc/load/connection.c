@@ -1,11 +1,11 @@
 /*
- * One connection of a load. Happy path: connect, skip the greeting, write as many messages as depth
- * and schedule allow, check the replies as they come, which makes room for more; at the end of its
- * share half-close, and wait for the server's end.
+ * One connection of a load. It connects, skips the greeting, and writes as many messages as depth
+ * and schedule allow. It checks replies as they arrive, which makes room for more messages. At the
+ * end of its share it half-closes and waits for the server to close.
  *
  * A connection that fails or gets a wrong reply is counted by kind, closed, and opened again after
- * a pause that doubles up to a second while nothing can be sent; what was under way is lost, what
- * was due stays due.
+ * a pause. The pause doubles, up to a second, until something can be sent. Messages in flight are
+ * lost; messages that were due remain due.
  */
 
 #include "ackc/load/load.h"
@@ -62,7 +62,7 @@ void load_connection_abandon(struct load_connection *c)
 	done(c);
 }
 
-/* After a failure that was counted: lose what was under way, and come back later. */
+/* Handles a failure already counted: gives up the messages in flight and schedules a reconnect. */
 static void retry(struct load_connection *c)
 {
 	uint64_t now_ns = uv_hrtime();
@@ -70,7 +70,7 @@ static void retry(struct load_connection *c)
 	atomic_fetch_add_explicit(&c->worker->failures, 1, memory_order_relaxed);
 	if (c->stream) {
 		c->worker->lost += under_way(c);
-		/* A port in TIME_WAIT for each failure would become a failure of its own. */
+		/* Reset: a port left in TIME_WAIT per failure would cause further failures. */
 		disconnect(c, true);
 	}
 	c->verifier.index = c->sent;
@@ -104,7 +104,7 @@ static void wrong(struct load_connection *c, const struct fault *fault)
 	const char *words = fault_name(fault->kind);
 	char reason[80];
 
-	/* "NAK 17 line too long": the offset would make a kind of each. */
+	/* "NAK 17 line too long": with the offset, each NAK would be a kind of its own. */
 	if (fault->kind == FAULT_NAK && sscanf(fault->words, "NAK %*u %69[^\n]", reason + 4) == 1) {
 		memcpy(reason, "NAK ", 4);
 		words = reason;
@@ -193,7 +193,7 @@ static void take(struct load_connection *c, const uint8_t *data, size_t n)
 	}
 	right = verifier_feed(&c->verifier, c->sent, data, n, &completed, &fault);
 	record(c, from, c->verifier.index, now_ns);
-	/* While replies pour in, libuv looks at its timers only every 49,152 events. */
+	/* Under a continuous stream of replies, libuv runs its timers only every 49,152 events. */
 	if (running(w) && now_ns >= w->end_ns)
 		load_worker_drain(w);
 	if (!right)
@@ -223,7 +223,7 @@ static void on_written(uv_write_t *request, int status)
 	uint8_t *queued = request->data;
 	struct load_connection *c = request->handle->data;
 
-	/* The connection's stream may be another by now. */
+	/* The connection may have a different stream by now. */
 	free(queued);
 	if (c->stream == request->handle && status == 0) {
 		c->writing = false;
@@ -250,7 +250,7 @@ static void queue(struct load_connection *c, const uint8_t *rest, size_t n)
 	fail(c, UV_ENOMEM);
 }
 
-/* Makes as many messages as are due and have room; returns their length in bytes. */
+/* Makes the messages that are due and fit. Returns their length in bytes. */
 static size_t make_batch(struct load_connection *c, uint64_t limit)
 {
 	struct load_worker *w = c->worker;
@@ -278,7 +278,7 @@ static size_t make_batch(struct load_connection *c, uint64_t limit)
 	return n;
 }
 
-/* Returns how many of its messages @c may have sent at @now_ns. */
+/* Returns the number of its messages that @c may have sent by @now_ns. */
 static uint64_t limit_at(const struct load_connection *c, uint64_t now_ns)
 {
 	const struct load_worker *w = c->worker;
@@ -290,7 +290,7 @@ static uint64_t limit_at(const struct load_connection *c, uint64_t now_ns)
 
 uint64_t load_connection_unsent(const struct load_connection *c, uint64_t now_ns)
 {
-	/* What a count leaves of a connection that is done has been added already. */
+	/* With a count, the unsent messages of a connection that is done were already added. */
 	bool counts = c->worker->service && !(c->done && c->worker->plan->options->count);
 	uint64_t limit = counts ? limit_at(c, now_ns) : 0;
 
@@ -330,8 +330,8 @@ void load_connection_send(struct load_connection *c)
 }
 
 /*
- * Gives @c up if this process or this machine has no descriptor for it. The limit does not change,
- * so that trying again would only cost the others time.
+ * Abandons @c if the process or the system has no descriptor for it. The limit does not change, so
+ * retries would only slow down the other connections.
  */
 static bool is_beyond_limit(struct load_connection *c, int status)
 {
@@ -423,9 +423,9 @@ void load_connection_round(struct load_connection *c, uint64_t now_ns)
 	if (c->stream) {
 		round_connected(c, now_ns);
 	} else if (!running(w)) {
-		/* Retries wait for the start, and are over at the end. */
+		/* Retries start with LOAD_GO and stop at the end. */
 	} else if (w->plan->options->count && now_ns - c->failing_ns > timeout_ns(w)) {
-		/* Nothing else would end a count that a dead server cannot answer. */
+		/* Otherwise a count would never end with a dead server. */
 		w->unsent += c->share - c->sent;
 		done(c);
 	} else if (now_ns >= c->retry_at_ns) {

@@ -1,7 +1,7 @@
 /*
- * ackc load: look up, learn the shape of the replies (scout.c), start the workers, and when all of
- * them have connected, let them go together; once a second a line on how it goes; when all are
- * done, the report. ^C stops the workers and reports what there is.
+ * ackc load. It looks up the name, learns the shape of the replies (scout.c) and starts the
+ * workers. When all have connected, it starts them together. It prints a progress line every
+ * second, and a report when all are done. SIGINT stops the workers and reports the results so far.
  */
 
 #include "ackc/load/load.h"
@@ -34,9 +34,9 @@ struct load {
 	struct scout *scout;
 	struct load_worker *workers;
 	unsigned n_workers; /* started */
-	bool gone;	    /* LOAD_GO was given */
+	bool gone;	    /* LOAD_GO was sent */
 	bool over;
-	bool line; /* a progress line stands on the terminal */
+	bool line; /* a progress line is on the terminal */
 	uint64_t last_completed;
 	uint64_t last_ns;
 	uint64_t cpu_ns; /* at the start */
@@ -95,7 +95,7 @@ static void collect(struct load *l)
 	now_ns = uv_hrtime();
 	if (end_ns > now_ns)
 		end_ns = now_ns;
-	/* Adding up what they counted is no part of the load. */
+	/* The CPU time of adding up the counters is not part of the load. */
 	if (l->gone)
 		r->cpu_ns = cpu_time_ns() - l->cpu_ns;
 	for (unsigned i = 0; i < l->n_workers; i++) {
@@ -109,11 +109,11 @@ static void collect(struct load *l)
 		load_worker_finish(w);
 	}
 	l->n_workers = 0;
-	/* A server that fell silent has not been faster for it. */
+	/* The full duration counts, so that a server that stops answering does not look faster. */
 	if (l->gone && !l->options->count && last_ns < end_ns)
 		last_ns = end_ns;
 	r->elapsed_ns = last_ns - l->plan.start_ns;
-	/* The last slot of a schedule is an interval long, as the others are. */
+	/* The last slot of a schedule is an interval long, like the others. */
 	r->sending_ns = l->options->count
 				? last_sent_ns - l->plan.start_ns + (uint64_t)l->plan.interval_ns
 				: end_ns - l->plan.start_ns;
@@ -193,7 +193,7 @@ static void on_progress(uv_timer_t *timer)
 		print_connecting(l, failures);
 }
 
-/* Begins a second from now with lines on how it goes, if a person looks on. */
+/* Starts the progress lines, one second from now, if standard error is a terminal. */
 static void start_progress(struct load *l)
 {
 	if (isatty(STDERR_FILENO) && !l->options->quiet)
@@ -204,7 +204,7 @@ static void go(struct load *l)
 {
 	l->result.opened = count_connected(l);
 	if (l->result.opened == 0) {
-		/* Nobody is there: that is the result. */
+		/* No connect succeeded, which is the result. */
 		command_all(l, LOAD_STOP);
 		return;
 	}
@@ -248,7 +248,9 @@ static void start_workers(struct load *l)
 		}
 		l->n_workers++;
 	}
-	/* Not before all loops have their descriptors, which the connections may use up. */
+	/*
+	 * Connect only after all loops have their descriptors: the connections may use up the rest.
+	 */
 	command_all(l, LOAD_CONNECT);
 	start_progress(l);
 }
@@ -264,7 +266,7 @@ static int make_source(struct load *l)
 	return source_cut(&l->plan.source, lines, o->size);
 }
 
-/* Returns what the options ask that this server cannot give; NULL: nothing. */
+/* Returns the option that this server cannot satisfy, or NULL. */
 static const char *mismatch(const struct load_options *o, const struct shape *s)
 {
 	bool counters = s->prefix.n_counters || s->suffix.n_counters || s->suffix.n_holes;
@@ -329,7 +331,7 @@ static void on_signal(uv_signal_t *signal, int number)
 {
 	struct load *l = signal->data;
 
-	/* A second one ends it the hard way. */
+	/* A second signal kills the process. */
 	uv_signal_stop(signal);
 	l->result.interrupted = true;
 	if (l->n_workers)
@@ -389,7 +391,10 @@ static int run(struct load *l)
 	const char *file = l->options->file;
 	char name[200];
 	char words[64 + sizeof(name)];
-	/* It may be a pipe that waits for its writer: before the loop, so that ^C ends that. */
+	/*
+	 * Read before the loop starts: the file may be a pipe without a writer yet, and SIGINT must
+	 * end that.
+	 */
 	int r = file ? source_read(file, &l->plan.source) : 0;
 
 	if (r < 0) {

@@ -28,7 +28,7 @@ static double sent_per_second(const struct load_result *r)
 	return r->sending_ns ? (double)r->sent / ((double)r->sending_ns / 1e9) : 0;
 }
 
-/* Whether the schedule was too fast. The end of a count may be a little late. */
+/* Returns whether the schedule was too fast. A count may end a little late. */
 static bool missed_rate(const struct load_result *r)
 {
 	double scheduled_ns = (double)r->sent * r->plan->interval_ns;
@@ -130,7 +130,7 @@ static void json_text_or_null(struct json *j, const char *name, const char *text
 		json_null(j, name);
 }
 
-/* The first wrong reply, in full; empty: none was. */
+/* Returns the first wrong reply in full, or "" if there was none. */
 static const char *first_wrong(const struct load_errors *e)
 {
 	for (unsigned i = 0; i < e->n; i++) {

@@ -1,4 +1,4 @@
-/* What the workers of ackc load have counted, added up. */
+/* Adds up the counters of the workers of ackc load. */
 
 #include "ackc/load/load.h"
 
@@ -17,7 +17,7 @@ static void add(struct load_errors *e, bool wrong, const char *words, const char
 			break;
 	}
 	if (i == LOAD_ERROR_KINDS)
-		i--; /* the last kind takes in the rest */
+		i--; /* the last kind collects the rest */
 	if (i == e->n) {
 		e->n++;
 		e->kinds[i].wrong = wrong;

@@ -1,11 +1,11 @@
 /*
- * The schedule of a load with a rate. Slot s is due s intervals after the start; it is message
- * s / connections of connection s % connections. What is due at a moment is therefore computed, not
- * counted, and a rate that nobody can reach costs nothing.
+ * The schedule of a load with a rate. Slot s is due s intervals after the start. It belongs to
+ * message s / connections of connection s % connections. The messages due at a time are therefore
+ * computed, not counted, and an unattainable rate costs nothing.
  *
- * A connection that has sent all that is due waits in a heap, ordered by its next slot, until the
+ * A connection that has sent everything due waits in a heap, ordered by its next slot, until the
  * ticker fires for it. A connection that is behind is not in the heap: its next reply makes it
- * send. So the work is proportional to what is sent.
+ * send. The work is therefore proportional to the number of messages sent.
  */
 
 #include "ackc/load/load.h"

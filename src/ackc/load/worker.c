@@ -1,7 +1,7 @@
 /*
- * A worker's life: at LOAD_CONNECT connect its share, a bounded number at a time; say LOAD_READY;
- * at LOAD_GO send until the share or the time is up; drain; say LOAD_DONE, close everything and
- * end.
+ * The life of a worker. At LOAD_CONNECT it connects its share, a bounded number at a time, and
+ * moves to LOAD_READY. At LOAD_GO it sends until the share is complete or the time is over, then
+ * drains. Finally it moves to LOAD_DONE, closes everything and ends.
  */
 
 #include "ackc/load/load.h"
@@ -10,10 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* More at a time would overrun the server's backlog and time dropped packets, not the server. */
+/*
+ * More parallel connects would overflow the server's backlog, and measure dropped packets instead
+ * of the server.
+ */
 #define DIALS_MAX 128
 #define SCRATCH_MIN (64 * 1024)
-/* Time-outs are noticed within an eighth, or this. */
+/* A timeout is detected late by at most an eighth of it, within these bounds. */
 #define ROUND_MIN_MS 10
 #define ROUND_MAX_MS 100
 
@@ -71,7 +74,7 @@ static void on_tick(void *data)
 
 	if (now_ns >= w->end_ns)
 		now_ns = w->end_ns - 1;
-	/* A connection that comes back meanwhile is due later than now_ns. */
+	/* A connection added during this loop is due later than now_ns. */
 	w->ticking = true;
 	while (w->phase == LOAD_RUNNING && (c = load_schedule_take(&w->schedule, now_ns)))
 		load_connection_send(c);
@@ -132,7 +135,7 @@ static void stop(struct load_worker *w)
 {
 	if (w->phase == LOAD_RUNNING)
 		count_unsent(w, uv_hrtime());
-	/* What was under way is neither lost nor waited for. */
+	/* Messages in flight are neither counted as lost nor waited for. */
 	for (unsigned i = 0; i < w->n; i++)
 		load_connection_abandon(&w->connections[i]);
 }

@@ -43,15 +43,15 @@ size_t explain_common(const uint8_t *a, size_t n, const uint8_t *b, size_t m)
 	return i;
 }
 
-/* Whether @same equal bytes are all that there are, or enough to tell. */
+/* Returns whether @same equal bytes are all that remain, or enough to be conclusive. */
 static bool enough(size_t same, size_t n, size_t m)
 {
 	return same == n || (same == m && same >= EXPLAIN_PROOF);
 }
 
 /*
- * Tries what one byte, number @at and said to be number @from + @at, could do, and takes what makes
- * the most of the rest fit.
+ * Tries whether one changed, added or dropped byte at @at explains the difference. Chooses the case
+ * that makes most of the rest match. Reports the position as @from + @at.
  */
 static bool single_byte(size_t from, const uint8_t *expected, size_t n, const uint8_t *got,
 			size_t m, size_t at, struct fault *ret)

@@ -1,11 +1,11 @@
 /*
- * The happy path: the first address is tried; it answers; its stream goes to the callback. When an
- * address fails, the next one is tried at once; when it is silent for DIAL_STAGGER_MS, the next one
- * is tried beside it; the first to connect wins and the others are closed. When the last one has
- * failed, the most telling of their failures is reported.
+ * The usual case: the first address answers, and its stream is passed to the callback. If an
+ * address fails, the next one is tried immediately. If it has not answered within DIAL_STAGGER_MS,
+ * the next one is tried in parallel. The first to connect wins and the others are closed. If all
+ * fail, the most informative failure is reported.
  *
- * libuv calls every connect back, also when its handle is closed: an attempt lives until then, and
- * the dial until its last attempt and its timer are gone.
+ * libuv calls back for every connect, even after its handle was closed. An attempt therefore lives
+ * until its callback, and the dial until its last attempt and its timer are gone.
  */
 
 #include "ackc/net/dial.h"
@@ -32,7 +32,7 @@ union any_stream {
 struct attempt {
 	uv_connect_t request;
 	struct dial *dial;
-	uv_stream_t *stream; /* NULL once it was closed or given away */
+	uv_stream_t *stream; /* NULL after it was closed or passed on */
 	const struct sockaddr_storage *peer;
 	uint64_t started_ns;
 };
@@ -42,12 +42,12 @@ struct dial {
 	uv_timer_t timer;
 	const struct addresses *addresses;
 	size_t next;
-	struct attempt *attempts[DIAL_ADDRESSES_MAX]; /* by address; NULL: not begun, or ended */
-	unsigned references;			      /* one an attempt, one for the timer */
+	struct attempt *attempts[DIAL_ADDRESSES_MAX]; /* by address; NULL: not started, or ended */
+	unsigned references;			      /* one per attempt, one for the timer */
 	unsigned pending;
 	int failure;
-	uint64_t deadline_ms; /* of the loop's clock */
-	dial_cb cb;	      /* NULL once it was called or given up */
+	uint64_t deadline_ms; /* in the loop's clock */
+	dial_cb cb;	      /* NULL after it was called or cancelled */
 	void *data;
 };
 
@@ -130,7 +130,7 @@ static void finish(struct dial *d, int status, uv_stream_t *stream, const struct
 	cb(data, status, stream, won ? uv_hrtime() - won->started_ns : 0, won ? won->peer : NULL);
 }
 
-/* Sends the PROXY header, if there is one, on a new connection. Returns 0 or a negative errno. */
+/* Sends the PROXY header, if any, on a new connection. Returns 0 or a negative errno. */
 static int send_proxy_header(const struct attempt *a)
 {
 	const struct proxy_choice *choice = &a->dial->addresses->proxy;
@@ -151,7 +151,7 @@ static int send_proxy_header(const struct attempt *a)
 	r = uv_try_write(a->stream, &buf, 1);
 	if (r < 0)
 		return r;
-	/* An empty send buffer takes a header whole. */
+	/* An empty send buffer accepts a whole header. */
 	return (size_t)r == buf.len ? 0 : UV_ENOBUFS;
 }
 
@@ -171,7 +171,7 @@ static void on_connect(uv_connect_t *request, int status)
 	if (d->cb && status == 0)
 		status = send_proxy_header(a);
 	if (!d->cb) {
-		/* Somebody else was faster, or the time was up: the stream is closed already. */
+		/* Another attempt won, or the dial ended: the stream is already closed. */
 	} else if (status == 0) {
 		a->stream = NULL;
 		finish(d, 0, stream, a);
@@ -198,7 +198,10 @@ static int connect_stream(struct attempt *a, uv_loop_t *loop, union any_stream *
 	uv_tcp_init(loop, &s->tcp);
 	a->stream = &s->stream;
 	r = uv_tcp_connect(&a->request, &s->tcp, (const struct sockaddr *)a->peer, on_connect);
-	/* An acknowledgement or a small message must not wait for the one before it. */
+	/*
+	 * Without TCP_NODELAY a small message would wait for the acknowledgement of the previous
+	 * one.
+	 */
 	if (r == 0)
 		uv_tcp_nodelay(&s->tcp, 1);
 	return r;
@@ -241,7 +244,7 @@ static void on_timer(uv_timer_t *timer)
 		launch(d);
 }
 
-/* Begins with the next address, and sets the timer for what is to come after it. */
+/* Starts the next address, and sets the timer for the step after it. */
 static void launch(struct dial *d)
 {
 	uint64_t now_ms;

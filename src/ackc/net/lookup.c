@@ -1,7 +1,6 @@
 /*
- * A look-up is a request in a thread of libuv's and a timer. The first of the two to end tells the
- * callback; the request cannot be stopped once its thread has begun, so the memory goes when both
- * have ended.
+ * A look-up consists of a request in a libuv thread and a timer. The first of the two to end calls
+ * the callback. A running request cannot be cancelled, so the memory is freed when both have ended.
  */
 
 #include "ackc/net/dial.h"
@@ -22,7 +21,7 @@ struct lookup {
 	uv_timer_t timer;
 	const struct target *target;
 	uv_loop_t *loop;
-	lookup_cb cb; /* NULL once it was called or given up */
+	lookup_cb cb; /* NULL after it was called or cancelled */
 	void *data;
 	bool request_pending;
 	bool timer_open;
@@ -86,7 +85,7 @@ static void finish(struct lookup *l, int status, const struct addresses *address
 	cb(data, status, addresses);
 }
 
-/* RFC 8305, section 4: the families take turns, beginning with that of the first address. */
+/* RFC 8305, section 4: alternate the families, starting with that of the first address. */
 static void interleave(const struct addrinfo *info, struct addresses *ret)
 {
 	int first = info ? info->ai_family : AF_UNSPEC;
@@ -146,7 +145,7 @@ static int request_start(struct lookup *l)
 	snprintf(service, sizeof(service), "%u", (unsigned)l->target->port);
 	l->request.data = l;
 	r = uv_getaddrinfo(l->loop, &l->request, on_addresses, l->target->host, service, &hints);
-	/* libuv's word for what cannot be a name. */
+	/* libuv returns UV_EINVAL for a string that cannot be a name. */
 	if (r == UV_EINVAL)
 		return UV_EAI_NONAME;
 	if (r < 0)

@@ -48,7 +48,7 @@ static void bad(struct display *d, const uint8_t *p, size_t n, FILE *out)
 	raw(p, n, out);
 }
 
-/* Finishes the character that the last call ended in; returns how many bytes that took. */
+/* Completes the character cut off by the end of the last call. Returns the number of bytes used. */
 static size_t join(struct display *d, const uint8_t *p, size_t n, FILE *out)
 {
 	uint8_t head[UTF8_CHARACTER_MAX];

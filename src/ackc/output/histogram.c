@@ -15,7 +15,7 @@ static unsigned bucket_of(uint64_t ns)
 	return (shift << HISTOGRAM_SUB_BITS) + (unsigned)(ns >> shift);
 }
 
-/* The highest time that is counted in bucket @i. */
+/* Returns the highest time that bucket @i holds. */
 static uint64_t highest_of(unsigned i)
 {
 	unsigned shift;
@@ -69,7 +69,7 @@ void histogram_merge(struct histogram *to, const struct histogram *from)
 
 uint64_t histogram_percentile(const struct histogram *h, double percent)
 {
-	/* The epsilon undoes the rounding of, say, 99.9 / 100 * 1000. */
+	/* The epsilon compensates the rounding of, for example, 99.9 / 100 * 1000. */
 	double rank = ceil(percent / 100 * (double)h->count - 1e-6);
 	uint64_t wanted = rank < 1 ? 1 : (uint64_t)rank;
 	uint64_t seen = 0;

@@ -7,11 +7,11 @@
 #include <math.h>
 #include <string.h>
 
-/* Writes a string of the @n bytes of UTF-8 at @p: what is not printable as \n or \uNNNN. */
+/* Writes the @n bytes of UTF-8 at @p as a string. Unprintable characters become \n or \uNNNN. */
 static void quoted(FILE *out, const uint8_t *p, size_t n)
 {
 	const uint8_t *end = p + n;
-	const uint8_t *plain = p; /* from here to @p nothing is escaped */
+	const uint8_t *plain = p; /* from here to @p nothing needs escaping */
 	size_t length;
 
 	putc('"', out);
@@ -75,7 +75,7 @@ void json_string(struct json *j, const char *name, const char *value)
 	size_t length;
 
 	name_of(j, name);
-	/* Of a name that is not UTF-8, which JSON cannot hold, the part before the fault. */
+	/* JSON cannot hold invalid UTF-8: write the part before the fault. */
 	utf8_check(p, n, &valid, &length);
 	quoted(j->out, p, valid);
 }

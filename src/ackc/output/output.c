@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static int failure_status = -1; /* output_fail_with()'s; -1: it was not called */
+static int failure_status = -1; /* set by output_fail_with(); -1: not set */
 
 void output_fail_with(int status)
 {
