@@ -5,7 +5,7 @@
 
 #define INTERVAL_MAX_S 1e6
 #define DEFAULT_SIZE 64
-/* What monitoring wants: a few probes, and an answer soon. */
+/* Defaults for a monitoring plugin: a few probes, and a result soon. */
 #define PLUGIN_COUNT 5
 #define PLUGIN_INTERVAL_MS 200
 #define PLUGIN_DEADLINE_MS 10000
@@ -96,7 +96,7 @@ static bool take(int option, FILE *errors, void *options)
 	return true;
 }
 
-/* Monitoring has its own meaning of some options, the same for all plugins. */
+/* Maps options that the Monitoring Plugins define differently from ping. */
 static int translate(int option, const void *options)
 {
 	const struct ping_options *o = options;
@@ -119,7 +119,10 @@ static int translate(int option, const void *options)
 
 static const struct syntax syntax = {SHORT_OPTIONS, long_options, take, false, translate};
 
-/* Whether an option asks for a plugin, wherever it stands: that changes how errors are told. */
+/*
+ * Returns whether an option in any position requests a plugin, which changes how errors are
+ * reported.
+ */
 static bool asks_for_plugin(int argc, char **argv)
 {
 	bool found = false;
@@ -127,7 +130,7 @@ static bool asks_for_plugin(int argc, char **argv)
 
 	optind = 0;
 	opterr = 0;
-	/* "-": leaves the arguments in their order */
+	/* "-" keeps the arguments in their order */
 	while ((option = getopt_long(argc, argv, "-" SHORT_OPTIONS, long_options, NULL)) != -1) {
 		if (option == ':')
 			option = optopt; /* its value is missing */
@@ -139,7 +142,7 @@ static bool asks_for_plugin(int argc, char **argv)
 
 static bool set_plugin_defaults(struct ping_options *o, FILE *errors)
 {
-	/* Any loss is a warning; a loss of everything is critical in any case. */
+	/* Defaults: any loss is a warning, and the loss of all probes is critical. */
 	if (!o->warn.loss_percent.given)
 		o->warn.loss_percent = (struct range){.given = true};
 	if (!o->crit.loss_percent.given)
@@ -151,7 +154,7 @@ static bool set_plugin_defaults(struct ping_options *o, FILE *errors)
 	if (o->wait_ms)
 		o->common.timeout_ms = o->wait_ms;
 	if (o->interval_ms == UINT64_MAX) {
-		/* Half of the time is for the replies. */
+		/* Half of the time is reserved for the replies. */
 		o->interval_ms = o->deadline_ms / 2 / o->count;
 		if (o->interval_ms > PLUGIN_INTERVAL_MS)
 			o->interval_ms = PLUGIN_INTERVAL_MS;

@@ -20,7 +20,7 @@ static bool take(int option, FILE *errors, void *options)
 	       parse_seconds("--linger", optarg, 0, LINGER_MAX_S, errors, &o->linger_ms);
 }
 
-/* "+": what follows HOST is text, even if it begins with a dash. */
+/* "+": everything after HOST is text, even if it starts with a dash. */
 static const struct syntax syntax = {"+:" COMMON_SHORT_OPTIONS, long_options, take, true, NULL};
 
 enum parse_outcome send_options_parse(int argc, char **argv, FILE *errors, struct send_options *ret)

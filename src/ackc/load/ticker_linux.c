@@ -17,7 +17,7 @@ int ticker_init(struct ticker *t, uv_loop_t *loop, void (*cb)(void *data), void 
 {
 	int r;
 
-	/* uv_hrtime() is this clock. */
+	/* the clock of uv_hrtime() */
 	t->fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
 	if (t->fd < 0)
 		return -errno;

@@ -1,14 +1,14 @@
 /*
- * Three steps, each a write and the replies to it: probe 1, probe 2, probes 3 and 4 together. A
- * step's replies are complete when its last text has come back with a line end somewhere behind it,
- * and then nothing for a while: only silence tells where an unknown suffix ends.
+ * A scout takes three steps, each a write and its replies: probe 1, probe 2, then probes 3 and 4
+ * together. The replies of a step are complete when its last text has returned, followed by a line
+ * end and then by silence. Only silence shows where an unknown suffix ends.
  *
- * When a text does not come back, something near it or a NAK may have; that is looked for when the
- * time is up, the server closes, or after a short silence. Anything else may be a greeting, and the
- * reply be on its way: then one more text is sent. What comes in reply to that is no greeting.
+ * If a text does not return, the scout looks for a damaged text or a NAK: at the timeout, at the
+ * server's close, and after a short silence. Anything else may be a greeting with the reply still
+ * in transit. Then one more text is sent; what arrives in reply to that is not a greeting.
  *
  * If the replies contain numbers that do not count messages, all steps are repeated on a second
- * connection. Numbers that are others there belong to the connection.
+ * connection. Numbers that differ there belong to the connection.
  */
 
 #include "ackc/message/scout_parts.h"
@@ -20,7 +20,9 @@
 
 #define SILENCE_MIN_MS 30
 #define SILENCE_MAX_MS 1000
-/* After so long without the text, or a quarter of the time-out, what came instead is looked at. */
+/*
+ * After this time without the text, or a quarter of the timeout, the received bytes are examined.
+ */
 #define SUSPICION_MS 250
 
 static void on_closed(uv_handle_t *handle)
@@ -54,7 +56,7 @@ static void tell_failure(struct scout *s, int failure)
 	tell(s, &result);
 }
 
-/* Tells a wrong reply for which there is a name. */
+/* Reports a wrong reply of a known kind. */
 static bool tell_fault(struct scout *s)
 {
 	struct scout_result result = {0};
@@ -65,7 +67,10 @@ static bool tell_fault(struct scout *s)
 	return true;
 }
 
-/* Tells any other, if what came can be no greeting, nor the beginning of the right one. */
+/*
+ * Reports any other wrong reply, unless the received bytes can be a greeting or the beginning of
+ * the correct reply.
+ */
 static bool tell_other(struct scout *s, bool more_may_come)
 {
 	struct scout_result result = {0};
@@ -141,8 +146,9 @@ static void write_texts(struct scout *s, int first, int last);
 static void start_over(struct scout *s);
 
 /*
- * A greeting comes once, a reply each time: sends one more text, to see which it was that came.
- * When the awaited reply was only late, it cannot be told from the spare one, and all begins again.
+ * Sends one more text to tell a greeting, which comes once, from a reply, which comes each time. If
+ * the expected reply was only late, it cannot be told from the spare one, and the scout starts
+ * again.
  */
 static void ask_spare(struct scout *s)
 {
@@ -179,7 +185,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buf)
 	*ret_buf = uv_buf_init((char *)s->received + s->n, (unsigned)(sizeof(s->received) - s->n));
 }
 
-/* How long nothing may come until what there is is looked at. */
+/* Returns how long the silence must last before the received bytes are examined. */
 static uint64_t silence_ms(struct scout *s)
 {
 	uint64_t suspicion_ms = s->task.timeout_ms / 4;
@@ -207,7 +213,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 		s->n += (size_t)n;
 		uv_update_time(s->loop);
 		wait_ms = silence_ms(s);
-		/* A server that never falls silent must not hold it up. */
+		/* a server that sends continuously must not delay the end */
 		if (wait_ms > left_ms(s))
 			wait_ms = left_ms(s);
 		uv_timer_start(&s->timer, on_timer, wait_ms, 0);
@@ -216,7 +222,10 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 
 static void on_written(uv_write_t *request, int status)
 {
-	/* If it failed, reading will tell. The stream may outlive the scout: its own memory. */
+	/*
+	 * A failure shows in reading. The stream may outlive the scout, so the request has its own
+	 * memory.
+	 */
 	free(request);
 }
 
@@ -288,8 +297,9 @@ static void start_over(struct scout *s)
 }
 
 /*
- * Letters that no greeting has by chance: digits would be taken for counters. Some are capitals, so
- * that a server that changes these shows. Neighbours differ, so that a doubled byte can be told.
+ * Makes the texts from random letters that no greeting contains by chance. Digits would be taken
+ * for counters. The letters include capitals, to detect a server that changes case. Neighbours
+ * differ, to detect a duplicated byte.
  */
 static void make_texts(struct scout *s)
 {
@@ -304,7 +314,7 @@ static void make_texts(struct scout *s)
 			char before = j ? s->texts[i][j - 1] : 0;
 			char letter;
 
-			/* Knuth's generator (MMIX). */
+			/* Knuth's linear congruential generator (MMIX) */
 			state = state * UINT64_C(6364136223846793005) +
 				UINT64_C(1442695040888963407);
 			letter = letters[(state >> 33) % n_letters];

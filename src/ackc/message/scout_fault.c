@@ -15,7 +15,9 @@ bool scout_find_fault(const struct scout *s, struct fault *ret)
 	for (int i = s->first; i <= s->last; i++) {
 		const uint8_t *text = (const uint8_t *)s->texts[i];
 
-		/* With the line's end, if nothing stands before that, its last byte is a byte too.
+		/*
+		 * Search with the line end first: if it directly follows the text, a fault in the
+		 * last byte of the text is detected, too.
 		 */
 		if (!memmem(p, n, text, s->text_n) &&
 		    (explain_search(text, s->text_n + 1, p, n, ret) ||
@@ -25,7 +27,7 @@ bool scout_find_fault(const struct scout *s, struct fault *ret)
 	return false;
 }
 
-/* Returns the first text of the step that did not come; -1: all came. */
+/* Returns the first text of the step that has not arrived; -1 if all have. */
 static int awaited(const struct scout *s)
 {
 	for (int i = s->first; i <= s->last; i++) {

@@ -47,8 +47,8 @@ static bool as_given(struct scout_result *ret, const char *what, const char *giv
 }
 
 /*
- * What stood between texts 3 and 4, which were sent as one: the line's end and no more when they
- * were taken as one message.
+ * Determines the framing from the bytes between texts 3 and 4, which were sent in one write. If
+ * they were taken as one message, only the line end is between them.
  */
 static enum shape_framing framing(const struct scout *s, const uint8_t *behind, size_t behind_n)
 {
@@ -69,7 +69,7 @@ static uint32_t count_lines(const uint8_t *p, size_t n)
 	return lines;
 }
 
-/* Says where what stood around two texts differs, "from @what to @what". */
+/* Describes where the bytes around two texts differ: "from @what to @what". */
 static void say_changes(struct scout_result *ret, const char *where, const char *what,
 			const uint8_t *first, size_t first_n, const uint8_t *second,
 			size_t second_n)
@@ -118,7 +118,10 @@ static bool learn_behind(const struct scout *s, size_t one, size_t two, struct s
 	shape->framing = SHAPE_LINES;
 	if (shape->prefix.n || n[0] != 1)
 		shape->framing = framing(s, behind[0], n[0]);
-	/* The line's end is the text's: it stands before a stream's suffix, and after a line's. */
+	/*
+	 * The line end belongs to the text. It comes before the suffix of a stream, and after the
+	 * suffix of a line.
+	 */
 	end = shape->framing == SHAPE_LINES ? n[0] - 1 : 0;
 	if (n[0] < 1 || n[1] < 1 || behind[0][end] != '\n' ||
 	    !affix_learn(&shape->suffix, 1, behind[0] + (end == 0 && n[0] > 1), n[0] - 1,
@@ -129,7 +132,7 @@ static bool learn_behind(const struct scout *s, size_t one, size_t two, struct s
 	return true;
 }
 
-/* Takes the replies apart: greeting, prefix, 1, behind, mark, prefix, 2, behind, mark... */
+/* Splits the replies: greeting, prefix, 1, behind, mark, prefix, 2, behind, mark... */
 void scout_learn(const struct scout *s, struct scout_result *ret)
 {
 	size_t one = scout_find(s, 0);

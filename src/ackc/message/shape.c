@@ -16,7 +16,7 @@ bool affix_set(struct affix *a, const uint8_t *bytes, size_t n)
 	return true;
 }
 
-/* Reads the digits at @p into *@ret; returns how many there are, at most 18. */
+/* Parses the digits at @p into *@ret. Returns their number, at most 18. */
 static size_t digits(const uint8_t *p, size_t n, uint64_t *ret)
 {
 	size_t i;
@@ -67,7 +67,7 @@ bool affix_learn(struct affix *a, uint64_t number, const uint8_t *first, size_t 
 	return i == first_n && j == second_n;
 }
 
-/* Returns the index of the counter at @offset; n_counters: there is none. */
+/* Returns the index of the counter at @offset, or n_counters. */
 static uint32_t counter_at(const struct affix *a, size_t offset)
 {
 	uint32_t i = 0;
@@ -77,7 +77,7 @@ static uint32_t counter_at(const struct affix *a, size_t offset)
 	return i;
 }
 
-/* Returns the length of the hole at @offset; 0: there is none. */
+/* Returns the length of the hole at @offset, or 0. */
 static uint32_t hole_at(const struct affix *a, size_t offset)
 {
 	for (uint32_t i = 0; i < a->n_holes; i++) {
@@ -129,7 +129,7 @@ bool affix_compare(struct affix *a, const struct affix *other)
 		size_t other_n = count_digits(other, j);
 		bool same = digits_n == other_n &&
 			    memcmp(a->bytes + i, other->bytes + j, digits_n ? digits_n : 1) == 0;
-		/* A counter is the same number on each connection, or none. */
+		/* a counter must be equal on each connection, or it is none */
 		bool counts = counter_at(a, i) < a->n_counters ||
 			      counter_at(other, j) < other->n_counters;
 
@@ -157,7 +157,7 @@ void affix_read_begin(struct affix_reader *r, const struct affix *pattern, struc
 	own->n_holes = pattern->n_holes;
 }
 
-/* Returns how many digits of the text follow the hole of @length that is being read. */
+/* Returns the number of digits of the text that follow the hole of @length being read. */
 static uint32_t digits_behind(const struct affix_reader *r, uint32_t length)
 {
 	return r->at + length == r->pattern->n ? r->text_digits : 0;

@@ -15,7 +15,7 @@ int source_generate(size_t size, struct source *ret_source)
 
 	if (!filling)
 		return -ENOMEM;
-	/* Neighbours differ, so that a lost or doubled byte shows. */
+	/* Neighbours differ, so that a lost or duplicated byte is detected. */
 	for (size_t i = 0; i < n; i++)
 		filling[i] = (uint8_t)(i == 0 ? ' ' : 'a' + i * 7 % 26);
 	*ret_source = (struct source){.size_max = size, .bytes = filling, .n_bytes = n};
@@ -33,7 +33,7 @@ int source_read(const char *path, struct source *ret_source)
 
 	if (fd < 0)
 		return -errno;
-	/* Whatever stat() would say: a pipe, or a file of /proc, does not tell its size. */
+	/* Read without stat(): a pipe or a file in /proc does not report its size. */
 	while (r == 0 && got > 0) {
 		if (n == room) {
 			uint8_t *more = realloc(bytes, room = room ? 2 * room : READ_MIN);
@@ -71,7 +71,10 @@ static size_t piece_length(const uint8_t *p, size_t left, bool lines, size_t siz
 
 		return end ? (size_t)(end - p) + 1 : left;
 	}
-	/* A character has at most three continuation bytes; more is not UTF-8 and cut anywhere. */
+	/*
+	 * A character has at most three continuation bytes; text with more is not UTF-8 and is cut
+	 * anywhere.
+	 */
 	for (size_t back = 0; n < left && back < 4 && back < n; back++) {
 		if ((p[n - back] & 0xC0) != 0x80)
 			return n - back;
@@ -83,7 +86,7 @@ int source_cut(struct source *s, bool lines, size_t size)
 {
 	size_t room = 0;
 
-	/* There is room: reading ended with some to spare. */
+	/* There is room: reading leaves at least one byte free. */
 	if (lines && s->bytes[s->n_bytes - 1] != '\n')
 		s->bytes[s->n_bytes++] = '\n';
 	for (size_t offset = 0; offset < s->n_bytes;) {
@@ -116,7 +119,9 @@ void source_finish(struct source *s)
 static void piece_message(const struct source *s, uint32_t connection, uint64_t index,
 			  struct message *m)
 {
-	/* The connections begin at different places, or a mix-up between them could not be seen. */
+	/*
+	 * Connections start at different pieces, so that replies swapped between them are detected.
+	 */
 	const struct source_piece *piece = &s->pieces[(index + connection) % s->n_pieces];
 	const uint8_t *p = s->bytes + piece->offset;
 	uint32_t n = piece->length;
@@ -140,7 +145,7 @@ void source_other_message(const struct source *s, uint32_t connection, uint64_t 
 		piece_message(s, connection, index, ret_message);
 		return;
 	}
-	/* What fits of the number's last digits. */
+	/* The last digits of the number, as many as fit. */
 	memcpy(ret_message->head, (const uint8_t *)words + SOURCE_HEAD - text, text);
 	ret_message->head_n = (uint32_t)text;
 	ret_message->body = s->bytes;

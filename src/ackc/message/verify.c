@@ -13,7 +13,7 @@ void verifier_init(struct verifier *v, const struct source *source, const struct
 		.connection = connection,
 		.first = index,
 		.index = index,
-		/* A stream opens with a prefix: as if a suffix had come already. */
+		/* a stream starts with a prefix, as after a suffix */
 		.inset = shape->suffix.n,
 		.in_inset = shape->prefix.n > 0,
 	};
@@ -59,7 +59,7 @@ size_t span_match(const struct span *s, size_t from, const uint8_t *data, size_t
 
 size_t reply_match(struct verifier *v, const struct reply *r, const uint8_t *data, size_t n)
 {
-	size_t start = 0; /* of the span, in the reply */
+	size_t start = 0; /* offset of the span in the reply */
 	size_t used = 0;
 
 	for (int i = 0; i < SPANS && used < n; i++) {
@@ -89,8 +89,8 @@ static bool terminator_matches(const struct message *m, const uint8_t *p)
 }
 
 /*
- * The common case in half the instructions: a reply that came whole and is right. Returns its
- * length; 0 when it is to be looked at more closely.
+ * The fast path, with half the instructions, for a correct reply that arrived whole. Returns its
+ * length, or 0 if it needs the full check.
  */
 static size_t match_at_once(const struct verifier *v, const uint8_t *data, size_t n)
 {
@@ -197,7 +197,7 @@ size_t verifier_reply_size(const struct verifier *v, uint64_t index)
 	struct verifier whole = *v;
 	struct reply r;
 
-	/* What is not known yet has another connection's length. */
+	/* The unknown part has the length of another connection's. */
 	if (v->learning != LEARNING_NOTHING)
 		whole.shape = v->pattern;
 	reply_make(&whole, index, &r);

@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* So much of a faulty reply is looked at to say what is wrong with it. */
+/* The number of bytes of a wrong reply that are examined to explain it. */
 #define LOOK_MAX 4096
-/* So many neighbours of a message are tried to find whose reply came in its place. */
+/* The number of neighbours of a message that are tried, to identify a swapped reply. */
 #define NEIGHBOURS 16
 
 /* Copies up to @room bytes of the reply, from byte @from on, for an explanation. */
@@ -55,7 +55,7 @@ bool fault_explain(const struct verifier *v, size_t matched, const uint8_t *data
 {
 	uint8_t expected[LOOK_MAX];
 	uint8_t got[LOOK_MAX];
-	/* Far into a long reply: from a little before the wrong byte. */
+	/* in a long reply, start a little before the wrong byte */
 	size_t from = matched > LOOK_MAX / 2 ? matched - LOOK_MAX / 2 : 0;
 	struct reply r;
 	size_t expected_n;

@@ -1,7 +1,7 @@
 /*
- * The first reply on a connection, from a server whose replies contain something of the connection:
- * the prefix fills its holes, the text is checked as always, the suffix fills its own. From then on
- * the connection's shape is as firm as any, and the numbers may not change any more.
+ * The first reply on a connection to a server whose replies contain data of the connection. The
+ * prefix fills its holes, the text is checked as usual, and the suffix fills its holes. After that
+ * the connection's shape is fixed, and the numbers must not change.
  */
 
 #include "ackc/message/verify_parts.h"
@@ -24,7 +24,7 @@ static uint8_t text_byte(const struct message *m, size_t i)
 	return i < m->head_n ? m->head[i] : m->body[i - m->head_n];
 }
 
-/* Returns how many digits message @m begins with. */
+/* Returns the number of digits at the start of message @m. */
 static size_t leading_digits(const struct message *m)
 {
 	size_t n = 0;
@@ -49,8 +49,9 @@ void learning_begin(struct verifier *v)
 }
 
 /*
- * The prefix is over. A number at its end was read together with the digits that the text begins
- * with; these are known, so that the rest is the number. Returns false when they are others.
+ * Completes the prefix. A number at its end was read together with the leading digits of the text.
+ * These are known, so the remaining digits are the number. Returns false if the text's digits
+ * differ.
  */
 static bool prefix_learnt(struct verifier *v)
 {
@@ -101,7 +102,7 @@ static size_t suffix_learnt(struct verifier *v, size_t used)
 	v->learning = LEARNING_NOTHING;
 	if (v->own->framing == SHAPE_LINES)
 		return used;
-	/* Nothing follows in a stream: the last byte is left to complete the message. */
+	/* Nothing follows in a stream: keep the last byte, which completes the message. */
 	v->offset--;
 	return used - 1;
 }
@@ -125,7 +126,7 @@ static size_t read_affix(struct verifier *v, const uint8_t *data, size_t n, stru
 	return explain_nak(data, n, ret_fault) ? SIZE_MAX : wrong_affix(v, data[used], ret_fault);
 }
 
-/* Checks the text before a suffix that is still to be learnt. */
+/* Checks the text before a suffix that is still unknown. */
 static size_t read_text(struct verifier *v, const struct reply *r, size_t left, const uint8_t *data,
 			size_t n, struct fault *ret_fault)
 {
@@ -134,7 +135,10 @@ static size_t read_text(struct verifier *v, const struct reply *r, size_t left, 
 
 	if (used == due)
 		return used;
-	/* What is said of it must not depend on the suffix, where a missing byte's successor is. */
+	/*
+	 * The explanation must not depend on the suffix, where the successor of a missing byte
+	 * would be.
+	 */
 	due -= due - used > 1;
 	fault_explain(v, v->offset, data + used, due - used, ret_fault);
 	return SIZE_MAX;

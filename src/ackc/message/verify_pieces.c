@@ -1,12 +1,12 @@
 /*
- * A server in stream framing puts prefix and suffix around each piece of text that a read brought
- * it, wherever that cut the messages. So between any two bytes of the text there may stand an
+ * A server in stream framing puts prefix and suffix around each piece of text that one of its reads
+ * delivers, which may split messages. Between any two bytes of the text there may therefore be an
  * inset: the suffix of one piece and the prefix of the next.
  */
 
 #include "ackc/message/verify_parts.h"
 
-/* Byte @i of what stands between two pieces of a stream. */
+/* Returns byte @i of an inset, or -1 after its end. */
 static int inset_byte(const struct shape *s, size_t i)
 {
 	if (i < s->suffix.n)
@@ -25,7 +25,7 @@ static int text_byte(const struct message *m, size_t i)
 	return m->terminator[i - m->body_n];
 }
 
-/* Matches text from v->offset on; returns the bytes used. */
+/* Matches text from v->offset on. Returns the number of bytes used. */
 static size_t match_text(struct verifier *v, const struct message *m, const uint8_t *data, size_t n)
 {
 	const struct span spans[] = {
@@ -50,8 +50,8 @@ static size_t match_text(struct verifier *v, const struct message *m, const uint
 }
 
 /*
- * At a byte that is not the text's: an inset has begun, here or up to a few bytes ago, if these
- * happen to be the text's too. Gives those back to the inset.
+ * Enters an inset at a byte that is not the text's. The inset starts here, or up to a few bytes
+ * earlier if these also match the text; these are then assigned to the inset.
  */
 static bool enter_inset(struct verifier *v, const struct message *m, uint8_t byte)
 {
@@ -74,7 +74,7 @@ static bool enter_inset(struct verifier *v, const struct message *m, uint8_t byt
 	return false;
 }
 
-/* How much of the prefix of the next piece has come. */
+/* Returns how much of the prefix of the next piece has arrived. */
 static size_t inset_matched(const struct verifier *v)
 {
 	return v->inset < v->shape->suffix.n ? 0 : v->inset - v->shape->suffix.n;
@@ -91,7 +91,9 @@ bool pieces_feed(struct verifier *v, uint64_t sent, const uint8_t *data, size_t 
 
 		source_message(v->source, v->connection, v->index, &m);
 		if (v->in_inset) {
-			/* With nothing under way, only the last piece's suffix may come. */
+			/*
+			 * With no message in flight, only the suffix of the last piece may arrive.
+			 */
 			if (v->index == sent && v->inset >= v->shape->suffix.n)
 				return fault_unasked(v, data, n, ret_fault);
 			if (inset_byte(v->shape, v->inset) != *data)

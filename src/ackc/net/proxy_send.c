@@ -108,7 +108,7 @@ size_t proxy_send_make(const struct proxy_choice *choice, const struct sockaddr_
 				    : make_v2(&source, &destination, ipv4, out);
 }
 
-/* Fills in SRC:PORT. Returns whether it is one. */
+/* Parses SRC:PORT. Returns whether it is valid. */
 static bool parse_source(const char *text, struct sockaddr_storage *ret)
 {
 	struct sockaddr_in *ipv4 = (struct sockaddr_in *)ret;

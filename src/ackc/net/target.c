@@ -14,7 +14,7 @@ bool target_is_unix(const char *host)
 	return strncmp(host, UNIX_SCHEME, strlen(UNIX_SCHEME)) == 0;
 }
 
-/* Returns the colon of HOST:PORT, or NULL. More colons than one are of an IPv6 address. */
+/* Returns the colon of HOST:PORT, or NULL. Several colons are an IPv6 address. */
 static const char *port_colon(const char *host)
 {
 	const char *bracket = host[0] == '[' ? strchr(host, ']') : NULL;
@@ -56,7 +56,7 @@ static const char *parse_path(const char *path, struct target *t)
 	return NULL;
 }
 
-/* Takes the @length bytes of HOST: a name, an address, or an address in brackets. */
+/* Parses the @length bytes of HOST: a name, an address, or an address in brackets. */
 static const char *parse_host(const char *host, size_t length, struct target *t)
 {
 	if (length > 0 && host[0] == '[') {

@@ -6,7 +6,7 @@
 
 static const struct {
 	int failure;
-	int weight; /* the higher says more */
+	int weight; /* the higher, the more informative */
 	const char *words;
 } failures[] = {
 	{FAILURE_LOOKUP_TIMEOUT, 0, "timed out looking up the name"},

@@ -1,7 +1,7 @@
 /*
- * ackc ping: look up once; then, every interval, a probe (prober.c), one at a time. As with
- * ping(8), only a name that cannot be looked up, or an output that cannot be written, ends it
- * before its time; ^C ends it with the summary.
+ * ackc ping. It looks up the name once, then sends a probe (prober.c) every interval, one at a
+ * time. As in ping(8), only a failed look-up or an output error ends it early. SIGINT ends it with
+ * the summary.
  */
 
 #include "ackc/cli/commands.h"
@@ -20,13 +20,13 @@
 struct ping {
 	const struct ping_options *options;
 	uv_loop_t loop;
-	uv_timer_t interval; /* to the next probe */
+	uv_timer_t interval; /* timer for the next probe */
 	uv_timer_t deadline;
 	uv_signal_t signals[N_SIGNALS];
 	struct lookup *lookup;
 	struct addresses addresses;
 	struct prober prober;
-	uint64_t began_ms; /* the last probe */
+	uint64_t began_ms; /* start of the last probe */
 	bool saying_farewell;
 	bool over;
 	struct ping_report report;
@@ -95,7 +95,7 @@ static void on_found(void *data, int status, const struct addresses *addresses)
 	probe(p);
 }
 
-/* Ends before the last probe. One that has just begun is forgotten: the server is not late. */
+/* Ends before the last probe. A probe sent less than FORGIVEN_MS ago is not counted as lost. */
 static void end_early(struct ping *p)
 {
 	uv_update_time(&p->loop);
@@ -125,7 +125,7 @@ static void on_deadline(uv_timer_t *timer)
 		end_early(p);
 		return;
 	}
-	/* All replies were there when only the farewell is left. */
+	/* if only the farewell is left, all replies have arrived */
 	p->report.late = !p->saying_farewell;
 	over(p);
 }

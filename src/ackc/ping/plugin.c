@@ -1,4 +1,4 @@
-/* What ping says as a plugin for monitoring: one line with performance data, and a state. */
+/* The output of ping as a monitoring plugin: one line with performance data, and a state. */
 
 #include "ackc/output/output.h"
 #include "ackc/output/times.h"
@@ -29,7 +29,7 @@ static enum state state_of(const struct ping_report *r)
 	return r->cuts || alerts(r, &r->options->warn) ? STATE_WARNING : STATE_OK;
 }
 
-/* A bar would begin the performance data, and a line end another line. */
+/* Replaces characters that have a meaning: '|' starts the performance data, LF another line. */
 static void print_words(const char *words)
 {
 	for (; *words; words++)

@@ -1,11 +1,11 @@
 /*
- * A probe: learn the shape of the replies if it is not known yet (scout.c), connect if there is no
- * connection, write a message, check the reply.
+ * A probe. It learns the shape of the replies if it is unknown (scout.c), connects if there is no
+ * connection, writes a message and checks the reply.
  *
- * One that fails (no connection, no reply in time, a wrong reply) is counted and reported, and its
- * connection is given up, so that a late reply can never be taken for another probe's; the next
- * probe begins with a new one. So it does after the peer has closed the connection between two
- * probes, which is no loss, but is reported.
+ * A failed probe (no connection, no reply in time, or a wrong reply) is counted and reported. Its
+ * connection is closed, so that a late reply is never taken for another probe's, and the next probe
+ * opens a new one. The same happens if the peer closes the connection between two probes; this is
+ * reported, but is not a loss.
  */
 
 #include "ackc/ping/prober.h"
@@ -18,7 +18,7 @@
 #include <stdlib.h>
 
 #define CHUNK (64 * 1024)
-/* So long the server may take to close when it is done. */
+/* The time that the server has to close at the end. */
 #define FAREWELL_MS 200
 
 void prober_hang_up(struct prober *b)
@@ -27,7 +27,9 @@ void prober_hang_up(struct prober *b)
 	b->stream = NULL;
 }
 
-/* Returns the kernel's round-trip time, or 0; reports what it has sent again since the last look.
+/*
+ * Returns the kernel's round-trip time, or 0. Sets *@ret_retransmissions to the retransmissions
+ * since the last call.
  */
 static uint64_t look_at_kernel(struct prober *b, uint64_t *ret_retransmissions)
 {
@@ -42,7 +44,7 @@ static uint64_t look_at_kernel(struct prober *b, uint64_t *ret_retransmissions)
 	return info.rtt_ns;
 }
 
-/* Gives the connection up, which has failed. */
+/* Closes a connection that has failed. */
 static void lose(struct prober *b)
 {
 	uint64_t retransmissions;
@@ -52,7 +54,7 @@ static void lose(struct prober *b)
 	prober_hang_up(b);
 }
 
-/* After a probe, whatever became of it; or after the farewell. */
+/* Ends a probe, with any outcome, or the farewell. */
 static void done(struct prober *b)
 {
 	uv_timer_stop(&b->wait);
@@ -117,7 +119,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buf)
 
 static void ask(struct prober *b);
 
-/* Bytes outside of a probe, or the end of the connection there. */
+/* Handles bytes, or the end of the connection, that arrive outside a probe. */
 static void stray(struct prober *b, ssize_t n)
 {
 	struct fault fault = {0};
@@ -130,7 +132,7 @@ static void stray(struct prober *b, ssize_t n)
 	} else if (!verifier_feed(&b->verifier, b->verifier.index, (uint8_t *)b->received,
 				  (size_t)n, &completed, &fault)) {
 		ping_report_wrong(b->report, b->seq, &fault);
-		/* The probe before it was not answered right after all. */
+		/* The previous probe's reply was wrong after all. */
 		if (b->report->received)
 			b->report->received--;
 	} else {
@@ -179,11 +181,11 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 
 static void on_written(uv_write_t *request, int status)
 {
-	/* If it failed, reading will tell. */
+	/* A failure shows in reading. */
 	free(request);
 }
 
-/* Writes the probe's message; of a long one, what does not fit now when it does. */
+/* Writes the probe's message. libuv queues what does not fit now. */
 static void ask(struct prober *b)
 {
 	struct message m;
@@ -298,7 +300,7 @@ void prober_begin(struct prober *b, const struct addresses *addresses)
 
 static void on_shutdown(uv_shutdown_t *request, int status)
 {
-	/* If it failed, reading will tell. */
+	/* A failure shows in reading. */
 }
 
 bool prober_farewell(struct prober *b)

@@ -33,7 +33,7 @@ void ping_report_finish(struct ping_report *r)
 	histogram_destroy(r->kernel);
 }
 
-/* Whether single probes are told at all, and in words. */
+/* Returns whether each probe is printed as text. */
 static bool tells(const struct ping_report *r)
 {
 	return !r->options->quiet && !r->options->plugin && !r->options->common.json;
@@ -44,7 +44,7 @@ static bool tells_json(const struct ping_report *r)
 	return !r->options->quiet && !r->options->plugin && r->options->common.json;
 }
 
-/* Begins an object of JSON on standard output. */
+/* Starts a JSON object on standard output. */
 static void begin_event(struct json *j, const char *event)
 {
 	char now[TIME_TEXT_MAX];
@@ -55,7 +55,7 @@ static void begin_event(struct json *j, const char *event)
 	json_string(j, "time", now);
 }
 
-/* Begins a line of text. */
+/* Starts a line of text. */
 static void begin_line(const struct ping_report *r, FILE *out)
 {
 	char now[TIME_TEXT_MAX];
@@ -169,7 +169,7 @@ static void tell_trouble(const struct ping_report *r, uint64_t seq, const char *
 
 void ping_report_failure(struct ping_report *r, uint64_t seq, int failure, const char *detail)
 {
-	/* With -q a fault that lasts is told once. */
+	/* with -q, consecutive equal failures are printed once */
 	bool news = failure != r->last_failure;
 
 	r->failed++;

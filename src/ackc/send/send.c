@@ -1,18 +1,18 @@
 /*
- * ackc send: look up, connect, then two flows that never wait for each other. Replies are read and
- * printed as they come. Text is written, and standard input is read on when the last of it is
- * written (by a thread of libuv's, since a terminal or pipe must not be made non-blocking under
- * other processes' hands).
+ * ackc send. It looks up the name and connects. After that, reading and writing never wait for each
+ * other. Replies are printed as they arrive. Text is written, and more standard input is read when
+ * the previous chunk is written. A libuv thread reads it, because a terminal or pipe shared with
+ * other processes must not be made non-blocking.
  *
  * At the end of input the connection stays open until the peer has acknowledged everything and no
- * reply has come for the linger time, because many proxies end both directions at a half-close and
- * lose the replies that are still on their way. Then the connection is half-closed, and the
- * server's own end ends the command. A server that closes earlier ends it, too.
+ * reply has arrived for the linger time. Many proxies close both directions on a half-close, and
+ * lose the replies in transit. Then the connection is half-closed, and the server's close ends the
+ * command. A server that closes earlier also ends it.
  *
- * The time-out runs while the server must take bytes, and after the half-close. The linger timer
- * runs in between: it half-closes and never fails, unless the peer acknowledges nothing for the
- * time-out. A write that fails (the server closed) ends the sending, not the reading: its last
- * words matter.
+ * The timeout runs while the server must accept bytes, and after the half-close. The linger timer
+ * runs in between. It half-closes and does not fail, unless the peer acknowledges nothing for the
+ * length of the timeout. If a write fails because the server closed, sending ends but reading
+ * continues, as the last replies may explain it.
  */
 
 #include "ackc/cli/commands.h"
@@ -36,9 +36,9 @@
 #define N_SIGNALS 2
 
 enum phase {
-	SENDING,   /* there may be more input */
-	LINGERING, /* all is written; replies are awaited */
-	ENDING,	   /* half-closed, or the server takes no more: its end is awaited */
+	SENDING,   /* more input may follow */
+	LINGERING, /* everything is written; waiting for replies */
+	ENDING,	   /* half-closed, or the server accepts no more: waiting for its close */
 };
 
 struct send {
@@ -49,21 +49,21 @@ struct send {
 	struct lookup *lookup;
 	struct dial *dial;
 	struct addresses addresses;
-	uv_stream_t *stream; /* NULL before it is connected and after it was closed */
+	uv_stream_t *stream; /* NULL before the connect and after the close */
 	uv_fs_t read_request;
 	uv_write_t write_request;
 	uv_shutdown_t shutdown_request;
-	char *text; /* the arguments; or the chunk of standard input that is read or written */
+	char *text; /* the arguments, or the current chunk of standard input */
 	char *received;
 	enum phase phase;
-	bool writing;		 /* a write is under way */
-	bool server_ended;	 /* it has closed, and input that waits is read once more */
-	uint64_t active_ms;	 /* of the loop's clock: when a byte last went or came */
-	uint64_t unacknowledged; /* bytes, when the linger timer last ran out */
+	bool writing;		 /* a write is pending */
+	bool server_ended;	 /* the server has closed; pending input is read once more */
+	uint64_t active_ms;	 /* in the loop's clock: last time a byte was sent or received */
+	uint64_t unacknowledged; /* in bytes, when the linger timer last expired */
 	bool terminal;
 	bool finished;
 	int write_failure;
-	char input_failure[100]; /* in words; empty: none */
+	char input_failure[100]; /* description; empty if none */
 	int status;
 	char peer[ADDRESS_TEXT_MAX];
 	uint64_t began_ns;
@@ -77,8 +77,8 @@ struct send {
 };
 
 /*
- * How many NAKs are the server's own. A client that never read them apart from what it sent would
- * be fooled by an echo.
+ * Returns the number of NAKs that are the server's own. NAK lines in the sent text are subtracted,
+ * since an echo returns them.
  */
 static uint64_t naks(const struct send *s)
 {
@@ -118,7 +118,7 @@ static void summary(struct send *s, const char *failure)
 	fflush(stdout);
 }
 
-/* Ends the command, once: says why, and closes all that is open so that the loop ends. */
+/* Ends the command once: reports why, and closes everything open so that the loop ends. */
 static void finish(struct send *s, const char *failure)
 {
 	const char *label = s->options->common.target.label;
@@ -165,9 +165,9 @@ static void on_timeout(uv_timer_t *timer)
 static void half_close(struct send *s);
 
 /*
- * Returns whether the linger time is over when its timer has run out. It begins when the peer has
- * acknowledged everything, so one in which acknowledgements were missing does not count. Neither
- * does one at whose end input waits to be read: this process may have been stopped meanwhile.
+ * Called when the linger timer expires. Returns whether the linger time is over. It starts when the
+ * peer has acknowledged everything, so a period with unacknowledged bytes does not count. Nor does
+ * a period that ends with input ready to read: this process may have been stopped meanwhile.
  */
 static bool linger_over(struct send *s)
 {
@@ -195,7 +195,7 @@ static void on_linger(uv_timer_t *timer)
 		uv_timer_start(timer, on_linger, linger_ms, 0);
 }
 
-/* Sets the timer for what is awaited, after progress or in a new phase. */
+/* Sets the timer for the current wait, after progress or in a new phase. */
 static void rearm(struct send *s)
 {
 	uint64_t linger_ms = s->options->linger_ms;
@@ -203,7 +203,7 @@ static void rearm(struct send *s)
 
 	if (s->finished)
 		return;
-	/* The clock may have stood while standard output did not take anything. */
+	/* The loop's clock may be outdated if a write to standard output blocked. */
 	uv_update_time(&s->loop);
 	idle_ms = uv_now(&s->loop) - s->active_ms;
 	if (s->phase == LINGERING)
@@ -215,7 +215,7 @@ static void rearm(struct send *s)
 		uv_timer_stop(&s->timer);
 }
 
-/* Notes progress: a byte went or came. */
+/* Records progress: a byte was sent or received. */
 static void active(struct send *s)
 {
 	uv_update_time(&s->loop);
@@ -250,7 +250,7 @@ static void server_ended(struct send *s, int failure)
 		failure = s->write_failure;
 	if (failure == UV_EOF && s->phase == SENDING && !s->writing && !s->server_ended &&
 	    has_input(STDIN_FILENO)) {
-		/* The read of the input that is under way tells whether that was all. */
+		/* The pending read of the input shows whether that was all. */
 		s->server_ended = true;
 		uv_read_stop(s->stream);
 		return;
@@ -291,7 +291,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 
 static void on_shutdown(uv_shutdown_t *request, int status)
 {
-	/* If it failed, reading will tell. */
+	/* A failure shows in reading. */
 }
 
 static void half_close(struct send *s)
@@ -396,7 +396,7 @@ static void on_connected(void *data, int status, uv_stream_t *stream, uint64_t c
 		read_input(s);
 }
 
-/* Nothing was found: HOST may be a misspelt command. */
+/* Reports a failed look-up: HOST may be a misspelt command. */
 static void not_found(struct send *s, int status)
 {
 	const char *command = s->options->command_meant;
@@ -459,7 +459,7 @@ static int start(struct send *s)
 	return 0;
 }
 
-/* Returns the TEXTs, each with its LF; or room for a chunk of standard input. */
+/* Returns the TEXTs, each with its LF, or a buffer for a chunk of standard input. */
 static char *make_text(const struct send_options *options)
 {
 	size_t room = options->n_texts ? 1 : CHUNK;
