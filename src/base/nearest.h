@@ -22,7 +22,7 @@ struct nearest {
  * Compares @name with @n->word, and keeps a reference to @name if it is the closest so far. The
  * distance is the number of characters inserted, deleted, replaced or swapped with their neighbour
  * (optimal string alignment). Upper and lower case of ASCII letters are equal, as are '-' and '_'.
- * A name is close if the distance is at most a third of the word's length, or 1 for a word of two
- * or three characters. Of equally close names the first wins.
+ * A name is close if the distance is at most a third of @n->word's length, or 1 if that has two or
+ * three characters. The first of equally close names wins.
  */
 void nearest_offer(struct nearest *n, const char *name);

@@ -6,9 +6,9 @@
 #include <stdint.h>
 
 /*
- * Parse "500ms" (units us, ms, s, min, h, d; a fraction is allowed if the result is a whole number
- * of microseconds) and "64KiB" (units B, KiB, MiB, GiB, TiB; whole numbers). Return false, and
- * leave the output unchanged, if @text is anything else.
+ * Parse "500ms" (units us, ms, s, min, h, d) and "64KiB" (units B, KiB, MiB, GiB, TiB). A duration
+ * may have a fraction if the result is a whole number of microseconds; a size is a whole number.
+ * Return false, and leave the output unchanged, if @text is anything else.
  */
 bool duration_parse(const char *text, uint64_t *ret_us);
 bool size_parse(const char *text, uint64_t *ret_bytes);

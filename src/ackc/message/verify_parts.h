@@ -1,10 +1,12 @@
 #pragma once
 
 /*
- * The parts of the verifier (verify.h): replies of one piece per message (verify.c), replies of a
- * stream server, which splits text anywhere (verify_pieces.c), the first reply of a connection
- * whose numbers differ from other connections' (verify_learn.c), and the explanation of a wrong
- * byte (verify_fault.c).
+ * The parts of the verifier (verify.h):
+ *
+ *   verify.c         replies of one piece per message
+ *   verify_pieces.c  replies of a stream server, which splits text anywhere
+ *   verify_learn.c   the first reply of a connection whose numbers differ from other connections'
+ *   verify_fault.c   the explanation of a wrong byte
  */
 
 #include "ackc/message/verify.h"

@@ -233,8 +233,8 @@ static void rest_add(struct session_rest *rest, const uint8_t *p, size_t n)
 }
 
 /*
- * Fills @rest. The next session is fed the bytes of an unfinished line again. Of a discarded line
- * only an unfinished character is passed on; the next session continues in the middle of the line.
+ * Fills @rest. The next session is fed the bytes of an unfinished line again. For a discarded line
+ * it is fed only an unfinished character, and continues in the middle of the line.
  */
 static void rest_fill(const struct session *session, const struct session_job *job,
 		      struct session_rest *rest)

@@ -182,7 +182,7 @@ struct session {
 };
 
 /*
- * Allocate and free the working memory. What sessions hold is charged to @budget, which must
+ * Allocate and free the working memory. Memory that sessions hold is charged to @budget, which must
  * outlive @io. session_io_init() returns 0 or -ENOMEM.
  */
 int session_io_init(struct session_io *io, struct budget *budget);

@@ -1,15 +1,16 @@
 #pragma once
 
 /*
- * What the scalar code and the vector kernels share. A kernel finds where an error is; the scalar
- * code determines which error it is.
+ * Declarations shared by the scalar code and the vector kernels. A kernel finds where an error is;
+ * the scalar code determines which error it is.
  *
- * The kernels classify each pair of neighbouring bytes with three table look-ups, an algorithm of
- * John Keiser and Daniel Lemire, "Validating UTF-8 In Less Than One Instruction Per Byte",
+ * The kernels classify each pair of neighbouring bytes with three table look-ups. The algorithm is
+ * by John Keiser and Daniel Lemire, "Validating UTF-8 In Less Than One Instruction Per Byte",
  * Software: Practice and Experience 51 (5), 2021, https://arxiv.org/abs/2010.03090. Each bit of a
- * table's byte is one way in which a pair can be wrong; a pair is wrong when the high nibble of its
- * first byte, the low nibble of its first byte and the high nibble of its second byte agree on a
- * bit. One check remains: bytes in third or fourth position must be continuation bytes.
+ * table's byte is one way in which a pair can be wrong. The tables are indexed by the high nibble
+ * and the low nibble of the first byte, and by the high nibble of the second byte. A pair is wrong
+ * if all three entries have a bit in common. One check remains: bytes in third or fourth position
+ * must be continuation bytes.
  */
 
 #include "core/utf8/utf8.h"

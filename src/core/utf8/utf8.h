@@ -125,8 +125,8 @@ struct utf8_lines {
  * Copies the lines from p on to out. Stops at the first line that is longer than max_bytes, has no
  * LF before end, or might not fit before out_end. May overwrite everything between out and out_end.
  *
- * Of unchecked lines it copies only those that it finds to be ASCII, and so well-formed. It copies
- * none if there are fewer than UTF8_UNCHECKED_MIN bytes, none after a line that is not ASCII, and
+ * It copies unchecked lines only if it finds them to be ASCII, and so well-formed. It copies none
+ * if there are fewer than UTF8_UNCHECKED_MIN bytes, none after a line that is not ASCII, and
  * possibly not the last line before that one. The scalar kernel copies no unchecked lines.
  */
 void utf8_copy_lines(struct utf8_lines *lines);

@@ -140,8 +140,8 @@ static bool contains(const struct cidr *cidr, const uint8_t address[16])
 }
 
 /*
- * Returns the narrowest range that contains @address, starting with item @i - 1 and continuing with
- * the items that enclose it, as 1 + its index; 0 when there is none. @i is 0 to list->n.
+ * Returns the narrowest range that contains @address, as 1 + its index, or 0 if there is none. It
+ * tries item @i - 1 and then the items that enclose it. @i is 0 to list->n.
  */
 static uint32_t narrowest(const struct cidr_list *list, uint32_t i, const uint8_t address[16])
 {

@@ -5,9 +5,9 @@
  * balancer sends this header to identify the client whose connection it forwards.
  *
  * Version 2 has type-length-value fields (TLVs) after the addresses. Three are interpreted: the
- * authority, the unique ID and the checksum (CRC32C). A field that does not fit into the header, a
- * unique ID or a checksum of the wrong length, and a second field of one of these types are
- * ill-formed.
+ * authority, the unique ID and the checksum (CRC32C). Ill-formed are: a field that does not fit
+ * into the header, a unique ID or a checksum of the wrong length, and a second field of one of
+ * these types.
  */
 
 #include <stdbool.h>
@@ -36,9 +36,9 @@ struct proxy_span {
 struct proxy_header {
 	size_t length; /* of the header in bytes; the client's data follow */
 	/*
-	 * Whether the header identifies the client. False for a connection that the load balancer
-	 * makes for itself (a health check), and for an address family or transport that is
-	 * unspecified or not a stream. In these cases the peer's address is the client's.
+	 * Set if the header identifies the client. Not set for a load balancer's own connection (a
+	 * health check), nor if the family or transport is unspecified or not a stream. In these
+	 * cases the peer's address is the client's.
 	 */
 	bool has_source;
 	struct sockaddr_storage source; /* AF_INET, AF_INET6 or AF_UNIX */
