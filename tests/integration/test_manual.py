@@ -96,14 +96,15 @@ def commands_of(example):
     return [tuple(session.split("\n", 1)) for session in sessions]
 
 
-def test_examples_of_commands(directory):
-    """The commands of ackd(8) print what it says, with ackd found in PATH."""
+@pytest.mark.parametrize("name", ["ackd.8", "ackd-protocol.7"])
+def test_examples_of_commands(directory, name):
+    """The commands of a page print what it shows, with ackd found in PATH."""
     if not have("nc"):
         pytest.skip("no nc")
     path = f"{ackd_binary().parent}:/usr/sbin:/usr/bin:/sbin:/bin"
     port = str(free_port())  # its own port may be taken on this machine
     ran = 0
-    for example in (text.replace("7007", port) for text in literal_examples("ackd.8")):
+    for example in (text.replace("7007", port) for text in literal_examples(name)):
         background = []
         try:
             for command, output in commands_of(example):

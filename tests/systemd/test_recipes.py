@@ -20,8 +20,9 @@ BOTH = ["ackd.socket", "ackd.service"]
 # Displays that are no recipes: output, syntax, and what needs the sources.
 NO_RECIPES = {
     "ackc.1": ["ackc: localhost:8080: connection refused"],
+    "ackd-protocol.7": ["NAK offset reason"],
     "ackd-scaling.7": ["tests/bench/run --peers ackd --workloads 64x5000 --costs idle"],
-    "ackd.8": ["NAK offset reason"],
+    "ackd.8": [],
     "ackd.conf.5": ['@include "FILE"', "NAK OFFSET REASON",
                     "/etc/ackd.conf:3: port: found 70000; allowed: an integer from 0 to 65535"],
 }
@@ -236,13 +237,14 @@ def serves_on(port, answer):
 
 
 def test_the_commands_of_ackd(unit, tmp_path):
-    """The examples of ackd(8), with the installed daemon in PATH."""
-    for display in matching("ackd.8", r"\$ "):
+    """The examples of ackd(8) and ackd-protocol(7), with the installed daemon in PATH."""
+    for display in matching("ackd.8", r"\$ ") + matching("ackd-protocol.7", r"\$ "):
         (tmp_path / "ackd.conf.new").write_text("port = 1;\n")
         child = None
         for line, shown in re.findall(r"^\$ (.*)\n?((?:[^$].*\n?)*)", display, re.M):
             if line.endswith("&"):
-                child = subprocess.Popen(["sh", "-c", "exec " + line.rstrip("& ")])
+                child = subprocess.Popen(["sh", "-c", "exec " + line.rstrip("& ")],
+                                         cwd=tmp_path)
                 wait_until(lambda: serves(("127.0.0.1", 7007)), "ackd to be ready")
             else:
                 said = run("sh", "-ec", line, cwd=tmp_path).stdout
@@ -266,6 +268,7 @@ def test_every_display_is_run():
     """Those that a test above finds, and those that are no recipes, are all that there are."""
     tested = {
         "ackc.1": r"\$ ",
+        "ackd-protocol.7": r"\$ ",
         "ackd-scaling.7": "ipvsadm|sysctl|ackc ping",
         "ackd.8": r"\[|# |\$ |MAINPID=",
         "ackd.conf.5": r"\w+ = ",
