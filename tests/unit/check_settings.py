@@ -79,6 +79,16 @@ class ManualPage(unittest.TestCase):
                                    self.entries[setting.name], re.MULTILINE)
                 self.assertEqual([unescape(text) for text in found], [setting.default])
 
+    def test_table(self):
+        """The table has every setting, with its default and its type as the entry names it."""
+        rows = re.findall(r"^\.It Ic (\S+) Ta (\w+) Ta (\S+|\\\(dqGot.*?) Ta .+$",
+                          self.page, re.MULTILINE)
+        self.assertEqual(sorted((name, unescape(default)) for name, _, default in rows),
+                         sorted((setting.name, setting.default) for setting in SETTINGS))
+        for name, kind, _ in rows:
+            with self.subTest(name):
+                self.assertRegex(self.entries[name], rf"^(An? )?(?i:{kind})\b")
+
     def test_words(self):
         for setting in SETTINGS:
             for word in setting.words:
