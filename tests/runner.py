@@ -42,7 +42,8 @@ FLAVOURS = {
     "tsan": ("clang", [*WHOLE, "-Db_lundef=false", "-Db_sanitize=thread"], 8),
     # gcc 12 takes for a leak what was stored through a pointer; LeakSanitizer finds the real ones.
     "analyzer": ("gcc", [*WHOLE, "-Dc_args=-fanalyzer -Wno-analyzer-malloc-leak", "-Dtests=disabled"], 1),
-    "cross": ("gcc", [*BARE, f"--cross-file={BUILDS}/cross-tools/cross.ini"], 10),
+    "arm64": ("gcc", [*BARE, f"--cross-file={BUILDS}/cross-arm64/cross.ini"], 10),
+    "i386": ("gcc", [*BARE, f"--cross-file={BUILDS}/cross-i386/cross.ini"], 10),
     # Workers share the counters of gcov.
     "coverage": ("gcc", [*WHOLE, "-Db_coverage=true", "-Doptimization=0",
                          "-Dc_args=-fprofile-update=atomic"], 6),
@@ -58,8 +59,9 @@ WAITING = {"load": 0.25, "nice": 0}
 
 # The costly comparisons of texts and sessions are made in full by the plain build, and with --all by
 # the sanitizers and the emulated processor; the other flavours make one in so many.
-SAMPLES = {"bare": 10, "sanitize": 10, "cross": 10, "tsan": 20, "coverage": 10, "valgrind": 200}
-WHOLE_WITH_ALL = ["sanitize", "cross"]
+SAMPLES = {"bare": 10, "sanitize": 10, "arm64": 10, "i386": 10, "tsan": 20, "coverage": 10, "valgrind": 200}
+CROSS_FLAVOURS = ["arm64", "i386"]
+WHOLE_WITH_ALL = ["sanitize", *CROSS_FLAVOURS]
 
 # What runs under valgrind, where a daemon takes seconds to start: the whole life of connections and
 # of daemons, and the client; not the crowds, the servers of others and the faults injected.
@@ -339,8 +341,8 @@ class Run:
         if self.wants("lint"):
             needed |= {"clang"}
             needed |= {"analyzer"} if self.options.all else set()
-        if self.wants("cross") and self.prepare_cross():
-            needed |= {"cross"}
+        if self.wants("cross"):
+            needed |= self.prepare_cross()
         self.broken = set(FLAVOURS) - needed
         for flavour in FLAVOURS:
             if flavour in needed:
@@ -505,20 +507,25 @@ class Run:
                     lambda output, trouble: tap_cases(output, "lint: "), 1800)]
 
     def prepare_cross(self):
-        """Gets the means to build for aarch64. Returns whether they are there."""
+        """Gets the means to build for other architectures. Returns those that can be built."""
         if not self.install("cross"):
-            self.skip("cross", "the cross compiler and qemu-user could not be installed")
-            return False
-        with open(LOGS / "cross-prepare.log", "wb") as log:
-            prepare = subprocess.run([TOP / "tests/cross/prepare", BUILDS / "cross-tools"],
-                                     check=False, stdout=log, stderr=log)
-        if prepare.returncode != 0:
-            self.skip("cross", "the arm64 libraries could not be fetched: " + log.name)
-            return False
-        return True
+            self.skip("cross", "the cross compilers and qemu-user could not be installed")
+            return set()
+        prepared = set()
+        for architecture in CROSS_FLAVOURS:
+            with open(LOGS / f"cross-{architecture}.log", "wb") as log:
+                prepare = subprocess.run(
+                    [TOP / "tests/cross/prepare", architecture, BUILDS / f"cross-{architecture}"],
+                    check=False, stdout=log, stderr=log)
+            if prepare.returncode == 0:
+                prepared.add(architecture)
+            else:
+                self.skip(f"cross/{architecture}", "its libraries could not be fetched: " + log.name)
+        return prepared
 
     def cross_jobs(self):
-        return [] if "cross" in self.broken else [self.meson_job("unit", "cross", "cross")]
+        return [self.meson_job("unit", flavour, f"cross/{flavour}") for flavour in CROSS_FLAVOURS
+                if flavour not in self.broken]
 
     def soak_jobs(self):
         soak = TOP / "tests/soak"

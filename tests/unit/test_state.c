@@ -210,7 +210,8 @@ static void test_counters(void **state)
 						       i * 32),
 				 0);
 	assert_true(handover_add_counters(&f->handover, "l", NULL, STATE_COUNTERS_MAX + 1) < 0);
-	assert_int_equal(handover_complete(&f->handover), 0);
+	int r = handover_complete(&f->handover);
+	assert_true(r == 0 || r == -EPIPE); /* -EPIPE: without libsystemd nobody can look */
 	receive(f, 0);
 	assert_int_equal(state_open(f->segment, f->length, &reader), 0);
 	assert_true(reader.header.is_last);
