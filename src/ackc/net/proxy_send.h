@@ -2,7 +2,7 @@
 
 /*
  * The PROXY header (version 1 or 2) that --proxy sends first on each connection, for a server that
- * expects to be behind a load balancer. core/proxy.h names the specification.
+ * expects to be behind a load balancer. core/wire/proxy.h names the specification.
  */
 
 #include <stddef.h>

@@ -11,7 +11,7 @@
 #define TARGET_HOST_MAX 255 /* a DNS name has at most 253 bytes; a scoped address fits too */
 #define TARGET_PATH_MAX 107 /* sun_path without its NUL */
 
-/* Room for a name or path with unprintable characters escaped (core/printable.h). */
+/* Room for a name or path with unprintable characters escaped (core/text/printable.h). */
 #define TARGET_LABEL_MAX (4 * TARGET_HOST_MAX + sizeof("unix:[]:65535"))
 
 struct target {

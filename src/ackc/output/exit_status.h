@@ -5,5 +5,5 @@
 #define EXIT_GOOD 0
 #define EXIT_NETWORK 1
 #define EXIT_WRONG 2
-#define EXIT_UNKNOWN 3 /* of a monitoring plugin */
+#define EXIT_UNKNOWN 3 /* monitoring plugin only */
 #define EXIT_USAGE 64

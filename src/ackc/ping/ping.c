@@ -95,7 +95,10 @@ static void on_found(void *data, int status, const struct addresses *addresses)
 	probe(p);
 }
 
-/* Ends before the last probe. A probe sent less than FORGIVEN_MS ago is not counted as lost. */
+/*
+ * Ends before the last probe. If the server has answered before, a probe sent less than FORGIVEN_MS
+ * ago is not counted.
+ */
 static void end_early(struct ping *p)
 {
 	uv_update_time(&p->loop);

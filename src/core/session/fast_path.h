@@ -2,7 +2,7 @@
 
 /*
  * The fast path: well-formed input, replies in UTF-8, templates without variables. One loop here
- * does the steps that frame.c and reply.c take per message. They handle everything else, and give
+ * does the steps that framing.c and reply.c take per message. They handle everything else, and give
  * the same results for these messages. session_feed() starts here.
  */
 

@@ -1,7 +1,8 @@
 #pragma once
 
 /*
- * Helpers that append to io->out, for the reply-making parts of the session: reply.c and plain.c.
+ * Helpers that append to io->out, for the reply-making parts of the session: reply.c and
+ * fast_path.c.
  */
 
 #include "core/session/session.h"

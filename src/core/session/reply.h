@@ -1,9 +1,9 @@
 #pragma once
 
 /*
- * Replying, the second half of session.c. It puts the reply to the message that frame.c found into
- * io->out, as spans. If io->out is full, the job records how far the reply got, and a later call
- * continues.
+ * Replying, the second half of session.c. It puts the reply to the message that framing.c found
+ * into io->out, as spans. If io->out is full, the job records how far the reply got, and a later
+ * call continues.
  */
 
 #include "core/session/session.h"

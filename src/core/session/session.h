@@ -94,7 +94,7 @@ enum session_state {
 
 /*
  * The reply in progress: the remaining input, and the message before it, whose reply may be partly
- * sent. Shared by frame.c, which finds the message, and reply.c, which answers it.
+ * sent. Shared by framing.c, which finds the message, and reply.c, which answers it.
  */
 struct session_job {
 	const uint8_t *input; /* input not yet framed */

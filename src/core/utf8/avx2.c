@@ -1,6 +1,6 @@
 /*
  * UTF-8 with AVX2: 32 bytes at a time. The remaining bytes are checked as the last 32 bytes, which
- * overlap the previous block. utf8_kernels.h describes the algorithm.
+ * overlap the previous block. kernels.h describes the algorithm.
  */
 
 #include "core/utf8/kernels.h"

@@ -1,6 +1,6 @@
 /*
  * UTF-8 with AVX-512 (F and BW): 64 bytes at a time, and a masked load for the remaining bytes.
- * utf8_kernels.h describes the algorithm.
+ * kernels.h describes the algorithm.
  */
 
 #include "core/utf8/kernels.h"

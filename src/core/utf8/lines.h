@@ -3,7 +3,7 @@
 /*
  * utf8_copy_lines() for the vector kernels. It searches for LFs 64 bytes at a time, so that the
  * search for one LF does not depend on the position of the previous one. A kernel's file includes
- * this one after the definitions listed in utf8_blocks.h.
+ * this one after the definitions listed in blocks.h.
  */
 
 #include "core/utf8/kernels.h"

@@ -1,6 +1,6 @@
 /*
  * UTF-8 with NEON, which every AArch64 processor has: 16 bytes at a time. The remaining bytes are
- * checked as the last 16 bytes, which overlap the previous block. utf8_kernels.h describes the
+ * checked as the last 16 bytes, which overlap the previous block. kernels.h describes the
  * algorithm.
  */
 
