@@ -97,8 +97,8 @@ def test_life_of_a_package(packages):
     assert Unit("ackd.socket").show("UnitFileState") == "disabled"
     assert Unit("ackd.socket").state == "inactive"
     assert (unit.state, unit.show("UnitFileState")) == ("active", "enabled")
-    for page, what in ("ackd", "echo and acknowledgement daemon"), ("ackd.conf", "configuration"), \
-            ("ackc", "talk to an echo server"), ("ackd-scaling", "from one ackd"), \
+    for page, what in ("ackd", "acknowledgement daemon"), ("ackd.conf", "configuration"), \
+            ("ackc", "talk to an echo server"), ("ackd-scaling", "load balancing"), \
             ("ackd-protocol", "for writers of clients"):
         assert what in run("man", page).stdout
     assert exchange() == b"Got hello"
