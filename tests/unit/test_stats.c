@@ -139,7 +139,7 @@ static void test_many_names(void **state)
 		stats_drop_unused();
 		int n = 0;
 		for (const struct stats_entry *e = stats_next(NULL); e; e = stats_next(e)) {
-			assert_int_equal(atoi(stats_name(e) + 1) % (step + 1), 0);
+			assert_int_equal(strtol(stats_name(e) + 1, NULL, 10) % (step + 1), 0);
 			n++;
 		}
 		assert_int_equal(n, (N + step) / (step + 1));
