@@ -144,6 +144,13 @@ class Address:
     def port(self):
         return self.sockaddr[1]
 
+    def connect_if_listening(self):
+        """Returns None while nobody listens: a UNIX socket's file is there before that."""
+        try:
+            return self.connect()
+        except (ConnectionRefusedError, FileNotFoundError):
+            return None
+
     def connect(self, source=None, timeout=SOON, receive_buffer=None):
         s = socket.socket(self.family, socket.SOCK_STREAM)
         try:

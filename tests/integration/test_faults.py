@@ -680,15 +680,14 @@ def test_a_log_reader_that_stands_still(ackd, directory):
     read_end, write_end = os.pipe()
     daemon = ackd(f'path = "{directory}/s"; workers = 1;', stderr=write_end, ready=False)
     os.close(write_end)
-    wait_until(lambda: os.path.exists(f"{directory}/s"), "the socket")
+    address = Address(f"unix:{directory}/s")
+    wait_until(address.connect_if_listening, "the socket").close()
 
     def exchange():
-        with socket.socket(socket.AF_UNIX) as s:
-            s.settimeout(30)
-            s.connect(f"{directory}/s")
+        with address.connect(timeout=30) as s:
             return converse(s, b"x")
 
-    wait_until(lambda: exchange() == b"Got x", "an answer")
+    assert exchange() == b"Got x"
     for _ in range(3000):  # of a kind that is not limited
         daemon.signal(signal.SIGUSR1)
         time.sleep(0.0003)
@@ -719,7 +718,7 @@ def test_it_ends_though_the_log_reader_stands_still(ackd, directory):
     read_end, write_end = os.pipe()
     daemon = ackd(f'path = "{directory}/s"; workers = 1;', stderr=write_end, ready=False)
     os.close(write_end)
-    wait_until(lambda: os.path.exists(f"{directory}/s"), "the socket")
+    wait_until(Address(f"unix:{directory}/s").connect_if_listening, "the socket").close()
     for _ in range(3000):
         daemon.signal(signal.SIGUSR1)
         time.sleep(0.0003)
