@@ -1,6 +1,6 @@
 #pragma once
 
-/* The one clock that durations are measured by: it does not jump when someone sets the time. */
+/* The clock for all durations. Setting the system time does not affect it. */
 
 #include <stdint.h>
 #include <time.h>

@@ -1,9 +1,9 @@
 #pragma once
 
-/* Which file implements it is chosen in meson.build, by the C library. */
+/* meson.build selects the implementation for the C library. */
 
 /*
- * Gives the memory that the process has freed back to the system, as far as whole pages are free.
- * Any thread. It takes time proportional to the number of free pieces.
+ * Returns freed memory to the system, as far as whole pages are free. Any thread. The time is
+ * proportional to the number of free chunks.
  */
 void trim_memory(void);

@@ -1,6 +1,6 @@
 #include "base/trim.h"
 
-/* Without malloc_trim(): the allocator decides by itself what it gives back. */
+/* Without malloc_trim() the allocator decides what it returns to the system. */
 void trim_memory(void)
 {
 }

@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include <uv.h>
 
-/* Chains stay short up to some ten thousand addresses. A power of two. */
+/* Chains stay short up to about ten thousand addresses. A power of two. */
 #define BUCKETS 8192
 
 struct limits_address {
@@ -19,11 +19,11 @@ struct limits_address {
 
 struct limits_address_table {
 	pthread_mutex_t mutex;
-	uint64_t seed; /* so that nobody can choose addresses of one chain */
+	uint64_t seed; /* random: clients cannot choose addresses that share a chain */
 	struct limits_address *buckets[BUCKETS];
 };
 
-/* Raises the soft limit to the hard one. Returns it, or UINT64_MAX when there is none. */
+/* Raises the soft descriptor limit to the hard one. Returns it, or UINT64_MAX if there is none. */
 static uint64_t raise_descriptor_limit(void)
 {
 	struct rlimit rlimit;
@@ -158,7 +158,7 @@ static void address_release(struct limits *limits, const struct address *address
 	pthread_mutex_unlock(&limits->addresses->mutex);
 }
 
-/* Takes one of @max places counted by @n. */
+/* Reserves one of @max places counted by @n. Returns false if none is free. */
 static bool place_take(_Atomic uint64_t *n, uint64_t max)
 {
 	uint64_t taken = atomic_load_explicit(n, memory_order_relaxed);

@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * What all workers share: how many connections there may be, in all and from one address, and how
- * much they may hold. Touched when a connection begins or ends, never per message.
+ * Limits shared by all workers: the number of connections, in total and per client address, and the
+ * memory budget. Used when a connection begins or ends, never per message.
  */
 
 #include "base/address.h"
@@ -12,37 +12,37 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* How many connections may be told at a time that there are too many. */
+/* The most refused connections at a time that receive a NAK. */
 #define LIMITS_REFUSALS_MAX 64
 
 struct limits_address_table;
 
 struct limits {
 	struct budget budget;		  /* limits.max_memory */
-	_Atomic uint64_t max_connections; /* as fitted under the descriptor limit */
+	_Atomic uint64_t max_connections; /* in effect, after fitting to the descriptor limit */
 	_Atomic uint64_t max_per_address; /* 0: no limit */
 	_Atomic uint64_t open;
 	_Atomic uint64_t refusing;
 	_Atomic uint64_t numbered;		/* connections numbered so far */
-	struct limits_address_table *addresses; /* who has how many */
+	struct limits_address_table *addresses; /* connections per address */
 };
 
 /*
- * Starts with no connection and no place for one, and raises the descriptor limit to the hard one.
- * Returns 0 or a libuv error. limits_finish() accepts what is zeroed.
+ * Initializes @limits with max_connections 0 and raises the soft descriptor limit to the hard one.
+ * Returns 0 or a libuv error. limits_finish() accepts a zeroed struct.
  */
 int limits_init(struct limits *limits, size_t max_memory_bytes);
 void limits_finish(struct limits *limits);
 
 /*
- * Raises the descriptor limit to the hard one. Returns how many descriptors it leaves beside
+ * Raises the soft descriptor limit to the hard one. Returns how many descriptors remain besides
  * @reserve others, at least 1.
  */
 uint64_t limits_descriptor_room(uint64_t reserve);
 
 /*
- * Puts max_connections and the per-address limit into effect, @max_connections fitted under the
- * descriptor limit with room for @reserve other descriptors. Returns the number in effect.
+ * Puts both limits into effect. @max_connections is reduced to fit the descriptor limit with
+ * @reserve other descriptors. Returns the number in effect.
  */
 uint64_t limits_configure(struct limits *limits, uint64_t max_connections, uint64_t max_per_address,
 			  uint64_t reserve);
@@ -55,21 +55,20 @@ enum limits_verdict {
 };
 
 /*
- * Asks for a place for a connection from @address: an IPv4 address, or the /64 of an IPv6 one;
- * UNIX sockets have no limit of their own. An admitted one is given back with limits_release() for
- * the same address.
+ * Reserves a place for a connection from @address. The per-address limit counts an IPv4 address or
+ * the /64 of an IPv6 address; UNIX sockets have none. limits_release() returns the place of an
+ * admitted connection, with the same address.
  */
 enum limits_verdict limits_admit(struct limits *limits, const struct address *address);
 void limits_release(struct limits *limits, const struct address *address);
 
 /*
- * Passes the place of a UNIX socket on to @address, so that nobody else gets it in between. What
- * is not LIMITS_ADMITTED has changed nothing.
+ * Transfers the place of a UNIX socket to @address, without releasing it in between. Any other
+ * result than LIMITS_ADMITTED changes nothing.
  */
 enum limits_verdict limits_pass_on(struct limits *limits, const struct address *address);
 
-/* Takes and gives back one of the LIMITS_REFUSALS_MAX places for telling a peer that it is refused.
- */
+/* Reserve and release one of the LIMITS_REFUSALS_MAX places for refused connections. */
 bool limits_refusal_begin(struct limits *limits);
 void limits_refusal_end(struct limits *limits);
 

@@ -1,10 +1,10 @@
-/* What connections have received in a turn of the loop, and the answers to it. */
+/* Answers the input that connections have received in one loop iteration. */
 
 #include "ackd/conn/internal.h"
 
 /*
- * Answers @n bytes, and sends the answer: while draining, while output waits that came before the
- * first byte, or behind a PROXY header.
+ * Answers @n bytes and sends the answer immediately. Used while draining, while older output is
+ * pending, and for input after a PROXY header.
  */
 static void answer_apart(struct conn *c, const uint8_t *data, size_t n)
 {
@@ -51,7 +51,7 @@ void conn_take_other(struct conn *c, const uint8_t *data, size_t n)
 		answer_apart(c, data + header, n - header);
 }
 
-/* Sends what was set aside. */
+/* Sends an answer that was set aside. */
 static inline void send_answer(struct conn *c, struct session_io *io, const struct iovec *bytes)
 {
 	int sent;
@@ -62,7 +62,10 @@ static inline void send_answer(struct conn *c, struct session_io *io, const stru
 		conn_answer_more(c, io, SESSION_IDLE, sent);
 }
 
-/* Answers @read, which then is what is still to be sent: nothing, if that could not wait. */
+/*
+ * Answers @read and replaces its bytes with the answer that remains to be sent. They are empty if
+ * the answer was sent immediately.
+ */
 static inline void answer(struct turn_read *read, struct session_io *io, uint64_t now_ms)
 {
 	struct conn *c = read->conn;

@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* The most that is still read of a connection that is drained. */
+/* The most input that is read from a connection after draining began. */
 #define DRAIN_READ_MAX ((int)1024 * 1024)
 
 /* ---- the end ---- */
@@ -51,12 +51,15 @@ void conn_close(struct conn *c, enum conn_reason reason)
 		return;
 	if (c->reason == CONN_OPEN || reason == CONN_HANDED_OVER)
 		c->reason = (uint8_t)reason;
-	/* counted now: a hand-over takes the counters along before the handle is closed */
+	/* counted here: a hand-over copies the counters before the handle is closed */
 	if (c->admitted && reason != CONN_HANDED_OVER)
 		counter_add(c->listener->counters, COUNTER_CLOSED, 1);
 	c->phase = CONN_CLOSING;
 	conn_unwait(c);
-	/* now, not when the loop has turned: those whose turn it is meanwhile may need the room */
+	/*
+	 * released here, not in the next iteration: connections answered meanwhile may need the
+	 * memory
+	 */
 	session_finish(&c->session, &conn_reactor(c)->io);
 	if (c->output)
 		conn_output_free(c);
@@ -74,11 +77,11 @@ void conn_fail(struct conn *c, int error)
 	conn_close(c, CONN_RESET);
 }
 
-/* Everything is sent that ever will be. */
+/* Ends @c after all output has been sent. */
 static void conn_finish(struct conn *c, enum conn_reason reason)
 {
 	if (c->ended) {
-		conn_close(c, reason); /* nothing is unread, so this is no reset */
+		conn_close(c, reason); /* no input is unread, so closing sends no reset */
 		return;
 	}
 	if (c->reason == CONN_OPEN)
@@ -105,8 +108,9 @@ static enum conn_reason conn_end_reason(const struct conn *c)
 }
 
 /*
- * Whether a call that returned SESSION_FULL has done all that a connection may have done in one
- * turn of the loop. Running out of spans does not mean much work, and happens to ordinary input.
+ * Returns whether a call that returned SESSION_FULL has done all the work that a connection may do
+ * in one loop iteration. Running out of spans does not mean much work, and happens with ordinary
+ * input.
  */
 static bool has_had_its_turn(const struct session_io *io)
 {
@@ -149,7 +153,7 @@ void conn_drained(struct conn *c)
 {
 	char byte;
 
-	/* nobody knows whose it is, and so nothing is answered */
+	/* the client is unknown, so nothing is answered */
 	if (c->phase == CONN_PROXY_HEADER) {
 		conn_close(c, CONN_DRAIN);
 		return;
@@ -157,7 +161,7 @@ void conn_drained(struct conn *c)
 	if (recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0) {
 		struct session_io *io = conn_io(c);
 
-		c->ended = true; /* the peer is waiting for the answer to its end of input */
+		c->ended = true; /* the end of input must be answered */
 		conn_answer(c, io, session_end(&c->session, io));
 		return;
 	}
@@ -167,7 +171,7 @@ void conn_drained(struct conn *c)
 		conn_finish(c, CONN_DRAIN);
 }
 
-/* Output has been sent: goes on with held input, then with reading. */
+/* Continues after pending output has been sent: with held input, then with reading. */
 static void conn_go_on(struct conn *c)
 {
 	struct session_io *io = conn_io(c);
@@ -208,7 +212,7 @@ void conn_on_end(struct conn *c)
 		conn_proxy_end(c, "closed before the PROXY header was complete");
 	else
 		conn_close(c, CONN_END);
-	/* closing takes the socket off the loop anyway */
+	/* closing stops polling anyway */
 	if (c->phase != CONN_CLOSING && c->polled == UV_READABLE)
 		conn_poll(c, 0);
 }
@@ -224,7 +228,7 @@ void conn_drain(struct conn *c)
 	int arrived = 0;
 
 	if (c->draining || c->phase > CONN_SERVING)
-		return; /* it ends by itself */
+		return; /* it already ends */
 	c->draining = true;
 	ioctl(c->fd, FIONREAD, &arrived);
 	c->drain_left = (uint32_t)(arrived < DRAIN_READ_MAX ? arrived : DRAIN_READ_MAX);
@@ -328,7 +332,7 @@ void conn_tell_refusal(struct conn *c)
 	c->refusing = true;
 	counter_add(c->listener->counters, COUNTER_NAKS + nak.reason, 1);
 	if (c->listener->settings->policy.nak) {
-		/* a new socket's buffer takes a line; if not, the peer is gone */
+		/* the buffer of a new socket has room for a line unless the peer is gone */
 		conn_say(io, line, nak_format(&nak, line));
 		conn_socket_send(c, io);
 		session_io_clear(io);

@@ -1,8 +1,8 @@
 /*
- * A connection leaves the process: its output that is not delivered and its input that is not
- * answered go into the state, and its memory is released. When the segment is full its descriptor
- * is queued, and our copy is closed without telling the peer. In the next process it goes on: first
- * the output, then the input, as if that had just been read.
+ * Hands over and restores a connection. Its undelivered output and unanswered input are written to
+ * the state, and its memory is released. When the segment is full, the descriptor is queued and
+ * this process's copy is closed without a shutdown. The next process first sends the output, then
+ * handles the input as if it had just been read.
  */
 
 #include "ackd/conn/internal.h"
@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Adds the output that the socket has not taken, and the rest of the reply under way. */
+/* Adds the pending output and the rest of the current reply. */
 static int save_output(struct conn *c, struct session_io *io, struct handover *handover,
 		       struct session_rest *rest)
 {
@@ -47,7 +47,7 @@ static int save_input(const struct conn *c, struct handover *handover,
 	return r;
 }
 
-/* Adds the names that a PROXY header brought: they are the last two of the connection's names. */
+/* Adds the names from a PROXY header, which are the last two of the connection's names. */
 static int save_names(const struct conn *c, struct handover *handover)
 {
 	const char *names = template_name(c->session.names, NAME_PROXY_ID);
@@ -56,7 +56,10 @@ static int save_names(const struct conn *c, struct handover *handover)
 	return n > 0 ? handover_put(handover, names, n + 2) : 0;
 }
 
-/* Adds all but the record of @c, and fills that. Nothing more is done with the session. */
+/*
+ * Adds all parts except the record of @c, and fills the record. The session must not be used
+ * afterwards.
+ */
 static int save(struct conn *c, struct session_io *io, struct handover *handover,
 		struct state_record *ret_record)
 {
@@ -99,9 +102,9 @@ static size_t held_bytes(const struct conn *c)
 }
 
 /*
- * Adds @c to the state and releases its memory; the budget then counts the bytes in the state in
- * its place. They are more than @c held when the rest of the reply under way is longer than its
- * message. Without room in the budget for that the connection fails with -ENOBUFS.
+ * Adds @c to the state and releases its memory. The budget then counts the bytes in the state
+ * instead. They exceed what @c held when the rest of the current reply is longer than its message.
+ * If the budget has no room for the difference, this fails with -ENOBUFS.
  */
 static int conn_save(struct conn *c, struct session_io *io, struct handover *handover)
 {
@@ -150,7 +153,8 @@ void conn_batch_send(struct conn_batch *batch, struct handover *handover)
 
 static void conn_hand_over(struct conn *c, struct handover *handover, struct conn_batch *batch)
 {
-	struct session_io *io = conn_io(c); /* the rest of the reply under way may be a NAK */
+	struct session_io *io =
+		conn_io(c); /* set for on_nak: the rest of the reply may contain a NAK */
 	int r;
 
 	conn_poll(c, 0);
@@ -174,7 +178,7 @@ bool conn_queue_hand_over(struct conn_queue *queue, struct handover *handover,
 	struct conn *next;
 
 	for (struct conn *c = queue->first; c && !handover_is_full(handover); c = next) {
-		next = c->next; /* @c may be closed, which takes it out of the queue */
+		next = c->next; /* conn_hand_over() may remove @c from the queue */
 		conn_hand_over(c, handover, batch);
 	}
 	return handover_is_full(handover);

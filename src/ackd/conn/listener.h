@@ -1,11 +1,11 @@
 #pragma once
 
 /*
- * A configured listener as one worker sees it: its settings, its counters, and its connections. The
- * acceptors that make connections for it are the worker's. Worker thread only.
+ * A configured listener in one worker: its settings, its counters and its connections. The worker
+ * owns the acceptors that create its connections. Worker thread only.
  *
- * A reload makes new listeners and hands the descriptors over to them; an old one lives as long as
- * its connections.
+ * A reload creates new listeners and moves the descriptors to them. An old listener lives as long
+ * as its connections.
  */
 
 #include "ackd/config/config.h"
@@ -17,40 +17,43 @@
 struct reactor;
 
 struct listener {
-	/* in the reactor's list of all; no cache line is shared with another thread */
+	/* next in the reactor's list; aligned so that threads share no cache line */
 	_Alignas(STATS_CACHE_LINE) struct listener *next;
 	struct reactor *reactor;
 	struct config *config;			/* a reference */
 	const struct config_listener *settings; /* in config */
 	struct counters *counters;
 	struct conn_queue idle;
-	unsigned references; /* one per acceptor, one per connection; one while a plan makes it */
+	unsigned references; /* one per acceptor and connection, one while a plan holds it */
 };
 
 /*
- * Begins a zeroed listener (aligned_alloc) with one reference, in @reactor's list. Takes a
- * reference to @config.
+ * Initializes a zeroed listener (aligned_alloc) with one reference and adds it to @reactor's list.
+ * Takes a reference to @config.
  */
 void listener_begin(struct listener *listener, struct reactor *reactor, struct config *config,
 		    const struct config_listener *settings, struct counters *counters);
 
-/* Takes a reference, and gives it back; the last one frees. */
+/* Take and release a reference; the last release frees. */
 void listener_ref(struct listener *listener);
 void listener_unref(struct listener *listener);
 
 /*
- * Asks whether @address may be served: access, then a place in the limits, which limits_release()
- * gives back. With @placed it has one, of a UNIX socket, which becomes that one unless it is
- * refused. A refusal is counted and logged.
+ * Checks the access lists for @address, then reserves a place in the limits, which limits_release()
+ * returns. With @placed the connection already holds the place of a UNIX socket, which passes to
+ * @address on success. A refusal is counted and logged.
  */
 enum refusal listener_admit(struct listener *listener, const struct address *address, bool placed);
 
-/* Whether its connections come from proxies, and open with a PROXY header. */
+/* Returns whether its connections come from proxies and begin with a PROXY header. */
 bool listener_is_proxied(const struct listener *listener);
 
-/* Counts and logs a refusal, with @reason if that says more than refusal_name(). */
+/* Counts and logs a refusal. @reason, if not NULL, is more specific than refusal_name(). */
 void listener_count_refusal(struct listener *listener, const struct address *address,
 			    enum refusal refusal, const char *reason);
 
-/* Whether a client with this refusal is told so, rather than closed at once. */
+/*
+ * Returns whether a client refused for this reason receives a NAK; otherwise its connection is
+ * closed without one.
+ */
 bool refusal_is_told(enum refusal refusal);

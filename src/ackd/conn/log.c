@@ -25,7 +25,7 @@ const char *conn_reason_name(enum conn_reason reason)
 	return names[reason];
 }
 
-/* What every event of a connection says; @peer is filled. */
+/* Returns the fields common to all events of a connection. Fills @peer. */
 static struct log_fields fields_of(const struct conn *c, char peer[ADDRESS_TEXT_MAX])
 {
 	return (struct log_fields){

@@ -1,7 +1,7 @@
 /*
- * A connection that a load balancer has opened for a client: until the PROXY header is complete it
- * holds a place among all connections, but none of an address. Then the client takes this very
- * place, and is admitted or refused as if it had connected itself when the proxy did.
+ * A connection that a load balancer has opened for a client. Until the PROXY header is complete it
+ * counts towards max_connections, but not towards max_connections_per_address. The client then
+ * takes over this place, and is admitted or refused as if it had connected itself.
  */
 
 #include "ackd/conn/internal.h"
@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Whose place it holds until the client is known. */
+/* Placeholder address for limits until the client is known. */
 static const struct address nobody = {.family = AF_UNIX};
 
 struct conn *conn_open_proxied(struct listener *listener, int fd, const struct address *address)
@@ -46,7 +46,7 @@ struct conn *conn_open_proxied(struct listener *listener, int fd, const struct a
 	return c;
 }
 
-/* Returns what a reader with this capacity takes, in bytes. */
+/* Returns the size of a reader with this capacity, in bytes. */
 static size_t reader_size(size_t capacity)
 {
 	return sizeof(struct proxy_reader) + capacity;
@@ -88,14 +88,14 @@ void conn_proxy_end(struct conn *c, const char *reason)
 	conn_close(c, CONN_END);
 }
 
-/* There is no memory for its header. */
+/* Refuses @c for lack of memory for its header. */
 static void conn_proxy_fail_memory(struct conn *c, enum conn_reason reason)
 {
 	listener_count_refusal(c->listener, &c->address, REFUSAL_MEMORY, conn_reason_name(reason));
 	conn_close(c, reason);
 }
 
-/* The client is known: it takes the proxy's place. @p is the header. */
+/* Admits or refuses the client that @header identifies. @p is the header's text. */
 static void conn_proxy_admit(struct conn *c, const struct proxy_header *header, const uint8_t *p)
 {
 	char proxy_id[TEMPLATE_PROXY_ID_MAX + 1], authority[TEMPLATE_AUTHORITY_MAX + 1];
@@ -146,8 +146,8 @@ static int reader_reserve(struct conn *c, size_t n)
 }
 
 /*
- * Keeps the beginning of a header; what would make it too long is left to the parser to refuse.
- * Returns false when there is no memory: @c is closed.
+ * Stores the beginning of a header. Bytes above PROXY_HEADER_MAX are dropped; the parser rejects
+ * such a header. Returns false without memory, after closing @c.
  */
 static bool conn_proxy_keep(struct conn *c, const uint8_t *p, size_t n)
 {
@@ -174,7 +174,7 @@ size_t conn_proxy_read(struct conn *c, const uint8_t *p, size_t n)
 	const char *reason;
 	enum proxy_status status;
 
-	/* nearly always it is whole in the first read */
+	/* the first read nearly always contains the whole header */
 	if (before > 0) {
 		if (!conn_proxy_keep(c, p, n))
 			return n;

@@ -89,7 +89,7 @@ bool reactor_hand_over(struct reactor *reactor, struct handover *handover)
 
 /* ---- life ---- */
 
-/* All sockets that were ready have been read from. */
+/* Runs after all ready sockets of an iteration have been read. */
 static void on_check(uv_check_t *check)
 {
 	conn_answer_turn(check->data);

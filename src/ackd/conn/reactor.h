@@ -1,9 +1,8 @@
 #pragma once
 
 /*
- * What connections need of the thread that they live in: the loop and its timer, the memory for a
- * turn, the limits, and the queues in which they wait. A worker embeds one. Everything here runs in
- * that thread.
+ * The part of a thread that connections use: the loop and its timer, the memory for a turn, the
+ * limits and the queues. A worker embeds one. Everything here runs in that thread.
  */
 
 #include "ackd/admission/admission.h"
@@ -12,7 +11,7 @@
 
 #include <uv.h>
 
-/* The longest that a connection whose session is over may keep us reading. */
+/* How long input is read and dropped after the session has ended. */
 #define LINGER_MS 2000
 
 /* How long a proxy has to send the PROXY header. */
@@ -26,45 +25,45 @@ struct reactor {
 	uint64_t timer_at_ms; /* when it fires; UINT64_MAX: stopped */
 	struct session_io io;
 	struct turn turn;
-	uv_check_t check;	     /* the end of a turn */
-	struct conn_queue lingering; /* sessions that are over */
-	struct conn_queue waiting;   /* for a PROXY header */
-	struct listener *listeners;  /* all; their other connections wait in them */
-	unsigned connections;	     /* open handles of connections */
+	uv_check_t check;	     /* answers the turn */
+	struct conn_queue lingering; /* sessions that have ended */
+	struct conn_queue waiting;   /* waiting for a PROXY header */
+	struct listener *listeners;  /* all listeners; they queue the other connections */
+	unsigned connections;	     /* open connection handles */
 
-	/* The owner's, set after reactor_init(). */
-	uint64_t (*on_timer)(struct reactor *reactor); /* returns in how many ms it is wanted next,
-							  or UINT64_MAX */
+	/* Callbacks of the owner, set after reactor_init(). */
+	uint64_t (*on_timer)(struct reactor *reactor); /* returns the milliseconds until its next
+							  call, or UINT64_MAX */
 	void (*on_empty)(struct reactor *reactor);     /* the last connection's handle is closed */
 };
 
-/* Initializes @reactor. Returns 0 or a libuv error, and then nothing needs to be released. */
+/* Initializes @reactor. Returns 0, or a libuv error with nothing to release. */
 int reactor_init(struct reactor *reactor, struct limits *limits);
 
-/* Closes the handles of @reactor itself: without others the loop ends. Idempotent. */
+/* Closes the handles of @reactor itself; without other handles the loop ends. Idempotent. */
 void reactor_close(struct reactor *reactor);
 
-/* Releases @reactor, whose loop has no handles any more. */
+/* Releases @reactor. Its loop must have no handles. */
 void reactor_finish(struct reactor *reactor);
 
-/* Makes the timer fire in @ms at the latest. */
+/* Makes the timer fire in at most @ms milliseconds. */
 void reactor_wake_in(struct reactor *reactor, uint64_t ms);
 
-/* Notes that a connection's handle has been opened or closed. */
+/* Count an opened and a closed connection handle. */
 void reactor_conn_opened(struct reactor *reactor);
 void reactor_conn_closed(struct reactor *reactor);
 
-/* Calls @f with every connection; it may close the one that it is given. */
+/* Calls @f for every connection. @f may close the connection that it receives. */
 void reactor_for_each(struct reactor *reactor, void (*f)(struct conn *c));
 
 /*
- * Hands over the connections of one segment. Returns whether there may be more, for another turn of
- * the loop, which frees those of this one.
+ * Hands over the connections of one segment. Returns whether more may remain. Call it again in
+ * another loop iteration, after this one has freed its connections.
  */
 bool reactor_hand_over(struct reactor *reactor, struct handover *handover);
 
 /*
- * Answers what the connections of @reactor have received in this turn of its loop. Called when all
- * that are ready have been read from, and before anything else happens to one of them.
+ * Answers the input that the connections of @reactor have received in this loop iteration. Called
+ * after all ready connections have been read, and before any other event of one of them is handled.
  */
 void conn_answer_turn(struct reactor *reactor);

@@ -1,9 +1,9 @@
 /*
- * A connection's socket on the loop. uv_poll_t tells when it is ready, and reading and writing are
- * our own: a uv_tcp_t takes 88 bytes more, and its way from epoll to the callback and back to
- * write(2) some 150 instructions a message.
+ * A connection's socket on the loop. uv_poll_t reports readiness; this file reads and writes. A
+ * uv_tcp_t would take 88 bytes more, and its path from epoll to the callback and back to write(2)
+ * some 150 instructions per message.
  *
- * One event is waited for at a time: room to write while output waits, else input.
+ * One event is polled at a time: UV_WRITABLE while output is pending, otherwise UV_READABLE.
  */
 
 #include "ackd/conn/internal.h"
@@ -30,7 +30,7 @@ void conn_output_free(struct conn *c)
 	c->output = NULL;
 }
 
-/* Returns how many bytes the kernel has not delivered yet, or -1 if it does not say. */
+/* Returns how many bytes the kernel has not delivered yet, or -1 if unknown. */
 static int held_by_kernel(const struct conn *c)
 {
 	int n;
@@ -49,7 +49,7 @@ bool conn_socket_moves(struct conn *c)
 	return now >= 0 && now < before;
 }
 
-/* Copies what comes after the first @sent bytes of io->out. Returns 0 or an error. */
+/* Copies the output of @io after its first @sent bytes. Returns 0 or an error. */
 static int keep_output(struct conn *c, const struct session_io *io, size_t sent)
 {
 	size_t size = sizeof(struct conn_output) + io->n_bytes - sent;
@@ -91,7 +91,7 @@ __attribute__((noinline)) static ssize_t send_many(int fd, const struct iovec *s
 	return sendmsg(fd, &message, MSG_NOSIGNAL);
 }
 
-/* Returns how many bytes the socket took, 0 when it is full, or an error. */
+/* Returns how many bytes the socket accepted, 0 when it is full, or an error. */
 static inline ssize_t send_spans(const struct conn *c, const struct iovec *spans, unsigned n)
 {
 	ssize_t sent = n == 1 ? send(c->fd, spans->iov_base, spans->iov_len, MSG_NOSIGNAL)
@@ -99,14 +99,14 @@ static inline ssize_t send_spans(const struct conn *c, const struct iovec *spans
 
 	if (sent >= 0)
 		return sent;
-	/* a signal is no error either; neither comes back before the loop has turned */
+	/* EINTR is not an error either; a retry waits for the next loop iteration */
 	if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)
 		return 0;
-	/* UV_ENOBUFS says that our own budget is exceeded */
+	/* UV_ENOBUFS is reserved for an exceeded budget */
 	return errno == ENOBUFS ? UV_ENOMEM : uv_translate_sys_error(errno);
 }
 
-/* Keeps what the socket did not take of io->out. */
+/* Copies the output of @io that the socket did not accept, and waits for room. */
 __attribute__((noinline, cold)) static int wait_for_room(struct conn *c,
 							 const struct session_io *io, size_t sent)
 {
@@ -137,7 +137,7 @@ static void send_output(struct conn *c)
 {
 	struct conn_output *output = c->output;
 	const struct iovec rest = {output->bytes + output->sent, output->length - output->sent};
-	/* after conn_socket_pause() there is none */
+	/* empty after conn_socket_pause() */
 	ssize_t sent = rest.iov_len > 0 ? send_spans(c, &rest, 1) : 0;
 
 	if (sent < 0) {
@@ -150,8 +150,8 @@ static void send_output(struct conn *c)
 	output->sent += (size_t)sent;
 	if (output->sent < output->length) {
 		output->ahead = held_by_kernel(c);
-		conn_touch(c, conn_now_ms(c)); /* a slow reader that takes something now and then is
-						  not idle */
+		conn_touch(c, conn_now_ms(c)); /* a slow reader that accepts data from time to time
+						  is not idle */
 		return;
 	}
 	conn_output_free(c);
@@ -183,8 +183,8 @@ static inline __attribute__((always_inline)) bool receive(struct conn *c)
 /* ---- the handle ---- */
 
 /*
- * The socket has an error, and libuv waits no more. What had arrived before is still read; the
- * error comes after it.
+ * Handles a socket error, after which libuv has stopped polling. Input that arrived earlier is
+ * still read; the error follows it.
  */
 __attribute__((cold)) static void on_error(struct conn *c)
 {
@@ -207,7 +207,8 @@ static void on_ready(uv_poll_t *poll, int status, int events)
 	struct conn *c = poll->data;
 
 	conn_reactor(c)->n_events++;
-	if (c->unanswered) { /* libuv polls again in a turn of more than 1,024 events */
+	if (c->unanswered) { /* libuv may report a descriptor twice per iteration if more than 1,024
+				events are pending */
 		conn_answer_turn(conn_reactor(c));
 		if (c->polled != UV_READABLE)
 			return;
@@ -233,9 +234,10 @@ void conn_poll(struct conn *c, int event)
 }
 
 /*
- * Keeps urgent data in the stream. Set here and not on the listening socket, since connections also
- * come from another process, or were accepted by the kernel before a passed socket reached us. The
- * kernel decides about an urgent byte when it is read, so bytes that arrived before count too.
+ * Keeps urgent data in the stream. Set on the connection, not on the listening socket: connections
+ * also come from another process, and the kernel may accept some before a passed socket reaches
+ * ackd. The kernel decides about an urgent byte when it is read, so the option covers bytes that
+ * arrived earlier.
  */
 static void keep_urgent_data(int fd)
 {

@@ -1,19 +1,19 @@
 #pragma once
 
 /*
- * What a worker has received in one turn of its loop. First all sockets that are ready are read
- * from, then the sessions answer, then the answers are sent: the instructions of a step are still
- * in the nearest caches for the next connection, where the kernel's would displace them between one
- * connection and the next. A turn takes so little at once that its bytes stay there, too.
+ * The input that a worker has received in one loop iteration. All ready sockets are read first,
+ * then the sessions answer, then the answers are sent. The code of each step thus stays in the
+ * nearest caches from one connection to the next; kernel code would displace it in between. The
+ * size of a turn is limited so that its bytes stay there, too.
  */
 
 #include "core/session/session.h"
 
-/* What is answered at once when it is reached. */
+/* Limits of a turn; reaching either one ends it. */
 #define TURN_READS_MAX 64
 #define TURN_BYTES_MAX ((size_t)64 * 1024)
 
-/* The memory for it: another read may begin where there is one byte less. */
+/* The buffer of a turn. A read that begins one byte below the limit must still fit. */
 #define TURN_BUFFER_BYTES (TURN_BYTES_MAX + SESSION_READ_MAX)
 
 /* Reads are aligned to cache lines. */
@@ -23,7 +23,7 @@ struct conn;
 
 struct turn_read {
 	struct conn *conn;
-	struct iovec bytes; /* what it has received; then the answer that is still to be sent */
+	struct iovec bytes; /* the input; later the answer that remains to be sent */
 };
 
 struct turn {
@@ -33,13 +33,16 @@ struct turn {
 	struct turn_read reads[TURN_READS_MAX];
 };
 
-/* Returns where SESSION_READ_MAX bytes may be received. */
+/* Returns the buffer position for the next read, with room for SESSION_READ_MAX bytes. */
 static inline uint8_t *turn_room(const struct turn *turn)
 {
 	return turn->buffer + turn->n_bytes;
 }
 
-/* Adds the @n bytes that @c has received there. Returns whether the turn must be answered now. */
+/*
+ * Adds the @n bytes that @c has received at turn_room(). Returns whether the turn must be answered
+ * now.
+ */
 static inline bool turn_add(struct turn *turn, struct conn *c, size_t n)
 {
 	turn->reads[turn->n_reads++] = (struct turn_read){c, {turn_room(turn), n}};

@@ -23,16 +23,16 @@
 
 #define BARRIER_US (UINT64_C(5) * 1000 * 1000)
 
-/* How long a manager takes at most to close a descriptor in a child process. */
+/* The longest time a manager takes to close a descriptor in a child process. */
 #define CHILD_CLOSES_MS 100
 
-/* The most descriptors that one message can carry (SCM_MAX_FD of Linux). */
+/* The most descriptors that one message can carry (SCM_MAX_FD in Linux). */
 #define FDS_MAX 253
 
-/* The name of what systemd_store_room() puts into the store for a moment. */
+/* Name of the temporary descriptors of systemd_store_room(). */
 #define PROBE_NAME "ackd-probe"
 
-/* What libsystemd calls a descriptor for which the manager gave no name. */
+/* libsystemd's name for a descriptor that the manager did not name. */
 #define NAME_UNKNOWN "unknown"
 
 bool systemd_stderr_is_journal(void)
@@ -73,13 +73,13 @@ bool systemd_is_private(const char *path)
 
 int systemd_journal_send(const struct iovec *fields, int n)
 {
-	/* Without a journal libsystemd drops the entry and says that all is well. */
+	/* Without a journal libsystemd drops the entry and reports success. */
 	if (access(JOURNAL_SOCKET, F_OK) < 0)
 		return -errno;
 	return sd_journal_sendv(fields, n);
 }
 
-/* Returns how many bytes the other side of @fd has not read, if it is a UNIX datagram socket. */
+/* Returns how many bytes the peer of @fd has not read if @fd is a UNIX datagram socket. */
 static int unread_bytes(int fd)
 {
 	int domain, type, n;
@@ -92,7 +92,7 @@ static int unread_bytes(int fd)
 	return ioctl(fd, SIOCOUTQ, &n) < 0 ? 0 : n;
 }
 
-/* libsystemd does not tell which socket is its own: looks at all of the process. */
+/* libsystemd does not expose its socket, so this checks all sockets of the process. */
 static bool something_unread(void)
 {
 	DIR *fds = opendir("/proc/self/fd");
@@ -114,7 +114,7 @@ void systemd_journal_flush(uint64_t timeout_us)
 
 	for (; something_unread() && waited_us < timeout_us; waited_us += step_ms * 1000)
 		poll(NULL, 0, step_ms);
-	/* It has taken the last one out of the queue; now it looks who sent it. */
+	/* The journal has received the last entry and now looks up its sender. */
 	if (waited_us > 0)
 		poll(NULL, 0, step_ms);
 }
@@ -128,7 +128,7 @@ bool systemd_notify_wanted(void)
 
 void systemd_notify(const char *state)
 {
-	sd_notify(0, state); /* there is nobody else to tell that it failed */
+	sd_notify(0, state); /* a failure cannot be reported anywhere */
 }
 
 uint64_t systemd_watchdog_us(void)
@@ -138,7 +138,10 @@ uint64_t systemd_watchdog_us(void)
 	return sd_watchdog_enabled(0, &interval_us) > 0 ? interval_us : 0;
 }
 
-/* Drops probes of a process that was killed before it could. Returns how many of @n stay. */
+/*
+ * Drops probes left by a process that was killed before it could drop them. Returns how many of the
+ * @n descriptors remain.
+ */
 static int drop_probes(struct systemd_fd *fds, int n)
 {
 	int left = 0;
@@ -156,7 +159,7 @@ static int drop_probes(struct systemd_fd *fds, int n)
 	return left;
 }
 
-/* Moves the @n names out of @names, which may be NULL, and numbers the descriptors. */
+/* Moves the @n names out of @names, which may be NULL, and fills in the descriptor numbers. */
 static int take_fds(struct systemd_fd *fds, int n, char **names)
 {
 	for (int i = 0; i < n; i++) {
@@ -209,7 +212,10 @@ bool systemd_has_store(void)
 	return systemd_notify_wanted() && text && strtol(text, NULL, 10) == (long)getpid();
 }
 
-/* Sends at most FDS_MAX descriptors. With FDPOLL=0 the manager keeps one whose peer is closed. */
+/*
+ * Sends at most FDS_MAX descriptors. FDPOLL=0 makes the manager keep a descriptor whose peer is
+ * closed.
+ */
 static int store_send(const char *name, const int *fds, unsigned n)
 {
 	char state[512];
@@ -231,7 +237,7 @@ int systemd_store_add(const char *name, const int *fds, size_t n)
 	return r;
 }
 
-/* Polls again when a signal interrupts it. Returns how many have events, or a negative errno. */
+/* Polls again after EINTR. Returns how many have events, or a negative errno. */
 static int poll_all(struct pollfd *fds, unsigned n, int wait_ms)
 {
 	int r;
@@ -242,7 +248,10 @@ static int poll_all(struct pollfd *fds, unsigned n, int wait_ms)
 	return r < 0 ? -errno : r;
 }
 
-/* Whether everybody has closed the other end of @peer, or does within @wait_ms. */
+/*
+ * Returns whether every copy of the other end of @peer is closed, or becomes closed within
+ * @wait_ms.
+ */
 static bool has_hung_up(int peer, int wait_ms)
 {
 	struct pollfd pollfd = {.fd = peer};
@@ -250,7 +259,7 @@ static bool has_hung_up(int peer, int wait_ms)
 	return poll_all(&pollfd, 1, wait_ms) > 0 && pollfd.revents & POLLHUP;
 }
 
-/* Makes @n socket pairs: @ends to be sent, @peers to be looked at. Returns how many it made. */
+/* Creates @n socket pairs: @ends to send, @peers to check. Returns how many it created. */
 static unsigned probes_open(unsigned n, int *ends, struct pollfd *peers)
 {
 	unsigned made = 0;
@@ -264,9 +273,9 @@ static unsigned probes_open(unsigned n, int *ends, struct pollfd *peers)
 }
 
 /*
- * Returns how many of @n probes, at most FDS_MAX, the store keeps. Of those that do not fit,
- * systemd 254 and newer closes one in a child process, in its own time, and the others before the
- * barrier. So all are kept if @n is more than one, and none of them is closed at the barrier.
+ * Returns how many of @n probes, at most FDS_MAX, the store keeps. If some do not fit, systemd 254
+ * and newer closes one of them asynchronously in a child process and the others before the barrier.
+ * So all are kept if @n is more than one and none is closed at the barrier.
  */
 static unsigned probe(unsigned n)
 {
@@ -328,7 +337,7 @@ int systemd_store_end(const char *name, int end, int peer)
 	kept = probe(2);
 	systemd_store_remove(PROBE_NAME);
 	if (kept == 2)
-		return 0; /* there was room for more */
+		return 0; /* there is room for more */
 	r = systemd_barrier();
 	if (r == 0 && has_hung_up(peer, CHILD_CLOSES_MS))
 		r = -ENOSPC;
@@ -354,7 +363,10 @@ int systemd_store_remove(const char *name)
 	return r < 0 ? r : r == 0 ? -ENOTCONN : 0;
 }
 
-/* A signal interrupts the wait, as SIGTERM does in a restart: then another barrier is set up. */
+/*
+ * A signal interrupts the wait, as SIGTERM does in a restart. In that case another barrier is set
+ * up.
+ */
 int systemd_barrier(void)
 {
 	uint64_t deadline_us = clock_now_us() + BARRIER_US;

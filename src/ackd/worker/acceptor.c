@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 /*
- * How many connections one callback accepts: a storm of connects must not starve the connections
- * that are there.
+ * The most connections that one callback accepts, so that many new connections cannot starve the
+ * existing ones.
  */
 #define ACCEPT_MAX 64
 
@@ -32,8 +32,7 @@ static void listener_take(struct listener *listener, int fd, const struct sockad
 		close(fd);
 }
 
-/* Whether accept(2) says that this one connection is lost, rather than that none can be accepted.
- */
+/* Returns whether accept(2) failed only for this connection, so that others can be accepted. */
 static bool accept_error_is_of_peer(int error)
 {
 	return error == ECONNABORTED || error == EPROTO || error == EINTR;
@@ -59,8 +58,8 @@ static void acceptor_pause(struct acceptor *acceptor, int error)
 }
 
 /*
- * Accepts up to @max connections. Returns 0, or the errno of an error that would come again: one of
- * the system, or one that all of @max peers have had.
+ * Accepts up to @max connections. Returns 0, or the errno of an error that would repeat: a system
+ * error, or one that affected each of @max peers.
  */
 static int acceptor_accept(struct acceptor *acceptor, unsigned max)
 {
@@ -71,7 +70,8 @@ static int acceptor_accept(struct acceptor *acceptor, unsigned max)
 
 	while (max-- > 0) {
 		length = sizeof(peer);
-		peer.ss_family = AF_UNIX; /* an unnamed UNIX peer has no address at all */
+		peer.ss_family =
+			AF_UNIX; /* accept4() returns no address for an unnamed UNIX peer */
 		fd = accept4(acceptor->fd, (struct sockaddr *)&peer, &length,
 			     SOCK_NONBLOCK | SOCK_CLOEXEC);
 		acceptor->listener->reactor->n_events++;
@@ -146,7 +146,7 @@ static void on_poll_closed(uv_handle_t *handle)
 
 void acceptor_close(struct acceptor *acceptor)
 {
-	/* who is in the queue has been told by the kernel that it is connected */
+	/* queued clients already consider themselves connected */
 	if (acceptor->listener && !acceptor->passed)
 		acceptor_accept(acceptor, (unsigned)acceptor->listener->settings->backlog);
 	uv_close((uv_handle_t *)&acceptor->poll, on_poll_closed);

@@ -97,7 +97,7 @@ int worker_plan_open(struct worker_plan *plan, struct worker *worker)
 	return 0;
 }
 
-/* Makes what is open the worker's. */
+/* Moves the open acceptors to the worker. */
 static void worker_take_opened(struct worker *worker, struct worker_plan *plan)
 {
 	while (plan->opened) {

@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * A configuration as one worker is to put it into effect: made by the main thread, opened and then
- * carried out in the worker's. What can fail is in the first of these steps, which changes nothing.
+ * A configuration for one worker. The main thread creates the plan; the worker's thread opens it
+ * and then carries it out. Only the first two steps can fail, and they change nothing in effect.
  */
 
 #include "ackd/handover/handover.h"
@@ -10,55 +10,58 @@
 
 struct worker;
 
-/* What a worker accepts from: descriptor @fd for the listener @listener of the configuration. */
+/* A listening descriptor and the listener of the configuration that it serves. */
 struct worker_socket {
 	int fd;
-	bool passed;	 /* its queue outlives us: the service manager keeps the socket */
-	bool retired;	 /* accepted from until WORKER_CLOSE, for the listener that it has */
-	size_t listener; /* of a retired socket: for an acceptor that has none yet; may be none */
+	bool passed;  /* its accept queue outlives the process: the service manager keeps the socket
+		       */
+	bool retired; /* accepts until WORKER_CLOSE, for its present listener */
+	size_t listener; /* index; if retired: for an acceptor without a listener, may be out of
+			    range */
 };
 
-/* A connection of the process before, to go on with. */
+/* A connection handed over by the previous process, to be restored. */
 struct worker_restored {
 	struct takeover_connection from;
 	size_t listener;
 };
 
 /*
- * A configuration for one worker. All memory that carrying it out takes is in it, so that no worker
- * fails where another did not.
+ * A plan. It contains all memory that carrying it out takes, so no worker fails where another
+ * succeeded.
  */
 struct worker_plan {
 	struct config *config;	     /* a reference */
-	struct listener **listeners; /* the plan's: one for each of the configuration, to begin */
-	struct acceptor *acceptors;  /* the plan's: one for each socket, to open */
-	struct acceptor *opened;     /* those of them that are */
-	struct counters **counters;  /* per listener: this worker's block; the server's array */
-	struct worker_restored *restored; /* the plan's */
+	struct listener **listeners; /* owned: one per listener of the configuration, to begin */
+	struct acceptor *acceptors;  /* owned: one per socket, to open */
+	struct acceptor *opened;     /* the open ones */
+	struct counters *
+		*counters; /* per listener: one block per worker; the array is the server's */
+	struct worker_restored *restored; /* owned */
 	size_t n_restored;
 	size_t n_sockets;
 	struct worker_socket sockets[];
 };
 
 /*
- * Makes a plan with room for @n_sockets, which are to be added. Takes a reference to @config. NULL:
- * out of memory.
+ * Creates a plan with room for @n_sockets, which the caller adds. Takes a reference to @config.
+ * Returns NULL when out of memory.
  */
 struct worker_plan *worker_plan_create(struct config *config, struct counters **counters,
 				       size_t n_sockets);
 
-/* Releases @plan; one that has been opened in the worker's thread. Accepts NULL. */
+/* Releases @plan; an opened plan only in the worker's thread. Accepts NULL. */
 void worker_plan_destroy(struct worker_plan *plan);
 
 /*
- * Opens the sockets of @plan that @worker does not have yet: nothing is accepted from them. Returns
- * 0, or a libuv error and the plan is only to be destroyed. Worker thread.
+ * Opens the sockets of @plan that @worker does not have yet, without accepting. Returns 0, or a
+ * libuv error, after which @plan can only be destroyed. Worker thread.
  */
 int worker_plan_open(struct worker_plan *plan, struct worker *worker);
 
 /*
- * Carries out @plan, which is open: its listeners begin, their sockets are accepted from, what is
- * no longer in it ends, and connections are taken up. It is only to be destroyed then. Worker
+ * Carries out the open @plan: its listeners begin, its sockets accept, acceptors that it does not
+ * contain are closed, and connections are restored. Afterwards @plan can only be destroyed. Worker
  * thread.
  */
 void worker_plan_carry_out(struct worker_plan *plan, struct worker *worker);

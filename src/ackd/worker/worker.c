@@ -8,8 +8,8 @@
 #include <time.h>
 
 /*
- * What a worker writes to for a message lies in its struct worker, its listeners, its counters, and
- * what its own thread allocates: no cache line of these is another thread's.
+ * The data that a worker writes per message is in its struct worker, its listeners, its counters
+ * and memory allocated by its own thread. No other thread uses these cache lines.
  */
 static_assert(alignof(struct worker) == STATS_CACHE_LINE, "workers share a cache line");
 static_assert(alignof(struct listener) == STATS_CACHE_LINE, "listeners share a cache line");
@@ -21,7 +21,7 @@ static struct worker *worker_of(struct reactor *reactor)
 	return (struct worker *)((char *)reactor - offsetof(struct worker, reactor));
 }
 
-/* Ends the pauses of acceptors. */
+/* Ends the pauses of acceptors that are over. Returns the milliseconds until the next one ends. */
 static uint64_t on_timer(struct reactor *reactor)
 {
 	struct worker *worker = worker_of(reactor);
@@ -43,7 +43,7 @@ static void worker_forget_plan(struct worker *worker)
 	worker->plan = NULL;
 }
 
-/* @handover: NULL, or what says which queues outlive this process. */
+/* @handover determines which accept queues outlive this process; NULL: none in addition. */
 static void worker_close_acceptors(struct worker *worker, const struct handover *handover)
 {
 	worker_forget_plan(worker);
@@ -57,7 +57,7 @@ static void worker_close_acceptors(struct worker *worker, const struct handover 
 	}
 }
 
-/* Ends the thread once it has no connection: with its last handle closed, the loop stops. */
+/* Ends the thread once it has no connection: the loop stops when its last handle is closed. */
 static void worker_check_end(struct worker *worker)
 {
 	if (!worker->draining || worker->reactor.connections > 0 ||
@@ -88,8 +88,8 @@ static void worker_end(struct worker *worker, void (*how)(struct conn *c))
 /* ---- hand-over ---- */
 
 /*
- * A segment for each turn of the loop, which frees the connections that were in it. Between turns
- * the others are served as ever.
+ * Hands over one segment per loop iteration, whose end frees the connections in it. The remaining
+ * connections are served in between.
  */
 static void worker_end_by_hand_over(struct worker *worker)
 {
@@ -127,7 +127,7 @@ static void worker_close_retired(struct worker *worker)
 	}
 }
 
-/* What ends the worker is ordered later than any of these. */
+/* Carries out the orders about plans. An order that ends the worker always follows them. */
 static void worker_see_to_plan(struct worker *worker, unsigned orders)
 {
 	if (orders & WORKER_CLOSE) {
@@ -215,15 +215,15 @@ static void worker_run(void *data)
 	struct worker *worker = data;
 
 	/*
-	 * Nobody cancels a worker. With this type recv() and send() need not switch to it and back,
-	 * which in glibc before 2.41 takes four locked instructions a message.
+	 * Workers are never cancelled. With this cancel type recv() and send() need not switch it,
+	 * which takes four locked instructions per message in glibc before 2.41.
 	 */
 	pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL); // NOLINT(cert-pos47-c)
 	worker_loop(worker);
 	worker->on_done(worker->on_done_data, worker, 0, 0);
 }
 
-/* Signals are the main thread's business: the thread starts with all of them blocked. */
+/* The thread starts with all signals blocked, because the main thread handles them. */
 int worker_start(struct worker *worker)
 {
 	sigset_t all, before;
