@@ -108,8 +108,9 @@ static void test_addresses(void **state)
 		{"path = \"/a\\nb\"",
 		 "F:1: path: found the string \"/a\\nb\"; allowed: a string: a "
 		 "path of 1 to 107 bytes\n"},
-		{"path = \"/x\" mode = 0660", "F:1: mode: found 660; allowed: a string of octal "
-					      "digits from \"0000\" to \"0777\"\n"},
+		{"path = \"/x\" mode = 0660",
+		 "F:1: mode: found 0660; allowed: an integer without leading zeros, or a string in "
+		 "quotes\n"},
 		{"path = \"/x\" mode = \"0888\"",
 		 "F:1: mode: found the string \"0888\"; allowed: a string of octal digits from "
 		 "\"0000\" to \"0777\"\n"},

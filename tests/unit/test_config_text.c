@@ -54,6 +54,58 @@ static void test_integers_that_do_not_fit(void **state)
 		      "F:1: port: found 4294967295; allowed: an integer from 0 to 65535\n");
 }
 
+/* Versions of libconfig take them for decimal or for octal. */
+static void test_leading_zeros(void **state)
+{
+	struct config *config;
+
+	expect_errors("backlog = 0100;",
+		      "F:1: backlog: found 0100; allowed: an integer without leading zeros, or "
+		      "a string in quotes\n");
+	expect_errors("workers = -08;",
+		      "F:1: workers: found -08; allowed: an integer without leading zeros, or "
+		      "a string in quotes\n");
+	config = files_load_text("workers = 0; port = 0x0050; limits = { idle_timeout = 00.5; };");
+	assert_int_equal(config->listeners[0].port, 80);
+	config_unref(config);
+}
+
+/* A comment ends a word, as it does for libconfig. */
+static void test_comment_between_words(void **state)
+{
+	expect_errors("port = 10/* old */80;", "F:1: syntax error; allowed: name = value;\n");
+	expect_errors("na/**/me = \"x\";", "F:1: syntax error; allowed: name = value;\n");
+}
+
+/* A string of escapes takes time in proportion to its length: a test that times out else. */
+static void test_many_escapes(void **state)
+{
+	enum { N = 1 << 20 };
+	char *text = malloc(2 * N + 32), *p = text;
+
+	assert_non_null(text);
+	p += sprintf(p, "greeting = \"");
+	for (int i = 0; i < N; i++, p += 2)
+		memcpy(p, "\\n", 2);
+	*p = '\0';
+	expect_errors(text, "F:1: greeting: syntax error: found a string without closing quote\n");
+	free(text);
+}
+
+static void test_too_many_names(void **state)
+{
+	char *text;
+	size_t n;
+	FILE *f = open_memstream(&text, &n);
+
+	assert_non_null(f);
+	for (unsigned i = 0; i <= CONFIG_TEXT_NAMES_MAX; i++)
+		fprintf(f, "x%u = 1;\n", i);
+	assert_int_equal(fclose(f), 0);
+	expect_errors(text, "F:20001: found more than 20000 settings; allowed: fewer\n");
+	free(text);
+}
+
 static void test_integer_in_an_include(void **state)
 {
 	files_write_text("inc/a.conf", "# 4294974303\nport = 4294974303;\n");
@@ -81,7 +133,7 @@ static void test_integers_that_are_none(void **state)
 				"ack_suffix = \" a\" /* x */ \"b\" # 5\n \"c\";\n"
 				"limits = { max_memory = " BIG_NUMBER "L;\n"
 				"idle_timeout = 1.5e0 };\n"
-				"workers = +3 backlog = 017, nak : false");
+				"workers = +3 backlog = 17, nak : false");
 
 	assert_int_equal(config->listeners[0].port, 80);
 	assert_string_equal(config->listeners[0].greeting, "4294974303 # /* // \" 99999999999");
@@ -363,6 +415,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_integers_that_do_not_fit),
+		cmocka_unit_test(test_leading_zeros),
+		cmocka_unit_test(test_comment_between_words),
+		cmocka_unit_test(test_many_escapes),
+		cmocka_unit_test(test_too_many_names),
 		cmocka_unit_test(test_integer_in_an_include),
 		cmocka_unit_test(test_integers_that_are_none),
 		cmocka_unit_test(test_strings),

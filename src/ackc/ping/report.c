@@ -20,10 +20,7 @@ int ping_report_init(struct ping_report *r, const struct ping_options *options)
 		.connect = histogram_create(),
 		.kernel = histogram_create(),
 	};
-	if (r->rtt && r->connect && r->kernel)
-		return 0;
-	ping_report_finish(r);
-	return -ENOMEM;
+	return r->rtt && r->connect && r->kernel ? 0 : -ENOMEM;
 }
 
 void ping_report_finish(struct ping_report *r)

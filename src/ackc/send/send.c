@@ -59,7 +59,7 @@ struct send {
 	bool writing;		 /* a write is pending */
 	bool server_ended;	 /* the server has closed; pending input is read once more */
 	uint64_t active_ms;	 /* in the loop's clock: last time a byte was sent or received */
-	uint64_t unacknowledged; /* in bytes, when the linger timer last expired */
+	uint64_t unacknowledged; /* in bytes, at the last look while it lingers */
 	bool terminal;
 	bool finished;
 	int write_failure;
@@ -164,51 +164,55 @@ static void on_timeout(uv_timer_t *timer)
 
 static void half_close(struct send *s);
 
-/*
- * Called when the linger timer expires. Returns whether the linger time is over. It starts when the
- * peer has acknowledged everything, so a period with unacknowledged bytes does not count. Nor does
- * a period that ends with input ready to read: this process may have been stopped meanwhile.
- */
-static bool linger_over(struct send *s)
-{
-	uint64_t before = s->unacknowledged;
+/* How often the peer's acknowledgements are looked at before the linger time starts. */
+#define ACKNOWLEDGED_POLL_MS 20
 
-	if (s->options->linger_ms == 0)
-		return true;
-	s->unacknowledged = tcpinfo_unacknowledged(s->stream);
-	if (s->unacknowledged < before)
-		s->active_ms = uv_now(&s->loop);
-	return s->unacknowledged == 0 && before == 0 && !stream_has_input(s->stream);
+/* Returns when to look at the connection again while it lingers. */
+static uint64_t linger_wait_ms(const struct send *s)
+{
+	uint64_t linger_ms = s->options->linger_ms;
+
+	return s->unacknowledged && linger_ms > ACKNOWLEDGED_POLL_MS ? ACKNOWLEDGED_POLL_MS
+								     : linger_ms;
 }
 
+/*
+ * Called when the linger timer expires. The linger time starts when the peer has acknowledged
+ * everything. A period that ends with input ready to read does not count either: this process may
+ * have been stopped meanwhile.
+ */
 static void on_linger(uv_timer_t *timer)
 {
 	struct send *s = timer->data;
 	uint64_t linger_ms = s->options->linger_ms;
+	uint64_t before = s->unacknowledged;
 
-	if (linger_over(s))
+	s->unacknowledged = linger_ms == 0 ? 0 : tcpinfo_unacknowledged(s->stream);
+	if (s->unacknowledged < before)
+		s->active_ms = uv_now(&s->loop);
+	if (linger_ms == 0 ||
+	    (s->unacknowledged == 0 && before == 0 && !stream_has_input(s->stream)))
 		half_close(s);
 	else if (s->unacknowledged &&
 		 uv_now(&s->loop) - s->active_ms >= linger_ms + s->options->common.timeout_ms)
 		on_timeout(timer);
 	else
-		uv_timer_start(timer, on_linger, linger_ms, 0);
+		uv_timer_start(timer, on_linger, linger_wait_ms(s), 0);
 }
 
 /* Sets the timer for the current wait, after progress or in a new phase. */
 static void rearm(struct send *s)
 {
-	uint64_t linger_ms = s->options->linger_ms;
-	uint64_t idle_ms;
+	uint64_t idle_ms, wait_ms;
 
 	if (s->finished)
 		return;
 	/* The loop's clock may be outdated if a write to standard output blocked. */
 	uv_update_time(&s->loop);
 	idle_ms = uv_now(&s->loop) - s->active_ms;
+	wait_ms = linger_wait_ms(s);
 	if (s->phase == LINGERING)
-		uv_timer_start(&s->timer, on_linger, idle_ms < linger_ms ? linger_ms - idle_ms : 0,
-			       0);
+		uv_timer_start(&s->timer, on_linger, idle_ms < wait_ms ? wait_ms - idle_ms : 0, 0);
 	else if (s->writing || s->phase == ENDING)
 		uv_timer_start(&s->timer, on_timeout, s->options->common.timeout_ms, 0);
 	else
@@ -301,6 +305,13 @@ static void half_close(struct send *s)
 	rearm(s);
 }
 
+/* All input is written. */
+static void linger(struct send *s)
+{
+	s->phase = LINGERING;
+	s->unacknowledged = tcpinfo_unacknowledged(s->stream);
+}
+
 static void read_input(struct send *s);
 
 static void on_written(uv_write_t *request, int status)
@@ -315,7 +326,7 @@ static void on_written(uv_write_t *request, int status)
 		s->phase = ENDING;
 		rearm(s);
 	} else if (s->options->n_texts) {
-		s->phase = LINGERING;
+		linger(s);
 		active(s);
 	} else {
 		active(s);
@@ -355,7 +366,7 @@ static void on_input(uv_fs_t *request)
 	} else if (n > 0 && s->server_ended) {
 		server_ended(s, UV_EOF);
 	} else if (n == 0) {
-		s->phase = LINGERING;
+		linger(s);
 		if (s->server_ended)
 			server_ended(s, UV_EOF);
 		else

@@ -8,6 +8,9 @@
 
 /* The most that a dotted name can have; longer ones exist for no setting. */
 #define NAME_MAX_LENGTH 128
+/* Each listener is compared with all others. */
+#define LISTENERS_MAX 1024
+
 #define NAME_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-*"
 
 /* A walk over a group: its settings go to the daemon, and to the listeners from @first to @end. */
@@ -209,6 +212,7 @@ static bool name_in_line(const struct config_text *text, unsigned line,
 	char last[NAME_MAX_LENGTH], first[NAME_MAX_LENGTH] = "";
 	const char *p = text->bytes;
 	size_t n, n_found = 0, n_same = 0;
+	char next;
 
 	for (; line > 1 && p != NULL; line--) {
 		p = strchr(p, '\n');
@@ -220,7 +224,8 @@ static bool name_in_line(const struct config_text *text, unsigned line,
 			continue;
 		}
 		n = strspn(p, NAME_CHARACTERS);
-		if (n > 0 && n < NAME_MAX_LENGTH && strchr("=:", p[n + strspn(p + n, " \t")])) {
+		next = p[n + strspn(p + n, " \t")];
+		if (n > 0 && n < NAME_MAX_LENGTH && (next == '=' || next == ':')) {
 			memcpy(last, p, n);
 			last[n] = '\0';
 			if (n_found++ == 0)
@@ -317,6 +322,9 @@ static const config_setting_t *find_listeners(struct walk *walk, const config_se
 			     value_text(&value, found));
 	else if (config_setting_length(list) == 0)
 		config_error(&place, "found an empty list; allowed: at least one listener");
+	else if (config_setting_length(list) > LISTENERS_MAX)
+		config_error(&place, "found %d listeners; allowed: at most %d",
+			     config_setting_length(list), LISTENERS_MAX);
 	else
 		return list;
 	return NULL;

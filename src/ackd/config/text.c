@@ -28,6 +28,8 @@ struct scanner {
 	config_reader reader;
 	void *reader_data;
 	FILE *out;	  /* the text */
+	size_t n_put;	  /* bytes written to it */
+	unsigned n_names; /* that are given a value */
 	unsigned n_lines; /* of the text; the last one may go on */
 	size_t n_read;	  /* bytes of all files */
 	unsigned depth;	  /* of nested files */
@@ -88,6 +90,14 @@ static int begin_segment(struct input *in)
 	return 0;
 }
 
+/* Writes to the text. What glibc loses silently when memory runs out shows in config_text_read().
+ */
+static void put(struct scanner *scanner, const char *p, size_t n)
+{
+	fwrite(p, 1, n, scanner->out);
+	scanner->n_put += n;
+}
+
 /* Ends a line of the text, and one of the file. */
 static void put_newline(struct input *in)
 {
@@ -98,7 +108,7 @@ static void put_newline(struct input *in)
 	if (scanner->after_string)
 		scanner->n_held++;
 	else
-		fputc('\n', scanner->out);
+		put(scanner, "\n", 1);
 }
 
 /*
@@ -113,12 +123,12 @@ static void put_token(struct input *in, size_t n)
 	bool closes = n == 1 && strchr(",;])}", *in->p) != NULL;
 
 	if (closes)
-		fwrite(in->p, 1, n, scanner->out);
+		put(scanner, in->p, n);
 	for (; scanner->n_held > 0; scanner->n_held--)
-		fputc('\n', scanner->out);
+		put(scanner, "\n", 1);
 	scanner->after_string = *in->p == '"';
 	if (!closes)
-		fwrite(in->p, 1, n, scanner->out);
+		put(scanner, in->p, n);
 	for (size_t i = 0; i < n; i++) { /* of a string */
 		in->line += in->p[i] == '\n';
 		scanner->n_lines += in->p[i] == '\n';
@@ -171,6 +181,7 @@ static int scan_comment(struct input *in)
 		config_error(&place, "found the byte 0x%02X; allowed: UTF-8, in comments too",
 			     (uint8_t)in->p[valid]);
 	}
+	put(in->scanner, " ", 1); /* a comment separates words */
 	for (; in->p < end; in->p++) {
 		if (*in->p == '\n')
 			put_newline(in);
@@ -178,14 +189,12 @@ static int scan_comment(struct input *in)
 	return 0;
 }
 
-/* Checks the escape at @p, which is a backslash. Returns its length. */
-static size_t check_escape(const struct input *in, const char *p)
+/* Checks the escape at @p, which is a backslash, in line @line. Returns its length. */
+static size_t check_escape(const struct input *in, const char *p, unsigned line)
 {
-	struct config_place place = place_of(in, in->line);
+	struct config_place place = place_of(in, line);
 	size_t n = (size_t)(in->end - p);
 
-	for (const char *q = in->p; q < p; q++)
-		place.line += *q == '\n';
 	if (n >= 4 && (p[1] == 'x' || p[1] == 'X') && isxdigit((unsigned char)p[2]) &&
 	    isxdigit((unsigned char)p[3])) {
 		if (p[2] == '0' && p[3] == '0')
@@ -206,9 +215,12 @@ static int scan_string(struct input *in)
 {
 	struct config_place place = place_of(in, in->line);
 	const char *p = in->p + 1;
+	unsigned line = in->line;
 
-	while (p < in->end && *p != '"' && *p != '\0')
-		p += *p == '\\' ? check_escape(in, p) : 1;
+	while (p < in->end && *p != '"' && *p != '\0') {
+		line += *p == '\n';
+		p += *p == '\\' ? check_escape(in, p, line) : 1;
+	}
 	if (p == in->end)
 		return config_error(&place, "syntax error: found a string without closing quote");
 	if (*p == '\0') {
@@ -221,7 +233,7 @@ static int scan_string(struct input *in)
 }
 
 /* What a word is where a value belongs. */
-enum number { NUMBER_NONE, NUMBER_FITS, NUMBER_TOO_LARGE };
+enum number { NUMBER_NONE, NUMBER_FITS, NUMBER_TOO_LARGE, NUMBER_LEADING_ZERO };
 
 /* An integer has 32 bits, or 64 with the suffix L or LL. */
 static enum number classify_number(const char *p, size_t n)
@@ -246,6 +258,8 @@ static enum number classify_number(const char *p, size_t n)
 	value = strtoll(text, &end, hex ? 16 : 10);
 	if (end == text || *end != '\0')
 		return NUMBER_NONE;
+	if (!hex && text[strcspn(text, "0123456789")] == '0' && n > 1 + strcspn(text, "0123456789"))
+		return NUMBER_LEADING_ZERO; /* octal in some versions of libconfig */
 	return errno == 0 && (large || (value >= INT32_MIN && value <= INT32_MAX))
 		       ? NUMBER_FITS
 		       : NUMBER_TOO_LARGE;
@@ -283,6 +297,13 @@ static int check_value(const struct input *in, size_t n)
 					     : "32 bits, or of 64 bits with the suffix L");
 		return 0;
 	}
+	if (number == NUMBER_LEADING_ZERO) {
+		config_error(&place,
+			     "found %.*s; allowed: an integer without leading zeros, or a "
+			     "string in quotes",
+			     length, p);
+		return 0;
+	}
 	n = word_length(p, in->end, "+-*_.:/%"); /* 5s, 64KiB, 10.0.0.0/8, fe80::1%eth0 */
 	return config_error(
 		&place, "syntax error: found the word %.*s; allowed: %s, or a string in quotes",
@@ -304,6 +325,9 @@ static int check_name(struct input *in, size_t n)
 				    "allowed: %.*s = { name = value; };",
 				    length, in->p, length, in->p);
 	}
+	if (++in->scanner->n_names > CONFIG_TEXT_NAMES_MAX)
+		return config_error(&place, "found more than %u settings; allowed: fewer",
+				    CONFIG_TEXT_NAMES_MAX);
 	if (n < sizeof(in->scanner->last_name)) {
 		memcpy(in->scanner->last_name, in->p, n);
 		in->scanner->last_name[n] = '\0';
@@ -371,7 +395,7 @@ static int scan_include(struct input *in)
 	if (p == in->end || *p != '"')
 		return config_error(&place, "syntax error; allowed: @include \"FILE\"");
 	for (begin = ++p; p < in->end && *p != '"' && *p != '\n' && *p != '\0';)
-		p += *p == '\\' && p + 1 < in->end ? 2 : 1;
+		p += *p == '\\' && p + 1 < in->end && p[1] != '\n' ? 2 : 1;
 	if (p == in->end || *p != '"' || p == begin)
 		return config_error(&place, "syntax error; allowed: @include \"FILE\"");
 	path = include_path(in->file, begin, (size_t)(p - begin));
@@ -419,7 +443,7 @@ static int scan(struct input *in)
 			in->p++;
 			put_newline(in);
 		} else if (strchr(" \t\r\f", *in->p) != NULL && *in->p != '\0') {
-			fputc(*in->p++, in->scanner->out);
+			put(in->scanner, in->p++, 1);
 		} else {
 			r = scan_token(in);
 			if (r < 0)
@@ -543,8 +567,10 @@ static int read_descriptor(int fd, char **ret_bytes, size_t *ret_n)
 			continue;
 		n += n_read > 0 ? (size_t)n_read : 0;
 		if (n_read < 0 || n > CONFIG_TEXT_BYTES_MAX) {
+			int r = n_read < 0 ? -errno : -EFBIG;
+
 			free(bytes);
-			return n_read < 0 ? -errno : -EFBIG;
+			return r;
 		}
 		if (n == capacity) {
 			capacity *= 2;
@@ -586,7 +612,8 @@ int config_text_read(struct config_text *ret_text, const char *path, config_read
 	if (scanner.out == NULL)
 		return -ENOMEM;
 	r = scan_file(&scanner, path, NULL);
-	if (fclose(scanner.out) != 0 || ret_text->bytes == NULL) /* glibc may lose it silently */
+	if (fclose(scanner.out) != 0 || ret_text->bytes == NULL ||
+	    ret_text->n_bytes != scanner.n_put)
 		r = -ENOMEM;
 	return r == 0 && scanner.lacks_file ? -EINVAL : r;
 }
@@ -603,15 +630,21 @@ void config_text_finish(struct config_text *text)
 
 struct config_origin config_text_origin(const struct config_text *text, unsigned line)
 {
-	size_t i = text->n_segments;
+	size_t low = 0,
+	       high = text->n_segments; /* the last segment that begins by then is in there */
 
-	while (i > 1 && text->segments[i - 1].first > line)
-		i--;
-	if (i == 0)
+	if (high == 0)
 		return (struct config_origin){text->files[0], 1};
+	while (high - low > 1) {
+		size_t middle = low + (high - low) / 2;
+
+		if (text->segments[middle].first <= line)
+			low = middle;
+		else
+			high = middle;
+	}
 	return (struct config_origin){
-		text->segments[i - 1].origin.file,
-		text->segments[i - 1].origin.line + (line > 0 ? line : 1) -
-			text->segments[i - 1].first,
+		text->segments[low].origin.file,
+		text->segments[low].origin.line + (line > 0 ? line : 1) - text->segments[low].first,
 	};
 }

@@ -21,6 +21,9 @@
 #define CONFIG_TEXT_BYTES_MAX (16U * 1024 * 1024)
 #define CONFIG_TEXT_DEPTH_MAX 10
 
+/* More names than this are an error: libconfig compares each with all others of its group. */
+#define CONFIG_TEXT_NAMES_MAX 20000U
+
 /*
  * Gives the caller the bytes of the file at @path (malloc), with *@ret_n their number. Returns 0 or
  * a negative errno; -EFBIG for more than CONFIG_TEXT_BYTES_MAX.

@@ -227,11 +227,14 @@ static uint64_t descriptors_reserved(const struct server *server)
 {
 	const struct change *change = &server->change;
 	size_t n_sockets = change->metrics.n;
+	uint64_t n;
 
 	for (size_t i = 0; i < change->bound.n; i++)
 		n_sockets += change->bound.items[i].binding->n_fds;
-	return RESERVE + (uint64_t)server->n_workers * RESERVE_PER_WORKER + 2 * n_sockets +
-	       LIMITS_REFUSALS_MAX + (change->metrics.n > 0 ? METRICS_CONNECTIONS_MAX : 0);
+	n = RESERVE + (uint64_t)server->n_workers * RESERVE_PER_WORKER + 2 * n_sockets +
+	    LIMITS_REFUSALS_MAX + (change->metrics.n > 0 ? METRICS_CONNECTIONS_MAX : 0);
+	/* a hand-over sends a segment with each batch of connections */
+	return n + limits_descriptor_room(n) / HANDOVER_BATCH;
 }
 
 uint64_t server_descriptor_room(const struct server *server)
@@ -411,6 +414,10 @@ static void change_retire(struct server *server)
 static void change_close(struct server *server)
 {
 	server->change.phase = CHANGE_NONE;
+	/* A hand-over relies on what is in the store: forgetting an old socket of a name would take
+	 * the new ones of that name along. The next process closes the old ones. */
+	if (server->phase == SERVER_HANDING_OVER)
+		return;
 	close_unwanted(server);
 	if (server->phase == SERVER_RUNNING)
 		store_sync(server->bindings, NULL);

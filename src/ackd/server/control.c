@@ -81,19 +81,23 @@ static bool is_gone(int fd)
 static void on_connection(uv_poll_t *poll, int status, int events)
 {
 	struct control *control = poll->data;
-	int fd = -1;
+	int fd, error = 0;
 
 	while (control->n_waiting < CONTROL_WAITING_MAX) {
 		fd = accept4(control->binding->fds[0], NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-		if (fd < 0)
+		if (fd < 0) {
+			error = errno;
 			break;
+		}
 		if (is_gone(fd))
 			close(fd);
 		else
 			control->waiting[control->n_waiting++] = fd;
 	}
-	if (fd < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-		control_hold(control); /* there are no descriptors: the loop must not spin */
+	/* without room or descriptors the loop must not spin */
+	if (control->n_waiting == CONTROL_WAITING_MAX ||
+	    (error && error != EAGAIN && error != EINTR && error != ECONNABORTED))
+		control_hold(control);
 	if (control->n_waiting > 0)
 		control->on_request(control->data);
 }

@@ -55,6 +55,8 @@ static void server_drain(struct server *server)
 {
 	struct stats s = stats_total();
 
+	/* Asking the service manager may have blocked, and the time-out starts now. */
+	uv_update_time(&server->loop);
 	server->phase = SERVER_DRAINING;
 	log_notify("STOPPING=1");
 	log_post(LOG_DRAIN, NULL, "draining %" PRIu64 " connection%s, for at most %" PRIu64 " ms",
