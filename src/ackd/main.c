@@ -1,4 +1,4 @@
-/* The command line, and what each of its ways does. */
+/* The command line and its actions. */
 
 #include "ackd/server/control.h"
 #include "ackd/server/server.h"
@@ -19,7 +19,7 @@
 
 struct options {
 	bool check;
-	bool dump; /* which checks, too */
+	bool dump; /* implies check */
 	bool reload;
 	const char *config;
 	int port; /* -1: not given */
@@ -50,7 +50,7 @@ static void print_version(void)
 	       utf8_kernel_name());
 }
 
-/* Makes sure that what was printed has gone out: a full disk must not look like success. */
+/* Flushes stdout, so that a full disk is reported as an error. */
 static enum exit_status finish_output(void)
 {
 	if (fflush(stdout) == EOF || ferror(stdout)) {
@@ -61,7 +61,7 @@ static enum exit_status finish_output(void)
 	return EXIT_DONE;
 }
 
-/* Says what is wrong with the command line. */
+/* Reports an error in the command line. */
 __attribute__((format(printf, 1, 2))) static enum exit_status usage_error(const char *format, ...)
 {
 	char text[1024];
@@ -91,7 +91,7 @@ static int parse_port(const char *text, int *ret_port)
 
 static enum exit_status unknown_option(const char *argument, const struct option *longs)
 {
-	char word[NEAREST_WORD_MAX + 2]; /* what does not fit is near nothing */
+	char word[NEAREST_WORD_MAX + 2]; /* a longer word is not close to any option */
 	struct nearest nearest = {.word = word};
 	const char *name = argument + strspn(argument, "-");
 
@@ -105,12 +105,13 @@ static enum exit_status unknown_option(const char *argument, const struct option
 }
 
 /*
- * Reports what is wrong with the option in @argument. optopt is its letter, a char, or 0 for a long
- * name that does not exist.
+ * Reports an invalid option in @argument. optopt is its letter as a char, or 0 for an unknown long
+ * option.
  */
 static enum exit_status bad_option(const char *argument, const struct option *longs)
 {
-	unsigned char letter = (unsigned char)optopt; /* musl adds bits to what is not ASCII */
+	unsigned char letter =
+		(unsigned char)optopt; /* musl sets additional bits for letters outside ASCII */
 
 	if (optopt == 0)
 		return unknown_option(argument, longs);
@@ -122,7 +123,7 @@ static enum exit_status bad_option(const char *argument, const struct option *lo
 	return usage_error("unknown option '-%c'", letter);
 }
 
-/* Returns -1, or the exit status when one option would be without effect beside another. */
+/* Returns -1, or the exit status if one option would have no effect in combination with another. */
 static int check_together(const struct options *o)
 {
 	if (o->reload && o->port >= 0)
@@ -134,7 +135,7 @@ static int check_together(const struct options *o)
 	return -1;
 }
 
-/* Returns -1 when the command is to be carried out, else the exit status. */
+/* Returns -1 if the command must be carried out, otherwise the exit status. */
 static int parse_options(int argc, char *argv[], struct options *ret_options)
 {
 	enum { OPTION_RELOAD = 256 };
@@ -203,7 +204,9 @@ static void print_no_errors(const char *path)
 	printf("%s: no errors\n", escaped);
 }
 
-/* -t, -T and --reload: they read the configuration, but neither resolve names nor bind. */
+/*
+ * Carries out -t, -T and --reload. They read the configuration, but neither resolve names nor bind.
+ */
 static enum exit_status run_command(const struct options *options)
 {
 	struct config *config;
@@ -224,8 +227,8 @@ static enum exit_status run_command(const struct options *options)
 }
 
 /*
- * A standard descriptor that is closed would become the next pipe or socket of ours, and the log
- * would be written to that.
+ * Opens closed standard descriptors. Otherwise the next pipe or socket would get such a number, and
+ * the log would be written to it.
  */
 static enum exit_status open_standard_descriptors(void)
 {
@@ -258,6 +261,6 @@ int main(int argc, char *argv[])
 	status = (int)open_standard_descriptors();
 	if (status != EXIT_DONE)
 		return status;
-	signal(SIGPIPE, SIG_IGN); /* a peer that is gone is an error of write(2) */
+	signal(SIGPIPE, SIG_IGN); /* writes to a closed connection return EPIPE instead */
 	return (int)server_run(options.config, options.port);
 }

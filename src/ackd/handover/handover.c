@@ -16,11 +16,11 @@
 #define STORE_NAME "ackd-handover"
 #define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
-/* The least that a segment and a trim are worth. */
+/* Minimum size of a segment, and of the freed memory before a trim. */
 #define SEGMENT_BYTES_MIN ((size_t)256 * 1024)
 #define TRIMS 16
 
-/* A message: a segment, and the descriptors of the connections in it. */
+/* Descriptors per message: the segment's and those of its connections. */
 #define MESSAGE_FDS (1 + HANDOVER_BATCH)
 
 /* Room for the descriptors of one message. */
@@ -31,7 +31,7 @@ union fds_control {
 
 _Static_assert(sizeof(union fds_control) <= 1024, "sendmsg() of musl takes no more");
 
-/* Room for what the kernel lets a message carry (SCM_MAX_FD), which is more than ours do. */
+/* Room for the kernel's maximum per message (SCM_MAX_FD), which exceeds MESSAGE_FDS. */
 union fds_control_max {
 	char bytes[CMSG_SPACE(253 * sizeof(int))];
 	struct cmsghdr first;
@@ -48,7 +48,7 @@ int handover_queue(int *ret_writing, int *ret_reading)
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) < 0)
 		return -errno;
-	/* a message takes 768 bytes: twice net.core.wmem_max is the most that there is */
+	/* a message takes 768 bytes of the buffer, whose maximum is twice net.core.wmem_max */
 	setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
 	*ret_writing = fds[0];
 	*ret_reading = fds[1];
@@ -131,7 +131,7 @@ static int segment_begin(struct handover *handover)
 	return 0;
 }
 
-/* Forgets the segment. */
+/* Discards the current segment. */
 static void segment_end(struct handover *handover)
 {
 	if (handover->memfd >= 0)
@@ -141,7 +141,7 @@ static void segment_end(struct handover *handover)
 	handover->n_counters = 0;
 }
 
-/* Writes the header, and lets nobody write any more. */
+/* Writes the header and seals the memfd. */
 static int segment_seal(struct handover *handover, bool is_last)
 {
 	struct state_header header = {
@@ -154,7 +154,7 @@ static int segment_seal(struct handover *handover, bool is_last)
 	void *bytes;
 	int r;
 
-	/* a record that was not ended may be there; without any record the file is empty yet */
+	/* truncates an unfinished record, and extends a file without any record */
 	if (ftruncate(memfd, (off_t)handover->length) < 0)
 		return -errno;
 	bytes = mmap(NULL, handover->length, PROT_READ, MAP_PRIVATE, memfd, 0);
@@ -271,7 +271,7 @@ static int segment_send(struct handover *handover, const int *fds)
 	return sendmsg(handover->writing, &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-/* Gives back what the connections have freed that were written. */
+/* Returns memory freed by connections to the system once enough has accumulated. */
 static void trim(struct handover *handover)
 {
 	handover->untrimmed_bytes += handover->length;
@@ -296,7 +296,9 @@ int handover_send(struct handover *handover, const int *fds)
 
 int handover_complete(struct handover *handover)
 {
-	/* the connections are worth as much without it; the next process reports that it is missing
+	/*
+	 * not fatal: the connections remain usable, and the next process reports the missing
+	 * segment
 	 */
 	if (segment_begin(handover) == 0 && segment_seal(handover, true) == 0)
 		segment_send(handover, &(int){-1});
@@ -311,7 +313,8 @@ bool takeover_is_part(const struct systemd_fd *fd)
 }
 
 struct takeover_segment {
-	_Atomic size_t users; /* its connections that are not released, and the takeover's last */
+	_Atomic size_t users; /* unreleased connections, and the takeover's reference to the last
+				 segment */
 	uint8_t *bytes;	      /* mapped */
 	size_t length;
 };
@@ -331,7 +334,7 @@ static int segment_map(int memfd, struct takeover_segment *segment)
 	void *bytes;
 
 	if (seals < 0 || (seals & SEALS) != SEALS)
-		return -EBADMSG; /* it could change under us */
+		return -EBADMSG; /* unsealed: the contents could change during use */
 	if (fstat(memfd, &st) < 0)
 		return -errno;
 	if (st.st_size <= 0 || (uint64_t)st.st_size > PTRDIFF_MAX)
@@ -345,8 +348,9 @@ static int segment_map(int memfd, struct takeover_segment *segment)
 }
 
 /*
- * Maps and checks the segment @memfd, of as many connections as a message has @n descriptors for,
- * or if @cut at least as many. Returns 0 and a reference to the segment, or a negative errno.
+ * Maps and checks the segment @memfd. It must have exactly @n connections, the number of
+ * descriptors in its message, or at least @n if @cut. Returns 0 and a reference to the segment, or
+ * a negative errno.
  */
 static int segment_open(int memfd, size_t n, bool cut, struct takeover_segment **ret_segment,
 			struct state_reader *ret_reader)
@@ -371,7 +375,7 @@ static int segment_open(int memfd, size_t n, bool cut, struct takeover_segment *
 	return 0;
 }
 
-/* Makes room for @n connections more. */
+/* Makes room for @n more connections. */
 static int takeover_reserve(struct takeover *takeover, size_t n)
 {
 	size_t capacity = max_size(takeover->capacity * 2, takeover->n + n);
@@ -387,15 +391,15 @@ static int takeover_reserve(struct takeover *takeover, size_t n)
 	return 0;
 }
 
-/* A message as it was received. */
+/* A received message. */
 struct message {
 	int fds[253];
 	size_t n;
-	size_t n_given; /* the first ones, which are not the message's any more */
-	bool cut;	/* there was no room for more descriptors */
+	size_t n_given; /* how many of the first descriptors have been passed on */
+	bool cut;	/* MSG_CTRUNC: the process could not receive more descriptors */
 };
 
-/* Adds the connections of a segment. Those that @max_fds leaves no descriptor for get none. */
+/* Adds the connections of a segment. Connections above @max_fds get no descriptor. */
 static void takeover_add(struct takeover *takeover, struct takeover_segment *segment,
 			 struct state_reader *reader, struct message *message, uint64_t max_fds)
 {
@@ -447,7 +451,7 @@ static int takeover_read(struct takeover *takeover, struct message *message, uin
 	return 0;
 }
 
-/* Receives a message. Returns 0, -ENODATA when there is none, or another negative errno. */
+/* Receives a message. Returns 0, -ENODATA if there is none, or another negative errno. */
 static int message_receive(int reading, struct message *ret_message)
 {
 	union fds_control_max control;
@@ -477,7 +481,7 @@ static int message_receive(int reading, struct message *ret_message)
 	return 0;
 }
 
-/* Reads all messages. A segment that is not usable costs the connections in it. */
+/* Reads all messages. An unusable segment loses only its own connections. */
 static int takeover_receive(struct takeover *takeover, int reading, uint64_t max_fds)
 {
 	struct message message = {.n = 0};
@@ -501,7 +505,7 @@ static int takeover_receive(struct takeover *takeover, int reading, uint64_t max
 		return 0;
 	if (takeover->n == 0 && takeover->n_lost == 0)
 		return r;
-	/* the process before has ended in the middle of it */
+	/* the previous process ended during the hand-over */
 	if (takeover->error == 0)
 		takeover->error = r;
 	return 0;

@@ -10,8 +10,8 @@ _Static_assert(sizeof(struct state_record) == 80, "no padding");
 _Static_assert(sizeof(struct state_counters_record) == 8, "no padding");
 
 /*
- * FNV-1a over words of 64 bits. It finds damage, not malice: nobody else can write to the memfd. A
- * changed word always changes the result.
+ * FNV-1a over 64-bit words. It detects damage, not manipulation: no other process can write to the
+ * memfd. A single changed word always changes the result.
  */
 static uint64_t checksum(const uint8_t *bytes, size_t n)
 {
@@ -39,13 +39,13 @@ void state_complete(struct state_header *header, const uint8_t *bytes, size_t le
 
 /* ---- reading ---- */
 
-/* Whether the @length bytes at @p are a name, with its NUL as the last byte and the only NUL. */
+/* Returns whether the @length bytes at @p are a name that ends with the only NUL. */
 static bool name_check(const uint8_t *p, size_t length)
 {
 	return length > 0 && memchr(p, '\0', length) == p + length - 1;
 }
 
-/* Whether the @length bytes at @p are two strings, or nothing. */
+/* Returns whether the @length bytes at @p are two strings, or whether @length is 0. */
 static bool names_check(const uint8_t *p, size_t length)
 {
 	const uint8_t *nul = length > 0 ? memchr(p, '\0', length) : NULL;
@@ -64,7 +64,7 @@ static bool place_check(const struct session_place *place)
 	       is_flag(place->sent_anything) && is_flag(place->done);
 }
 
-/* Whether a whole record is at @p. Fills its length, with all that belongs to it. */
+/* Returns whether a complete record is at @p, and its total length. */
 static bool record_check(const uint8_t *p, size_t left, size_t *ret_length)
 {
 	struct state_record record;
@@ -100,7 +100,7 @@ static bool counters_check(const uint8_t *p, size_t left, size_t *ret_length)
 	return name_check(p + sizeof(record), record.listener_length);
 }
 
-/* Checks @n records. Returns where they end, or NULL. */
+/* Checks @n records. Returns their end, or NULL. */
 static const uint8_t *records_check(const uint8_t *p, const uint8_t *end, uint32_t n,
 				    bool (*check)(const uint8_t *, size_t, size_t *))
 {

@@ -1,10 +1,10 @@
 #pragma once
 
 /*
- * The state of connections that one process hands over to the next. It consists of segments. A
- * segment is a struct state_header, then the records of connections, then counters of listeners.
- * Numbers have the machine's layout, since no segment leaves the machine. Pure: no descriptors, no
- * I/O. Nothing in a segment is used before all of it has been checked.
+ * The state of connections that one process hands over to the next, divided into segments. A
+ * segment is a struct state_header, the records of connections, then the counters of listeners.
+ * Numbers use the machine's representation, because no segment leaves the machine. Pure: no
+ * descriptors, no I/O. No part of a segment is used before the whole has been checked.
  */
 
 #include "base/address.h"
@@ -14,10 +14,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A state of another version, older or newer, is not understood. */
+/* A state of any other version is rejected. */
 #define STATE_VERSION 2
 
-/* The most values that the counters of a listener have. */
+/* The most counter values per listener. */
 #define STATE_COUNTERS_MAX 64
 
 struct state_header {
@@ -27,42 +27,42 @@ struct state_header {
 	uint32_t n_counters;
 	uint32_t is_last;  /* 0 or 1: no segment follows */
 	uint64_t length;   /* of the segment, header included */
-	uint64_t numbered; /* the number of the last connection so far */
-	uint64_t checksum; /* of what follows the header */
+	uint64_t numbered; /* number of the latest connection */
+	uint64_t checksum; /* of the bytes after the header */
 };
 
-/* A connection. The listener's name, the output, the input and the names follow it. */
+/* A connection. The listener's name, the output, the input and the names follow the record. */
 struct state_record {
 	uint64_t connection; /* its number; 0: its PROXY header is incomplete */
-	uint64_t sent;	     /* bytes that the socket has taken */
+	uint64_t sent;	     /* bytes that the socket has accepted */
 	struct session_place place;
 	struct address address;
 	uint8_t ended;		 /* 0 or 1: the peer has closed its side */
 	uint8_t listener_length; /* with the NUL */
-	/* with both NULs: the unique ID and the authority of its PROXY header; 0: none of them */
+	/* unique ID and authority from the PROXY header, both with their NULs; 0: neither */
 	uint16_t names_length;
-	uint32_t output_length; /* bytes answered and not delivered */
-	uint32_t input_length;	/* bytes received and not answered */
+	uint32_t output_length; /* undelivered replies */
+	uint32_t input_length;	/* unanswered input */
 };
 
-/* The counters of a listener. Its name and @n values of 64 bits follow it. */
+/* The counters of a listener. Its name and @n 64-bit values follow the record. */
 struct state_counters_record {
 	uint8_t listener_length; /* with the NUL */
 	uint8_t n;
 	uint8_t reserved[6];
 };
 
-/* A connection as it is read. The pointers point into the segment. */
+/* A connection that was read. The pointers point into the segment. */
 struct state_connection {
 	struct state_record record;
 	const char *listener; /* its name, NUL-terminated */
 	const uint8_t *output;
 	const uint8_t *input;
-	const char *proxy_id; /* NUL-terminated, "" for none; and the same: */
+	const char *proxy_id; /* NUL-terminated, "" for none; authority likewise */
 	const char *authority;
 };
 
-/* The counters of a listener as they are read. */
+/* The counters of a listener that were read. */
 struct state_counters {
 	const char *listener;
 	size_t n;
@@ -70,12 +70,12 @@ struct state_counters {
 };
 
 /*
- * Fills magic, version, length and checksum of the header of the segment of @length bytes at
- * @bytes. The bytes at the header's own place are not looked at.
+ * Fills in magic, version, length and checksum of the header of the segment of @length bytes at
+ * @bytes. Ignores the contents of the header's own bytes.
  */
 void state_complete(struct state_header *header, const uint8_t *bytes, size_t length);
 
-/* A segment that is being read. The bytes outlive it and what it gives out. */
+/* A reader of a segment. The segment must outlive the reader and everything read from it. */
 struct state_reader {
 	struct state_header header;
 	const uint8_t *next;
@@ -89,7 +89,7 @@ struct state_reader {
  */
 int state_open(const uint8_t *bytes, size_t length, struct state_reader *ret_reader);
 
-/* Returns the next connection, for state_read(), or NULL after the last one. */
+/* Returns the next connection, to be read by state_read(), or NULL after the last one. */
 const uint8_t *state_next(struct state_reader *reader);
 
 /* Reads a connection that state_next() has returned. */

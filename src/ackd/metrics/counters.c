@@ -6,8 +6,8 @@
 #include <string.h>
 
 struct stats_entry {
-	struct stats_entry *next;	 /* of all, in the order in which they were made */
-	struct stats_entry *bucket_next; /* of those in the same bucket */
+	struct stats_entry *next;	 /* of all, in order of creation */
+	struct stats_entry *bucket_next; /* in the same bucket */
 	struct counters *counters;	 /* one block per worker */
 	bool wanted;			 /* not released */
 	char name[];
@@ -74,7 +74,7 @@ static void entry_destroy(struct stats_entry *entry)
 	free(entry);
 }
 
-/* Returns the entry of @name, made if there is none, or NULL. */
+/* Returns the entry of @name, creating it if necessary, or NULL. */
 static struct stats_entry *entry_get(const char *name)
 {
 	struct stats_entry **bucket = bucket_of(name);
@@ -102,7 +102,7 @@ static bool entry_is_used(const struct stats_entry *entry)
 	return entry->wanted;
 }
 
-/* Takes the entry out of the list at @link, and out of its bucket. */
+/* Removes the entry from the list at @link and from its bucket. */
 static void entry_unlink(struct stats_entry *entry, struct stats_entry **link)
 {
 	struct stats_entry **in_bucket = bucket_of(entry->name);
@@ -157,7 +157,7 @@ void stats_drop_unused(void)
 			continue;
 		}
 		last = stats_read(entry);
-		/* nothing of it is open, even if the end of a connection was never counted */
+		/* nothing is open, even if the end of a connection was not counted */
 		last.values[COUNTER_CLOSED] = last.values[COUNTER_CONNECTIONS];
 		stats_add(&dropped, last.values, COUNTER_COUNT);
 		entry_unlink(entry, link);
@@ -229,7 +229,7 @@ uint64_t stats_open(const struct stats *stats)
 	uint64_t connections = stats->values[COUNTER_CONNECTIONS];
 	uint64_t closed = stats->values[COUNTER_CLOSED];
 
-	/* one that closed while the numbers were read must not make it negative */
+	/* a connection may close between the two reads */
 	return connections > closed ? connections - closed : 0;
 }
 

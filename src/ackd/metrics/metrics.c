@@ -1,16 +1,16 @@
 /*
- * The normal course: a listening socket is readable -> accept -> libmicrohttpd reads the request ->
- * on_request() -> it writes the response and closes.
+ * The normal sequence: a listening socket is readable -> accept -> libmicrohttpd reads the request
+ * -> on_request() -> libmicrohttpd writes the response and closes.
  *
- * libmicrohttpd has neither a thread nor a listening socket here: it runs when its epoll
- * descriptor, watched by the main loop, has an event. We accept ourselves, because libmicrohttpd
- * would keep the loop spinning while there are no descriptors, and would not accept while all
- * places are taken.
+ * libmicrohttpd has neither a thread nor a listening socket here. It runs when its epoll
+ * descriptor, polled by the main loop, has an event. ackd accepts itself, because libmicrohttpd
+ * would keep the loop spinning when out of descriptors, and would not accept while all places are
+ * taken.
  *
- * Each connection carries one request and has a deadline for all of it. When all places are taken,
- * a new connection gets that of the oldest one: a client that sends its request without delay is
- * served, however many others are silent or slow. An error ends the connection that it belongs to
- * and nothing else.
+ * Each connection carries one request and has one deadline. If all places are taken, a new
+ * connection replaces the oldest one. A client that sends its request without delay is thus served
+ * regardless of how many others are silent or slow. An error ends only the connection in which it
+ * occurs.
  */
 
 #include "ackd/metrics/metrics.h"
@@ -22,16 +22,16 @@
 #include <strings.h>
 #include <sys/socket.h>
 
-/* How long a connection has for all of request and response. */
+/* The time limit for request and response together. */
 #define DEADLINE_MS 10000
 
-/* For the request line and the headers. */
+/* libmicrohttpd's memory for the request line and the headers. */
 #define REQUEST_MAX 8192
 
-/* At most so many are accepted before the loop goes on. */
+/* The most connections accepted before control returns to the loop. */
 #define ACCEPT_BATCH 16
 
-/* The pause after accepting has failed. */
+/* The pause after an accept error. */
 #define ACCEPT_PAUSE_MS 100
 
 /* A listening socket. */
@@ -42,9 +42,9 @@ struct endpoint {
 	uv_poll_t poll;
 };
 
-/* A connection: one of the places for them. */
+/* A place for one connection. */
 struct place {
-	uint64_t number; /* of the connection, in the order of opening; 0: the place is free */
+	uint64_t number; /* of the connection, in order of opening; 0: the place is free */
 	int fd;		 /* libmicrohttpd's */
 	uint64_t since_ms;
 };
@@ -52,13 +52,14 @@ struct place {
 struct metrics {
 	uv_loop_t *loop;
 	struct MHD_Daemon *http;
-	uv_poll_t poll;	  /* libmicrohttpd's epoll descriptor */
-	uv_timer_t timer; /* deadlines, and when libmicrohttpd or accepting wants another turn */
+	uv_poll_t poll; /* libmicrohttpd's epoll descriptor */
+	uv_timer_t
+		timer; /* the earliest of deadlines, libmicrohttpd's timeout and accept_again_ms */
 	struct endpoint *endpoints;
-	uint64_t accept_again_ms; /* the endpoints are not polled before: accepting failed; or 0 */
+	uint64_t accept_again_ms; /* end of the pause after an accept error; 0: not paused */
 	struct place places[METRICS_CONNECTIONS_MAX];
 	unsigned n_taken;
-	uint64_t numbered; /* the number of the last connection */
+	uint64_t numbered; /* number of the latest connection */
 	void (*look)(void *data, struct metrics_view *ret_view);
 	void *data;
 };
@@ -88,7 +89,7 @@ static enum MHD_Result respond(struct MHD_Connection *connection, unsigned statu
 static enum MHD_Result respond_text(struct MHD_Connection *connection, unsigned status,
 				    const char *text)
 {
-	/* libmicrohttpd does not write to what it is told is persistent */
+	/* MHD_RESPMEM_PERSISTENT: libmicrohttpd does not modify the text */
 	return respond(connection, status, "text/plain; charset=utf-8", (void *)(uintptr_t)text,
 		       strlen(text), MHD_RESPMEM_PERSISTENT);
 }
@@ -111,7 +112,10 @@ static enum MHD_Result respond_metrics(struct MHD_Connection *connection,
 		       MHD_RESPMEM_MUST_FREE);
 }
 
-/* Of a whole URI, as a proxy sends and RFC 9112 3.2.2 has every server accept, returns the path. */
+/*
+ * Returns the path of a request target. Proxies send the absolute form, which RFC 9112, 3.2.2
+ * requires servers to accept.
+ */
 static const char *path_of(const char *target)
 {
 	size_t scheme_n = strncasecmp(target, "http://", 7) == 0    ? 7
@@ -177,13 +181,16 @@ static void on_connection(void *data, struct MHD_Connection *connection, void **
 	}
 }
 
-/* Makes libmicrohttpd see the end of input, and close. */
+/* Makes libmicrohttpd see the end of input and close the connection. */
 static void place_end(const struct place *place)
 {
 	shutdown(place->fd, SHUT_RDWR);
 }
 
-/* Ends those whose deadline is over. Returns in how many ms the next one is, or UINT64_MAX. */
+/*
+ * Closes connections whose deadline has passed. Returns the milliseconds until the next deadline,
+ * or UINT64_MAX.
+ */
 static uint64_t expire(struct metrics *metrics)
 {
 	uint64_t now_ms = uv_now(metrics->loop), next_ms = UINT64_MAX;
@@ -202,12 +209,12 @@ static uint64_t expire(struct metrics *metrics)
 	return next_ms;
 }
 
-/* Makes room for a connection: the oldest one ends, unless one has ended by itself. */
+/* Frees a place: closes the oldest connection unless another one has ended by itself. */
 static void make_room(struct metrics *metrics)
 {
 	const struct place *oldest = NULL;
 
-	MHD_run(metrics->http); /* first serves every request that has arrived */
+	MHD_run(metrics->http); /* first answers every request that has arrived */
 	if (metrics->n_taken < METRICS_CONNECTIONS_MAX)
 		return;
 	for (size_t i = 0; i < METRICS_CONNECTIONS_MAX; i++)
@@ -237,7 +244,7 @@ static void accept_resume(struct metrics *metrics)
 		uv_poll_start(&e->poll, UV_READABLE, on_acceptable);
 }
 
-/* Lets libmicrohttpd do what there is to do, and sees to the next turn. */
+/* Runs libmicrohttpd and schedules the next run. */
 static void run(struct metrics *metrics)
 {
 	uint64_t next_ms, now_ms = uv_now(metrics->loop);
@@ -285,7 +292,7 @@ static void on_acceptable(uv_poll_t *poll, int status, int events)
 		}
 		if (metrics->n_taken == METRICS_CONNECTIONS_MAX)
 			make_room(metrics);
-		/* it is libmicrohttpd's from here on, even when this fails */
+		/* takes fd, even on failure */
 		MHD_add_connection(metrics->http, fd, (struct sockaddr *)&address, length);
 	}
 	run(metrics);
@@ -334,7 +341,7 @@ void metrics_unlisten(struct metrics *metrics, int fd)
 	}
 }
 
-/* ---- its life ---- */
+/* ---- life cycle ---- */
 
 static struct MHD_Daemon *http_start(struct metrics *metrics)
 {

@@ -1,36 +1,36 @@
 #pragma once
 
 /*
- * Metrics for Prometheus and health checks over HTTP, on listening sockets of their own in the main
- * loop: GET /metrics and GET /healthz (200 while the daemon accepts connections, else 503). What
- * clients can make it hold is bounded, silent and slow ones do not keep others out, and no worker
- * notices any of it.
+ * Metrics for Prometheus and health checks over HTTP, on separate listening sockets in the main
+ * loop. It serves GET /metrics and GET /healthz (200 while the daemon accepts connections,
+ * otherwise 503). The resources that clients can use are bounded, silent or slow clients do not
+ * block others, and workers are not affected.
  */
 
 #include "ackd/metrics/text.h"
 
 #include <uv.h>
 
-/* Descriptors that HTTP clients can make it open. */
+/* The most descriptors for HTTP clients. */
 #define METRICS_CONNECTIONS_MAX 64
 
 struct metrics;
 
 /*
- * Makes the HTTP server, which listens nowhere yet. @look is called for each request. Returns 0 and
- * the caller's *@ret_metrics, or a negative errno: -ENOSYS where ackd is built without metrics.
+ * Creates the HTTP server, without listening sockets. @look is called for each request. Returns 0
+ * and gives *@ret_metrics to the caller, or a negative errno: -ENOSYS in builds without metrics.
  */
 int metrics_create(uv_loop_t *loop, void (*look)(void *data, struct metrics_view *ret_view),
 		   void *data, struct metrics **ret_metrics);
 
 /*
- * Accepts from the listening socket @fd too, which stays the caller's. Returns 0 or a negative
+ * Also accepts from the listening socket @fd, which stays the caller's. Returns 0 or a negative
  * errno.
  */
 int metrics_listen(struct metrics *metrics, int fd);
 
-/* Does not accept from @fd any more; it may be closed then. Requests under way are answered. */
+/* Stops accepting from @fd, which may then be closed. Pending requests are answered. */
 void metrics_unlisten(struct metrics *metrics, int fd);
 
-/* Ends all connections and frees. The loop has closed all its handles. Accepts NULL. */
+/* Closes all connections and frees. The loop must have closed all handles. Accepts NULL. */
 void metrics_destroy(struct metrics *metrics);

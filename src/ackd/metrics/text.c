@@ -8,13 +8,13 @@
 #include <stdlib.h>
 #include <uv.h>
 
-/* All listeners, as read at one moment: a family's samples stand together. */
+/* A snapshot of all listeners. A family's samples must be adjacent. */
 struct snapshot {
 	const char *name;
 	struct stats stats;
 };
 
-/* What is written of each listener, beside what has reasons. */
+/* The metrics of each listener that have no reason label. */
 static const struct family {
 	const char *name;
 	const char *help;
@@ -35,7 +35,7 @@ static void write_head(FILE *out, const char *name, const char *type, const char
 	fprintf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-/* Writes name="value", with what the format wants escaped in a value. */
+/* Writes name="value", escaping the value as the format requires. */
 static void write_label(FILE *out, const char *name, const char *value)
 {
 	fprintf(out, "%s=\"", name);

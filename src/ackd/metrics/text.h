@@ -9,9 +9,9 @@
 
 #define METRICS_CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
-/* How the daemon is, besides what stats.h and log.h count. */
+/* The state of the daemon that counters.h and log.h do not provide. */
 struct metrics_view {
-	bool accepting; /* ready, and neither draining nor handing over */
+	bool accepting; /* ready and neither draining nor handing over */
 	uint64_t max_connections;
 	uint64_t held_bytes;
 	uint64_t max_held_bytes;

@@ -1,12 +1,13 @@
 /*
- * Puts a configuration into effect, at start and in a reload, as a whole or not at all. The happy
- * path: its sockets are bound -> a plan to each worker -> all have opened what is new in it -> the
- * new sockets listen, those that are not needed any more are retired -> the workers carry out their
- * plans -> it is in effect -> after a while the workers and then the daemon close the retired ones.
+ * Puts a configuration into effect, at start and in a reload, completely or not at all. The normal
+ * sequence: the sockets are bound -> each worker gets a plan -> all workers open the new sockets ->
+ * the new sockets listen, and those no longer needed are retired -> the workers carry out their
+ * plans -> the configuration is in effect -> later the workers and then the daemon close the
+ * retired sockets.
  *
- * Until all have opened it a failure changes nothing: what is new is closed again. New sockets do
- * not listen before, so no connection is lost with them. What follows cannot fail, since the plans
- * bring all the memory that it takes.
+ * A failure before all workers have opened the sockets changes nothing: the new sockets are closed
+ * again. They do not listen before that point, so closing them loses no connection. The later steps
+ * cannot fail, because the plans contain all memory that they take.
  */
 
 #include "ackd/server/server.h"
@@ -19,8 +20,8 @@
 #include <string.h>
 
 /*
- * Descriptors that a worker's loop and the rest of the process need, beside connections. They leave
- * room for the segments of a hand-over, which count as open descriptors of the user.
+ * Descriptors that each worker's loop and the rest of the process need besides connections. They
+ * include room for the segments of a hand-over, which count as open descriptors of the user.
  */
 #define RESERVE_PER_WORKER 8
 _Static_assert(RESERVE_PER_WORKER >= HANDOVER_SEGMENTS_PER_WORKER, "room for segments");
@@ -56,7 +57,9 @@ void server_drop_counters(const struct server *server)
 	stats_drop_unused();
 }
 
-/* Worker @w serves socket s if s mod workers = w; sockets that are fewer than workers are shared.
+/*
+ * Returns whether worker @w serves socket @s: if s mod workers = w, or if w mod sockets = s where
+ * workers share fewer sockets.
  */
 static bool serves(const struct server *server, unsigned w, unsigned s, unsigned n_fds)
 {
@@ -91,7 +94,7 @@ void server_count_lost(const struct state_connection *state, const char *reason)
 		    fields.connection, peer, fields.reason);
 }
 
-/* Adds @from to @plan, unless its listener is gone. */
+/* Adds @from to @plan, or closes it if its listener no longer exists. */
 static void plan_restore(struct worker_plan *plan, struct takeover_connection *from)
 {
 	struct state_connection state = state_read(from->connection);
@@ -106,7 +109,7 @@ static void plan_restore(struct worker_plan *plan, struct takeover_connection *f
 		(struct worker_restored){.from = *from, .listener = listener};
 }
 
-/* Gives @plan, that of worker @w, its share of the connections that were handed over. */
+/* Adds the share of worker @w of the handed-over connections to its @plan. */
 static int plan_restored(struct server *server, struct worker_plan *plan, unsigned w)
 {
 	struct takeover *takeover = &server->takeover;
@@ -123,7 +126,7 @@ static int plan_restored(struct server *server, struct worker_plan *plan, unsign
 	return 0;
 }
 
-/* Gives @plan, that of worker @w, its share of the sockets of @binding. */
+/* Adds the share of worker @w of the sockets of @binding to its @plan. */
 static void plan_binding(const struct server *server, struct worker_plan *plan, unsigned w,
 			 const struct binding *binding, size_t listener, bool retired)
 {
@@ -137,7 +140,7 @@ static void plan_binding(const struct server *server, struct worker_plan *plan, 
 			};
 }
 
-/* Whether the change retires @binding, one of the server's. */
+/* Returns whether the change retires @binding, one of the server's. */
 static bool retires(const struct server *server, const struct binding *binding)
 {
 	return !binding->passed && !bound_has(&server->change.bound, binding);
@@ -199,7 +202,8 @@ static void binding_rename(struct binding *binding, const char *name)
 		return;
 	copy = strdup(name);
 	if (!copy)
-		return; /* the next reload prefers another name's address, that is all */
+		return; /* harmless: only the choice between equal addresses in the next reload
+			   depends on it */
 	free(binding->listener);
 	binding->listener = copy;
 }
@@ -220,8 +224,8 @@ static void log_listening(const struct bound *bound, bool all)
 }
 
 /*
- * Returns how many descriptors are not for connections. Each listening socket counts twice: a
- * reload binds where things move to before it closes where they were.
+ * Returns how many descriptors are reserved for other uses than connections. Listening sockets
+ * count twice, because a reload binds new ones before it closes the old ones.
  */
 static uint64_t descriptors_reserved(const struct server *server)
 {
@@ -242,7 +246,7 @@ uint64_t server_descriptor_room(const struct server *server)
 	return limits_descriptor_room(descriptors_reserved(server));
 }
 
-/* Logs how much memory @max_connections connections and the workers can take at most. */
+/* Logs the upper bound of the memory for @max_connections connections and the workers. */
 static void log_memory_bound(const struct server *server, uint64_t max_connections)
 {
 	const uint64_t mib = 1 << 20;
@@ -260,7 +264,7 @@ static void log_memory_bound(const struct server *server, uint64_t max_connectio
 		    (workers + mib - 1) / mib, server->n_workers, plural(server->n_workers));
 }
 
-/* Puts the limits of the change into effect, and logs what they allow. */
+/* Puts the limits of the change into effect and logs them. */
 static void configure_limits(struct server *server)
 {
 	const struct config *config = server->change.config;
@@ -277,7 +281,7 @@ static void configure_limits(struct server *server)
 	log_memory_bound(server, max);
 }
 
-/* Makes the sockets of the change the server's: nothing can fail from here on. */
+/* Transfers the sockets of the change to the server. Nothing can fail from here on. */
 static void change_commit(struct server *server)
 {
 	struct change *change = &server->change;
@@ -296,14 +300,14 @@ static void change_commit(struct server *server)
 	report_metrics_take(server);
 }
 
-/* What is new of the change is not wanted. */
+/* Makes the new sockets of the change unwanted. */
 static void change_undo(struct server *server)
 {
 	bound_undo(&server->change.bound, &server->unwanted);
 	report_metrics_undo(server);
 }
 
-/* Closes what is not wanted, which no worker has any more. */
+/* Closes the unwanted sockets, which no worker uses any more. */
 static void close_unwanted(struct server *server)
 {
 	report_metrics_close(server);
@@ -362,8 +366,7 @@ static void order_all(struct server *server, enum worker_order order)
 		worker_order(&server->workers[w], order);
 }
 
-/* All workers have opened what is new, or one could not: now the change comes about, or does not.
- */
+/* Commits the change after all workers have opened the new sockets, or undoes it after an error. */
 static void change_decide(struct server *server, int error)
 {
 	struct change *change = &server->change;
@@ -382,7 +385,7 @@ static void change_decide(struct server *server, int error)
 	}
 }
 
-/* The end of a daemon closes the retired sockets itself. */
+/* Closes the retired sockets, unless the daemon is ending, which closes them itself. */
 static void on_retired_timer(uv_timer_t *timer)
 {
 	struct server *server = timer->data;
@@ -393,14 +396,14 @@ static void on_retired_timer(uv_timer_t *timer)
 	order_all(server, WORKER_CLOSE);
 }
 
-/* All workers have carried out their plans. */
+/* Retires sockets after all workers have carried out their plans. */
 static void change_retire(struct server *server)
 {
 	struct change *change = &server->change;
 	bool ends = server->phase != SERVER_STARTING && server->phase != SERVER_RUNNING;
 
 	takeover_finish(&server->takeover);
-	/* once the end has begun nobody is to connect to a socket that only the store holds */
+	/* a daemon that ends stores no more sockets: clients would wait on them in vain */
 	if (!ends || server->phase == SERVER_HANDING_OVER)
 		store_sync(server->bindings, server->unwanted);
 	change->phase = CHANGE_NONE;
@@ -410,7 +413,7 @@ static void change_retire(struct server *server)
 	uv_timer_start(&server->retired_timer, on_retired_timer, BINDING_RETIRED_MS, 0);
 }
 
-/* No worker has the retired sockets any more. */
+/* Closes the retired sockets after all workers have closed them. */
 static void change_close(struct server *server)
 {
 	server->change.phase = CHANGE_NONE;
@@ -436,7 +439,7 @@ bool server_applied(struct server *server, int *ret_error)
 			change_decide(server, atomic_load(&server->open_error));
 			return false;
 		}
-		/* the workers forget their plans by themselves; what is unwanted is closed after */
+		/* the workers drop their plans themselves; unwanted sockets are closed later */
 		change_undo(server);
 		change->phase = CHANGE_NONE;
 		*ret_error = UV_ECANCELED;

@@ -1,10 +1,10 @@
 /*
- * The normal course: --reload connects -> on_connection() accepts -> on_request() begins a reload
- * -> control_report() writes the outcome and closes -> --reload exits with it. A request that comes
- * while a reload runs waits in the socket's queue, so that each one is answered by a reload that
- * began after it.
+ * The normal sequence: --reload connects -> on_connection() accepts -> on_request() begins a reload
+ * -> control_report() writes the result and closes -> --reload exits with it. A request that
+ * arrives during a reload waits in the socket's queue. Each request is thus answered by a reload
+ * that began after it.
  *
- * If the daemon ends first, --reload sees the end of the connection.
+ * If the daemon ends first, --reload sees the connection close.
  */
 
 #include "ackd/server/control.h"
@@ -23,21 +23,23 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* Longer than any name look-up: the service manager has a time-out of its own. */
+/* Longer than any name look-up; the service manager has its own timeout. */
 #define RELOAD_WAIT_S 80
 
 #define RUNTIME_DIRECTORY "RUNTIME_DIRECTORY"
 
 /*
- * Returns how much of $RUNTIME_DIRECTORY is the directory to use. Colons separate several, and
- * stand in the name of one whose instance has them.
+ * Returns the length of the first directory in $RUNTIME_DIRECTORY. Colons separate several
+ * directories, but may also be part of the name of a single one.
  */
 static size_t directory_length(const char *directory)
 {
 	return access(directory, F_OK) == 0 ? strlen(directory) : strcspn(directory, ":");
 }
 
-/* Makes the socket's address for the process @pid of the user @uid. Returns 0 or -ENAMETOOLONG. */
+/*
+ * Fills in the socket's address for the process @pid of the user @uid. Returns 0 or -ENAMETOOLONG.
+ */
 static int control_address(pid_t pid, uid_t uid, struct sockaddr_un *ret_un)
 {
 	const char *directory = getenv(RUNTIME_DIRECTORY);
@@ -65,12 +67,12 @@ static void answer(int fd, enum exit_status status)
 {
 	uint8_t byte = (uint8_t)status;
 
-	/* whoever has asked may be gone */
+	/* ignores errors: the client may be gone */
 	(void)!send(fd, &byte, sizeof(byte), MSG_NOSIGNAL | MSG_DONTWAIT);
 	close(fd);
 }
 
-/* Whether the peer has closed already, like one that only looks whether anyone listens here. */
+/* Returns whether the peer has already closed, like a probe that only checks for a listener. */
 static bool is_gone(int fd)
 {
 	char byte;
@@ -129,7 +131,7 @@ static int control_listen(struct control *control, uv_loop_t *loop, const struct
 void control_init(struct control *control, uv_loop_t *loop, void (*on_request)(void *data),
 		  void *data)
 {
-	/* by hand, and on systems of another kind, there may be no such directory */
+	/* only a warning for a service: otherwise the directory may not exist */
 	bool is_service = getenv(RUNTIME_DIRECTORY) != NULL;
 	struct sockaddr_un un = {0};
 	int r = control_address(getpid(), geteuid(), &un);
@@ -178,7 +180,7 @@ void control_finish(struct control *control)
 
 /* ---- ackd --reload ---- */
 
-/* Says what is wrong. Returns EXIT_OS. */
+/* Reports an error. Returns EXIT_OS. */
 __attribute__((format(printf, 1, 2))) static enum exit_status fail(const char *format, ...)
 {
 	va_list arguments;
@@ -191,7 +193,7 @@ __attribute__((format(printf, 1, 2))) static enum exit_status fail(const char *f
 	return EXIT_OS;
 }
 
-/* Returns the process in $MAINPID, or 0. */
+/* Returns the process ID in $MAINPID, or 0. */
 static pid_t main_pid(void)
 {
 	const char *text = getenv("MAINPID");
@@ -205,7 +207,7 @@ static pid_t main_pid(void)
 	return errno == 0 && *end == '\0' && pid > 1 && (pid_t)pid == pid ? (pid_t)pid : 0;
 }
 
-/* Returns the user that the process @pid runs as: our own where that cannot be found out. */
+/* Returns the user of the process @pid, or the caller's own if unknown. */
 static uid_t owner_of(pid_t pid)
 {
 	char path[32];
@@ -224,7 +226,7 @@ static int control_connect(const struct sockaddr_un *un)
 
 	if (fd < 0)
 		return -errno;
-	/* a full queue makes connect(2) wait, and the outcome recv(2) */
+	/* connect(2) waits while the queue is full, recv(2) for the result */
 	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait)) < 0 ||
 	    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) < 0 ||
 	    connect(fd, (const struct sockaddr *)un, sizeof(*un)) < 0)
@@ -236,7 +238,7 @@ static int control_connect(const struct sockaddr_un *un)
 	return fd;
 }
 
-/* Asks the daemon at @un to reload. Returns the exit status that it answers. */
+/* Asks the daemon at @un to reload. Returns the exit status from the daemon. */
 static enum exit_status control_ask(const struct sockaddr_un *un)
 {
 	uint8_t status = EXIT_OS;

@@ -1,7 +1,7 @@
 /*
- * How the daemon ends: SIGTERM -> workers drain, the service manager is asked for time -> their
- * threads end -> the loop does (server.c). SIGUSR2 hands over instead, and drains where that cannot
- * be. A second signal, or the end of drain_timeout, closes everything at once.
+ * The end of the daemon: SIGTERM -> workers drain while the service manager is asked for time ->
+ * their threads end -> the loop ends (server.c). SIGUSR2 hands over instead, or drains if that is
+ * not possible. A second signal, or the end of drain_timeout, closes everything immediately.
  */
 
 #include "ackd/server/server.h"
@@ -29,7 +29,7 @@ void server_stop(struct server *server)
 	server_order(server, WORKER_STOP);
 }
 
-/* While draining: asks the service manager for time, and ends what takes too long. */
+/* Extends the service manager's timeout while draining, and stops the server at the deadline. */
 static void on_drain_timer(uv_timer_t *timer)
 {
 	struct server *server = timer->data;
@@ -67,9 +67,9 @@ static void server_drain(struct server *server)
 }
 
 /*
- * Whether the next process will be able to read its configuration: it runs as the same user, behind
- * the same walls. What the configuration says, the one who asks for a hand-over has checked. A want
- * of memory here is not one there.
+ * Returns whether the next process can read its configuration. It runs as the same user in the same
+ * sandbox. Whoever requests the hand-over has already validated the contents. Running out of memory
+ * here does not count: the next process may have enough.
  */
 static bool next_can_read(const struct server *server)
 {
@@ -91,7 +91,7 @@ static bool next_can_read(const struct server *server)
 	return r != -EINVAL;
 }
 
-/* By a hand-over (SIGUSR2), or for good. */
+/* Begins the end by a hand-over (SIGUSR2) or by draining. */
 static void server_leave(struct server *server, int signum)
 {
 	if (signum == SIGUSR2) {
@@ -99,7 +99,7 @@ static void server_leave(struct server *server, int signum)
 		    next_can_read(server) && server_hand_over(server) == 0)
 			return;
 	} else {
-		/* nobody comes after us: who connects now is to be refused */
+		/* no process follows: new connections must be refused */
 		for (struct binding *b = server->bindings; b; b = b->next)
 			store_forget(b, server->bindings);
 	}
@@ -114,10 +114,10 @@ void server_end(struct server *server, int signum)
 		server->term_follows = signum == SIGUSR2;
 		server_leave(server, signum);
 	} else if (signum == SIGUSR2 || server->phase == SERVER_HANDING_OVER) {
-		return; /* nothing to hand over yet, or it is under way */
+		return; /* nothing to hand over yet, or already under way */
 	} else if (server->phase == SERVER_STARTING && server->n_started > 0 &&
 		   !server->end_signal) {
-		server->end_signal = signum; /* there may be connections already */
+		server->end_signal = signum; /* workers may already have connections */
 	} else {
 		server_stop(server);
 	}

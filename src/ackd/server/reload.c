@@ -1,7 +1,7 @@
 /*
- * Another configuration for a running daemon. The happy path: SIGHUP -> prepare (in a thread of its
- * own) -> put into effect (apply.c) -> its settings are those in force. A failure changes nothing.
- * The end of the daemon waits for the workers, never for that thread.
+ * Reloads the configuration of a running daemon. The normal sequence: SIGHUP -> prepare (in a
+ * separate thread) -> put into effect (apply.c) -> the settings are those in effect. A failure
+ * changes nothing. The end of the daemon waits for the workers, never for that thread.
  */
 
 #include "ackd/server/server.h"
@@ -11,7 +11,10 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-/* So many errors leave room in the log's ring for what they amount to. */
+/*
+ * The most errors that are logged one by one; fewer than the log's ring holds, so that the summary
+ * fits.
+ */
 #define RELOAD_LINES_MAX 100
 
 static void reload_end(struct server *server, int status)
@@ -91,7 +94,7 @@ void reload_prepared(struct server *server)
 	r = preparation_take(reload->preparation, &reload->setup, &reload->errors);
 	reload->preparation = NULL;
 	if (r == 0 && server->phase != SERVER_RUNNING)
-		r = UV_ECANCELED; /* a signal to end came meanwhile */
+		r = UV_ECANCELED; /* a signal has ended the daemon meanwhile */
 	if (r == 0)
 		r = reload_bind(server);
 	if (r < 0)
@@ -116,7 +119,7 @@ static void reload_begin(struct server *server)
 	if (server->phase != SERVER_RUNNING)
 		return;
 	reload->running = true;
-	control_hold(&server->control); /* whoever asks from here on has the next reload answered */
+	control_hold(&server->control); /* later requests are answered by the next reload */
 	log_notify("RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_now_us());
 	r = preparation_begin(server->path, server->port, &server->prepared, &reload->preparation);
 	if (r < 0)

@@ -21,7 +21,7 @@ void report_status(struct server *server)
 		   s.values[COUNTER_SENT_BYTES], plural(s.values[COUNTER_SENT_BYTES]));
 }
 
-/* Looks how much CPU time each worker has used since last time: costs the workers nothing. */
+/* Samples the CPU time of each worker, at no cost to the workers. */
 static void sample_load(struct server *server)
 {
 	struct worker_load *load = &server->load;
@@ -42,15 +42,16 @@ static void on_status_timer(uv_timer_t *timer)
 {
 	struct server *server = timer->data;
 
-	if (server->phase == SERVER_RUNNING) /* a hand-over takes along what there is */
+	if (server->phase == SERVER_RUNNING) /* a hand-over must see all counters */
 		stats_drop_unused();
 	if (!server->reload.running)
-		control_accept(&server->control); /* in case that there were no descriptors */
+		control_accept(
+			&server->control); /* accepting may have stopped for lack of descriptors */
 	sample_load(server);
 	report_status(server);
 }
 
-/* The watchdog is told that all is well only if every worker's loop has turned since last time. */
+/* Feeds the watchdog only if the loop of every worker has turned since the last check. */
 static void on_watchdog_timer(uv_timer_t *timer)
 {
 	struct server *server = timer->data;
@@ -176,7 +177,7 @@ static void on_metrics_look(void *data, struct metrics_view *ret_view)
 	};
 }
 
-/* Listens on the new ones of @bound. */
+/* Listens on the new bindings of @bound. */
 static int metrics_open(struct server *server, const struct bound *bound)
 {
 	int r = 0;

@@ -1,9 +1,9 @@
 /*
- * The happy path: prepare -> log thread -> workers -> limits -> bind -> plans applied -> ready ->
- * SIGTERM -> workers drain -> their threads end -> stop. Until it is ready a failure goes straight
- * to the end, with the exit status that says what kind it was. Signals are taken from the first
- * moment, and acted on when the loop turns; it does so while a configuration is being prepared,
- * too.
+ * The normal sequence: prepare -> log thread -> workers -> limits -> bind -> plans applied -> ready
+ * -> SIGTERM -> workers drain -> their threads end -> stop. A failure before the daemon is ready
+ * leads directly to the end, with an exit status for the kind of failure. Signals are caught from
+ * the beginning and handled when the loop runs, which it also does while a configuration is
+ * prepared.
  */
 
 #include "ackd/server/server.h"
@@ -45,8 +45,8 @@ static void close_handle(uv_handle_t *handle, void *data)
 }
 
 /*
- * Ends the loop. Signals are blocked first: one that comes now would find the default action, and
- * an orderly end would look like a death.
+ * Ends the loop. Blocks the signals first: the default action of a late signal would make an
+ * orderly end look like a crash.
  */
 static void server_close_handles(struct server *server)
 {
@@ -96,7 +96,7 @@ static void on_control_request(void *data)
 		control_drop(&server->control);
 }
 
-/* ---- news from workers ---- */
+/* ---- events from workers ---- */
 
 static void on_worker_done(void *data, struct worker *worker, unsigned order, int status)
 {
@@ -132,7 +132,7 @@ static void server_ready(struct server *server)
 		reload_request(server);
 }
 
-/* All workers have done a step of a change. */
+/* Continues the change after all workers have completed a step. */
 static void server_step(struct server *server)
 {
 	int error;
@@ -153,8 +153,8 @@ static void on_news(uv_async_t *async)
 {
 	struct server *server = async->data;
 	/*
-	 * Looked at in the reverse of the order in which a worker does it: what all have done last
-	 * must not be seen while what they did before is not, for there will be no more news.
+	 * Read in the reverse of the order in which workers write. The last event of all workers
+	 * must not be seen without their earlier ones, because no further wake-up follows.
 	 */
 	bool all_ended = atomic_load(&server->n_ended) == server->n_workers;
 	bool nobody_accepts = atomic_load(&server->n_not_accepting) == server->n_workers;
@@ -164,7 +164,7 @@ static void on_news(uv_async_t *async)
 		server_step(server);
 	}
 	if (nobody_accepts) {
-		/* from here on a connect is refused, not left hanging */
+		/* closes the sockets: new connections are refused instead of waiting */
 		atomic_store(&server->n_not_accepting, 0);
 		bindings_destroy(&server->bindings);
 		bindings_destroy(&server->unwanted);
@@ -178,7 +178,7 @@ static void on_news(uv_async_t *async)
 
 static void on_prepared(uv_async_t *async)
 {
-	reload_prepared(async->data); /* that of the start is waited for in server_prepare() */
+	reload_prepared(async->data); /* server_prepare() handles the preparation of the start */
 }
 
 /* ---- the beginning ---- */
@@ -238,9 +238,9 @@ static int server_start_workers(struct server *server)
 }
 
 /*
- * Makes the sockets that nobody passed, and puts all of them to work. The connections that were
- * handed over leave the store only when everything has its address: until then, another start may
- * have more luck with a port that someone else has.
+ * Creates the sockets that were not passed, and applies the configuration. The hand-over leaves the
+ * store only after all addresses are bound: if binding fails, a later start can still restore the
+ * connections.
  */
 static int server_begin(struct server *server, const struct setup *setup, FILE *errors)
 {
@@ -253,8 +253,8 @@ static int server_begin(struct server *server, const struct setup *setup, FILE *
 }
 
 /*
- * Prepares the configuration, as setup_prepare() does, while the loop turns: a signal that comes
- * before it is done ends the start with UV_ECANCELED.
+ * Prepares the configuration like setup_prepare() while the loop runs. A signal that arrives before
+ * the end of the preparation ends the start with UV_ECANCELED.
  */
 static int server_prepare(struct server *server, FILE *errors, struct setup **ret_setup)
 {
@@ -266,7 +266,7 @@ static int server_prepare(struct server *server, FILE *errors, struct setup **re
 		return r;
 	while (server->phase == SERVER_STARTING && !preparation_is_done(preparation))
 		uv_run(&server->loop, UV_RUN_ONCE);
-	uv_run(&server->loop, UV_RUN_NOWAIT); /* signals that came with the last news */
+	uv_run(&server->loop, UV_RUN_NOWAIT); /* signals that arrived with the last event */
 	if (server->phase != SERVER_STARTING) {
 		preparation_abandon(preparation);
 		return UV_ECANCELED;
@@ -278,7 +278,7 @@ static int server_prepare(struct server *server, FILE *errors, struct setup **re
 	return r;
 }
 
-/* Everything up to the loop. Errors are lines to @errors. */
+/* Performs the start up to the loop. Errors are written to @errors as lines. */
 static int server_start(struct server *server, FILE *errors)
 {
 	struct setup *setup;
@@ -308,7 +308,7 @@ static int server_start(struct server *server, FILE *errors)
 	return r;
 }
 
-/* Releases what server_start() made; the workers' threads have ended or are about to. */
+/* Releases everything that server_start() created, after joining the workers' threads. */
 static void server_finish(struct server *server)
 {
 	for (unsigned i = 0; i < server->n_started; i++)

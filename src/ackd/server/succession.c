@@ -1,7 +1,7 @@
 /*
- * From one process to the next: the daemon's side of what handover.c and store.c do. The workers
- * hand over their connections one after the other, since there is one queue of descriptors; the
- * listening sockets are in the store already, and clients that connect meanwhile wait there.
+ * Hands over from one process to the next, on top of handover.c and store.c. The workers hand over
+ * one after another, because there is one queue of descriptors. The listening sockets are already
+ * in the store; clients that connect meanwhile wait there.
  */
 
 #include "ackd/server/server.h"
@@ -15,15 +15,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Returns @error, a negative errno, in words. uv_strerror() does not know all of them. */
+/* Returns a description of @error, a negative errno. uv_strerror() does not support all values. */
 static const char *error_text(int error)
 {
 	return strerror(-error);
 }
 
-/* ---- to the next ---- */
+/* ---- to the next process ---- */
 
-/* Lists the listening sockets that end with this process. Returns 0 or -ENOMEM. */
+/* Lists the listening sockets that are closed with this process. Returns 0 or -ENOMEM. */
 static int list_closing(const struct server *server, struct handover *handover)
 {
 	size_t n = store_lacks(server->bindings, NULL);
@@ -39,7 +39,9 @@ static int list_closing(const struct server *server, struct handover *handover)
 	return 0;
 }
 
-/* Stores the queue and begins the hand-over. Returns 0, or a negative errno and nothing changed. */
+/*
+ * Stores the queue and begins the hand-over. Returns 0, or a negative errno with nothing changed.
+ */
 static int begin_handover(struct server *server)
 {
 	int writing, reading;
@@ -78,13 +80,13 @@ int server_hand_over(struct server *server)
 	return 0;
 }
 
-/* The counters go on in the next process, as far as there is room: the connections matter more. */
+/* Adds the counters, as far as there is room. Running out of room is not an error. */
 static void save_counters(struct handover *handover)
 {
 	const struct stats_entry *entry = NULL;
 
 	_Static_assert(COUNTER_COUNT <= STATE_COUNTERS_MAX, "room for all");
-	do { /* first those that were dropped, which have no name */
+	do { /* first the sum of dropped listeners, which has no name */
 		struct stats stats = stats_read(entry);
 
 		if (handover_add_counters(handover, entry ? stats_name(entry) : "", stats.values,
@@ -93,7 +95,7 @@ static void save_counters(struct handover *handover)
 	} while ((entry = stats_next(entry)));
 }
 
-/* All connections are in the hand-over. */
+/* Completes the hand-over after all workers have handed over their connections. */
 static void all_handed_over(struct server *server)
 {
 	struct handover *handover = &server->handover;
@@ -130,9 +132,12 @@ void server_hand_over_next(struct server *server)
 	}
 }
 
-/* ---- from the one before ---- */
+/* ---- from the previous process ---- */
 
-/* Moves those of @fds that @is_one to the end. Returns how many stay before them. */
+/*
+ * Moves the elements of @fds for which @is_one returns true to the end. Returns how many remain
+ * before them.
+ */
 static size_t partition(struct systemd_fd *fds, size_t n, bool (*is_one)(const struct systemd_fd *))
 {
 	for (size_t i = 0; i < n;) {
@@ -148,7 +153,7 @@ static size_t partition(struct systemd_fd *fds, size_t n, bool (*is_one)(const s
 	return n;
 }
 
-/* Whether @fd is a stream socket that is connected to a peer. */
+/* Returns whether @fd is a connected stream socket. */
 static bool is_connection(int fd)
 {
 	struct sockaddr_storage peer;
@@ -167,7 +172,7 @@ int server_take_passed(struct server *server, FILE *errors)
 	if (n < 0) {
 		fprintf(errors, "LISTEN_FDS and LISTEN_FDNAMES do not fit what was passed: %s\n",
 			uv_strerror(n));
-		return n == -EINVAL ? -EPROTO : n; /* it is not the configuration */
+		return n == -EINVAL ? -EPROTO : n; /* -EINVAL would blame the configuration */
 	}
 	server->n_passed = (size_t)n;
 	for (size_t i = 0; i < server->n_passed; i++) {
@@ -232,7 +237,7 @@ static const char *state_error_text(int error)
 				  : error_text(error);
 }
 
-/* Reports what of @takeover cannot be used, and closes the connections that have no descriptor. */
+/* Reports the unusable parts of @takeover, and closes the connections without a descriptor. */
 static void report_losses(struct takeover *takeover, uint64_t room)
 {
 	struct takeover_connection connection;
@@ -278,7 +283,7 @@ void server_take_over(struct server *server)
 		return;
 	}
 	atomic_store(&server->limits.numbered, takeover->numbered);
-	/* those that there is no memory for are left out */
+	/* counters are skipped when memory runs out */
 	while (state_next_counters(&takeover->counters, &counters) &&
 	       stats_carry(counters.listener, counters.values, counters.n) == 0)
 		;
