@@ -1,4 +1,4 @@
-/* What settings say together: of one listener first, then of all. */
+/* Checks settings that depend on each other: within each listener first, then across listeners. */
 
 #include "ackd/config/loader.h"
 
@@ -14,7 +14,10 @@ static const struct setting_source *source_of(const struct listener_sources *sou
 	return &sources->settings[setting_find(SCOPE_LISTENER, name)];
 }
 
-/* Returns where the setting of listener @i was set; where the listener begins if it was not. */
+/*
+ * Returns the place where the setting of listener @i was set, or the beginning of the listener if
+ * it was not set.
+ */
 static struct config_place place_of(struct config_loader *loader, size_t i, const char *name)
 {
 	const struct listener_sources *sources = &loader->listeners[i];
@@ -36,7 +39,7 @@ static struct config_place place_of(struct config_loader *loader, size_t i, cons
 	return place;
 }
 
-/* Writes the end of a message that points to where listener @i has what another has as well. */
+/* Writes the place of the setting @name of listener @i, for a message about a conflict with it. */
 static const char *other_text(struct config_loader *loader, size_t i, const char *name,
 			      char out[QUOTE_MAX])
 {
@@ -55,7 +58,10 @@ static void clear_string(char **string)
 	*string = NULL;
 }
 
-/* Decides between path and address: what was set last has precedence; both at once is an error. */
+/*
+ * Decides between path and address: the last one set takes precedence. Both at the same level are
+ * an error.
+ */
 static void check_socket(struct config_loader *loader, size_t i)
 {
 	struct config_listener *l = &loader->config->listeners[i];
@@ -93,7 +99,7 @@ static void check_socket(struct config_loader *loader, size_t i)
 static int template_error(const struct config_place *place, const struct template_error *error)
 {
 	char quoted[QUOTE_MAX];
-	/* what is between the quotes */
+	/* the text between the quotes */
 	const char *name = config_quote(error->name, quoted) + 1;
 	int n = (int)strlen(name) - 1;
 
@@ -187,15 +193,15 @@ static int check_listener(struct config_loader *loader, size_t i)
 	return r;
 }
 
-/* What an address is in one family. */
+/* An address in one address family. */
 struct known_part {
 	enum { PART_NONE, PART_ONE, PART_ANY } kind; /* ANY: 0.0.0.0 or :: */
-	struct in6_addr bits;			     /* of IPv4, the first four bytes */
+	struct in6_addr bits;			     /* IPv4: the first four bytes */
 };
 
-/* An address as far as it is known without a name look-up. */
+/* The part of an address that is known without a name look-up. */
 struct known_address {
-	bool is_known; /* else it is a name */
+	bool is_known; /* otherwise it is a name */
 	struct known_part v4, v6;
 };
 
@@ -239,7 +245,7 @@ static bool parts_overlap(const struct known_part *a, const struct known_part *b
 	       memcmp(&a->bits, &b->bits, sizeof(a->bits)) == 0;
 }
 
-/* Whether two sockets at these addresses, with one port, are certain to conflict. */
+/* Returns whether sockets at these addresses and the same port certainly conflict. */
 static bool addresses_overlap(const char *a, const char *b)
 {
 	struct known_address known_a = know_address(a), known_b = know_address(b);
@@ -251,7 +257,7 @@ static bool addresses_overlap(const char *a, const char *b)
 	return parts_overlap(&known_a.v4, &known_b.v4) || parts_overlap(&known_a.v6, &known_b.v6);
 }
 
-/* Whether the settings that say where listener @i listens are good, and it has a fixed port. */
+/* Returns whether listener @i has a fixed port, with valid address and port settings. */
 static bool has_fixed_port(const struct config_loader *loader, size_t i)
 {
 	const struct listener_sources *sources = &loader->listeners[i];
@@ -261,7 +267,7 @@ static bool has_fixed_port(const struct config_loader *loader, size_t i)
 	       !source_of(sources, "address")->bad;
 }
 
-/* Tells what listener @i has that @j, before it, has as well. */
+/* Reports settings of listener @i that conflict with the earlier listener @j. */
 static void check_pair(struct config_loader *loader, size_t i, size_t j)
 {
 	const struct config_listener *a = &loader->config->listeners[j];
@@ -296,7 +302,7 @@ static void check_pair(struct config_loader *loader, size_t i, size_t j)
 	}
 }
 
-/* Reports the first listener that has an address and the port of the metrics. */
+/* Reports the first listener that uses the address and port of the metrics. */
 static void check_metrics_pairs(struct config_loader *loader)
 {
 	const struct config *config = loader->config;
@@ -330,7 +336,7 @@ static void check_metrics_pairs(struct config_loader *loader)
 	}
 }
 
-/* A metrics group needs a port; its address is localhost unless it says another. */
+/* Checks that a metrics group has a port. The default address is localhost. */
 static int check_metrics(struct config_loader *loader)
 {
 	const struct setting_source *address =

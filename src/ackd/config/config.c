@@ -77,7 +77,7 @@ void config_set_port(struct config_loader *loader, int port)
 	}
 }
 
-/* Sets @host to this machine's name: ASCII, for templates. */
+/* Sets @host to the name of this machine, in printable ASCII, for templates. */
 static void set_host(char host[TEMPLATE_HOST_MAX + 1])
 {
 	if (gethostname(host, TEMPLATE_HOST_MAX + 1) < 0)
@@ -107,7 +107,7 @@ static int create(struct config **ret_config)
 	return 0;
 }
 
-/* Makes the listener that there is without a file. */
+/* Creates the listener of the built-in defaults. */
 static int add_default_listener(struct config_loader *loader, int port)
 {
 	int r = config_add_listeners(loader, 1);
@@ -118,8 +118,8 @@ static int add_default_listener(struct config_loader *loader, int port)
 }
 
 /*
- * As config_text_read(), of the default file when @path is NULL: only that one need not be there,
- * and then this returns -ENOENT.
+ * Like config_text_read(), of the default file if @path is NULL. Returns -ENOENT only if the
+ * default file does not exist; any other missing file is an error.
  */
 static int read_text(struct config_text *text, const char *path, config_reader reader,
 		     void *reader_data, struct config_errors *errors)
@@ -133,7 +133,10 @@ static int read_text(struct config_text *text, const char *path, config_reader r
 	return r;
 }
 
-/* @text is to be finished after any outcome: errors name its files. */
+/*
+ * @text must be released after any result, and only after the errors, which refer to its file
+ * names.
+ */
 static int read_and_parse(struct config_loader *loader, struct config_text *text, const char *path,
 			  int port, config_reader reader, void *reader_data)
 {

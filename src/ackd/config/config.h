@@ -1,15 +1,14 @@
 #pragma once
 
 /*
- * The configuration in effect: made once from /etc/ackd.conf (libconfig) or the defaults, immutable
- * afterwards, and shared by every thread. Connections keep the one that they were accepted with, so
- * it is counted.
+ * The configuration: created from /etc/ackd.conf (libconfig) or the defaults, immutable afterwards,
+ * and shared by all threads. It is reference-counted, because connections keep the configuration
+ * with which they were accepted.
  *
- * config.c loads it, in three steps. config_text.c makes one text of the file and its includes and
- * checks it; config_parse.c, the only file that knows libconfig, reads the settings from it;
- * config_check.c checks what settings say together. settings.def is the table of all settings,
- * config_setting.c what can be done with one, config_types.c the types that they have;
- * config_dump.c writes a configuration.
+ * config.c loads it in three steps. text.c combines the file and its includes into one text and
+ * checks it. parse.c, the only file that uses libconfig, reads the settings from the text. check.c
+ * checks settings that depend on each other. settings.def is the table of all settings, setting.c
+ * has the operations on one setting, types.c their types. dump.c writes a configuration.
  */
 
 #include "ackd/log/level.h"
@@ -27,10 +26,10 @@ struct config_listener {
 	char *name;
 	char *address; /* as configured: an address, a name or "*"; NULL when path is set */
 	uint16_t port;
-	char *path; /* UNIX socket; NULL otherwise */
+	char *path; /* path of a UNIX socket; NULL otherwise */
 	mode_t mode;
 	int backlog;
-	char *greeting; /* the templates' sources; compiled in policy */
+	char *greeting; /* template sources; the compiled templates are in policy */
 	char *ack_prefix;
 	char *ack_suffix;
 	bool freebind;
@@ -42,12 +41,12 @@ struct config_listener {
 
 struct config {
 	_Atomic unsigned references;
-	char *path; /* the file it was read from; NULL: the built-in defaults */
+	char *path; /* the file from which it was read; NULL: the built-in defaults */
 	char host[TEMPLATE_HOST_MAX + 1]; /* for ${host} */
 
 	struct config_listener *listeners;
 	size_t n_listeners; /* at least 1 */
-	bool listed;	    /* they were listed: there is more than the top-level settings */
+	bool listed; /* the configuration has a listeners list, not only top-level settings */
 
 	unsigned workers;      /* as configured; 0: one per CPU */
 	uint64_t busy_poll_us; /* 0: off */
@@ -65,34 +64,34 @@ struct config {
 };
 
 /*
- * Reads and checks the file at @path. With @path NULL: sysconfdir's ackd.conf, or the built-in
- * defaults when there is no such file. @port (-1: none) replaces the top-level port.
+ * Reads and checks the file at @path. If @path is NULL, reads ackd.conf in sysconfdir, or uses the
+ * built-in defaults if there is no such file. @port (-1: none) replaces the top-level port.
  *
- * Every error is one line to @errors: "FILE:LINE: setting: what was found; what is allowed".
- * Returns 0 and one reference, -EINVAL when errors were written (exit status 78), or -ENOMEM.
+ * Each error is written to @errors as a line "FILE:LINE: setting: found X; allowed: Y". Returns 0
+ * and one reference, -EINVAL when errors were written (exit status 78), or -ENOMEM.
  */
 int config_load(const char *path, int port, FILE *errors, struct config **ret_config);
 
 /*
- * Whether this process may read all the files that config_load() would read for @path; what they
- * say is looked at only as far as it takes to find them. Errors are lines to @errors. Returns 0,
- * -EINVAL when errors were written, or -ENOMEM.
+ * Checks whether this process can read all files that config_load() would read for @path. Their
+ * contents are read only as far as needed to find included files. Errors are written to @errors as
+ * lines. Returns 0, -EINVAL when errors were written, or -ENOMEM.
  */
 int config_readable(const char *path, FILE *errors);
 
-/* Takes and gives back a reference; unref accepts NULL and returns NULL. Any thread. */
+/* Take and release a reference; config_unref() accepts NULL and returns NULL. Any thread. */
 struct config *config_ref(struct config *config);
 struct config *config_unref(struct config *config);
 
 /*
- * Writes the configuration in libconfig syntax, such that reading it back gives the same. Returns 0
- * or a negative errno.
+ * Writes the configuration in libconfig syntax; reading the output produces the same configuration.
+ * Returns 0 or a negative errno.
  */
 int config_dump(const struct config *config, FILE *out);
 
 /*
- * Calls @changed with the name of each daemon setting in which @a and @b differ and that only a
- * restart puts into effect.
+ * Calls @changed with the name of each daemon setting that differs between @a and @b and takes
+ * effect only after a restart.
  */
 void config_diff_restart(const struct config *a, const struct config *b,
 			 void (*changed)(void *data, const char *setting), void *data);

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-/* Whether the member means something: an address has no mode, a path no port. */
+/* Returns whether the member is meaningful: an address has no mode, a path no port. */
 static bool is_in_effect(const struct setting *setting, const void *object)
 {
 	const struct config_listener *listener = object;
@@ -20,7 +20,9 @@ static bool is_in_effect(const struct setting *setting, const void *object)
 	return true;
 }
 
-/* Writes the settings of @scope, indented by @indent tabs; dotted ones in groups. */
+/*
+ * Writes the settings of @scope, indented by @indent tabs. Dotted settings are written in groups.
+ */
 static void dump_settings(enum setting_scope scope, const void *object, int indent, FILE *out)
 {
 	static const char tabs[] = "\t\t\t";

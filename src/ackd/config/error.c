@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Takes @text over. Keeps it in order. */
+/* Stores @text, which it takes, in order of arrival. */
 static int keep(struct config_errors *errors, char *text, unsigned order)
 {
 	struct config_error_line *grown;
@@ -41,7 +41,7 @@ void config_errors_end_text(struct config_errors *errors)
 	errors->n_text = errors->n;
 }
 
-/* Returns @line, which it takes over, with what is not printable escaped; NULL: no memory. */
+/* Takes @line and returns it with non-printable bytes escaped, or NULL when out of memory. */
 static char *escaped(char *line)
 {
 	size_t size = PRINTABLE_SIZE(strlen(line));
@@ -79,11 +79,12 @@ int config_error(const struct config_place *place, const char *format, ...)
 	va_start(args, format);
 	vfprintf(f, format, args);
 	va_end(args);
-	if (fclose(f) != 0 || line == NULL) { /* glibc can lose it without an error */
+	if (fclose(f) != 0 || line == NULL) { /* glibc can fail to allocate it without an error */
 		free(line);
 		line = NULL;
 	} else {
-		line = escaped(line); /* values are quoted, names of files and settings are not */
+		line = escaped(
+			line); /* values are quoted already; file and setting names are not */
 	}
 	if (line == NULL)
 		errors->no_memory = true;
@@ -92,7 +93,7 @@ int config_error(const struct config_place *place, const char *format, ...)
 	return -EINVAL;
 }
 
-/* Orders lines, and those of one order as they came: qsort(3) need not keep that. */
+/* Compares by order, then by arrival, because qsort(3) is not stable. */
 static int compare_lines(const void *a, const void *b)
 {
 	const struct config_error_line *line_a = a, *line_b = b;
@@ -107,7 +108,7 @@ void config_errors_write(struct config_errors *errors, FILE *out)
 	if (errors->n > 0)
 		qsort(errors->lines, errors->n, sizeof(*errors->lines), compare_lines);
 	for (size_t i = 0; i < errors->n; i++) {
-		/* listeners share the settings at top level */
+		/* an error in a top-level setting occurs for every listener */
 		if (i == 0 || strcmp(errors->lines[i].text, errors->lines[i - 1].text) != 0)
 			fprintf(out, "%s\n", errors->lines[i].text);
 	}
@@ -124,8 +125,8 @@ void config_errors_finish(struct config_errors *errors)
 }
 
 /*
- * Writes what the character at @text becomes to @out. Sets *@ret_n to its length; returns how many
- * bytes of @text that was.
+ * Writes the quoted form of the character at @text to @out and sets *@ret_n to its length. Returns
+ * how many bytes of @text it consumed.
  */
 static size_t quote_character(const char *text, char out[5], size_t *ret_n)
 {

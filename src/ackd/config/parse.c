@@ -1,4 +1,4 @@
-/* The only file that knows libconfig: its tree becomes calls of setting_set(). */
+/* Converts libconfig's tree to calls of setting_set(). No other file uses libconfig's parser. */
 
 #include "ackd/config/loader.h"
 
@@ -6,18 +6,21 @@
 #include <libconfig.h>
 #include <string.h>
 
-/* The most that a dotted name can have; longer ones exist for no setting. */
+/* The maximum length of a dotted name; no setting has a longer one. */
 #define NAME_MAX_LENGTH 128
-/* Each listener is compared with all others. */
+/* A limit, because each listener is compared with all others. */
 #define LISTENERS_MAX 1024
 
 #define NAME_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-*"
 
-/* A walk over a group: its settings go to the daemon, and to the listeners from @first to @end. */
+/*
+ * A walk over a group. Its settings apply to the daemon, or to the listeners from @first to before
+ * @end.
+ */
 struct walk {
 	struct config_loader *loader;
 	const struct config_text *text;
-	bool top; /* at top level, where the daemon's settings are known, too */
+	bool top; /* at top level, where the daemon's settings are valid, too */
 	size_t first;
 	size_t end;
 	const char *group; /* for messages */
@@ -60,7 +63,7 @@ static struct value value_of(const config_setting_t *node)
 	case CONFIG_TYPE_STRING:
 		value.type = VALUE_STRING;
 		value.string = config_setting_get_string(node);
-		if (value.string == NULL) /* libconfig's way to have "" */
+		if (value.string == NULL) /* libconfig represents "" like this */
 			value.string = "";
 		break;
 	case CONFIG_TYPE_ARRAY:
@@ -99,7 +102,7 @@ static int read_array(struct walk *walk, const struct setting *setting, void *ob
 	return result;
 }
 
-/* Reads the setting into @object. Errors are reported to @errors (NULL: to nobody). */
+/* Reads the setting into @object. Errors are added to @errors (NULL: dropped). */
 static int read_setting(struct walk *walk, int index, const config_setting_t *node, void *object,
 			struct setting_source *source, struct config_errors *errors)
 {
@@ -138,7 +141,7 @@ static int read_for_all(struct walk *walk, int index, const config_setting_t *no
 	for (size_t i = walk->first; i < walk->end && r == 0; i++) {
 		r = read_setting(walk, index, node, &loader->config->listeners[i],
 				 &loader->listeners[i].settings[index], errors);
-		errors = NULL; /* the others have the same errors */
+		errors = NULL; /* the other listeners have the same errors */
 	}
 	return r;
 }
@@ -167,7 +170,10 @@ static int walk_subgroup(struct walk *walk, const config_setting_t *node, const 
 	return walk_group(walk, node, prefix);
 }
 
-/* Reads the settings in the group @node, whose dotted name is @prefix (with a dot, or empty). */
+/*
+ * Reads the settings in the group @node. @prefix is its dotted name with a dot at the end, or
+ * empty.
+ */
 static int walk_group(struct walk *walk, const config_setting_t *node, const char *prefix)
 {
 	char name[NAME_MAX_LENGTH];
@@ -192,7 +198,7 @@ static int walk_group(struct walk *walk, const config_setting_t *node, const cha
 	return r;
 }
 
-/* Returns the length of the string in quotes at @p, quotes included. */
+/* Returns the length of the quoted string at @p, including the quotes. */
 static size_t string_length(const char *p)
 {
 	size_t n = 1;
@@ -203,8 +209,8 @@ static size_t string_length(const char *p)
 }
 
 /*
- * Finds the name that an error in line @line of the text is about: the only one that is given a
- * value there, or else one that is given a value twice. Returns whether there is such a name.
+ * Finds the name that an error in line @line of the text concerns: the only name that is assigned
+ * there, or else the first one if it is assigned twice. Returns whether there is such a name.
  */
 static bool name_in_line(const struct config_text *text, unsigned line,
 			 char ret_name[NAME_MAX_LENGTH])
@@ -238,13 +244,13 @@ static bool name_in_line(const struct config_text *text, unsigned line,
 	return n_found == 1 || n_same > 1;
 }
 
-/* Reports what libconfig reported. */
+/* Reports the error of libconfig. */
 static int parse_error(struct config_loader *loader, const struct config_text *text,
 		       const config_t *tree)
 {
 	static const struct {
-		const char *begin;   /* of libconfig's text */
-		const char *message; /* in its place */
+		const char *begin;   /* beginning of libconfig's message */
+		const char *message; /* replacement */
 		bool named;
 	} messages[] = {
 		{"duplicate", "found a second time (duplicate setting); allowed: once", true},
@@ -252,7 +258,7 @@ static int parse_error(struct config_loader *loader, const struct config_text *t
 		 "found values of different types in an array; allowed: an array of one type",
 		 true},
 		{"memory exhausted", "syntax error: nested too deeply",
-		 false}, /* the parser's stack */
+		 false}, /* exhaustion of the parser's stack */
 		{"syntax error", "syntax error; allowed: name = value;", false},
 	};
 	unsigned line = (unsigned)config_error_line(tree);
@@ -294,7 +300,7 @@ static int walk_listener(struct walk *walk, const config_setting_t *node, size_t
 		config_error(&place, "found %s; allowed: a group { ... }",
 			     value_text(&value, found));
 		for (size_t k = 0; k < n_settings; k++)
-			sources->settings[k].bad = true; /* say no more about it */
+			sources->settings[k].bad = true; /* suppresses further errors about it */
 		return 0;
 	}
 	snprintf(sources->group, sizeof(sources->group), "listeners[%zu].", i);
@@ -305,7 +311,7 @@ static int walk_listener(struct walk *walk, const config_setting_t *node, size_t
 	return walk_group(walk, node, "");
 }
 
-/* Returns the listeners' list, or NULL: without one, or after reporting what is wrong with it. */
+/* Returns the listeners list. Returns NULL if there is none, or after reporting an error in it. */
 static const config_setting_t *find_listeners(struct walk *walk, const config_setting_t *root)
 {
 	const config_setting_t *list = config_setting_get_member(root, "listeners");

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Each in the order of its enum. */
+/* Words in the order of the enum that they stand for. */
 static const char *const reply_words[] = {"ack", "echo", "discard", NULL};
 static const char *const framing_words[] = {"stream", "line", NULL};
 static const char *const decode_errors_words[] = {"strict", "replace", "ignore", "backslashreplace",
@@ -173,7 +173,10 @@ int setting_mismatch_because(const struct setting *setting, const struct value *
 			    allowed);
 }
 
-/* Returns the next name that can stand in the group @prefix ("limits.", or ""); groups once. */
+/*
+ * Returns the next name that is valid in the group @prefix ("limits.", or ""). Each group name is
+ * returned once.
+ */
 static const char *next_name(const char *prefix, bool top, size_t *i, size_t *ret_length)
 {
 	size_t n_prefix = strlen(prefix);
@@ -195,13 +198,13 @@ static const char *next_name(const char *prefix, bool top, size_t *i, size_t *re
 	return NULL;
 }
 
-static const char listeners_name[] = "listeners"; /* at top level; it is in no table */
+static const char listeners_name[] = "listeners"; /* valid at top level, but not in settings[] */
 
-/* The known name that an unknown one probably stands for. */
+/* The known name that is nearest to an unknown one. */
 struct guess {
 	struct nearest nearest;
-	size_t length; /* of nearest.name, of which it may be the beginning only */
-	const struct setting *elsewhere; /* the setting, if it stands in another group */
+	size_t length; /* length of the name, which may be only the beginning of nearest.name */
+	const struct setting *elsewhere; /* the setting, if it is in another group */
 };
 
 static void offer(struct guess *guess, const char *name, size_t length,
@@ -218,7 +221,7 @@ static void offer(struct guess *guess, const char *name, size_t length,
 	guess->elsewhere = elsewhere;
 }
 
-/* Looks in the group @prefix first, then in all others. */
+/* Searches the group @prefix first, then all others. */
 static struct guess guess_name(const char *word, const char *prefix, bool top)
 {
 	struct guess guess = {.nearest.word = word};
@@ -238,7 +241,9 @@ static struct guess guess_name(const char *word, const char *prefix, bool top)
 	return guess;
 }
 
-/* Returns the names that can stand in the group, separated by commas; to be freed; NULL: no memory.
+/*
+ * Returns the names that are valid in the group, separated by commas (free), or NULL when out of
+ * memory.
  */
 static char *list_names(const char *prefix, bool top)
 {
@@ -258,7 +263,7 @@ static char *list_names(const char *prefix, bool top)
 	if (fclose(f) == 0)
 		return list;
 	free(list);
-	return NULL; /* glibc can lose @list without an error, too */
+	return NULL; /* glibc can fail to allocate @list without an error */
 }
 
 int setting_unknown(const char *name, bool top, const struct config_place *place)

@@ -1,10 +1,11 @@
 /*
- * read_file() gets a file's bytes. scan() walks over them token by token, copies them, and hands
- * over to include() at each @include.
+ * read_file() reads a file. scan() processes it token by token, copies the tokens, and calls
+ * scan_include() for each @include.
  *
- * A token that leaves it open what the rest means ends the scan: a string or comment without end, a
- * character that begins no token, a word where a value belongs. Other errors are noted, and the
- * scan goes on. A text that lacks a file is not given to libconfig, whose errors would mislead.
+ * A token after which the rest cannot be interpreted ends the scan: an unterminated string or
+ * comment, a character that begins no token, a word where a value is expected. Other errors are
+ * recorded and the scan continues. A text with a missing file is not passed to libconfig, whose
+ * errors would mislead.
  */
 
 #include "ackd/config/text.h"
@@ -21,23 +22,23 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What all files share. */
+/* The state shared by all files. */
 struct scanner {
 	struct config_text *text;
 	struct config_errors *errors;
 	config_reader reader;
 	void *reader_data;
 	FILE *out;	  /* the text */
-	size_t n_put;	  /* bytes written to it */
-	unsigned n_names; /* that are given a value */
-	unsigned n_lines; /* of the text; the last one may go on */
+	size_t n_put;	  /* bytes written to @out */
+	unsigned n_names; /* number of names that are assigned */
+	unsigned n_lines; /* lines of the text; the last one may be incomplete */
 	size_t n_read;	  /* bytes of all files */
 	unsigned depth;	  /* of nested files */
-	bool lacks_file;  /* one could not be read */
-	unsigned n_held;  /* newlines after a string, before the next token: see put_token() */
+	bool lacks_file;  /* a file could not be read */
+	unsigned n_held;  /* newlines held back after a string: see put_token() */
 	bool after_string;
-	char before;	    /* the last token if a value follows it, one of "=:[(", or NUL */
-	char last_name[64]; /* the setting that is being read, for messages */
+	char before;	    /* the last token if a value must follow it, one of "=:[(", or NUL */
+	char last_name[64]; /* the current setting, for messages */
 };
 
 /* The file that is being scanned. */
@@ -47,10 +48,10 @@ struct input {
 	const char *p; /* the next byte */
 	const char *end;
 	unsigned line;
-	bool line_start; /* only blanks since the line began */
+	bool line_start; /* only white space since the start of the line */
 };
 
-/* Returns the place @line with the name of the setting that is being read. */
+/* Returns the place of @line with the current setting. */
 static struct config_place place_of(const struct input *in, unsigned line)
 {
 	const char *name = in->scanner->last_name;
@@ -64,7 +65,7 @@ static struct config_place place_of(const struct input *in, unsigned line)
 	};
 }
 
-/* The same without a setting. */
+/* Returns the place of @line without a setting. */
 static struct config_place place_in_file(const struct input *in, unsigned line)
 {
 	struct config_place place = place_of(in, line);
@@ -73,7 +74,10 @@ static struct config_place place_in_file(const struct input *in, unsigned line)
 	return place;
 }
 
-/* Notes that the current line of the text is the current one of @in. Returns 0 or -ENOMEM. */
+/*
+ * Records that the current line of the text comes from the current line of @in. Returns 0 or
+ * -ENOMEM.
+ */
 static int begin_segment(struct input *in)
 {
 	struct config_text *text = in->scanner->text;
@@ -90,7 +94,9 @@ static int begin_segment(struct input *in)
 	return 0;
 }
 
-/* Writes to the text. What glibc loses silently when memory runs out shows in config_text_read().
+/*
+ * Writes to the text. glibc can lose output silently when out of memory, which config_text_read()
+ * detects.
  */
 static void put(struct scanner *scanner, const char *p, size_t n)
 {
@@ -98,7 +104,7 @@ static void put(struct scanner *scanner, const char *p, size_t n)
 	scanner->n_put += n;
 }
 
-/* Ends a line of the text, and one of the file. */
+/* Ends the current line of the text and of the file. */
 static void put_newline(struct input *in)
 {
 	struct scanner *scanner = in->scanner;
@@ -112,10 +118,10 @@ static void put_newline(struct input *in)
 }
 
 /*
- * Copies the token of @n bytes, and goes on after it.
+ * Copies the token of @n bytes and advances past it.
  *
- * libconfig looks one token past a string before it notes the line of the element that it is. So
- * that this is the line of the string, what closes the element is put on that line.
+ * libconfig reads one token past a string before it records the line of the element. To make that
+ * the string's line, a token that closes the element is put on the line of the string.
  */
 static void put_token(struct input *in, size_t n)
 {
@@ -129,7 +135,7 @@ static void put_token(struct input *in, size_t n)
 	scanner->after_string = *in->p == '"';
 	if (!closes)
 		put(scanner, in->p, n);
-	for (size_t i = 0; i < n; i++) { /* of a string */
+	for (size_t i = 0; i < n; i++) { /* a string may contain newlines */
 		in->line += in->p[i] == '\n';
 		scanner->n_lines += in->p[i] == '\n';
 	}
@@ -189,7 +195,7 @@ static int scan_comment(struct input *in)
 	return 0;
 }
 
-/* Checks the escape at @p, which is a backslash, in line @line. Returns its length. */
+/* Checks the escape sequence at the backslash @p in line @line. Returns its length. */
 static size_t check_escape(const struct input *in, const char *p, unsigned line)
 {
 	struct config_place place = place_of(in, line);
@@ -232,14 +238,14 @@ static int scan_string(struct input *in)
 	return 0;
 }
 
-/* What a word is where a value belongs. */
+/* The kind of a word where a value is expected. */
 enum number { NUMBER_NONE, NUMBER_FITS, NUMBER_TOO_LARGE, NUMBER_LEADING_ZERO };
 
 /* An integer has 32 bits, or 64 with the suffix L or LL. */
 static enum number classify_number(const char *p, size_t n)
 {
 	bool hex = n > 2 && p[0] == '0' && (p[1] == 'x' || p[1] == 'X'), large = false;
-	char text[320], *end; /* longer than any double that is written out */
+	char text[320], *end; /* longer than any double in decimal notation */
 	long long value;
 
 	if (n >= sizeof(text))
@@ -271,7 +277,10 @@ static bool is_boolean(const char *p, size_t n)
 	       (n == 5 && strncasecmp(p, "false", n) == 0);
 }
 
-/* Returns the length of the word at @p that has letters, digits and @others in it. */
+/*
+ * Returns the length of the word at @p, which consists of letters, digits and characters in
+ * @others.
+ */
 static size_t word_length(const char *p, const char *end, const char *others)
 {
 	const char *begin = p;
@@ -281,7 +290,7 @@ static size_t word_length(const char *p, const char *end, const char *others)
 	return (size_t)(p - begin);
 }
 
-/* Checks a word where a value belongs: a number, true or false. */
+/* Checks a word where a value is expected: a number, true or false. */
 static int check_value(const struct input *in, size_t n)
 {
 	struct config_place place = place_of(in, in->line);
@@ -311,7 +320,7 @@ static int check_value(const struct input *in, size_t n)
 		in->scanner->before == '(' ? "a group { ... }" : "true, false, a number");
 }
 
-/* Checks a word where a name belongs, and notes it. */
+/* Checks a word where a name is expected, and records it. */
 static int check_name(struct input *in, size_t n)
 {
 	struct config_place place = place_in_file(in, in->line);
@@ -354,7 +363,7 @@ static int scan_word(struct input *in)
 
 static int scan_file(struct scanner *scanner, const char *path, const struct input *parent);
 
-/* Returns the path that an @include names (malloc): relative to the directory of @file. */
+/* Returns the path of an @include (malloc), relative to the directory of @file. */
 static char *include_path(const char *file, const char *p, size_t n)
 {
 	const char *slash = strrchr(file, '/');
@@ -374,7 +383,7 @@ static char *include_path(const char *file, const char *p, size_t n)
 	return path;
 }
 
-/* Puts the file that the "@include" at in->p names into the text. */
+/* Inserts the file of the "@include" at in->p into the text. */
 static int scan_include(struct input *in)
 {
 	static const char word[] = "@include";
@@ -454,7 +463,7 @@ static int scan(struct input *in)
 	return 0;
 }
 
-/* Adds @path to the names of files, which live as long as the text. */
+/* Adds @path to the list of file names, which live as long as the text. */
 static const char *add_file(struct config_text *text, const char *path)
 {
 	char **grown = reallocarray(text->files, text->n_files + 1, sizeof(*grown));
@@ -466,7 +475,7 @@ static const char *add_file(struct config_text *text, const char *path)
 	return grown[text->n_files] != NULL ? grown[text->n_files++] : NULL;
 }
 
-/* Reports, at the @include of @parent (NULL: the first file), why @path is not read. */
+/* Reports why @path is not read, at the @include of @parent (NULL: the first file). */
 static void report_unread(const struct scanner *scanner, const char *path,
 			  const struct input *parent, int error)
 {
@@ -496,8 +505,8 @@ static void report_unread(const struct scanner *scanner, const char *path,
 }
 
 /*
- * Reads the file at @path. Returns 0 and gives the caller *@ret_bytes (NULL: it cannot be read, and
- * that is reported), or as config_text_read() does.
+ * Reads the file at @path. Returns 0 and gives *@ret_bytes to the caller. *@ret_bytes is NULL if
+ * the file cannot be read, after an error was reported. Other results are as in config_text_read().
  */
 static int read_file(struct scanner *scanner, const char *path, const struct input *parent,
 		     char **ret_bytes, size_t *ret_n)
@@ -517,7 +526,7 @@ static int read_file(struct scanner *scanner, const char *path, const struct inp
 	if (r < 0) {
 		report_unread(scanner, path, parent, r);
 		scanner->lacks_file = true;
-		/* These two could be reported without end. */
+		/* Stop here: these two errors could repeat without bound. */
 		return parent == NULL || r == -ELOOP || r == -EFBIG ? -EINVAL : 0;
 	}
 	scanner->n_read += n;
@@ -583,7 +592,7 @@ static int read_descriptor(int fd, char **ret_bytes, size_t *ret_n)
 	return -ENOMEM;
 }
 
-/* The reader of the file system: files, and also pipes such as /dev/stdin. */
+/* The default reader. It also reads pipes such as /dev/stdin. */
 static int read_path(void *data, const char *path, char **ret_bytes, size_t *ret_n)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY), r;
@@ -630,8 +639,7 @@ void config_text_finish(struct config_text *text)
 
 struct config_origin config_text_origin(const struct config_text *text, unsigned line)
 {
-	size_t low = 0,
-	       high = text->n_segments; /* the last segment that begins by then is in there */
+	size_t low = 0, high = text->n_segments; /* the result is in [low, high) */
 
 	if (high == 0)
 		return (struct config_origin){text->files[0], 1};

@@ -1,42 +1,42 @@
 #pragma once
 
 /*
- * The text of a configuration file with its includes in place, as libconfig is given it. The bytes
- * are those of the files. On the way they are checked for what libconfig reads as something else
- * without an error, or reports without saying what is wrong:
+ * The text of a configuration file and its includes, as passed to libconfig. The bytes of the files
+ * are unchanged. They are checked for input that libconfig silently misreads, or for which its
+ * error message is not helpful:
  *
- *  - an integer that does not fit (libconfig 1.5 wraps it);
- *  - \x00 in a string (it ends the string there) and escapes that not every version knows;
- *  - a word where a value belongs (quotes forgotten), a name with a dot, a missing end of a string
- *    or of a comment, bytes that are not UTF-8.
+ * - an integer that is out of range (libconfig 1.5 wraps it);
+ * - \x00 in a string (it ends the string) and escapes that some versions do not support;
+ * - a word where a value is expected (missing quotes), a name with a dot, an unterminated string or
+ *   comment, bytes that are not UTF-8.
  *
- * Each line of the text comes from one line of one file.
+ * Each line of the text corresponds to one line of one file.
  */
 
 #include "ackd/config/error.h"
 
 #include <stddef.h>
 
-/* More than this in all files together, or files nested deeper, is an error. */
+/* Limits on the size of all files together, and on the nesting of files. */
 #define CONFIG_TEXT_BYTES_MAX (16U * 1024 * 1024)
 #define CONFIG_TEXT_DEPTH_MAX 10
 
-/* More names than this are an error: libconfig compares each with all others of its group. */
+/* Limit on the number of names, because libconfig compares each with all others of its group. */
 #define CONFIG_TEXT_NAMES_MAX 20000U
 
 /*
- * Gives the caller the bytes of the file at @path (malloc), with *@ret_n their number. Returns 0 or
- * a negative errno; -EFBIG for more than CONFIG_TEXT_BYTES_MAX.
+ * Reads the file at @path. Returns 0 and gives *@ret_bytes (malloc) of length *@ret_n to the
+ * caller, or a negative errno: -EFBIG for more than CONFIG_TEXT_BYTES_MAX.
  */
 typedef int (*config_reader)(void *data, const char *path, char **ret_bytes, size_t *ret_n);
 
-/* Where a line comes from. */
+/* The origin of a line. */
 struct config_origin {
 	const char *file;
 	unsigned line;
 };
 
-/* Lines that follow one another in one file. */
+/* Consecutive lines of one file. */
 struct config_segment {
 	unsigned first; /* line of the text, from 1 */
 	struct config_origin origin;
@@ -47,21 +47,21 @@ struct config_text {
 	size_t n_bytes;
 	struct config_segment *segments;
 	size_t n_segments;
-	char **files; /* the names that the origins point to */
+	char **files; /* file names to which the origins point */
 	size_t n_files;
 };
 
 /*
- * Reads the file at @path, and what it includes, with @reader (NULL: from the file system).
- * @ret_text is to be released with config_text_finish() after any outcome. Returns 0 (there may be
- * errors nevertheless: see errors->n), -EINVAL when the text is not fit for libconfig, -ENOENT when
- * there is no file at @path (without an error written), or -ENOMEM.
+ * Reads the file at @path and its includes with @reader (NULL: from the file system). @ret_text
+ * must be released with config_text_finish() after any result. Returns 0 (even if errors->n > 0),
+ * -EINVAL when the text must not be passed to libconfig, -ENOENT when there is no file at @path
+ * (without reporting an error), or -ENOMEM.
  */
 int config_text_read(struct config_text *ret_text, const char *path, config_reader reader,
 		     void *reader_data, struct config_errors *errors);
 
-/* Releases the text, and the names that origins point to. */
+/* Releases the text, including the names to which origins point. */
 void config_text_finish(struct config_text *text);
 
-/* Returns where line @line (from 1) of the text comes from. */
+/* Returns the origin of line @line (from 1) of the text. */
 struct config_origin config_text_origin(const struct config_text *text, unsigned line);

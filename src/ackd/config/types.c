@@ -1,6 +1,6 @@
 /*
- * The types of settings: for each, how a value is checked and stored, and what else can be done
- * with the member that holds it.
+ * The types of settings: for each, how a value is checked and stored, and the other operations on
+ * the member that holds it.
  */
 
 #include "ackd/config/types.h"
@@ -28,7 +28,7 @@ static const void *member_const(const struct setting *setting, const void *objec
 
 /* ---- numbers ---- */
 
-/* Returns the number that the member holds, which is one of the unsigned types. */
+/* Returns the number in the member, which has one of the unsigned types. */
 static uint64_t number_of(const struct setting *setting, const void *object)
 {
 	const void *member = member_const(setting, object);
@@ -64,7 +64,7 @@ static void store(const struct setting *setting, void *object, uint64_t number)
 	}
 }
 
-/* Checks the range and stores; @number is in the unit of the member. */
+/* Checks the range and stores @number, which is in the unit of the member. */
 static int set_number(const struct setting *setting, void *object, uint64_t number,
 		      const struct value *value, const struct config_place *place)
 {
@@ -134,7 +134,7 @@ const struct setting_type type_size = {
 	.describe = describe_size,
 };
 
-/* Returns how many microseconds the unit of the member has. */
+/* Returns the unit of the member in microseconds. */
 static uint64_t unit_us(const struct setting *setting)
 {
 	return setting->type == &type_milliseconds ? 1000 : 1;
@@ -225,7 +225,10 @@ const struct setting_type type_boolean = {
 
 /* ---- strings ---- */
 
-/* Returns 0 when @value is a string, and UTF-8: libconfig's are not necessarily. */
+/*
+ * Checks that @value is a string and valid UTF-8, which libconfig does not guarantee. Returns 0 or
+ * -EINVAL.
+ */
 static int check_string(const struct setting *setting, const struct value *value,
 			const struct config_place *place)
 {
@@ -243,7 +246,7 @@ static int check_string(const struct setting *setting, const struct value *value
 	return 0;
 }
 
-/* Stores a copy of the string if @is_good says so (NULL: always). */
+/* Stores a copy of the string if @is_good accepts it (NULL: always). */
 static int set_checked(const struct setting *setting, void *object, const struct value *value,
 		       const struct config_place *place, bool (*is_good)(const char *text))
 {
@@ -398,7 +401,10 @@ static void describe_path(const struct setting *setting, char out[VALUE_TEXT_MAX
 
 const struct setting_type type_path = {STRING_TYPE, .set = set_path, .describe = describe_path};
 
-/* The source of a template: what it may say is checked with the settings that it depends on. */
+/*
+ * Stores the source of a template. Its contents are checked later, with the settings on which they
+ * depend.
+ */
 static int set_template(const struct setting *setting, void *object, const struct value *value,
 			const struct config_place *place)
 {
@@ -416,7 +422,7 @@ const struct setting_type type_template = {
 	.describe = describe_template,
 };
 
-/* ---- strings that stand for numbers ---- */
+/* ---- strings with numeric meaning ---- */
 
 static int set_mode(const struct setting *setting, void *object, const struct value *value,
 		    const struct config_place *place)
@@ -497,7 +503,7 @@ const struct setting_type type_word = {
 
 /* ---- arrays of networks ---- */
 
-/* Reports an address with bits set after its prefix, and what may be meant. */
+/* Reports an address with host bits set, and suggests the intended network. */
 static int bits_after_prefix(const struct value *value, const struct config_place *place)
 {
 	const char *slash = strchr(value->string, '/');

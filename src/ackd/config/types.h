@@ -5,7 +5,7 @@
 #include "ackd/config/setting.h"
 
 struct setting_type {
-	/* What is written in the file. */
+	/* The form of a value in the file. */
 	enum {
 		KIND_NUMBER,
 		KIND_BOOLEAN,
@@ -27,7 +27,7 @@ struct setting_type {
 	/* See setting_print(). */
 	void (*print)(const struct setting *setting, const void *object, FILE *out);
 
-	/* Writes what is allowed, for messages. */
+	/* Writes the allowed values, for messages. */
 	void (*describe)(const struct setting *setting, char out[VALUE_TEXT_MAX]);
 };
 

@@ -7,7 +7,10 @@ bool duration_from_seconds(double seconds, uint64_t *ret_us)
 {
 	double us = round(seconds * 1e6);
 
-	/* What is finer than a microsecond counts as one, so that it is not taken for 0. */
+	/*
+	 * A shorter time than a microsecond is rounded up to one, because 0 has a different
+	 * meaning.
+	 */
 	if (!(us >= 0 && us < 9e18))
 		return false;
 	*ret_us = us == 0 && seconds > 0 ? 1 : (uint64_t)us;

@@ -43,7 +43,7 @@ static const struct {
 /* PRIORITY, MESSAGE_ID, ACKD_EVENT, MESSAGE, and those above */
 #define FIELDS_MAX (4 + N(strings) + N(numbers))
 
-/* Adds the field @name with @value, escaped, of which at most @max bytes count. */
+/* Adds the field @name with the escaped @value, of which at most @max bytes are used. */
 static void add_text(struct log_entry *e, const char *name, const char *value, int max)
 {
 	char cut[LOG_PROXY_ID_MAX + 1]; /* the longest */
@@ -109,7 +109,7 @@ static int write_journal(const struct log_entry *e)
 	return systemd_journal_send(fields, n);
 }
 
-/* Writes all of it, also where someone else has made stderr non-blocking. */
+/* Writes all bytes, even if another process has made stderr non-blocking. */
 static int write_all(int fd, const char *p, size_t n)
 {
 	while (n > 0) {

@@ -1,6 +1,6 @@
 #pragma once
 
-/* An event as the log keeps it: formatted when it is posted, written later by the log's thread. */
+/* A log entry: formatted when the event is posted, written later by the log's thread. */
 
 #include "ackd/log/log.h"
 #include "core/session/template.h"
@@ -8,35 +8,35 @@
 #include <stdarg.h>
 #include <stddef.h>
 
-/* Of each string field, in bytes; longer ones are cut off. */
+/* The most bytes of each string field; longer values are cut. */
 #define LOG_TEXT_MAX 127
 #define LOG_PROXY_ID_MAX TEMPLATE_PROXY_ID_MAX
 #define LOG_AUTHORITY_MAX TEMPLATE_AUTHORITY_MAX
 
-/* The message and the fields with every byte escaped, as \xNN. */
+/* The size of an entry in which every byte of the message and the fields is escaped as \xNN. */
 #define LOG_ENTRY_MAX                                                                              \
 	(4 * (LOG_MESSAGE_MAX + 5 * LOG_TEXT_MAX + LOG_PROXY_ID_MAX + LOG_AUTHORITY_MAX) + 15 * 48)
 
 struct log_entry {
 	enum log_event event;
 	enum log_level level;
-	size_t length;		  /* of @text in use */
-	char text[LOG_ENTRY_MAX]; /* strings "NAME=value": MESSAGE comes first */
+	size_t length;		  /* used bytes of @text */
+	char text[LOG_ENTRY_MAX]; /* strings "NAME=value"; MESSAGE is first */
 };
 
-/* Where entries go. */
+/* The destination of entries. */
 struct log_sink {
-	bool journal;	     /* to the journal; to stderr what it does not take */
-	bool stderr_journal; /* stderr is a stream to the journal, which takes "<5>" for a level */
+	bool journal;	     /* write to the journal, and to stderr if that fails */
+	bool stderr_journal; /* stderr is a journal stream, which accepts "<5>" as a level */
 };
 
-/* Makes @ret_entry. @fields may be NULL; see log_post(). */
+/* Formats an entry. @fields may be NULL; see log_post(). */
 void log_entry_format(struct log_entry *ret_entry, enum log_level level, enum log_event event,
 		      const struct log_fields *fields, const char *format, va_list ap)
 	__attribute__((format(printf, 5, 0)));
 
-/* Copies the part of @from that is in use. */
+/* Copies the used part of @from. */
 void log_entry_copy(struct log_entry *to, const struct log_entry *from);
 
-/* Writes @entry. May block. Returns 0 or a negative errno: it is lost. */
+/* Writes @entry. May block. Returns 0, or a negative errno if the entry is lost. */
 int log_entry_write(const struct log_entry *entry, const struct log_sink *sink);

@@ -1,8 +1,8 @@
 #include "ackd/log/kinds.h"
 
 /*
- * The kinds that clients can cause are limited. All limits together stay far below the journal's
- * own (10,000 entries in 30 s), so that it never drops what is said here about the daemon itself.
+ * Kinds that clients can cause have a rate limit. All limits together are far below the journal's
+ * own limit (10,000 entries in 30 s), so the journal never drops entries about the daemon itself.
  */
 static const struct log_kind kinds[LOG_EVENT_COUNT] = {
 	[LOG_START] = {"start", "63c7eca060944b8bacaf7f3b50a4dae4", LOG_LEVEL_NOTICE, 0, 0},

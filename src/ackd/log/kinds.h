@@ -1,6 +1,6 @@
 #pragma once
 
-/* The kinds of event: what each is called, its level, its identity, and how often it may repeat. */
+/* The kinds of event: name, level, message ID and rate limit of each. */
 
 #include "ackd/log/log.h"
 
@@ -9,15 +9,15 @@ struct log_kind {
 	const char
 		*message_id; /* 32 hex digits; packaging/ackd.catalog explains it. Never changes. */
 	enum log_level level;
-	unsigned burst;	     /* how many at once; 0: no limit of the rate */
-	unsigned per_second; /* in the long run */
+	unsigned burst;	     /* events in a burst; 0: no rate limit */
+	unsigned per_second; /* long-term rate */
 };
 
-/* Returns what there is to know of the kind. Static. */
+/* Returns the properties of the kind. Static. */
 const struct log_kind *log_kind(enum log_event event);
 
-/* "error" and so on. Static. */
+/* Returns the name of the level, such as "error". Static. */
 const char *log_level_name(enum log_level level);
 
-/* The level as syslog(3) and the journal number it. */
+/* Returns the level as a syslog(3) and journal priority. */
 int log_level_priority(enum log_level level);

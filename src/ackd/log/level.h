@@ -1,6 +1,6 @@
 #pragma once
 
-/* How important an event is, and where the log goes: what the configuration says about the log. */
+/* The log settings: the level of an event, and the target of the log. */
 
 enum log_level {
 	LOG_LEVEL_ERROR,

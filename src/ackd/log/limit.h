@@ -1,9 +1,9 @@
 #pragma once
 
 /*
- * How often something may happen: a burst at once, then so many a second. The generic cell rate
- * algorithm (ITU-T I.371): one number, the time at which the next would be due had all kept to the
- * rate. It is a token bucket without a lock.
+ * A rate limit with a burst: the generic cell rate algorithm (ITU-T I.371). Its only state is the
+ * time at which the next event would be due if all had kept to the rate. It is equivalent to a
+ * token bucket and lock-free.
  */
 
 #include <stdatomic.h>
@@ -11,11 +11,12 @@
 #include <stdint.h>
 
 struct log_limit {
-	_Atomic uint64_t due_us; /* zeroed: a full burst is free */
+	_Atomic uint64_t due_us; /* zeroed: a full burst is available */
 };
 
 /*
- * Whether one more may happen at @now_us: at most @burst (> 0) at once, @per_second (> 0) in the
- * long run. It is counted when it may. @now_us never goes back by more than a burst. Any thread.
+ * Returns whether an event is permitted at @now_us, and counts it if so. Permits bursts of @burst
+ * (> 0) and @per_second (> 0) in the long term. @now_us never decreases by more than a burst. Any
+ * thread.
  */
 bool log_limit_take(struct log_limit *limit, unsigned burst, unsigned per_second, uint64_t now_us);

@@ -1,11 +1,12 @@
 /*
- * log_post() copies an entry into the ring, and the thread writes it. What can go wrong:
- * - the kind repeats too often: counted per kind; LEFT_OUT_EVERY_US after the first one left out,
- *   an entry says how many. Nothing is formatted for it.
- * - the ring is full, since whoever reads the log stands still: counted; the next entry that finds
- *   room carries the count, so that it is said where they are missing.
- * - an entry cannot be written: counted, and said with the next one that can.
- * - a write hangs for good: log_stop() gives up and leaves the thread behind.
+ * log_post() copies an entry to the ring, and the thread writes it. Possible failures:
+ *
+ * - A kind exceeds its rate: its events are counted without being formatted. LEFT_OUT_EVERY_US
+ *   after the first suppressed event, an entry reports the number.
+ * - The ring is full because the reader of the log is blocked: dropped entries are counted. The
+ *   next entry that fits carries the count, so it is reported where the entries are missing.
+ * - Writing an entry fails: it is counted, and reported with the next one that can be written.
+ * - A write blocks forever: log_stop() gives up and abandons the thread.
  */
 
 #include "ackd/log/log.h"
@@ -25,33 +26,35 @@
 #include <string.h>
 
 #define RING_ENTRIES 512
-/* The kinds whose number clients decide leave the rest to what the daemon says of itself. */
+/*
+ * Limit for kinds that clients can cause; the rest is reserved for events about the daemon itself.
+ */
 #define RING_ENTRIES_LIMITED (RING_ENTRIES * 3 / 4)
 
 #define LEFT_OUT_EVERY_US UINT64_C(5000000)
 
 struct slot {
-	uint64_t dropped_before; /* how many are missing between the last entry and this one */
+	uint64_t dropped_before; /* entries dropped between the previous entry and this one */
 	struct log_entry entry;
 };
 
 struct left_out {
 	struct log_limit limit;
-	_Atomic uint64_t n; /* since they were last counted in an entry */
+	_Atomic uint64_t n; /* suppressed since the last report */
 };
 
 static struct log_thread thread = LOG_THREAD_INITIALIZER;
 static _Atomic int level_in_force = LOG_LEVEL_INFO;
 static _Atomic int target_in_force = LOG_TARGET_AUTO;
-static _Atomic bool stderr_is_journal; /* as it was when the thread started */
+static _Atomic bool stderr_is_journal; /* at the start of the thread */
 static _Atomic uint64_t n_dropped;
 static struct left_out left_out[LOG_EVENT_COUNT];
 
-/* Under the thread's mutex. */
+/* Protected by the thread's mutex. */
 static struct slot ring[RING_ENTRIES];
 static size_t ring_first, ring_used;
-static uint64_t ring_dropped;	 /* since the last entry that found room */
-static uint64_t left_out_due_us; /* when to say what was left out; 0: nothing was */
+static uint64_t ring_dropped;	 /* dropped since the last entry that fitted */
+static uint64_t left_out_due_us; /* when to report suppressed events; 0: none */
 
 static struct log_sink sink_in_force(bool is_journal)
 {
@@ -79,7 +82,7 @@ uint64_t log_dropped(void)
 	return atomic_load_explicit(&n_dropped, memory_order_relaxed);
 }
 
-/* Writes an entry that the log has about itself. */
+/* Writes an entry about the log itself. */
 __attribute__((format(printf, 4, 5))) static int write_own(enum log_level level,
 							   const struct log_fields *fields,
 							   const struct log_sink *sink,
@@ -96,7 +99,7 @@ __attribute__((format(printf, 4, 5))) static int write_own(enum log_level level,
 	return log_entry_write(&entry, sink);
 }
 
-/* Writes that @n entries are missing here. */
+/* Writes an entry that reports @n missing entries at this point. */
 static int write_dropped(uint64_t n, const struct log_sink *sink)
 {
 	const struct log_fields fields = {
@@ -110,7 +113,7 @@ static int write_dropped(uint64_t n, const struct log_sink *sink)
 			 n == 1 ? "y" : "ies");
 }
 
-/* Writes how many entries of each kind were left out since the last time. */
+/* Writes how many events of each kind were suppressed since the last report. */
 static void write_left_out(const struct log_sink *sink)
 {
 	for (int event = 0; event < LOG_EVENT_COUNT; event++) {
@@ -130,7 +133,7 @@ static void write_left_out(const struct log_sink *sink)
 	}
 }
 
-/* Writes one slot. *@lost counts the entries that could not be written and were not said yet. */
+/* Writes one slot. *@lost is the number of lost entries that have not been reported yet. */
 static void write_slot(const struct slot *slot, uint64_t *lost)
 {
 	struct log_sink sink = sink_in_force(stderr_is_journal);
@@ -145,7 +148,7 @@ static void write_slot(const struct slot *slot, uint64_t *lost)
 	*lost = missing;
 }
 
-/* With the mutex held: waits for something to do. Returns false when the thread is to end. */
+/* Waits for work, with the mutex held. Returns false when the thread must end. */
 static bool wait_for_work(void)
 {
 	while (thread.state == LOG_THREAD_ON && ring_used == 0 && ring_dropped == 0) {
@@ -252,7 +255,7 @@ bool log_admit(enum log_event event)
 	return false;
 }
 
-/* Puts @entry into the ring. Returns the thread's state: when it is off, nothing was done. */
+/* Adds @entry to the ring. Returns the state of the thread; if it is off, nothing was done. */
 static enum log_thread_state ring_push(const struct log_entry *entry)
 {
 	bool limited = log_kind(entry->event)->burst > 0;

@@ -1,11 +1,11 @@
 #pragma once
 
 /*
- * What the daemon says: events on stderr or in the journal. Written by a thread of its own from a
- * bounded ring, so that a reader that stands still never delays a reply; what does not fit is
- * dropped, counted and said. Repeated kinds are rate-limited, with a line that counts what was left
- * out. Notifications to the service manager go through another thread of their own: a journal that
- * stands still must not look like a daemon that misses its watchdog.
+ * The log: writes events to stderr or the journal. A separate thread writes them from a bounded
+ * ring, so a blocked reader never delays a reply. Entries that do not fit are dropped, counted and
+ * reported. Repeated kinds are rate-limited; an entry reports how many were suppressed. Another
+ * thread sends notifications to the service manager, so a blocked journal does not look like a
+ * daemon that misses its watchdog.
  */
 
 #include "ackd/log/level.h"
@@ -15,8 +15,7 @@
 
 #define LOG_MESSAGE_MAX 511
 
-/* One per kind of event: ACKD_EVENT, each with a MESSAGE_ID, a level and a rate limit
- * (log_kinds.c). */
+/* The kinds of event, ACKD_EVENT. Each has a MESSAGE_ID, a level and a rate limit (kinds.c). */
 enum log_event {
 	LOG_START,
 	LOG_LISTEN,
@@ -38,7 +37,7 @@ enum log_event {
 	LOG_EVENT_COUNT,
 };
 
-/* The fields that an event has, besides its message: those whose bit is in @has. */
+/* The numeric fields of an event: those whose bit is set in @has. */
 enum log_field {
 	LOG_HAS_BYTES_IN = 1 << 0,
 	LOG_HAS_BYTES_OUT = 1 << 1,
@@ -53,8 +52,8 @@ struct log_fields {
 	const char *address;
 	const char *peer;
 	const char *reason;
-	const char *proxy_id;  /* of the PROXY header, as template_name() has it */
-	const char *authority; /* the same */
+	const char *proxy_id;  /* from the PROXY header, see template_name() */
+	const char *authority; /* likewise */
 	const char *dropped_event;
 	unsigned has; /* set of enum log_field */
 	uint64_t connection;
@@ -67,37 +66,37 @@ struct log_fields {
 };
 
 /*
- * Starts the threads, in which every signal is blocked. Before it is called, and after log_stop(),
- * log_post() and log_notify() do their work at once in the calling thread, and may block; the
- * process must ignore SIGPIPE. With target journal, or auto where stderr is connected to the
- * journal, entries are native journal entries; what the journal does not take goes to stderr.
- * Returns 0 or a negative errno: -EBUSY after a log_stop() that had to give up.
+ * Starts the threads, with every signal blocked. Before this call and after log_stop(), log_post()
+ * and log_notify() write immediately in the calling thread and may block. The process must ignore
+ * SIGPIPE. With target journal, or auto if stderr is connected to the journal, entries are native
+ * journal entries; entries that the journal rejects are written to stderr. Returns 0 or a negative
+ * errno: -EBUSY after log_stop() had to give up.
  */
 int log_start(enum log_level level, enum log_target target);
 
-/* Puts a reload's level and target into effect. */
+/* Changes the level and the target, after a reload. */
 void log_configure(enum log_level level, enum log_target target);
 
 /*
- * Writes what is queued, for at most @timeout_ms, and ends the threads. A reader that stands still
- * can make it give up; it never blocks longer. Once it has given up, posts and notifications do
- * nothing. No other thread may post from here on.
+ * Writes queued entries for at most @timeout_ms, then ends the threads. If a reader blocks, it
+ * gives up after that time, and later posts and notifications do nothing. No other thread may post
+ * any more.
  */
 void log_stop(unsigned timeout_ms);
 
 /*
- * Asks whether an event of this kind may be posted now, at the level and the rate in force. Comes
- * before each post of a kind whose rate is limited, and saves making the fields of one that is not
- * wanted; one above the rate is counted, and reported later. Any thread.
+ * Returns whether an event of this kind may be posted now, according to the present level and rate.
+ * Call it before posting a kind with a rate limit, to avoid formatting unwanted events. If the rate
+ * limit is the reason, the event is counted as suppressed and reported later. Any thread.
  */
 bool log_admit(enum log_event event);
 
 /*
- * Queues an event: at the level of its kind, or at @level for log_post_at(). Never blocks, never
- * fails: what does not fit is counted. @fields may be NULL. The message (printf, cut off after
- * LOG_MESSAGE_MAX bytes) is one line that means something without the fields. It must not contain
- * bytes of a peer's data; control characters and ill-formed UTF-8 in it are escaped all the same.
- * Any thread.
+ * Queues an event, at the level of its kind or, with log_post_at(), at @level. Never blocks and
+ * never fails: entries that do not fit are counted. @fields may be NULL. The message (printf, cut
+ * after LOG_MESSAGE_MAX bytes) is one line that is meaningful without the fields. It must not
+ * contain data from a peer. Control characters and invalid UTF-8 in it are escaped in any case. Any
+ * thread.
  */
 void log_post(enum log_event event, const struct log_fields *fields, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -105,15 +104,15 @@ void log_post_at(enum log_level level, enum log_event event, const struct log_fi
 		 const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 /*
- * Returns how many events were dropped since the start because the ring was full or they could not
- * be written; those above their kind's rate are not among them. Any thread.
+ * Returns how many events have been dropped since the start because the ring was full or writing
+ * failed. Events suppressed by a rate limit are not included. Any thread.
  */
 uint64_t log_dropped(void);
 
 /*
- * Queues a notification for the service manager (newline-separated assignments as sd_notify(3)
- * takes them). One of a single STATUS=, WATCHDOG= or EXTEND_TIMEOUT_USEC= takes the place of an
- * unsent one of the same name; all others are sent in order, and the latest is never lost. Does
- * nothing without a service manager. Never blocks. Any thread.
+ * Queues a notification for the service manager (newline-separated assignments, see sd_notify(3)).
+ * A single STATUS=, WATCHDOG= or EXTEND_TIMEOUT_USEC= replaces an unsent one of the same name. All
+ * others are sent in order, and the latest is never lost. Does nothing without a service manager.
+ * Never blocks. Any thread.
  */
 void log_notify(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -9,15 +9,15 @@
 #include <string.h>
 
 /*
- * Of the repeated notifications one of each waits. Of the others so many that only a manager that
- * stands still for several reloads fills the queue; then a new one replaces the newest, so that
- * what the manager is told last is what is true.
+ * The capacity of the queue. It contains at most one of each repeated notification. The others fill
+ * it only if the manager is blocked during several reloads. A new one then replaces the newest, so
+ * the last notification that the manager receives is correct.
  */
 #define NOTES_MAX 16
 #define NOTE_SIZE 512
 
 struct note {
-	int repeated; /* index of its name; -1: it is not one of those */
+	int repeated; /* index in repeated_names; -1: not repeated */
 	char text[NOTE_SIZE];
 };
 

@@ -16,7 +16,7 @@ static void *thread_main(void *data)
 	return NULL;
 }
 
-/* Initializes @cond to wait by CLOCK_MONOTONIC. */
+/* Initializes @cond to use CLOCK_MONOTONIC. */
 static int cond_init(pthread_cond_t *cond)
 {
 	pthread_condattr_t attributes;
@@ -96,7 +96,7 @@ void log_thread_join(struct log_thread *t, uint64_t deadline_us)
 	while (t->alive && r != ETIMEDOUT)
 		r = pthread_cond_timedwait(&t->ended, &t->mutex, &deadline);
 	if (t->alive) {
-		/* It uses @t again if its write ever returns: nothing is destroyed. */
+		/* The thread uses @t again if its write ever returns, so nothing is destroyed. */
 		t->state = LOG_THREAD_ABANDONED;
 		pthread_detach(t->id);
 		pthread_mutex_unlock(&t->mutex);

@@ -1,6 +1,9 @@
 #pragma once
 
-/* A thread that writes what others queue, and that can be left behind when its write hangs. */
+/*
+ * A thread that writes entries queued by other threads, and that can be abandoned if a write
+ * blocks.
+ */
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -9,13 +12,13 @@
 enum log_thread_state {
 	LOG_THREAD_OFF,
 	LOG_THREAD_ON,
-	LOG_THREAD_STOPPING,  /* write what is queued, then return */
-	LOG_THREAD_ABANDONED, /* return at once */
+	LOG_THREAD_STOPPING,  /* write the queue, then return */
+	LOG_THREAD_ABANDONED, /* return immediately */
 };
 
 struct log_thread {
-	pthread_mutex_t mutex;	/* of the state, and of the owner's queue; held for copying only */
-	pthread_cond_t changed; /* the queue or the state; clock: CLOCK_MONOTONIC */
+	pthread_mutex_t mutex; /* protects the state and the owner's queue; held only for copying */
+	pthread_cond_t changed; /* signals a change of queue or state; clock: CLOCK_MONOTONIC */
 	pthread_cond_t ended;
 	pthread_t id;
 	enum log_thread_state state;
@@ -29,19 +32,22 @@ struct log_thread {
 	}
 
 /*
- * Starts @run in a thread called @name (at most 15 characters) with every signal blocked. @t is
- * static. Returns 0 or a negative errno: -EBUSY when it is not off.
+ * Starts @run in a thread named @name (at most 15 characters) with every signal blocked. @t must be
+ * static. Returns 0 or a negative errno: -EBUSY if it is not off.
  */
 int log_thread_start(struct log_thread *t, const char *name, void (*run)(void));
 
-/* Tells @run to end. */
+/* Orders @run to end. */
 void log_thread_stop(struct log_thread *t);
 
 /*
- * After log_thread_stop(): waits for the end until @deadline_us, and abandons the thread then. Does
- * nothing when it was never started.
+ * Waits for the end after log_thread_stop() until @deadline_us, then abandons the thread. Does
+ * nothing if it was never started.
  */
 void log_thread_join(struct log_thread *t, uint64_t deadline_us);
 
-/* With the mutex held: waits until the queue or the state changes, or @deadline_us (0: none). */
+/*
+ * Waits until the queue or the state changes, or until @deadline_us (0: none). The mutex must be
+ * held.
+ */
 void log_thread_wait(struct log_thread *t, uint64_t deadline_us);

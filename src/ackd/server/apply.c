@@ -237,7 +237,7 @@ static uint64_t descriptors_reserved(const struct server *server)
 		n_sockets += change->bound.items[i].binding->n_fds;
 	n = RESERVE + (uint64_t)server->n_workers * RESERVE_PER_WORKER + 2 * n_sockets +
 	    LIMITS_REFUSALS_MAX + (change->metrics.n > 0 ? METRICS_CONNECTIONS_MAX : 0);
-	/* a hand-over sends a segment with each batch of connections */
+	/* a hand-over sends a segment per batch of connections */
 	return n + limits_descriptor_room(n) / HANDOVER_BATCH;
 }
 
@@ -417,8 +417,10 @@ static void change_retire(struct server *server)
 static void change_close(struct server *server)
 {
 	server->change.phase = CHANGE_NONE;
-	/* A hand-over relies on what is in the store: forgetting an old socket of a name would take
-	 * the new ones of that name along. The next process closes the old ones. */
+	/*
+	 * A hand-over needs the sockets in the store, and forgetting an old socket would remove new
+	 * ones of the same name. The next process closes the old sockets.
+	 */
 	if (server->phase == SERVER_HANDING_OVER)
 		return;
 	close_unwanted(server);

@@ -96,7 +96,7 @@ static void on_connection(uv_poll_t *poll, int status, int events)
 		else
 			control->waiting[control->n_waiting++] = fd;
 	}
-	/* without room or descriptors the loop must not spin */
+	/* stop polling without room or descriptors, or the loop would spin */
 	if (control->n_waiting == CONTROL_WAITING_MAX ||
 	    (error && error != EAGAIN && error != EINTR && error != ECONNABORTED))
 		control_hold(control);

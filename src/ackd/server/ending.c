@@ -55,7 +55,7 @@ static void server_drain(struct server *server)
 {
 	struct stats s = stats_total();
 
-	/* Asking the service manager may have blocked, and the time-out starts now. */
+	/* Asking the service manager may have blocked; the timeout starts now. */
 	uv_update_time(&server->loop);
 	server->phase = SERVER_DRAINING;
 	log_notify("STOPPING=1");
@@ -68,8 +68,8 @@ static void server_drain(struct server *server)
 
 /*
  * Returns whether the next process can read its configuration. It runs as the same user in the same
- * sandbox. Whoever requests the hand-over has already validated the contents. Running out of memory
- * here does not count: the next process may have enough.
+ * sandbox. The contents have been validated before the hand-over was requested. Running out of
+ * memory here does not count: the next process may have enough.
  */
 static bool next_can_read(const struct server *server)
 {

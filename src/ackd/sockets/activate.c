@@ -1,4 +1,4 @@
-/* Socket activation: which listener a passed socket belongs to. */
+/* Socket activation: assigns passed sockets to listeners. */
 
 #include "ackd/log/log.h"
 #include "ackd/sockets/setup.h"
@@ -9,7 +9,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-/* As many names of listeners as an error shows: a line of the log has room for them. */
+/* The most listener names that an error shows, to fit a log line. */
 #define NAMES_SHOWN_MAX 4
 
 static bool is_named(const char *name)
@@ -28,7 +28,10 @@ static bool has_binding(const struct binding *bindings, const char *listener)
 	return false;
 }
 
-/* The listener for the sockets called @name; all with one name belong to the same. */
+/*
+ * Returns the name of the listener for the sockets named @name. All sockets of one name belong to
+ * the same listener.
+ */
 static const char *listener_for(const struct config *config, const char *name,
 				const struct binding *bindings)
 {
@@ -88,7 +91,7 @@ static int adopt_named(const struct config *config, struct systemd_fd *fds, size
 	return 0;
 }
 
-/* Reports that the socket called @name belongs to no listener, and how to assign it to one. */
+/* Reports that the socket named @name belongs to no listener, and how to assign it to one. */
 static void report_unassigned(const struct config *config, const char *name, FILE *errors)
 {
 	fprintf(errors,
@@ -106,7 +109,7 @@ int setup_adopt(const struct config *config, struct systemd_fd *fds, size_t n, F
 	struct binding *bindings = NULL;
 	int r = 0;
 
-	/* first those that name their listener: the others get what is left */
+	/* first the sockets that name their listener, then the others */
 	for (int pass = 0; pass < 2; pass++) {
 		for (size_t i = 0; i < n && r == 0; i++) {
 			const char *listener;

@@ -13,8 +13,9 @@
 #include <unistd.h>
 
 /*
- * A dead peer of an idle connection is found after idle + n * interval: under five minutes. So it
- * is without an idle time-out; TCP_USER_TIMEOUT takes the place of the number of probes.
+ * Keepalive detects the dead peer of an idle connection after idle + n * interval: in less than
+ * five minutes. This applies without an idle timeout; otherwise TCP_USER_TIMEOUT replaces the
+ * number of probes.
  */
 #define KEEPALIVE_IDLE_S 120
 #define KEEPALIVE_INTERVAL_S 30
@@ -40,9 +41,9 @@ void binding_set_timeout(int fd, uint64_t idle_timeout_ms)
 }
 
 /*
- * Sets what every accepted connection is to have: Linux passes these on from the listening socket,
- * which saves the calls per connection. TCP_USER_TIMEOUT also ends a peer whose window stays zero,
- * so it must not be shorter than the idle time-out.
+ * Sets options that accepted connections inherit from the listening socket in Linux, which saves
+ * system calls per connection. TCP_USER_TIMEOUT also ends a connection whose peer keeps its window
+ * at zero, so it must not be shorter than the idle timeout.
  */
 static void set_inherited(int fd, const struct binding_options *options)
 {
@@ -67,9 +68,9 @@ static int socket_prepare(int fd, int family, const struct binding_options *opti
 }
 
 /*
- * Binds one socket. The first of an address is bound without SO_REUSEPORT, so that an address that
- * is taken, even by another ackd of the same user, is an error. The others can join it, because it
- * has SO_REUSEADDR and does not listen yet.
+ * Binds one socket. The first socket of an address is bound without SO_REUSEPORT, so an address
+ * that is in use, even by another ackd of the same user, is an error. The others can join it,
+ * because it has SO_REUSEADDR and does not listen yet.
  */
 static int socket_bind(const struct sockaddr *address, socklen_t length, bool first,
 		       const struct binding_options *options)
@@ -82,7 +83,7 @@ static int socket_bind(const struct sockaddr *address, socklen_t length, bool fi
 	r = socket_prepare(fd, address->sa_family, options);
 	if (r == 0 && (!first || options->shared))
 		r = set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
-	/* EINVAL: multicast, or link-local without a zone; no address of this host's either */
+	/* EINVAL: multicast, or link-local without a zone; not an address of this host either */
 	if (r == 0 && bind(fd, address, length) < 0)
 		r = errno == EINVAL ? -EADDRNOTAVAIL : -errno;
 	if (r < 0) {
@@ -111,7 +112,7 @@ static int bind_tcp(struct binding *binding, const struct binding_options *optio
 	return 0;
 }
 
-/* Removes the file of a socket that nobody listens on any more. */
+/* Removes the file of a UNIX socket on which no process listens any more. */
 static int unlink_stale(const struct sockaddr_un *un, socklen_t length)
 {
 	struct stat st;
@@ -130,7 +131,7 @@ static int unlink_stale(const struct sockaddr_un *un, socklen_t length)
 	return r;
 }
 
-/* Binds with the mode @mode from the first moment on, whatever the umask is. */
+/* Creates the file with the mode @mode from the beginning, regardless of the umask. */
 static int bind_with_mode(int fd, const struct sockaddr_un *un, socklen_t length, mode_t mode)
 {
 	mode_t before;
@@ -207,8 +208,8 @@ int binding_listen(struct binding *binding, const struct binding_options *option
 	bool tcp = is_tcp(&binding->bound);
 
 	/*
-	 * The first socket listens before it has SO_REUSEPORT: two processes that have bound the
-	 * same address at the same time, with SO_REUSEADDR, cannot both get past this.
+	 * The first socket listens before it has SO_REUSEPORT. Thus only one of two processes that
+	 * have bound the same address at the same time, with SO_REUSEADDR, succeeds.
 	 */
 	for (unsigned i = 0; i < binding->n_fds; i++) {
 		if (tcp)
@@ -274,7 +275,7 @@ static int binding_merge(struct binding *binding, struct binding *one)
 	return 0;
 }
 
-/* Whether binding_retire() has dealt with @fd, maybe in the process before. */
+/* Returns whether @fd was retired by binding_retire(), possibly in a previous process. */
 static bool is_retired(int fd)
 {
 	int index = 0;
@@ -284,7 +285,7 @@ static bool is_retired(int fd)
 	       index == NO_INTERFACE;
 }
 
-/* Whether a socket is at @path, and is @file unless that is unknown. */
+/* Returns whether a socket is at @path, and is @file unless that is unknown. */
 static bool has_file(const char *path, struct file_id file)
 {
 	struct stat st;
@@ -304,7 +305,7 @@ int binding_readopt(const char *listener, const char *stored_as, struct file_id 
 		return r;
 	one->passed = false;
 	one->retired = is_tcp(&one->bound) && is_retired(fd);
-	if (is_tcp(&one->bound)) /* one that an older ackd has stored may lack it */
+	if (is_tcp(&one->bound)) /* sockets stored by an older ackd may lack it */
 		set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	un = (const struct sockaddr_un *)&one->bound;
 	if (un->sun_family == AF_UNIX) {
@@ -321,7 +322,7 @@ int binding_readopt(const char *listener, const char *stored_as, struct file_id 
 			break;
 	if (b) {
 		r = binding_merge(b, one);
-		one->file.inode = 0; /* the file stays */
+		one->file.inode = 0; /* keeps the file */
 		binding_destroy(one);
 		return r;
 	}
@@ -335,7 +336,7 @@ int binding_readopt(const char *listener, const char *stored_as, struct file_id 
 	return 0;
 }
 
-/* Returns the path of a UNIX socket if the file there is still the one that we made, else NULL. */
+/* Returns the path of a UNIX socket if its file is still ackd's, otherwise NULL. */
 static const char *own_file(const struct binding *binding)
 {
 	const struct sockaddr_un *un = (const struct sockaddr_un *)&binding->bound;
@@ -346,7 +347,9 @@ static const char *own_file(const struct binding *binding)
 	return un->sun_path;
 }
 
-/* Changes the mode of @path if that is @file, also when another file takes its place meanwhile. */
+/*
+ * Changes the mode of @path if it is @file. Another file that replaces it meanwhile is not changed.
+ */
 static void set_mode(const char *path, struct file_id file, mode_t mode)
 {
 	char link[sizeof("/proc/self/fd/") + 10];
@@ -370,10 +373,10 @@ void binding_retire(struct binding *binding)
 	if (path)
 		unlink(path);
 	/*
-	 * A listening socket that is bound to another interface than the one a SYN comes from does
-	 * not match it. A handshake that has begun is found by its own addresses and ports, and
-	 * keeps the interface that the socket had when the SYN came. A socket filter that drops
-	 * SYNs would delay clients by a second, until they send the SYN again.
+	 * A listening socket that is bound to another interface than the one on which a SYN arrives
+	 * does not match it. A handshake that has begun is found by its own addresses and ports,
+	 * and keeps the interface that the socket had when the SYN arrived. A socket filter that
+	 * drops SYNs would instead delay clients by a second, until they send the SYN again.
 	 */
 	for (unsigned i = 0; is_tcp(&binding->bound) && i < binding->n_fds; i++)
 		set_int(binding->fds[i], SOL_SOCKET, SO_BINDTOIFINDEX, NO_INTERFACE);
@@ -414,7 +417,7 @@ bool binding_overlaps(const struct binding *binding, const struct sockaddr_stora
 		return false;
 	if (!is_tcp(bound))
 		return binding->length == length && memcmp(bound, address, length) == 0;
-	/* the port is at the same place in both families */
+	/* the port has the same offset in both families */
 	return ((const struct sockaddr_in *)bound)->sin_port ==
 		       ((const struct sockaddr_in *)address)->sin_port &&
 	       (is_wildcard(bound) || is_wildcard(address) || same_host(bound, address));
@@ -441,7 +444,7 @@ void binding_destroy(struct binding *binding)
 	if (!binding)
 		return;
 	path = own_file(binding);
-	/* the file of a stored socket is the next process's */
+	/* the next process uses the file of a stored socket */
 	if (path && !binding->stored_as)
 		unlink(path);
 	for (unsigned i = 0; i < binding->n_fds; i++)

@@ -13,7 +13,7 @@ struct preparation {
 	size_t errors_length;
 	int status;
 	uv_mutex_t mutex;
-	uv_async_t *async; /* under the mutex, as what follows; NULL: abandoned */
+	uv_async_t *async; /* protected by the mutex, like @done; NULL: abandoned */
 	bool done;
 };
 
@@ -36,7 +36,7 @@ static void preparation_run(void *data)
 		p->status = setup_prepare(p->path, p->port, errors, &p->setup);
 		fclose(errors);
 	}
-	/* the async may be sent only while nobody can turn away, and then close it */
+	/* preparation_abandon(), after which the async may be closed, must wait for this */
 	uv_mutex_lock(&p->mutex);
 	p->done = true;
 	abandoned = !p->async;
@@ -48,8 +48,9 @@ static void preparation_run(void *data)
 }
 
 /*
- * Signals are the main thread's business, all the more when it has turned away and ended: one that
- * this thread took then would find the default action.
+ * Starts the thread with all signals blocked, because the main thread handles them. Otherwise,
+ * after the main thread has abandoned the preparation and ended its handlers, a signal could
+ * trigger the default action in this thread.
  */
 static int preparation_start_thread(struct preparation *p)
 {

@@ -71,8 +71,8 @@ static void resolve_path(const char *path, struct resolved *resolved)
 {
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
 
-	strncpy(un.sun_path, path, sizeof(un.sun_path) - 1); /* its length is checked already */
-	/* as long as getsockname() says it is, so that a stored socket is known again */
+	strncpy(un.sun_path, path, sizeof(un.sun_path) - 1); /* its length has been checked */
+	/* the length from getsockname(), so that a stored socket matches */
 	resolved_add(resolved, &un,
 		     (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path) + 1));
 }

@@ -1,28 +1,29 @@
 #pragma once
 
-/* From a listener's configured address to the socket addresses that it is to be bound to. */
+/* Resolves a listener's configured address to the socket addresses to which it is bound. */
 
 #include "ackd/config/config.h"
 
 #include <sys/socket.h>
 
-/* More addresses of a name than this are left out. */
+/* The most addresses of a name; further ones are skipped. */
 #define RESOLVED_MAX 64
 
-/* Where a listener is to listen: at least one address, without repetition. */
+/* The addresses of a listener: at least one, without duplicates. */
 struct resolved {
 	struct sockaddr_storage addresses[RESOLVED_MAX];
 	socklen_t lengths[RESOLVED_MAX];
 	size_t n;
-	size_t n_left_out; /* addresses above RESOLVED_MAX */
-	bool lenient;	   /* addresses that this host lacks are skipped if one binds */
+	size_t n_left_out; /* addresses beyond RESOLVED_MAX */
+	bool lenient; /* addresses that this host does not have are skipped if another one can be
+			 bound */
 };
 
 /*
- * Resolves the address (or the path) of @listener. "localhost" is the two loopback addresses, as
- * RFC 6761 has it, without a look-up; any other name may block in one. An IPv4-mapped IPv6 address
- * is the IPv4 address. Returns 0, or -EADDRNOTAVAIL
- * with *@ret_why saying why there is no address (static).
+ * Resolves the address (or the path) of @listener. "localhost" stands for the two loopback
+ * addresses, as in RFC 6761, without a look-up. Looking up any other name may block. An IPv4-mapped
+ * IPv6 address is treated as the IPv4 address. Returns 0, or -EADDRNOTAVAIL and the reason in
+ * *@ret_why (static).
  */
 int resolve_listener(const struct config_listener *listener, struct resolved *ret_resolved,
 		     const char **ret_why);

@@ -8,7 +8,9 @@
 #include <string.h>
 #include <uv.h>
 
-/* How often another port is tried when the kernel's choice is taken on another address. */
+/*
+ * How many ports are tried when the kernel's choice is in use on another address of the listener.
+ */
 #define PORT_TRIES 16
 
 /*
@@ -17,7 +19,7 @@
  */
 #define METRICS_BACKLOG 4096
 
-/* Resolves the addresses of one listener; errors are lines to @errors. */
+/* Resolves the addresses of one listener. Errors are written to @errors as lines. */
 static int resolve(const struct config_listener *listener, struct resolved *ret_resolved,
 		   FILE *errors)
 {
@@ -81,7 +83,7 @@ void setup_destroy(struct setup *setup)
 	free(setup);
 }
 
-/* ---- finding what is there ---- */
+/* ---- finding existing sockets ---- */
 
 static uint16_t get_port(const struct sockaddr_storage *address)
 {
@@ -105,13 +107,16 @@ bool setup_matches(const struct binding *binding, const struct sockaddr_storage 
 		return false;
 	if (memcmp(&configured, address, length) == 0)
 		return true;
-	/* one from the store does not remember that its port was the kernel's choice */
+	/* a binding from the store does not record that the kernel chose its port */
 	set_port(&configured, 0);
 	return binding->stored_as && strcmp(binding->listener, listener) == 0 &&
 	       memcmp(&configured, address, length) == 0;
 }
 
-/* The binding of @address: this listener's rather than one of a listener that has been renamed. */
+/*
+ * Returns the binding of @address, preferably this listener's, otherwise that of a renamed
+ * listener.
+ */
 static struct binding *find_bound(struct binding *current, const struct bound *bound,
 				  const char *listener, const struct sockaddr_storage *address,
 				  socklen_t length)
@@ -128,7 +133,7 @@ static struct binding *find_bound(struct binding *current, const struct bound *b
 	return found;
 }
 
-/* Whether @binding is one of @listener, at one of its addresses. */
+/* Returns whether @binding belongs to @listener, at one of its addresses. */
 static bool listener_wants(const struct config_listener *listener, const struct resolved *resolved,
 			   const struct binding *binding)
 {
@@ -139,7 +144,7 @@ static bool listener_wants(const struct config_listener *listener, const struct 
 	return false;
 }
 
-/* Whether @binding, a listener's, stays one in @setup. */
+/* Returns whether @setup still needs @binding, which belongs to a listener. */
 static bool listeners_want(const struct setup *setup, const struct binding *binding)
 {
 	for (size_t i = 0; i < setup->config->n_listeners; i++)
@@ -169,11 +174,11 @@ size_t setup_successor(const struct setup *setup, const struct binding *binding)
 
 /* ---- binding ---- */
 
-/* What is there when a listener is bound. */
+/* The existing sockets when a listener is bound. */
 struct existing {
 	const struct setup *setup;
 	const struct bindings *current;
-	const struct bound *bound; /* of other listeners of the setup; NULL: none */
+	const struct bound *bound; /* sockets of other listeners of the setup; NULL: none */
 };
 
 /* Returns the first of @bound whose address overlaps @address, or NULL. */
@@ -187,8 +192,9 @@ static const struct binding *find_overlap(const struct bound *bound,
 }
 
 /*
- * Whether @address overlaps that of one of our bindings that is to go. Returns the binding that is
- * in the way, one that stays, or NULL.
+ * Checks @address for conflicts. Returns our own binding that conflicts and is kept, or NULL
+ * without a conflict. If it returns NULL, *@ret_shared is whether @address overlaps a binding that
+ * is no longer needed.
  */
 static const struct binding *check_overlap(const struct existing *existing,
 					   const struct bound *bound,
@@ -226,18 +232,21 @@ struct wanted {
 	const struct config_listener *listener;
 	const struct resolved *resolved;
 	size_t index;		    /* in the configuration */
-	struct binding *candidates; /* which may be used again: a list */
+	struct binding *candidates; /* list of bindings that may be reused */
 	const struct existing *existing;
 	struct binding_options options;
 };
 
-/* Whether @error says that this host does not have the address (rather than that it is taken). */
+/*
+ * Returns whether @error means that this host does not have the address, rather than that it is in
+ * use.
+ */
 static bool is_lacking(int error)
 {
 	return error == -EADDRNOTAVAIL || error == -EAFNOSUPPORT;
 }
 
-/* Writes what may be set, after an address of a listener could not be bound. */
+/* Writes advice after an address of a listener could not be bound. */
 static void advise(const struct wanted *wanted, const struct sockaddr_storage *address, int error,
 		   FILE *errors)
 {
@@ -263,7 +272,7 @@ static void advise(const struct wanted *wanted, const struct sockaddr_storage *a
 			directory);
 }
 
-/* @by: our own binding that is in the way, or NULL. */
+/* @by: our own conflicting binding, or NULL. */
 static void explain(const struct wanted *wanted, const struct sockaddr_storage *address, int error,
 		    const struct binding *by, FILE *errors)
 {
@@ -321,8 +330,8 @@ static void notice_left_out(const struct config_listener *listener, const struct
 }
 
 /*
- * Binds one address. Returns 0 and *@ret_binding, or a negative errno; *@ret_by is our own binding
- * that is in the way, if there is one.
+ * Binds one address. Returns 0 and *@ret_binding, or a negative errno; *@ret_by is our own
+ * conflicting binding, or NULL.
  */
 static int bind_address(const struct wanted *wanted, const struct bound *bound,
 			const struct sockaddr_storage *address, socklen_t length,
@@ -339,7 +348,7 @@ static int bind_address(const struct wanted *wanted, const struct bound *bound,
 
 /*
  * Binds the addresses of one listener. With port 0 all get the port that the kernel chose for the
- * first; -EAGAIN: it is taken on another one, try again.
+ * first. Returns -EAGAIN if that port is in use on another address, so that the caller tries again.
  */
 static int bind_listener(const struct wanted *wanted, FILE *errors, struct bound *bound)
 {
@@ -387,7 +396,7 @@ static int bind_listener(const struct wanted *wanted, FILE *errors, struct bound
 	return last;
 }
 
-/* Returns @r and gives the caller @bound; after an error there is none. */
+/* Returns @r. On success gives @bound to the caller, otherwise undoes it. */
 static int bound_return(struct bound *bound, int r, struct bound *ret_bound)
 {
 	if (r < 0) {
@@ -399,7 +408,7 @@ static int bound_return(struct bound *bound, int r, struct bound *ret_bound)
 	return r;
 }
 
-/* Binds a listener, with one port on all its addresses. */
+/* Binds a listener, using the same port on all its addresses. */
 static int bind_with_one_port(const struct wanted *wanted, FILE *errors, struct bound *bound)
 {
 	size_t before = bound->n;
@@ -412,7 +421,7 @@ static int bind_with_one_port(const struct wanted *wanted, FILE *errors, struct 
 	return r;
 }
 
-/* Uses the sockets that were passed for listener @i. Returns how many, or a negative errno. */
+/* Uses the sockets that were passed for listener @i. Returns their number, or a negative errno. */
 static int use_passed(const struct setup *setup, size_t i, struct binding *current,
 		      struct bound *bound)
 {

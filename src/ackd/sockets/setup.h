@@ -1,9 +1,9 @@
 #pragma once
 
 /*
- * From a configuration to listening sockets, in two steps, so that a reload changes nothing until
- * everything has worked: setup_prepare() may block in name look-ups and touches nothing;
- * setup_bind() makes the missing sockets and keeps those that are there.
+ * Creates listening sockets from a configuration in two steps, so that a reload changes nothing
+ * until both have succeeded. setup_prepare() may block in name look-ups and changes nothing.
+ * setup_bind() creates the missing sockets and keeps existing ones.
  */
 
 #include "ackd/sockets/bound.h"
@@ -14,55 +14,55 @@
 
 struct setup {
 	struct config *config;
-	struct resolved *resolved;	/* one per listener */
-	struct config_listener metrics; /* where metrics are served; its address is the config's */
-	struct resolved metrics_resolved; /* none without metrics */
+	struct resolved *resolved; /* one per listener */
+	struct config_listener
+		metrics; /* pseudo-listener for metrics; the configuration owns its address */
+	struct resolved metrics_resolved; /* empty without metrics */
 };
 
 /*
- * Reads the configuration (see config_load()) and resolves its addresses. Every error is a line to
- * @errors. Returns 0 and the caller's *@ret_setup, -EINVAL for an error in the configuration,
- * -EADDRNOTAVAIL when an address could not be resolved, or another negative errno.
+ * Reads the configuration (see config_load()) and resolves its addresses. Errors are written to
+ * @errors as lines. Returns 0 and gives *@ret_setup to the caller, -EINVAL for an error in the
+ * configuration, -EADDRNOTAVAIL when an address could not be resolved, or another negative errno.
  */
 int setup_prepare(const char *path, int port, FILE *errors, struct setup **ret_setup);
 
 /* Accepts NULL. */
 void setup_destroy(struct setup *setup);
 
-/* The daemon's bindings: lists. */
+/* Lists of the daemon's bindings. */
 struct bindings {
 	struct binding *listeners;
 	struct binding *metrics;
 };
 
 /*
- * Finds or binds the sockets of the listeners of @setup: those of @current that it still wants are
- * used again. An address may overlap that of one which it does not want. Addresses that this host
- * lacks are skipped, with a notice, where the setup is lenient. @n_sockets: per address. Errors are
- * lines to @errors. Returns 0 and the caller's @ret_bound, where bound_listen() must follow, or a
- * negative errno and everything as before.
+ * Finds or binds the sockets of the listeners of @setup. Bindings in @current that it still needs
+ * are reused. A new address may overlap that of a binding that it no longer needs. If the setup is
+ * lenient, addresses that this host does not have are skipped with a notice. @n_sockets: per TCP
+ * address. Errors are written to @errors as lines. Returns 0 and gives @ret_bound to the caller,
+ * who must call bound_listen(), or a negative errno with nothing changed.
  */
 int setup_bind(const struct setup *setup, const struct bindings *current, unsigned n_sockets,
 	       FILE *errors, struct bound *ret_bound);
 
 /*
- * The same for the metrics of @setup, one socket per address, which listen when this returns.
- * @listeners are the sockets that setup_bind() has found or bound. Without metrics @ret_bound is
- * empty.
+ * Like setup_bind(), for the metrics of @setup, with one socket per address. The sockets listen
+ * when this returns. @listeners is the result of setup_bind(). Without metrics @ret_bound is empty.
  */
 int setup_bind_metrics(const struct setup *setup, const struct bindings *current,
 		       const struct bound *listeners, FILE *errors, struct bound *ret_bound);
 
 /*
- * Returns the index in the configuration of the listener that takes what still arrives on @binding,
- * which @setup does not want: that of the same name, else one of the same port; the number of
- * listeners if there is none.
+ * Returns the index of the listener that gets the connections still arriving on @binding, which
+ * @setup does not need: the listener of the same name, otherwise one of the same port. Returns the
+ * number of listeners if there is none.
  */
 size_t setup_successor(const struct setup *setup, const struct binding *binding);
 
 /*
- * Whether @binding is one of @listener at @address: with port 0 any port will do, so that a restart
- * keeps the one that the kernel chose.
+ * Returns whether @binding is one of @listener at @address. Port 0 matches any port, so a restart
+ * keeps the port that the kernel chose.
  */
 bool setup_matches(const struct binding *binding, const struct sockaddr_storage *address,
 		   socklen_t length, const char *listener);
@@ -70,14 +70,15 @@ bool setup_matches(const struct binding *binding, const struct sockaddr_storage 
 /* Listens on the new sockets of @bound. Returns 0 or a negative errno, which has been logged. */
 int bound_listen(const struct bound *bound, const struct config *config);
 
-/* Puts what @config says of the sockets of @bound (backlog, mode, time-out) into effect. */
+/* Applies the socket options of @config (backlog, mode, timeout) to @bound. */
 void bound_configure(const struct bound *bound, const struct config *config);
 
 /*
- * Makes bindings of the descriptors that the service manager passed, each for the listener of
- * @config that it belongs to: the one of the same name; without a name, or with one that ends in
- * ".socket", the first that has none. Consumes @fds. Errors are lines to @errors. Returns 0 and a
- * list (NULL: none) that is the caller's, -EINVAL when one fits no listener, or another errno.
+ * Creates bindings from the descriptors that the service manager passed. Each belongs to the
+ * listener of @config of the same name. Descriptors without a name, or with one that ends in
+ * ".socket", belong to the first listener without a socket. Consumes @fds. Errors are written to
+ * @errors as lines. Returns 0 and gives the list *@ret_bindings (NULL: none) to the caller, -EINVAL
+ * when a descriptor matches no listener, or another negative errno.
  */
 int setup_adopt(const struct config *config, struct systemd_fd *fds, size_t n, FILE *errors,
 		struct binding **ret_bindings);

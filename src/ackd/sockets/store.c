@@ -12,7 +12,7 @@
 
 #define PREFIX "ackd-listen."
 
-/* Room in the store that a hand-over needs. */
+/* Descriptors that a hand-over needs in the store. */
 #define RESERVED 1
 
 bool store_is_socket(const struct systemd_fd *fd)
@@ -20,7 +20,9 @@ bool store_is_socket(const struct systemd_fd *fd)
 	return strncmp(fd->name, PREFIX, strlen(PREFIX)) == 0;
 }
 
-/* Removes from the store all that have the @name: what stays of @bindings is to be stored again. */
+/*
+ * Removes all descriptors named @name from the store, and marks those of @bindings as not stored.
+ */
 static void forget_name(const char *name, struct binding *bindings)
 {
 	systemd_store_remove(name);
@@ -33,9 +35,9 @@ static void forget_name(const char *name, struct binding *bindings)
 }
 
 /*
- * Returns the name for @binding in the store, allocated: PREFIX LISTENER, for a UNIX socket with
- * "/DEVICE-INODE" of its file (hexadecimal), which the socket itself does not tell. NULL: out of
- * memory.
+ * Returns the name for @binding in the store (free), or NULL when out of memory. The name is PREFIX
+ * LISTENER. For a UNIX socket "/DEVICE-INODE" of its file (hexadecimal) follows, because the socket
+ * itself does not provide it.
  */
 static char *stored_name(const struct binding *binding)
 {
@@ -50,7 +52,7 @@ static char *stored_name(const struct binding *binding)
 	return r < 0 ? NULL : name;
 }
 
-/* Reads what follows the listener in the name of a stored socket: nothing, or "/DEVICE-INODE". */
+/* Parses the rest of the name after the listener: empty or "/DEVICE-INODE". */
 static bool parse_file(const char *text, struct file_id *ret_file)
 {
 	char *end;
@@ -65,7 +67,10 @@ static bool parse_file(const char *text, struct file_id *ret_file)
 	return *end == '\0';
 }
 
-/* The opposite of stored_name(): makes a binding of @fd. Returns as binding_readopt() does. */
+/*
+ * Creates a binding of @fd from its name, the inverse of stored_name(). Returns the same as
+ * binding_readopt().
+ */
 static int readopt(const struct systemd_fd *fd, struct binding **bindings)
 {
 	char listener[TEMPLATE_LISTENER_MAX + 1];
@@ -89,7 +94,7 @@ struct binding *store_take(struct systemd_fd *fds, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		int r = readopt(&fds[i], &bindings);
 
-		fds[i].fd = r; /* negative: of no use */
+		fds[i].fd = r; /* negative: unusable */
 		if (r < 0)
 			log_post_at(LOG_LEVEL_WARNING, LOG_LISTEN, NULL,
 				    "a listening socket from the store (%s) is not usable: %s",
@@ -132,7 +137,7 @@ void store_drop(struct binding **bindings, const struct setup *setup)
 		binding_destroy(b);
 		dropped = true;
 	}
-	if (dropped) /* the manager has them, too, until it has handled this */
+	if (dropped) /* the manager closes its copies when it handles the removal */
 		systemd_barrier();
 }
 
@@ -147,7 +152,7 @@ void store_forget(struct binding *binding, struct binding *others)
 	free(name);
 }
 
-/* Whether the service manager has passed sockets for the @listener. */
+/* Returns whether the service manager has passed sockets for @listener. */
 static bool is_passed(const struct binding *bindings, const char *listener)
 {
 	for (; bindings; bindings = bindings->next)
@@ -184,7 +189,7 @@ unsigned store_share(const struct setup *setup, const struct binding *bindings, 
 	return room < max ? room : max;
 }
 
-/* Whether @binding is in the store under the name of its listener. */
+/* Returns whether @binding is stored under the name of its listener. */
 static bool is_named_right(const struct binding *binding)
 {
 	const char *name = binding->stored_as + strlen(PREFIX);
@@ -193,7 +198,7 @@ static bool is_named_right(const struct binding *binding)
 	return strncmp(name, binding->listener, n) == 0 && (!name[n] || name[n] == '/');
 }
 
-/* A restart closes @binding. */
+/* Reports that a restart closes @binding. */
 static void report_not_stored(const struct binding *binding, const char *why)
 {
 	struct log_fields fields = {.listener = binding->listener, .reason = why};
@@ -213,7 +218,7 @@ static void store_add(struct binding *binding, struct binding *bindings)
 		return;
 	}
 	if (name)
-		forget_name(name, bindings); /* some of them may be there */
+		forget_name(name, bindings); /* some of them may have been stored */
 	free(name);
 	report_not_stored(binding, strerror(-r));
 }
