@@ -102,6 +102,8 @@ static void server_leave(struct server *server, int signum)
 		/* no process follows: new connections must be refused */
 		for (struct binding *b = server->bindings; b; b = b->next)
 			store_forget(b, server->bindings);
+		for (struct binding *b = server->unwanted; b; b = b->next)
+			store_forget(b, server->bindings);
 	}
 	server_drain(server);
 }

@@ -146,9 +146,9 @@ static void on_poll_closed(uv_handle_t *handle)
 
 void acceptor_close(struct acceptor *acceptor)
 {
-	/* queued clients already consider themselves connected */
+	/* queued clients already consider themselves connected; the kernel queues backlog + 1 */
 	if (acceptor->listener && !acceptor->passed)
-		acceptor_accept(acceptor, (unsigned)acceptor->listener->settings->backlog);
+		acceptor_accept(acceptor, (unsigned)acceptor->listener->settings->backlog + 1);
 	uv_close((uv_handle_t *)&acceptor->poll, on_poll_closed);
 	if (acceptor->listener)
 		listener_unref(acceptor->listener);
