@@ -14,7 +14,7 @@ import pytest
 from harness import Address, free_port, read_exactly, read_to_end, wait_until
 from prom import is_built, scrape
 
-# What each address answers on. Another IPv4 loopback address stands for the outside.
+# The hosts that each address serves. Another IPv4 loopback address stands for the outside.
 HOSTS = {
     "localhost": {"127.0.0.1", "::1"},
     "*": {"127.0.0.1", "127.1.2.3", "::1"},

@@ -213,7 +213,7 @@ def test_a_stranger_cannot_disturb_a_reload(unit, names):
             done = stranger(f"s = socket.socket(socket.AF_UNIX)\n{attempt}\n", f"{runtime}/control",
                             check=False)
             assert "PermissionError" in done.stdout, (attempt, done.stdout)
-        # What the name could be derived from is known to all.
+        # Anybody can derive the abstract name, and bind it.
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
             s.bind(f"\0ackd-reload-{one.pid}")
             one.reload()

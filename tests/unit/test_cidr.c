@@ -189,7 +189,7 @@ static bool first_bits_equal(const uint8_t a[16], const uint8_t b[16], int n)
 	return true;
 }
 
-/* What cidr_list_match() is to return, by looking at every item. */
+/* Returns what cidr_list_match() must return, by comparing every item. */
 static int search_all(const struct cidr *items, size_t n, const uint8_t address[16])
 {
 	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};

@@ -199,7 +199,7 @@ static void test_syntax(void **state)
 	files_expect_errors("F", -1, "F:2: syntax error: found a NUL byte; allowed: text\n");
 }
 
-/* What operators write who forget the quotes. */
+/* Values without quotes, as operators write them by mistake. */
 static void test_words(void **state)
 {
 #define WORD(word)                                                                                 \

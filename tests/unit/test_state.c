@@ -67,7 +67,7 @@ static void assert_same(const struct state_record *a, const struct state_connect
 	assert_string_equal(b->authority, a->names_length > 0 ? AUTHORITY : "");
 }
 
-/* What a process hands over, and its segments as the next one finds them. */
+/* The state that a process hands over, and its segments as the next process finds them. */
 struct fixture {
 	struct limits limits;
 	struct handover handover;

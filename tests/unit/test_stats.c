@@ -24,7 +24,7 @@ static int finish(void **state)
 	return 0;
 }
 
-/* What the main thread does at the end of a reload to a configuration with the listener @name. */
+/* Does what the main thread does at the end of a reload that leaves the listener @name. */
 static void reload(const char *name)
 {
 	stats_listener(name);

@@ -321,7 +321,7 @@ static void test_slow_reader(void **state)
 	end(&f);
 }
 
-/* What has arrived is answered, then the connections and the loop end. */
+/* A drain answers what has arrived; then the connections and the loop end. */
 static void test_drain(void **state)
 {
 	struct fixture f;
