@@ -93,15 +93,16 @@ static void take(struct run *run)
 	struct said *said = &run->said;
 	size_t before = said->n;
 
-	assert(run->io.n_spans <= SESSION_SPANS_MAX);
-	for (unsigned i = 0; i < run->io.n_spans; i++) {
-		const struct iovec *span = &run->io.spans[i];
+	assert(run->io.out.n_spans <= SESSION_SPANS_MAX);
+	for (unsigned i = 0; i < run->io.out.n_spans; i++) {
+		const struct iovec *span = &run->io.out.spans[i];
 
 		assert(span->iov_len <= sizeof(said->bytes) - said->n);
 		memcpy(said->bytes + said->n, span->iov_base, span->iov_len);
 		said->n += span->iov_len;
 	}
-	assert(said->n - before == run->io.n_bytes && run->io.n_bytes <= run->io.reply_max);
+	assert(said->n - before == run->io.out.n_bytes &&
+	       run->io.out.n_bytes <= run->io.out.max_bytes);
 }
 
 /* Does with the outcome @state of a call what a connection does. */
@@ -161,14 +162,14 @@ static void say(struct run *run, const struct policy *policy, const uint8_t *dat
 /* The memory lasts as long as the process: allocating it for each input took most of the time. */
 static void run_prepare(struct run *run)
 {
-	if (!run->io.area) {
+	if (!run->io.out.area) {
 		budget_init(&run->budget, (size_t)64 << 20);
 		if (session_io_init(&run->io, &run->budget) < 0)
 			abort();
 		run->io.on_nak = on_nak;
 		run->io.on_nak_data = &run->said;
 	}
-	run->io.reply_max = SESSION_REPLY_MAX;
+	run->io.out.max_bytes = SESSION_REPLY_MAX;
 	run->said.n = 0;
 	run->said.n_naks = 0;
 }
@@ -197,7 +198,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	run_prepare(&pieces);
 	pieces.hold = data[5] & 1;
 	if (data[5] & 2)
-		pieces.io.reply_max = REPLY_MAX_LEAST + data[6];
+		pieces.io.out.max_bytes = REPLY_MAX_LEAST + data[6];
 	say(&whole, &policy, data + SETUP_BYTES, n, SESSION_READ_MAX);
 	say(&pieces, &policy, data + SETUP_BYTES, n, 1 + data[7] % 32);
 	if (policy.framing == FRAMING_LINE || policy.reply != REPLY_ACK)

@@ -41,8 +41,8 @@ static void go_on(const struct state_connection *c, const struct policy *policy)
 		state = session_resume(&session, &io);
 	}
 	assert(state == SESSION_IDLE || state == SESSION_DONE);
-	for (unsigned i = 0; i < io.n_spans; i++)
-		touch(io.spans[i].iov_base, io.spans[i].iov_len);
+	for (unsigned i = 0; i < io.out.n_spans; i++)
+		touch(io.out.spans[i].iov_base, io.out.spans[i].iov_len);
 	session_io_clear(&io);
 	assert(session_held_bytes(&session) <= budget_used(&budget));
 	session_finish(&session, &io);
@@ -102,7 +102,7 @@ static void read_records(const uint8_t *records, size_t size, uint8_t n_connecti
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	if (!io.area) {
+	if (!io.out.area) {
 		budget_init(&budget, SIZE_MAX);
 		if (session_io_init(&io, &budget) < 0)
 			abort();

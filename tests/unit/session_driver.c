@@ -88,13 +88,13 @@ static void take_output(void)
 {
 	size_t n = 0;
 
-	for (unsigned i = 0; i < io.n_spans; i++) {
-		append(&got_output, io.spans[i].iov_base, io.spans[i].iov_len);
-		n += io.spans[i].iov_len;
-		if (io.spans[i].iov_len == 0)
+	for (unsigned i = 0; i < io.out.n_spans; i++) {
+		append(&got_output, io.out.spans[i].iov_base, io.out.spans[i].iov_len);
+		n += io.out.spans[i].iov_len;
+		if (io.out.spans[i].iov_len == 0)
 			die("an empty span");
 	}
-	if (n != io.n_bytes || n > io.reply_max || io.n_spans > SESSION_SPANS_MAX)
+	if (n != io.out.n_bytes || n > io.out.max_bytes || io.out.n_spans > SESSION_SPANS_MAX)
 		die("spans and their sum do not agree");
 }
 
@@ -131,7 +131,7 @@ static int answer(struct session *session, int state, struct bytes *data,
 
 		take_output();
 		n_full += state == SESSION_FULL;
-		if (state == SESSION_FULL && io.n_bytes == 0)
+		if (state == SESSION_FULL && io.out.n_bytes == 0)
 			die("full of nothing");
 		if (state == SESSION_FULL && setting->hold != HOLD_NEVER &&
 		    (setting->hold == HOLD_ALWAYS || turn++ % 2)) {
@@ -148,7 +148,7 @@ static int answer(struct session *session, int state, struct bytes *data,
 			state = session_resume(session, &io);
 		else
 			return state;
-		if (state == SESSION_IDLE && io.n_bytes == 0) {
+		if (state == SESSION_IDLE && io.out.n_bytes == 0) {
 			session_io_clear(&io);
 			return state;
 		}
@@ -181,7 +181,7 @@ static int run(const struct test_case *c, const struct setting *setting)
 	got_output.n = 0;
 	got_faults.n = 0;
 	budget_init(&budget, setting->budget);
-	io.reply_max = setting->reply_max;
+	io.out.max_bytes = setting->reply_max;
 	io.n_messages = 0;
 	session_init(&session, &policy, "peer\0\0", 1);
 	session_greet(&session, &io);

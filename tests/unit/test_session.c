@@ -100,17 +100,17 @@ static void take(struct fixture *f)
 {
 	size_t n = 0;
 
-	assert_true(f->io.n_spans <= SESSION_SPANS_MAX);
-	assert_true(f->io.n_bytes <= f->io.reply_max);
-	for (unsigned i = 0; i < f->io.n_spans; i++) {
-		const struct iovec *span = &f->io.spans[i];
+	assert_true(f->io.out.n_spans <= SESSION_SPANS_MAX);
+	assert_true(f->io.out.n_bytes <= f->io.out.max_bytes);
+	for (unsigned i = 0; i < f->io.out.n_spans; i++) {
+		const struct iovec *span = &f->io.out.spans[i];
 
 		assert_true(span->iov_len > 0 && f->n_out + span->iov_len <= OUT_MAX);
 		memcpy(f->out + f->n_out, span->iov_base, span->iov_len);
 		f->n_out += span->iov_len;
 		n += span->iov_len;
 	}
-	assert_int_equal(n, f->io.n_bytes);
+	assert_int_equal(n, f->io.out.n_bytes);
 }
 
 /* Does with the outcome @state of a call what a connection does; returns the last outcome. */
@@ -366,20 +366,20 @@ static void test_zero_copy(void **state)
 	size_t n = sizeof(data) - 1;
 
 	assert_int_equal(session_feed(&f->session, &f->io, data, n), SESSION_IDLE);
-	assert_int_equal(f->io.n_spans, 1);
-	assert_ptr_equal(f->io.spans[0].iov_base, data);
-	assert_int_equal(f->io.spans[0].iov_len, n);
+	assert_int_equal(f->io.out.n_spans, 1);
+	assert_ptr_equal(f->io.out.spans[0].iov_base, data);
+	assert_int_equal(f->io.out.spans[0].iov_len, n);
 	session_io_clear(&f->io);
 	f->policy.framing = FRAMING_LINE;
 	assert_int_equal(session_feed(&f->session, &f->io, data, n), SESSION_IDLE);
-	assert_int_equal(f->io.n_spans, 1);
-	assert_ptr_equal(f->io.spans[0].iov_base, data);
-	assert_int_equal(f->io.spans[0].iov_len, n);
+	assert_int_equal(f->io.out.n_spans, 1);
+	assert_ptr_equal(f->io.out.spans[0].iov_base, data);
+	assert_int_equal(f->io.out.spans[0].iov_len, n);
 	session_io_clear(&f->io);
 	f->policy.reply = REPLY_ACK;
 	f->policy.ack_prefix = compile("Got ");
 	assert_int_equal(session_feed(&f->session, &f->io, data, n), SESSION_IDLE);
-	assert_int_equal(f->io.n_spans, 1);
+	assert_int_equal(f->io.out.n_spans, 1);
 	take(f);
 	check_out(f, "Got one\nGot two\nGot three\n");
 	session_io_clear(&f->io);
@@ -426,7 +426,7 @@ static bool aside(struct fixture *f, const char *input, struct iovec *ret_answer
 	session_init(&session, &f->policy, "unix\0\0", 8);
 	state = session_feed(&session, &f->io, (const uint8_t *)input, strlen(input));
 	if (state == SESSION_IDLE && session_io_set_aside(&f->io, ret_answer)) {
-		assert_int_equal(f->io.n_bytes, 0);
+		assert_int_equal(f->io.out.n_bytes, 0);
 		session_finish(&session, &f->io);
 		return true;
 	}
@@ -509,7 +509,7 @@ static void test_full(void **state)
 	f->policy.ack_prefix = compile("Got ");
 	f->policy.transcoder.encode_errors = ENCODE_XMLCHARREFREPLACE;
 	f->policy.transcoder.charset = CHARSET_ASCII;
-	f->io.reply_max = 4096;
+	f->io.out.max_bytes = 4096;
 	check_full(f, "\n", "Got \n");
 	check_full(f, "a\xc3\xa9\r\n", "Got a&#233;\r\n");
 	f->hold = true;
@@ -517,7 +517,7 @@ static void test_full(void **state)
 	check_full(f, "a\xc3\xa9\r\n", "Got a&#233;\r\n");
 	f->policy.transcoder.charset = CHARSET_UTF_8;
 	check_full(f, "a\xc3\xa9\r\n", "Got a\xc3\xa9\r\n");
-	f->io.reply_max = SESSION_REPLY_MAX;
+	f->io.out.max_bytes = SESSION_REPLY_MAX;
 	f->hold = false;
 	check_full(f, "\n", "Got \n");
 	check_full_spans(f);
@@ -534,7 +534,7 @@ static void test_full_held_line(void **state)
 	line[n] = '\n';
 	f->policy.framing = FRAMING_LINE;
 	f->policy.max_line_bytes = (uint32_t)n;
-	f->io.reply_max = 1024;
+	f->io.out.max_bytes = 1024;
 	for (int hold = 0; hold < 2; hold++) {
 		f->hold = hold;
 		start(f);
@@ -561,7 +561,7 @@ static void test_abandoned(void **state)
 	memset(data, 'x', sizeof(data));
 	data[sizeof(data) - 1] = '\n';
 	f->policy.framing = FRAMING_LINE;
-	f->io.reply_max = 1024;
+	f->io.out.max_bytes = 1024;
 	assert_int_equal(feed(f, "y", 1), SESSION_IDLE);
 	assert_int_equal(session_feed(&f->session, &f->io, data, sizeof(data)), SESSION_FULL);
 	session_io_clear(&f->io);
@@ -585,7 +585,7 @@ static void test_budget(void **state)
 	assert_int_equal(feed(f, data, sizeof(data)), -ENOBUFS);
 	check_out(f, "a\n");
 	stop(f);
-	f->io.reply_max = 1024;
+	f->io.out.max_bytes = 1024;
 	start(f);
 	data[sizeof(data) - 1] = '\n';
 	assert_int_equal(session_feed(&f->session, &f->io, (const uint8_t *)data, sizeof(data)),

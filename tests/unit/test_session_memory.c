@@ -45,8 +45,8 @@ struct life {
 
 static void take(struct life *life)
 {
-	for (unsigned i = 0; i < life->io.n_spans; i++) {
-		const struct iovec *span = &life->io.spans[i];
+	for (unsigned i = 0; i < life->io.out.n_spans; i++) {
+		const struct iovec *span = &life->io.out.spans[i];
 
 		assert_true(span->iov_len <= sizeof(life->said) - life->n_said);
 		memcpy(life->said + life->n_said, span->iov_base, span->iov_len);
@@ -99,7 +99,7 @@ static int live(struct life *life, const uint8_t *line)
 
 	if (r < 0)
 		return r;
-	life->io.reply_max = 1024;
+	life->io.out.max_bytes = 1024;
 	session_init(&life->session, &life->policy, NULL, 1);
 	r = answer(life, session_feed(&life->session, &life->io, line, third));
 	if (r >= 0)

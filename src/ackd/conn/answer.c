@@ -56,7 +56,7 @@ static inline void send_answer(struct conn *c, struct session_io *io, const stru
 {
 	int sent;
 
-	conn_say(io, bytes->iov_base, bytes->iov_len);
+	out_set(&io->out, bytes->iov_base, bytes->iov_len);
 	sent = conn_socket_send(c, io);
 	if (sent != 0)
 		conn_answer_more(c, io, SESSION_IDLE, sent);

@@ -114,7 +114,7 @@ static enum conn_reason conn_end_reason(const struct conn *c)
  */
 static bool has_had_its_turn(const struct session_io *io)
 {
-	return io->n_spans < SESSION_SPANS_MAX || io->n_bytes >= SESSION_REPLY_MAX / 2;
+	return io->out.n_spans < SESSION_SPANS_MAX || io->out.n_bytes >= SESSION_REPLY_MAX / 2;
 }
 
 void conn_answer_more(struct conn *c, struct session_io *io, int state, int sent)
@@ -143,7 +143,7 @@ void conn_answer_more(struct conn *c, struct session_io *io, int state, int sent
 		if (state != SESSION_FULL)
 			break;
 		state = session_resume(&c->session, io);
-		sent = io->n_bytes > 0 ? conn_socket_send(c, io) : 0;
+		sent = io->out.n_bytes > 0 ? conn_socket_send(c, io) : 0;
 	}
 	if (state == SESSION_DONE)
 		conn_finish(c, conn_end_reason(c));
@@ -333,7 +333,7 @@ void conn_tell_refusal(struct conn *c)
 	counter_add(c->listener->counters, COUNTER_NAKS + nak.reason, 1);
 	if (c->listener->settings->policy.nak) {
 		/* the buffer of a new socket has room for a line unless the peer is gone */
-		conn_say(io, line, nak_format(&nak, line));
+		out_set(&io->out, line, nak_format(&nak, line));
 		conn_socket_send(c, io);
 		session_io_clear(io);
 	}

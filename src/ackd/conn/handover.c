@@ -28,8 +28,9 @@ static int save_output(struct conn *c, struct session_io *io, struct handover *h
 	}
 	do {
 		state = session_suspend(&c->session, io, rest);
-		for (unsigned i = 0; i < io->n_spans && r == 0; i++)
-			r = handover_put(handover, io->spans[i].iov_base, io->spans[i].iov_len);
+		for (unsigned i = 0; i < io->out.n_spans && r == 0; i++)
+			r = handover_put(handover, io->out.spans[i].iov_base,
+					 io->out.spans[i].iov_len);
 		session_io_clear(io);
 	} while (state == SESSION_FULL && r == 0);
 	return r;
@@ -207,7 +208,7 @@ static void conn_take_up(struct conn *c, const struct state_connection *from)
 	}
 	conn_wait(c, &c->listener->idle);
 	if (record->output_length > 0) {
-		conn_say(io, from->output, record->output_length);
+		out_set(&io->out, from->output, record->output_length);
 		sent = conn_socket_send(c, io);
 		session_io_clear(io);
 	}

@@ -92,14 +92,6 @@ bool conn_socket_moves(struct conn *c);
 /* Drops pending output. */
 void conn_output_free(struct conn *c);
 
-/* Makes the @n bytes at @p the output of @io. */
-static inline void conn_say(struct session_io *io, const void *p, size_t n)
-{
-	io->spans[0] = (struct iovec){(void *)(uintptr_t)p, n};
-	io->n_spans = 1;
-	io->n_bytes = n;
-}
-
 /* Counts the messages that @io has answered. */
 static inline void conn_count_messages(struct conn *c, struct session_io *io)
 {
@@ -119,7 +111,7 @@ void conn_answer_more(struct conn *c, struct session_io *io, int state, int sent
  */
 static inline void conn_answer(struct conn *c, struct session_io *io, int state)
 {
-	int sent = io->n_bytes > 0 ? conn_socket_send(c, io) : 0;
+	int sent = io->out.n_bytes > 0 ? conn_socket_send(c, io) : 0;
 
 	if (sent != 0 || state != SESSION_IDLE) {
 		conn_answer_more(c, io, state, sent);

@@ -52,7 +52,7 @@ bool conn_socket_moves(struct conn *c)
 /* Copies the output of @io after its first @sent bytes. Returns 0 or an error. */
 static int keep_output(struct conn *c, const struct session_io *io, size_t sent)
 {
-	size_t size = sizeof(struct conn_output) + io->n_bytes - sent;
+	size_t size = sizeof(struct conn_output) + io->out.n_bytes - sent;
 	struct budget *budget = &conn_reactor(c)->limits->budget;
 	struct conn_output *output;
 
@@ -67,8 +67,8 @@ static int keep_output(struct conn *c, const struct session_io *io, size_t sent)
 	output->length = 0;
 	output->sent = 0;
 	output->ahead = held_by_kernel(c);
-	for (unsigned i = 0; i < io->n_spans; i++) {
-		const struct iovec *span = &io->spans[i];
+	for (unsigned i = 0; i < io->out.n_spans; i++) {
+		const struct iovec *span = &io->out.spans[i];
 		size_t skip = sent < span->iov_len ? sent : span->iov_len;
 
 		memcpy(output->bytes + output->length, (const uint8_t *)span->iov_base + skip,
@@ -120,17 +120,17 @@ __attribute__((noinline, cold)) static int wait_for_room(struct conn *c,
 
 int conn_socket_send(struct conn *c, const struct session_io *io)
 {
-	ssize_t sent = send_spans(c, io->spans, io->n_spans);
+	ssize_t sent = send_spans(c, io->out.spans, io->out.n_spans);
 
 	if (sent < 0)
 		return (int)sent;
 	count_sent(c, (size_t)sent);
-	return (size_t)sent == io->n_bytes ? 0 : wait_for_room(c, io, (size_t)sent);
+	return (size_t)sent == io->out.n_bytes ? 0 : wait_for_room(c, io, (size_t)sent);
 }
 
 int conn_socket_pause(struct conn *c, const struct session_io *io)
 {
-	return wait_for_room(c, io, io->n_bytes);
+	return wait_for_room(c, io, io->out.n_bytes);
 }
 
 static void send_output(struct conn *c)

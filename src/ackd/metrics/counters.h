@@ -8,7 +8,7 @@
  * Everything below is for the main thread, except counter_add() and counters_use().
  */
 
-#include "core/session/session.h"
+#include "core/session/nak.h"
 
 #include <stdatomic.h>
 #include <stddef.h>

@@ -2,6 +2,7 @@
 
 #include "ackd/log/log.h"
 #include "ackd/metrics/counters.h"
+#include "core/utf8/utf8.h"
 
 #include <errno.h>
 #include <inttypes.h>

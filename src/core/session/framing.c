@@ -1,8 +1,60 @@
-#include "core/session/framing.h"
+/*
+ * Cuts the input into messages. One pass checks each byte once for what the error handlers replace
+ * or reject, and finds where the message ends. In a stream, that is the end of each read. In any
+ * other framing a message ends where the data say so: it is held until then, and a fault in it
+ * replaces its reply.
+ */
 
-#include "core/session/reply.h"
+#include "core/session/internal.h"
 
 #include <string.h>
+
+/*
+ * ---- where a message ends ----
+ *
+ * These functions know the framings in which the data end a message. A further one has its case in
+ * each of them.
+ */
+
+/* Returns the last byte of the terminator that ends the message in @n bytes at @p, or NULL. */
+static inline const uint8_t *find_end(const struct policy *policy, const uint8_t *p, size_t n)
+{
+	switch (policy->framing) {
+	case FRAMING_LINE:
+		return memchr(p, '\n', n);
+	case FRAMING_STREAM:
+		break;
+	}
+	return NULL;
+}
+
+/* Returns the length of the terminator of a message: the last of the @n > 0 bytes at @p. */
+static size_t terminator_length(const uint8_t *p, size_t n)
+{
+	return n > 1 && p[n - 2] == '\r' ? 2 : 1;
+}
+
+/*
+ * Returns how many of the next @n > 0 bytes at @p may belong to the message, @length bytes of which
+ * were received before. Sets *@ret_too_long to whether the message exceeds the limit if it does not
+ * end within these bytes. The limit excludes the terminator, so one byte more is taken that may be
+ * LF or CR, and an LF after that CR.
+ *
+ * @length may exceed the limit, as the previous process may have had a larger one.
+ */
+static size_t message_room(const struct policy *policy, uint64_t length, const uint8_t *p, size_t n,
+			   bool *ret_too_long)
+{
+	const uint64_t max = policy->max_line_bytes;
+	size_t room = length <= max ? max + 1 - length : 0;
+	bool is_ended;
+
+	*ret_too_long = n > room || (n == room && p[n - 1] != '\r');
+	if (n <= room)
+		return n;
+	is_ended = p[room] == '\n' && (room == 0 || p[room - 1] == '\r');
+	return room + is_ended;
+}
 
 /* ---- faults ---- */
 
@@ -106,44 +158,43 @@ static void scan_fault(struct session *session, struct session_job *job, size_t 
 	*at += length;
 }
 
-/*
- * Scans the input from *@at up to @end. Returns true if it stops at the LF that ends a line.
- * Returns false after a rejected subsequence, with job->nak_due set, or at @end. A character cut
- * off by @end becomes the session's carry. *@at is set to where the scan stopped.
- */
-static bool scan(struct session *session, struct session_job *job, size_t end, size_t *at)
+enum scanned {
+	SCAN_END_OF_INPUT,   /* a character cut off there became the session's carry */
+	SCAN_END_OF_MESSAGE, /* at the last byte of its terminator */
+	SCAN_FAULT,	     /* after a rejected subsequence; job->nak_due is set */
+};
+
+/* Scans the input from *@at up to @end. Sets *@at to where the scan stopped. */
+static enum scanned scan(struct session *session, struct session_job *job, size_t end, size_t *at)
 {
-	bool is_line = session->policy->framing == FRAMING_LINE;
+	const struct policy *policy = session->policy;
 	const uint8_t *p = job->input;
 
 	while (*at < end) {
-		const uint8_t *lf = NULL;
+		const uint8_t *last;
 		size_t stop, whole;
 
 		scan_ahead(job, *at);
 		stop = job->checked < end ? job->checked : end;
-		if (is_line)
-			lf = memchr(p + *at, '\n', stop - *at);
-		if (lf)
-			stop = (size_t)(lf - p);
+		last = find_end(policy, p + *at, stop - *at);
+		if (last)
+			stop = (size_t)(last - p);
 		/* @end may split a character that is whole in the input. */
 		whole = stop;
 		while (whole < job->checked && whole > *at && (p[whole] & 0xc0) == 0x80)
 			whole--;
-		if (encodes_strictly(session->policy))
-			whole = *at + check_text(session->policy, job, p + *at, whole - *at,
+		if (encodes_strictly(policy))
+			whole = *at + check_text(policy, job, p + *at, whole - *at,
 						 session->place.received + *at);
 		*at = whole;
-		if (job->nak_due)
-			return false;
-		if (lf)
-			return true;
-		if (*at < end)
+		if (!job->nak_due && last)
+			return SCAN_END_OF_MESSAGE;
+		if (!job->nak_due && *at < end)
 			scan_fault(session, job, end, at);
 		if (job->nak_due)
-			return false;
+			return SCAN_FAULT;
 	}
-	return false;
+	return SCAN_END_OF_INPUT;
 }
 
 /* Removes @n bytes from the input. */
@@ -233,167 +284,153 @@ static int next_stream(struct session *session, struct session_io *io, struct se
 	return answer_read(session, io, job);
 }
 
-/* ---- line framing ---- */
+/* ---- framed messages ---- */
 
-static void forget_line(struct session *session, struct session_io *io)
+/* Drops the rest of a rejected message. */
+static void skip_message(struct session *session, struct session_job *job)
 {
-	buf_finish(&session->line, io->budget);
-	session->carry.length = 0;
-	session->line_dirty = false;
-}
+	const uint8_t *last = find_end(session->policy, job->input, job->input_length);
 
-/* Drops the rest of a rejected line. */
-static void skip_line(struct session *session, struct session_job *job)
-{
-	const uint8_t *lf = memchr(job->input, '\n', job->input_length);
-
-	consume(session, job, lf ? (size_t)(lf - job->input) + 1 : job->input_length);
-	if (lf) {
+	consume(session, job, last ? (size_t)(last - job->input) + 1 : job->input_length);
+	if (last) {
 		session->place.skipping = false;
 		session->place.line_start = session->place.received;
 	}
 }
 
-static int refuse_line(struct session *session, struct session_io *io, struct session_job *job)
+/* Prepares the NAK that replaces the reply to the message, the rest of which is dropped. */
+static int refuse_message(struct session *session, struct session_io *io, struct session_job *job)
 {
-	forget_line(session, io);
+	buf_finish(&session->line, io->budget);
+	session->carry.length = 0;
+	session->line_dirty = false;
 	session->place.skipping = true;
 	count_message(session, io);
 	job->phase = REPLY_NAK;
 	return 1;
 }
 
-static int refuse_long_line(struct session *session, struct session_io *io, struct session_job *job)
+static int refuse_long_message(struct session *session, struct session_io *io,
+			       struct session_job *job)
 {
 	refuse(job, NAK_LINE_TOO_LONG, session->place.line_start, 0);
 	session->place.received = session->place.line_start + session->policy->max_line_bytes + 1;
 	job->close = true;
 	job->input_length = 0;
-	return refuse_line(session, io, job);
+	return refuse_message(session, io, job);
 }
 
-/* Appends the next @n bytes to the held line. */
-static int keep_line(struct session *session, struct session_io *io, struct session_job *job,
-		     size_t n)
+/* Appends the next @n bytes to the held message, and removes them from the input. */
+static int keep(struct session *session, struct session_io *io, struct session_job *job, size_t n)
 {
 	size_t max = (size_t)session->policy->max_line_bytes + strlen("\r\n");
+	int r = 0;
 
-	if (session->policy->reply == REPLY_DISCARD)
-		return 0;
-	session->line_dirty |= job->dirty;
-	return buf_append(&session->line, io->budget, max, job->input, n);
+	if (session->policy->reply != REPLY_DISCARD) {
+		session->line_dirty |= job->dirty;
+		r = buf_append(&session->line, io->budget, max, job->input, n);
+	}
+	if (r == 0)
+		consume(session, job, n);
+	return r;
 }
 
-/* Prepares the reply to a line of @length bytes at @body, without the terminator. */
-static int answer_line(struct session *session, struct session_io *io, struct session_job *job,
-		       const uint8_t *body, size_t length)
+/* Prepares the reply to a message of @length bytes at @message, before its terminator. */
+static int answer_message(struct session *session, struct session_io *io, struct session_job *job,
+			  const uint8_t *message, size_t length, size_t terminator)
 {
 	count_message(session, io);
 	session->place.line_start = session->place.received;
 	if (session->policy->reply == REPLY_DISCARD)
 		return 1;
-	job->body = body;
+	job->body = message;
 	job->body_length = length;
 	job->message_bytes = length;
+	job->terminator_length = (uint8_t)terminator;
 	job->phase = REPLY_PREFIX;
 	return 1;
 }
 
-/* Prepares the reply to the held line, which ends with a terminator of @terminator_length bytes. */
-static int answer_held_line(struct session *session, struct session_io *io, struct session_job *job,
-			    size_t terminator_length)
+/* Prepares the reply to the held message. @is_terminated is false if the end of input ends it. */
+static int answer_held(struct session *session, struct session_io *io, struct session_job *job,
+		       bool is_terminated)
 {
-	job->line = session->line;
+	struct buf held = session->line;
+	size_t terminator = is_terminated ? terminator_length(held.data, held.length) : 0;
+
+	job->line = held;
 	job->dirty |= session->line_dirty;
-	job->terminator_length = (uint8_t)terminator_length;
 	session->line = (struct buf){0};
 	session->line_dirty = false;
-	return answer_line(session, io, job, job->line.data, job->line.length - terminator_length);
+	return answer_message(session, io, job, held.data, held.length - terminator, terminator);
 }
 
-/* Takes the line that ends with the LF at @at. */
-static int end_line(struct session *session, struct session_io *io, struct session_job *job,
-		    size_t at)
+/* Takes the message whose terminator ends at @at. */
+static int end_message(struct session *session, struct session_io *io, struct session_job *job,
+		       size_t at)
 {
-	const uint8_t *line = job->input;
-	size_t length = at;
+	const uint8_t *message = job->input;
+	size_t length = at + 1, terminator;
 	int r;
 
 	if (session->line.length > 0) {
-		r = keep_line(session, io, job, at + 1);
-		if (r < 0)
-			return r;
-		consume(session, job, at + 1);
-		length = session->line.length - 1;
-		line = session->line.data;
-		return answer_held_line(session, io, job,
-					length > 0 && line[length - 1] == '\r' ? 2 : 1);
+		r = keep(session, io, job, length);
+		return r < 0 ? r : answer_held(session, io, job, true);
 	}
-	if (length > 0 && line[length - 1] == '\r')
-		length--;
-	job->terminator_length = (uint8_t)(at + 1 - length);
-	consume(session, job, at + 1);
-	return answer_line(session, io, job, line, length);
+	terminator = terminator_length(message, length);
+	consume(session, job, length);
+	return answer_message(session, io, job, message, length - terminator, terminator);
 }
 
-/* Handles the end of input: a last line without a terminator, and a character that it cuts off. */
-static int next_line_end(struct session *session, struct session_io *io, struct session_job *job)
+/* Handles the end of input: an unfinished message, and a character that it cuts off. */
+static int next_framed_end(struct session *session, struct session_io *io, struct session_job *job)
 {
 	uint64_t length = session->place.received - session->place.line_start;
 
 	if (session->place.skipping || length == 0)
 		return 0;
 	if (length > session->policy->max_line_bytes)
-		return refuse_long_line(session, io, job);
+		return refuse_long_message(session, io, job);
 	if (session->carry.length > 0)
 		check_fault(session->policy, job, UTF8_PARTIAL,
 			    session->place.received - session->carry.length);
 	session->carry.length = 0;
 	if (job->nak_due)
-		return refuse_line(session, io, job);
-	return answer_held_line(session, io, job, 0);
+		return refuse_message(session, io, job);
+	return answer_held(session, io, job, false);
 }
 
-static int next_line(struct session *session, struct session_io *io, struct session_job *job)
+static int next_framed(struct session *session, struct session_io *io, struct session_job *job)
 {
-	const uint8_t *p;
-	const uint64_t max = session->policy->max_line_bytes;
-	uint64_t length; /* of the line so far; may exceed @max, as the previous process may have
-			    had a larger limit */
-	size_t n, limit, end;
+	enum scanned scanned = SCAN_FAULT;
+	bool too_long;
+	size_t n, end;
 	size_t at = 0;
-	int r;
 
 	if (session->place.skipping && job->input_length > 0)
-		skip_line(session, job);
-	p = job->input;
+		skip_message(session, job);
 	n = job->input_length;
 	if (n == 0)
-		return job->end ? next_line_end(session, io, job) : 0;
-	/*
-	 * The byte at @limit exceeds the limit. So does the byte before it, unless it is a CR
-	 * followed by LF: then the line ends with that LF.
-	 */
-	length = session->place.received - session->place.line_start;
-	limit = length <= max ? max + 1 - length : 0;
-	end = n < limit ? n : limit;
-	if (n > limit && p[limit] == '\n' && (limit == 0 || p[limit - 1] == '\r'))
-		end++;
+		return job->end ? next_framed_end(session, io, job) : 0;
+	end = message_room(session->policy, session->place.received - session->place.line_start,
+			   job->input, n, &too_long);
 	if (session->carry.length > 0 && end > 0)
 		at = scan_carry(session, job, end);
-	job->head_length = 0; /* the held line includes the head */
-	if (!job->nak_due && scan(session, job, end, &at))
-		return end_line(session, io, job, at);
-	if (job->nak_due) {
+	job->head_length = 0; /* the held message includes the head */
+	if (!job->nak_due)
+		scanned = scan(session, job, end, &at);
+	switch (scanned) {
+	case SCAN_END_OF_MESSAGE:
+		return end_message(session, io, job, at);
+	case SCAN_FAULT:
 		consume(session, job, at);
-		return refuse_line(session, io, job);
+		return refuse_message(session, io, job);
+	case SCAN_END_OF_INPUT:
+		break;
 	}
-	if (n > limit || (n == limit && p[n - 1] != '\r'))
-		return refuse_long_line(session, io, job);
-	r = keep_line(session, io, job, n);
-	if (r == 0)
-		consume(session, job, n);
-	return r;
+	if (too_long)
+		return refuse_long_message(session, io, job);
+	return keep(session, io, job, n);
 }
 
 int frame_next(struct session *session, struct session_io *io, struct session_job *job)
@@ -403,7 +440,6 @@ int frame_next(struct session *session, struct session_io *io, struct session_jo
 	job->head_length = 0;
 	job->terminator_length = 0;
 	job->counted = 0;
-	if (session->policy->framing == FRAMING_LINE)
-		return next_line(session, io, job);
-	return next_stream(session, io, job);
+	return policy_is_framed(session->policy) ? next_framed(session, io, job)
+						 : next_stream(session, io, job);
 }

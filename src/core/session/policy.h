@@ -34,3 +34,9 @@ struct policy {
 	struct template *ack_prefix;
 	struct template *ack_suffix;
 };
+
+/* Returns whether the data show where a message ends. In a stream, reads delimit the messages. */
+static inline bool policy_is_framed(const struct policy *policy)
+{
+	return policy->framing != FRAMING_STREAM;
+}

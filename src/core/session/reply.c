@@ -1,56 +1,28 @@
-#include "core/session/reply.h"
+/* Puts the reply to the message that framing.c found into io->out. */
 
-#include "core/session/out.h"
+#include "core/session/internal.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
-
-static const char *const reason_names[NAK_REASON_COUNT] = {
-	[NAK_INVALID_START] = "invalid start byte",
-	[NAK_INVALID_CONTINUATION] = "invalid continuation byte",
-	[NAK_UNEXPECTED_END] = "unexpected end of data",
-	[NAK_CANNOT_ENCODE] = "cannot encode",
-	[NAK_LINE_TOO_LONG] = "line too long",
-	[NAK_TOO_MANY_CONNECTIONS] = "too many connections",
-};
-
-const char *nak_reason_name(enum nak_reason reason)
-{
-	return reason_names[reason];
-}
-
-size_t nak_format(const struct nak *nak, char out[NAK_LINE_MAX])
-{
-	char code_point[16] = "";
-
-	if (nak->reason == NAK_CANNOT_ENCODE)
-		snprintf(code_point, sizeof(code_point), " U+%04" PRIX32, nak->code_point);
-	return (size_t)snprintf(out, NAK_LINE_MAX, "NAK %" PRIu64 " %s%s\n", nak->offset,
-				nak_reason_name(nak->reason), code_point);
-}
-
-/* ---- io->out ---- */
 
 /*
  * Appends @n bytes of the input or of a held line, by copy or by reference, whichever is cheaper.
  * @stretch is how many bytes from @p on are likely to be contiguous in the output. Returns the
  * number of bytes that fit.
  */
-static size_t out_put(struct session_io *io, const uint8_t *p, size_t n, size_t stretch)
+static size_t put_bytes(struct out *out, const uint8_t *p, size_t n, size_t stretch)
 {
-	bool copy = stretch < OUT_REFERENCE_MIN && io->n_spans > 0 && !out_ends_at(io, p);
-	size_t room = copy ? area_room(io) : out_room(io, p);
+	bool copy = stretch < OUT_REFERENCE_MIN && out->n_spans > 0 && !out_ends_at(out, p);
+	size_t room = copy ? out_area_room(out) : out_room(out, p);
 
 	if (n > room)
 		n = room;
 	if (n == 0)
 		return 0;
 	if (copy) {
-		memcpy(area_end(io), p, n);
-		area_commit(io, n);
+		memcpy(out_area(out), p, n);
+		out_commit(out, n);
 	} else {
-		out_add(io, p, n);
+		out_add(out, p, n);
 	}
 	return n;
 }
@@ -58,12 +30,9 @@ static size_t out_put(struct session_io *io, const uint8_t *p, size_t n, size_t 
 /* Returns the last byte sent after io->out is sent, or LF if there is none. */
 static uint8_t last_byte(const struct session *session, const struct session_io *io)
 {
-	const struct iovec *last;
-
-	if (io->n_spans == 0)
-		return session->place.sent_anything ? session->place.last_byte : '\n';
-	last = &io->spans[io->n_spans - 1];
-	return ((const uint8_t *)last->iov_base)[last->iov_len - 1];
+	if (io->out.n_spans > 0)
+		return out_last_byte(&io->out);
+	return session->place.sent_anything ? session->place.last_byte : '\n';
 }
 
 /*
@@ -116,9 +85,9 @@ static bool put_template(const struct session *session, struct session_io *io,
 		.characters = job->message_characters,
 	};
 
-	if (area_room(io) < template_length_max(template))
+	if (out_area_room(&io->out) < template_length_max(template))
 		return false;
-	area_commit(io, template_expand(template, &values, area_end(io)));
+	out_commit(&io->out, template_expand(template, &values, out_area(&io->out)));
 	return true;
 }
 
@@ -155,18 +124,18 @@ static bool put_suffix(const struct session *session, struct session_io *io,
 static bool put_transcoded(struct session_io *io, const struct transcoder *t, bool dirty,
 			   const uint8_t **text, size_t *length)
 {
-	size_t room = area_room(io);
+	size_t room = out_area_room(&io->out);
 	size_t n = step(*text, *length);
 	size_t read, written;
 
 	if (room < TRANSCODE_UNIT_MAX)
 		return *length == 0;
 	if (dirty)
-		transcode(t, *text, n, area_end(io), room, &read, &written);
+		transcode(t, *text, n, out_area(&io->out), room, &read, &written);
 	else
-		charset_encode(t->charset, t->encode_errors, *text, n, area_end(io), room, &read,
-			       &written);
-	area_commit(io, written);
+		charset_encode(t->charset, t->encode_errors, *text, n, out_area(&io->out), room,
+			       &read, &written);
+	out_commit(&io->out, written);
 	*text += read;
 	*length -= read;
 	return *length == 0;
@@ -193,7 +162,7 @@ static bool put_body(const struct session *session, struct session_io *io, struc
 	/* In an echo, the next message is contiguous with this one. */
 	if (policy->reply == REPLY_ECHO)
 		stretch += job->checked;
-	n = out_put(io, job->body, job->body_length, stretch);
+	n = put_bytes(&io->out, job->body, job->body_length, stretch);
 	job->body += n;
 	job->body_length -= n;
 	return job->body_length == 0;
@@ -201,7 +170,7 @@ static bool put_body(const struct session *session, struct session_io *io, struc
 
 static bool put_terminator(struct session_io *io, struct session_job *job)
 {
-	size_t n = out_put(io, job->body, job->terminator_length, 0);
+	size_t n = put_bytes(&io->out, job->body, job->terminator_length, 0);
 
 	job->body += n;
 	job->terminator_length -= (uint8_t)n;
@@ -215,10 +184,10 @@ static bool put_nak(const struct session *session, struct session_io *io, const 
 	size_t n = 1 + nak_format(nak, line + 1) - skip;
 
 	if (session->policy->nak) {
-		if (area_room(io) < n)
+		if (out_area_room(&io->out) < n)
 			return false;
-		memcpy(area_end(io), line + skip, n);
-		area_commit(io, n);
+		memcpy(out_area(&io->out), line + skip, n);
+		out_commit(&io->out, n);
 	}
 	if (io->on_nak)
 		io->on_nak(io->on_nak_data, nak);

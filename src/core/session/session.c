@@ -3,6 +3,10 @@
  * reply_put() answers them. This continues until the input is used up (SESSION_IDLE), io->out is
  * full (SESSION_FULL) or no more replies follow (SESSION_DONE).
  *
+ * Two loops take a shorter way for well-formed input whose replies are in UTF-8 and use templates
+ * without variables: fast_read() below answers a read in stream framing, fast_lines() answers
+ * lines. They give the same results as the general path for what they accept.
+ *
  * When io->out is full, the job stays in io->job, and session_resume() continues it. If io->out
  * cannot be sent immediately, session_hold() moves the job to the heap with a copy of its input,
  * because other sessions use io meanwhile. That memory, and that of a held line, is freed by
@@ -11,15 +15,19 @@
 
 #include "core/session/session.h"
 
-#include "core/session/fast_path.h"
-#include "core/session/framing.h"
-#include "core/session/out.h"
-#include "core/session/reply.h"
+#include "core/session/internal.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* A job whose earlier replies must be sent first, with a copy of its input. */
+struct session_held {
+	struct session_job job;
+	size_t size_bytes; /* total size, as charged to the budget */
+	uint8_t bytes[];
+};
 
 /* every connection has one, even an idle one */
 static_assert(sizeof(struct session) <= 112, "struct session has grown");
@@ -31,9 +39,8 @@ int session_io_init(struct session_io *io, struct budget *budget)
 	if (!area)
 		return -ENOMEM;
 	*io = (struct session_io){
+		.out = {.max_bytes = SESSION_REPLY_MAX, .area = area},
 		.budget = budget,
-		.reply_max = SESSION_REPLY_MAX,
-		.area = area,
 	};
 	return 0;
 }
@@ -69,8 +76,8 @@ void session_io_finish(struct session_io *io)
 {
 	session_io_clear(io);
 	session_io_abandon(io);
-	free(io->area);
-	io->area = NULL;
+	free(io->out.area);
+	io->out.area = NULL;
 }
 
 void session_init(struct session *session, const struct policy *policy, const char *names,
@@ -89,11 +96,22 @@ void session_finish(struct session *session, struct session_io *io)
 	session->carry.length = 0;
 }
 
+/* Records the last byte of io->out as the last byte sent. */
+static inline void note_last_byte(struct session *session, const struct session_io *io)
+{
+	if (io->out.n_bytes == 0)
+		return;
+	session->place.last_byte = out_last_byte(&io->out);
+	session->place.sent_anything = true;
+}
+
 void session_greet(struct session *session, struct session_io *io)
 {
 	reply_greet(session, io);
-	out_note_last(io, session);
+	note_last_byte(session, io);
 }
+
+/* ---- input ---- */
 
 /*
  * Answers messages until the input is used up, io->out is full, the session is done, or an error
@@ -108,7 +126,7 @@ static int session_answer(struct session *session, struct session_io *io, struct
 			return SESSION_FULL;
 		if (job->close)
 			return SESSION_DONE;
-		plain_lines(session, io, job);
+		fast_lines(session, io, job);
 		if (job->input_length == 0 && !job->end)
 			return SESSION_IDLE;
 		r = frame_next(session, io, job);
@@ -124,7 +142,7 @@ static int session_run(struct session *session, struct session_io *io, struct se
 {
 	int state = session_answer(session, io, job);
 
-	out_note_last(io, session);
+	note_last_byte(session, io);
 	if (state == SESSION_DONE) {
 		session->place.done = true;
 		buf_finish(&session->line, io->budget);
@@ -139,9 +157,13 @@ static int session_run(struct session *session, struct session_io *io, struct se
 	return state;
 }
 
-/* Answers @n bytes at @data; the first io->job.checked bytes are known to be well-formed. */
-static int session_start(struct session *session, struct session_io *io, const uint8_t *data,
-			 size_t n, bool end)
+/*
+ * Answers @n bytes at @data; the first @checked bytes are known to be well-formed. Out of line:
+ * most input takes the fast path, which then saves fewer registers.
+ */
+__attribute__((noinline)) static int session_start(struct session *session, struct session_io *io,
+						   const uint8_t *data, size_t n, size_t checked,
+						   bool end)
 {
 	struct session_job *job = &io->job;
 
@@ -151,6 +173,7 @@ static int session_start(struct session *session, struct session_io *io, const u
 		session_io_abandon(io);
 	job->input = data;
 	job->input_length = n;
+	job->checked = checked;
 	job->end = end;
 	job->close = false;
 	job->phase = REPLY_NOTHING;
@@ -158,16 +181,117 @@ static int session_start(struct session *session, struct session_io *io, const u
 	return session_run(session, io, job);
 }
 
-int session_feed_any(struct session *session, struct session_io *io, const uint8_t *data, size_t n)
+/* ---- the fast path of stream framing ---- */
+
+static uint8_t *put(uint8_t *out, const uint8_t *bytes, size_t n)
 {
-	return session_start(session, io, data, n, false);
+	memcpy(out, bytes, n);
+	return out + n;
 }
+
+/*
+ * Copies the reply to a message to io->out: an acknowledgement, or the message itself for echo. The
+ * message is the session's carry and @n bytes at @data. Returns false if a span would be cheaper,
+ * if it does not fit, or if a template has variables.
+ */
+__attribute__((noinline)) static bool copy_reply(struct session *session, struct session_io *io,
+						 const uint8_t *data, size_t n)
+{
+	const struct policy *policy = session->policy;
+	struct template_constant prefix = {(const uint8_t *)"", 0}, suffix = prefix;
+	const struct utf8_carry *carry = &session->carry;
+	uint8_t *begin = out_area(&io->out), *out = begin;
+
+	if (n >= OUT_REFERENCE_MIN)
+		return false;
+	if (policy->reply == REPLY_ACK && (!template_constant(policy->ack_prefix, &prefix) ||
+					   !template_constant(policy->ack_suffix, &suffix)))
+		return false;
+	if (prefix.length + carry->length + n + suffix.length > out_area_room(&io->out))
+		return false;
+	out = put(out, prefix.bytes, prefix.length);
+	out = put(out, carry->bytes, carry->length);
+	out = put(out, data, n);
+	out = put(out, suffix.bytes, suffix.length);
+	out_commit(&io->out, (size_t)(out - begin));
+	note_last_byte(session, io);
+	return true;
+}
+
+/*
+ * Answers a read that continues a character or ends within one. Without a carry, @valid bytes at
+ * @data are whole characters, and @cut_off bytes follow.
+ */
+__attribute__((noinline)) static bool cut_read(struct session *session, struct session_io *io,
+					       const uint8_t *data, size_t n, size_t valid,
+					       size_t cut_off)
+{
+	struct utf8_carry carry = session->carry;
+
+	if (carry.length == 0)
+		utf8_carry_set(&carry, data + valid, cut_off);
+	else if (utf8_check_next(&carry, data, n, &valid, &cut_off) > UTF8_PARTIAL)
+		return false;
+	if (valid == 0)
+		return false;
+	if (session->policy->reply != REPLY_DISCARD && !copy_reply(session, io, data, valid))
+		return false;
+	session->carry = carry;
+	return true;
+}
+
+/*
+ * Answers a read of @n bytes at @data if the fast path can answer all of it. Otherwise changes
+ * nothing, sets *@ret_checked to the number of bytes at @data known to be well-formed and complete,
+ * and returns false.
+ */
+static inline bool fast_read(struct session *session, struct session_io *io, const uint8_t *data,
+			     size_t n, size_t *ret_checked)
+{
+	const struct policy *policy = session->policy;
+	enum utf8_status status = UTF8_PARTIAL;
+	size_t cut_off = 0;
+
+	if (policy->framing != FRAMING_STREAM || policy->transcoder.charset != CHARSET_UTF_8)
+		return false;
+	if (session->carry.length == 0)
+		status = utf8_check(data, n, ret_checked, &cut_off);
+	if (status == UTF8_PARTIAL) {
+		if (!cut_read(session, io, data, n, *ret_checked, cut_off))
+			return false;
+	} else if (status != UTF8_COMPLETE) {
+		return false;
+	} else if (policy->reply == REPLY_ECHO) {
+		if (n > io->out.max_bytes)
+			return false;
+		out_set(&io->out, data, n);
+		session->place.last_byte = data[n - 1];
+		session->place.sent_anything = true;
+	} else if (policy->reply == REPLY_ACK) {
+		if (!copy_reply(session, io, data, n))
+			return false;
+	}
+	session->place.received += n;
+	session->place.messages++;
+	io->n_messages++;
+	return true;
+}
+
+int session_feed(struct session *session, struct session_io *io, const uint8_t *data, size_t n)
+{
+	size_t checked = 0;
+
+	if (!session->place.done && !io->full && n > 0 && fast_read(session, io, data, n, &checked))
+		return SESSION_IDLE;
+	return session_start(session, io, data, n, checked, false);
+}
+
+/* ---- other input ---- */
 
 int session_feed_all(struct session *session, struct session_io *io, const uint8_t *data, size_t n,
 		     bool end)
 {
-	io->job.checked = 0;
-	return session_start(session, io, data, n, end);
+	return session_start(session, io, data, n, 0, end);
 }
 
 int session_end(struct session *session, struct session_io *io)
@@ -194,17 +318,12 @@ static const uint8_t *job_begin(const struct session_job *job)
 	return in_input ? job->body : job->input;
 }
 
-int session_hold(struct session *session, struct session_io *io)
+/* Allocates a held job with room for @n bytes of input. Returns 0, -ENOBUFS or -ENOMEM. */
+static int held_create(struct session_io *io, size_t n, struct session_held **ret_held)
 {
-	struct session_job *job = &io->job;
-	const uint8_t *begin = job_begin(job);
+	size_t size = sizeof(struct session_held) + n;
 	struct session_held *held;
-	size_t n, size;
 
-	if (io->full != session)
-		return 0;
-	n = (size_t)(job->input + job->input_length - begin);
-	size = sizeof(*held) + n;
 	if (!budget_take(io->budget, size))
 		return -ENOBUFS;
 	held = malloc(size);
@@ -212,8 +331,27 @@ int session_hold(struct session *session, struct session_io *io)
 		budget_give(io->budget, size);
 		return -ENOMEM;
 	}
-	held->job = *job;
+	held->job = (struct session_job){.input = held->bytes, .phase = REPLY_NOTHING};
 	held->size_bytes = size;
+	*ret_held = held;
+	return 0;
+}
+
+int session_hold(struct session *session, struct session_io *io)
+{
+	struct session_job *job = &io->job;
+	const uint8_t *begin = job_begin(job);
+	struct session_held *held;
+	size_t n;
+	int r;
+
+	if (io->full != session)
+		return 0;
+	n = (size_t)(job->input + job->input_length - begin);
+	r = held_create(io, n, &held);
+	if (r < 0)
+		return r;
+	held->job = *job;
 	if (n > 0)
 		memcpy(held->bytes, begin, n);
 	if (begin == job->body)
@@ -222,6 +360,36 @@ int session_hold(struct session *session, struct session_io *io)
 	session->held = held;
 	io->full = NULL;
 	return 0;
+}
+
+int session_defer(struct session *session, struct session_io *io, const struct iovec *input,
+		  unsigned n_input, bool end)
+{
+	struct session_held *held;
+	size_t n = 0;
+	int r;
+
+	for (unsigned i = 0; i < n_input; i++)
+		n += input[i].iov_len;
+	if (session->place.done || (n == 0 && !end))
+		return 0;
+	r = held_create(io, n, &held);
+	if (r < 0)
+		return r;
+	held->job.end = end;
+	for (unsigned i = 0; i < n_input; i++) {
+		memcpy(held->bytes + held->job.input_length, input[i].iov_base, input[i].iov_len);
+		held->job.input_length += input[i].iov_len;
+	}
+	session->held = held;
+	return 0;
+}
+
+size_t session_held_bytes(const struct session *session)
+{
+	const struct session_held *held = session->held;
+
+	return session->line.capacity + (held ? held->size_bytes + held->job.line.capacity : 0);
 }
 
 /* ---- from one process to the next ---- */
@@ -246,7 +414,7 @@ static void rest_fill(const struct session *session, const struct session_job *j
 	*rest = (struct session_rest){.place = session->place, .ended = job && job->end};
 	rest->place.received -= again;
 	/* a stream has no lines; if the next session uses line framing, a line begins here */
-	if (session->policy->framing != FRAMING_LINE)
+	if (!policy_is_framed(session->policy))
 		rest->place.line_start = rest->place.received;
 	if (job && job->close)
 		rest->place.done = true;
@@ -264,7 +432,7 @@ int session_suspend(struct session *session, struct session_io *io, struct sessi
 	if (job && job->phase != REPLY_NOTHING) {
 		bool all = reply_put(session, io, job);
 
-		out_note_last(io, session);
+		note_last_byte(session, io);
 		if (!all)
 			return SESSION_FULL;
 	}
@@ -275,45 +443,9 @@ int session_suspend(struct session *session, struct session_io *io, struct sessi
 void session_restore(struct session *session, const struct session_place *place)
 {
 	session->place = *place;
-	if (session->policy->framing != FRAMING_LINE)
+	if (!policy_is_framed(session->policy))
 		session->place.skipping = false;
 	/* the beginning of a discarded line is gone, so the rest of it cannot be answered */
 	else if (session->policy->reply != REPLY_DISCARD && place->line_start < place->received)
 		session->place.skipping = true;
-}
-
-size_t session_held_bytes(const struct session *session)
-{
-	const struct session_held *held = session->held;
-
-	return session->line.capacity + (held ? held->size_bytes + held->job.line.capacity : 0);
-}
-
-int session_defer(struct session *session, struct session_io *io, const struct iovec *input,
-		  unsigned n_input, bool end)
-{
-	struct session_held *held;
-	size_t size = sizeof(*held);
-
-	for (unsigned i = 0; i < n_input; i++)
-		size += input[i].iov_len;
-	if (session->place.done || (size == sizeof(*held) && !end))
-		return 0;
-	if (!budget_take(io->budget, size))
-		return -ENOBUFS;
-	held = calloc(1, size);
-	if (!held) {
-		budget_give(io->budget, size);
-		return -ENOMEM;
-	}
-	held->size_bytes = size;
-	held->job.input = held->bytes;
-	held->job.end = end;
-	held->job.phase = REPLY_NOTHING;
-	for (unsigned i = 0; i < n_input; i++) {
-		memcpy(held->bytes + held->job.input_length, input[i].iov_base, input[i].iov_len);
-		held->job.input_length += input[i].iov_len;
-	}
-	session->held = held;
-	return 0;
 }

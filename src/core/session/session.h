@@ -28,6 +28,8 @@
  */
 
 #include "core/session/buf.h"
+#include "core/session/nak.h"
+#include "core/session/out.h"
 #include "core/session/policy.h"
 #include "core/utf8/utf8.h"
 
@@ -39,51 +41,8 @@
 /* The largest read that session_feed() takes. */
 #define SESSION_READ_MAX ((size_t)64 * 1024)
 
-/*
- * The maximum number of reply bytes that one call makes, and the maximum number of bytes of a
- * message that one call transcodes or counts. If more remains, the call returns SESSION_FULL.
- */
-#define SESSION_REPLY_MAX ((size_t)256 * 1024)
+/* The maximum number of bytes of a message that one call transcodes or counts. */
 #define SESSION_WORK_MAX SESSION_READ_MAX
-
-/*
- * The maximum number of reply bytes that can be set aside. SESSION_REPLY_MAX bytes fit after them.
- */
-#define SESSION_ASIDE_MAX ((size_t)64 * 1024)
-#define SESSION_AREA_BYTES (SESSION_ASIDE_MAX + SESSION_REPLY_MAX)
-
-/* The maximum number of spans that one call makes. */
-#define SESSION_SPANS_MAX 64
-
-/* Why data is rejected: the reasons in NAK lines, as named by nak_reason_name(). */
-enum nak_reason {
-	NAK_INVALID_START,
-	NAK_INVALID_CONTINUATION,
-	NAK_UNEXPECTED_END,
-	NAK_CANNOT_ENCODE,
-	NAK_LINE_TOO_LONG,
-	NAK_TOO_MANY_CONNECTIONS,
-	NAK_REASON_COUNT,
-};
-
-/* A fault in the data. */
-struct nak {
-	enum nak_reason reason;
-	uint32_t code_point; /* NAK_CANNOT_ENCODE */
-	uint64_t offset;     /* number of received bytes before the first byte of the fault */
-};
-
-/* The longest NAK line, LF included. */
-#define NAK_LINE_MAX 64
-
-/*
- * Returns the reason as it appears in NAK lines and metrics, without the code point: "cannot
- * encode". Static.
- */
-const char *nak_reason_name(enum nak_reason reason);
-
-/* Writes the line "NAK <offset> <reason>\n" to @out (not NUL-terminated); returns its length. */
-size_t nak_format(const struct nak *nak, char out[NAK_LINE_MAX]);
 
 enum session_state {
 	SESSION_IDLE, /* all input is consumed; its replies are in io->out */
@@ -92,9 +51,11 @@ enum session_state {
 	SESSION_DONE, /* io->out is the last reply: shut down after it; further input is dropped */
 };
 
+struct session_held; /* private to session.c */
+
 /*
  * The reply in progress: the remaining input, and the message before it, whose reply may be partly
- * sent. Shared by framing.c, which finds the message, and reply.c, which answers it.
+ * sent. framing.c finds the message, and reply.c answers it.
  */
 struct session_job {
 	const uint8_t *input; /* input not yet framed */
@@ -108,7 +69,7 @@ struct session_job {
 	bool nak_due;  /* a NAK line follows the message or replaces its reply */
 	uint8_t head_length;
 	uint8_t head[UTF8_CHARACTER_MAX]; /* its first character, if reads split it */
-	uint8_t terminator_length;	  /* of LF or CRLF, which follows the body */
+	uint8_t terminator_length;	  /* of the terminator, which follows the body */
 	const uint8_t *body; /* received bytes after head whose reply is not made yet */
 	size_t body_length;
 	uint64_t message_bytes;
@@ -118,19 +79,9 @@ struct session_job {
 	struct buf line; /* owns the memory of body if the line was held; else empty */
 };
 
-/* A job whose earlier replies must be sent first, with a copy of its input. */
-struct session_held {
-	struct session_job job;
-	size_t size_bytes; /* total size, as charged to the budget */
-	uint8_t bytes[];
-};
-
 /* The working memory of a thread. */
 struct session_io {
-	/* out: the reply bytes that the last call made, in order */
-	struct iovec spans[SESSION_SPANS_MAX];
-	unsigned n_spans;
-	size_t n_bytes; /* sum of the span lengths, at most SESSION_REPLY_MAX */
+	struct out out; /* the reply bytes that the last call made */
 
 	/* incremented per message; the caller resets it */
 	uint64_t n_messages;
@@ -139,15 +90,10 @@ struct session_io {
 	void (*on_nak)(void *data, const struct nak *nak);
 	void *on_nak_data;
 
-	/* private to session.c and its parts */
+	/* private to the session */
 	struct budget *budget;
 	struct session *full; /* owner of io->job after SESSION_FULL, or NULL */
 	struct session_job job;
-	size_t reply_max; /* SESSION_REPLY_MAX; tests lower it, but not below the length of a NAK
-			     line or a template */
-	uint8_t *area;	  /* SESSION_AREA_BYTES, where replies are made */
-	size_t area_used;
-	size_t n_aside; /* bytes of the area that session_io_clear() keeps */
 	/* memory that only spans still reference; freed by session_io_clear() */
 	struct session_held *spent;
 	struct buf spent_line;
@@ -197,9 +143,7 @@ void session_io_free_spent(struct session_io *io);
  */
 static inline void session_io_clear(struct session_io *io)
 {
-	io->n_spans = 0;
-	io->n_bytes = 0;
-	io->area_used = io->n_aside;
+	out_clear(&io->out);
 	if (io->spent_line.data || io->spent)
 		session_io_free_spent(io);
 }
@@ -213,22 +157,24 @@ static inline void session_io_clear(struct session_io *io)
  */
 static inline bool session_io_set_aside(struct session_io *io, struct iovec *ret_out)
 {
-	if (io->n_spans > 1 || io->area_used > SESSION_ASIDE_MAX || io->spent_line.data ||
+	struct out *out = &io->out;
+
+	if (out->n_spans > 1 || out->area_used > SESSION_ASIDE_MAX || io->spent_line.data ||
 	    io->spent)
 		return false;
-	*ret_out = io->spans[0];
-	if (io->n_spans == 0)
+	*ret_out = out->spans[0];
+	if (out->n_spans == 0)
 		ret_out->iov_len = 0;
-	io->n_spans = 0;
-	io->n_bytes = 0;
-	io->n_aside = io->area_used;
+	out->n_aside = out->area_used;
+	out->n_spans = 0;
+	out->n_bytes = 0;
 	return true;
 }
 
 /* Ends the validity of all spans that were set aside. */
 static inline void session_io_take_back(struct session_io *io)
 {
-	io->n_aside = 0;
+	io->out.n_aside = 0;
 }
 
 /*

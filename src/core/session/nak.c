@@ -1,0 +1,28 @@
+#include "core/session/nak.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+static const char *const reason_names[NAK_REASON_COUNT] = {
+	[NAK_INVALID_START] = "invalid start byte",
+	[NAK_INVALID_CONTINUATION] = "invalid continuation byte",
+	[NAK_UNEXPECTED_END] = "unexpected end of data",
+	[NAK_CANNOT_ENCODE] = "cannot encode",
+	[NAK_LINE_TOO_LONG] = "line too long",
+	[NAK_TOO_MANY_CONNECTIONS] = "too many connections",
+};
+
+const char *nak_reason_name(enum nak_reason reason)
+{
+	return reason_names[reason];
+}
+
+size_t nak_format(const struct nak *nak, char out[NAK_LINE_MAX])
+{
+	char code_point[16] = "";
+
+	if (nak->reason == NAK_CANNOT_ENCODE)
+		snprintf(code_point, sizeof(code_point), " U+%04" PRIX32, nak->code_point);
+	return (size_t)snprintf(out, NAK_LINE_MAX, "NAK %" PRIu64 " %s%s\n", nak->offset,
+				nak_reason_name(nak->reason), code_point);
+}
