@@ -2,8 +2,7 @@
 
 #include "ackd/server/control.h"
 #include "ackd/server/server.h"
-#include "base/nearest.h"
-#include "base/next_option.h"
+#include "base/option_error.h"
 #include "core/text/printable.h"
 
 #include <errno.h>
@@ -89,40 +88,6 @@ static int parse_port(const char *text, int *ret_port)
 	return 0;
 }
 
-static enum exit_status unknown_option(const char *argument, const struct option *longs)
-{
-	char word[NEAREST_WORD_MAX + 2]; /* a longer word is not close to any option */
-	struct nearest nearest = {.word = word};
-	const char *name = argument + strspn(argument, "-");
-
-	snprintf(word, sizeof(word), "%.*s", (int)strcspn(name, "="), name);
-	for (; longs->name; longs++)
-		nearest_offer(&nearest, longs->name);
-	if (nearest.name)
-		return usage_error("unknown option '%s'; did you mean '--%s'?", argument,
-				   nearest.name);
-	return usage_error("unknown option '%s'", argument);
-}
-
-/*
- * Reports an invalid option in @argument. optopt is its letter as a char, or 0 for an unknown long
- * option.
- */
-static enum exit_status bad_option(const char *argument, const struct option *longs)
-{
-	unsigned char letter =
-		(unsigned char)optopt; /* musl sets additional bits for letters outside ASCII */
-
-	if (optopt == 0)
-		return unknown_option(argument, longs);
-	for (; longs->name; longs++)
-		if (longs->val == optopt)
-			return usage_error("option '%s' takes no value", argument);
-	if (letter >= 0x80)
-		return usage_error("unknown option '-\\x%02x'", letter);
-	return usage_error("unknown option '-%c'", letter);
-}
-
 /* Returns -1, or the exit status if one option would have no effect in combination with another. */
 static int check_together(const struct options *o)
 {
@@ -151,11 +116,12 @@ static int parse_options(int argc, char *argv[], struct options *ret_options)
 		{0},
 	};
 	struct options options = {.port = -1};
+	char error[OPTION_ERROR_MAX];
 	const char *argument;
 	int option;
 
 	opterr = 0;
-	while (argument = next_option(argc, argv),
+	while (argument = option_argument(argc, argv),
 	       (option = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
 		switch (option) {
 		case 'c':
@@ -184,10 +150,8 @@ static int parse_options(int argc, char *argv[], struct options *ret_options)
 		case 'V':
 			print_version();
 			return (int)finish_output();
-		case ':':
-			return (int)usage_error("option '%s' needs a value", argument);
 		default:
-			return (int)bad_option(argument, longs);
+			return (int)usage_error("%s", option_error(option, argument, longs, error));
 		}
 	}
 	if (optind < argc)

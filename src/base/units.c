@@ -2,8 +2,10 @@
 
 #include <ctype.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct unit {
@@ -73,6 +75,30 @@ bool duration_parse(const char *text, uint64_t *ret_us)
 bool size_parse(const char *text, uint64_t *ret_bytes)
 {
 	return parse(text, size_units, N(size_units), false, ret_bytes);
+}
+
+bool number_parse(const char *text, double *ret)
+{
+	char *end;
+
+	/* strtod() alone accepts hexadecimal numbers, "inf" and leading spaces, too. */
+	if (!*text || strspn(text, "0123456789.") != strlen(text))
+		return false;
+	*ret = strtod(text, &end);
+	return !*end && isfinite(*ret);
+}
+
+bool duration_parse_default(const char *text, uint64_t default_us, double *ret_us)
+{
+	uint64_t us;
+
+	if (duration_parse(text, &us))
+		*ret_us = (double)us;
+	else if (number_parse(text, ret_us))
+		*ret_us *= (double)default_us;
+	else
+		return false;
+	return true;
 }
 
 static const char *value_text(uint64_t value, const struct unit *units, size_t n_units,

@@ -13,6 +13,13 @@
 bool duration_parse(const char *text, uint64_t *ret_us);
 bool size_parse(const char *text, uint64_t *ret_bytes);
 
+/*
+ * Parse a decimal number without sign, exponent and unit ("10", "0.5"), and a duration that has
+ * either a unit or is such a number of @default_us. Return false for anything else.
+ */
+bool number_parse(const char *text, double *ret);
+bool duration_parse_default(const char *text, uint64_t default_us, double *ret_us);
+
 /* The buffer size for the functions below. */
 #define UNITS_TEXT_MAX 32
 

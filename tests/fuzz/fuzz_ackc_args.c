@@ -12,65 +12,39 @@
 
 #define ARGUMENTS_MAX 32
 
-static void check_common(const struct common_options *o)
+static void check(const struct options *o, int argc)
 {
 	assert(o->timeout_ms >= 1 && o->timeout_ms <= 1000000000);
 	assert(memchr(o->target.label, '\0', sizeof(o->target.label)));
 	assert((o->target.host[0] == '\0') != (o->target.path[0] == '\0'));
 	assert(o->target.port > 0);
-}
-
-static enum parse_outcome parse_send(int argc, char **argv, FILE *errors)
-{
-	struct send_options o;
-	enum parse_outcome outcome = send_options_parse(argc, argv, errors, &o);
-
-	if (outcome != PARSE_RUN)
-		return outcome;
-	check_common(&o.common);
-	assert(o.n_texts >= 0 && o.n_texts < argc);
-	for (int i = 0; i < o.n_texts; i++)
-		assert(o.texts[i]);
-	return outcome;
-}
-
-static enum parse_outcome parse_ping(int argc, char **argv, FILE *errors)
-{
-	struct ping_options o = {0};
-	enum parse_outcome outcome = ping_options_parse(argc, argv, errors, &o);
-
-	if (outcome != PARSE_RUN)
-		return outcome;
-	check_common(&o.common);
-	assert(o.size >= SOURCE_SIZE_MIN && o.size <= SOURCE_SIZE_MAX);
-	assert(o.wait_ms > 0 && o.interval_ms <= 1000000000);
-	assert(!o.plugin || o.count > 0);
-	assert(o.plugin || (!o.warn.ms.given && !o.crit.ms.given));
-	assert(!o.plugin || (o.deadline_ms > 0 && o.warn.loss_percent.given));
-	assert(o.warn.ms.start <= o.warn.ms.end && o.crit.ms.start <= o.crit.ms.end);
-	return outcome;
-}
-
-static enum parse_outcome parse_load(int argc, char **argv, FILE *errors)
-{
-	struct load_options o;
-	enum parse_outcome outcome = load_options_parse(argc, argv, errors, &o);
-
-	if (outcome != PARSE_RUN)
-		return outcome;
-	check_common(&o.common);
-	assert(o.size >= SOURCE_SIZE_MIN && o.size <= SOURCE_SIZE_MAX);
-	assert(o.connections > 0 && o.threads > 0 && o.depth > 0);
-	assert(o.threads <= o.connections);
-	assert(o.duration_ms > 0 && o.rate >= 0 && o.rate <= 1e9);
-	return outcome;
+	if (o->command == COMMAND_SEND) {
+		assert(o->n_texts >= 0 && o->n_texts < argc);
+		for (int i = 0; i < o->n_texts; i++)
+			assert(o->texts[i]);
+		return;
+	}
+	assert(o->size >= SOURCE_SIZE_MIN && o->size <= SOURCE_SIZE_MAX);
+	if (o->command == COMMAND_PING) {
+		assert(o->wait_ms > 0 && o->interval_ms <= 1000000000);
+		assert(!o->plugin || o->count > 0);
+		assert(o->plugin || (!o->warn.ms.given && !o->crit.ms.given));
+		assert(!o->plugin || (o->deadline_ms > 0 && o->warn.loss_percent.given));
+		assert(o->warn.ms.start <= o->warn.ms.end && o->crit.ms.start <= o->crit.ms.end);
+	} else {
+		assert(o->connections > 0 && o->threads > 0 && o->depth > 0);
+		assert(o->threads <= o->connections);
+		assert(o->duration_ms > 0 && o->rate >= 0 && o->rate <= 1e9);
+	}
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char name[] = "ackc";
-	char *argv[ARGUMENTS_MAX + 2] = {name};
-	int argc = 1;
+	char commands[3][5] = {"send", "ping", "load"};
+	char *argv[ARGUMENTS_MAX + 3] = {name};
+	int argc = 2;
+	struct options options;
 	char *text;
 	char *errors_text = NULL;
 	size_t errors_n = 0;
@@ -85,11 +59,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	memcpy(text, data + 1, size - 1);
 	text[size - 1] = '\0';
-	for (size_t at = 0; at < size && argc <= ARGUMENTS_MAX; at += strlen(text + at) + 1)
+	for (size_t at = 0; at < size && argc <= ARGUMENTS_MAX + 1; at += strlen(text + at) + 1)
 		argv[argc++] = text + at;
-	outcome = data[0] % 3 == 0   ? parse_send(argc, argv, errors)
-		  : data[0] % 3 == 1 ? parse_ping(argc, argv, errors)
-				     : parse_load(argc, argv, errors);
+	argv[1] = commands[data[0] % 3];
+	outcome = options_parse(argc, argv, errors, &options);
+	if (outcome == PARSE_RUN)
+		check(&options, argc);
 	fclose(errors);
 	assert((outcome == PARSE_USAGE) == (errors_n > 0));
 	free(errors_text);

@@ -97,4 +97,4 @@ def test_unix_socket(directory, choice, header):
 def test_usage(choice):
     done = ackc("ping", "--proxy", choice, "localhost")
     assert done.status == 64
-    assert done.err.startswith(f"ackc: --proxy: '{choice}': accepted: v1 or v2, and ")
+    assert done.err.startswith(f"ackc: --proxy: '{choice}' is not v1|v2[,SRC:PORT], where ")

@@ -219,7 +219,7 @@ static void test_targets(void **state)
 {
 	char path[TARGET_PATH_MAX + 8] = "unix:";
 	char host[TARGET_HOST_MAX + 2] = "";
-	struct target t;
+	struct target t = {0};
 
 	assert_null(target_parse("example.org", NULL, &t));
 	assert_string_equal(t.label, "example.org:10080");

@@ -1,26 +1,175 @@
 #include "ackc/cli/options.h"
 #include "ackc/message/shape.h"
+#include "ackc/message/source.h"
 #include "base/nearest.h"
-#include "base/next_option.h"
+#include "base/option_error.h"
 #include "base/units.h"
 #include "core/text/printable.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <getopt.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
-#define DEFAULT_TIMEOUT_MS 5000
-#define TIMEOUT_MAX_S 1e6
 /* A longer error message, with a long argument in it, is truncated. */
 #define USAGE_TEXT_MAX 1024
 
-const char *const command_names[N_COMMANDS] = {"send", "ping", "load"};
+#define SECONDS_MIN 0.001
+#define SECONDS_MAX 1e6
+#define COUNT_MAX 281474976710656 /* 2^48 */
 
-enum parse_outcome usage_error(FILE *errors, const char *format, ...)
+/* Defaults for a monitoring plugin: a few probes, and a result soon. */
+#define PLUGIN_COUNT 5
+#define PLUGIN_INTERVAL_MS 200
+#define PLUGIN_DEADLINE_MS 10000
+
+static const char *const command_names[N_COMMANDS] = {"send", "ping", "load"};
+
+#define SEND (1U << COMMAND_SEND)
+#define PING (1U << COMMAND_PING)
+#define LOAD (1U << COMMAND_LOAD)
+#define ALL (SEND | PING | LOAD)
+
+enum type {
+	TYPE_FLAG, /* takes no value, and stores min */
+	TYPE_COUNT,
+	TYPE_REAL,
+	TYPE_SECONDS, /* stored in milliseconds */
+	TYPE_SIZE,
+	TYPE_TEXT, /* of at most max bytes */
+	TYPE_THRESHOLD,
+	TYPE_PROXY,
+	TYPE_HELP,
+	TYPE_VERSION,
+};
+
+struct row {
+	unsigned commands; /* that have the option */
+	char letter;	   /* 0: none */
+	enum type type;
+	const char *name;     /* NULL: none */
+	const char *argument; /* for the help; NULL: takes no value */
+	size_t offset;	      /* of the member of struct options that stores the value */
+	size_t width;
+	double min;
+	double max;
+	const char *initial; /* the default; NULL: the member is zero */
+	const char *help;
+};
+
+#define AT(member) offsetof(struct options, member), sizeof(((struct options *)NULL)->member)
+
+/* clang-format off */
+static const struct row rows[] = {
+	{ALL, 'w', TYPE_SECONDS, "timeout", "SECONDS", AT(timeout_ms), SECONDS_MIN, SECONDS_MAX,
+	 "5", "for connecting, and for each reply"},
+	{ALL, '4', TYPE_FLAG, NULL, NULL, AT(target.family), AF_INET, 0, NULL, "IPv4 only"},
+	{ALL, '6', TYPE_FLAG, NULL, NULL, AT(target.family), AF_INET6, 0, NULL, "IPv6 only"},
+	{ALL, 0, TYPE_PROXY, "proxy", "v1|v2[,SRC:PORT]", AT(target.proxy), 0, 0, NULL,
+	 "send a PROXY header first (of a connection from SRC:PORT)"},
+	{ALL, 0, TYPE_FLAG, "json", NULL, AT(json), true, 0, NULL,
+	 "print JSON objects, one per line"},
+	{ALL, 'h', TYPE_HELP, "help", NULL, 0, 0, 0, 0, NULL, "print this text"},
+	{ALL, 'V', TYPE_VERSION, "version", NULL, 0, 0, 0, 0, NULL,
+	 "print the versions of ackc and libuv"},
+
+	{SEND, 0, TYPE_SECONDS, "linger", "SECONDS", AT(linger_ms), 0, SECONDS_MAX, "0.5",
+	 "of silence after the last reply, before the half-close"},
+
+	{PING, 'c', TYPE_COUNT, "count", "N", AT(count), 1, UINT32_MAX, NULL,
+	 "stop after N probes"},
+	{PING, 'i', TYPE_SECONDS, "interval", "SECONDS", AT(interval_ms), 0, SECONDS_MAX, "1",
+	 "between probes"},
+	{PING, 'W', TYPE_SECONDS, "wait", "SECONDS", AT(wait_ms), SECONDS_MIN, SECONDS_MAX, NULL,
+	 "for a reply (as --timeout)"},
+	{PING, 'q', TYPE_FLAG, "quiet", NULL, AT(quiet), true, 0, NULL,
+	 "print only the summary, and the first failure of each kind"},
+	{PING, 'D', TYPE_FLAG, "wall-clock", NULL, AT(wall_clock), true, 0, NULL,
+	 "print the time of day before each line"},
+	{PING, 0, TYPE_FLAG, "new-connection", NULL, AT(new_connection), true, 0, NULL,
+	 "use a new connection for each probe"},
+	{PING, 0, TYPE_FLAG, "no-reconnect", NULL, AT(no_reconnect), true, 0, NULL,
+	 "end when the connection has ended"},
+	{PING, 't', TYPE_SECONDS, "deadline", "SECONDS", AT(deadline_ms), SECONDS_MIN, SECONDS_MAX,
+	 NULL, "for everything"},
+	{PING, 0, TYPE_FLAG, "plugin", NULL, AT(plugin), true, 0, NULL,
+	 "be a monitoring plugin: one line, its exit statuses, and\n"
+	 "its -w and -c for the next two, -t or --timeout (10)"},
+	{PING, 0, TYPE_THRESHOLD, "warning", "MS[,LOSS%]", AT(warn), 0, 0, NULL,
+	 "ranges of the mean time and the loss; implies --plugin"},
+	{PING, 0, TYPE_THRESHOLD, "critical", "MS[,LOSS%]", AT(crit), 0, 0, NULL,
+	 "the same for the critical state"},
+
+	{LOAD, 'c', TYPE_COUNT, "connections", "N", AT(connections), 1, 1000000, "10",
+	 "number of connections"},
+	{LOAD, 't', TYPE_COUNT, "threads", "N", AT(threads), 1, 256, "1", "number of threads"},
+	{LOAD, 'p', TYPE_COUNT, "depth", "N", AT(depth), 1, 65536, "1",
+	 "messages in flight on each connection"},
+	{LOAD, 'd', TYPE_SECONDS, "duration", "SECONDS", AT(duration_ms), SECONDS_MIN, SECONDS_MAX,
+	 "10", "how long to send"},
+	{LOAD, 'n', TYPE_COUNT, "count", "N", AT(count), 1, COUNT_MAX, NULL,
+	 "messages in all, instead of a duration"},
+	{LOAD, 'r', TYPE_REAL, "rate", "N", AT(rate), 0.001, 1e9, NULL,
+	 "messages per second, by a fixed schedule"},
+	{LOAD, 0, TYPE_FLAG, "lines", NULL, AT(lines), true, 0, NULL,
+	 "the server answers line by line; a FILE is sent so"},
+	{LOAD, 0, TYPE_TEXT, "file", "FILE", AT(file), 0, SIZE_MAX, NULL, "send the text of FILE"},
+	{LOAD, 0, TYPE_FLAG, "histogram", NULL, AT(histogram), true, 0, NULL,
+	 "print a histogram of the latencies"},
+	{LOAD, 'q', TYPE_FLAG, "quiet", NULL, AT(quiet), true, 0, NULL, "print no progress"},
+
+	{PING | LOAD, 's', TYPE_SIZE, "size", "BYTES", AT(size), SOURCE_SIZE_MIN, SOURCE_SIZE_MAX,
+	 "64", "of a probe or message, its line end included"},
+	{PING | LOAD, 0, TYPE_TEXT, "prefix", "TEXT", AT(prefix), 0, AFFIX_MAX, NULL,
+	 "what the server must add before a text (else learnt)"},
+	{PING | LOAD, 0, TYPE_TEXT, "suffix", "TEXT", AT(suffix), 0, AFFIX_MAX, NULL,
+	 "what the server must add after a text (else learnt)"},
+};
+/* clang-format on */
+
+#define N_ROWS (sizeof(rows) / sizeof(rows[0]))
+static_assert(N_ROWS <= 64, "struct parser.given has a bit per row");
+
+/* Options that exclude each other, by letter or name. The third, if any, must be given too. */
+static const char *const conflicts[][3] = {
+	{"4", "6"},
+	{"count", "duration"},
+	{"histogram", "json"},
+	{"plugin", "json"},
+	{"new-connection", "no-reconnect"},
+	{"size", "lines", "file"},
+};
+
+/* The options that have another meaning for a monitoring plugin. */
+static const struct {
+	const char *given; /* as a letter or as a name */
+	const char *meant;
+} plugin_meanings[] = {{"w", "warning"}, {"c", "critical"}, {"timeout", "deadline"}};
+
+/* getopt_long() returns the letter of a short option, and this plus the row's index for a name. */
+#define LONG_OPTION 1000
+
+struct parser {
+	bool named; /* the command was given */
+	int argc;
+	char **argv; /* argv[0] is not parsed */
+	FILE *errors;
+	struct options *options;
+	uint64_t given; /* a bit per row */
+	struct option longs[N_ROWS + 1];
+	/*
+	 * Begins with '+' for send, whose arguments after HOST are text even if they start with a
+	 * dash, or with '-'. The other commands are parsed without that byte.
+	 */
+	char shorts[2 * N_ROWS + 4];
+};
+
+/* Writes an error and a reference to the help. Returns PARSE_USAGE. */
+__attribute__((format(printf, 2, 3))) static enum parse_outcome usage_error(const struct parser *p,
+									    const char *format, ...)
 {
 	char text[USAGE_TEXT_MAX];
 	char escaped[PRINTABLE_SIZE(sizeof(text))];
@@ -30,268 +179,446 @@ enum parse_outcome usage_error(FILE *errors, const char *format, ...)
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
 	printable_escape(escaped, sizeof(escaped), text);
-	fprintf(errors, "ackc: %s\nTry 'ackc --help' for more information.\n", escaped);
+	fprintf(p->errors, "ackc: %s\nTry 'ackc --help' for more information.\n", escaped);
 	return PARSE_USAGE;
 }
 
-bool parse_real(const char *text, double *ret)
+static bool in_bounds(const struct row *row, double value)
 {
-	char *end;
-
-	/* Reject what strtod() accepts beyond plain numbers: hexadecimal, "inf", leading spaces. */
-	if (!*text || strspn(text, "0123456789.") != strlen(text))
-		return false;
-	*ret = strtod(text, &end);
-	return !*end && isfinite(*ret);
+	return value >= row->min && value <= row->max;
 }
 
-bool parse_count(const char *option, const char *text, uint64_t min, uint64_t max, FILE *errors,
-		 uint64_t *ret)
+static void store(const struct row *row, void *field, uint64_t value)
 {
-	uint64_t value = 0;
-	bool good = *text && strspn(text, "0123456789") == strlen(text);
-
-	if (good) {
-		errno = 0;
-		value = strtoull(text, NULL, 10);
-		good = errno == 0 && value >= min && value <= max;
-	}
-	if (!good) {
-		usage_error(errors, "%s: '%s' is not a number from %llu to %llu", option, text,
-			    (unsigned long long)min, (unsigned long long)max);
-		return false;
-	}
-	*ret = value;
-	return true;
-}
-
-bool parse_duration(const char *text, uint64_t unit_us, double *ret_us)
-{
-	uint64_t us;
-
-	if (duration_parse(text, &us))
-		*ret_us = (double)us;
-	else if (parse_real(text, ret_us))
-		*ret_us *= (double)unit_us;
+	if (row->width == sizeof(bool))
+		*(bool *)field = value;
+	else if (row->width == sizeof(uint32_t))
+		*(uint32_t *)field = (uint32_t)value;
 	else
-		return false;
+		*(uint64_t *)field = value;
+}
+
+static bool is_digits(const char *text)
+{
+	return *text && strspn(text, "0123456789") == strlen(text);
+}
+
+static bool parse_flag(const struct row *row, const char *text, void *field)
+{
+	store(row, field, (uint64_t)row->min);
 	return true;
 }
 
-bool parse_seconds(const char *option, const char *text, double min, double max, FILE *errors,
-		   uint64_t *ret_ms)
+static bool parse_count(const struct row *row, const char *text, void *field)
+{
+	uint64_t value;
+
+	if (!is_digits(text))
+		return false;
+	errno = 0;
+	value = strtoull(text, NULL, 10);
+	if (errno || !in_bounds(row, (double)value))
+		return false;
+	store(row, field, value);
+	return true;
+}
+
+static bool parse_real(const struct row *row, const char *text, void *field)
+{
+	double value;
+
+	if (!number_parse(text, &value) || !in_bounds(row, value))
+		return false;
+	*(double *)field = value;
+	return true;
+}
+
+static bool parse_seconds(const struct row *row, const char *text, void *field)
 {
 	double us;
 
-	if (!parse_duration(text, 1000000, &us) || us < min * 1e6 || us > max * 1e6) {
-		usage_error(errors,
-			    "%s: '%s' is not a duration from %.10g to %.10g seconds; examples: 2, "
-			    "0.5, 500ms, 2min",
-			    option, text, min, max);
+	if (!duration_parse_default(text, 1000000, &us) || !in_bounds(row, us / 1e6))
 		return false;
-	}
-	*ret_ms = (uint64_t)(us / 1000 + 0.5);
+	store(row, field, (uint64_t)(us / 1000 + 0.5));
 	return true;
 }
 
-bool parse_size(const char *option, const char *text, uint64_t min, uint64_t max, FILE *errors,
-		size_t *ret)
+static bool parse_size(const struct row *row, const char *text, void *field)
 {
-	bool plain = *text && strspn(text, "0123456789") == strlen(text);
-	char bytes[32];
 	uint64_t value;
 
-	/* A number without a unit is in bytes. */
-	if (plain && (size_t)snprintf(bytes, sizeof(bytes), "%sB", text) >= sizeof(bytes))
-		plain = false;
-	if (!size_parse(plain ? bytes : text, &value) || value < min || value > max) {
-		usage_error(errors,
-			    "%s: '%s' is not a size from %llu to %llu bytes; examples: 1000, "
-			    "64KiB, 1MiB",
-			    option, text, (unsigned long long)min, (unsigned long long)max);
+	if (is_digits(text))
+		return parse_count(row, text, field);
+	if (!size_parse(text, &value) || !in_bounds(row, (double)value))
 		return false;
-	}
-	*ret = (size_t)value;
+	store(row, field, value);
 	return true;
 }
 
-bool parse_affix(const char *option, const char *text, FILE *errors, const char **ret)
+static bool parse_text(const struct row *row, const char *text, void *field)
 {
-	if (strlen(text) > AFFIX_MAX) {
-		usage_error(errors, "%s: more than %d bytes", option, AFFIX_MAX);
+	if ((double)strlen(text) > row->max)
 		return false;
-	}
-	*ret = text;
+	*(const char **)field = text;
 	return true;
+}
+
+static bool parse_threshold(const struct row *row, const char *text, void *field)
+{
+	return threshold_parse(text, field);
+}
+
+static bool parse_proxy(const struct row *row, const char *text, void *field)
+{
+	return proxy_choice_parse(text, field);
+}
+
+/* The operations of each type, and the words for a value that is not accepted. */
+static const struct {
+	bool (*parse)(const struct row *row, const char *text, void *field);
+	const char *noun;    /* NULL: the row's argument */
+	const char *details; /* after the bounds, if there is a noun */
+} types[] = {
+	[TYPE_FLAG] = {parse_flag, NULL, NULL},
+	[TYPE_COUNT] = {parse_count, "a number", ""},
+	[TYPE_REAL] = {parse_real, "a number", ""},
+	[TYPE_SECONDS] = {parse_seconds, "a duration", " seconds; examples: 2, 0.5, 500ms, 2min"},
+	[TYPE_SIZE] = {parse_size, "a size", " bytes; examples: 1000, 64KiB, 1MiB"},
+	[TYPE_TEXT] = {parse_text, NULL, NULL},
+	[TYPE_THRESHOLD] = {parse_threshold, NULL,
+			    ", where MS and LOSS are [@][START:][END]; examples: 10, 10,20%, "
+			    "5:100,50%"},
+	[TYPE_PROXY] = {parse_proxy, NULL,
+			", where SRC is an IPv4 address, or an IPv6 address in brackets"},
+};
+
+static enum parse_outcome set(struct parser *p, const struct row *row, const char *text)
+{
+	const char *noun = types[row->type].noun;
+	const char *details = types[row->type].details;
+
+	p->given |= UINT64_C(1) << (row - rows);
+	if (types[row->type].parse(row, text, (char *)p->options + row->offset))
+		return PARSE_RUN;
+	if (noun)
+		return usage_error(p, "--%s: '%s' is not %s from %.15g to %.15g%s", row->name, text,
+				   noun, row->min, row->max, details);
+	if (details)
+		return usage_error(p, "--%s: '%s' is not %s%s", row->name, text, row->argument,
+				   details);
+	return usage_error(p, "--%s: the text has more than %.0f bytes", row->name, row->max);
+}
+
+static bool has_command(const struct row *row, const struct parser *p)
+{
+	return row->commands & 1U << p->options->command;
+}
+
+/* Returns the option of the command with this name or one-character letter, or NULL. */
+static const struct row *find(const struct parser *p, const char *name)
+{
+	for (const struct row *row = rows; row < rows + N_ROWS; row++) {
+		if (has_command(row, p) && ((row->name && strcmp(row->name, name) == 0) ||
+					    (row->letter == name[0] && !name[1])))
+			return row;
+	}
+	return NULL;
+}
+
+/* Returns the row of an option that getopt_long() returned. */
+static const struct row *row_of(const struct parser *p, int option)
+{
+	char letter[2] = {(char)option};
+	const char *name = option < LONG_OPTION ? letter : rows[option - LONG_OPTION].name;
+
+	for (size_t i = 0; p->options->plugin && i < 3; i++) {
+		if (strcmp(plugin_meanings[i].given, name) == 0)
+			return find(p, plugin_meanings[i].meant);
+	}
+	return find(p, name);
+}
+
+/* Fills the arrays for getopt_long(), and stores the defaults. */
+static void prepare(struct parser *p)
+{
+	struct option *l = p->longs;
+	char *s = p->shorts;
+
+	*s++ = p->options->command == COMMAND_SEND ? '+' : '-';
+	*s++ = ':';
+	for (size_t i = 0; i < N_ROWS; i++) {
+		const struct row *row = &rows[i];
+
+		if (!has_command(row, p))
+			continue;
+		if (row->letter)
+			*s++ = row->letter;
+		if (row->letter && row->argument)
+			*s++ = ':';
+		if (row->name)
+			*l++ = (struct option){row->name,
+					       row->argument ? required_argument : no_argument,
+					       NULL, LONG_OPTION + (int)i};
+		if (row->initial)
+			set(p, row, row->initial);
+	}
+	p->given = 0;
+}
+
+/* Starts getopt_long(). Setting 0 makes GNU's also reset its position in a cluster of letters. */
+static void begin(void)
+{
+	optind = 0;
+	opterr = 0;
 }
 
 /*
- * Returns whether there is an option of @value, or, if @value is 0, one whose name starts with
- * @name.
+ * Returns whether an option in any position requests a plugin, which changes the meaning of others
+ * and how errors are reported.
  */
-static bool has_option(const struct option *options, int value, const char *name)
+static bool asks_for_plugin(struct parser *p)
 {
-	for (; options->name; options++) {
-		if (value ? options->val == value : strncmp(options->name, name, strlen(name)) == 0)
-			return true;
+	bool found = false;
+	int option;
+
+	begin();
+	while ((option = getopt_long(p->argc, p->argv, p->shorts, p->longs, NULL)) != -1) {
+		const char *name;
+
+		if (option == ':')
+			option = optopt; /* its value is missing */
+		if (option < LONG_OPTION)
+			continue;
+		name = rows[option - LONG_OPTION].name;
+		found = found || strcmp(name, "plugin") == 0 || strcmp(name, "warning") == 0 ||
+			strcmp(name, "critical") == 0;
 	}
-	return false;
+	return found;
 }
 
-/* Reports an unknown long option; @name is its argument as written. */
-static enum parse_outcome complain_unknown(const struct syntax *syntax, const char *name,
-					   FILE *errors)
-{
-	char word[NEAREST_WORD_MAX + 2] = "";
-	struct nearest n = {.word = word};
-	const char *start = name + strspn(name, "-");
-
-	/* A word that does not fit is too long for a suggestion. */
-	snprintf(word, sizeof(word), "%.*s", (int)strcspn(start, "="), start);
-	for (const struct option *o = syntax->long_options; o->name; o++)
-		nearest_offer(&n, o->name);
-	if (n.name)
-		return usage_error(errors, "unknown option '%s'; did you mean '--%s'?", name,
-				   n.name);
-	return usage_error(errors, "unknown option '%s'", name);
-}
-
-/* Reports the error that getopt_long() found in the option of the argument @name. */
-static enum parse_outcome complain(const struct syntax *syntax, const char *name, int option,
-				   FILE *errors)
-{
-	bool known = has_option(syntax->long_options, optopt, name + strspn(name, "-"));
-
-	if (option == ':')
-		return usage_error(errors, "option '%s' needs a value", name);
-	if (optopt)
-		return known ? usage_error(errors, "option '%s': it takes no value", name)
-			     : usage_error(errors, "unknown option '-%c'", optopt);
-	if (known)
-		return usage_error(errors, "option '%s' is ambiguous", name);
-	return complain_unknown(syntax, name, errors);
-}
-
-const char *command_meant(const char *first, const char *host)
+/* Returns the command of which @host is probably a misspelling, or NULL. */
+static const char *command_meant(const struct parser *p, const char *host)
 {
 	struct nearest n = {.word = host};
 
-	for (size_t i = 0; i < N_COMMANDS; i++) {
-		if (strcmp(first, command_names[i]) == 0)
-			return NULL;
+	for (size_t i = 0; !p->named && i < N_COMMANDS; i++)
 		nearest_offer(&n, command_names[i]);
-	}
 	return n.name;
 }
 
-static enum parse_outcome parse_target(int argc, char **argv, FILE *errors, struct target *t)
+static enum parse_outcome parse_target(struct parser *p)
 {
-	int family = t->family;
-	struct proxy_choice proxy = t->proxy;
+	struct target *t = &p->options->target;
 	const char *host;
 	const char *port = NULL;
 	const char *wrong;
-	const char *command;
 
-	if (optind >= argc)
-		return usage_error(errors, "HOST is missing");
-	host = argv[optind++];
-	if (target_is_unix(host) && family != AF_UNSPEC)
-		return usage_error(errors, "%s: a UNIX socket, which '-4' and '-6' do not go with",
-				   host);
-	if (target_takes_port(host) && optind < argc)
-		port = argv[optind++];
+	if (optind >= p->argc)
+		return usage_error(p, "HOST is missing");
+	host = p->argv[optind++];
+	if (target_is_unix(host) && t->family != AF_UNSPEC)
+		return usage_error(p, "'-%c' cannot be combined with the UNIX socket %s",
+				   t->family == AF_INET ? '4' : '6', host);
+	if (target_takes_port(host) && optind < p->argc)
+		port = p->argv[optind++];
 	wrong = target_parse(host, port, t);
-	command = wrong && port ? command_meant(argv[0], host) : NULL;
-	if (command)
-		return usage_error(errors, "unknown command '%s'; did you mean '%s'?", host,
-				   command);
+	p->options->command_meant = command_meant(p, host);
+	if (wrong && port && p->options->command_meant)
+		return usage_error(p, "unknown command '%s'; did you mean '%s'?", host,
+				   p->options->command_meant);
 	if (wrong)
-		return usage_error(errors, "%s: %s", port ? port : host, wrong);
-	t->family = family;
-	t->proxy = proxy;
+		return usage_error(p, "%s: %s", port ? port : host, wrong);
+	p->options->texts = p->argv + optind;
+	p->options->n_texts = p->argc - optind;
+	if (p->options->command != COMMAND_SEND && p->options->n_texts)
+		return usage_error(p, "'%s': too many arguments", p->options->texts[0]);
 	return PARSE_RUN;
 }
 
-static bool take_family(int family, FILE *errors, struct target *t)
+static bool is_given(const struct parser *p, const char *name)
 {
-	if (t->family != AF_UNSPEC && t->family != family) {
-		usage_error(errors, "options '-4' and '-6' do not go together");
-		return false;
+	const struct row *row = find(p, name);
+
+	return row && p->given >> (row - rows) & 1;
+}
+
+static enum parse_outcome check_conflicts(const struct parser *p)
+{
+	for (size_t i = 0; i < sizeof(conflicts) / sizeof(conflicts[0]); i++) {
+		const char *a = conflicts[i][0];
+		const char *b = conflicts[i][1];
+		const char *c = conflicts[i][2];
+		const char *dash = a[1] ? "--" : "-";
+
+		if (!is_given(p, a) || !is_given(p, b) || (c && !is_given(p, c)))
+			continue;
+		if (c)
+			return usage_error(p, "'--%s' cannot be combined with '--%s' and '--%s'", a,
+					   b, c);
+		return usage_error(p, "'%s%s' cannot be combined with '%s%s'", dash, a, dash, b);
 	}
-	t->family = family;
-	return true;
+	return PARSE_RUN;
 }
 
-static bool take_proxy(FILE *errors, struct target *t)
+/* Sets what a plugin needs and was not given. */
+static enum parse_outcome complete_plugin(struct parser *p)
 {
-	const char *wrong = proxy_choice_parse(optarg, &t->proxy);
+	struct options *o = p->options;
 
-	if (wrong)
-		usage_error(errors, "--proxy: '%s': %s", optarg, wrong);
-	return !wrong;
-}
-
-/* Processes one option, common or command-specific. Returns PARSE_RUN to continue. */
-static enum parse_outcome take(const struct syntax *syntax, int option, FILE *errors,
-			       struct common_options *c, void *options)
-{
-	bool good = true;
-
-	if (syntax->translate)
-		option = syntax->translate(option, options);
-	switch (option) {
-	case 'w':
-	case OPTION_TIMEOUT:
-		good = parse_seconds("-w", optarg, 0.001, TIMEOUT_MAX_S, errors, &c->timeout_ms);
-		break;
-	case '4':
-		good = take_family(AF_INET, errors, &c->target);
-		break;
-	case '6':
-		good = take_family(AF_INET6, errors, &c->target);
-		break;
-	case OPTION_PROXY:
-		good = take_proxy(errors, &c->target);
-		break;
-	case OPTION_JSON:
-		c->json = true;
-		break;
-	case 'h':
-		return PARSE_HELP;
-	case 'V':
-		return PARSE_VERSION;
-	default:
-		good = syntax->take(option, errors, options);
+	if (range_above(&o->warn.ms, &o->crit.ms) ||
+	    range_above(&o->warn.loss_percent, &o->crit.loss_percent))
+		return usage_error(p, "--warning is above --critical");
+	/* Defaults: any loss is a warning, and the loss of all probes is critical. */
+	if (!o->warn.loss_percent.given)
+		o->warn.loss_percent = (struct range){.given = true};
+	if (!o->crit.loss_percent.given)
+		o->crit.loss_percent = (struct range){.given = true, .end = 100};
+	if (!o->count)
+		o->count = PLUGIN_COUNT;
+	if (!o->deadline_ms)
+		o->deadline_ms = PLUGIN_DEADLINE_MS;
+	if (o->wait_ms)
+		o->timeout_ms = o->wait_ms;
+	if (!is_given(p, "interval")) {
+		/* Half of the time is reserved for the replies. */
+		o->interval_ms = o->deadline_ms / 2 / o->count;
+		if (o->interval_ms > PLUGIN_INTERVAL_MS)
+			o->interval_ms = PLUGIN_INTERVAL_MS;
 	}
-	return good ? PARSE_RUN : PARSE_USAGE;
+	if (o->interval_ms && (o->deadline_ms - 1) / o->interval_ms < o->count - 1)
+		return usage_error(p, "%llu probes every %g s do not fit into the %g s of -t",
+				   (unsigned long long)o->count, (double)o->interval_ms / 1e3,
+				   (double)o->deadline_ms / 1e3);
+	return PARSE_RUN;
 }
 
-enum parse_outcome options_parse(const struct syntax *syntax, int argc, char **argv, FILE *errors,
-				 struct common_options *c, void *options)
+/* Checks the options together, and completes those that depend on others. */
+static enum parse_outcome complete(struct parser *p)
 {
+	struct options *o = p->options;
+	enum parse_outcome outcome = check_conflicts(p);
+
+	if (outcome == PARSE_RUN && o->plugin)
+		outcome = complete_plugin(p);
+	if (!o->wait_ms)
+		o->wait_ms = o->timeout_ms;
+	if (o->threads > o->connections)
+		o->threads = o->connections;
+	return outcome;
+}
+
+static enum parse_outcome parse_options(struct parser *p)
+{
+	const char *shorts = p->shorts;
 	enum parse_outcome outcome = PARSE_RUN;
+	char error[OPTION_ERROR_MAX];
 
-	*c = (struct common_options){.timeout_ms = DEFAULT_TIMEOUT_MS};
-	c->target.family = AF_UNSPEC;
-	/* 0 makes GNU getopt also reset its position in a cluster of short options. */
-	optind = 0;
-	opterr = 0;
+	begin();
+	if (p->options->command != COMMAND_SEND)
+		shorts++;
 	while (outcome == PARSE_RUN) {
-		const char *argument = next_option(argc, argv);
-		int option =
-			getopt_long(argc, argv, syntax->short_options, syntax->long_options, NULL);
+		const char *argument = option_argument(p->argc, p->argv);
+		int option = getopt_long(p->argc, p->argv, shorts, p->longs, NULL);
+		const struct row *row;
 
 		if (option == -1)
 			break;
 		if (option == '?' || option == ':')
-			outcome = complain(syntax, argument, option, errors);
-		else
-			outcome = take(syntax, option, errors, c, options);
+			return usage_error(p, "%s",
+					   option_error(option, argument, p->longs, error));
+		row = row_of(p, option);
+		if (row->type == TYPE_HELP)
+			return PARSE_HELP;
+		if (row->type == TYPE_VERSION)
+			return PARSE_VERSION;
+		outcome = set(p, row, optarg);
 	}
-	if (outcome == PARSE_RUN)
-		outcome = parse_target(argc, argv, errors, &c->target);
-	if (outcome == PARSE_RUN && !syntax->texts && optind < argc)
-		outcome = usage_error(errors, "'%s': too many arguments", argv[optind]);
 	return outcome;
+}
+
+enum parse_outcome options_parse(int argc, char **argv, FILE *errors, struct options *ret)
+{
+	struct parser p = {.argc = argc, .argv = argv, .errors = errors, .options = ret};
+	enum parse_outcome outcome;
+
+	*ret = (struct options){.command = COMMAND_SEND};
+	for (int i = 0; argc > 1 && i < N_COMMANDS; i++) {
+		if (strcmp(argv[1], command_names[i]) != 0)
+			continue;
+		ret->command = (enum command)i;
+		p.named = true;
+		p.argc--;
+		p.argv++;
+		break;
+	}
+	prepare(&p);
+	if (ret->command == COMMAND_PING && asks_for_plugin(&p)) {
+		ret->plugin = true;
+		p.given = UINT64_C(1) << (find(&p, "plugin") - rows);
+	}
+	outcome = parse_options(&p);
+	if (outcome == PARSE_RUN)
+		outcome = complete(&p);
+	if (outcome == PARSE_RUN)
+		outcome = parse_target(&p);
+	return outcome;
+}
+
+#define HELP_COLUMN 25
+
+static void help_row(FILE *out, const struct row *row)
+{
+	char left[80];
+	char letter[] = {'-', row->letter, '\0'};
+	int n = snprintf(left, sizeof(left), "  %s%s%s%s%s%s", row->letter ? letter : "  ",
+			 !row->name    ? ""
+			 : row->letter ? ", "
+				       : "  ",
+			 row->name ? "--" : "", row->name ? row->name : "",
+			 row->argument ? " " : "", row->argument ? row->argument : "");
+
+	if (n < HELP_COLUMN)
+		fprintf(out, "%-*s", HELP_COLUMN, left);
+	else
+		fprintf(out, "%s\n%*s", left, HELP_COLUMN, "");
+	for (const char *p = row->help; *p; p++)
+		fprintf(out, *p == '\n' ? "%c%*s" : "%c%.*s", *p, HELP_COLUMN, "");
+	if (row->initial)
+		fprintf(out, " (%s)", row->initial);
+	putc('\n', out);
+}
+
+void options_help(FILE *out)
+{
+	static const struct {
+		unsigned commands;
+		const char *title;
+	} sections[] = {
+		{ALL, ""},
+		{SEND, "send:\n"},
+		{PING, "ping:\n"},
+		{LOAD, "load:\n"},
+		{PING | LOAD, "ping and load:\n"},
+	};
+
+	fputs("Usage: ackc [send] [OPTIONS] HOST [PORT] [TEXT]...   send text, print the replies\n"
+	      "       ackc ping   [OPTIONS] HOST [PORT]             round-trip times, verified\n"
+	      "       ackc load   [OPTIONS] HOST [PORT]             throughput and latencies\n"
+	      "HOST is a name, an address or unix:PATH. PORT is 10080 unless given; HOST:PORT and\n"
+	      "[ADDRESS]:PORT are accepted. SECONDS and BYTES may have a unit: 500ms, 2min, "
+	      "64KiB.\n"
+	      "\n"
+	      "Each TEXT is sent with a line end; without TEXT standard input is sent as it is.\n"
+	      "\n",
+	      out);
+	for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++) {
+		fputs(sections[i].title, out);
+		for (size_t j = 0; j < N_ROWS; j++) {
+			if (rows[j].commands == sections[i].commands)
+				help_row(out, &rows[j]);
+		}
+	}
+	fputs("\nExit status: 0 success, 1 the network failed, 2 a wrong reply or a NAK, 64 "
+	      "usage.\n",
+	      out);
 }

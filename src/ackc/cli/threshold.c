@@ -1,6 +1,6 @@
 #include "ackc/cli/threshold.h"
 
-#include "ackc/cli/options.h"
+#include "base/units.h"
 
 #include <math.h>
 #include <string.h>
@@ -13,7 +13,7 @@ static bool parse_ms(const char *text, double *ret)
 {
 	double us;
 
-	if (!parse_duration(text, 1000, &us))
+	if (!duration_parse_default(text, 1000, &us))
 		return false;
 	*ret = us / 1000;
 	return true;
@@ -21,7 +21,7 @@ static bool parse_ms(const char *text, double *ret)
 
 static bool parse_percent(const char *text, double *ret)
 {
-	return parse_real(text, ret) && *ret <= 100;
+	return number_parse(text, ret) && *ret <= 100;
 }
 
 static bool parse_range(char *text, parse_value parse, struct range *ret)

@@ -8,7 +8,7 @@
  * lost; messages that were due remain due.
  */
 
-#include "ackc/load/load.h"
+#include "ackc/load/internal.h"
 #include "ackc/net/words.h"
 
 #include <stdio.h>
@@ -22,7 +22,7 @@
 
 static uint64_t timeout_ns(const struct load_worker *w)
 {
-	return w->plan->options->common.timeout_ms * 1000000;
+	return w->plan->options->timeout_ms * 1000000;
 }
 
 static bool running(const struct load_worker *w)
@@ -387,7 +387,7 @@ static void on_connected(void *data, int status, uv_stream_t *stream, uint64_t c
 void load_connection_dial(struct load_connection *c)
 {
 	struct load_worker *w = c->worker;
-	int r = dial_start(&w->loop, &w->plan->addresses, w->plan->options->common.timeout_ms,
+	int r = dial_start(&w->loop, &w->plan->addresses, w->plan->options->timeout_ms,
 			   on_connected, c, &c->dial);
 
 	if (r < 0)

@@ -6,7 +6,8 @@
 
 #include "ackc/load/load.h"
 
-#include "ackc/cli/commands.h"
+#include "ackc/load/internal.h"
+
 #include "ackc/message/scout.h"
 #include "ackc/net/words.h"
 #include "ackc/output/output.h"
@@ -24,7 +25,7 @@
 #define N_SIGNALS 2
 
 struct load {
-	const struct load_options *options;
+	const struct options *options;
 	struct load_plan plan;
 	uv_loop_t loop;
 	uv_async_t news;
@@ -141,7 +142,7 @@ static int slowest_phase(const struct load *l)
 
 static void print_progress(struct load *l, uint64_t completed, uint64_t failures)
 {
-	const struct load_options *o = l->options;
+	const struct options *o = l->options;
 	uint64_t now_ns = uv_hrtime();
 	double seconds = (double)(now_ns - l->last_ns) / 1e9;
 	double rate = (double)(completed - l->last_completed) / seconds;
@@ -257,7 +258,7 @@ static void start_workers(struct load *l)
 
 static int make_source(struct load *l)
 {
-	const struct load_options *o = l->options;
+	const struct options *o = l->options;
 	bool lines = o->lines ||
 		     (l->plan.shape.framing == SHAPE_LINES && !shape_is_echo(&l->plan.shape));
 
@@ -267,7 +268,7 @@ static int make_source(struct load *l)
 }
 
 /* Returns the option that this server cannot satisfy, or NULL. */
-static const char *mismatch(const struct load_options *o, const struct shape *s)
+static const char *mismatch(const struct options *o, const struct shape *s)
 {
 	bool counters = s->prefix.n_counters || s->suffix.n_counters || s->suffix.n_holes;
 
@@ -314,9 +315,8 @@ static void on_scouted(void *data, const struct scout_result *result)
 static void on_found(void *data, int status, const struct addresses *addresses)
 {
 	struct load *l = data;
-	const struct load_options *o = l->options;
-	struct scout_task task = {&l->plan.addresses, o->common.timeout_ms, o->size, o->prefix,
-				  o->suffix};
+	const struct options *o = l->options;
+	struct scout_task task = {&l->plan.addresses, o->timeout_ms, o->size, o->prefix, o->suffix};
 
 	l->lookup = NULL;
 	if (status == 0) {
@@ -360,8 +360,8 @@ static int start(struct load *l)
 		l->signals[i].data = l;
 		uv_signal_start(&l->signals[i], on_signal, numbers[i]);
 	}
-	r = lookup_start(&l->loop, &l->options->common.target, l->options->common.timeout_ms,
-			 on_found, l, &l->lookup);
+	r = lookup_start(&l->loop, &l->options->target, l->options->timeout_ms, on_found, l,
+			 &l->lookup);
 	if (r < 0)
 		fail(l, false, words_for(r), "");
 	return 0;
@@ -377,7 +377,7 @@ static void raise_descriptor_limit(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-static int prepare(struct load *l, const struct load_options *options)
+static int prepare(struct load *l, const struct options *options)
 {
 	l->options = l->plan.options = options;
 	if (options->rate > 0)
@@ -414,7 +414,7 @@ static int run(struct load *l)
 	return loop_finish(&l->loop, l->status);
 }
 
-int load_run(const struct load_options *options)
+int load_run(const struct options *options)
 {
 	struct load *l = calloc(1, sizeof(*l));
 	int status = EXIT_NETWORK;

@@ -1,4 +1,4 @@
-#include "ackc/load/load.h"
+#include "ackc/load/internal.h"
 #include "ackc/output/output.h"
 #include "ackc/output/times.h"
 #include "base/plural.h"
@@ -90,9 +90,9 @@ static void print_errors(const struct load_errors *e)
 
 static void print_text(const struct load_result *r)
 {
-	const struct load_options *o = r->plan->options;
+	const struct options *o = r->plan->options;
 
-	printf("--- %s load statistics ---\n", o->common.target.label);
+	printf("--- %s load statistics ---\n", o->target.label);
 	if (r->opened < o->connections)
 		printf("%u of ", r->opened);
 	printf("%u connection%s, depth %u, %u thread%s", o->connections, plural(o->connections),
@@ -156,13 +156,13 @@ static void json_errors(struct json *j, const struct load_errors *e)
 
 static void print_json(const struct load_result *r, int status)
 {
-	const struct load_options *o = r->plan->options;
+	const struct options *o = r->plan->options;
 	struct json j;
 
 	json_begin(&j, stdout);
 	json_string(&j, "event", "summary");
 	json_string(&j, "command", "load");
-	json_string(&j, "target", o->common.target.label);
+	json_string(&j, "target", o->target.label);
 	json_text_or_null(&j, "address", r->peer);
 	json_number(&j, "connections", o->connections);
 	json_number(&j, "opened", r->opened);
@@ -193,14 +193,14 @@ static void print_json(const struct load_result *r, int status)
 int load_report(const struct load_result *r)
 {
 	const struct load_errors *e = &r->errors;
-	const char *label = r->plan->options->common.target.label;
+	const char *label = r->plan->options->target.label;
 	int status = EXIT_GOOD;
 
 	if (any_wrong(e))
 		status = EXIT_WRONG;
 	else if (e->n || (r->completed == 0))
 		status = EXIT_NETWORK;
-	if (r->plan->options->common.json)
+	if (r->plan->options->json)
 		print_json(r, status);
 	else
 		print_text(r);

@@ -1,6 +1,6 @@
 /* Adds up the counters of the workers of ackc load. */
 
-#include "ackc/load/load.h"
+#include "ackc/load/internal.h"
 
 #include <errno.h>
 #include <stdio.h>

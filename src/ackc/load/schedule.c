@@ -8,7 +8,7 @@
  * send. The work is therefore proportional to the number of messages sent.
  */
 
-#include "ackc/load/load.h"
+#include "ackc/load/internal.h"
 
 #include <errno.h>
 #include <stdlib.h>

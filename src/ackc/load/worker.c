@@ -4,7 +4,7 @@
  * drains. Finally it moves to LOAD_DONE, closes everything and ends.
  */
 
-#include "ackc/load/load.h"
+#include "ackc/load/internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -115,7 +115,7 @@ static void on_round(uv_timer_t *timer)
 
 static void go(struct load_worker *w)
 {
-	const struct load_options *o = w->plan->options;
+	const struct options *o = w->plan->options;
 
 	load_worker_set_phase(w, LOAD_RUNNING);
 	w->end_ns = o->count ? UINT64_MAX : w->plan->start_ns + o->duration_ms * 1000000;
@@ -169,7 +169,7 @@ static void worker_main(void *data)
 	uv_async_send(w->news);
 }
 
-static uint64_t share_of(const struct load_options *o, uint32_t id)
+static uint64_t share_of(const struct options *o, uint32_t id)
 {
 	if (!o->count)
 		return UINT64_MAX;
@@ -178,7 +178,7 @@ static uint64_t share_of(const struct load_options *o, uint32_t id)
 
 static void place_connections(struct load_worker *w)
 {
-	const struct load_options *o = w->plan->options;
+	const struct options *o = w->plan->options;
 
 	for (unsigned i = 0; i < w->n; i++) {
 		struct load_connection *c = &w->connections[i];
@@ -192,7 +192,7 @@ static void place_connections(struct load_worker *w)
 
 static int allocate(struct load_worker *w)
 {
-	const struct load_options *o = w->plan->options;
+	const struct options *o = w->plan->options;
 
 	for (w->mask = 1; w->mask < o->depth; w->mask *= 2)
 		;
@@ -221,7 +221,7 @@ static int allocate(struct load_worker *w)
 
 static int open_loop(struct load_worker *w)
 {
-	uint64_t every_ms = w->plan->options->common.timeout_ms / 8;
+	uint64_t every_ms = w->plan->options->timeout_ms / 8;
 	int r = uv_loop_init(&w->loop);
 
 	if (r < 0)

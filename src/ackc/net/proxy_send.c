@@ -1,7 +1,5 @@
 #include "ackc/net/proxy_send.h"
 
-#include "ackc/net/target.h"
-
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -106,38 +104,4 @@ size_t proxy_send_make(const struct proxy_choice *choice, const struct sockaddr_
 	ipv4 = source.is_ipv4 && destination.is_ipv4;
 	return choice->version == 1 ? make_v1(&source, &destination, ipv4, out)
 				    : make_v2(&source, &destination, ipv4, out);
-}
-
-/* Parses SRC:PORT. Returns whether it is valid. */
-static bool parse_source(const char *text, struct sockaddr_storage *ret)
-{
-	struct sockaddr_in *ipv4 = (struct sockaddr_in *)ret;
-	struct sockaddr_in6 *ipv6 = (struct sockaddr_in6 *)ret;
-	struct target t;
-
-	if (target_is_unix(text) || target_takes_port(text) || target_parse(text, NULL, &t))
-		return false;
-	if (inet_pton(AF_INET, t.host, &ipv4->sin_addr) == 1) {
-		ret->ss_family = AF_INET;
-		ipv4->sin_port = htons(t.port);
-		return true;
-	}
-	ret->ss_family = AF_INET6;
-	ipv6->sin6_port = htons(t.port);
-	return inet_pton(AF_INET6, t.host, &ipv6->sin6_addr) == 1;
-}
-
-const char *proxy_choice_parse(const char *text, struct proxy_choice *ret)
-{
-	static const char accepted[] =
-		"accepted: v1 or v2, and ,ADDRESS:PORT or ,[ADDRESS]:PORT after it";
-	struct proxy_choice c = {.source = {.ss_family = AF_UNSPEC}};
-
-	if (text[0] != 'v' || (text[1] != '1' && text[1] != '2'))
-		return accepted;
-	c.version = text[1] - '0';
-	if (text[2] == ',' ? !parse_source(text + 3, &c.source) : text[2] != '\0')
-		return accepted;
-	*ret = c;
-	return NULL;
 }

@@ -18,12 +18,6 @@ struct proxy_choice {
 #define PROXY_SEND_MAX 107
 
 /*
- * Parses the value of --proxy, v1|v2[,SRC:PORT], where SRC is an IPv4 address or an IPv6 address in
- * brackets. Returns NULL, or a static description of what is accepted.
- */
-const char *proxy_choice_parse(const char *text, struct proxy_choice *ret);
-
-/*
  * Writes the header for a connection from @local to @peer to @out. Returns its length in bytes; 0
  * without a version. If only one of source and destination is an IPv4 address, it is written as an
  * IPv4-mapped IPv6 address. A source that is not an IP address (UNIX sockets) is declared unknown.

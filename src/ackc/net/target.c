@@ -2,6 +2,8 @@
 
 #include "core/text/printable.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,6 +72,7 @@ static const char *parse_host(const char *host, size_t length, struct target *t)
 	if (length > TARGET_HOST_MAX)
 		return "HOST is too long";
 	memcpy(t->host, host, length);
+	t->host[length] = '\0';
 	return NULL;
 }
 
@@ -87,7 +90,8 @@ const char *target_parse(const char *host, const char *port, struct target *t)
 	const char *colon = port_colon(host);
 	const char *wrong = NULL;
 
-	*t = (struct target){.port = TARGET_DEFAULT_PORT, .family = AF_UNSPEC};
+	t->host[0] = t->path[0] = '\0';
+	t->port = TARGET_DEFAULT_PORT;
 	if (target_is_unix(host))
 		return parse_path(host + strlen(UNIX_SCHEME), t);
 	if (colon)
@@ -99,4 +103,36 @@ const char *target_parse(const char *host, const char *port, struct target *t)
 	if (!wrong)
 		make_label(t);
 	return wrong;
+}
+
+/* Parses SRC:PORT. Returns whether it is valid. */
+static bool parse_source(const char *text, struct sockaddr_storage *ret)
+{
+	struct sockaddr_in *ipv4 = (struct sockaddr_in *)ret;
+	struct sockaddr_in6 *ipv6 = (struct sockaddr_in6 *)ret;
+	struct target t;
+
+	if (target_is_unix(text) || target_takes_port(text) || target_parse(text, NULL, &t))
+		return false;
+	if (inet_pton(AF_INET, t.host, &ipv4->sin_addr) == 1) {
+		ret->ss_family = AF_INET;
+		ipv4->sin_port = htons(t.port);
+		return true;
+	}
+	ret->ss_family = AF_INET6;
+	ipv6->sin6_port = htons(t.port);
+	return inet_pton(AF_INET6, t.host, &ipv6->sin6_addr) == 1;
+}
+
+bool proxy_choice_parse(const char *text, struct proxy_choice *ret)
+{
+	struct proxy_choice c = {.source = {.ss_family = AF_UNSPEC}};
+
+	if (text[0] != 'v' || (text[1] != '1' && text[1] != '2'))
+		return false;
+	c.version = text[1] - '0';
+	if (text[2] == ',' ? !parse_source(text + 3, &c.source) : text[2] != '\0')
+		return false;
+	*ret = c;
+	return true;
 }

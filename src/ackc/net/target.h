@@ -25,8 +25,8 @@ struct target {
 };
 
 /*
- * Fills @t from HOST and PORT (NULL: the default port), with family AF_UNSPEC and no PROXY header.
- * PORT must be NULL unless target_takes_port(). Returns NULL, or a static description of the error.
+ * Sets host, path, port and label of @t from HOST and PORT (NULL: the default port). PORT must be
+ * NULL unless target_takes_port(). Returns NULL, or a static description of the error.
  */
 const char *target_parse(const char *host, const char *port, struct target *t);
 
@@ -37,3 +37,9 @@ bool target_is_unix(const char *host);
  * Returns whether PORT may follow @host as a separate argument: not after unix:PATH or HOST:PORT.
  */
 bool target_takes_port(const char *host);
+
+/*
+ * Parses the value of --proxy, v1|v2[,SRC:PORT], where SRC is an IPv4 address or an IPv6 address in
+ * brackets. Returns false, and leaves @ret unchanged, if @text is anything else.
+ */
+bool proxy_choice_parse(const char *text, struct proxy_choice *ret);

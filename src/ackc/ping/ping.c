@@ -4,7 +4,8 @@
  * the summary.
  */
 
-#include "ackc/cli/commands.h"
+#include "ackc/ping/ping.h"
+
 #include "ackc/net/words.h"
 #include "ackc/output/output.h"
 #include "ackc/ping/prober.h"
@@ -18,7 +19,7 @@
 #define FORGIVEN_MS 1000
 
 struct ping {
-	const struct ping_options *options;
+	const struct options *options;
 	uv_loop_t loop;
 	uv_timer_t interval; /* timer for the next probe */
 	uv_timer_t deadline;
@@ -152,8 +153,8 @@ static int start(struct ping *p)
 		p->signals[i].data = p;
 		uv_signal_start(&p->signals[i], on_signal, numbers[i]);
 	}
-	r = lookup_start(&p->loop, &p->options->common.target, p->options->common.timeout_ms,
-			 on_found, p, &p->lookup);
+	r = lookup_start(&p->loop, &p->options->target, p->options->timeout_ms, on_found, p,
+			 &p->lookup);
 	if (r < 0) {
 		ping_report_failure(&p->report, 0, r, "");
 		over(p);
@@ -161,7 +162,7 @@ static int start(struct ping *p)
 	return 0;
 }
 
-int ping_run(const struct ping_options *options)
+int ping_run(const struct options *options)
 {
 	struct ping *p = calloc(1, sizeof(*p));
 	int status = options->plugin ? EXIT_UNKNOWN : EXIT_NETWORK;

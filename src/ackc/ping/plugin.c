@@ -1,5 +1,7 @@
 /* The output of ping as a monitoring plugin: one line with performance data, and a state. */
 
+#include "ackc/ping/ping.h"
+
 #include "ackc/output/output.h"
 #include "ackc/output/times.h"
 #include "ackc/ping/report.h"
@@ -62,7 +64,7 @@ int ping_plugin_end(const struct ping_report *r)
 	enum state state = state_of(r);
 
 	printf("ACKC %s - ", names[state]);
-	print_words(r->options->common.target.label);
+	print_words(r->options->target.label);
 	if (r->transmitted)
 		printf(": %" PRIu64 " of %" PRIu64 " probe%s answered", r->received, r->transmitted,
 		       plural(r->transmitted));

@@ -250,8 +250,7 @@ static void connect_or_talk(struct prober *b)
 		talk(b);
 		return;
 	}
-	r = dial_start(b->loop, b->addresses, b->options->common.timeout_ms, on_connected, b,
-		       &b->dial);
+	r = dial_start(b->loop, b->addresses, b->options->timeout_ms, on_connected, b, &b->dial);
 	if (r < 0)
 		failed(b, r);
 }
@@ -278,11 +277,11 @@ static void on_scouted(void *data, const struct scout_result *result)
 
 void prober_begin(struct prober *b, const struct addresses *addresses)
 {
-	const struct ping_options *o = b->options;
-	struct scout_task task = {addresses, o->common.timeout_ms, o->size, o->prefix, o->suffix};
+	const struct options *o = b->options;
+	struct scout_task task = {addresses, o->timeout_ms, o->size, o->prefix, o->suffix};
 	int r;
 
-	if (b->options->common.timeout_ms > b->options->wait_ms)
+	if (b->options->timeout_ms > b->options->wait_ms)
 		task.timeout_ms = b->options->wait_ms;
 	b->addresses = addresses;
 	b->phase = PROBER_PROBING;
@@ -312,7 +311,7 @@ bool prober_farewell(struct prober *b)
 	return true;
 }
 
-int prober_init(struct prober *b, const struct ping_options *options, struct ping_report *report,
+int prober_init(struct prober *b, const struct options *options, struct ping_report *report,
 		void (*on_done)(struct prober *b), void *data)
 {
 	*b = (struct prober){

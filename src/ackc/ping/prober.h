@@ -13,7 +13,7 @@
 enum prober_phase { PROBER_IDLE, PROBER_PROBING, PROBER_FAREWELL };
 
 struct prober {
-	const struct ping_options *options;
+	const struct options *options;
 	struct ping_report *report;
 	uv_loop_t *loop;
 	void (*on_done)(struct prober *b);
@@ -48,7 +48,7 @@ struct prober {
  * has an outcome and when a farewell is over. With --no-reconnect it is also called when the
  * connection ends between two probes. Returns 0 or -ENOMEM; call prober_finish() in both cases.
  */
-int prober_init(struct prober *b, const struct ping_options *options, struct ping_report *report,
+int prober_init(struct prober *b, const struct options *options, struct ping_report *report,
 		void (*on_done)(struct prober *b), void *data);
 
 /* Attaches the prober to a loop. */

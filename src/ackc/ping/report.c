@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-int ping_report_init(struct ping_report *r, const struct ping_options *options)
+int ping_report_init(struct ping_report *r, const struct options *options)
 {
 	*r = (struct ping_report){
 		.options = options,
@@ -33,12 +33,12 @@ void ping_report_finish(struct ping_report *r)
 /* Returns whether each probe is printed as text. */
 static bool tells(const struct ping_report *r)
 {
-	return !r->options->quiet && !r->options->plugin && !r->options->common.json;
+	return !r->options->quiet && !r->options->plugin && !r->options->json;
 }
 
 static bool tells_json(const struct ping_report *r)
 {
-	return !r->options->quiet && !r->options->plugin && r->options->common.json;
+	return !r->options->quiet && !r->options->plugin && r->options->json;
 }
 
 /* Starts a JSON object on standard output. */
@@ -67,10 +67,10 @@ void ping_report_begin(const struct ping_report *r, const struct sockaddr_storag
 {
 	char address[ADDRESS_TEXT_MAX];
 
-	if (r->options->plugin || r->options->common.json)
+	if (r->options->plugin || r->options->json)
 		return;
 	address_text(first, address);
-	printf("PING %s (%s) %zu bytes of data.\n", r->options->common.target.label, address,
+	printf("PING %s (%s) %zu bytes of data.\n", r->options->target.label, address,
 	       r->options->size);
 	output_flush();
 }
@@ -161,7 +161,7 @@ static void tell_trouble(const struct ping_report *r, uint64_t seq, const char *
 		return;
 	output_flush();
 	begin_line(r, stderr);
-	fprintf(stderr, "ackc: %s: %s\n", r->options->common.target.label, words);
+	fprintf(stderr, "ackc: %s: %s\n", r->options->target.label, words);
 }
 
 void ping_report_failure(struct ping_report *r, uint64_t seq, int failure, const char *detail)
@@ -230,7 +230,7 @@ void ping_report_interim(const struct ping_report *r)
 
 static void print_summary(const struct ping_report *r)
 {
-	printf("\n--- %s ping statistics ---\n", r->options->common.target.label);
+	printf("\n--- %s ping statistics ---\n", r->options->target.label);
 	printf("%" PRIu64 " probe%s transmitted, %" PRIu64 " received", r->transmitted,
 	       plural(r->transmitted), r->received);
 	if (r->wrong)
@@ -262,7 +262,7 @@ static void print_json(const struct ping_report *r, int status)
 
 	begin_event(&j, "summary");
 	json_string(&j, "command", "ping");
-	json_string(&j, "target", r->options->common.target.label);
+	json_string(&j, "target", r->options->target.label);
 	if (r->peer[0])
 		json_string(&j, "address", r->peer);
 	else
@@ -300,7 +300,7 @@ int ping_report_end(const struct ping_report *r)
 		status = EXIT_NETWORK;
 	if (r->options->plugin)
 		return ping_plugin_end(r);
-	if (r->options->common.json)
+	if (r->options->json)
 		print_json(r, status);
 	else
 		print_summary(r);

@@ -8,7 +8,7 @@
 #include "ackc/output/histogram.h"
 
 struct ping_report {
-	const struct ping_options *options;
+	const struct options *options;
 	uint64_t began_ns;
 	uint64_t transmitted;
 	uint64_t received; /* correct replies */
@@ -27,7 +27,7 @@ struct ping_report {
 };
 
 /* Returns 0 or -ENOMEM. */
-int ping_report_init(struct ping_report *r, const struct ping_options *options);
+int ping_report_init(struct ping_report *r, const struct options *options);
 void ping_report_finish(struct ping_report *r);
 
 /* Prints the line that announces the target. @first is the first address of the name. */
@@ -68,6 +68,3 @@ int ping_report_end(const struct ping_report *r);
 
 /* Prints the result line of a monitoring plugin. Returns the state as an exit status. */
 int ping_plugin_end(const struct ping_report *r);
-
-/* Prints a plugin's line for state UNKNOWN, with the reason @words. Returns the exit status. */
-int ping_plugin_unknown(const char *words);

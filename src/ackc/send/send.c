@@ -15,7 +15,8 @@
  * continues, as the last replies may explain it.
  */
 
-#include "ackc/cli/commands.h"
+#include "ackc/send/send.h"
+
 #include "ackc/message/nak.h"
 #include "ackc/net/dial.h"
 #include "ackc/net/tcpinfo.h"
@@ -42,7 +43,7 @@ enum phase {
 };
 
 struct send {
-	const struct send_options *options;
+	const struct options *options;
 	uv_loop_t loop;
 	uv_timer_t timer;
 	uv_signal_t signals[N_SIGNALS];
@@ -91,12 +92,12 @@ static void summary(struct send *s, const char *failure)
 {
 	struct json j;
 
-	if (!s->options->common.json)
+	if (!s->options->json)
 		return;
 	json_begin(&j, stdout);
 	json_string(&j, "event", "summary");
 	json_string(&j, "command", "send");
-	json_string(&j, "target", s->options->common.target.label);
+	json_string(&j, "target", s->options->target.label);
 	if (s->peer[0])
 		json_string(&j, "address", s->peer);
 	else
@@ -121,7 +122,7 @@ static void summary(struct send *s, const char *failure)
 /* Ends the command once: reports why, and closes everything open so that the loop ends. */
 static void finish(struct send *s, const char *failure)
 {
-	const char *label = s->options->common.target.label;
+	const char *label = s->options->target.label;
 
 	if (s->finished)
 		return;
@@ -194,7 +195,7 @@ static void on_linger(uv_timer_t *timer)
 	    (s->unacknowledged == 0 && before == 0 && !stream_has_input(s->stream)))
 		half_close(s);
 	else if (s->unacknowledged &&
-		 uv_now(&s->loop) - s->active_ms >= linger_ms + s->options->common.timeout_ms)
+		 uv_now(&s->loop) - s->active_ms >= linger_ms + s->options->timeout_ms)
 		on_timeout(timer);
 	else
 		uv_timer_start(timer, on_linger, linger_wait_ms(s), 0);
@@ -214,7 +215,7 @@ static void rearm(struct send *s)
 	if (s->phase == LINGERING)
 		uv_timer_start(&s->timer, on_linger, idle_ms < wait_ms ? wait_ms - idle_ms : 0, 0);
 	else if (s->writing || s->phase == ENDING)
-		uv_timer_start(&s->timer, on_timeout, s->options->common.timeout_ms, 0);
+		uv_timer_start(&s->timer, on_timeout, s->options->timeout_ms, 0);
 	else
 		uv_timer_stop(&s->timer);
 }
@@ -231,7 +232,7 @@ static void output(struct send *s, const uint8_t *p, size_t n)
 {
 	struct json j;
 
-	if (s->options->common.json) {
+	if (s->options->json) {
 		json_begin(&j, stdout);
 		json_string(&j, "event", "data");
 		json_ms(&j, "time_ms", uv_hrtime() - s->began_ns);
@@ -422,7 +423,7 @@ static void not_found(struct send *s, int status)
 static void on_found(void *data, int status, const struct addresses *addresses)
 {
 	struct send *s = data;
-	uint64_t timeout_ms = s->options->common.timeout_ms;
+	uint64_t timeout_ms = s->options->timeout_ms;
 	uint64_t spent_ms = (uv_hrtime() - s->began_ns) / 1000000;
 
 	s->lookup = NULL;
@@ -463,15 +464,15 @@ static int start(struct send *s)
 		s->signals[i].data = s;
 		uv_signal_start(&s->signals[i], on_signal, numbers[i]);
 	}
-	r = lookup_start(&s->loop, &s->options->common.target, s->options->common.timeout_ms,
-			 on_found, s, &s->lookup);
+	r = lookup_start(&s->loop, &s->options->target, s->options->timeout_ms, on_found, s,
+			 &s->lookup);
 	if (r < 0)
 		finish(s, words_for(r));
 	return 0;
 }
 
 /* Returns the TEXTs, each with its LF, or a buffer for a chunk of standard input. */
-static char *make_text(const struct send_options *options)
+static char *make_text(const struct options *options)
 {
 	size_t room = options->n_texts ? 1 : CHUNK;
 	char *text;
@@ -485,7 +486,7 @@ static char *make_text(const struct send_options *options)
 	return text;
 }
 
-int send_run(const struct send_options *options)
+int send_run(const struct options *options)
 {
 	struct send *s = calloc(1, sizeof(*s));
 	int status = EXIT_NETWORK;
