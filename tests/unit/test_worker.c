@@ -253,7 +253,7 @@ static void test_nak(void **state)
 	expect_end(&f, a);
 	say(a, "dropped");
 	turn(&f);
-	assert_int_equal(f.worker->reactor.lingering.first->phase, CONN_LINGERING);
+	assert_int_equal(listener_of(&f)->queues[QUEUE_LINGER].first->state, CONN_LINGERING);
 	close(a);
 	end(&f);
 }
@@ -270,7 +270,7 @@ static void test_idle_timeout(void **state)
 	a = connect_client(&f);
 	b = connect_client(&f);
 	turn(&f);
-	idle = &listener_of(&f)->idle;
+	idle = &listener_of(&f)->queues[QUEUE_IDLE];
 	now_ms = uv_now(&f.worker->reactor.loop);
 	/* the first is active again, after more than 1/64 of the time-out: it goes to the end */
 	assert_int_equal(conn_queue_expire(idle, now_ms + 64000), 1000);
@@ -308,7 +308,7 @@ static void test_slow_reader(void **state)
 		turn(&f);
 	}
 	assert_true(budget_used(&f.limits.budget) > 0);
-	assert_int_equal(listener_of(&f)->idle.first->polled, UV_WRITABLE);
+	assert_int_equal(listener_of(&f)->queues[QUEUE_IDLE].first->polled, UV_WRITABLE);
 	for (int i = 0; i < TURNS_MAX && n_got < n_sent; i++) {
 		n = recv(a, got, sizeof(got), 0);
 		n_got += n > 0 ? (size_t)n : 0;
@@ -316,7 +316,7 @@ static void test_slow_reader(void **state)
 	}
 	assert_int_equal(n_got, n_sent);
 	assert_int_equal(budget_used(&f.limits.budget), 0);
-	assert_int_equal(listener_of(&f)->idle.first->polled, UV_READABLE);
+	assert_int_equal(listener_of(&f)->queues[QUEUE_IDLE].first->polled, UV_READABLE);
 	close(a);
 	end(&f);
 }

@@ -1,6 +1,7 @@
 #include "ackd/conn/conn.h"
 
 #include "ackd/conn/internal.h"
+#include "base/states.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -12,6 +13,158 @@
 
 /* The most input that is read from a connection after draining began. */
 #define DRAIN_READ_MAX ((int)1024 * 1024)
+
+/* every connection has one, even an idle one */
+_Static_assert(sizeof(struct conn) <= 360, "struct conn has grown");
+
+/* ---- states ---- */
+
+static const struct state_row states[] = {
+	[CONN_NEW] = {"new", STATES_BIT(CONN_PROXY_HEADER) | STATES_BIT(CONN_SERVING) |
+				     STATES_BIT(CONN_LINGERING) | STATES_BIT(CONN_CLOSING)},
+	[CONN_PROXY_HEADER] = {"PROXY header", STATES_BIT(CONN_SERVING) |
+						       STATES_BIT(CONN_LINGERING) |
+						       STATES_BIT(CONN_CLOSING)},
+	[CONN_SERVING] = {"serving", STATES_BIT(CONN_SENDING) | STATES_BIT(CONN_LINGERING) |
+					     STATES_BIT(CONN_CLOSING)},
+	[CONN_SENDING] = {"sending", STATES_BIT(CONN_SERVING) | STATES_BIT(CONN_LINGERING) |
+					     STATES_BIT(CONN_CLOSING)},
+	[CONN_LINGERING] = {"lingering", STATES_BIT(CONN_CLOSING)},
+	[CONN_CLOSING] = {"closing", 0},
+};
+
+/* The event and the timeout that a connection waits for. */
+static const struct {
+	uint8_t event;
+	uint8_t queue; /* enum conn_queue_class */
+} waits[] = {
+	[CONN_NEW] = {0, QUEUE_NONE},
+	[CONN_PROXY_HEADER] = {UV_READABLE, QUEUE_PROXY_HEADER},
+	[CONN_SERVING] = {UV_READABLE, QUEUE_IDLE},
+	[CONN_SENDING] = {UV_WRITABLE, QUEUE_IDLE},
+	[CONN_LINGERING] = {UV_READABLE, QUEUE_LINGER},
+	[CONN_CLOSING] = {0, QUEUE_NONE},
+};
+
+static const struct state_row places[] = {
+	[PLACE_NONE] = {"none", STATES_BIT(PLACE_REFUSAL)},
+	[PLACE_PROXY] = {"proxy", STATES_BIT(PLACE_CLIENT) | STATES_BIT(PLACE_NONE)},
+	[PLACE_CLIENT] = {"client", STATES_BIT(PLACE_NONE)},
+	[PLACE_REFUSAL] = {"refusal", STATES_BIT(PLACE_NONE)},
+};
+
+int conn_event(const struct conn *c)
+{
+	return waits[c->state].event;
+}
+
+/* Moves @c from the queue of its state to that of the state @next. */
+static void change_queue(struct conn *c, enum conn_state next)
+{
+	struct conn_queue *queues = c->listener->queues;
+	unsigned before = waits[c->state].queue, after = waits[next].queue;
+
+	if (before == after)
+		return;
+	if (before != QUEUE_NONE)
+		conn_queue_remove(&queues[before], c);
+	if (after == QUEUE_NONE)
+		return;
+	c->active_ms = uv_now(&conn_reactor(c)->loop);
+	conn_queue_append(&queues[after], c);
+	if (queues[after].timeout_ms > 0)
+		reactor_wake_in(conn_reactor(c), queues[after].timeout_ms);
+}
+
+void conn_move(struct conn *c, enum conn_state state)
+{
+	if (c->state == state)
+		return;
+	change_queue(c, state);
+	states_move(states, &c->state, state);
+	if (state == CONN_SENDING)
+		c->unsent = conn_socket_unsent(c);
+	if (state != CONN_CLOSING) /* closing the handle stops polling */
+		conn_poll(c, conn_event(c));
+}
+
+void conn_wait_again(struct conn *c, uint64_t now_ms)
+{
+	struct conn_queue *queue = &c->listener->queues[waits[c->state].queue];
+
+	c->active_ms = now_ms;
+	if (queue->last == c)
+		return;
+	conn_queue_remove(queue, c);
+	conn_queue_append(queue, c);
+}
+
+void conn_check_invariant(const struct conn *c)
+{
+	const uint32_t ends = STATES_BIT(CONN_LINGERING) | STATES_BIT(CONN_CLOSING);
+	bool is_ending = states_in(c->state, ends);
+
+	assert(c->polled == waits[c->state].event);
+	assert(!c->unanswered || c->polled == UV_READABLE);
+	assert(!c->proxy || c->state == CONN_PROXY_HEADER);
+	assert(!c->output || c->state == CONN_SENDING);
+	assert(!session_is_held(&c->session) || c->state == CONN_SENDING);
+	/* a session that has ended has a last reply to send, or is over */
+	assert(!c->session.place.done || c->state == CONN_SENDING || is_ending);
+	assert(c->state != CONN_SENDING || c->output || session_is_held(&c->session));
+	/* the end of input ends the connection unless output is pending */
+	assert(!c->ended || c->state == CONN_SENDING || c->state == CONN_CLOSING);
+	assert(is_ending == (c->reason != CONN_OPEN));
+	/* a drain ends the connection when it has read everything */
+	assert(c->draining || c->drain_left == 0);
+	assert(!c->draining || c->drain_left > 0 || c->state == CONN_SENDING ||
+	       c->state == CONN_CLOSING);
+	switch (c->state) {
+	case CONN_PROXY_HEADER:
+		assert(c->place == PLACE_PROXY && c->session.connection == 0);
+		break;
+	case CONN_SERVING:
+	case CONN_SENDING:
+		assert(c->place == PLACE_CLIENT && c->session.connection > 0);
+		break;
+	case CONN_LINGERING:
+		assert(c->place == PLACE_CLIENT || c->place == PLACE_REFUSAL);
+		break;
+	}
+}
+
+/* ---- places in the limits ---- */
+
+static void place_release(struct limits *limits, enum conn_place place,
+			  const struct address *address)
+{
+	switch (place) {
+	case PLACE_NONE:
+		break;
+	case PLACE_PROXY:
+		limits_release(limits, &(struct address){.family = AF_UNIX});
+		break;
+	case PLACE_CLIENT:
+		limits_release(limits, address);
+		break;
+	case PLACE_REFUSAL:
+		limits_refusal_end(limits);
+		break;
+	}
+}
+
+void conn_set_place(struct conn *c, enum conn_place place)
+{
+	states_move(places, &c->place, place);
+}
+
+void conn_release_place(struct conn *c)
+{
+	if (c->place == PLACE_NONE)
+		return;
+	place_release(conn_reactor(c)->limits, c->place, &c->address);
+	conn_set_place(c, PLACE_NONE);
+}
 
 /* ---- the end ---- */
 
@@ -32,13 +185,9 @@ void conn_on_closed(struct conn *c)
 	struct listener *listener = c->listener;
 	struct reactor *reactor = listener->reactor;
 
-	conn_proxy_finish(c);
-	if (c->admitted) {
+	if (c->place == PLACE_CLIENT)
 		conn_log_disconnect(c);
-		limits_release(reactor->limits, &c->address);
-	}
-	if (c->refusing)
-		limits_refusal_end(reactor->limits);
+	conn_release_place(c);
 	names_free(c);
 	free(c);
 	listener_unref(listener);
@@ -47,64 +196,98 @@ void conn_on_closed(struct conn *c)
 
 void conn_close(struct conn *c, enum conn_reason reason)
 {
-	if (c->phase == CONN_CLOSING)
+	if (c->state == CONN_CLOSING)
 		return;
 	if (c->reason == CONN_OPEN || reason == CONN_HANDED_OVER)
 		c->reason = (uint8_t)reason;
 	/* counted here: a hand-over copies the counters before the handle is closed */
-	if (c->admitted && reason != CONN_HANDED_OVER)
+	if (c->place == PLACE_CLIENT && reason != CONN_HANDED_OVER)
 		counter_add(c->listener->counters, COUNTER_CLOSED, 1);
-	c->phase = CONN_CLOSING;
-	conn_unwait(c);
+	conn_move(c, CONN_CLOSING);
 	/*
 	 * released here, not in the next iteration: connections answered meanwhile may need the
 	 * memory
 	 */
 	session_finish(&c->session, &conn_reactor(c)->io);
-	if (c->output)
-		conn_output_free(c);
+	conn_output_free(c);
+	conn_proxy_free(c);
 	conn_socket_close(c);
 }
-
-void conn_fail(struct conn *c, int error)
-{
-	if (c->phase == CONN_PROXY_HEADER) {
-		conn_proxy_end(c, "connection lost before the PROXY header was complete");
-		return;
-	}
-	if (c->reason == CONN_OPEN)
-		c->error = (int16_t)error;
-	conn_close(c, CONN_RESET);
-}
-
-/* Ends @c after all output has been sent. */
-static void conn_finish(struct conn *c, enum conn_reason reason)
-{
-	if (c->ended) {
-		conn_close(c, reason); /* no input is unread, so closing sends no reset */
-		return;
-	}
-	if (c->reason == CONN_OPEN)
-		c->reason = (uint8_t)reason;
-	c->phase = CONN_LINGERING;
-	if (shutdown(c->fd, SHUT_WR) < 0) {
-		conn_close(c, reason);
-		return;
-	}
-	conn_wait(c, &conn_reactor(c)->lingering);
-	conn_poll(c, UV_READABLE);
-}
-
-/* ---- out ---- */
 
 void conn_fail_memory(struct conn *c, int error)
 {
 	conn_close(c, error == -ENOBUFS ? CONN_MEMORY_BUDGET : CONN_MEMORY);
 }
 
-static enum conn_reason conn_end_reason(const struct conn *c)
+void conn_fail(struct conn *c, int error)
 {
-	return c->draining ? CONN_DRAIN : c->ended ? CONN_END : CONN_NAK;
+	if (c->state == CONN_PROXY_HEADER) {
+		conn_proxy_end(c, "connection lost before the PROXY header was complete");
+	} else if (error == UV_ENOBUFS || error == UV_ENOMEM) {
+		conn_fail_memory(c, error);
+	} else {
+		if (c->reason == CONN_OPEN)
+			c->error = (int16_t)error;
+		conn_close(c, CONN_RESET);
+	}
+}
+
+/* Ends @c after all output has been sent. */
+static void conn_finish(struct conn *c, enum conn_reason reason)
+{
+	/* if all input has been read, closing sends no reset */
+	if (c->ended || shutdown(c->fd, SHUT_WR) < 0) {
+		conn_close(c, reason);
+		return;
+	}
+	c->reason = (uint8_t)reason;
+	c->draining = false; /* input is dropped, however much */
+	c->drain_left = 0;
+	conn_move(c, CONN_LINGERING);
+}
+
+bool conn_time_out(struct conn *c)
+{
+	int before = c->unsent;
+
+	if (c->state == CONN_PROXY_HEADER) {
+		conn_proxy_fail(c, "no PROXY header in time");
+		return false;
+	}
+	if (c->state == CONN_SENDING) {
+		c->unsent = conn_socket_unsent(c);
+		if (c->unsent >= 0 && c->unsent < before)
+			return true;
+	}
+	conn_close(c, CONN_IDLE);
+	return false;
+}
+
+/* ---- the pump ---- */
+
+/* Ends a draining connection, all of whose input has been answered. */
+static void conn_drained(struct conn *c)
+{
+	char byte;
+
+	if (recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+		conn_on_end(c); /* the end of input must be answered */
+	else
+		conn_finish(c, CONN_DRAIN);
+}
+
+/*
+ * Continues after all input that was read has been answered, and all output has been sent. @result
+ * is that of the last session call.
+ */
+static void conn_settle(struct conn *c, int result)
+{
+	if (result == SESSION_DONE)
+		conn_finish(c, c->draining ? CONN_DRAIN : c->ended ? CONN_END : CONN_NAK);
+	else if (c->draining && c->drain_left == 0)
+		conn_drained(c);
+	else
+		conn_move(c, CONN_SERVING);
 }
 
 /*
@@ -117,149 +300,144 @@ static bool has_had_its_turn(const struct session_io *io)
 	return io->out.n_spans < SESSION_SPANS_MAX || io->out.n_bytes >= SESSION_REPLY_MAX / 2;
 }
 
-void conn_answer_more(struct conn *c, struct session_io *io, int state, int sent)
+/* Sends the output of @io. Returns as conn_socket_send() does. */
+static int send_out(struct conn *c, const struct session_io *io)
+{
+	return io->out.n_bytes > 0 ? conn_socket_send(c, io) : 0;
+}
+
+void conn_pump_sent(struct conn *c, struct session_io *io, int result, int sent)
 {
 	for (;;) {
-		int held;
+		bool pauses = sent > 0;
+		int held = 0;
 
-		if (sent == 0 && state == SESSION_FULL && has_had_its_turn(io))
-			sent = conn_socket_pause(c, io);
-		held = sent > 0 && state == SESSION_FULL ? session_hold(&c->session, io) : 0;
-
+		if (result == SESSION_FULL && sent >= 0 && (pauses || has_had_its_turn(io))) {
+			held = session_hold(&c->session, io);
+			/*
+			 * without pending output, a lack of memory means only that the input is
+			 * answered in this iteration
+			 */
+			pauses |= held == 0;
+		}
 		conn_count_messages(c, io);
 		session_io_clear(io);
-		if (state < 0 || held < 0 || sent == UV_ENOBUFS || sent == UV_ENOMEM) {
-			conn_fail_memory(c, state < 0 ? state : held < 0 ? held : sent);
+		if (result < 0 || sent < 0 || (held < 0 && pauses)) {
+			conn_fail(c, result < 0 ? result : sent < 0 ? sent : held);
 			return;
 		}
-		if (sent < 0) {
-			conn_fail(c, sent);
+		if (pauses) {
+			conn_move(c, CONN_SENDING);
 			return;
 		}
-		if (state == SESSION_DONE)
-			c->phase = CONN_DELIVERING;
-		if (sent > 0)
-			return;
-		if (state != SESSION_FULL)
+		if (result != SESSION_FULL)
 			break;
-		state = session_resume(&c->session, io);
-		sent = io->out.n_bytes > 0 ? conn_socket_send(c, io) : 0;
+		result = session_resume(&c->session, io);
+		sent = send_out(c, io);
 	}
-	if (state == SESSION_DONE)
-		conn_finish(c, conn_end_reason(c));
+	conn_settle(c, result);
 }
 
-void conn_drained(struct conn *c)
+void conn_pump(struct conn *c, struct session_io *io, int result)
 {
-	char byte;
-
-	/* the client is unknown, so nothing is answered */
-	if (c->phase == CONN_PROXY_HEADER) {
-		conn_close(c, CONN_DRAIN);
-		return;
-	}
-	if (recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0) {
-		struct session_io *io = conn_io(c);
-
-		c->ended = true; /* the end of input must be answered */
-		conn_answer(c, io, session_end(&c->session, io));
-		return;
-	}
-	conn_poll(c, 0);
-	c->phase = CONN_DELIVERING;
-	if (!c->output)
-		conn_finish(c, CONN_DRAIN);
+	conn_pump_sent(c, io, result, send_out(c, io));
 }
 
-/* Continues after pending output has been sent: with held input, then with reading. */
-static void conn_go_on(struct conn *c)
+/* ---- input ---- */
+
+void conn_take_input(struct conn *c, const uint8_t *data, size_t n)
 {
+	const struct iovec input = {(void *)(uintptr_t)data, n};
 	struct session_io *io = conn_io(c);
+	int r;
 
-	if (c->phase == CONN_DELIVERING) {
-		conn_finish(c, conn_end_reason(c));
-		return;
+	if (c->state == CONN_SERVING) {
+		conn_pump(c, io, session_feed_all(&c->session, io, data, n, c->ended));
+	} else if (c->state == CONN_SENDING) {
+		r = session_defer(&c->session, io, &input, 1, c->ended);
+		if (r < 0)
+			conn_fail_memory(c, r);
 	}
-	if (session_is_held(&c->session)) {
-		conn_answer(c, io, session_resume(&c->session, io));
-		if (c->output || c->phase != CONN_SERVING)
-			return;
-	}
-	if (c->draining && c->drain_left == 0)
-		conn_drained(c);
+}
+
+void conn_take(struct conn *c, const uint8_t *data, size_t n)
+{
+	size_t header = 0;
+
+	if (c->state == CONN_PROXY_HEADER)
+		header = conn_proxy_read(c, data, n);
+	if (c->draining)
+		c->drain_left -= (uint32_t)n;
+	conn_count_received(c, n - header);
+	if (c->state == CONN_PROXY_HEADER && c->draining && c->drain_left == 0)
+		conn_close(c, CONN_DRAIN); /* the client is unknown, so nothing is answered */
 	else
-		conn_poll(c, UV_READABLE);
-}
-
-void conn_take_input(struct conn *c, const uint8_t *p, size_t n)
-{
-	struct session_io *io = conn_io(c);
-
-	if (c->phase == CONN_SERVING)
-		conn_answer(c, io, session_feed_all(&c->session, io, p, n, c->ended));
-	if (!c->output && c->phase <= CONN_DELIVERING)
-		conn_go_on(c);
+		conn_take_input(c, data + header, n - header);
+	conn_check_invariant(c);
 }
 
 void conn_on_end(struct conn *c)
 {
 	struct session_io *io = conn_io(c);
 
-	c->ended = true;
-	if (c->phase == CONN_SERVING)
-		conn_answer(c, io, session_end(&c->session, io));
-	else if (c->phase == CONN_PROXY_HEADER)
+	if (c->state == CONN_PROXY_HEADER) {
 		conn_proxy_end(c, "closed before the PROXY header was complete");
-	else
+	} else if (c->state == CONN_LINGERING) {
 		conn_close(c, CONN_END);
-	/* closing stops polling anyway */
-	if (c->phase != CONN_CLOSING && c->polled == UV_READABLE)
-		conn_poll(c, 0);
-}
-
-void conn_on_sent(struct conn *c)
-{
-	conn_touch(c, conn_now_ms(c));
-	conn_go_on(c);
+	} else {
+		c->ended = true;
+		conn_pump(c, io, session_end(&c->session, io));
+	}
+	conn_check_invariant(c);
 }
 
 void conn_drain(struct conn *c)
 {
+	const uint32_t begun =
+		STATES_BIT(CONN_PROXY_HEADER) | STATES_BIT(CONN_SERVING) | STATES_BIT(CONN_SENDING);
 	int arrived = 0;
 
-	if (c->draining || c->phase > CONN_SERVING)
+	if (c->draining || !states_in(c->state, begun) || c->session.place.done)
 		return; /* it already ends */
 	c->draining = true;
 	ioctl(c->fd, FIONREAD, &arrived);
 	c->drain_left = (uint32_t)(arrived < DRAIN_READ_MAX ? arrived : DRAIN_READ_MAX);
-	if (!c->output && c->drain_left == 0)
+	if (c->drain_left == 0 && c->state == CONN_PROXY_HEADER)
+		conn_close(c, CONN_DRAIN);
+	else if (c->drain_left == 0 && c->state == CONN_SERVING)
 		conn_drained(c);
+	conn_check_invariant(c);
 }
 
 /* ---- the beginning ---- */
 
-struct conn *conn_create(struct listener *listener, int fd, const struct address *address)
+struct conn *conn_create(struct listener *listener, int fd, const struct address *address,
+			 enum conn_place place)
 {
 	struct reactor *reactor = listener->reactor;
 	struct conn *c = malloc(sizeof(*c));
 
-	if (!c) {
-		close(fd);
-		return NULL;
-	}
+	if (!c)
+		goto fail;
 	memset(c, 0, offsetof(struct conn, poll));
 	c->listener = listener;
-	if (conn_socket_open(c, fd) < 0) {
-		close(fd);
-		free(c);
-		return NULL;
-	}
+	if (conn_socket_open(c, fd) < 0)
+		goto fail;
 	listener_ref(listener);
 	reactor_conn_opened(reactor);
+	c->place = (uint8_t)place;
 	c->address = *address;
 	c->opened_ns = uv_hrtime();
 	session_init(&c->session, &listener->settings->policy, NULL, 0);
 	return c;
+
+fail:
+	free(c);
+	close(fd);
+	if (place != PLACE_REFUSAL)
+		listener_count_refusal(listener, address, REFUSAL_MEMORY, NULL);
+	place_release(reactor->limits, place, address);
+	return NULL;
 }
 
 int conn_name(struct conn *c, const char *proxy_id, const char *authority)
@@ -295,7 +473,7 @@ void conn_begin(struct conn *c, const char *proxy_id, const char *authority)
 	struct session_io *io = conn_io(c);
 	int r = conn_name(c, proxy_id, authority);
 
-	c->phase = CONN_SERVING;
+	conn_move(c, CONN_SERVING);
 	c->session.connection = limits_number(conn_reactor(c)->limits);
 	counter_add(c->listener->counters, COUNTER_CONNECTIONS, 1);
 	conn_log_connect(c);
@@ -303,24 +481,18 @@ void conn_begin(struct conn *c, const char *proxy_id, const char *authority)
 		conn_fail_memory(c, r);
 		return;
 	}
-	conn_wait(c, &c->listener->idle);
 	session_greet(&c->session, io);
-	conn_answer(c, io, SESSION_IDLE);
+	conn_pump(c, io, SESSION_IDLE);
 }
 
 void conn_open(struct listener *listener, int fd, const struct address *address)
 {
-	struct conn *c = conn_create(listener, fd, address);
+	struct conn *c = conn_create(listener, fd, address, PLACE_CLIENT);
 
-	if (!c) {
-		listener_count_refusal(listener, address, REFUSAL_MEMORY, NULL);
-		limits_release(listener->reactor->limits, address);
+	if (!c)
 		return;
-	}
-	c->admitted = true;
 	conn_begin(c, "", "");
-	if (!c->output && c->phase == CONN_SERVING)
-		conn_poll(c, UV_READABLE);
+	conn_check_invariant(c);
 }
 
 void conn_tell_refusal(struct conn *c)
@@ -328,24 +500,27 @@ void conn_tell_refusal(struct conn *c)
 	static const struct nak nak = {.reason = NAK_TOO_MANY_CONNECTIONS};
 	struct session_io *io = conn_io(c);
 	char line[NAK_LINE_MAX];
+	int sent = 0;
 
-	c->refusing = true;
 	counter_add(c->listener->counters, COUNTER_NAKS + nak.reason, 1);
 	if (c->listener->settings->policy.nak) {
-		/* the buffer of a new socket has room for a line unless the peer is gone */
 		out_set(&io->out, line, nak_format(&nak, line));
-		conn_socket_send(c, io);
+		sent = conn_socket_send(c, io);
 		session_io_clear(io);
 	}
-	conn_finish(c, CONN_REFUSED);
+	/* the buffer of a new socket has room for a line unless the peer is gone */
+	if (sent != 0)
+		conn_close(c, CONN_REFUSED);
+	else
+		conn_finish(c, CONN_REFUSED);
 }
 
 void conn_refuse(struct listener *listener, int fd, const struct address *address)
 {
-	struct conn *c = conn_create(listener, fd, address);
+	struct conn *c = conn_create(listener, fd, address, PLACE_REFUSAL);
 
-	if (c)
-		conn_tell_refusal(c);
-	else
-		limits_refusal_end(listener->reactor->limits);
+	if (!c)
+		return;
+	conn_tell_refusal(c);
+	conn_check_invariant(c);
 }

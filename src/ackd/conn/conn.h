@@ -3,22 +3,23 @@
 /*
  * One connection: its handle, backpressure, timeouts and closing. The protocol is in core/session.
  *
- * The normal sequence: conn_open() -> conn_answer_turn() -> session_feed() -> conn_socket_send() ->
- * ... -> end of input -> session_end() -> conn_close() -> conn_on_closed(), which frees.
+ * The normal sequence: conn_open() -> turn_answer() -> session_feed() -> conn_socket_send() -> ...
+ * -> end of input -> session_end() -> conn_close() -> conn_on_closed(), which frees. conn_pump() is
+ * the general form of the middle part.
  *
  * Exceptions:
  * - The socket accepts only a part of the output. The rest is copied and queued, and reading stops,
- *   so a slow reader cannot make ackd hold more than one read and one reply area. conn_on_sent()
- *   continues.
+ *   so a slow reader cannot make ackd hold more than one read and one reply area. The connection
+ *   is in CONN_SENDING meanwhile.
  * - The reply is much longer than the input, or a long line takes long to transcode. After one
- *   reply area the rest waits for a later loop iteration, as if the socket had no room.
+ *   reply area the rest waits for a later loop iteration, as if the socket had no room. If the
+ *   memory budget has no room for the input that is left, it is answered in this iteration.
  * - The session ends before the input does (NAK). The output is delivered and the sending side shut
  *   down. Input is then read and dropped until the peer closes or LINGER_MS have passed. Closing
  *   with unread input would send a reset, and the peer could lose the NAK.
  * - A timeout, an error or lack of memory: conn_close() with the reason.
  */
 
-#include "ackd/handover/handover.h"
 #include "base/address.h"
 #include "core/session/session.h"
 
@@ -29,9 +30,9 @@ struct proxy_reader;
 
 /* Why a connection ended, for the log. The first reason wins. */
 enum conn_reason {
-	CONN_OPEN,
-	CONN_END, /* the peer closed; all input was answered */
-	CONN_NAK, /* closed by ackd after a NAK */
+	CONN_OPEN, /* it has not ended */
+	CONN_END,  /* the peer closed; all input was answered */
+	CONN_NAK,  /* closed by ackd after a NAK */
 	CONN_IDLE,
 	CONN_RESET, /* by the peer or a network error; see c->error */
 	CONN_MEMORY_BUDGET,
@@ -46,33 +47,35 @@ enum conn_reason {
 /* Returns a description of the reason. Static. */
 const char *conn_reason_name(enum conn_reason reason);
 
-enum conn_phase {
-	CONN_PROXY_HEADER, /* waiting for the PROXY header */
-	CONN_SERVING,
-	CONN_DELIVERING, /* the session has ended; output is pending */
-	CONN_LINGERING,	 /* sending side shut down; input is dropped */
+/*
+ * The state of a connection. conn.c has the table of transitions, and of what each state waits for.
+ * conn_check_invariant() states which of the other members are legal in which state.
+ */
+enum conn_state {
+	CONN_NEW,	   /* created; nothing has been read or sent */
+	CONN_PROXY_HEADER, /* reads the PROXY header */
+	CONN_SERVING,	   /* reads and answers */
+	CONN_SENDING,	   /* does not read until the socket has room */
+	CONN_LINGERING,	   /* sending side shut down; input is dropped */
 	CONN_CLOSING,
+};
+
+/* The place that a connection occupies in the limits. It is released when the descriptor is closed.
+ */
+enum conn_place {
+	PLACE_NONE,
+	PLACE_PROXY,   /* a connection without an address: the client is not known yet */
+	PLACE_CLIENT,  /* a connection from its address */
+	PLACE_REFUSAL, /* one of LIMITS_REFUSALS_MAX */
 };
 
 /* Copied output that the socket has not accepted yet. */
 struct conn_output;
 
-/*
- * Connections in the order of their last activity, all with the same timeout. Activity is recorded
- * with a granularity of timeout/64, so a busy connection is not re-queued for every message. The
- * effective timeout may be that much longer.
- */
-struct conn_queue {
-	struct conn *first; /* least recently active */
-	struct conn *last;
-	uint64_t timeout_ms; /* 0: never */
-};
-
 struct conn {
 	struct listener
 		*listener; /* a reference; stays in use after a reload replaces the listener */
-	struct conn_queue *queue; /* the queue that contains it, or NULL */
-	struct conn *prev, *next;
+	struct conn *prev, *next;   /* in the listener's queue for its state */
 	uint64_t active_ms;	    /* last activity, in loop time */
 	uint64_t opened_ns;	    /* uv_hrtime() */
 	uint64_t sent;		    /* bytes that the socket accepted */
@@ -81,16 +84,15 @@ struct conn {
 	struct session session;
 	struct address address;
 	uint32_t drain_left; /* draining: bytes still to be read and answered */
+	int unsent;	     /* CONN_SENDING: bytes that the kernel held at the last check, or -1 */
 	int16_t error;	     /* with CONN_RESET: a libuv error */
-	uint8_t phase;	     /* enum conn_phase */
+	uint8_t state;	     /* enum conn_state */
+	uint8_t place;	     /* enum conn_place */
 	uint8_t reason;	     /* enum conn_reason */
-	bool admitted;	     /* counts towards the limits */
-	bool placed;   /* counts towards the limits without an address: a proxy's connection */
-	bool refusing; /* counts towards LIMITS_REFUSALS_MAX */
-	bool ended;    /* the peer has closed its side */
-	bool draining;
-	bool unanswered; /* its input is pending in the reactor's turn */
-	uint8_t polled;	 /* the polled event: UV_READABLE, UV_WRITABLE or 0 for none */
+	uint8_t polled;	     /* the polled event: UV_READABLE, UV_WRITABLE or 0 for none */
+	bool ended;	     /* the peer has closed its side, which will be answered */
+	bool draining;	     /* reads only drain_left more bytes, then ends */
+	bool unanswered;     /* its input is pending in the reactor's turn */
 	int fd;
 	uv_poll_t poll;
 };
@@ -128,30 +130,11 @@ void conn_close(struct conn *c, enum conn_reason reason);
  */
 void conn_drain(struct conn *c);
 
-/* The connections of the current segment. */
-struct conn_batch {
-	struct conn *conns[HANDOVER_BATCH];
-	unsigned n;
-};
-
 /*
- * Moves connections from @queue to @batch until the segment is full, and releases their memory.
- * Closes connections that cannot be handed over. Returns whether the segment is full.
+ * Handles the timeout of @c: closes it, or refuses it if its PROXY header is incomplete. Returns
+ * whether it stays open, because its peer has acknowledged output in the meantime.
  */
-bool conn_queue_hand_over(struct conn_queue *queue, struct handover *handover,
-			  struct conn_batch *batch);
+bool conn_time_out(struct conn *c);
 
-/* Hands over the connections of @batch, and closes them in this process without a shutdown. */
-void conn_batch_send(struct conn_batch *batch, struct handover *handover);
-
-/*
- * Restores a connection that was handed over, if its peer may still be served. Takes @fd; a failure
- * closes it.
- */
-void conn_restore(struct listener *listener, int fd, const struct state_connection *from);
-
-/*
- * Closes the connections of @queue whose timeout has expired. Returns the milliseconds until the
- * next one expires, or UINT64_MAX.
- */
-uint64_t conn_queue_expire(struct conn_queue *queue, uint64_t now_ms);
+/* Asserts what holds in the state of @c. Call it between callbacks. */
+void conn_check_invariant(const struct conn *c);

@@ -5,9 +5,9 @@
  * handles the input as if it had just been read.
  */
 
-#include "ackd/conn/internal.h"
+#include "ackd/conn/handover.h"
 
-#include "ackd/handover/handover.h"
+#include "ackd/conn/internal.h"
 #include "ackd/sockets/binding.h"
 
 #include <errno.h>
@@ -91,15 +91,15 @@ static int save(struct conn *c, struct session_io *io, struct handover *handover
 		.input_length = (uint32_t)input_bytes,
 		.names_length = (uint16_t)(handover->put_bytes - output_bytes - input_bytes),
 	};
-	if (c->phase >= CONN_DELIVERING)
+	if (c->state == CONN_LINGERING)
 		ret_record->place.done = true;
 	return 0;
 }
 
 static size_t held_bytes(const struct conn *c)
 {
-	return session_held_bytes(&c->session) + (c->output ? c->output->size : 0) +
-	       (c->proxy ? conn_proxy_held_bytes(c) : 0) + conn_names_charge(c->session.names);
+	return session_held_bytes(&c->session) + conn_output_held_bytes(c) +
+	       conn_proxy_held_bytes(c) + conn_names_charge(c->session.names);
 }
 
 /*
@@ -125,13 +125,19 @@ static int conn_save(struct conn *c, struct session_io *io, struct handover *han
 		return r;
 	}
 	session_finish(&c->session, io);
-	if (c->output)
-		conn_output_free(c);
+	conn_output_free(c);
 	budget_add(budget, handover->put_bytes - more);
 	return 0;
 }
 
-void conn_batch_send(struct conn_batch *batch, struct handover *handover)
+/* The connections of the current segment. */
+struct batch {
+	struct conn *conns[HANDOVER_BATCH];
+	unsigned n;
+};
+
+/* Hands over the connections of @batch, and closes them in this process without a shutdown. */
+static void batch_send(struct batch *batch, struct handover *handover)
 {
 	int fds[HANDOVER_BATCH];
 	enum conn_reason reason = CONN_HANDED_OVER;
@@ -149,20 +155,19 @@ void conn_batch_send(struct conn_batch *batch, struct handover *handover)
 	}
 	for (unsigned i = 0; i < batch->n; i++)
 		conn_close(batch->conns[i], reason);
-	batch->n = 0;
 }
 
-static void conn_hand_over(struct conn *c, struct handover *handover, struct conn_batch *batch)
+/* Saves @c and adds it to @batch, or closes it if it cannot be handed over. */
+static void batch_add(struct batch *batch, struct conn *c, struct handover *handover)
 {
-	struct session_io *io =
-		conn_io(c); /* set for on_nak: the rest of the reply may contain a NAK */
+	struct session_io *io = conn_io(c); /* the rest of the reply may contain a NAK */
 	int r;
 
-	conn_poll(c, 0);
-	if (!c->admitted && !c->placed) { /* it has been refused */
+	if (c->place == PLACE_REFUSAL) {
 		conn_close(c, CONN_REFUSED);
 		return;
 	}
+	conn_poll(c, 0);
 	r = conn_save(c, io, handover);
 	if (r < 0) {
 		handover->n_lost++;
@@ -173,16 +178,24 @@ static void conn_hand_over(struct conn *c, struct handover *handover, struct con
 	batch->conns[batch->n++] = c;
 }
 
-bool conn_queue_hand_over(struct conn_queue *queue, struct handover *handover,
-			  struct conn_batch *batch)
+bool reactor_hand_over(struct reactor *reactor, struct handover *handover)
 {
-	struct conn *next;
+	struct batch batch = {.n = 0};
+	bool full;
 
-	for (struct conn *c = queue->first; c && !handover_is_full(handover); c = next) {
-		next = c->next; /* conn_hand_over() may remove @c from the queue */
-		conn_hand_over(c, handover, batch);
-	}
-	return handover_is_full(handover);
+	for (struct listener *l = reactor->listeners; l; l = l->next)
+		for (unsigned i = 0; i < QUEUE_COUNT; i++) {
+			struct conn *next;
+
+			for (struct conn *c = l->queues[i].first; c && !handover_is_full(handover);
+			     c = next) {
+				next = c->next; /* batch_add() may close @c */
+				batch_add(&batch, c, handover);
+			}
+		}
+	full = handover_is_full(handover);
+	batch_send(&batch, handover);
+	return full;
 }
 
 /* ---- in the next process ---- */
@@ -190,14 +203,11 @@ bool conn_queue_hand_over(struct conn_queue *queue, struct handover *handover,
 static void conn_take_up(struct conn *c, const struct state_connection *from)
 {
 	const struct state_record *record = &from->record;
-	const struct iovec input = {(void *)(uintptr_t)from->input, record->input_length};
 	struct session_io *io = conn_io(c);
-	int r, sent = 0;
+	int r;
 
-	c->admitted = true;
-	c->ended = record->ended;
+	conn_move(c, CONN_SERVING);
 	c->sent = record->sent;
-	c->phase = record->place.done ? CONN_DELIVERING : CONN_SERVING;
 	c->session.connection = record->connection;
 	r = conn_name(c, from->proxy_id, from->authority);
 	conn_log_connect(c);
@@ -206,23 +216,11 @@ static void conn_take_up(struct conn *c, const struct state_connection *from)
 		conn_fail_memory(c, r);
 		return;
 	}
-	conn_wait(c, &c->listener->idle);
-	if (record->output_length > 0) {
+	c->ended = record->ended;
+	if (record->output_length > 0)
 		out_set(&io->out, from->output, record->output_length);
-		sent = conn_socket_send(c, io);
-		session_io_clear(io);
-	}
-	if (sent == UV_ENOBUFS || sent == UV_ENOMEM) {
-		conn_fail_memory(c, sent);
-	} else if (sent < 0) {
-		conn_fail(c, sent);
-	} else if (sent > 0) {
-		r = session_defer(&c->session, io, &input, 1, c->ended);
-		if (r < 0)
-			conn_fail_memory(c, r);
-	} else {
-		conn_take_input(c, from->input, record->input_length);
-	}
+	conn_pump(c, io, record->place.done ? SESSION_DONE : SESSION_IDLE);
+	conn_take_input(c, from->input, record->input_length);
 }
 
 void conn_restore(struct listener *listener, int fd, const struct state_connection *from)
@@ -240,7 +238,7 @@ void conn_restore(struct listener *listener, int fd, const struct state_connecti
 		}
 		c = conn_open_proxied(listener, fd, address);
 		if (c && from->record.input_length > 0)
-			conn_take_other(c, from->input, from->record.input_length);
+			conn_take(c, from->input, from->record.input_length);
 		return;
 	}
 	if (listener_admit(listener, address, false) != REFUSAL_NONE) {
@@ -248,12 +246,11 @@ void conn_restore(struct listener *listener, int fd, const struct state_connecti
 		close(fd);
 		return;
 	}
-	c = conn_create(listener, fd, address);
-	if (c) {
-		conn_take_up(c, from);
-	} else {
-		listener_count_refusal(listener, address, REFUSAL_MEMORY, NULL);
+	c = conn_create(listener, fd, address, PLACE_CLIENT);
+	if (!c) {
 		counter_add(listener->counters, COUNTER_CLOSED, 1);
-		limits_release(listener->reactor->limits, address);
+		return;
 	}
+	conn_take_up(c, from);
+	conn_check_invariant(c);
 }

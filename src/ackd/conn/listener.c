@@ -14,7 +14,9 @@ void listener_begin(struct listener *listener, struct reactor *reactor, struct c
 	listener->settings = settings;
 	listener->counters = counters;
 	counters_use(counters, 1);
-	listener->idle.timeout_ms = config->idle_timeout_ms;
+	listener->queues[QUEUE_PROXY_HEADER].timeout_ms = PROXY_MS;
+	listener->queues[QUEUE_IDLE].timeout_ms = config->idle_timeout_ms;
+	listener->queues[QUEUE_LINGER].timeout_ms = LINGER_MS;
 	listener->references = 1;
 	listener->next = reactor->listeners;
 	reactor->listeners = listener;

@@ -9,12 +9,28 @@
  */
 
 #include "ackd/config/config.h"
-#include "ackd/conn/conn.h"
+#include "ackd/conn/queue.h"
 #include "ackd/metrics/counters.h"
+#include "base/address.h"
 
 #include <uv.h>
 
 struct reactor;
+
+/* How long input is read and dropped after the session has ended. */
+#define LINGER_MS 2000
+
+/* How long a proxy has to send the PROXY header. */
+#define PROXY_MS 5000
+
+/* The queues of a listener's connections, which differ in their timeout. */
+enum conn_queue_class {
+	QUEUE_PROXY_HEADER, /* PROXY_MS */
+	QUEUE_IDLE,	    /* limits.idle_timeout */
+	QUEUE_LINGER,	    /* LINGER_MS */
+	QUEUE_COUNT,
+	QUEUE_NONE = QUEUE_COUNT,
+};
 
 struct listener {
 	/* next in the reactor's list; aligned so that threads share no cache line */
@@ -23,7 +39,7 @@ struct listener {
 	struct config *config;			/* a reference */
 	const struct config_listener *settings; /* in config */
 	struct counters *counters;
-	struct conn_queue idle;
+	struct conn_queue queues[QUEUE_COUNT];
 	unsigned references; /* one per acceptor and connection, one while a plan holds it */
 };
 

@@ -34,15 +34,9 @@ struct conn *conn_open_proxied(struct listener *listener, int fd, const struct a
 			close(fd);
 		return NULL;
 	}
-	c = conn_create(listener, fd, address);
-	if (!c) {
-		listener_count_refusal(listener, address, REFUSAL_MEMORY, NULL);
-		limits_release(limits, &nobody);
-		return NULL;
-	}
-	c->placed = true;
-	conn_wait(c, &listener->reactor->waiting);
-	conn_poll(c, UV_READABLE);
+	c = conn_create(listener, fd, address, PLACE_PROXY);
+	if (c)
+		conn_move(c, CONN_PROXY_HEADER);
 	return c;
 }
 
@@ -54,21 +48,14 @@ static size_t reader_size(size_t capacity)
 
 size_t conn_proxy_held_bytes(const struct conn *c)
 {
-	return reader_size(c->proxy->capacity);
+	return c->proxy ? reader_size(c->proxy->capacity) : 0;
 }
 
-void conn_proxy_finish(struct conn *c)
+void conn_proxy_free(struct conn *c)
 {
-	struct limits *limits = conn_reactor(c)->limits;
-
-	if (c->proxy) {
-		budget_give(&limits->budget, conn_proxy_held_bytes(c));
-		free(c->proxy);
-		c->proxy = NULL;
-	}
-	if (c->placed)
-		limits_release(limits, &nobody);
-	c->placed = false;
+	budget_give(&conn_reactor(c)->limits->budget, conn_proxy_held_bytes(c));
+	free(c->proxy);
+	c->proxy = NULL;
 }
 
 void conn_proxy_fail(struct conn *c, const char *reason)
@@ -106,14 +93,16 @@ static void conn_proxy_admit(struct conn *c, const struct proxy_header *header, 
 
 	if (header->has_source)
 		c->address = address_from_sockaddr((const struct sockaddr *)&header->source);
+	conn_proxy_free(c);
 	refusal = listener_admit(c->listener, &c->address, true);
-	if (refusal == REFUSAL_NONE)
-		c->placed = false;
-	conn_proxy_finish(c);
 	if (refusal == REFUSAL_NONE) {
-		c->admitted = true;
+		conn_set_place(c, PLACE_CLIENT);
 		conn_begin(c, proxy_id, authority);
-	} else if (refusal_is_told(refusal) && limits_refusal_begin(conn_reactor(c)->limits)) {
+		return;
+	}
+	conn_release_place(c);
+	if (refusal_is_told(refusal) && limits_refusal_begin(conn_reactor(c)->limits)) {
+		conn_set_place(c, PLACE_REFUSAL);
 		conn_tell_refusal(c);
 	} else {
 		conn_close(c, CONN_REFUSED);
@@ -124,7 +113,7 @@ static void conn_proxy_admit(struct conn *c, const struct proxy_header *header, 
 static int reader_reserve(struct conn *c, size_t n)
 {
 	struct budget *budget = &conn_reactor(c)->limits->budget;
-	size_t before = c->proxy ? conn_proxy_held_bytes(c) : 0;
+	size_t before = conn_proxy_held_bytes(c);
 	size_t capacity = n <= PROXY_READER_MIN ? PROXY_READER_MIN : PROXY_HEADER_MAX;
 	size_t more = reader_size(capacity) - before;
 	struct proxy_reader *reader;

@@ -1,44 +1,20 @@
-#include "ackd/conn/internal.h"
+#include "ackd/conn/queue.h"
 
-void conn_unwait(struct conn *c)
+#include "ackd/conn/conn.h"
+
+void conn_queue_append(struct conn_queue *queue, struct conn *c)
 {
-	struct conn_queue *queue = c->queue;
-
-	if (!queue)
-		return;
-	*(c->prev ? &c->prev->next : &queue->first) = c->next;
-	*(c->next ? &c->next->prev : &queue->last) = c->prev;
-	c->prev = c->next = NULL;
-	c->queue = NULL;
-}
-
-static void queue_append(struct conn_queue *queue, struct conn *c)
-{
-	c->queue = queue;
 	c->next = NULL;
 	c->prev = queue->last;
 	*(queue->last ? &queue->last->next : &queue->first) = c;
 	queue->last = c;
 }
 
-void conn_wait(struct conn *c, struct conn_queue *queue)
+void conn_queue_remove(struct conn_queue *queue, struct conn *c)
 {
-	conn_unwait(c);
-	c->active_ms = uv_now(&conn_reactor(c)->loop);
-	queue_append(queue, c);
-	if (queue->timeout_ms > 0)
-		reactor_wake_in(conn_reactor(c), queue->timeout_ms);
-}
-
-void conn_wait_again(struct conn *c)
-{
-	struct conn_queue *queue = c->queue;
-
-	c->active_ms = uv_now(&conn_reactor(c)->loop);
-	if (queue->last != c) {
-		conn_unwait(c);
-		queue_append(queue, c);
-	}
+	*(c->prev ? &c->prev->next : &queue->first) = c->next;
+	*(c->next ? &c->next->prev : &queue->last) = c->prev;
+	c->prev = c->next = NULL;
 }
 
 uint64_t conn_queue_expire(struct conn_queue *queue, uint64_t now_ms)
@@ -53,12 +29,11 @@ uint64_t conn_queue_expire(struct conn_queue *queue, uint64_t now_ms)
 
 		if (waited_ms < limit_ms)
 			return limit_ms - waited_ms;
-		if (c->phase == CONN_PROXY_HEADER)
-			conn_proxy_fail(c, "no PROXY header in time");
-		else if (conn_socket_moves(c))
-			conn_wait_again(c);
-		else
-			conn_close(c, CONN_IDLE);
+		if (conn_time_out(c)) {
+			c->active_ms = now_ms;
+			conn_queue_remove(queue, c);
+			conn_queue_append(queue, c);
+		}
 	}
 	return UINT64_MAX;
 }

@@ -19,9 +19,8 @@ static void on_timer(uv_timer_t *timer)
 
 	reactor->timer_at_ms = UINT64_MAX;
 	for (struct listener *l = reactor->listeners; l; l = l->next)
-		next_ms = min_u64(next_ms, conn_queue_expire(&l->idle, now_ms));
-	next_ms = min_u64(next_ms, conn_queue_expire(&reactor->lingering, now_ms));
-	next_ms = min_u64(next_ms, conn_queue_expire(&reactor->waiting, now_ms));
+		for (unsigned i = 0; i < QUEUE_COUNT; i++)
+			next_ms = min_u64(next_ms, conn_queue_expire(&l->queues[i], now_ms));
 	if (reactor->on_timer)
 		next_ms = min_u64(next_ms, reactor->on_timer(reactor));
 	if (next_ms != UINT64_MAX)
@@ -63,28 +62,9 @@ static void for_each_in(struct conn_queue *queue, void (*f)(struct conn *c))
 
 void reactor_for_each(struct reactor *reactor, void (*f)(struct conn *c))
 {
-	struct listener *next;
-
-	for (struct listener *l = reactor->listeners; l; l = next) {
-		next = l->next;
-		for_each_in(&l->idle, f);
-	}
-	for_each_in(&reactor->lingering, f);
-	for_each_in(&reactor->waiting, f);
-}
-
-bool reactor_hand_over(struct reactor *reactor, struct handover *handover)
-{
-	struct conn_queue *queues[] = {&reactor->lingering, &reactor->waiting};
-	struct conn_batch batch = {.n = 0};
-	bool full = false;
-
-	for (struct listener *l = reactor->listeners; l && !full; l = l->next)
-		full = conn_queue_hand_over(&l->idle, handover, &batch);
-	for (size_t i = 0; i < sizeof(queues) / sizeof(queues[0]) && !full; i++)
-		full = conn_queue_hand_over(queues[i], handover, &batch);
-	conn_batch_send(&batch, handover);
-	return full;
+	for (struct listener *l = reactor->listeners; l; l = l->next)
+		for (unsigned i = 0; i < QUEUE_COUNT; i++)
+			for_each_in(&l->queues[i], f);
 }
 
 /* ---- life ---- */
@@ -92,7 +72,7 @@ bool reactor_hand_over(struct reactor *reactor, struct handover *handover)
 /* Runs after all ready sockets of an iteration have been read. */
 static void on_check(uv_check_t *check)
 {
-	conn_answer_turn(check->data);
+	turn_answer(check->data);
 }
 
 int reactor_init(struct reactor *reactor, struct limits *limits)
@@ -102,8 +82,6 @@ int reactor_init(struct reactor *reactor, struct limits *limits)
 	*reactor = (struct reactor){
 		.limits = limits,
 		.timer_at_ms = UINT64_MAX,
-		.lingering.timeout_ms = LINGER_MS,
-		.waiting.timeout_ms = PROXY_MS,
 	};
 	reactor->turn.buffer = aligned_alloc(TURN_ALIGNMENT, TURN_BUFFER_BYTES);
 	if (!reactor->turn.buffer)

@@ -2,20 +2,16 @@
 
 /*
  * The part of a thread that connections use: the loop and its timer, the memory for a turn, the
- * limits and the queues. A worker embeds one. Everything here runs in that thread.
+ * limits and the listeners. A worker embeds one. Everything here runs in that thread.
  */
 
 #include "ackd/admission/admission.h"
-#include "ackd/conn/conn.h"
 #include "ackd/conn/turn.h"
 
 #include <uv.h>
 
-/* How long input is read and dropped after the session has ended. */
-#define LINGER_MS 2000
-
-/* How long a proxy has to send the PROXY header. */
-#define PROXY_MS 5000
+struct conn;
+struct listener;
 
 struct reactor {
 	uv_loop_t loop;
@@ -25,11 +21,9 @@ struct reactor {
 	uint64_t timer_at_ms; /* when it fires; UINT64_MAX: stopped */
 	struct session_io io;
 	struct turn turn;
-	uv_check_t check;	     /* answers the turn */
-	struct conn_queue lingering; /* sessions that have ended */
-	struct conn_queue waiting;   /* waiting for a PROXY header */
-	struct listener *listeners;  /* all listeners; they queue the other connections */
-	unsigned connections;	     /* open connection handles */
+	uv_check_t check;	    /* answers the turn */
+	struct listener *listeners; /* all listeners; they queue the connections */
+	unsigned connections;	    /* open connection handles */
 
 	/* Callbacks of the owner, set after reactor_init(). */
 	uint64_t (*on_timer)(struct reactor *reactor); /* returns the milliseconds until its next
@@ -55,15 +49,3 @@ void reactor_conn_closed(struct reactor *reactor);
 
 /* Calls @f for every connection. @f may close the connection that it receives. */
 void reactor_for_each(struct reactor *reactor, void (*f)(struct conn *c));
-
-/*
- * Hands over the connections of one segment. Returns whether more may remain. Call it again in
- * another loop iteration, after this one has freed its connections.
- */
-bool reactor_hand_over(struct reactor *reactor, struct handover *handover);
-
-/*
- * Answers the input that the connections of @reactor have received in this loop iteration. Called
- * after all ready connections have been read, and before any other event of one of them is handled.
- */
-void conn_answer_turn(struct reactor *reactor);

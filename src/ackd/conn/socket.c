@@ -3,7 +3,7 @@
  * uv_tcp_t would take 88 bytes more, and its path from epoll to the callback and back to write(2)
  * some 150 instructions per message.
  *
- * One event is polled at a time: UV_WRITABLE while output is pending, otherwise UV_READABLE.
+ * One event is polled at a time, that of the connection's state.
  */
 
 #include "ackd/conn/internal.h"
@@ -23,34 +23,31 @@ static void count_sent(struct conn *c, size_t n)
 	counter_add(c->listener->counters, COUNTER_SENT_BYTES, n);
 }
 
+size_t conn_output_held_bytes(const struct conn *c)
+{
+	return c->output ? sizeof(*c->output) + c->output->length : 0;
+}
+
 void conn_output_free(struct conn *c)
 {
-	budget_give(&conn_reactor(c)->limits->budget, c->output->size);
+	budget_give(&conn_reactor(c)->limits->budget, conn_output_held_bytes(c));
 	free(c->output);
 	c->output = NULL;
 }
 
-/* Returns how many bytes the kernel has not delivered yet, or -1 if unknown. */
-static int held_by_kernel(const struct conn *c)
+int conn_socket_unsent(const struct conn *c)
 {
 	int n;
 
 	return ioctl(c->fd, TIOCOUTQ, &n) == 0 ? n : -1;
 }
 
-bool conn_socket_moves(struct conn *c)
-{
-	int before, now;
-
-	if (!c->output)
-		return false;
-	before = c->output->ahead;
-	now = c->output->ahead = held_by_kernel(c);
-	return now >= 0 && now < before;
-}
-
-/* Copies the output of @io after its first @sent bytes. Returns 0 or an error. */
-static int keep_output(struct conn *c, const struct session_io *io, size_t sent)
+/*
+ * Copies the output of @io after its first @sent bytes, which the socket did not accept. Returns 1
+ * or an error.
+ */
+__attribute__((noinline, cold)) static int keep_output(struct conn *c, const struct session_io *io,
+						       size_t sent)
 {
 	size_t size = sizeof(struct conn_output) + io->out.n_bytes - sent;
 	struct budget *budget = &conn_reactor(c)->limits->budget;
@@ -63,10 +60,8 @@ static int keep_output(struct conn *c, const struct session_io *io, size_t sent)
 		budget_give(budget, size);
 		return UV_ENOMEM;
 	}
-	output->size = size;
 	output->length = 0;
 	output->sent = 0;
-	output->ahead = held_by_kernel(c);
 	for (unsigned i = 0; i < io->out.n_spans; i++) {
 		const struct iovec *span = &io->out.spans[i];
 		size_t skip = sent < span->iov_len ? sent : span->iov_len;
@@ -77,7 +72,19 @@ static int keep_output(struct conn *c, const struct session_io *io, size_t sent)
 		sent -= skip;
 	}
 	c->output = output;
-	return 0;
+	return 1;
+}
+
+/* Returns the libuv error for @error, an errno. UV_ENOBUFS is reserved for an exceeded budget. */
+static int socket_error(int error)
+{
+	return error == ENOBUFS ? UV_ENOMEM : uv_translate_sys_error(error);
+}
+
+/* Returns whether the call that failed with @error may succeed in a later loop iteration. */
+static inline bool is_transient(int error)
+{
+	return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
 }
 
 /* Out of line: an echo needs no room for a struct msghdr. */
@@ -99,23 +106,7 @@ static inline ssize_t send_spans(const struct conn *c, const struct iovec *spans
 
 	if (sent >= 0)
 		return sent;
-	/* EINTR is not an error either; a retry waits for the next loop iteration */
-	if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)
-		return 0;
-	/* UV_ENOBUFS is reserved for an exceeded budget */
-	return errno == ENOBUFS ? UV_ENOMEM : uv_translate_sys_error(errno);
-}
-
-/* Copies the output of @io that the socket did not accept, and waits for room. */
-__attribute__((noinline, cold)) static int wait_for_room(struct conn *c,
-							 const struct session_io *io, size_t sent)
-{
-	int r = keep_output(c, io, sent);
-
-	if (r < 0)
-		return r;
-	conn_poll(c, UV_WRITABLE);
-	return 1;
+	return is_transient(errno) ? 0 : socket_error(errno);
 }
 
 int conn_socket_send(struct conn *c, const struct session_io *io)
@@ -125,57 +116,72 @@ int conn_socket_send(struct conn *c, const struct session_io *io)
 	if (sent < 0)
 		return (int)sent;
 	count_sent(c, (size_t)sent);
-	return (size_t)sent == io->out.n_bytes ? 0 : wait_for_room(c, io, (size_t)sent);
+	return (size_t)sent == io->out.n_bytes ? 0 : keep_output(c, io, (size_t)sent);
 }
 
-int conn_socket_pause(struct conn *c, const struct session_io *io)
-{
-	return wait_for_room(c, io, io->out.n_bytes);
-}
-
-static void send_output(struct conn *c)
+/* Sends pending output. Returns whether nothing is pending any more. */
+static bool send_output(struct conn *c)
 {
 	struct conn_output *output = c->output;
-	const struct iovec rest = {output->bytes + output->sent, output->length - output->sent};
-	/* empty after conn_socket_pause() */
-	ssize_t sent = rest.iov_len > 0 ? send_spans(c, &rest, 1) : 0;
+	struct iovec rest;
+	ssize_t sent;
 
+	if (!output)
+		return true;
+	rest = (struct iovec){output->bytes + output->sent, output->length - output->sent};
+	sent = send_spans(c, &rest, 1);
 	if (sent < 0) {
 		conn_fail(c, (int)sent);
-		return;
+		return false;
 	}
-	if (sent == 0 && rest.iov_len > 0)
-		return;
 	count_sent(c, (size_t)sent);
 	output->sent += (size_t)sent;
-	if (output->sent < output->length) {
-		output->ahead = held_by_kernel(c);
-		conn_touch(c, conn_now_ms(c)); /* a slow reader that accepts data from time to time
-						  is not idle */
-		return;
+	if (output->sent == output->length) {
+		conn_output_free(c);
+		return true;
 	}
-	conn_output_free(c);
-	conn_on_sent(c);
+	if (sent > 0) { /* a slow reader that accepts data from time to time is not idle */
+		c->unsent = conn_socket_unsent(c);
+		conn_touch(c, uv_now(&conn_reactor(c)->loop));
+	}
+	return false;
+}
+
+/* Sends what is pending, then continues with the input that is held. */
+static void on_writable(struct conn *c)
+{
+	struct session_io *io = conn_io(c);
+
+	if (send_output(c)) {
+		conn_touch(c, uv_now(&conn_reactor(c)->loop));
+		conn_pump(c, io, session_resume(&c->session, io));
+	}
 }
 
 /* ---- in ---- */
+
+/* Returns the largest permitted size of the next read. */
+static inline size_t read_size(const struct conn *c)
+{
+	return c->draining && c->drain_left < SESSION_READ_MAX ? c->drain_left : SESSION_READ_MAX;
+}
 
 /* Returns false when there was nothing to read. */
 static inline __attribute__((always_inline)) bool receive(struct conn *c)
 {
 	struct reactor *reactor = conn_reactor(c);
-	ssize_t n = recv(c->fd, turn_room(&reactor->turn), conn_read_size(c), 0);
+	ssize_t n = recv(c->fd, turn_room(&reactor->turn), read_size(c), 0);
 
 	if (n > 0) {
 		c->unanswered = true;
 		if (turn_add(&reactor->turn, c, (size_t)n))
-			conn_answer_turn(reactor);
+			turn_answer(reactor);
 	} else if (n == 0) {
 		conn_on_end(c);
-	} else if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) {
+	} else if (is_transient(errno)) {
 		return false;
 	} else {
-		conn_fail(c, uv_translate_sys_error(errno));
+		conn_fail(c, socket_error(errno));
 	}
 	return true;
 }
@@ -188,18 +194,16 @@ static inline __attribute__((always_inline)) bool receive(struct conn *c)
  */
 __attribute__((cold)) static void on_error(struct conn *c)
 {
-	int event = c->polled;
-
 	c->polled = 0;
-	if (event == UV_WRITABLE) {
-		send_output(c);
-		if (c->output && c->phase != CONN_CLOSING)
+	conn_poll(c, conn_event(c));
+	if (c->state == CONN_SENDING) {
+		on_writable(c);
+		if (c->state == CONN_SENDING)
 			conn_fail(c, UV_ECONNRESET);
-	} else if (!receive(c)) {
+	} else if (c->state != CONN_CLOSING && !receive(c)) {
 		conn_fail(c, UV_ECONNRESET);
 	}
-	if (c->phase != CONN_CLOSING && !c->ended && !c->output && c->polled == 0)
-		conn_poll(c, UV_READABLE);
+	conn_check_invariant(c);
 }
 
 static void on_ready(uv_poll_t *poll, int status, int events)
@@ -209,16 +213,18 @@ static void on_ready(uv_poll_t *poll, int status, int events)
 	conn_reactor(c)->n_events++;
 	if (c->unanswered) { /* libuv may report a descriptor twice per iteration if more than 1,024
 				events are pending */
-		conn_answer_turn(conn_reactor(c));
+		turn_answer(conn_reactor(c));
 		if (c->polled != UV_READABLE)
 			return;
 	}
-	if (status < 0)
+	if (status < 0) {
 		on_error(c);
-	else if (c->polled == UV_READABLE)
+	} else if (c->polled == UV_READABLE) {
 		receive(c);
-	else
-		send_output(c);
+	} else {
+		on_writable(c);
+		conn_check_invariant(c);
+	}
 }
 
 void conn_poll(struct conn *c, int event)

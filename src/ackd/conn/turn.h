@@ -20,6 +20,7 @@
 #define TURN_ALIGNMENT ((size_t)64)
 
 struct conn;
+struct reactor;
 
 struct turn_read {
 	struct conn *conn;
@@ -49,3 +50,9 @@ static inline bool turn_add(struct turn *turn, struct conn *c, size_t n)
 	turn->n_bytes += (n + TURN_ALIGNMENT - 1) & ~(TURN_ALIGNMENT - 1);
 	return turn->n_reads == TURN_READS_MAX || turn->n_bytes >= TURN_BYTES_MAX;
 }
+
+/*
+ * Answers the input that the connections of @reactor have received in this loop iteration. Called
+ * after all ready connections have been read, and before any other event of one of them is handled.
+ */
+void turn_answer(struct reactor *reactor);

@@ -11,6 +11,8 @@
  */
 
 #include "ackd/server/server.h"
+
+#include "ackd/conn/conn.h"
 #include "ackd/sockets/store.h"
 #include "base/plural.h"
 

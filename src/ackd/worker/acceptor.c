@@ -1,5 +1,6 @@
 #include "ackd/worker/acceptor.h"
 
+#include "ackd/conn/conn.h"
 #include "ackd/conn/reactor.h"
 #include "ackd/log/log.h"
 

@@ -1,5 +1,6 @@
 #include "ackd/worker/plan.h"
 
+#include "ackd/conn/handover.h"
 #include "ackd/worker/worker.h"
 
 #include <stdlib.h>

@@ -1,5 +1,8 @@
 #include "ackd/worker/worker.h"
 
+#include "ackd/conn/conn.h"
+#include "ackd/conn/handover.h"
+
 #include <assert.h>
 #include <pthread.h>
 #include <signal.h>
@@ -151,7 +154,7 @@ static void on_async(uv_async_t *async)
 	struct worker *worker = async->data;
 	unsigned orders = atomic_exchange(&worker->orders, 0);
 
-	conn_answer_turn(&worker->reactor);
+	turn_answer(&worker->reactor);
 	if (orders & WORKER_TURN)
 		atomic_fetch_add_explicit(&worker->turns, 1, memory_order_relaxed);
 	worker_see_to_plan(worker, orders);

@@ -1,0 +1,180 @@
+/* Time-outs, each tested one millisecond before it is due and when it is due. */
+
+#include "conn_fixture.h"
+
+/* How long a connection in a queue with this timeout stays: activity is exact to 1/64 of it. */
+#define LIMIT(timeout_ms) ((timeout_ms) + (timeout_ms) / 64)
+
+#define IDLE_MS 64000
+#define IDLE "limits = { idle_timeout = 64; };"
+
+static void test_idle(void **state)
+{
+	struct fixture f;
+	int a;
+
+	begin(&f, IDLE);
+	a = connect_client(&f);
+	advance(&f, LIMIT(IDLE_MS) - 1);
+	expect(&f, a, "");
+	advance(&f, 1);
+	expect_end(&f, a);
+	assert_int_equal(count_of(&f, COUNTER_CLOSED), 1);
+	close(a);
+	end(&f);
+}
+
+/* Activity within 1/64 of the time-out changes nothing; later activity begins it again. */
+static void test_activity(void **state)
+{
+	struct fixture f;
+	int a, b, c;
+
+	begin(&f, IDLE);
+	a = connect_client(&f);
+	b = connect_client(&f);
+	c = connect_client(&f);
+	advance(&f, IDLE_MS / 64);
+	say(a, "x");
+	expect(&f, a, "Got x");
+	advance(&f, 1);
+	say(b, "x");
+	expect(&f, b, "Got x");
+	advance(&f, LIMIT(IDLE_MS) - 1 - IDLE_MS / 64);
+	expect_end(&f, a);
+	expect_end(&f, c);
+	advance(&f, IDLE_MS / 64);
+	expect(&f, b, "");
+	advance(&f, 1);
+	expect_end(&f, b);
+	close(a);
+	close(b);
+	close(c);
+	end(&f);
+}
+
+static void test_never(void **state)
+{
+	struct fixture f;
+	int a;
+
+	begin(&f, "limits = { idle_timeout = 0; };");
+	a = connect_client(&f);
+	advance(&f, UINT64_C(1000) * 60 * 60 * 24 * 365);
+	say(a, "x");
+	expect(&f, a, "Got x");
+	close(a);
+	end(&f);
+}
+
+/* Each listener has its own time-out, also those that a reload has replaced. */
+static void test_reload(void **state)
+{
+	struct fixture f;
+	int a, b;
+
+	begin(&f, IDLE);
+	a = connect_client(&f);
+	reload(&f, "limits = { idle_timeout = 1; };");
+	b = connect_client(&f);
+	advance(&f, LIMIT(1000));
+	expect_end(&f, b);
+	expect(&f, a, "");
+	advance(&f, LIMIT(IDLE_MS) - LIMIT(1000));
+	expect_end(&f, a);
+	close(a);
+	close(b);
+	end(&f);
+}
+
+/* A slow reader that takes some data from time to time is not idle; one that takes none is. */
+static void test_slow_reader(void **state)
+{
+	struct fixture f;
+	struct conn *c;
+	size_t n;
+	int a;
+
+	begin(&f, "reply = \"echo\";" IDLE);
+	a = connect_small(&f);
+	c = last_conn(&f, QUEUE_IDLE);
+	n = fill(&f, a);
+	assert_true(n > 0);
+	for (int i = 0; i < 3; i++) {
+		char bytes[1];
+
+		advance(&f, LIMIT(IDLE_MS) - 1);
+		assert_int_equal(c->state, CONN_SENDING);
+		/* not enough for the socket to be writable */
+		assert_int_equal(recv(a, bytes, sizeof(bytes), 0), sizeof(bytes));
+		c->unsent++;
+		advance(&f, 1);
+		assert_int_equal(c->state, CONN_SENDING);
+	}
+	advance(&f, LIMIT(IDLE_MS) - 1);
+	assert_int_equal(f.reactor.connections, 1);
+	advance(&f, 1);
+	assert_int_equal(f.reactor.connections, 0);
+	close(a);
+	end(&f);
+}
+
+/* After a NAK the connection waits for the end of input, but not for ever. */
+static void test_linger(void **state)
+{
+	struct fixture f;
+	int a;
+
+	begin(&f, IDLE);
+	a = connect_client(&f);
+	say(a, "\xff");
+	expect(&f, a, "NAK 0 invalid start byte\n");
+	advance(&f, LIMIT(LINGER_MS) / 2);
+	say(a, "more input does not prolong it");
+	advance(&f, LIMIT(LINGER_MS) - LIMIT(LINGER_MS) / 2 - 1);
+	assert_int_equal(f.reactor.connections, 1);
+	advance(&f, 1);
+	assert_int_equal(f.reactor.connections, 0);
+	close(a);
+	end(&f);
+}
+
+static void test_proxy_header(void **state)
+{
+	struct fixture f;
+	int a, b;
+
+	begin(&f, "proxies = [ \"unix\" ];" IDLE);
+	a = connect_client(&f);
+	b = connect_client(&f);
+	say(b, "PROXY ");
+	advance(&f, LIMIT(PROXY_MS) - 1);
+	assert_int_equal(f.reactor.connections, 2);
+	say(b, "TCP4 192.0.2.1 198.51.100.1 1 2\r\n");
+	step(&f);
+	advance(&f, 1);
+	expect_end(&f, a);
+	assert_int_equal(count_of(&f, COUNTER_REFUSED + REFUSAL_PROXY), 1);
+	say(b, "x");
+	expect(&f, b, "Got x");
+	/* since its header, 1 ms ago, the connection is idle like any other */
+	advance(&f, LIMIT(IDLE_MS) - 2);
+	expect(&f, b, "");
+	advance(&f, 1);
+	expect_end(&f, b);
+	close(a);
+	close(b);
+	end(&f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_idle),	     cmocka_unit_test(test_activity),
+		cmocka_unit_test(test_never),	     cmocka_unit_test(test_reload),
+		cmocka_unit_test(test_slow_reader),  cmocka_unit_test(test_linger),
+		cmocka_unit_test(test_proxy_header),
+	};
+
+	return cmocka_run_group_tests_name("conn_time", tests, NULL, NULL);
+}
