@@ -4,7 +4,7 @@
  * part 2. Part 0 is the configuration.
  */
 
-#include "ackd/config/loader.h"
+#include "ackd/config/config.h"
 
 #include <errno.h>
 #include <stdint.h>

@@ -168,7 +168,8 @@ def test_two_listeners_on_one_port(config_file):
         ),
     )
     assert done.returncode == 78
-    assert re.search(r': listeners\[1\]\S*: .*10080 on "127.0.0.1", which listener 0', done.stderr), done
+    said = r': listeners\[1\]\S*: .*10080 on "127.0.0.1", which overlaps with "127.0.0.1" of listener 0'
+    assert re.search(said, done.stderr), done
 
 
 def test_two_listeners_on_one_port_by_different_names(config_file, faults):
@@ -389,7 +390,7 @@ def test_metrics_and_a_listener_at_one_address(config_file):
         done = run_ackd("-t", "-c", config_file(text))
         assert done.returncode == (78 if clash else 0), (listener, metrics, done)
         said = (
-            f':3: metrics.port: found port 10090 on "{metrics}", which listener 0 has on'
+            f':3: metrics.port: found port 10090 on "{metrics}", which overlaps with'
             f' "{listener}"'
         )
         assert (said in done.stderr) == clash, done

@@ -5,7 +5,7 @@
  *   config_probe --settings   prints the table of settings, one a line, with tabs between
  */
 
-#include "ackd/config/types.h"
+#include "ackd/config/internal.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

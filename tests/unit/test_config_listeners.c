@@ -2,7 +2,7 @@
 
 #include "config_files.h"
 
-#include "ackd/config/setting.h"
+#include "ackd/config/internal.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -186,7 +186,7 @@ static void test_dump_reads_back(void **state)
 
 static void test_path_or_address(void **state)
 {
-	static const char both[] = "found together with ";
+	static const char both[] = "cannot be combined with ";
 	char errors[256];
 	struct config *config;
 
@@ -206,11 +206,12 @@ static void test_path_or_address(void **state)
 		 both);
 	files_write_text("F", "path = \"/x\";");
 	files_expect_errors("F", 80, errors);
-	expect_errors("mode = \"0600\";", "F:1: mode: found without path; allowed: with a path\n");
+	expect_errors("mode = \"0600\";",
+		      "F:1: mode: cannot be set without path; allowed: with a path\n");
 	expect_errors("listeners = ({ name = \"a\"; mode = \"0600\"; });",
-		      "F:1: listeners[0].mode: found without path; allowed: with a path\n");
+		      "F:1: listeners[0].mode: cannot be set without path; allowed: with a path\n");
 	expect_errors("path = \"/x\"; freebind = true;",
-		      "F:1: freebind: found together with path; allowed: with an address\n");
+		      "F:1: freebind: cannot be combined with path; allowed: with an address\n");
 
 	/* what a listener says has precedence over what is said for all */
 	config = files_load_text("path = \"/x\"; listeners = ({ name = \"a\"; port = 1; },"
@@ -230,18 +231,18 @@ static void test_path_or_address(void **state)
 static void test_names_of_listeners(void **state)
 {
 	expect_errors("listeners = (\n{ port = 1; } );",
-		      "F:2: listeners[0].name: found none; allowed: one, for each of the "
-		      "listeners\n");
+		      "F:2: listeners[0].name: found no name; allowed: a name for each "
+		      "listener\n");
 	expect_errors("name = \"x\";\nlisteners = ( { port = 1; } );",
-		      "F:1: name: found at top level, with listeners; allowed: in each of the "
-		      "listeners\n");
+		      "F:1: name: cannot be combined with listeners; allowed: in the group of "
+		      "each listener\n");
 }
 
 static void test_same_address(void **state)
 {
 #define PAIR(a, b) "listeners = ( { name = \"a\"; " a " },\n{ name = \"b\"; " b " } );"
 #define TOLD(port, b, a, line)                                                                     \
-	port " on \"" b "\", which listener 0 has on \"" a "\" (" line "); "                       \
+	port " on \"" b "\", which overlaps with \"" a "\" of listener 0 (" line "); "             \
 	     "allowed: an address and port of its own\n"
 	struct config *config;
 
@@ -270,7 +271,7 @@ static void test_same_address(void **state)
 		      "F:2: listeners[1].port: found port " TOLD("10080", "192.0.2.1",
 								 "::ffff:0.0.0.0", "F:1"));
 	expect_errors(PAIR("path = \"/x\";", "path = \"/x\";"),
-		      "F:2: listeners[1].path: found that of listener 0 (F:1) again; allowed: a "
+		      "F:2: listeners[1].path: found the path of listener 0 (F:1); allowed: a "
 		      "path of its own\n");
 	config = files_load_text(PAIR("port = 0;", "port = 0;"));
 	config_unref(config);
@@ -303,30 +304,30 @@ static void test_templates(void **state)
 	char text[2100], errors[256];
 
 	expect_errors("greeting = \"${message}\";",
-		      "F:1: greeting: found ${message}, which has no meaning before there is a "
+		      "F:1: greeting: found ${message}, which has no value before the first "
 		      "message; allowed: ${peer}, ${host}, ${listener}, ${connection}, "
 		      "${proxy_id}, ${authority}\n");
 	expect_errors("ack_prefix = \"${Peer}\";",
-		      "F:1: ack_prefix: found ${Peer}, which does not exist; allowed: ${peer}, "
+		      "F:1: ack_prefix: found the unknown variable ${Peer}; allowed: ${peer}, "
 		      "${host}, ${listener}, ${connection}, ${proxy_id}, ${authority}, ${message}, "
 		      "${bytes}, ${characters}\n");
 	expect_errors("ack_prefix = \"${a\nb\x1b[31m}\";",
-		      "F:1: ack_prefix: found ${a\\nb\\x1b[31m}, which does not exist; allowed: "
+		      "F:1: ack_prefix: found the unknown variable ${a\\nb\\x1b[31m}; allowed: "
 		      "${peer}, ${host}, ${listener}, ${connection}, ${proxy_id}, ${authority}, "
 		      "${message}, ${bytes}, "
 		      "${characters}\n");
 	expect_errors("ack_suffix = \"5 $\";",
-		      "F:1: ack_suffix: found a $ that begins no ${name}, at byte 3; allowed: "
-		      "${name}, or $$ for a dollar\n");
+		      "F:1: ack_suffix: found a $ that begins no variable, at byte 3; allowed: "
+		      "${name}, or $$ for a dollar sign\n");
 	expect_errors(
 		"encoding = { reply_charset = \"iso-8859-1\"; };\ngreeting = \"\xe2\x82\xac\";",
-		"F:2: greeting: found U+20AC, which encoding.reply_charset lacks; allowed: "
-		"its characters\n");
+		"F:2: greeting: found U+20AC, which encoding.reply_charset cannot encode; allowed: "
+		"the characters of that charset\n");
 	expect_errors(
 		"listeners = ( { name = \"a\"; encoding = { reply_charset = \"ascii\"; };\n"
 		"greeting = \"\xc3\xa9\"; } );",
-		"F:2: listeners[0].greeting: found U+00E9, which encoding.reply_charset lacks; "
-		"allowed: its characters\n");
+		"F:2: listeners[0].greeting: found U+00E9, which encoding.reply_charset cannot "
+		"encode; allowed: the characters of that charset\n");
 	config_unref(files_load_text("encoding = { reply_charset = \"windows-1252\"; };"
 				     "greeting = \"\xe2\x82\xac\";"));
 	for (int n = TEMPLATE_EXPANDED_MAX; n <= TEMPLATE_EXPANDED_MAX + 1; n++) {
@@ -335,9 +336,11 @@ static void test_templates(void **state)
 			config_unref(files_load_text(text));
 			continue;
 		}
-		snprintf(errors, sizeof(errors),
-			 "F:1: greeting: can expand to %d bytes; allowed: %d\n", n,
-			 TEMPLATE_EXPANDED_MAX);
+		snprintf(
+			errors, sizeof(errors),
+			"F:1: greeting: found a text that can expand to %d bytes; allowed: at most "
+			"%d\n",
+			n, TEMPLATE_EXPANDED_MAX);
 		expect_errors(text, errors);
 	}
 }

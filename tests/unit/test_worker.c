@@ -3,7 +3,7 @@
  * without waiting. What a step does is what one turn of the loop does.
  */
 
-#include "ackd/config/loader.h"
+#include "ackd/config/config.h"
 #include "ackd/conn/internal.h"
 #include "ackd/worker/worker.h"
 

@@ -1,6 +1,6 @@
 /* Checks settings that depend on each other: within each listener first, then across listeners. */
 
-#include "ackd/config/loader.h"
+#include "ackd/config/internal.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -8,10 +8,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct setting_source *source_of(const struct listener_sources *sources,
+static const struct setting_source *source_of(const struct config_loader *loader, size_t i,
 					      const char *name)
 {
-	return &sources->settings[setting_find(SCOPE_LISTENER, name)];
+	return &loader->listeners[i].settings[setting_find(SCOPE_LISTENER, name)];
+}
+
+static const struct setting_source *daemon_source(const struct config_loader *loader,
+						  const char *name)
+{
+	return &loader->sources[setting_find(SCOPE_DAEMON, name)];
 }
 
 /*
@@ -20,42 +26,29 @@ static const struct setting_source *source_of(const struct listener_sources *sou
  */
 static struct config_place place_of(struct config_loader *loader, size_t i, const char *name)
 {
-	const struct listener_sources *sources = &loader->listeners[i];
-	const struct setting_source *source = source_of(sources, name);
-	struct config_place place = {
-		.errors = &loader->errors,
-		.file = source->file,
-		.line = source->line,
-		.order = source->order,
-		.group = source->level == SOURCE_TOP ? "" : sources->group,
-		.setting = name,
-	};
+	const struct setting_source *source = source_of(loader, i, name);
+	bool in_group = loader->config->listed && source->level != SOURCE_TOP;
 
-	if (place.file == NULL) {
-		place.file = sources->file != NULL ? sources->file : loader->config->path;
-		place.line = sources->line;
-		place.order = sources->order;
-	}
-	return place;
+	return (struct config_place){
+		&loader->errors,
+		source->line > 0 ? source->line : loader->listeners[i].line,
+		in_group ? (int)i : -1,
+		name,
+	};
 }
 
 /* Writes the place of the setting @name of listener @i, for a message about a conflict with it. */
 static const char *other_text(struct config_loader *loader, size_t i, const char *name,
 			      char out[QUOTE_MAX])
 {
-	struct config_place place = place_of(loader, i, name);
+	struct config_origin origin =
+		config_errors_origin(&loader->errors, place_of(loader, i, name).line);
 
-	if (place.line > 0)
-		snprintf(out, QUOTE_MAX, "%.100s:%u", place.file, place.line);
+	if (origin.file != NULL)
+		snprintf(out, QUOTE_MAX, "%.100s:%u", origin.file, origin.line);
 	else
 		snprintf(out, QUOTE_MAX, "the default");
 	return out;
-}
-
-static void clear_string(char **string)
-{
-	free(*string);
-	*string = NULL;
 }
 
 /*
@@ -65,36 +58,41 @@ static void clear_string(char **string)
 static void check_socket(struct config_loader *loader, size_t i)
 {
 	struct config_listener *l = &loader->config->listeners[i];
-	const struct listener_sources *sources = &loader->listeners[i];
-	enum source_level path = source_of(sources, "path")->level;
-	enum source_level address = source_of(sources, "address")->level;
-	enum source_level port = source_of(sources, "port")->level;
+	enum source_level path = source_of(loader, i, "path")->level;
+	enum source_level address = source_of(loader, i, "address")->level;
+	enum source_level port = source_of(loader, i, "port")->level;
 	enum source_level last = address > port ? address : port;
 	enum source_level own = loader->config->listed ? SOURCE_LISTENER : SOURCE_TOP;
 	struct config_place place = place_of(loader, i, "path");
+	const struct setting_source *mode = source_of(loader, i, "mode");
 
 	if (path != SOURCE_DEFAULT && path == last)
-		config_error(&place,
-			     "found together with %s; allowed: a path, or an address and "
-			     "a port",
-			     address == last				? "address"
-			     : source_of(sources, "port")->file != NULL ? "port"
-									: "-p");
-	if (l->path != NULL && path < last)
-		clear_string(&l->path);
+		config_error(
+			&place,
+			"cannot be combined with %s; allowed: a path, or an address and a port",
+			address == last				 ? "address"
+			: source_of(loader, i, "port")->line > 0 ? "port"
+								 : "-p");
+	if (l->path != NULL && path < last) {
+		free(l->path);
+		l->path = NULL;
+	}
 	if (l->path != NULL) {
-		clear_string(&l->address);
+		free(l->address);
+		l->address = NULL;
 		l->port = 0;
 		place = place_of(loader, i, "freebind");
-		if (l->freebind && source_of(sources, "freebind")->level >= path)
-			config_error(&place, "found together with path; allowed: with an address");
+		if (l->freebind && source_of(loader, i, "freebind")->level >= path)
+			config_error(&place, "cannot be combined with path; allowed: with an "
+					     "address");
 		l->freebind = false;
-	} else if (source_of(sources, "mode")->level == own && !source_of(sources, "mode")->bad &&
-		   !source_of(sources, "path")->bad) {
+	} else if (mode->level == own && !mode->bad && !source_of(loader, i, "path")->bad) {
 		place = place_of(loader, i, "mode");
-		config_error(&place, "found without path; allowed: with a path");
+		config_error(&place, "cannot be set without path; allowed: with a path");
 	}
 }
+
+#define GREETING_VARIABLES "${peer}, ${host}, ${listener}, ${connection}, ${proxy_id}, ${authority}"
 
 static int template_error(const struct config_place *place, const struct template_error *error)
 {
@@ -107,36 +105,34 @@ static int template_error(const struct config_place *place, const struct templat
 	case TEMPLATE_NO_MEMORY:
 		return -ENOMEM;
 	case TEMPLATE_UNKNOWN_VARIABLE:
-		config_error(place,
-			     "found ${%.*s}, which does not exist; allowed: ${peer}, ${host}, "
-			     "${listener}, ${connection}, ${proxy_id}, ${authority}%s",
-			     n, name,
+		config_error(place, "found the unknown variable ${%.*s}; allowed: %s%s", n, name,
+			     GREETING_VARIABLES,
 			     strcmp(place->setting, "greeting") == 0
 				     ? ""
 				     : ", ${message}, ${bytes}, ${characters}");
 		break;
 	case TEMPLATE_VARIABLE_NOT_HERE:
 		config_error(place,
-			     "found ${%.*s}, which has no meaning before there is a message; "
-			     "allowed: ${peer}, ${host}, ${listener}, ${connection}, ${proxy_id}, "
-			     "${authority}",
-			     n, name);
+			     "found ${%.*s}, which has no value before the first message; "
+			     "allowed: %s",
+			     n, name, GREETING_VARIABLES);
 		break;
 	case TEMPLATE_BAD_DOLLAR:
 		config_error(place,
-			     "found a $ that begins no ${name}, at byte %zu; "
-			     "allowed: ${name}, or $$ for a dollar",
+			     "found a $ that begins no variable, at byte %zu; "
+			     "allowed: ${name}, or $$ for a dollar sign",
 			     error->offset + 1);
 		break;
 	case TEMPLATE_NOT_ENCODABLE:
 		config_error(place,
-			     "found U+%04" PRIX32 ", which encoding.reply_charset lacks; "
-			     "allowed: its characters",
+			     "found U+%04" PRIX32 ", which encoding.reply_charset cannot encode; "
+			     "allowed: the characters of that charset",
 			     error->code_point);
 		break;
 	case TEMPLATE_TOO_LONG:
-		config_error(place, "can expand to %zu bytes; allowed: %d", error->length,
-			     TEMPLATE_EXPANDED_MAX);
+		config_error(place,
+			     "found a text that can expand to %zu bytes; allowed: at most %d",
+			     error->length, TEMPLATE_EXPANDED_MAX);
 		break;
 	case TEMPLATE_NOT_UTF_8:
 	case TEMPLATE_OK:
@@ -150,31 +146,29 @@ static int template_error(const struct config_place *place, const struct templat
 static int check_template(struct config_loader *loader, size_t i, const char *name,
 			  const char *source, unsigned variables, struct template **ret_template)
 {
-	const struct policy *policy = &loader->config->listeners[i].policy;
-	const struct listener_sources *sources = &loader->listeners[i];
+	enum charset charset = loader->config->listeners[i].policy.transcoder.charset;
 	struct config_place place = place_of(loader, i, name);
 	struct template_error error;
-	enum template_fault fault;
 
-	if (source_of(sources, name)->bad || source_of(sources, "encoding.reply_charset")->bad)
+	if (source_of(loader, i, name)->bad || source_of(loader, i, "encoding.reply_charset")->bad)
 		return 0;
-	fault = template_compile(source, policy->transcoder.charset, variables, ret_template,
-				 &error);
-	return fault == TEMPLATE_OK ? 0 : template_error(&place, &error);
+	if (template_compile(source, charset, variables, ret_template, &error) == TEMPLATE_OK)
+		return 0;
+	return template_error(&place, &error);
 }
 
 static int check_listener(struct config_loader *loader, size_t i)
 {
 	struct config_listener *l = &loader->config->listeners[i];
-	const struct setting_source *name = source_of(&loader->listeners[i], "name");
+	const struct setting_source *name = source_of(loader, i, "name");
 	struct config_place place = place_of(loader, i, "name");
 	int r;
 
 	if (loader->config->listed && name->level == SOURCE_TOP)
-		config_error(&place, "found at top level, with listeners; "
-				     "allowed: in each of the listeners");
+		config_error(&place, "cannot be combined with listeners; allowed: in the group of "
+				     "each listener");
 	else if (loader->config->listed && name->level == SOURCE_DEFAULT && !name->bad)
-		config_error(&place, "found none; allowed: one, for each of the listeners");
+		config_error(&place, "found no name; allowed: a name for each listener");
 	check_socket(loader, i);
 	cidr_list_sort(&l->allow);
 	cidr_list_sort(&l->deny);
@@ -193,78 +187,80 @@ static int check_listener(struct config_loader *loader, size_t i)
 	return r;
 }
 
-/* An address in one address family. */
-struct known_part {
-	enum { PART_NONE, PART_ONE, PART_ANY } kind; /* ANY: 0.0.0.0 or :: */
-	struct in6_addr bits;			     /* IPv4: the first four bytes */
-};
-
-/* The part of an address that is known without a name look-up. */
-struct known_address {
-	bool is_known; /* otherwise it is a name */
-	struct known_part v4, v6;
-};
-
-static struct known_part know_part(int family, const char *text)
+/*
+ * Writes the addresses that @text stands for without a name look-up, IPv4 ones as ::ffff:a.b.c.d.
+ * Returns how many; 0: it is a name.
+ */
+static size_t known_addresses(const char *text, struct in6_addr ret[2])
 {
-	struct known_part part = {.kind = PART_NONE};
+	static const struct in6_addr mapped = {.s6_addr = {[10] = 0xff, [11] = 0xff}};
+	bool any = strcmp(text, "*") == 0, localhost = strcasecmp(text, "localhost") == 0;
 
-	if (inet_pton(family, text, &part.bits) == 1)
-		part.kind = memcmp(&part.bits, &in6addr_any, sizeof(part.bits)) == 0 ? PART_ANY
-										     : PART_ONE;
-	return part;
-}
-
-static struct known_address know_address(const char *text)
-{
-	bool all = strcmp(text, "*") == 0, localhost = strcasecmp(text, "localhost") == 0;
-	struct known_address known = {
-		.v4 = know_part(AF_INET, all	     ? "0.0.0.0"
-					 : localhost ? "127.0.0.1"
-						     : text),
-		.v6 = know_part(AF_INET6, all	      ? "::"
-					  : localhost ? "::1"
-						      : text),
-	};
-	char v4[INET_ADDRSTRLEN];
-
-	if (known.v6.kind == PART_ONE && IN6_IS_ADDR_V4MAPPED(&known.v6.bits)) {
-		inet_ntop(AF_INET, &known.v6.bits.s6_addr[12], v4, sizeof(v4));
-		known.v4 = know_part(AF_INET, v4);
-		known.v6.kind = PART_NONE;
+	ret[0] = mapped;
+	if (any || localhost) {
+		inet_pton(AF_INET, any ? "0.0.0.0" : "127.0.0.1", &ret[0].s6_addr[12]);
+		ret[1] = any ? in6addr_any : in6addr_loopback;
+		return 2;
 	}
-	known.is_known = known.v4.kind != PART_NONE || known.v6.kind != PART_NONE;
-	return known;
+	return inet_pton(AF_INET, text, &ret[0].s6_addr[12]) == 1 ||
+	       inet_pton(AF_INET6, text, &ret[0]) == 1;
 }
 
-static bool parts_overlap(const struct known_part *a, const struct known_part *b)
+/* Returns whether the address is 0.0.0.0 or ::. */
+static bool is_any(const struct in6_addr *address)
 {
-	if (a->kind == PART_NONE || b->kind == PART_NONE)
-		return false;
-	return a->kind == PART_ANY || b->kind == PART_ANY ||
-	       memcmp(&a->bits, &b->bits, sizeof(a->bits)) == 0;
+	size_t n = IN6_IS_ADDR_V4MAPPED(address) ? 12 : 0;
+
+	return memcmp(&address->s6_addr[n], &in6addr_any.s6_addr[n], 16 - n) == 0;
 }
 
 /* Returns whether sockets at these addresses and the same port certainly conflict. */
 static bool addresses_overlap(const char *a, const char *b)
 {
-	struct known_address known_a = know_address(a), known_b = know_address(b);
+	struct in6_addr of_a[2], of_b[2];
+	size_t n_a = known_addresses(a, of_a), n_b = known_addresses(b, of_b);
 
 	if (strcmp(a, "*") == 0 || strcmp(b, "*") == 0)
 		return true;
-	if (!known_a.is_known && !known_b.is_known)
-		return strcasecmp(a, b) == 0;
-	return parts_overlap(&known_a.v4, &known_b.v4) || parts_overlap(&known_a.v6, &known_b.v6);
+	for (size_t i = 0; i < n_a; i++) {
+		for (size_t j = 0; j < n_b; j++) {
+			bool same_family =
+				IN6_IS_ADDR_V4MAPPED(&of_a[i]) == IN6_IS_ADDR_V4MAPPED(&of_b[j]);
+
+			if (IN6_ARE_ADDR_EQUAL(&of_a[i], &of_b[j]) ||
+			    (same_family && (is_any(&of_a[i]) || is_any(&of_b[j]))))
+				return true;
+		}
+	}
+	return n_a == 0 && n_b == 0 && strcasecmp(a, b) == 0;
 }
 
-/* Returns whether listener @i has a fixed port, with valid address and port settings. */
-static bool has_fixed_port(const struct config_loader *loader, size_t i)
+/*
+ * Reports at @place that @address and @port, which are valid, overlap those of listener @i. Returns
+ * whether they do.
+ */
+static bool check_overlap(struct config_loader *loader, const struct config_place *place,
+			  const char *address, uint16_t port, size_t i)
 {
-	const struct listener_sources *sources = &loader->listeners[i];
+	const struct config_listener *l = &loader->config->listeners[i];
+	char other[QUOTE_MAX];
 
-	return loader->config->listeners[i].address != NULL &&
-	       loader->config->listeners[i].port != 0 && !source_of(sources, "port")->bad &&
-	       !source_of(sources, "address")->bad;
+	if (l->address == NULL || l->port == 0 || l->port != port ||
+	    source_of(loader, i, "port")->bad || source_of(loader, i, "address")->bad ||
+	    !addresses_overlap(address, l->address))
+		return false;
+	config_error(place,
+		     "found port %d on \"%s\", which overlaps with \"%s\" of listener %zu (%s); "
+		     "allowed: an address and port of its own",
+		     port, address, l->address, i, other_text(loader, i, "port", other));
+	return true;
+}
+
+static bool has_own_name(const struct config_loader *loader, size_t i)
+{
+	const struct setting_source *name = source_of(loader, i, "name");
+
+	return name->level == SOURCE_LISTENER && !name->bad;
 }
 
 /* Reports settings of listener @i that conflict with the earlier listener @j. */
@@ -272,93 +268,59 @@ static void check_pair(struct config_loader *loader, size_t i, size_t j)
 {
 	const struct config_listener *a = &loader->config->listeners[j];
 	const struct config_listener *b = &loader->config->listeners[i];
-	const struct listener_sources *of_a = &loader->listeners[j], *of_b = &loader->listeners[i];
 	struct config_place place;
 	char other[QUOTE_MAX];
 
-	if (source_of(of_a, "name")->level == SOURCE_LISTENER && !source_of(of_a, "name")->bad &&
-	    source_of(of_b, "name")->level == SOURCE_LISTENER && !source_of(of_b, "name")->bad &&
-	    strcmp(a->name, b->name) == 0) {
+	if (strcmp(a->name, b->name) == 0 && has_own_name(loader, i) && has_own_name(loader, j)) {
 		place = place_of(loader, i, "name");
-		config_error(&place, "found \"%s\" again, after %s; allowed: a name of its own",
-			     b->name, other_text(loader, j, "name", other));
+		config_error(&place,
+			     "found \"%s\", which is the name of listener %zu (%s); "
+			     "allowed: a name of its own",
+			     b->name, j, other_text(loader, j, "name", other));
 	}
 	if (a->path != NULL && b->path != NULL && strcmp(a->path, b->path) == 0) {
 		place = place_of(loader, i, "path");
 		config_error(&place,
-			     "found that of listener %zu (%s) again; "
-			     "allowed: a path of its own",
-			     j, other_text(loader, j, "path", other));
+			     "found the path of listener %zu (%s); allowed: a path of its own", j,
+			     other_text(loader, j, "path", other));
 	}
-	if (has_fixed_port(loader, i) && has_fixed_port(loader, j) && a->port == b->port &&
-	    addresses_overlap(a->address, b->address)) {
+	if (b->address != NULL && a->port == b->port && !source_of(loader, i, "port")->bad &&
+	    !source_of(loader, i, "address")->bad) {
 		place = place_of(loader, i, "port");
-		place.group = of_b->group;
-		config_error(&place,
-			     "found port %d on \"%s\", which listener %zu has on \"%s\" (%s); "
-			     "allowed: an address and port of its own",
-			     b->port, b->address, j, a->address,
-			     other_text(loader, j, "port", other));
-	}
-}
-
-/* Reports the first listener that uses the address and port of the metrics. */
-static void check_metrics_pairs(struct config_loader *loader)
-{
-	const struct config *config = loader->config;
-	const struct setting_source *port =
-		&loader->sources[setting_find(SCOPE_DAEMON, "metrics.port")];
-	const struct setting_source *address =
-		&loader->sources[setting_find(SCOPE_DAEMON, "metrics.address")];
-	struct config_place place = {
-		.errors = &loader->errors,
-		.file = port->file,
-		.line = port->line,
-		.order = port->order,
-		.setting = "metrics.port",
-	};
-	char other[QUOTE_MAX];
-
-	if (config->metrics_address == NULL || port->bad || address->bad)
-		return;
-	for (size_t i = 0; i < config->n_listeners; i++) {
-		const struct config_listener *l = &config->listeners[i];
-
-		if (!has_fixed_port(loader, i) || l->port != config->metrics_port ||
-		    !addresses_overlap(l->address, config->metrics_address))
-			continue;
-		config_error(&place,
-			     "found port %d on \"%s\", which listener %zu has on \"%s\" (%s); "
-			     "allowed: an address and port of its own",
-			     config->metrics_port, config->metrics_address, i, l->address,
-			     other_text(loader, i, "port", other));
-		return;
+		place.listener = (int)i;
+		check_overlap(loader, &place, b->address, b->port, j);
 	}
 }
 
 /* Checks that a metrics group has a port. The default address is localhost. */
 static int check_metrics(struct config_loader *loader)
 {
-	const struct setting_source *address =
-		&loader->sources[setting_find(SCOPE_DAEMON, "metrics.address")];
-	const struct setting_source *port =
-		&loader->sources[setting_find(SCOPE_DAEMON, "metrics.port")];
-	struct config_place place = {
-		.errors = &loader->errors,
-		.file = address->file,
-		.line = address->line,
-		.order = address->order,
-		.setting = "metrics.port",
-	};
+	const struct setting_source *address = daemon_source(loader, "metrics.address");
+	const struct setting_source *port = daemon_source(loader, "metrics.port");
+	struct config_place place = {&loader->errors, address->line, -1, "metrics.port"};
 
 	if (address->level != SOURCE_DEFAULT && !address->bad && port->level == SOURCE_DEFAULT)
-		config_error(&place, "found none; allowed: one, with metrics.address");
+		config_error(&place, "found none; allowed: a port for metrics.address");
 	if (address->level == SOURCE_DEFAULT && port->level != SOURCE_DEFAULT && !port->bad) {
 		loader->config->metrics_address = strdup("localhost");
 		if (loader->config->metrics_address == NULL)
 			return -ENOMEM;
 	}
 	return 0;
+}
+
+/* Reports the first listener that uses the address and port of the metrics. */
+static void check_metrics_overlap(struct config_loader *loader)
+{
+	const struct config *config = loader->config;
+	const struct setting_source *port = daemon_source(loader, "metrics.port");
+	struct config_place place = {&loader->errors, port->line, -1, "metrics.port"};
+	bool found = config->metrics_address == NULL || port->bad ||
+		     daemon_source(loader, "metrics.address")->bad;
+
+	for (size_t i = 0; i < config->n_listeners && !found; i++)
+		found = check_overlap(loader, &place, config->metrics_address, config->metrics_port,
+				      i);
 }
 
 int config_check(struct config_loader *loader)
@@ -372,6 +334,6 @@ int config_check(struct config_loader *loader)
 			check_pair(loader, i, j);
 	}
 	if (r == 0)
-		check_metrics_pairs(loader);
+		check_metrics_overlap(loader);
 	return r;
 }

@@ -1,11 +1,14 @@
 #include "ackd/config/config.h"
 
-#include "ackd/config/loader.h"
+#include "ackd/config/internal.h"
+#include "ackd/config/text.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+/* ---- the life of a configuration ---- */
 
 struct config *config_ref(struct config *config)
 {
@@ -13,15 +16,12 @@ struct config *config_ref(struct config *config)
 	return config;
 }
 
-static void finish_listener(struct config_listener *listener)
+static void clear_settings(enum setting_scope scope, void *object)
 {
 	for (size_t i = 0; i < n_settings; i++) {
-		if (settings[i].scope == SCOPE_LISTENER)
-			setting_clear(&settings[i], listener);
+		if (settings[i].scope == scope)
+			setting_clear(&settings[i], object);
 	}
-	template_destroy(listener->policy.greeting);
-	template_destroy(listener->policy.ack_prefix);
-	template_destroy(listener->policy.ack_suffix);
 }
 
 struct config *config_unref(struct config *config)
@@ -29,52 +29,31 @@ struct config *config_unref(struct config *config)
 	if (config == NULL ||
 	    atomic_fetch_sub_explicit(&config->references, 1, memory_order_acq_rel) > 1)
 		return NULL;
-	for (size_t i = 0; i < config->n_listeners; i++)
-		finish_listener(&config->listeners[i]);
-	for (size_t i = 0; i < n_settings; i++) {
-		if (settings[i].scope == SCOPE_DAEMON)
-			setting_clear(&settings[i], config);
+	for (size_t i = 0; i < config->n_listeners; i++) {
+		clear_settings(SCOPE_LISTENER, &config->listeners[i]);
+		template_destroy(config->listeners[i].policy.greeting);
+		template_destroy(config->listeners[i].policy.ack_prefix);
+		template_destroy(config->listeners[i].policy.ack_suffix);
 	}
+	clear_settings(SCOPE_DAEMON, config);
 	free(config->listeners);
 	free(config->path);
 	free(config);
 	return NULL;
 }
 
-static int set_defaults(enum setting_scope scope, void *object)
+int config_set_defaults(enum setting_scope scope, void *object)
 {
+	struct config_place place = {0}; /* a default is never wrong */
 	int r = 0;
 
 	for (size_t i = 0; i < n_settings && r == 0; i++) {
-		if (settings[i].scope == scope)
-			r = setting_set_default(&settings[i], object);
+		if (settings[i].scope == scope && settings[i].default_text != NULL &&
+		    settings[i].type->kind != KIND_ARRAY)
+			r = setting_set_text(&settings[i], object, settings[i].default_text,
+					     &place);
 	}
 	return r;
-}
-
-int config_add_listeners(struct config_loader *loader, size_t n)
-{
-	struct config *config = loader->config;
-	int r = 0;
-
-	config->listeners = calloc(n, sizeof(*config->listeners));
-	loader->listeners = calloc(n, sizeof(*loader->listeners));
-	if (config->listeners == NULL || loader->listeners == NULL)
-		return -ENOMEM;
-	config->n_listeners = n;
-	for (size_t i = 0; i < n && r == 0; i++)
-		r = set_defaults(SCOPE_LISTENER, &config->listeners[i]);
-	return r;
-}
-
-void config_set_port(struct config_loader *loader, int port)
-{
-	int index = setting_find(SCOPE_LISTENER, "port");
-
-	for (size_t i = 0; i < loader->config->n_listeners; i++) {
-		loader->config->listeners[i].port = (uint16_t)port;
-		loader->listeners[i].settings[index] = (struct setting_source){.level = SOURCE_TOP};
-	}
 }
 
 /* Sets @host to the name of this machine, in printable ASCII, for templates. */
@@ -98,7 +77,7 @@ static int create(struct config **ret_config)
 		return -ENOMEM;
 	atomic_init(&config->references, 1);
 	set_host(config->host);
-	r = set_defaults(SCOPE_DAEMON, config);
+	r = config_set_defaults(SCOPE_DAEMON, config);
 	if (r < 0) {
 		config_unref(config);
 		return r;
@@ -107,65 +86,53 @@ static int create(struct config **ret_config)
 	return 0;
 }
 
-/* Creates the listener of the built-in defaults. */
-static int add_default_listener(struct config_loader *loader, int port)
-{
-	int r = config_add_listeners(loader, 1);
-
-	if (r == 0 && port >= 0)
-		config_set_port(loader, port);
-	return r;
-}
+/* ---- loading ---- */
 
 /*
- * Like config_text_read(), of the default file if @path is NULL. Returns -ENOENT only if the
- * default file does not exist; any other missing file is an error.
+ * Like config_text_read(), of the default file if @path is NULL. Only a missing default file is
+ * -ENOENT; any other missing file is an error.
  */
-static int read_text(struct config_text *text, const char *path, config_reader reader,
-		     void *reader_data, struct config_errors *errors)
+static int read_text(const char *path, config_reader reader, void *reader_data,
+		     struct config_errors *errors, char **ret_text)
 {
-	struct config_place place = {.errors = errors, .file = path};
-	int r = config_text_read(text, path != NULL ? path : CONFIG_PATH, reader, reader_data,
-				 errors);
+	struct config_place place = {.errors = errors, .listener = -1};
+	int r = config_text_read(path != NULL ? path : CONFIG_PATH, reader, reader_data, errors,
+				 ret_text);
 
 	if (r == -ENOENT && path != NULL)
-		r = config_error(&place, "cannot read: %s", strerror(ENOENT));
+		r = config_error(&place, "%s: cannot read: %s", path, strerror(ENOENT));
 	return r;
 }
 
-/*
- * @text must be released after any result, and only after the errors, which refer to its file
- * names.
- */
-static int read_and_parse(struct config_loader *loader, struct config_text *text, const char *path,
-			  int port, config_reader reader, void *reader_data)
+static int load(struct config_loader *loader, const char *path, int port, config_reader reader,
+		void *reader_data)
 {
-	int r = read_text(text, path, reader, reader_data, &loader->errors);
+	char *text = NULL;
+	int r = read_text(path, reader, reader_data, &loader->errors, &text);
 
-	if (r == -ENOENT)
-		return add_default_listener(loader, port);
-	if (r < 0)
+	if (r < 0 && r != -ENOENT)
 		return r;
-	config_errors_end_text(&loader->errors);
-	loader->config->path = strdup(path != NULL ? path : CONFIG_PATH);
-	if (loader->config->path == NULL)
-		return -ENOMEM;
-	return config_parse(loader, text, port);
+	if (text != NULL) {
+		loader->config->path = strdup(path != NULL ? path : CONFIG_PATH);
+		if (loader->config->path == NULL) {
+			free(text);
+			return -ENOMEM;
+		}
+	}
+	r = config_parse(loader, text, port);
+	free(text);
+	return r == 0 ? config_check(loader) : r;
 }
 
 int config_load_with(const char *path, int port, config_reader reader, void *reader_data,
 		     FILE *errors, struct config **ret_config)
 {
 	struct config_loader loader = {0};
-	struct config_text text;
-	int r;
+	int r = create(&loader.config);
 
-	r = create(&loader.config);
 	if (r < 0)
 		return r;
-	r = read_and_parse(&loader, &text, path, port, reader, reader_data);
-	if (r == 0)
-		r = config_check(&loader);
+	r = load(&loader, path, port, reader, reader_data);
 	if (loader.errors.no_memory)
 		r = -ENOMEM;
 	else if (r == 0 && loader.errors.n > 0)
@@ -175,7 +142,6 @@ int config_load_with(const char *path, int port, config_reader reader, void *rea
 	else
 		config_unref(loader.config);
 	config_errors_write(&loader.errors, errors);
-	config_text_finish(&text);
 	config_errors_finish(&loader.errors);
 	free(loader.listeners);
 	return r;
@@ -189,14 +155,16 @@ int config_load(const char *path, int port, FILE *errors, struct config **ret_co
 int config_readable(const char *path, FILE *errors)
 {
 	struct config_errors found = {0};
-	struct config_text text;
-	int r = read_text(&text, path, NULL, NULL, &found);
+	char *text = NULL;
+	int r = read_text(path, NULL, NULL, &found, &text);
 
 	config_errors_write(&found, errors);
-	config_text_finish(&text);
 	config_errors_finish(&found);
+	free(text);
 	return r == -ENOENT ? 0 : r;
 }
+
+/* ---- comparing and writing ---- */
 
 void config_diff_restart(const struct config *a, const struct config *b,
 			 void (*changed)(void *data, const char *setting), void *data)
@@ -206,4 +174,65 @@ void config_diff_restart(const struct config *a, const struct config *b,
 		    !setting_equal(&settings[i], a, b))
 			changed(data, settings[i].name);
 	}
+}
+
+/* Returns whether the member is meaningful: an address has no mode, a path no port. */
+static bool is_in_effect(const struct setting *setting, const void *object)
+{
+	const struct config_listener *listener = object;
+	const struct config *config = object;
+
+	if (setting->scope == SCOPE_DAEMON)
+		return strncmp(setting->name, "metrics.", strlen("metrics.")) != 0 ||
+		       config->metrics_address != NULL;
+	return !(setting->flags & (listener->path != NULL ? SETTING_TCP : SETTING_UNIX));
+}
+
+/*
+ * Writes the settings of @scope, indented by @indent tabs. Dotted settings are written in groups.
+ */
+static void dump_settings(enum setting_scope scope, const void *object, int indent, FILE *out)
+{
+	static const char tabs[] = "\t\t\t";
+	const char *group = "";
+	size_t n_group = 0;
+
+	for (size_t i = 0; i < n_settings; i++) {
+		const struct setting *s = &settings[i];
+		const char *dot = strchr(s->name, '.');
+		size_t n = dot != NULL ? (size_t)(dot - s->name) : 0;
+
+		if (s->scope != scope || !is_in_effect(s, object))
+			continue;
+		if (n != n_group || strncmp(group, s->name, n) != 0) {
+			if (n_group > 0)
+				fprintf(out, "%.*s};\n", indent, tabs);
+			if (n > 0)
+				fprintf(out, "%.*s%.*s = {\n", indent, tabs, (int)n, s->name);
+			group = s->name;
+			n_group = n;
+		}
+		fprintf(out, "%.*s%s = ", indent + (n > 0), tabs, dot != NULL ? dot + 1 : s->name);
+		s->type->print(s, object, out);
+		fputs(";\n", out);
+	}
+	if (n_group > 0)
+		fprintf(out, "%.*s};\n", indent, tabs);
+}
+
+int config_dump(const struct config *config, FILE *out)
+{
+	if (config->listed) {
+		fputs("listeners = (\n", out);
+		for (size_t i = 0; i < config->n_listeners; i++) {
+			fputs("\t{\n", out);
+			dump_settings(SCOPE_LISTENER, &config->listeners[i], 2, out);
+			fprintf(out, "\t}%s\n", i + 1 < config->n_listeners ? "," : "");
+		}
+		fputs(");\n", out);
+	} else {
+		dump_settings(SCOPE_LISTENER, &config->listeners[0], 0, out);
+	}
+	dump_settings(SCOPE_DAEMON, config, 0, out);
+	return fflush(out) == 0 && !ferror(out) ? 0 : -EIO;
 }

@@ -7,8 +7,8 @@
  *
  * config.c loads it in three steps. text.c combines the file and its includes into one text and
  * checks it. parse.c, the only file that uses libconfig, reads the settings from the text. check.c
- * checks settings that depend on each other. settings.def is the table of all settings, setting.c
- * has the operations on one setting, types.c their types. dump.c writes a configuration.
+ * checks settings that depend on each other. settings.def is the table of all settings; types.c has
+ * their types.
  */
 
 #include "ackd/log/level.h"
@@ -71,6 +71,16 @@ struct config {
  * and one reference, -EINVAL when errors were written (exit status 78), or -ENOMEM.
  */
 int config_load(const char *path, int port, FILE *errors, struct config **ret_config);
+
+/*
+ * Reads the file at @path. Returns 0 and gives *@ret_bytes (malloc) of length *@ret_n to the
+ * caller, or a negative errno: -EFBIG for more than 16 MiB.
+ */
+typedef int (*config_reader)(void *data, const char *path, char **ret_bytes, size_t *ret_n);
+
+/* Like config_load(), but reads the files through @reader, for tests without files. */
+int config_load_with(const char *path, int port, config_reader reader, void *reader_data,
+		     FILE *errors, struct config **ret_config);
 
 /*
  * Checks whether this process can read all files that config_load() would read for @path. Their

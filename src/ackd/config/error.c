@@ -8,40 +8,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Stores @text, which it takes, in order of arrival. */
-static int keep(struct config_errors *errors, char *text, unsigned order)
+/* Inserts @text, which it takes, after the errors of the same line and of earlier ones. */
+static void keep(struct config_errors *errors, char *text, unsigned line)
 {
-	struct config_error_line *grown;
-	size_t i;
+	struct config_error_line *lines = errors->lines;
+	size_t i = errors->n;
 
-	for (i = 0; i < errors->n_text; i++) {
-		if (errors->lines[i].order == order) {
+	while (i > 0 && lines[i - 1].line > line)
+		i--;
+	for (size_t j = i; j > 0 && lines[j - 1].line == line; j--) {
+		if ((lines[j - 1].in_text && !errors->in_text) ||
+		    strcmp(lines[j - 1].text, text) == 0) {
 			free(text);
-			return 0;
+			return;
 		}
 	}
-	if (errors->n == CONFIG_ERRORS_MAX) {
-		errors->too_many = true;
-		free(text);
-		return 0;
-	}
-	grown = reallocarray(errors->lines, errors->n + 1, sizeof(*grown));
-	if (grown == NULL) {
-		free(text);
-		return -ENOMEM;
-	}
-	errors->lines = grown;
-	grown[errors->n] = (struct config_error_line){text, order, errors->n};
+	memmove(&lines[i + 1], &lines[i], (errors->n - i) * sizeof(*lines));
+	lines[i] = (struct config_error_line){text, line, errors->in_text};
 	errors->n++;
-	return 0;
 }
 
-void config_errors_end_text(struct config_errors *errors)
-{
-	errors->n_text = errors->n;
-}
-
-/* Takes @line and returns it with non-printable bytes escaped, or NULL when out of memory. */
+/* Takes @line and returns it with unprintable bytes escaped, or NULL when out of memory. */
 static char *escaped(char *line)
 {
 	size_t size = PRINTABLE_SIZE(strlen(line));
@@ -56,62 +43,84 @@ static char *escaped(char *line)
 int config_error(const struct config_place *place, const char *format, ...)
 {
 	struct config_errors *errors = place->errors;
+	struct config_origin origin = config_errors_origin(errors, place->line);
 	char *line = NULL;
 	size_t n;
 	FILE *f;
 	va_list args;
 
-	if (errors == NULL)
+	errors->too_many = errors->too_many || errors->n == CONFIG_ERRORS_MAX;
+	if (errors->too_many)
 		return -EINVAL;
 	f = open_memstream(&line, &n);
 	if (f == NULL) {
 		errors->no_memory = true;
 		return -EINVAL;
 	}
-	if (place->file != NULL)
-		fputs(place->file, f);
-	if (place->line > 0)
-		fprintf(f, ":%u", place->line);
-	if (place->file != NULL)
-		fputs(": ", f);
+	if (origin.file != NULL)
+		fprintf(f, "%s:%u: ", origin.file, origin.line);
+	if (place->setting != NULL && place->listener >= 0)
+		fprintf(f, "listeners[%d].", place->listener);
 	if (place->setting != NULL)
-		fprintf(f, "%s%s: ", place->group != NULL ? place->group : "", place->setting);
+		fprintf(f, "%s: ", place->setting);
 	va_start(args, format);
 	vfprintf(f, format, args);
 	va_end(args);
-	if (fclose(f) != 0 || line == NULL) { /* glibc can fail to allocate it without an error */
+	if (fclose(f) == 0 && line != NULL) { /* glibc can fail to allocate it without an error */
+		line = escaped(line);	      /* values are quoted; other names are not */
+	} else {
 		free(line);
 		line = NULL;
-	} else {
-		line = escaped(
-			line); /* values are quoted already; file and setting names are not */
 	}
-	if (line == NULL)
-		errors->no_memory = true;
-	else if (keep(errors, line, place->order) < 0)
+	if (line != NULL)
+		keep(errors, line, place->line);
+	else
 		errors->no_memory = true;
 	return -EINVAL;
 }
 
-/* Compares by order, then by arrival, because qsort(3) is not stable. */
-static int compare_lines(const void *a, const void *b)
+int config_errors_add_segment(struct config_errors *errors, unsigned first, const char *file,
+			      unsigned line)
 {
-	const struct config_error_line *line_a = a, *line_b = b;
+	struct config_segment *grown =
+		reallocarray(errors->segments, errors->n_segments + 1, sizeof(*grown));
+	char *copy = strdup(file);
 
-	if (line_a->order != line_b->order)
-		return line_a->order < line_b->order ? -1 : 1;
-	return line_a->number < line_b->number ? -1 : 1;
+	if (grown != NULL)
+		errors->segments = grown;
+	if (grown == NULL || copy == NULL) {
+		free(copy);
+		return -ENOMEM;
+	}
+	grown[errors->n_segments++] = (struct config_segment){first, copy, line};
+	return 0;
 }
 
-void config_errors_write(struct config_errors *errors, FILE *out)
+struct config_origin config_errors_origin(const struct config_errors *errors, unsigned line)
 {
-	if (errors->n > 0)
-		qsort(errors->lines, errors->n, sizeof(*errors->lines), compare_lines);
-	for (size_t i = 0; i < errors->n; i++) {
-		/* an error in a top-level setting occurs for every listener */
-		if (i == 0 || strcmp(errors->lines[i].text, errors->lines[i - 1].text) != 0)
-			fprintf(out, "%s\n", errors->lines[i].text);
+	const struct config_segment *segments = errors->segments;
+	size_t low = 0, high = errors->n_segments; /* the result is in [low, high) */
+
+	if (line == 0 || high == 0)
+		return (struct config_origin){0};
+	while (high - low > 1) {
+		size_t middle = low + (high - low) / 2;
+
+		if (segments[middle].first <= line)
+			low = middle;
+		else
+			high = middle;
 	}
+	return (struct config_origin){
+		segments[low].file,
+		segments[low].line + line - segments[low].first,
+	};
+}
+
+void config_errors_write(const struct config_errors *errors, FILE *out)
+{
+	for (size_t i = 0; i < errors->n; i++)
+		fprintf(out, "%s\n", errors->lines[i].text);
 	if (errors->too_many)
 		fprintf(out, "more than %d errors: the rest is left out\n", CONFIG_ERRORS_MAX);
 }
@@ -120,8 +129,9 @@ void config_errors_finish(struct config_errors *errors)
 {
 	for (size_t i = 0; i < errors->n; i++)
 		free(errors->lines[i].text);
-	free(errors->lines);
-	*errors = (struct config_errors){0};
+	for (size_t i = 0; i < errors->n_segments; i++)
+		free(errors->segments[i].file);
+	free(errors->segments);
 }
 
 /*
@@ -146,6 +156,19 @@ static size_t quote_character(const char *text, char out[5], size_t *ret_n)
 	else
 		memcpy(out, text, *ret_n = n);
 	return n;
+}
+
+void config_quote_print(const char *text, FILE *out)
+{
+	char piece[5];
+	size_t n;
+
+	fputc('"', out);
+	while (*text != '\0') {
+		text += quote_character(text, piece, &n);
+		fwrite(piece, 1, n, out);
+	}
+	fputc('"', out);
 }
 
 const char *config_quote(const char *text, char out[QUOTE_MAX])

@@ -1,6 +1,9 @@
 #pragma once
 
-/* The errors of a configuration, one line each. All errors of a file are reported together. */
+/*
+ * The errors of a configuration, one line each, and the files that they are in. All errors are
+ * reported together, in the order of the lines that they concern.
+ */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -9,53 +12,71 @@
 /* The most errors that are kept. */
 #define CONFIG_ERRORS_MAX 1000
 
+/* A line of a file. */
+struct config_origin {
+	const char *file; /* NULL: none, as for -p */
+	unsigned line;
+};
+
 struct config_errors {
+	/* Which lines of the text (text.h) come from which file. */
+	struct config_segment {
+		unsigned first; /* line of the text, from 1 */
+		char *file;
+		unsigned line; /* of the file: the origin of @first */
+	} * segments;
+	size_t n_segments;
+
 	struct config_error_line {
 		char *text;
-		unsigned order;
-		size_t number; /* in order of arrival */
-	} * lines;
+		unsigned line;
+		bool in_text;
+	} lines[CONFIG_ERRORS_MAX];
 	size_t n;
-	size_t n_text;	/* how many at the beginning concern the text itself: see
-			   config_errors_end_text() */
+
+	bool in_text;	/* errors concern the text itself; see config_error() */
 	bool too_many;	/* more than CONFIG_ERRORS_MAX errors occurred */
 	bool no_memory; /* an error could not be kept */
 };
 
 /* A place in a configuration, and where errors about it are reported. */
 struct config_place {
-	struct config_errors *errors; /* NULL: errors are dropped */
-	const char *file;	      /* NULL: no file, as for -p */
-	unsigned line;		      /* 0: none */
-	unsigned order;	     /* errors are written in this order, then in order of arrival */
-	const char *group;   /* prefix of the name: "", "listeners[1]." */
+	struct config_errors *errors;
+	unsigned line;	     /* of the text; 0: none, as for -p and defaults */
+	int listener;	     /* the listener in whose group the setting is; -1: at top level */
 	const char *setting; /* dotted; NULL: none */
 };
 
 /*
- * Stores "FILE:LINE: SETTING: " and the message. Always returns -EINVAL, so that the caller can
- * return it. If out of memory, sets @place->errors->no_memory.
+ * Stores "FILE:LINE: SETTING: " and the message. An error is dropped if the same one is stored
+ * already, or if an error in the text of that line is: the settings in such a line are unknown.
+ * Always returns -EINVAL, so that the caller can return it. If out of memory, sets
+ * @place->errors->no_memory.
  */
 int config_error(const struct config_place *place, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
 /*
- * Ends the errors about the text itself. The settings in those lines are unknown, so later errors
- * with the same order are dropped.
+ * Records that the lines of the text from @first on come from @file, where the first one is line
+ * @line. Returns 0 or -ENOMEM.
  */
-void config_errors_end_text(struct config_errors *errors);
+int config_errors_add_segment(struct config_errors *errors, unsigned first, const char *file,
+			      unsigned line);
+
+/* Returns the origin of line @line of the text. Its file is valid as long as @errors. */
+struct config_origin config_errors_origin(const struct config_errors *errors, unsigned line);
 
 /* Writes the errors as lines. */
-void config_errors_write(struct config_errors *errors, FILE *out);
+void config_errors_write(const struct config_errors *errors, FILE *out);
 
-/* Drops the errors and releases their memory. */
+/* Releases the memory of the errors. */
 void config_errors_finish(struct config_errors *errors);
+
+/* Writes @text in double quotes as libconfig reads it; unprintable bytes are escaped. */
+void config_quote_print(const char *text, FILE *out);
 
 /* The size of the buffer for config_quote(), including the NUL. */
 #define QUOTE_MAX 128
 
-/*
- * Writes @text in double quotes as libconfig would read it. Control characters and invalid UTF-8
- * are escaped; long text is cut. Returns @out.
- */
+/* The same to @out, for a message: long text is cut. Returns @out. */
 const char *config_quote(const char *text, char out[QUOTE_MAX]);

@@ -1,9 +1,15 @@
-/* Converts libconfig's tree to calls of setting_set(). No other file uses libconfig's parser. */
+/*
+ * Sets the settings from libconfig's tree. No other file uses libconfig's parser.
+ *
+ * The first listener gets the defaults, then the settings at top level. The other listeners begin
+ * as copies of it. Then each gets the settings in its own group.
+ */
 
-#include "ackd/config/loader.h"
+#include "ackd/config/internal.h"
 
 #include <errno.h>
 #include <libconfig.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* The maximum length of a dotted name; no setting has a longer one. */
@@ -11,34 +17,20 @@
 /* A limit, because each listener is compared with all others. */
 #define LISTENERS_MAX 1024
 
-#define NAME_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-*"
-
-/*
- * A walk over a group. Its settings apply to the daemon, or to the listeners from @first to before
- * @end.
- */
+/* The group that is being read. */
 struct walk {
 	struct config_loader *loader;
-	const struct config_text *text;
-	bool top; /* at top level, where the daemon's settings are valid, too */
-	size_t first;
-	size_t end;
-	const char *group; /* for messages */
+	int listener; /* whose group it is; -1: top level, where the daemon's settings are valid */
 };
 
 static struct config_place place_of(const struct walk *walk, const config_setting_t *node,
 				    const char *name)
 {
-	struct config_origin origin =
-		config_text_origin(walk->text, config_setting_source_line(node));
-
 	return (struct config_place){
-		.errors = &walk->loader->errors,
-		.file = origin.file,
-		.line = origin.line,
-		.order = config_setting_source_line(node),
-		.group = walk->group,
-		.setting = name,
+		&walk->loader->errors,
+		config_setting_source_line(node),
+		walk->listener,
+		name,
 	};
 }
 
@@ -76,24 +68,38 @@ static struct value value_of(const config_setting_t *node)
 	return value;
 }
 
-static int read_array(struct walk *walk, const struct setting *setting, void *object,
-		      const config_setting_t *node, struct config_errors *errors)
+/* Reports that the value of @node is not of the form @allowed. Returns -EINVAL. */
+static int wrong_form(const struct walk *walk, const config_setting_t *node, const char *name,
+		      const char *allowed)
+{
+	struct config_place place = place_of(walk, node, name);
+	struct value value = value_of(node);
+	char found[VALUE_TEXT_MAX];
+
+	return config_error(&place, "found %s; allowed: %s", value_text(&value, found), allowed);
+}
+
+static int read_value(struct walk *walk, const struct setting *setting, void *object,
+		      const config_setting_t *node)
 {
 	struct config_place place = place_of(walk, node, setting->name);
 	struct value value = value_of(node);
 	int r, result = 0;
 
-	place.errors = errors;
+	if (setting->flags & SETTING_UNBUILT)
+		return config_error(&place, "this ackd was built without that feature; allowed: "
+					    "leaving it out");
+	if (setting->type->kind != KIND_ARRAY)
+		return setting->type->set(setting, object, &value, &place);
 	if (value.type != VALUE_ARRAY && value.type != VALUE_LIST)
-		return setting_mismatch(setting, &value, &place);
+		return setting_mismatch(setting, &value, &place, NULL);
 	setting_clear(setting, object);
 	for (int i = 0; i < config_setting_length(node); i++) {
 		const config_setting_t *element = config_setting_get_elem(node, (unsigned)i);
 
 		place = place_of(walk, element, setting->name);
-		place.errors = errors;
 		value = value_of(element);
-		r = setting_set(setting, object, &value, &place);
+		r = setting->type->set(setting, object, &value, &place);
 		if (r == -ENOMEM)
 			return r;
 		if (r < 0)
@@ -102,72 +108,21 @@ static int read_array(struct walk *walk, const struct setting *setting, void *ob
 	return result;
 }
 
-/* Reads the setting into @object. Errors are added to @errors (NULL: dropped). */
-static int read_setting(struct walk *walk, int index, const config_setting_t *node, void *object,
-			struct setting_source *source, struct config_errors *errors)
-{
-	const struct setting *setting = &settings[index];
-	struct config_place place = place_of(walk, node, setting->name);
-	struct value value = value_of(node);
-	int r;
-
-	place.errors = errors;
-	if (setting->flags & SETTING_UNBUILT)
-		r = config_error(
-			&place,
-			"this ackd was built without that feature; allowed: leaving it out");
-	else if (setting_is_array(setting))
-		r = read_array(walk, setting, object, node, errors);
-	else
-		r = setting_set(setting, object, &value, &place);
-	source->level = walk->top ? SOURCE_TOP : SOURCE_LISTENER;
-	source->bad = r < 0;
-	source->file = place.file;
-	source->line = place.line;
-	source->order = place.order;
-	return r == -EINVAL ? 0 : r;
-}
-
-/* Reads the setting for the daemon, or for each listener of the walk. */
-static int read_for_all(struct walk *walk, int index, const config_setting_t *node)
+static int read_setting(struct walk *walk, int index, const config_setting_t *node)
 {
 	struct config_loader *loader = walk->loader;
-	struct config_errors *errors = &loader->errors;
-	int r = 0;
+	struct config *config = loader->config;
+	size_t i = walk->listener >= 0 ? (size_t)walk->listener : 0;
+	bool daemon = settings[index].scope == SCOPE_DAEMON;
+	void *object = daemon ? (void *)config : &config->listeners[i];
+	struct setting_source *source =
+		daemon ? &loader->sources[index] : &loader->listeners[i].settings[index];
+	int r = read_value(walk, &settings[index], object, node);
 
-	if (settings[index].scope == SCOPE_DAEMON)
-		return read_setting(walk, index, node, loader->config, &loader->sources[index],
-				    errors);
-	for (size_t i = walk->first; i < walk->end && r == 0; i++) {
-		r = read_setting(walk, index, node, &loader->config->listeners[i],
-				 &loader->listeners[i].settings[index], errors);
-		errors = NULL; /* the other listeners have the same errors */
-	}
-	return r;
-}
-
-static int unknown_setting(const struct walk *walk, const config_setting_t *node, const char *name)
-{
-	struct config_place place = place_of(walk, node, name);
-
-	return setting_unknown(name, walk->top, &place);
-}
-
-static int walk_group(struct walk *walk, const config_setting_t *node, const char *prefix);
-
-static int walk_subgroup(struct walk *walk, const config_setting_t *node, const char *name)
-{
-	struct config_place place = place_of(walk, node, name);
-	struct value value = value_of(node);
-	char prefix[NAME_MAX_LENGTH + 1], found[VALUE_TEXT_MAX];
-
-	if (value.type != VALUE_GROUP) {
-		config_error(&place, "found %s; allowed: a group { ... }",
-			     value_text(&value, found));
-		return 0;
-	}
-	snprintf(prefix, sizeof(prefix), "%s.", name);
-	return walk_group(walk, node, prefix);
+	source->level = walk->listener < 0 ? SOURCE_TOP : SOURCE_LISTENER;
+	source->bad = r < 0;
+	source->line = config_setting_source_line(node);
+	return r == -EINVAL ? 0 : r;
 }
 
 /*
@@ -176,156 +131,64 @@ static int walk_subgroup(struct walk *walk, const config_setting_t *node, const 
  */
 static int walk_group(struct walk *walk, const config_setting_t *node, const char *prefix)
 {
-	char name[NAME_MAX_LENGTH];
+	char name[NAME_MAX_LENGTH], inner[NAME_MAX_LENGTH + 1];
+	bool top = walk->listener < 0;
 	int r = 0;
 
 	for (int i = 0; i < config_setting_length(node) && r == 0; i++) {
 		const config_setting_t *child = config_setting_get_elem(node, (unsigned)i);
+		struct config_place place = place_of(walk, child, name);
 		int index;
 
 		snprintf(name, sizeof(name), "%s%s", prefix, config_setting_name(child));
 		index = setting_find(SCOPE_LISTENER, name);
-		if (index < 0 && walk->top)
+		if (index < 0 && top)
 			index = setting_find(SCOPE_DAEMON, name);
-		if (index >= 0)
-			r = read_for_all(walk, index, child);
-		else if (setting_is_group(SCOPE_LISTENER, name) ||
-			 (walk->top && setting_is_group(SCOPE_DAEMON, name)))
-			r = walk_subgroup(walk, child, name);
-		else if (!walk->top || strcmp(name, "listeners") != 0)
-			r = unknown_setting(walk, child, name);
+		if (index >= 0) {
+			r = read_setting(walk, index, child);
+		} else if (setting_is_group(SCOPE_LISTENER, name) ||
+			   (top && setting_is_group(SCOPE_DAEMON, name))) {
+			snprintf(inner, sizeof(inner), "%s.", name);
+			if (config_setting_is_group(child))
+				r = walk_group(walk, child, inner);
+			else
+				wrong_form(walk, child, name, "a group { ... }");
+		} else if (!top || strcmp(name, "listeners") != 0) {
+			setting_unknown(name, top, &place);
+		}
 	}
 	return r;
 }
 
-/* Returns the length of the quoted string at @p, including the quotes. */
-static size_t string_length(const char *p)
+/* Reads the group of listener @i, which is a copy of the first one or the first one itself. */
+static int walk_listener(struct config_loader *loader, size_t i, const config_setting_t *node)
 {
-	size_t n = 1;
+	struct walk walk = {loader, (int)i}, top = {loader, -1};
+	char name[40];
 
-	while (p[n] != '\0' && p[n] != '"')
-		n += p[n] == '\\' && p[n + 1] != '\0' ? 2 : 1;
-	return p[n] == '"' ? n + 1 : n;
-}
-
-/*
- * Finds the name that an error in line @line of the text concerns: the only name that is assigned
- * there, or else the first one if it is assigned twice. Returns whether there is such a name.
- */
-static bool name_in_line(const struct config_text *text, unsigned line,
-			 char ret_name[NAME_MAX_LENGTH])
-{
-	char last[NAME_MAX_LENGTH], first[NAME_MAX_LENGTH] = "";
-	const char *p = text->bytes;
-	size_t n, n_found = 0, n_same = 0;
-	char next;
-
-	for (; line > 1 && p != NULL; line--) {
-		p = strchr(p, '\n');
-		p = p != NULL ? p + 1 : NULL;
-	}
-	for (; p != NULL && *p != '\0' && *p != '\n'; p += n) {
-		if (*p == '"') {
-			n = string_length(p);
-			continue;
-		}
-		n = strspn(p, NAME_CHARACTERS);
-		next = p[n + strspn(p + n, " \t")];
-		if (n > 0 && n < NAME_MAX_LENGTH && (next == '=' || next == ':')) {
-			memcpy(last, p, n);
-			last[n] = '\0';
-			if (n_found++ == 0)
-				memcpy(first, last, sizeof(first));
-			n_same += strcmp(first, last) == 0;
-		}
-		n += n == 0;
-	}
-	memcpy(ret_name, first, sizeof(first));
-	return n_found == 1 || n_same > 1;
-}
-
-/* Reports the error of libconfig. */
-static int parse_error(struct config_loader *loader, const struct config_text *text,
-		       const config_t *tree)
-{
-	static const struct {
-		const char *begin;   /* beginning of libconfig's message */
-		const char *message; /* replacement */
-		bool named;
-	} messages[] = {
-		{"duplicate", "found a second time (duplicate setting); allowed: once", true},
-		{"mismatched",
-		 "found values of different types in an array; allowed: an array of one type",
-		 true},
-		{"memory exhausted", "syntax error: nested too deeply",
-		 false}, /* exhaustion of the parser's stack */
-		{"syntax error", "syntax error; allowed: name = value;", false},
-	};
-	unsigned line = (unsigned)config_error_line(tree);
-	struct config_origin origin = config_text_origin(text, line);
-	struct config_place place = {
-		.errors = &loader->errors,
-		.file = origin.file,
-		.line = origin.line,
-		.order = line,
-	};
-	const char *found = config_error_text(tree);
-	char name[NAME_MAX_LENGTH];
-
-	for (size_t i = 0; found != NULL && i < sizeof(messages) / sizeof(messages[0]); i++) {
-		if (strncmp(found, messages[i].begin, strlen(messages[i].begin)) != 0)
-			continue;
-		if (messages[i].named && name_in_line(text, line, name))
-			place.setting = name;
-		return config_error(&place, "%s", messages[i].message);
-	}
-	return config_error(&place, "syntax error: %s", found != NULL ? found : "unknown error");
-}
-
-static int walk_listener(struct walk *walk, const config_setting_t *node, size_t i)
-{
-	struct config_loader *loader = walk->loader;
-	struct listener_sources *sources = &loader->listeners[i];
-	struct value value = value_of(node);
-	struct config_place place;
-	char found[VALUE_TEXT_MAX];
-
-	snprintf(sources->group, sizeof(sources->group), "listeners[%zu]", i);
-	place = place_of(walk, node, sources->group);
-	sources->file = place.file;
-	sources->line = place.line;
-	sources->order = place.order;
-	if (value.type != VALUE_GROUP) {
-		place.group = "";
-		config_error(&place, "found %s; allowed: a group { ... }",
-			     value_text(&value, found));
-		for (size_t k = 0; k < n_settings; k++)
-			sources->settings[k].bad = true; /* suppresses further errors about it */
-		return 0;
-	}
-	snprintf(sources->group, sizeof(sources->group), "listeners[%zu].", i);
-	walk->top = false;
-	walk->group = sources->group;
-	walk->first = i;
-	walk->end = i + 1;
-	return walk_group(walk, node, "");
+	loader->listeners[i].line = config_setting_source_line(node);
+	if (config_setting_is_group(node))
+		return walk_group(&walk, node, "");
+	snprintf(name, sizeof(name), "listeners[%zu]", i);
+	wrong_form(&top, node, name, "a group { ... }");
+	for (size_t k = 0; k < n_settings; k++)
+		loader->listeners[i].settings[k].bad = true; /* suppresses further errors */
+	return 0;
 }
 
 /* Returns the listeners list. Returns NULL if there is none, or after reporting an error in it. */
-static const config_setting_t *find_listeners(struct walk *walk, const config_setting_t *root)
+static const config_setting_t *find_listeners(struct config_loader *loader,
+					      const config_setting_t *root)
 {
 	const config_setting_t *list = config_setting_get_member(root, "listeners");
+	struct walk top = {loader, -1};
 	struct config_place place;
-	struct value value;
-	char found[VALUE_TEXT_MAX];
 
 	if (list == NULL)
 		return NULL;
-	place = place_of(walk, list, "listeners");
-	value = value_of(list);
-	if (value.type != VALUE_LIST)
-		config_error(&place, "found %s; allowed: a list of groups ( { ... }, ... )",
-			     value_text(&value, found));
+	place = place_of(&top, list, "listeners");
+	if (!config_setting_is_list(list))
+		wrong_form(&top, list, "listeners", "a list of groups ( { ... }, ... )");
 	else if (config_setting_length(list) == 0)
 		config_error(&place, "found an empty list; allowed: at least one listener");
 	else if (config_setting_length(list) > LISTENERS_MAX)
@@ -336,37 +199,105 @@ static const config_setting_t *find_listeners(struct walk *walk, const config_se
 	return NULL;
 }
 
-static int walk_tree(struct walk *walk, const config_setting_t *root, int port)
+/* Creates @n listeners, of which the first one has the defaults. Returns 0 or -ENOMEM. */
+static int add_listeners(struct config_loader *loader, size_t n)
 {
-	struct config_loader *loader = walk->loader;
-	const config_setting_t *list = find_listeners(walk, root);
-	size_t n = list != NULL ? (size_t)config_setting_length(list) : 1;
-	int r;
+	struct config *config = loader->config;
 
-	loader->config->listed = list != NULL;
-	r = config_add_listeners(loader, n);
-	walk->top = true;
-	walk->end = n;
-	if (r == 0)
-		r = walk_group(walk, root, "");
-	if (r == 0 && port >= 0)
-		config_set_port(loader, port);
-	for (size_t i = 0; list != NULL && i < n && r == 0; i++)
-		r = walk_listener(walk, config_setting_get_elem(list, (unsigned)i), i);
+	loader->listeners = calloc(n, sizeof(*loader->listeners));
+	config->listeners = calloc(n, sizeof(*config->listeners));
+	if (loader->listeners == NULL || config->listeners == NULL)
+		return -ENOMEM;
+	config->n_listeners = n;
+	return config_set_defaults(SCOPE_LISTENER, &config->listeners[0]);
+}
+
+static int copy_first_listener(struct config_loader *loader)
+{
+	struct config *config = loader->config;
+	int r = 0;
+
+	for (size_t i = 1; i < config->n_listeners; i++) {
+		loader->listeners[i] = loader->listeners[0];
+		for (size_t k = 0; k < n_settings && r == 0; k++) {
+			if (settings[k].scope == SCOPE_LISTENER)
+				r = setting_copy(&settings[k], &config->listeners[i],
+						 &config->listeners[0]);
+		}
+	}
 	return r;
 }
 
-int config_parse(struct config_loader *loader, const struct config_text *text, int port)
+/*
+ * Sets what the command line sets at top level. An option for any setting would belong here, with
+ * setting_set_text() and a source_level of its own.
+ */
+static void set_port(struct config_loader *loader, int port)
 {
-	struct walk walk = {.loader = loader, .text = text, .group = ""};
+	loader->config->listeners[0].port = (uint16_t)port;
+	loader->listeners[0].settings[setting_find(SCOPE_LISTENER, "port")] =
+		(struct setting_source){.level = SOURCE_TOP};
+}
+
+/* Reads the tree @root (NULL: the file does not exist). */
+static int walk_tree(struct config_loader *loader, const config_setting_t *root, int port)
+{
+	const config_setting_t *list = root != NULL ? find_listeners(loader, root) : NULL;
+	size_t n = list != NULL ? (size_t)config_setting_length(list) : 1;
+	struct walk top = {loader, -1};
+	int r = add_listeners(loader, n);
+
+	loader->config->listed = list != NULL;
+	if (r == 0 && root != NULL)
+		r = walk_group(&top, root, "");
+	if (r == 0 && port >= 0)
+		set_port(loader, port);
+	if (r == 0)
+		r = copy_first_listener(loader);
+	for (size_t i = 0; list != NULL && i < n && r == 0; i++)
+		r = walk_listener(loader, i, config_setting_get_elem(list, (unsigned)i));
+	return r;
+}
+
+/* Reports the error of libconfig. Returns -EINVAL. */
+static int parse_error(struct config_loader *loader, const config_t *tree)
+{
+	static const struct {
+		const char *begin;   /* beginning of libconfig's message */
+		const char *message; /* replacement */
+	} messages[] = {
+		{"duplicate", "found a second time (duplicate setting); allowed: once in a group"},
+		{"mismatched",
+		 "found values of different types in an array; allowed: an array of one type"},
+		{"memory exhausted", "syntax error: nested too deeply"}, /* the parser's stack */
+		{"syntax error", "syntax error; allowed: name = value;"},
+	};
+	struct config_place place = {
+		.errors = &loader->errors,
+		.line = (unsigned)config_error_line(tree),
+		.listener = -1,
+	};
+	const char *found = config_error_text(tree);
+
+	for (size_t i = 0; found != NULL && i < sizeof(messages) / sizeof(messages[0]); i++) {
+		if (strncmp(found, messages[i].begin, strlen(messages[i].begin)) == 0)
+			return config_error(&place, "%s", messages[i].message);
+	}
+	return config_error(&place, "syntax error: %s", found != NULL ? found : "unknown error");
+}
+
+int config_parse(struct config_loader *loader, const char *text, int port)
+{
 	config_t tree;
 	int r;
 
+	if (text == NULL)
+		return walk_tree(loader, NULL, port);
 	config_init(&tree);
-	if (config_read_string(&tree, text->bytes) == CONFIG_TRUE)
-		r = walk_tree(&walk, config_root_setting(&tree), port);
+	if (config_read_string(&tree, text) == CONFIG_TRUE)
+		r = walk_tree(loader, config_root_setting(&tree), port);
 	else
-		r = parse_error(loader, text, &tree);
+		r = parse_error(loader, &tree);
 	config_destroy(&tree);
 	return r;
 }

@@ -1,6 +1,6 @@
-#include "ackd/config/setting.h"
+/* The table of settings, and what does not depend on the type of a setting. */
 
-#include "ackd/config/types.h"
+#include "ackd/config/internal.h"
 #include "base/nearest.h"
 
 #include <errno.h>
@@ -8,19 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Words in the order of the enum that they stand for. */
-static const char *const reply_words[] = {"ack", "echo", "discard", NULL};
-static const char *const framing_words[] = {"stream", "line", NULL};
-static const char *const decode_errors_words[] = {"strict", "replace", "ignore", "backslashreplace",
-						  NULL};
-static const char *const charset_words[] = {"utf-8", "ascii", "iso-8859-1", "windows-1252", NULL};
-static const char *const encode_errors_words[] = {
-	"strict", "replace", "ignore", "xmlcharrefreplace", "backslashreplace", NULL};
-static const char *const log_level_words[] = {"error", "warning", "notice", "info", "debug", NULL};
-static const char *const log_target_words[] = {"auto", "journal", "stderr", NULL};
+#define WORDS(name, ...) static const char *const name[] = {__VA_ARGS__, NULL};
+#define SETTING(...)
+#include "ackd/config/settings.def"
+#undef WORDS
+#undef SETTING
 
 #define STRUCT_LISTENER struct config_listener
 #define STRUCT_DAEMON struct config
+#define WORDS(...)
 #define SETTING(scope, name, type, member, minimum, maximum, words, default, flags)                \
 	{                                                                                          \
 		SCOPE_##scope,                                                                     \
@@ -62,21 +58,12 @@ bool setting_is_group(enum setting_scope scope, const char *name)
 	return false;
 }
 
-bool setting_is_array(const struct setting *setting)
+int setting_set_text(const struct setting *setting, void *object, const char *text,
+		     const struct config_place *place)
 {
-	return setting->type->kind == KIND_ARRAY;
-}
-
-int setting_set_default(const struct setting *setting, void *object)
-{
-	const char *text = setting->default_text;
-	struct config_place place = {.setting = setting->name};
 	struct value value = {.type = VALUE_STRING, .string = text};
 	char *end;
 
-	setting_clear(setting, object);
-	if (text == NULL || setting_is_array(setting))
-		return 0;
 	if (setting->type->kind == KIND_BOOLEAN) {
 		value.type = VALUE_BOOLEAN;
 		value.integer = strcmp(text, "true") == 0;
@@ -85,34 +72,7 @@ int setting_set_default(const struct setting *setting, void *object)
 		if (*end == '\0')
 			value.type = VALUE_INTEGER;
 	}
-	return setting->type->set(setting, object, &value, &place);
-}
-
-void setting_clear(const struct setting *setting, void *object)
-{
-	if (setting->type->clear != NULL)
-		setting->type->clear(setting, object);
-	else
-		memset((char *)object + setting->offset, 0, setting->size);
-}
-
-int setting_set(const struct setting *setting, void *object, const struct value *value,
-		const struct config_place *place)
-{
-	return setting->type->set(setting, object, value, place);
-}
-
-bool setting_equal(const struct setting *setting, const void *a, const void *b)
-{
-	if (setting->type->equal != NULL)
-		return setting->type->equal(setting, a, b);
-	return memcmp((const char *)a + setting->offset, (const char *)b + setting->offset,
-		      setting->size) == 0;
-}
-
-void setting_print(const struct setting *setting, const void *object, FILE *out)
-{
-	setting->type->print(setting, object, out);
+	return setting->type->set(setting, object, &value, place);
 }
 
 /* 5.0 must not look like an integer. */
@@ -136,160 +96,69 @@ const char *value_text(const struct value *value, char out[VALUE_TEXT_MAX])
 		float_text(value->real, out);
 		break;
 	case VALUE_BOOLEAN:
-		snprintf(out, VALUE_TEXT_MAX, "%s", value->integer ? "true" : "false");
-		break;
+		return value->integer ? "true" : "false";
 	case VALUE_STRING:
 		snprintf(out, VALUE_TEXT_MAX, "the string %s", config_quote(value->string, quoted));
 		break;
 	case VALUE_GROUP:
-		snprintf(out, VALUE_TEXT_MAX, "a group { ... }");
-		break;
+		return "a group { ... }";
 	case VALUE_ARRAY:
-		snprintf(out, VALUE_TEXT_MAX, "an array [ ... ]");
-		break;
+		return "an array [ ... ]";
 	case VALUE_LIST:
-		snprintf(out, VALUE_TEXT_MAX, "a list ( ... )");
-		break;
+		return "a list ( ... )";
 	}
 	return out;
 }
 
-int setting_mismatch(const struct setting *setting, const struct value *value,
-		     const struct config_place *place)
-{
-	char found[VALUE_TEXT_MAX], allowed[VALUE_TEXT_MAX];
+/* The longest name that is looked for; no setting has a longer one. */
+#define GUESS_MAX 80
 
-	setting->type->describe(setting, allowed);
-	return config_error(place, "found %s; allowed: %s", value_text(value, found), allowed);
-}
-
-int setting_mismatch_because(const struct setting *setting, const struct value *value,
-			     const struct config_place *place, const char *because)
-{
-	char found[VALUE_TEXT_MAX], allowed[VALUE_TEXT_MAX];
-
-	setting->type->describe(setting, allowed);
-	return config_error(place, "found %s, %s; allowed: %s", value_text(value, found), because,
-			    allowed);
-}
-
-/*
- * Returns the next name that is valid in the group @prefix ("limits.", or ""). Each group name is
- * returned once.
- */
-static const char *next_name(const char *prefix, bool top, size_t *i, size_t *ret_length)
-{
-	size_t n_prefix = strlen(prefix);
-
-	for (; *i < n_settings; ++*i) {
-		const struct setting *s = &settings[*i];
-		size_t n;
-
-		if ((s->scope == SCOPE_DAEMON && !top) || strncmp(s->name, prefix, n_prefix) != 0)
-			continue;
-		n = strcspn(s->name + n_prefix, ".");
-		if (*i > 0 && strncmp(s[-1].name, s->name, n_prefix + n) == 0 &&
-		    s[-1].name[n_prefix + n] == '.')
-			continue;
-		++*i;
-		*ret_length = n;
-		return s->name + n_prefix;
-	}
-	return NULL;
-}
-
-static const char listeners_name[] = "listeners"; /* valid at top level, but not in settings[] */
-
-/* The known name that is nearest to an unknown one. */
 struct guess {
 	struct nearest nearest;
-	size_t length; /* length of the name, which may be only the beginning of nearest.name */
-	const struct setting *elsewhere; /* the setting, if it is in another group */
+	char text[GUESS_MAX]; /* the suggestion, if nearest.name is set */
 };
 
-static void offer(struct guess *guess, const char *name, size_t length,
-		  const struct setting *elsewhere)
+/* Offers the @n bytes at @name, which are suggested as @prefix, the name and @suffix. */
+static void offer(struct guess *guess, const char *prefix, const char *name, size_t n,
+		  const char *suffix)
 {
-	char copy[NEAREST_WORD_MAX + 2];
+	char copy[GUESS_MAX];
 
-	snprintf(copy, sizeof(copy), "%.*s", (int)length, name);
+	snprintf(copy, sizeof(copy), "%.*s", (int)n, name);
 	nearest_offer(&guess->nearest, copy);
 	if (guess->nearest.name != copy)
 		return;
-	guess->nearest.name = name;
-	guess->length = length;
-	guess->elsewhere = elsewhere;
+	guess->nearest.name = guess->text;
+	snprintf(guess->text, sizeof(guess->text), "%s%s%s", prefix, copy, suffix);
 }
 
-/* Searches the group @prefix first, then all others. */
-static struct guess guess_name(const char *word, const char *prefix, bool top)
-{
-	struct guess guess = {.nearest.word = word};
-	const char *name;
-	size_t i = 0, n;
-
-	while ((name = next_name(prefix, top, &i, &n)))
-		offer(&guess, name, n, NULL);
-	if (top && *prefix == '\0')
-		offer(&guess, listeners_name, strlen(listeners_name), NULL);
-	for (i = 0; i < n_settings; i++) {
-		const char *dot = strrchr(settings[i].name, '.');
-
-		name = dot ? dot + 1 : settings[i].name;
-		offer(&guess, name, strlen(name), &settings[i]);
-	}
-	return guess;
-}
-
-/*
- * Returns the names that are valid in the group, separated by commas (free), or NULL when out of
- * memory.
- */
-static char *list_names(const char *prefix, bool top)
-{
-	const char *name, *separator = "";
-	char *list = NULL;
-	size_t i = 0, n;
-	FILE *f = open_memstream(&list, &n);
-
-	if (!f)
-		return NULL;
-	while ((name = next_name(prefix, top, &i, &n))) {
-		fprintf(f, "%s%.*s", separator, (int)n, name);
-		separator = ", ";
-	}
-	if (top && *prefix == '\0')
-		fprintf(f, "%s%s", separator, listeners_name);
-	if (fclose(f) == 0)
-		return list;
-	free(list);
-	return NULL; /* glibc can fail to allocate @list without an error */
-}
-
-int setting_unknown(const char *name, bool top, const struct config_place *place)
+void setting_unknown(const char *name, bool top, const struct config_place *place)
 {
 	const char *dot = strrchr(name, '.');
-	const char *word = dot ? dot + 1 : name;
-	char *prefix = strndup(name, (size_t)(word - name));
-	struct guess guess;
-	char *allowed;
+	struct guess guess = {.nearest.word = dot != NULL ? dot + 1 : name};
+	char prefix[GUESS_MAX];
+	size_t n = (size_t)(guess.nearest.word - name);
 
-	if (!prefix)
-		return -ENOMEM;
-	guess = guess_name(word, prefix, top);
-	if (guess.elsewhere)
-		config_error(place, "no such setting; did you mean %s%s?", guess.elsewhere->name,
-			     guess.elsewhere->scope == SCOPE_DAEMON && !top ? " at top level" : "");
-	else if (guess.nearest.name)
-		config_error(place, "no such setting; did you mean %s%.*s?", prefix,
-			     (int)guess.length, guess.nearest.name);
-	allowed = guess.nearest.name ? NULL : list_names(prefix, top);
-	free(prefix);
-	if (guess.nearest.name)
-		return 0;
-	if (!allowed)
-		return -ENOMEM;
-	config_error(place, "no such setting; allowed: %s", allowed);
-	free(allowed);
-	return 0;
+	snprintf(prefix, sizeof(prefix), "%.*s", (int)n, name);
+	/* the names in the same group first, because the first of equally near ones wins */
+	for (size_t i = 0; i < n_settings; i++) {
+		const char *full = settings[i].name;
+
+		if ((settings[i].scope == SCOPE_LISTENER || top) && strncmp(full, name, n) == 0)
+			offer(&guess, prefix, full + n, strcspn(full + n, "."), "");
+	}
+	if (top && n == 0)
+		offer(&guess, "", "listeners", strlen("listeners"), "");
+	for (size_t i = 0; i < n_settings; i++) {
+		const char *full = settings[i].name, *last = strrchr(full, '.');
+
+		last = last != NULL ? last + 1 : full;
+		snprintf(prefix, sizeof(prefix), "%.*s", (int)(last - full), full);
+		offer(&guess, prefix, last, strlen(last),
+		      settings[i].scope == SCOPE_DAEMON && !top ? " at top level" : "");
+	}
+	if (guess.nearest.name != NULL)
+		config_error(place, "no such setting; did you mean %s?", guess.text);
+	else
+		config_error(place, "no such setting; ackd.conf(5) lists all settings");
 }

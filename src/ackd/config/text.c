@@ -1,6 +1,6 @@
 /*
- * read_file() reads a file. scan() processes it token by token, copies the tokens, and calls
- * scan_include() for each @include.
+ * read_file() reads a file. scan() processes it token by token, copies the tokens without comments,
+ * and calls scan_include() for each @include.
  *
  * A token after which the rest cannot be interpreted ends the scan: an unterminated string or
  * comment, a character that begins no token, a word where a value is expected. Other errors are
@@ -10,35 +10,32 @@
 
 #include "ackd/config/text.h"
 
+#include "core/text/printable.h"
 #include "core/utf8/utf8.h"
 
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 /* The state shared by all files. */
 struct scanner {
-	struct config_text *text;
 	struct config_errors *errors;
 	config_reader reader;
 	void *reader_data;
-	FILE *out;	  /* the text */
-	size_t n_put;	  /* bytes written to @out */
-	unsigned n_names; /* number of names that are assigned */
-	unsigned n_lines; /* lines of the text; the last one may be incomplete */
-	size_t n_read;	  /* bytes of all files */
-	unsigned depth;	  /* of nested files */
-	bool lacks_file;  /* a file could not be read */
-	unsigned n_held;  /* newlines held back after a string: see put_token() */
-	bool after_string;
-	char before;	    /* the last token if a value must follow it, one of "=:[(", or NUL */
-	char last_name[64]; /* the current setting, for messages */
+	FILE *out;	   /* the text */
+	size_t n_put;	   /* bytes written to @out */
+	unsigned line;	   /* the current line of the text, from 1 */
+	unsigned n_held;   /* newlines before @line that are not written yet: put_token() */
+	bool after_string; /* the last token is a string */
+	char before;	   /* the last token if a value must follow it, one of "=:[(", or NUL */
+	char name[64];	   /* the current setting, for messages */
+	unsigned n_names;  /* number of names that are assigned */
+	size_t n_read;	   /* bytes of all files */
+	unsigned depth;	   /* of nested files */
+	bool lacks_file;   /* a file could not be read */
 };
 
 /* The file that is being scanned. */
@@ -47,51 +44,26 @@ struct input {
 	const char *file;
 	const char *p; /* the next byte */
 	const char *end;
-	unsigned line;
 	bool line_start; /* only white space since the start of the line */
 };
 
-/* Returns the place of @line with the current setting. */
-static struct config_place place_of(const struct input *in, unsigned line)
+/* Returns the place of the current line, with @setting (NULL: none). */
+static struct config_place place_of(const struct input *in, const char *setting)
 {
-	const char *name = in->scanner->last_name;
-
-	return (struct config_place){
-		.errors = in->scanner->errors,
-		.file = in->file,
-		.line = line,
-		.order = in->scanner->n_lines,
-		.setting = name[0] != '\0' ? name : NULL,
-	};
+	return (struct config_place){in->scanner->errors, in->scanner->line, -1, setting};
 }
 
-/* Returns the place of @line without a setting. */
-static struct config_place place_in_file(const struct input *in, unsigned line)
+/* Returns the place of a value in the current line. */
+static struct config_place value_place(const struct input *in)
 {
-	struct config_place place = place_of(in, line);
-
-	place.setting = NULL;
-	return place;
+	return place_of(in, in->scanner->name[0] != '\0' ? in->scanner->name : NULL);
 }
 
-/*
- * Records that the current line of the text comes from the current line of @in. Returns 0 or
- * -ENOMEM.
- */
-static int begin_segment(struct input *in)
+/* Advances past @n bytes. Their newlines are counted, but not copied. */
+static void skip(struct input *in, size_t n)
 {
-	struct config_text *text = in->scanner->text;
-	struct config_segment *grown =
-		reallocarray(text->segments, text->n_segments + 1, sizeof(*grown));
-
-	if (grown == NULL)
-		return -ENOMEM;
-	text->segments = grown;
-	grown[text->n_segments++] = (struct config_segment){
-		in->scanner->n_lines,
-		{in->file, in->line},
-	};
-	return 0;
+	for (const char *end = in->p + n; in->p < end; in->p++)
+		in->scanner->line += *in->p == '\n';
 }
 
 /*
@@ -104,21 +76,8 @@ static void put(struct scanner *scanner, const char *p, size_t n)
 	scanner->n_put += n;
 }
 
-/* Ends the current line of the text and of the file. */
-static void put_newline(struct input *in)
-{
-	struct scanner *scanner = in->scanner;
-
-	in->line++;
-	scanner->n_lines++;
-	if (scanner->after_string)
-		scanner->n_held++;
-	else
-		put(scanner, "\n", 1);
-}
-
 /*
- * Copies the token of @n bytes and advances past it.
+ * Copies the token of @n bytes, after the newlines before it, and advances past it.
  *
  * libconfig reads one token past a string before it records the line of the element. To make that
  * the string's line, a token that closes the element is put on the line of the string.
@@ -128,89 +87,67 @@ static void put_token(struct input *in, size_t n)
 	struct scanner *scanner = in->scanner;
 	bool closes = n == 1 && strchr(",;])}", *in->p) != NULL;
 
-	if (closes)
-		put(scanner, in->p, n);
-	for (; scanner->n_held > 0; scanner->n_held--)
+	for (; scanner->n_held > 0 && !(closes && scanner->after_string); scanner->n_held--)
 		put(scanner, "\n", 1);
 	scanner->after_string = *in->p == '"';
-	if (!closes)
-		put(scanner, in->p, n);
-	for (size_t i = 0; i < n; i++) { /* a string may contain newlines */
-		in->line += in->p[i] == '\n';
-		scanner->n_lines += in->p[i] == '\n';
-	}
-	in->p += n;
+	put(scanner, in->p, n);
+	put(scanner, " ", 1); /* a comment separates words */
+	skip(in, n);
+	in->line_start = false;
+}
+
+/* Advances past @n bytes of white space or a comment. */
+static void skip_blank(struct input *in, size_t n)
+{
+	unsigned line = in->scanner->line;
+
+	skip(in, n);
+	in->scanner->n_held += in->scanner->line - line;
+	in->line_start = in->line_start || in->scanner->line > line;
 }
 
 static int fail_at_character(const struct input *in)
 {
-	struct config_place place = place_in_file(in, in->line);
-	const uint8_t *p = (const uint8_t *)in->p;
-	size_t n = (size_t)(in->end - in->p), valid, length;
+	struct config_place place = place_of(in, NULL);
+	char character[UTF8_CHARACTER_MAX + 1] = "", quoted[QUOTE_MAX];
+	size_t n;
 
-	if (*p == '\0')
-		return config_error(&place, "syntax error: found a NUL byte; allowed: text");
-	if (*p == '\'')
-		return config_error(&place, "syntax error: found a single quote; allowed: strings "
-					    "in double quotes");
-	if (*p < 0x80 && isprint(*p))
-		return config_error(&place, "syntax error: found an unexpected '%c'", *p);
-	utf8_check(p, n < UTF8_CHARACTER_MAX ? n : UTF8_CHARACTER_MAX, &valid, &length);
-	if (valid == 0)
-		return config_error(&place, "syntax error: found the byte 0x%02X; allowed: UTF-8",
-				    *p);
-	return config_error(&place, "syntax error: found U+%04" PRIX32 " outside of a string",
-			    utf8_code_point(p));
+	printable_next((const uint8_t *)in->p, (size_t)(in->end - in->p), &n);
+	memcpy(character, in->p, n);
+	return config_error(&place,
+			    "syntax error: found the character %s; allowed: name = value; with "
+			    "strings in double quotes",
+			    config_quote(character, quoted));
 }
 
 static int scan_comment(struct input *in)
 {
-	struct config_place place = place_in_file(in, in->line);
-	size_t n = (size_t)(in->end - in->p), valid, length;
-	const char *end;
+	struct config_place place = place_of(in, NULL);
+	size_t n = (size_t)(in->end - in->p);
+	bool block = in->p[0] == '/' && in->p[1] == '*';
+	const char *end = block ? memmem(in->p + 2, n - 2, "*/", 2) : memchr(in->p, '\n', n);
 
-	if (in->p[0] == '/' && in->p[1] == '*') {
-		end = memmem(in->p + 2, n - 2, "*/", 2);
-		if (end == NULL)
-			return config_error(&place, "syntax error: found a comment without end; "
-						    "allowed: /* ... */");
-		end += 2;
-	} else {
-		end = memchr(in->p, '\n', n);
-		if (end == NULL)
-			end = in->end;
-	}
-	n = (size_t)(end - in->p);
-	if (utf8_check((const uint8_t *)in->p, n, &valid, &length) != UTF8_COMPLETE) {
-		for (const char *p = in->p; p < in->p + valid; p++)
-			place.line += *p == '\n';
-		config_error(&place, "found the byte 0x%02X; allowed: UTF-8, in comments too",
-			     (uint8_t)in->p[valid]);
-	}
-	put(in->scanner, " ", 1); /* a comment separates words */
-	for (; in->p < end; in->p++) {
-		if (*in->p == '\n')
-			put_newline(in);
-	}
+	if (end == NULL && block)
+		return config_error(&place, "syntax error: found a comment without end; allowed: "
+					    "/* ... */");
+	skip_blank(in, end == NULL ? n : (size_t)(end - in->p) + (block ? 2 : 0));
 	return 0;
 }
 
-/* Checks the escape sequence at the backslash @p in line @line. Returns its length. */
-static size_t check_escape(const struct input *in, const char *p, unsigned line)
+/* Checks the escape sequence at the backslash @p. Returns its length. */
+static size_t check_escape(const char *p, const char *end, const struct config_place *place)
 {
-	struct config_place place = place_of(in, line);
-	size_t n = (size_t)(in->end - p);
+	size_t n = (size_t)(end - p);
 
 	if (n >= 4 && (p[1] == 'x' || p[1] == 'X') && isxdigit((unsigned char)p[2]) &&
 	    isxdigit((unsigned char)p[3])) {
 		if (p[2] == '0' && p[3] == '0')
-			config_error(&place,
-				     "found a string with \\x00; allowed: text without NUL");
+			config_error(place, "found a string with \\x00; allowed: text without NUL");
 		return 4;
 	}
-	if (n >= 2 && p[1] != '\0' && strchr("nrtf\\\"", p[1]) != NULL)
+	if (n >= 2 && strchr("nrtf\\\"", p[1]) != NULL)
 		return 2;
-	config_error(&place,
+	config_error(place,
 		     "found the escape \\%.*s in a string; "
 		     "allowed: \\\\ \\\" \\n \\r \\t \\f and \\xHH",
 		     n >= 2 && isprint((unsigned char)p[1]) ? 1 : 0, p + 1);
@@ -219,20 +156,15 @@ static size_t check_escape(const struct input *in, const char *p, unsigned line)
 
 static int scan_string(struct input *in)
 {
-	struct config_place place = place_of(in, in->line);
+	struct config_place place = value_place(in), escape = place;
 	const char *p = in->p + 1;
-	unsigned line = in->line;
 
-	while (p < in->end && *p != '"' && *p != '\0') {
-		line += *p == '\n';
-		p += *p == '\\' ? check_escape(in, p, line) : 1;
+	while (p < in->end && *p != '"') {
+		escape.line += *p == '\n';
+		p += *p == '\\' ? check_escape(p, in->end, &escape) : 1;
 	}
 	if (p == in->end)
 		return config_error(&place, "syntax error: found a string without closing quote");
-	if (*p == '\0') {
-		put_token(in, (size_t)(p - in->p));
-		return fail_at_character(in);
-	}
 	put_token(in, (size_t)(p + 1 - in->p));
 	in->scanner->before = '\0';
 	return 0;
@@ -285,7 +217,7 @@ static size_t word_length(const char *p, const char *end, const char *others)
 {
 	const char *begin = p;
 
-	while (p < end && *p != '\0' && (isalnum((unsigned char)*p) || strchr(others, *p) != NULL))
+	while (p < end && (isalnum((unsigned char)*p) || strchr(others, *p) != NULL))
 		p++;
 	return (size_t)(p - begin);
 }
@@ -293,37 +225,32 @@ static size_t word_length(const char *p, const char *end, const char *others)
 /* Checks a word where a value is expected: a number, true or false. */
 static int check_value(const struct input *in, size_t n)
 {
-	struct config_place place = place_of(in, in->line);
+	struct config_place place = value_place(in);
 	const char *p = in->p;
 	enum number number = classify_number(p, n);
 	int length = (int)(n < QUOTE_MAX ? n : QUOTE_MAX);
 
 	if (number == NUMBER_FITS || is_boolean(p, n))
 		return 0;
-	if (number == NUMBER_TOO_LARGE) {
-		config_error(&place, "found %.*s; allowed: an integer of at most %s", length, p,
-			     p[n - 1] == 'L' ? "64 bits"
-					     : "32 bits, or of 64 bits with the suffix L");
-		return 0;
+	if (number == NUMBER_NONE) {
+		n = word_length(p, in->end, "+-*_.:/%"); /* 5s, 64KiB, 10.0.0.0/8, fe80::1%eth0 */
+		return config_error(
+			&place,
+			"syntax error: found the word %.*s; allowed: %s, or a string in quotes",
+			(int)(n < QUOTE_MAX ? n : QUOTE_MAX), p,
+			in->scanner->before == '(' ? "a group { ... }" : "true, false, a number");
 	}
-	if (number == NUMBER_LEADING_ZERO) {
-		config_error(&place,
-			     "found %.*s; allowed: an integer without leading zeros, or a "
-			     "string in quotes",
-			     length, p);
-		return 0;
-	}
-	n = word_length(p, in->end, "+-*_.:/%"); /* 5s, 64KiB, 10.0.0.0/8, fe80::1%eth0 */
-	return config_error(
-		&place, "syntax error: found the word %.*s; allowed: %s, or a string in quotes",
-		(int)(n < QUOTE_MAX ? n : QUOTE_MAX), p,
-		in->scanner->before == '(' ? "a group { ... }" : "true, false, a number");
+	config_error(&place, "found %.*s; allowed: an integer %s", length, p,
+		     number == NUMBER_LEADING_ZERO
+			     ? "without leading zeros, or a string in quotes"
+			     : "of at most 32 bits, or of 64 bits with the suffix L");
+	return 0;
 }
 
 /* Checks a word where a name is expected, and records it. */
 static int check_name(struct input *in, size_t n)
 {
-	struct config_place place = place_in_file(in, in->line);
+	struct config_place place = place_of(in, NULL);
 	const char *dot = memchr(in->p, '.', n);
 	int length = (int)(n < QUOTE_MAX ? n : QUOTE_MAX);
 
@@ -337,10 +264,7 @@ static int check_name(struct input *in, size_t n)
 	if (++in->scanner->n_names > CONFIG_TEXT_NAMES_MAX)
 		return config_error(&place, "found more than %u settings; allowed: fewer",
 				    CONFIG_TEXT_NAMES_MAX);
-	if (n < sizeof(in->scanner->last_name)) {
-		memcpy(in->scanner->last_name, in->p, n);
-		in->scanner->last_name[n] = '\0';
-	}
+	snprintf(in->scanner->name, sizeof(in->scanner->name), "%.*s", length, in->p);
 	return 0;
 }
 
@@ -363,7 +287,10 @@ static int scan_word(struct input *in)
 
 static int scan_file(struct scanner *scanner, const char *path, const struct input *parent);
 
-/* Returns the path of an @include (malloc), relative to the directory of @file. */
+/*
+ * Returns the path of the @include whose quoted name begins at @p and has @n bytes (malloc),
+ * relative to the directory of @file, or NULL when out of memory.
+ */
 static char *include_path(const char *file, const char *p, size_t n)
 {
 	const char *slash = strrchr(file, '/');
@@ -387,37 +314,35 @@ static char *include_path(const char *file, const char *p, size_t n)
 static int scan_include(struct input *in)
 {
 	static const char word[] = "@include";
-	struct config_place place = place_of(in, in->line);
+	struct scanner *scanner = in->scanner;
+	struct config_place place = place_of(in, word);
+	unsigned line = config_errors_origin(scanner->errors, scanner->line).line;
 	size_t n = (size_t)(in->end - in->p);
-	const char *p = in->p, *begin;
+	const char *p = in->p + sizeof(word) - 1, *begin;
 	char *path;
 	int r;
 
-	if (n < sizeof(word) - 1 || memcmp(p, word, sizeof(word) - 1) != 0)
+	if (n < sizeof(word) - 1 || memcmp(in->p, word, sizeof(word) - 1) != 0)
 		return fail_at_character(in);
-	place.setting = word;
-	if (!in->line_start)
-		return config_error(&place, "syntax error: found after something else; "
-					    "allowed: at the start of a line");
-	for (p += sizeof(word) - 1; p < in->end && (*p == ' ' || *p == '\t');)
+	while (p < in->end && (*p == ' ' || *p == '\t'))
 		p++;
-	if (p == in->end || *p != '"')
-		return config_error(&place, "syntax error; allowed: @include \"FILE\"");
-	for (begin = ++p; p < in->end && *p != '"' && *p != '\n' && *p != '\0';)
+	begin = p < in->end && *p == '"' ? ++p : in->end;
+	while (p < in->end && *p != '"' && *p != '\n')
 		p += *p == '\\' && p + 1 < in->end && p[1] != '\n' ? 2 : 1;
-	if (p == in->end || *p != '"' || p == begin)
-		return config_error(&place, "syntax error; allowed: @include \"FILE\"");
+	if (p == in->end || *p != '"' || p <= begin || !in->line_start)
+		return config_error(&place, "syntax error; allowed: @include \"FILE\" at the start "
+					    "of a line");
 	path = include_path(in->file, begin, (size_t)(p - begin));
 	if (path == NULL)
 		return -ENOMEM;
-	r = scan_file(in->scanner, path, in);
+	r = scan_file(scanner, path, in);
 	free(path);
-	in->p = p + 1;
 	if (r < 0)
 		return r;
-	put_newline(in);
-	in->line--;
-	return begin_segment(in);
+	in->p = p + 1;
+	in->line_start = false;
+	scanner->n_held++; /* the rest of the line is a line of its own in the text */
+	return config_errors_add_segment(scanner->errors, ++scanner->line, in->file, line);
 }
 
 static int scan_token(struct input *in)
@@ -431,77 +356,73 @@ static int scan_token(struct input *in)
 		return scan_comment(in);
 	if (*p == '@')
 		return scan_include(in);
-	if (isalnum((unsigned char)*p) || (*p != '\0' && strchr("*-+.", *p) != NULL))
+	if (isalnum((unsigned char)*p) || strchr("*-+.", *p) != NULL)
 		return scan_word(in);
-	if (*p == '\0' || strchr("=:,;{}[]()", *p) == NULL)
+	if (strchr("=:,;{}[]()", *p) == NULL)
 		return fail_at_character(in);
 	in->scanner->before = strchr("=:[(", *p) != NULL ? *p : '\0';
 	put_token(in, 1);
 	return 0;
 }
 
+/* Checks that the file is UTF-8 and has no NUL byte. */
+static int check_encoding(const struct input *in)
+{
+	struct config_place place = place_of(in, NULL);
+	size_t n = (size_t)(in->end - in->p), valid = n, length;
+	const char *nul = memchr(in->p, '\0', n);
+
+	if (utf8_check((const uint8_t *)in->p, n, &valid, &length) == UTF8_COMPLETE)
+		valid = n;
+	if (nul != NULL && (size_t)(nul - in->p) < valid)
+		valid = (size_t)(nul - in->p);
+	if (valid == n)
+		return 0;
+	for (const char *p = in->p; p < in->p + valid; p++)
+		place.line += *p == '\n';
+	return config_error(&place, "found the byte 0x%02X; allowed: UTF-8 without NUL",
+			    (uint8_t)in->p[valid]);
+}
+
 static int scan(struct input *in)
 {
-	int r;
+	int r = check_encoding(in);
 
 	if (in->end - in->p >= 3 && memcmp(in->p, "\xef\xbb\xbf", 3) == 0)
 		in->p += 3; /* a byte order mark */
-	while (in->p < in->end) {
-		if (*in->p == '\n') {
-			in->line_start = true;
-			in->p++;
-			put_newline(in);
-		} else if (strchr(" \t\r\f", *in->p) != NULL && *in->p != '\0') {
-			put(in->scanner, in->p++, 1);
-		} else {
+	while (in->p < in->end && r == 0) {
+		if (strchr(" \t\r\f\n", *in->p) != NULL)
+			skip_blank(in, 1);
+		else
 			r = scan_token(in);
-			if (r < 0)
-				return r;
-			in->line_start = false;
-		}
 	}
-	return 0;
-}
-
-/* Adds @path to the list of file names, which live as long as the text. */
-static const char *add_file(struct config_text *text, const char *path)
-{
-	char **grown = reallocarray(text->files, text->n_files + 1, sizeof(*grown));
-
-	if (grown == NULL)
-		return NULL;
-	text->files = grown;
-	grown[text->n_files] = strdup(path);
-	return grown[text->n_files] != NULL ? grown[text->n_files++] : NULL;
+	return r;
 }
 
 /* Reports why @path is not read, at the @include of @parent (NULL: the first file). */
 static void report_unread(const struct scanner *scanner, const char *path,
 			  const struct input *parent, int error)
 {
-	struct config_place place = {.errors = scanner->errors, .file = path};
-	char quoted[QUOTE_MAX] = "";
+	struct config_place place = {.errors = scanner->errors, .listener = -1};
+	char quoted[QUOTE_MAX], reason[160];
 
-	if (parent != NULL) {
-		place = place_of(parent, parent->line);
-		place.setting = "@include";
-		config_quote(path, quoted);
-	}
+	if (parent != NULL)
+		place = place_of(parent, "@include");
+	snprintf(reason, sizeof(reason), "%s", strerror(-error));
 	if (error == -ELOOP)
-		config_error(&place, "found %s nested in %d others; allowed: %d", quoted,
-			     CONFIG_TEXT_DEPTH_MAX, CONFIG_TEXT_DEPTH_MAX - 1);
+		snprintf(reason, sizeof(reason), "files nest more than %d deep",
+			 CONFIG_TEXT_DEPTH_MAX);
 	else if (error == -EFBIG)
-		config_error(&place, "%s%smore than %u MiB in all; allowed: less", quoted,
-			     parent != NULL ? ": " : "", CONFIG_TEXT_BYTES_MAX >> 20);
+		snprintf(reason, sizeof(reason), "all files together have more than %u MiB",
+			 CONFIG_TEXT_BYTES_MAX >> 20);
 	else if (error == -EACCES)
-		config_error(&place,
-			     "cannot read%s%s: %s; the user that runs ackd (user ID %ju) must be "
-			     "able to read it",
-			     parent != NULL ? " " : "", quoted, strerror(EACCES),
-			     (uintmax_t)geteuid());
+		snprintf(reason, sizeof(reason),
+			 "%s; the user that runs ackd (user ID %u) must be able to read it",
+			 strerror(EACCES), (unsigned)geteuid());
+	if (parent != NULL)
+		config_error(&place, "cannot read %s: %s", config_quote(path, quoted), reason);
 	else
-		config_error(&place, "cannot read%s%s: %s", parent != NULL ? " " : "", quoted,
-			     strerror(-error));
+		config_error(&place, "%s: cannot read: %s", path, reason);
 }
 
 /*
@@ -537,21 +458,18 @@ static int read_file(struct scanner *scanner, const char *path, const struct inp
 
 static int scan_file(struct scanner *scanner, const char *path, const struct input *parent)
 {
-	struct input in = {.scanner = scanner, .line = 1, .line_start = true};
+	struct input in = {.scanner = scanner, .file = path, .line_start = true};
 	char *bytes = NULL;
 	size_t n = 0;
 	int r;
 
-	in.file = add_file(scanner->text, path);
-	if (in.file == NULL)
-		return -ENOMEM;
-	r = read_file(scanner, in.file, parent, &bytes, &n);
+	r = read_file(scanner, path, parent, &bytes, &n);
 	if (r < 0 || bytes == NULL)
 		return r;
 	in.p = bytes;
 	in.end = bytes + n;
 	scanner->depth++;
-	r = begin_segment(&in);
+	r = config_errors_add_segment(scanner->errors, scanner->line, path, 1);
 	if (r == 0)
 		r = scan(&in);
 	scanner->depth--;
@@ -604,55 +522,34 @@ static int read_path(void *data, const char *path, char **ret_bytes, size_t *ret
 	return r;
 }
 
-int config_text_read(struct config_text *ret_text, const char *path, config_reader reader,
-		     void *reader_data, struct config_errors *errors)
+int config_text_read(const char *path, config_reader reader, void *reader_data,
+		     struct config_errors *errors, char **ret_text)
 {
 	struct scanner scanner = {
-		.text = ret_text,
 		.errors = errors,
 		.reader = reader != NULL ? reader : read_path,
 		.reader_data = reader_data,
-		.n_lines = 1,
+		.line = 1,
 	};
+	char *text = NULL;
+	size_t n;
 	int r;
 
-	*ret_text = (struct config_text){0};
-	scanner.out = open_memstream(&ret_text->bytes, &ret_text->n_bytes);
+	scanner.out = open_memstream(&text, &n);
 	if (scanner.out == NULL)
 		return -ENOMEM;
+	errors->in_text = true;
 	r = scan_file(&scanner, path, NULL);
-	if (fclose(scanner.out) != 0 || ret_text->bytes == NULL ||
-	    ret_text->n_bytes != scanner.n_put)
+	errors->in_text = false;
+	for (; scanner.n_held > 0; scanner.n_held--)
+		put(&scanner, "\n", 1);
+	if (fclose(scanner.out) != 0 || text == NULL || n != scanner.n_put)
 		r = -ENOMEM;
-	return r == 0 && scanner.lacks_file ? -EINVAL : r;
-}
-
-void config_text_finish(struct config_text *text)
-{
-	for (size_t i = 0; i < text->n_files; i++)
-		free(text->files[i]);
-	free(text->files);
-	free(text->segments);
-	free(text->bytes);
-	*text = (struct config_text){0};
-}
-
-struct config_origin config_text_origin(const struct config_text *text, unsigned line)
-{
-	size_t low = 0, high = text->n_segments; /* the result is in [low, high) */
-
-	if (high == 0)
-		return (struct config_origin){text->files[0], 1};
-	while (high - low > 1) {
-		size_t middle = low + (high - low) / 2;
-
-		if (text->segments[middle].first <= line)
-			low = middle;
-		else
-			high = middle;
-	}
-	return (struct config_origin){
-		text->segments[low].origin.file,
-		text->segments[low].origin.line + (line > 0 ? line : 1) - text->segments[low].first,
-	};
+	if (r == 0 && scanner.lacks_file)
+		r = -EINVAL;
+	if (r == 0)
+		*ret_text = text;
+	else
+		free(text);
+	return r;
 }

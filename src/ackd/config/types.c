@@ -1,18 +1,17 @@
 /*
- * The types of settings: for each, how a value is checked and stored, and the other operations on
- * the member that holds it.
+ * The types of settings: for each, how a value is checked and stored, and how it is printed. Types
+ * whose members own memory have a storage.
  */
 
-#include "ackd/config/types.h"
-
-#include "ackd/config/units.h"
-#include "core/text/printable.h"
+#include "ackd/config/internal.h"
+#include "base/units.h"
 #include "core/utf8/utf8.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,6 +23,43 @@ static void *member_of(const struct setting *setting, void *object)
 static const void *member_const(const struct setting *setting, const void *object)
 {
 	return (const char *)object + setting->offset;
+}
+
+void setting_clear(const struct setting *setting, void *object)
+{
+	if (setting->type->storage != NULL)
+		setting->type->storage->clear(member_of(setting, object));
+}
+
+int setting_copy(const struct setting *setting, void *to, const void *from)
+{
+	if (setting->type->storage != NULL)
+		return setting->type->storage->copy(member_of(setting, to),
+						    member_const(setting, from));
+	memcpy(member_of(setting, to), member_const(setting, from), setting->size);
+	return 0;
+}
+
+bool setting_equal(const struct setting *setting, const void *a, const void *b)
+{
+	if (setting->type->storage != NULL)
+		return setting->type->storage->equal(member_const(setting, a),
+						     member_const(setting, b));
+	return memcmp(member_const(setting, a), member_const(setting, b), setting->size) == 0;
+}
+
+int setting_mismatch(const struct setting *setting, const struct value *value,
+		     const struct config_place *place, const char *because)
+{
+	char found[VALUE_TEXT_MAX], described[VALUE_TEXT_MAX];
+	const char *allowed = setting->type->allowed;
+
+	if (setting->type->describe != NULL) {
+		setting->type->describe(setting, described);
+		allowed = described;
+	}
+	return config_error(place, "found %s%s%s; allowed: %s", value_text(value, found),
+			    because != NULL ? ", " : "", because != NULL ? because : "", allowed);
 }
 
 /* ---- numbers ---- */
@@ -70,7 +106,7 @@ static int set_number(const struct setting *setting, void *object, uint64_t numb
 {
 	if (number < setting->minimum || number > setting->maximum ||
 	    (setting->size < sizeof(number) && number >> (8 * setting->size) != 0))
-		return setting_mismatch(setting, value, place);
+		return setting_mismatch(setting, value, place, NULL);
 	store(setting, object, number);
 	return 0;
 }
@@ -79,11 +115,11 @@ static int set_integer(const struct setting *setting, void *object, const struct
 		       const struct config_place *place)
 {
 	if (value->type != VALUE_INTEGER || value->integer < 0)
-		return setting_mismatch(setting, value, place);
+		return setting_mismatch(setting, value, place, NULL);
 	return set_number(setting, object, (uint64_t)value->integer, value, place);
 }
 
-static void print_number(const struct setting *setting, const void *object, FILE *out)
+static void print_integer(const struct setting *setting, const void *object, FILE *out)
 {
 	fprintf(out, "%" PRIu64, number_of(setting, object));
 }
@@ -97,7 +133,7 @@ static void describe_integer(const struct setting *setting, char out[VALUE_TEXT_
 const struct setting_type type_integer = {
 	.kind = KIND_NUMBER,
 	.set = set_integer,
-	.print = print_number,
+	.print = print_integer,
 	.describe = describe_integer,
 };
 
@@ -109,13 +145,19 @@ static int set_size(const struct setting *setting, void *object, const struct va
 	if (value->type != VALUE_STRING)
 		return set_integer(setting, object, value, place);
 	if (!size_parse(value->string, &bytes))
-		return setting_mismatch(setting, value, place);
+		return setting_mismatch(setting, value, place, NULL);
 	return set_number(setting, object, bytes, value, place);
 }
 
 static void print_size(const struct setting *setting, const void *object, FILE *out)
 {
-	size_print(number_of(setting, object), out);
+	uint64_t bytes = number_of(setting, object);
+	char text[UNITS_TEXT_MAX];
+
+	if (bytes % 1024 != 0 && bytes <= INT32_MAX)
+		fprintf(out, "%" PRIu64, bytes);
+	else
+		fprintf(out, "\"%s\"", size_text(bytes, text));
 }
 
 static void describe_size(const struct setting *setting, char out[VALUE_TEXT_MAX])
@@ -140,34 +182,48 @@ static uint64_t unit_us(const struct setting *setting)
 	return setting->type == &type_milliseconds ? 1000 : 1;
 }
 
+/*
+ * Converts seconds to microseconds. Returns false if @seconds is negative, not a number or too
+ * large.
+ */
+static bool duration_from_seconds(double seconds, uint64_t *ret_us)
+{
+	double us = round(seconds * 1e6);
+
+	if (!(us >= 0 && us < 9e18))
+		return false;
+	/* Less than a microsecond is rounded up to one, because 0 has a different meaning. */
+	*ret_us = us == 0 && seconds > 0 ? 1 : (uint64_t)us;
+	return true;
+}
+
 static int set_duration(const struct setting *setting, void *object, const struct value *value,
 			const struct config_place *place)
 {
 	uint64_t us, unit = unit_us(setting);
-	bool good;
+	bool good = false;
 
-	switch (value->type) {
-	case VALUE_INTEGER:
+	if (value->type == VALUE_INTEGER)
 		good = value->integer >= 0 &&
 		       !__builtin_mul_overflow((uint64_t)value->integer, 1000000, &us);
-		break;
-	case VALUE_FLOAT:
+	else if (value->type == VALUE_FLOAT)
 		good = duration_from_seconds(value->real, &us);
-		break;
-	case VALUE_STRING:
+	else if (value->type == VALUE_STRING)
 		good = duration_parse(value->string, &us);
-		break;
-	default:
-		good = false;
-	}
 	if (!good || us % unit != 0)
-		return setting_mismatch(setting, value, place);
+		return setting_mismatch(setting, value, place, NULL);
 	return set_number(setting, object, us / unit, value, place);
 }
 
 static void print_duration(const struct setting *setting, const void *object, FILE *out)
 {
-	duration_print(number_of(setting, object) * unit_us(setting), out);
+	uint64_t us = number_of(setting, object) * unit_us(setting);
+	char text[UNITS_TEXT_MAX];
+
+	if (us % 1000000 == 0)
+		fprintf(out, "%" PRIu64, us / 1000000);
+	else
+		fprintf(out, "\"%s\"", duration_text(us, text));
 }
 
 static void describe_duration(const struct setting *setting, char out[VALUE_TEXT_MAX])
@@ -183,25 +239,19 @@ static void describe_duration(const struct setting *setting, char out[VALUE_TEXT
 		 unit == 1 ? "microseconds" : "milliseconds");
 }
 
-const struct setting_type type_milliseconds = {
-	.kind = KIND_NUMBER,
-	.set = set_duration,
-	.print = print_duration,
-	.describe = describe_duration,
-};
-
-const struct setting_type type_microseconds = {
-	.kind = KIND_NUMBER,
-	.set = set_duration,
-	.print = print_duration,
-	.describe = describe_duration,
-};
+#define DURATION_TYPE                                                                              \
+	{                                                                                          \
+		.kind = KIND_NUMBER, .set = set_duration, .print = print_duration,                 \
+		.describe = describe_duration                                                      \
+	}
+const struct setting_type type_milliseconds = DURATION_TYPE;
+const struct setting_type type_microseconds = DURATION_TYPE;
 
 static int set_boolean(const struct setting *setting, void *object, const struct value *value,
 		       const struct config_place *place)
 {
 	if (value->type != VALUE_BOOLEAN)
-		return setting_mismatch(setting, value, place);
+		return setting_mismatch(setting, value, place, NULL);
 	store(setting, object, (uint64_t)value->integer);
 	return 0;
 }
@@ -211,16 +261,11 @@ static void print_boolean(const struct setting *setting, const void *object, FIL
 	fputs(number_of(setting, object) ? "true" : "false", out);
 }
 
-static void describe_boolean(const struct setting *setting, char out[VALUE_TEXT_MAX])
-{
-	snprintf(out, VALUE_TEXT_MAX, "true or false");
-}
-
 const struct setting_type type_boolean = {
 	.kind = KIND_BOOLEAN,
 	.set = set_boolean,
 	.print = print_boolean,
-	.describe = describe_boolean,
+	.allowed = "true or false",
 };
 
 /* ---- strings ---- */
@@ -237,7 +282,7 @@ static int check_string(const struct setting *setting, const struct value *value
 	size_t valid, length;
 
 	if (value->type != VALUE_STRING)
-		return setting_mismatch(setting, value, place);
+		return setting_mismatch(setting, value, place, NULL);
 	if (utf8_check(text, strlen(value->string), &valid, &length) != UTF8_COMPLETE)
 		return config_error(place,
 				    "found the string %s, whose byte %zu (0x%02X) is not UTF-8; "
@@ -246,75 +291,56 @@ static int check_string(const struct setting *setting, const struct value *value
 	return 0;
 }
 
-/* Stores a copy of the string if @is_good accepts it (NULL: always). */
-static int set_checked(const struct setting *setting, void *object, const struct value *value,
-		       const struct config_place *place, bool (*is_good)(const char *text))
+static void clear_string(void *member)
 {
-	char **member = member_of(setting, object), *copy;
+	char **string = member;
+
+	free(*string);
+	*string = NULL;
+}
+
+static int copy_string(void *to, const void *from)
+{
+	const char *text = *(const char *const *)from;
+	char **copy = to;
+
+	*copy = text != NULL ? strdup(text) : NULL;
+	return text != NULL && *copy == NULL ? -ENOMEM : 0;
+}
+
+static bool equal_strings(const void *a, const void *b)
+{
+	const char *text_a = *(const char *const *)a, *text_b = *(const char *const *)b;
+
+	return text_a == text_b ||
+	       (text_a != NULL && text_b != NULL && strcmp(text_a, text_b) == 0);
+}
+
+static const struct setting_storage string_storage = {clear_string, copy_string, equal_strings};
+
+static int set_string(const struct setting *setting, void *object, const struct value *value,
+		      const struct config_place *place)
+{
 	int r = check_string(setting, value, place);
 	size_t n;
 
 	if (r < 0)
 		return r;
 	n = strlen(value->string);
-	if (is_good && (n < setting->minimum || n > setting->maximum || !is_good(value->string)))
-		return setting_mismatch(setting, value, place);
-	copy = strdup(value->string);
-	if (copy == NULL)
-		return -ENOMEM;
-	free(*member);
-	*member = copy;
-	return 0;
-}
-
-static void clear_string(const struct setting *setting, void *object)
-{
-	char **member = member_of(setting, object);
-
-	free(*member);
-	*member = NULL;
-}
-
-static bool equal_strings(const struct setting *setting, const void *a, const void *b)
-{
-	const char *text_a = *(const char *const *)member_const(setting, a);
-	const char *text_b = *(const char *const *)member_const(setting, b);
-
-	if (text_a == NULL || text_b == NULL)
-		return text_a == text_b;
-	return strcmp(text_a, text_b) == 0;
-}
-
-/* Writes a string as libconfig reads it back. */
-static void write_string(const char *text, FILE *out)
-{
-	const uint8_t *p = (const uint8_t *)text;
-	size_t n = strlen(text), length;
-
-	fputc('"', out);
-	for (; n > 0; p += length, n -= length) {
-		const char *letter = *p == '\n' ? "n" : *p == '\r' ? "r" : *p == '\t' ? "t" : NULL;
-		bool printable = printable_next(p, n, &length);
-
-		if (*p == '"' || *p == '\\')
-			fprintf(out, "\\%c", *p);
-		else if (printable)
-			fwrite(p, 1, length, out);
-		else if (letter != NULL)
-			fprintf(out, "\\%s", letter);
-		for (size_t i = 0; !printable && letter == NULL && i < length; i++)
-			fprintf(out, "\\x%02x", p[i]);
-	}
-	fputc('"', out);
+	if (setting->type->is_good != NULL && (n < setting->minimum || n > setting->maximum ||
+					       !setting->type->is_good(value->string)))
+		return setting_mismatch(setting, value, place, NULL);
+	setting_clear(setting, object);
+	return copy_string(member_of(setting, object), &value->string);
 }
 
 static void print_string(const struct setting *setting, const void *object, FILE *out)
 {
-	write_string(*(const char *const *)member_const(setting, object), out);
+	config_quote_print(*(const char *const *)member_const(setting, object), out);
 }
 
 #define STRING_TYPE                                                                                \
-	.kind = KIND_STRING, .clear = clear_string, .equal = equal_strings, .print = print_string
+	.kind = KIND_STRING, .set = set_string, .print = print_string, .storage = &string_storage
 
 static bool name_is_good(const char *text)
 {
@@ -325,12 +351,6 @@ static bool name_is_good(const char *text)
 	return true;
 }
 
-static int set_name(const struct setting *setting, void *object, const struct value *value,
-		    const struct config_place *place)
-{
-	return set_checked(setting, object, value, place, name_is_good);
-}
-
 static void describe_name(const struct setting *setting, char out[VALUE_TEXT_MAX])
 {
 	snprintf(out, VALUE_TEXT_MAX,
@@ -338,7 +358,11 @@ static void describe_name(const struct setting *setting, char out[VALUE_TEXT_MAX
 		 setting->maximum);
 }
 
-const struct setting_type type_name = {STRING_TYPE, .set = set_name, .describe = describe_name};
+const struct setting_type type_name = {
+	STRING_TYPE,
+	.is_good = name_is_good,
+	.describe = describe_name,
+};
 
 static bool address_is_good(const char *text)
 {
@@ -361,21 +385,10 @@ static bool address_is_good(const char *text)
 	return inet_pton(AF_INET6, copy, &address) == 1;
 }
 
-static int set_address(const struct setting *setting, void *object, const struct value *value,
-		       const struct config_place *place)
-{
-	return set_checked(setting, object, value, place, address_is_good);
-}
-
-static void describe_address(const struct setting *setting, char out[VALUE_TEXT_MAX])
-{
-	snprintf(out, VALUE_TEXT_MAX, "a string: an IPv4 or IPv6 address, a host name, or \"*\"");
-}
-
 const struct setting_type type_address = {
 	STRING_TYPE,
-	.set = set_address,
-	.describe = describe_address,
+	.is_good = address_is_good,
+	.allowed = "a string: an IPv4 or IPv6 address, a host name, or \"*\"",
 };
 
 static bool path_is_good(const char *text)
@@ -387,40 +400,20 @@ static bool path_is_good(const char *text)
 	return true;
 }
 
-static int set_path(const struct setting *setting, void *object, const struct value *value,
-		    const struct config_place *place)
-{
-	return set_checked(setting, object, value, place, path_is_good);
-}
-
 static void describe_path(const struct setting *setting, char out[VALUE_TEXT_MAX])
 {
 	snprintf(out, VALUE_TEXT_MAX, "a string: a path of 1 to %" PRIu64 " bytes",
 		 setting->maximum);
 }
 
-const struct setting_type type_path = {STRING_TYPE, .set = set_path, .describe = describe_path};
-
-/*
- * Stores the source of a template. Its contents are checked later, with the settings on which they
- * depend.
- */
-static int set_template(const struct setting *setting, void *object, const struct value *value,
-			const struct config_place *place)
-{
-	return set_checked(setting, object, value, place, NULL);
-}
-
-static void describe_template(const struct setting *setting, char out[VALUE_TEXT_MAX])
-{
-	snprintf(out, VALUE_TEXT_MAX, "a string");
-}
-
-const struct setting_type type_template = {
+const struct setting_type type_path = {
 	STRING_TYPE,
-	.set = set_template,
-	.describe = describe_template,
+	.is_good = path_is_good,
+	.describe = describe_path,
 };
+
+/* check.c compiles templates, because that depends on other settings. */
+const struct setting_type type_template = {STRING_TYPE, .allowed = "a string"};
 
 /* ---- strings with numeric meaning ---- */
 
@@ -435,7 +428,7 @@ static int set_mode(const struct setting *setting, void *object, const struct va
 		return r;
 	n = strlen(text);
 	if (n == 0 || n > 4 || text[strspn(text, "01234567")] != '\0')
-		return setting_mismatch(setting, value, place);
+		return setting_mismatch(setting, value, place, NULL);
 	return set_number(setting, object, strtoul(text, NULL, 8), value, place);
 }
 
@@ -444,21 +437,17 @@ static void print_mode(const struct setting *setting, const void *object, FILE *
 	fprintf(out, "\"%04" PRIo64 "\"", number_of(setting, object));
 }
 
-static void describe_mode(const struct setting *setting, char out[VALUE_TEXT_MAX])
-{
-	snprintf(out, VALUE_TEXT_MAX, "a string of octal digits from \"0000\" to \"0777\"");
-}
-
 const struct setting_type type_mode = {
 	.kind = KIND_STRING,
 	.set = set_mode,
 	.print = print_mode,
-	.describe = describe_mode,
+	.allowed = "a string of octal digits from \"0000\" to \"0777\"",
 };
 
 static int set_word(const struct setting *setting, void *object, const struct value *value,
 		    const struct config_place *place)
 {
+	const char *because = NULL;
 	int r = check_string(setting, value, place);
 
 	if (r < 0)
@@ -471,27 +460,26 @@ static int set_word(const struct setting *setting, void *object, const struct va
 	}
 	if (strcmp(setting->name, "encoding.errors") == 0 &&
 	    strcmp(value->string, "xmlcharrefreplace") == 0)
-		return setting_mismatch_because(setting, value, place,
-						"which is for characters that a charset lacks: set "
-						"encoding.reply_errors to it");
-	return setting_mismatch(setting, value, place);
+		because = "which only encoding.reply_errors accepts";
+	return setting_mismatch(setting, value, place, because);
 }
 
 static void print_word(const struct setting *setting, const void *object, FILE *out)
 {
-	write_string(setting->words[number_of(setting, object)], out);
+	fprintf(out, "\"%s\"", setting->words[number_of(setting, object)]);
 }
 
 static void describe_word(const struct setting *setting, char out[VALUE_TEXT_MAX])
 {
+	const char *const *words = setting->words;
 	size_t n = 0;
 
-	for (size_t i = 0; setting->words[i] != NULL; i++)
+	for (size_t i = 0; words[i] != NULL; i++)
 		n += (size_t)snprintf(out + n, VALUE_TEXT_MAX - n, "%s\"%s\"",
-				      i == 0			      ? ""
-				      : setting->words[i + 1] != NULL ? ", "
-								      : " or ",
-				      setting->words[i]);
+				      i == 0		     ? ""
+				      : words[i + 1] != NULL ? ", "
+							     : " or ",
+				      words[i]);
 }
 
 const struct setting_type type_word = {
@@ -504,31 +492,21 @@ const struct setting_type type_word = {
 /* ---- arrays of networks ---- */
 
 /* Reports an address with host bits set, and suggests the intended network. */
-static int bits_after_prefix(const struct value *value, const struct config_place *place)
+static int host_bits(const struct value *value, const struct config_place *place)
 {
-	const char *slash = strchr(value->string, '/');
-	char quoted[QUOTE_MAX], copy[INET6_ADDRSTRLEN], text[CIDR_TEXT_MAX];
-	size_t n = slash != NULL ? (size_t)(slash - value->string) : strlen(value->string);
+	const char *slash = strchr(value->string, '/'); /* cidr_parse() found one */
+	char quoted[QUOTE_MAX], address[INET6_ADDRSTRLEN], text[CIDR_TEXT_MAX];
 	struct cidr meant;
 
-	config_quote(value->string, quoted);
-	if (slash != NULL && n < sizeof(copy)) {
-		memcpy(copy, value->string, n);
-		copy[n] = '\0';
-		if (cidr_parse(copy, &meant) == 0) {
-			meant.prefix = (uint8_t)(strtoul(slash + 1, NULL, 10) +
-						 (strchr(copy, ':') == NULL ? 96 : 0));
-			for (unsigned bit = meant.prefix; bit < 128; bit++)
-				meant.address[bit / 8] &= (uint8_t) ~(0x80 >> bit % 8);
-			return config_error(
-				place,
-				"found %s, which has bits set after its prefix; allowed: \"%s\", "
-				"\"%s\"",
-				quoted, cidr_format(&meant, text), copy);
-		}
-	}
-	return config_error(place, "found %s, which has bits set after its prefix; allowed: none",
-			    quoted);
+	snprintf(address, sizeof(address), "%.*s", (int)(slash - value->string), value->string);
+	cidr_parse(address, &meant);
+	meant.prefix =
+		(uint8_t)(strtoul(slash + 1, NULL, 10) + (strchr(address, ':') == NULL ? 96 : 0));
+	for (unsigned bit = meant.prefix; bit < 128; bit++)
+		meant.address[bit / 8] &= (uint8_t) ~(0x80 >> bit % 8);
+	return config_error(
+		place, "found %s, whose host bits are not zero; allowed: \"%s\", \"%s\"",
+		config_quote(value->string, quoted), cidr_format(&meant, text), address);
 }
 
 static int add_network(const struct setting *setting, void *object, const struct value *value,
@@ -546,13 +524,12 @@ static int add_network(const struct setting *setting, void *object, const struct
 	}
 	r = cidr_parse(value->string, &cidr);
 	if (r == -EDOM)
-		return bits_after_prefix(value, place);
-	if (r == -ERANGE)
-		return setting_mismatch_because(
-			setting, value, place,
-			"whose prefix is not from 0 to 32 (IPv4), 0 to 128 (IPv6)");
+		return host_bits(value, place);
 	if (r < 0)
-		return setting_mismatch_because(setting, value, place, "which is not an address");
+		return setting_mismatch(
+			setting, value, place,
+			r == -ERANGE ? "whose prefix is not from 0 to 32 (IPv4), 0 to 128 (IPv6)"
+				     : "which is not an address");
 	if ((list->n & (list->n - 1)) == 0) { /* a power of 2: full */
 		grown = reallocarray(list->items, list->n > 0 ? list->n * 2 : 1, sizeof(*grown));
 		if (grown == NULL)
@@ -563,23 +540,44 @@ static int add_network(const struct setting *setting, void *object, const struct
 	return 0;
 }
 
-static void clear_networks(const struct setting *setting, void *object)
+static void clear_networks(void *member)
 {
-	struct cidr_list *list = member_of(setting, object);
+	struct cidr_list *list = member;
 
 	cidr_list_finish(list);
 	*list = (struct cidr_list){0};
 }
 
-static bool equal_networks(const struct setting *setting, const void *a, const void *b)
+static int copy_networks(void *to, const void *from)
 {
-	const struct cidr_list *list_a = member_const(setting, a);
-	const struct cidr_list *list_b = member_const(setting, b);
+	const struct cidr_list *list = from;
+	struct cidr_list *copy = to;
+
+	*copy = (struct cidr_list){.has_unix = list->has_unix};
+	if (list->n == 0)
+		return 0;
+	copy->items = calloc(list->n, sizeof(*copy->items));
+	if (copy->items == NULL)
+		return -ENOMEM;
+	memcpy(copy->items, list->items, list->n * sizeof(*copy->items));
+	copy->n = list->n;
+	return 0;
+}
+
+static bool equal_networks(const void *a, const void *b)
+{
+	const struct cidr_list *list_a = a, *list_b = b;
 
 	return list_a->n == list_b->n && list_a->has_unix == list_b->has_unix &&
 	       (list_a->n == 0 ||
 		memcmp(list_a->items, list_b->items, list_a->n * sizeof(*list_a->items)) == 0);
 }
+
+static const struct setting_storage networks_storage = {
+	clear_networks,
+	copy_networks,
+	equal_networks,
+};
 
 static void print_networks(const struct setting *setting, const void *object, FILE *out)
 {
@@ -599,16 +597,10 @@ static void print_networks(const struct setting *setting, const void *object, FI
 	fputc(']', out);
 }
 
-static void describe_networks(const struct setting *setting, char out[VALUE_TEXT_MAX])
-{
-	snprintf(out, VALUE_TEXT_MAX,
-		 "an array of strings such as \"192.0.2.0/24\", \"2001:db8::/32\"%s",
-		 setting->type == &type_proxies ? ", \"unix\"" : "");
-}
-
+#define NETWORKS_ALLOWED "an array of strings such as \"192.0.2.0/24\", \"2001:db8::/32\""
 #define NETWORKS_TYPE                                                                              \
-	.kind = KIND_ARRAY, .set = add_network, .clear = clear_networks, .equal = equal_networks,  \
-	.print = print_networks, .describe = describe_networks
+	.kind = KIND_ARRAY, .set = add_network, .print = print_networks,                           \
+	.storage = &networks_storage
 
-const struct setting_type type_networks = {NETWORKS_TYPE};
-const struct setting_type type_proxies = {NETWORKS_TYPE};
+const struct setting_type type_networks = {NETWORKS_TYPE, .allowed = NETWORKS_ALLOWED};
+const struct setting_type type_proxies = {NETWORKS_TYPE, .allowed = NETWORKS_ALLOWED ", \"unix\""};

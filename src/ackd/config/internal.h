@@ -1,0 +1,194 @@
+#pragma once
+
+/*
+ * For the files of this folder: the table of settings and the operations on one setting
+ * (setting.c, types.c), and the state of the steps of config_load_with() (parse.c, check.c).
+ */
+
+#include "ackd/config/config.h"
+#include "ackd/config/error.h"
+
+/* ---- settings: setting.c ---- */
+
+enum setting_scope { SCOPE_LISTENER, SCOPE_DAEMON };
+
+enum setting_flag {
+	SETTING_RESTART = 1 << 0, /* takes effect only after a restart */
+	SETTING_UNBUILT = 1 << 1, /* rejected: this build lacks the feature */
+	SETTING_TCP = 1 << 2,	  /* has a meaning for an address only */
+	SETTING_UNIX = 1 << 3,	  /* has a meaning for a path only */
+};
+
+struct setting {
+	enum setting_scope scope;
+	const char *name; /* dotted */
+	const struct setting_type *type;
+	size_t offset; /* of the member in struct config_listener or struct config */
+	size_t size;
+	uint64_t minimum; /* numbers: in the unit of the member; strings: length in bytes */
+	uint64_t maximum;
+	const char *const *words;
+	const char *default_text; /* NULL: none */
+	unsigned flags;		  /* set of enum setting_flag */
+};
+
+extern const struct setting settings[];
+extern const size_t n_settings;
+
+/* The capacity of arrays with one element per setting. */
+#define SETTINGS_MAX 64
+
+/* A value from the configuration file. */
+struct value {
+	enum value_type {
+		VALUE_INTEGER,
+		VALUE_FLOAT,
+		VALUE_BOOLEAN,
+		VALUE_STRING,
+		VALUE_GROUP,
+		VALUE_ARRAY,
+		VALUE_LIST,
+	} type;
+	int64_t integer; /* also for VALUE_BOOLEAN */
+	double real;
+	const char *string;
+};
+
+/* Returns the index in settings[] of the setting with the dotted @name, or -1. */
+int setting_find(enum setting_scope scope, const char *name);
+
+/* Returns whether @name is a group: the first part of the dotted name of a setting in @scope. */
+bool setting_is_group(enum setting_scope scope, const char *name);
+
+/*
+ * Sets the member in @object to @text, which is written as a default in settings.def. Returns 0,
+ * -EINVAL after reporting an error at @place, or -ENOMEM.
+ */
+int setting_set_text(const struct setting *setting, void *object, const char *text,
+		     const struct config_place *place);
+
+/*
+ * Reports that there is no setting @name (dotted), at top level or, if @top is false, in a
+ * listener. The message suggests the nearest known name.
+ */
+void setting_unknown(const char *name, bool top, const struct config_place *place);
+
+/* The size of the buffer for value_text(). */
+#define VALUE_TEXT_MAX 256
+
+/*
+ * Describes @value for a message: "70000", "the string \"abc\"", "a group { ... }". Returns @out.
+ */
+const char *value_text(const struct value *value, char out[VALUE_TEXT_MAX]);
+
+/* ---- types of settings: types.c ---- */
+
+struct setting_type {
+	/* The form of a value in the file. */
+	enum {
+		KIND_NUMBER,
+		KIND_BOOLEAN,
+		KIND_STRING,
+		KIND_WORD,  /* one of setting->words */
+		KIND_ARRAY, /* the elements are passed to @set one by one */
+	} kind;
+
+	/*
+	 * Checks @value and stores it in the member in @object; for an array, adds one element.
+	 * Returns 0, -EINVAL after reporting an error at @place, or -ENOMEM.
+	 */
+	int (*set)(const struct setting *setting, void *object, const struct value *value,
+		   const struct config_place *place);
+
+	/* Writes the value in libconfig syntax; a string must not be NULL. */
+	void (*print)(const struct setting *setting, const void *object, FILE *out);
+
+	/* The allowed values, for messages: a text, or a function that writes it to @out. */
+	const char *allowed;
+	void (*describe)(const struct setting *setting, char out[VALUE_TEXT_MAX]);
+
+	/* Strings: whether a value of valid length is valid. */
+	bool (*is_good)(const char *text);
+
+	const struct setting_storage *storage; /* NULL: the bytes of the member are the value */
+};
+
+/* The operations on members that own memory. */
+struct setting_storage {
+	void (*clear)(void *member);
+	int (*copy)(void *to, const void *from); /* 0 or -ENOMEM; @to is empty */
+	bool (*equal)(const void *a, const void *b);
+};
+
+extern const struct setting_type type_integer;	    /* an integer: any unsigned type */
+extern const struct setting_type type_size;	    /* bytes, or a string with a unit: unsigned */
+extern const struct setting_type type_milliseconds; /* seconds, or with a unit: uint64_t */
+extern const struct setting_type type_microseconds; /* the same: uint64_t */
+extern const struct setting_type type_boolean;	    /* bool */
+extern const struct setting_type type_name;	    /* [A-Za-z0-9._-]: char * */
+extern const struct setting_type type_address;	    /* address, name or "*": char * */
+extern const struct setting_type type_path;	    /* char * */
+extern const struct setting_type type_mode;	    /* a string of octal digits: mode_t */
+extern const struct setting_type type_template;	    /* the source of a template: char * */
+extern const struct setting_type type_word;	    /* one of setting->words: an enum */
+extern const struct setting_type type_networks;	    /* strings in CIDR notation: struct cidr_list */
+extern const struct setting_type type_proxies;	    /* the same, or "unix" */
+
+/* Empties a list or releases a string, before the setting is set again. */
+void setting_clear(const struct setting *setting, void *object);
+
+/* Copies the member of @from to @to, where it is empty. Returns 0 or -ENOMEM. */
+int setting_copy(const struct setting *setting, void *to, const void *from);
+
+/* Returns whether the member has the same value in both objects. */
+bool setting_equal(const struct setting *setting, const void *a, const void *b);
+
+/*
+ * Reports that @value is not valid for @setting, for a reason such as "which is not an address"
+ * (NULL: none). Returns -EINVAL.
+ */
+int setting_mismatch(const struct setting *setting, const struct value *value,
+		     const struct config_place *place, const char *because);
+
+/* ---- the steps of loading: parse.c, check.c ---- */
+
+/* Where a setting was set; later levels take precedence. */
+enum source_level { SOURCE_DEFAULT, SOURCE_TOP, SOURCE_LISTENER };
+
+struct setting_source {
+	enum source_level level;
+	bool bad;      /* an error was reported; the member keeps its previous value */
+	unsigned line; /* of the text; 0 for the default, and for -p */
+};
+
+/* The sources of one listener's settings. */
+struct listener_sources {
+	struct setting_source settings[SETTINGS_MAX]; /* by index in settings[] */
+	unsigned line;				      /* where the listener's group begins */
+};
+
+struct config_loader {
+	struct config *config;
+	struct config_errors errors;
+	struct setting_source sources[SETTINGS_MAX]; /* of the daemon's settings */
+	struct listener_sources *listeners;	     /* config->n_listeners of them */
+};
+
+/*
+ * Sets the members of @object that settings of @scope stand for to their defaults. They must be
+ * empty. Returns 0 or -ENOMEM.
+ */
+int config_set_defaults(enum setting_scope scope, void *object);
+
+/*
+ * Reads the settings and listeners in @text (config_text_read(); NULL: none) into @loader->config,
+ * which has the daemon's defaults and no listeners. @port (-1: none) replaces the top-level port.
+ * Returns 0 (even if it reported errors), -EINVAL if libconfig rejected the text, or -ENOMEM.
+ */
+int config_parse(struct config_loader *loader, const char *text, int port);
+
+/*
+ * Checks settings that depend on each other, and completes the listeners' policies. Returns 0 (even
+ * if it reported errors) or -ENOMEM.
+ */
+int config_check(struct config_loader *loader);
