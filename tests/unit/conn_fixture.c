@@ -1,6 +1,6 @@
 #include "conn_fixture.h"
 
-#include "ackd/config/loader.h"
+#include "ackd/config/config.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
