@@ -81,3 +81,16 @@ const char *sockaddr_format(const struct sockaddr *sa, char out[ADDRESS_TEXT_MAX
 	}
 	return address_format(&address, out);
 }
+
+uint16_t sockaddr_port(const struct sockaddr_storage *address)
+{
+	return address_from_sockaddr((const struct sockaddr *)address).port;
+}
+
+void sockaddr_set_port(struct sockaddr_storage *address, uint16_t port)
+{
+	if (address->ss_family == AF_INET)
+		((struct sockaddr_in *)address)->sin_port = htons(port);
+	else if (address->ss_family == AF_INET6)
+		((struct sockaddr_in6 *)address)->sin6_port = htons(port);
+}

@@ -30,3 +30,7 @@ const char *address_format(const struct address *address, char out[ADDRESS_TEXT_
  * an abstract name is "unix:@NAME". Returns @out.
  */
 const char *sockaddr_format(const struct sockaddr *sa, char out[ADDRESS_TEXT_MAX]);
+
+/* Returns or sets the port (host byte order) of an IPv4 or IPv6 address. Others have port 0. */
+uint16_t sockaddr_port(const struct sockaddr_storage *address);
+void sockaddr_set_port(struct sockaddr_storage *address, uint16_t port);

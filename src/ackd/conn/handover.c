@@ -8,7 +8,7 @@
 #include "ackd/conn/handover.h"
 
 #include "ackd/conn/internal.h"
-#include "ackd/sockets/binding.h"
+#include "ackd/sockets/endpoint.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -228,7 +228,7 @@ void conn_restore(struct listener *listener, int fd, const struct state_connecti
 	const struct address *address = &from->record.address;
 	struct conn *c;
 
-	binding_set_timeout(fd, listener->config->idle_timeout_ms);
+	endpoint_set_timeout(fd, listener->config->idle_timeout_ms);
 	if (from->record.connection == 0) { /* its PROXY header is incomplete */
 		if (!listener_is_proxied(listener)) {
 			listener_count_refusal(listener, address, REFUSAL_PROXY,

@@ -300,11 +300,24 @@ static void on_acceptable(uv_poll_t *poll, int status, int events)
 
 /* ---- listening ---- */
 
+/* Returns the link to the endpoint of @fd, or the one at the end of the list. */
+static struct endpoint **find_endpoint(struct metrics *metrics, int fd)
+{
+	struct endpoint **link = &metrics->endpoints;
+
+	while (*link && (*link)->fd != fd)
+		link = &(*link)->next;
+	return link;
+}
+
 int metrics_listen(struct metrics *metrics, int fd)
 {
-	struct endpoint *endpoint = calloc(1, sizeof(*endpoint));
+	struct endpoint *endpoint;
 	int r;
 
+	if (*find_endpoint(metrics, fd))
+		return 0;
+	endpoint = calloc(1, sizeof(*endpoint));
 	if (!endpoint)
 		return -ENOMEM;
 	endpoint->metrics = metrics;
@@ -329,16 +342,12 @@ static void on_endpoint_closed(uv_handle_t *handle)
 
 void metrics_unlisten(struct metrics *metrics, int fd)
 {
-	struct endpoint **link = &metrics->endpoints;
+	struct endpoint **link = find_endpoint(metrics, fd), *endpoint = *link;
 
-	while (*link && (*link)->fd != fd)
-		link = &(*link)->next;
-	if (*link) {
-		struct endpoint *endpoint = *link;
-
-		*link = endpoint->next;
-		uv_close((uv_handle_t *)&endpoint->poll, on_endpoint_closed);
-	}
+	if (!endpoint)
+		return;
+	*link = endpoint->next;
+	uv_close((uv_handle_t *)&endpoint->poll, on_endpoint_closed);
 }
 
 /* ---- life cycle ---- */

@@ -24,12 +24,15 @@ int metrics_create(uv_loop_t *loop, void (*look)(void *data, struct metrics_view
 		   void *data, struct metrics **ret_metrics);
 
 /*
- * Also accepts from the listening socket @fd, which stays the caller's. Returns 0 or a negative
- * errno.
+ * Also accepts from the listening socket @fd, which stays the caller's. Does nothing if it already
+ * does. Returns 0 or a negative errno.
  */
 int metrics_listen(struct metrics *metrics, int fd);
 
-/* Stops accepting from @fd, which may then be closed. Pending requests are answered. */
+/*
+ * Stops accepting from @fd, which may then be closed. Pending requests are answered. Does nothing
+ * for any other descriptor.
+ */
 void metrics_unlisten(struct metrics *metrics, int fd);
 
 /* Closes all connections and frees. The loop must have closed all handles. Accepts NULL. */

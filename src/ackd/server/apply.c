@@ -128,45 +128,41 @@ static int plan_restored(struct server *server, struct worker_plan *plan, unsign
 	return 0;
 }
 
-/* Adds the share of worker @w of the sockets of @binding to its @plan. */
-static void plan_binding(const struct server *server, struct worker_plan *plan, unsigned w,
-			 const struct binding *binding, size_t listener, bool retired)
+/*
+ * Adds the share of worker @w of the sockets of @endpoint to its @plan: for the listener that needs
+ * them, or else, unless they stay the service manager's, as retired ones.
+ */
+static void plan_endpoint(const struct server *server, struct worker_plan *plan, unsigned w,
+			  const struct endpoint *endpoint)
 {
-	for (unsigned s = 0; s < binding->n_fds; s++)
-		if (serves(server, w, s, binding->n_fds))
+	const struct config *config = plan->config;
+	bool retired = !endpoint->next.needed;
+	size_t listener = retired ? socket_set_successor(config, endpoint) : endpoint->next.user;
+
+	if (retired ? endpoint->metrics || endpoint->passed : listener == config->n_listeners)
+		return;
+	for (unsigned s = 0; s < endpoint->n_fds; s++)
+		if (serves(server, w, s, endpoint->n_fds))
 			plan->sockets[plan->n_sockets++] = (struct worker_socket){
-				.fd = binding->fds[s],
-				.passed = binding->passed,
+				.fd = endpoint->fds[s],
+				.passed = endpoint->passed,
 				.retired = retired,
 				.listener = listener,
 			};
 }
 
-/* Returns whether the change retires @binding, one of the server's. */
-static bool retires(const struct server *server, const struct binding *binding)
+static struct worker_plan *plan_create(struct server *server, const struct candidate *candidate,
+				       unsigned w)
 {
-	return !binding->passed && !bound_has(&server->change.bound, binding);
-}
-
-static struct worker_plan *plan_create(struct server *server, const struct setup *setup, unsigned w)
-{
-	const struct bound *bound = &server->change.bound;
+	const struct endpoint *e;
 	struct worker_plan *plan;
 	size_t n = 0;
 
-	for (size_t i = 0; i < bound->n; i++)
-		n += bound->items[i].binding->n_fds;
-	for (const struct binding *b = server->bindings; b; b = b->next)
-		n += b->n_fds;
-	plan = worker_plan_create(setup->config, server->counters, n);
+	list_for_each(e, &server->sockets.endpoints, node) n += e->n_fds;
+	plan = worker_plan_create(candidate->config, server->counters, n);
 	if (!plan)
 		return NULL;
-	for (size_t i = 0; i < bound->n; i++)
-		plan_binding(server, plan, w, bound->items[i].binding, bound->items[i].listener,
-			     false);
-	for (const struct binding *b = server->bindings; b; b = b->next)
-		if (retires(server, b))
-			plan_binding(server, plan, w, b, setup_successor(setup, b), true);
+	list_for_each(e, &server->sockets.endpoints, node) plan_endpoint(server, plan, w, e);
 	if (plan_restored(server, plan, w) < 0) {
 		worker_plan_destroy(plan);
 		return NULL;
@@ -174,13 +170,13 @@ static struct worker_plan *plan_create(struct server *server, const struct setup
 	return plan;
 }
 
-static int send_plans(struct server *server, const struct setup *setup)
+static int send_plans(struct server *server, const struct candidate *candidate)
 {
 	struct worker_plan **plans = calloc(server->n_workers, sizeof(struct worker_plan *));
-	int r = plans ? prepare_counters(server, setup->config) : -ENOMEM;
+	int r = plans ? prepare_counters(server, candidate->config) : -ENOMEM;
 
 	for (unsigned w = 0; w < server->n_workers && r == 0; w++) {
-		plans[w] = plan_create(server, setup, w);
+		plans[w] = plan_create(server, candidate, w);
 		if (!plans[w])
 			r = -ENOMEM;
 	}
@@ -196,49 +192,21 @@ static int send_plans(struct server *server, const struct setup *setup)
 
 /* ---- sockets ---- */
 
-static void binding_rename(struct binding *binding, const char *name)
-{
-	char *copy;
-
-	if (strcmp(binding->listener, name) == 0)
-		return;
-	copy = strdup(name);
-	if (!copy)
-		return; /* harmless: only the choice between equal addresses in the next reload
-			   depends on it */
-	free(binding->listener);
-	binding->listener = copy;
-}
-
-static void log_listening(const struct bound *bound, bool all)
-{
-	for (size_t i = 0; i < bound->n; i++) {
-		const struct binding *b = bound->items[i].binding;
-		char text[ADDRESS_TEXT_MAX];
-		struct log_fields fields = {
-			.listener = b->listener,
-			.address = sockaddr_format((const struct sockaddr *)&b->bound, text),
-		};
-
-		if (bound->items[i].is_new || all)
-			log_post(LOG_LISTEN, &fields, "%s: listening on %s", b->listener, text);
-	}
-}
-
 /*
  * Returns how many descriptors are reserved for other uses than connections. Listening sockets
  * count twice, because a reload binds new ones before it closes the old ones.
  */
 static uint64_t descriptors_reserved(const struct server *server)
 {
-	const struct change *change = &server->change;
-	size_t n_sockets = change->metrics.n;
+	const struct endpoint *e;
+	size_t n_sockets = 0;
 	uint64_t n;
 
-	for (size_t i = 0; i < change->bound.n; i++)
-		n_sockets += change->bound.items[i].binding->n_fds;
+	list_for_each(e, &server->sockets.endpoints, node) n_sockets +=
+		e->next.needed ? e->n_fds : 0;
 	n = RESERVE + (uint64_t)server->n_workers * RESERVE_PER_WORKER + 2 * n_sockets +
-	    LIMITS_REFUSALS_MAX + (change->metrics.n > 0 ? METRICS_CONNECTIONS_MAX : 0);
+	    LIMITS_REFUSALS_MAX +
+	    (server->change.config->metrics_address ? METRICS_CONNECTIONS_MAX : 0);
 	/* a hand-over sends a segment per batch of connections */
 	return n + limits_descriptor_room(n) / HANDOVER_BATCH;
 }
@@ -283,79 +251,41 @@ static void configure_limits(struct server *server)
 	log_memory_bound(server, max);
 }
 
-/* Transfers the sockets of the change to the server. Nothing can fail from here on. */
+/* Puts the sockets of the change into effect. Nothing can fail from here on. */
 static void change_commit(struct server *server)
 {
-	struct change *change = &server->change;
-
 	configure_limits(server);
-	bound_configure(&change->bound, change->config);
-	for (size_t i = 0; i < change->bound.n; i++)
-		binding_rename(change->bound.items[i].binding,
-			       change->config->listeners[change->bound.items[i].listener].name);
-	log_listening(&change->bound, server->phase == SERVER_STARTING);
-	log_listening(&change->metrics, false);
-	bound_take(&change->bound, &server->bindings, &server->unwanted);
-	for (struct binding *b = server->unwanted; b; b = b->next)
-		if (!b->passed)
-			binding_retire(b);
-	report_metrics_take(server);
+	socket_set_commit(&server->sockets, server->change.config);
+	report_metrics_unlisten(server, false);
 }
 
-/* Makes the new sockets of the change unwanted. */
-static void change_undo(struct server *server)
+/* Closes the retired sockets, which no worker uses any more. */
+static void close_retired(struct server *server)
 {
-	bound_undo(&server->change.bound, &server->unwanted);
-	report_metrics_undo(server);
-}
-
-/* Closes the unwanted sockets, which no worker uses any more. */
-static void close_unwanted(struct server *server)
-{
-	report_metrics_close(server);
-	while (server->unwanted) {
-		struct binding *next = server->unwanted->next;
-
-		store_forget(server->unwanted, server->bindings);
-		binding_destroy(server->unwanted);
-		server->unwanted = next;
-	}
+	report_metrics_unlisten(server, true);
+	socket_set_close_retired(&server->sockets);
 }
 
 /* ---- step by step ---- */
 
-int server_bind(struct server *server, const struct setup *setup, FILE *errors)
+int server_bind(struct server *server, const struct candidate *candidate, FILE *errors)
 {
-	const struct bindings current = {server->bindings, server->metrics_bindings};
-	struct change *change = &server->change;
-	int r = setup_bind(
-		setup, &current,
-		store_share(setup, server->bindings, (unsigned)server->n_handed, server->n_workers),
-		errors, &change->bound);
-
-	if (r < 0)
-		return r;
-	r = report_metrics_bind(server, setup, errors);
-	if (r < 0) {
-		change_undo(server);
-		close_unwanted(server);
-	}
-	return r;
+	server->change.config = candidate->config;
+	return socket_set_bind(&server->sockets, candidate, (unsigned)server->n_handed,
+			       server->n_workers, errors);
 }
 
-int server_apply(struct server *server, const struct setup *setup)
+int server_apply(struct server *server, const struct candidate *candidate)
 {
 	struct change *change = &server->change;
 	int r;
 
-	change->config = setup->config;
 	change->error = 0;
 	atomic_store(&server->n_applied, 0);
 	atomic_store(&server->open_error, 0);
-	r = send_plans(server, setup);
+	r = send_plans(server, candidate);
 	if (r < 0) {
-		change_undo(server);
-		close_unwanted(server);
+		socket_set_rollback(&server->sockets);
 		return r;
 	}
 	change->phase = CHANGE_OPENING;
@@ -374,7 +304,9 @@ static void change_decide(struct server *server, int error)
 	struct change *change = &server->change;
 
 	if (error == 0)
-		error = bound_listen(&change->bound, change->config);
+		error = socket_set_listen(&server->sockets, change->config);
+	if (error == 0)
+		error = report_metrics_listen(server);
 	change->error = error;
 	if (error == 0) {
 		change->phase = CHANGE_APPLYING;
@@ -382,7 +314,7 @@ static void change_decide(struct server *server, int error)
 		order_all(server, WORKER_APPLY);
 	} else {
 		change->phase = CHANGE_UNDOING;
-		change_undo(server);
+		report_metrics_unlisten(server, false);
 		order_all(server, WORKER_FORGET);
 	}
 }
@@ -407,12 +339,12 @@ static void change_retire(struct server *server)
 	takeover_finish(&server->takeover);
 	/* a daemon that ends stores no more sockets: clients would wait on them in vain */
 	if (!ends || server->phase == SERVER_HANDING_OVER)
-		store_sync(server->bindings, server->unwanted);
+		store_sync(&server->sockets.endpoints);
 	change->phase = CHANGE_NONE;
-	if (ends || (!server->unwanted && !server->metrics_unwanted))
+	if (ends || !socket_set_has_retired(&server->sockets))
 		return;
 	change->phase = CHANGE_RETIRING;
-	uv_timer_start(&server->retired_timer, on_retired_timer, BINDING_RETIRED_MS, 0);
+	uv_timer_start(&server->retired_timer, on_retired_timer, ENDPOINT_RETIRED_MS, 0);
 }
 
 /* Closes the retired sockets after all workers have closed them. */
@@ -425,9 +357,9 @@ static void change_close(struct server *server)
 	 */
 	if (server->phase == SERVER_HANDING_OVER)
 		return;
-	close_unwanted(server);
+	close_retired(server);
 	if (server->phase == SERVER_RUNNING)
-		store_sync(server->bindings, NULL);
+		store_sync(&server->sockets.endpoints);
 	if (server->reload.again)
 		reload_request(server);
 }
@@ -443,14 +375,13 @@ bool server_applied(struct server *server, int *ret_error)
 			change_decide(server, atomic_load(&server->open_error));
 			return false;
 		}
-		/* the workers drop their plans themselves; unwanted sockets are closed later */
-		change_undo(server);
+		/* the workers drop their plans themselves; new sockets are closed later */
 		change->phase = CHANGE_NONE;
 		*ret_error = UV_ECANCELED;
 		return true;
 	case CHANGE_UNDOING:
 		takeover_finish(&server->takeover);
-		close_unwanted(server);
+		socket_set_rollback(&server->sockets);
 		change->phase = CHANGE_NONE;
 		*ret_error = change->error;
 		return true;

@@ -86,7 +86,7 @@ static void on_connection(uv_poll_t *poll, int status, int events)
 	int fd, error = 0;
 
 	while (control->n_waiting < CONTROL_WAITING_MAX) {
-		fd = accept4(control->binding->fds[0], NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		fd = accept4(control->endpoint->fds[0], NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd < 0) {
 			error = errno;
 			break;
@@ -106,22 +106,22 @@ static void on_connection(uv_poll_t *poll, int status, int events)
 
 static int control_listen(struct control *control, uv_loop_t *loop, const struct sockaddr_un *un)
 {
-	const struct binding_options options = {
+	const struct endpoint_options options = {
 		.n_sockets = 1,
 		.backlog = CONTROL_WAITING_MAX,
 		.mode = S_IRUSR | S_IWUSR,
 	};
-	int r = binding_create("control", (const struct sockaddr *)un, sizeof(*un), &options,
-			       &control->binding);
+	int r = endpoint_create("control", (const struct sockaddr *)un, sizeof(*un), &options,
+				&control->endpoint);
 
 	if (r < 0)
 		return r;
-	r = binding_listen(control->binding, &options);
+	r = endpoint_listen(control->endpoint, &options);
 	if (r == 0)
-		r = uv_poll_init(loop, &control->poll, control->binding->fds[0]);
+		r = uv_poll_init(loop, &control->poll, control->endpoint->fds[0]);
 	if (r < 0) {
-		binding_destroy(control->binding);
-		control->binding = NULL;
+		endpoint_destroy(control->endpoint);
+		control->endpoint = NULL;
 		return r;
 	}
 	control->poll.data = control;
@@ -149,13 +149,13 @@ void control_init(struct control *control, uv_loop_t *loop, void (*on_request)(v
 
 void control_hold(struct control *control)
 {
-	if (control->binding)
+	if (control->endpoint)
 		uv_poll_stop(&control->poll);
 }
 
 void control_accept(struct control *control)
 {
-	if (control->binding)
+	if (control->endpoint)
 		uv_poll_start(&control->poll, UV_READABLE, on_connection);
 }
 
@@ -174,8 +174,8 @@ void control_drop(struct control *control)
 void control_finish(struct control *control)
 {
 	control_drop(control);
-	binding_destroy(control->binding);
-	control->binding = NULL;
+	endpoint_destroy(control->endpoint);
+	control->endpoint = NULL;
 }
 
 /* ---- ackd --reload ---- */

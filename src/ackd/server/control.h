@@ -11,7 +11,7 @@
  */
 
 #include "ackd/server/exit_status.h"
-#include "ackd/sockets/binding.h"
+#include "ackd/sockets/endpoint.h"
 
 #include <uv.h>
 
@@ -20,7 +20,7 @@
 
 /* The daemon's side. Zeroed: no socket. Main thread. */
 struct control {
-	struct binding *binding; /* NULL: no socket */
+	struct endpoint *endpoint; /* NULL: no socket */
 	uv_poll_t poll;
 	void (*on_request)(void *data);
 	void *data;

@@ -100,10 +100,7 @@ static void server_leave(struct server *server, int signum)
 			return;
 	} else {
 		/* no process follows: new connections must be refused */
-		for (struct binding *b = server->bindings; b; b = b->next)
-			store_forget(b, server->bindings);
-		for (struct binding *b = server->unwanted; b; b = b->next)
-			store_forget(b, server->bindings);
+		store_clear(&server->sockets.endpoints);
 	}
 	server_drain(server);
 }

@@ -34,8 +34,8 @@ static void reload_end(struct server *server, int status)
 	}
 	free(reload->errors);
 	reload->errors = NULL;
-	setup_destroy(reload->setup);
-	reload->setup = NULL;
+	candidate_destroy(reload->candidate);
+	reload->candidate = NULL;
 	reload->running = false;
 	if (server->phase == SERVER_RUNNING) {
 		server_drop_counters(server);
@@ -56,7 +56,7 @@ static void on_needs_restart(void *data, const char *setting)
 
 void reload_applied(struct server *server, int error)
 {
-	struct config *config = server->reload.setup->config;
+	struct config *config = server->reload.candidate->config;
 
 	if (error == 0) {
 		config_diff_restart(server->config, config, on_needs_restart, NULL);
@@ -79,9 +79,9 @@ static int reload_bind(struct server *server)
 	errors = open_memstream(&reload->errors, &errors_length);
 	if (!errors)
 		return -ENOMEM;
-	r = server_bind(server, reload->setup, errors);
+	r = server_bind(server, reload->candidate, errors);
 	fclose(errors);
-	return r < 0 ? r : server_apply(server, reload->setup);
+	return r < 0 ? r : server_apply(server, reload->candidate);
 }
 
 void reload_prepared(struct server *server)
@@ -89,10 +89,10 @@ void reload_prepared(struct server *server)
 	struct reload *reload = &server->reload;
 	int r;
 
-	if (!reload->preparation || !preparation_is_done(reload->preparation))
+	if (!reload->job || !candidate_job_is_done(reload->job))
 		return;
-	r = preparation_take(reload->preparation, &reload->setup, &reload->errors);
-	reload->preparation = NULL;
+	r = candidate_job_take(reload->job, &reload->candidate, &reload->errors);
+	reload->job = NULL;
 	if (r == 0 && server->phase != SERVER_RUNNING)
 		r = UV_ECANCELED; /* a signal has ended the daemon meanwhile */
 	if (r == 0)
@@ -103,10 +103,10 @@ void reload_prepared(struct server *server)
 
 void reload_cancel(struct server *server)
 {
-	if (!server->reload.preparation)
+	if (!server->reload.job)
 		return;
-	preparation_abandon(server->reload.preparation);
-	server->reload.preparation = NULL;
+	candidate_job_abandon(server->reload.job);
+	server->reload.job = NULL;
 	reload_end(server, UV_ECANCELED);
 }
 
@@ -121,7 +121,7 @@ static void reload_begin(struct server *server)
 	reload->running = true;
 	control_hold(&server->control); /* later requests are answered by the next reload */
 	log_notify("RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_now_us());
-	r = preparation_begin(server->path, server->port, &server->prepared, &reload->preparation);
+	r = candidate_job_begin(server->path, server->port, &server->prepared, &reload->job);
 	if (r < 0)
 		reload_end(server, r);
 }

@@ -71,19 +71,6 @@ static void on_watchdog_timer(uv_timer_t *timer)
 		worker_order(&server->workers[i], WORKER_TURN);
 }
 
-/* Closes metrics sockets. */
-static void metrics_close(struct server *server, struct binding *bindings)
-{
-	while (bindings) {
-		struct binding *next = bindings->next;
-
-		if (server->metrics)
-			metrics_unlisten(server->metrics, bindings->fds[0]);
-		binding_destroy(bindings);
-		bindings = next;
-	}
-}
-
 int report_init(struct server *server)
 {
 	server->load.cpu_ns = calloc(server->n_workers, sizeof(*server->load.cpu_ns));
@@ -95,8 +82,6 @@ void report_finish(struct server *server)
 {
 	metrics_destroy(server->metrics);
 	server->metrics = NULL;
-	metrics_close(server, server->metrics_bindings);
-	metrics_close(server, server->metrics_unwanted);
 	free(server->load.cpu_ns);
 	free(server->load.ratios);
 }
@@ -177,52 +162,34 @@ static void on_metrics_look(void *data, struct metrics_view *ret_view)
 	};
 }
 
-/* Listens on the new bindings of @bound. */
-static int metrics_open(struct server *server, const struct bound *bound)
+int report_metrics_listen(struct server *server)
 {
+	struct endpoint *e;
 	int r = 0;
 
-	if (!server->metrics && bound->n > 0)
-		r = metrics_create(&server->loop, on_metrics_look, server, &server->metrics);
-	for (size_t i = 0; i < bound->n && r == 0; i++)
-		if (bound->items[i].is_new)
-			r = metrics_listen(server->metrics, bound->items[i].binding->fds[0]);
-	return r;
-}
-
-int report_metrics_bind(struct server *server, const struct setup *setup, FILE *errors)
-{
-	const struct bindings current = {server->bindings, server->metrics_bindings};
-	struct bound *bound = &server->change.metrics;
-	int r = setup_bind_metrics(setup, &current, &server->change.bound, errors, bound);
-
-	if (r < 0)
-		return r;
-	r = metrics_open(server, bound);
-	if (r < 0) {
-		fprintf(errors, "metrics: %s\n", uv_strerror(r));
-		report_metrics_undo(server);
+	list_for_each(e, &server->sockets.endpoints, node)
+	{
+		if (!e->next.needed || e->next.user != server->change.config->n_listeners)
+			continue;
+		if (!server->metrics && r == 0)
+			r = metrics_create(&server->loop, on_metrics_look, server,
+					   &server->metrics);
+		for (unsigned i = 0; i < e->n_fds && r == 0; i++)
+			r = metrics_listen(server->metrics, e->fds[i]);
 	}
+	if (r < 0)
+		log_post_at(LOG_LEVEL_ERROR, LOG_LISTEN, NULL, "metrics: %s", uv_strerror(r));
 	return r;
 }
 
-void report_metrics_take(struct server *server)
+void report_metrics_unlisten(struct server *server, bool retired)
 {
-	bound_take(&server->change.metrics, &server->metrics_bindings, &server->metrics_unwanted);
-	for (struct binding *b = server->metrics_unwanted; b; b = b->next)
-		binding_retire(b);
-}
+	struct endpoint *e;
 
-void report_metrics_close(struct server *server)
-{
-	metrics_close(server, server->metrics_unwanted);
-	server->metrics_unwanted = NULL;
-}
-
-void report_metrics_undo(struct server *server)
-{
-	struct binding *unwanted = NULL;
-
-	bound_undo(&server->change.metrics, &unwanted);
-	metrics_close(server, unwanted);
+	if (!server->metrics)
+		return;
+	list_for_each(e, &server->sockets.endpoints,
+		      node) for (unsigned i = 0; i < e->n_fds;
+				 i++) if (!e->metrics || (retired && e->state == ENDPOINT_RETIRED))
+		metrics_unlisten(server->metrics, e->fds[i]);
 }

@@ -59,16 +59,6 @@ static void server_close_handles(struct server *server)
 	uv_walk(&server->loop, close_handle, NULL);
 }
 
-static void bindings_destroy(struct binding **bindings)
-{
-	while (*bindings) {
-		struct binding *next = (*bindings)->next;
-
-		binding_destroy(*bindings);
-		*bindings = next;
-	}
-}
-
 static void on_signal(uv_signal_t *handle, int signum)
 {
 	struct server *server = handle->data;
@@ -166,8 +156,7 @@ static void on_news(uv_async_t *async)
 	if (nobody_accepts) {
 		/* closes the sockets: new connections are refused instead of waiting */
 		atomic_store(&server->n_not_accepting, 0);
-		bindings_destroy(&server->bindings);
-		bindings_destroy(&server->unwanted);
+		socket_set_close_listeners(&server->sockets);
 	}
 	server_hand_over_next(server);
 	if (all_ended) {
@@ -242,36 +231,36 @@ static int server_start_workers(struct server *server)
  * store only after all addresses are bound: if binding fails, a later start can still restore the
  * connections.
  */
-static int server_begin(struct server *server, const struct setup *setup, FILE *errors)
+static int server_begin(struct server *server, const struct candidate *candidate, FILE *errors)
 {
-	int r = server_bind(server, setup, errors);
+	int r = server_bind(server, candidate, errors);
 
 	if (r < 0)
 		return r;
 	server_take_over(server);
-	return server_apply(server, setup);
+	return server_apply(server, candidate);
 }
 
 /*
- * Prepares the configuration like setup_prepare() while the loop runs. A signal that arrives before
+ * Reads the configuration like candidate_read() while the loop runs. A signal that arrives before
  * the end of the preparation ends the start with UV_ECANCELED.
  */
-static int server_prepare(struct server *server, FILE *errors, struct setup **ret_setup)
+static int server_prepare(struct server *server, FILE *errors, struct candidate **ret_candidate)
 {
-	struct preparation *preparation;
+	struct candidate_job *job;
 	char *lines;
-	int r = preparation_begin(server->path, server->port, &server->prepared, &preparation);
+	int r = candidate_job_begin(server->path, server->port, &server->prepared, &job);
 
 	if (r < 0)
 		return r;
-	while (server->phase == SERVER_STARTING && !preparation_is_done(preparation))
+	while (server->phase == SERVER_STARTING && !candidate_job_is_done(job))
 		uv_run(&server->loop, UV_RUN_ONCE);
 	uv_run(&server->loop, UV_RUN_NOWAIT); /* signals that arrived with the last event */
 	if (server->phase != SERVER_STARTING) {
-		preparation_abandon(preparation);
+		candidate_job_abandon(job);
 		return UV_ECANCELED;
 	}
-	r = preparation_take(preparation, ret_setup, &lines);
+	r = candidate_job_take(job, ret_candidate, &lines);
 	if (lines)
 		fputs(lines, errors);
 	free(lines);
@@ -281,14 +270,14 @@ static int server_prepare(struct server *server, FILE *errors, struct setup **re
 /* Performs the start up to the loop. Errors are written to @errors as lines. */
 static int server_start(struct server *server, FILE *errors)
 {
-	struct setup *setup;
-	int r = server_prepare(server, errors, &setup);
+	struct candidate *candidate;
+	int r = server_prepare(server, errors, &candidate);
 
 	server->exit_status = exit_status_of(r);
 	if (r < 0)
 		return r;
-	server->config = config_ref(setup->config);
-	r = server_adopt(server, setup, errors);
+	server->config = config_ref(candidate->config);
+	r = server_adopt(server, errors);
 	server->exit_status = r == -EINVAL ? EXIT_CONFIG : EXIT_OS;
 	if (r == 0)
 		r = log_start(server->config->log_level, server->config->log_target);
@@ -301,10 +290,10 @@ static int server_start(struct server *server, FILE *errors)
 		r = server_start_workers(server);
 	}
 	if (r == 0) {
-		r = server_begin(server, setup, errors);
+		r = server_begin(server, candidate, errors);
 		server->exit_status = r < 0 ? exit_status_of(r) : EXIT_OS;
 	}
-	setup_destroy(setup);
+	candidate_destroy(candidate);
 	return r;
 }
 
@@ -316,9 +305,8 @@ static void server_finish(struct server *server)
 	free(server->workers);
 	free(server->turns);
 	free(server->counters);
-	bindings_destroy(&server->bindings);
-	bindings_destroy(&server->unwanted);
 	report_finish(server);
+	socket_set_finish(&server->sockets);
 	control_finish(&server->control);
 	takeover_finish(&server->takeover);
 	server_close_passed(server);
@@ -344,6 +332,7 @@ enum exit_status server_run(const char *path, int port)
 		goto out;
 	}
 	server->exit_status = EXIT_OS;
+	socket_set_init(&server->sockets);
 	server->path = path;
 	server->port = port;
 	r = server_init_handles(server);

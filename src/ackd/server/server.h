@@ -11,15 +11,16 @@
 #include "ackd/metrics/metrics.h"
 #include "ackd/server/control.h"
 #include "ackd/server/exit_status.h"
-#include "ackd/sockets/preparation.h"
-#include "ackd/sockets/setup.h"
+#include "ackd/sockets/candidate.h"
+#include "ackd/sockets/socket_set.h"
 #include "ackd/worker/worker.h"
 
 #include <stdatomic.h>
 #include <uv.h>
 
 /*
- * Returns the exit status for a result (0 or a negative errno) of setup_prepare() or setup_bind().
+ * Returns the exit status for a result (0 or a negative errno) of candidate_read() or
+ * socket_set_bind().
  */
 enum exit_status exit_status_of(int error);
 
@@ -41,10 +42,10 @@ enum server_phase {
 
 /* A reload under way. */
 struct reload {
-	struct preparation *preparation; /* NULL when done */
+	struct candidate_job *job; /* NULL when done */
 	bool running;
 	bool again; /* SIGHUP arrived during a reload or the start */
-	struct setup *setup;
+	struct candidate *candidate;
 	char *errors; /* lines */
 };
 
@@ -62,8 +63,6 @@ enum change_phase {
 struct change {
 	enum change_phase phase;
 	struct config *config; /* the reload's, or the server's during the start */
-	struct bound bound;    /* its sockets, until they become the server's or unwanted */
-	struct bound metrics;  /* likewise for the metrics */
 	int error;
 };
 
@@ -78,7 +77,7 @@ struct server {
 	uv_loop_t loop;
 	uv_signal_t signals[SERVER_N_SIGNALS];
 	uv_async_t async;    /* sent by workers */
-	uv_async_t prepared; /* sent by a preparation, of the start or of a reload */
+	uv_async_t prepared; /* sent when a candidate is read, of the start or of a reload */
 	uv_timer_t status_timer;
 	uv_timer_t watchdog_timer;
 	uv_timer_t drain_timer;
@@ -86,9 +85,8 @@ struct server {
 	uint64_t drain_deadline_ms;
 	const char *path;
 	int port;
-	struct config *config;	  /* in effect */
-	struct binding *bindings; /* its sockets */
-	struct binding *unwanted; /* sockets to close when no worker uses them any more */
+	struct config *config; /* in effect */
+	struct socket_set sockets;
 	struct change change;
 	struct systemd_fd *passed; /* passed by the service manager, until they are adopted */
 	size_t n_passed;
@@ -111,9 +109,7 @@ struct server {
 	struct control control; /* requests to reload */
 	uint64_t reloads_done;
 	uint64_t reloads_failed;
-	struct metrics *metrics;	  /* NULL until metrics are configured */
-	struct binding *metrics_bindings; /* metrics sockets */
-	struct binding *metrics_unwanted; /* metrics sockets to close with @unwanted */
+	struct metrics *metrics; /* NULL until metrics are configured */
 	struct worker_load load;
 
 	/* written by workers */
@@ -127,18 +123,18 @@ struct server {
 };
 
 /*
- * Begins a change: finds or creates the sockets of @setup, including those of the metrics. Errors
+ * Begins a change: finds or creates the sockets of @candidate. Errors
  * are written to @errors as lines. Returns 0, or a negative errno with nothing changed.
  */
-int server_bind(struct server *server, const struct setup *setup, FILE *errors);
+int server_bind(struct server *server, const struct candidate *candidate, FILE *errors);
 
 /*
- * Continues the change after server_bind(): sends plans for the configuration of @setup to all
+ * Continues the change after server_bind(): sends plans for the configuration of @candidate to all
  * workers, at start including the connections that were handed over. When all workers have
  * completed a step, server_applied() must be called. Returns 0, or a negative errno with nothing
  * changed.
  */
-int server_apply(struct server *server, const struct setup *setup);
+int server_apply(struct server *server, const struct candidate *candidate);
 
 /*
  * Continues the change after all workers have completed a step, by ordering the next one. Returns
@@ -193,7 +189,7 @@ void server_close_passed(struct server *server);
  * Adopts the passed descriptors: those that the previous process has stored, and those of socket
  * activation. Returns 0, -EINVAL with lines written to @errors, or another negative errno.
  */
-int server_adopt(struct server *server, const struct setup *setup, FILE *errors);
+int server_adopt(struct server *server, FILE *errors);
 
 /*
  * Returns how many descriptors are available for connections. Call it during a change, after
@@ -228,21 +224,19 @@ int report_init(struct server *server);
 void report_start(struct server *server);
 
 /*
- * Additionally serves metrics on the addresses of @setup, as a part of a change. Errors are written
- * to @errors as lines. Returns 0, or a negative errno with nothing changed.
+ * Makes the metrics accept also on the sockets that they get by the change under way. Returns 0, or
+ * a negative errno, which has been logged; then, and after the change, report_metrics_unlisten()
+ * must follow.
  */
-int report_metrics_bind(struct server *server, const struct setup *setup, FILE *errors);
+int report_metrics_listen(struct server *server);
 
 /*
- * End the metrics part of a change. report_metrics_take() serves metrics only on the new addresses
- * and retires the other sockets, which report_metrics_close() closes. report_metrics_undo() serves
- * metrics only on the previous addresses.
+ * Makes the metrics stop accepting on sockets that are not theirs, and with @retired also on
+ * retired ones, which may then be closed.
  */
-void report_metrics_take(struct server *server);
-void report_metrics_undo(struct server *server);
-void report_metrics_close(struct server *server);
+void report_metrics_unlisten(struct server *server, bool retired);
 
-/* Releases the memory and sockets for reports. The loop must have closed all handles. */
+/* Releases the memory for reports and the metrics. The loop must have closed all handles. */
 void report_finish(struct server *server);
 
 /* Reports the present status to the service manager. */

@@ -26,16 +26,14 @@ static const char *error_text(int error)
 /* Lists the listening sockets that are closed with this process. Returns 0 or -ENOMEM. */
 static int list_closing(const struct server *server, struct handover *handover)
 {
-	size_t n = store_lacks(server->bindings, NULL);
+	size_t n = store_lacks(&server->sockets.endpoints, NULL);
 
-	n += store_lacks(server->unwanted, NULL);
 	if (n == 0)
 		return 0;
 	handover->closing = calloc(n, sizeof(int));
 	if (!handover->closing)
 		return -ENOMEM;
-	n = store_lacks(server->bindings, handover->closing);
-	handover->n_closing = n + store_lacks(server->unwanted, handover->closing + n);
+	handover->n_closing = store_lacks(&server->sockets.endpoints, handover->closing);
 	return 0;
 }
 
@@ -203,12 +201,10 @@ void server_close_passed(struct server *server)
 	fds_close(server->handed, server->n_handed);
 }
 
-int server_adopt(struct server *server, const struct setup *setup, FILE *errors)
+int server_adopt(struct server *server, FILE *errors)
 {
-	struct binding *passed = NULL, **end = &server->bindings;
 	struct systemd_fd *fds = server->passed;
 	size_t n = server->n_passed, n_passed, n_left;
-	int r;
 
 	if (n == 0)
 		return 0;
@@ -221,13 +217,8 @@ int server_adopt(struct server *server, const struct setup *setup, FILE *errors)
 	server->n_handed = n - n_left;
 	memcpy(server->handed, fds + n_left, server->n_handed * sizeof(*fds));
 	n_passed = partition(fds, n_left, store_is_socket);
-	server->bindings = store_take(fds + n_passed, n_left - n_passed);
-	store_drop(&server->bindings, setup);
-	r = setup_adopt(server->config, fds, n_passed, errors, &passed);
-	while (*end)
-		end = &(*end)->next;
-	*end = passed;
-	return r;
+	store_take(fds + n_passed, n_left - n_passed, &server->sockets.endpoints);
+	return socket_set_adopt(&server->sockets, server->config, fds, n_passed, errors);
 }
 
 static const char *state_error_text(int error)

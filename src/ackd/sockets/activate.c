@@ -1,7 +1,7 @@
 /* Socket activation: assigns passed sockets to listeners. */
 
 #include "ackd/log/log.h"
-#include "ackd/sockets/setup.h"
+#include "ackd/sockets/socket_set.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -20,40 +20,32 @@ static bool is_named(const char *name)
 	       !(n >= 7 && strcmp(name + n - 7, ".socket") == 0);
 }
 
-static bool has_binding(const struct binding *bindings, const char *listener)
-{
-	for (; bindings; bindings = bindings->next)
-		if (strcmp(bindings->listener, listener) == 0)
-			return true;
-	return false;
-}
-
 /*
  * Returns the name of the listener for the sockets named @name. All sockets of one name belong to
  * the same listener.
  */
 static const char *listener_for(const struct config *config, const char *name,
-				const struct binding *bindings)
+				const struct list *endpoints)
 {
 	for (size_t i = 0; i < config->n_listeners; i++)
 		if (strcmp(config->listeners[i].name, name) == 0)
 			return config->listeners[i].name;
 	for (size_t i = 0; !is_named(name) && i < config->n_listeners; i++)
-		if (!has_binding(bindings, config->listeners[i].name))
+		if (!endpoint_find_passed(endpoints, config->listeners[i].name))
 			return config->listeners[i].name;
 	return NULL;
 }
 
-static void notice_passed(const struct config *config, const struct binding *binding)
+static void notice_passed(const struct config *config, const struct endpoint *endpoint)
 {
 	const struct config_listener *l = config->listeners;
 	char configured[ADDRESS_TEXT_MAX], text[ADDRESS_TEXT_MAX];
 	struct log_fields fields = {
-		.listener = binding->listener,
-		.address = sockaddr_format((const struct sockaddr *)&binding->bound, text),
+		.listener = endpoint->listener,
+		.address = sockaddr_format((const struct sockaddr *)&endpoint->bound, text),
 	};
 
-	while (strcmp(l->name, binding->listener) != 0)
+	while (strcmp(l->name, endpoint->listener) != 0)
 		l++;
 	if (l->path)
 		snprintf(configured, sizeof(configured), "unix:%.100s", l->path);
@@ -61,20 +53,19 @@ static void notice_passed(const struct config *config, const struct binding *bin
 		snprintf(configured, sizeof(configured), "%.100s port %u", l->address, l->port);
 	log_post_at(LOG_LEVEL_NOTICE, LOG_LISTEN, &fields,
 		    "%s: the service manager's socket %s replaces the configured %s",
-		    binding->listener, text, configured);
+		    endpoint->listener, text, configured);
 }
 
 static int adopt_named(const struct config *config, struct systemd_fd *fds, size_t n,
-		       const char *listener, const char *name, FILE *errors,
-		       struct binding **bindings)
+		       const char *listener, const char *name, FILE *errors, struct list *endpoints)
 {
 	for (size_t i = 0; i < n; i++) {
-		struct binding *binding;
+		struct endpoint *endpoint;
 		int r;
 
 		if (fds[i].fd < 0 || strcmp(fds[i].name, name) != 0)
 			continue;
-		r = binding_adopt(listener, fds[i].fd, &binding);
+		r = endpoint_adopt(listener, fds[i].fd, endpoints, &endpoint);
 		fds[i].fd = -1;
 		if (r < 0) {
 			fprintf(errors, "the service manager passed a socket named \"%s\": %s\n",
@@ -84,9 +75,7 @@ static int adopt_named(const struct config *config, struct systemd_fd *fds, size
 					     : uv_strerror(r));
 			return r;
 		}
-		binding->next = *bindings;
-		*bindings = binding;
-		notice_passed(config, binding);
+		notice_passed(config, endpoint);
 	}
 	return 0;
 }
@@ -103,10 +92,9 @@ static void report_unassigned(const struct config *config, const char *name, FIL
 	fputs(config->n_listeners > NAMES_SHOWN_MAX ? ", ...\n" : "\n", errors);
 }
 
-int setup_adopt(const struct config *config, struct systemd_fd *fds, size_t n, FILE *errors,
-		struct binding **ret_bindings)
+int socket_set_adopt(struct socket_set *set, const struct config *config, struct systemd_fd *fds,
+		     size_t n, FILE *errors)
 {
-	struct binding *bindings = NULL;
 	int r = 0;
 
 	/* first the sockets that name their listener, then the others */
@@ -116,10 +104,10 @@ int setup_adopt(const struct config *config, struct systemd_fd *fds, size_t n, F
 
 			if (fds[i].fd < 0 || (pass == 0 && !is_named(fds[i].name)))
 				continue;
-			listener = listener_for(config, fds[i].name, bindings);
+			listener = listener_for(config, fds[i].name, &set->endpoints);
 			if (listener) {
 				r = adopt_named(config, fds, n, listener, fds[i].name, errors,
-						&bindings);
+						&set->endpoints);
 			} else {
 				report_unassigned(config, fds[i].name, errors);
 				r = -EINVAL;
@@ -132,15 +120,5 @@ int setup_adopt(const struct config *config, struct systemd_fd *fds, size_t n, F
 		free(fds[i].name);
 	}
 	free(fds);
-	if (r < 0) {
-		while (bindings) {
-			struct binding *next = bindings->next;
-
-			binding_destroy(bindings);
-			bindings = next;
-		}
-		return r;
-	}
-	*ret_bindings = bindings;
-	return 0;
+	return r;
 }

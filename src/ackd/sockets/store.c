@@ -20,36 +20,33 @@ bool store_is_socket(const struct systemd_fd *fd)
 	return strncmp(fd->name, PREFIX, strlen(PREFIX)) == 0;
 }
 
-/*
- * Removes all descriptors named @name from the store, and marks those of @bindings as not stored.
- */
-static void forget_name(const char *name, struct binding *bindings)
-{
-	systemd_store_remove(name);
-	for (struct binding *b = bindings; b; b = b->next) {
-		if (b->stored_as && strcmp(b->stored_as, name) == 0) {
-			free(b->stored_as);
-			b->stored_as = NULL;
-		}
-	}
-}
+/* ---- names ---- */
 
 /*
- * Returns the name for @binding in the store (free), or NULL when out of memory. The name is PREFIX
- * LISTENER. For a UNIX socket "/DEVICE-INODE" of its file (hexadecimal) follows, because the socket
- * itself does not provide it.
+ * Returns the name for @endpoint in the store (free), or NULL when out of memory. The name is
+ * PREFIX LISTENER. For a UNIX socket "/DEVICE-INODE" of its file (hexadecimal) follows, because the
+ * socket itself does not provide it.
  */
-static char *stored_name(const struct binding *binding)
+static char *stored_name(const struct endpoint *endpoint)
 {
 	char *name;
 	int r;
 
-	if (binding->file.inode)
-		r = asprintf(&name, PREFIX "%s/%jx-%jx", binding->listener,
-			     (uintmax_t)binding->file.device, (uintmax_t)binding->file.inode);
+	if (endpoint->file.inode)
+		r = asprintf(&name, PREFIX "%s/%jx-%jx", endpoint->listener,
+			     (uintmax_t)endpoint->file.device, (uintmax_t)endpoint->file.inode);
 	else
-		r = asprintf(&name, PREFIX "%s", binding->listener);
+		r = asprintf(&name, PREFIX "%s", endpoint->listener);
 	return r < 0 ? NULL : name;
+}
+
+/* Returns whether @endpoint is stored under the name of its listener. */
+static bool is_named_right(const struct endpoint *endpoint)
+{
+	const char *name = endpoint->stored_as + strlen(PREFIX);
+	size_t n = strlen(endpoint->listener);
+
+	return strncmp(name, endpoint->listener, n) == 0 && (!name[n] || name[n] == '/');
 }
 
 /* Parses the rest of the name after the listener: empty or "/DEVICE-INODE". */
@@ -68,10 +65,10 @@ static bool parse_file(const char *text, struct file_id *ret_file)
 }
 
 /*
- * Creates a binding of @fd from its name, the inverse of stored_name(). Returns the same as
- * binding_readopt().
+ * Adds @fd to the endpoint that its name states, the inverse of stored_name(). Returns the same as
+ * endpoint_restore().
  */
-static int readopt(const struct systemd_fd *fd, struct binding **bindings)
+static int restore(const struct systemd_fd *fd, struct list *endpoints)
 {
 	char listener[TEMPLATE_LISTENER_MAX + 1];
 	const char *name = fd->name + strlen(PREFIX);
@@ -84,15 +81,62 @@ static int readopt(const struct systemd_fd *fd, struct binding **bindings)
 	}
 	memcpy(listener, name, n);
 	listener[n] = '\0';
-	return binding_readopt(listener, fd->name, file, fd->fd, bindings);
+	return endpoint_restore(listener, fd->name, file, fd->fd, endpoints);
 }
 
-struct binding *store_take(struct systemd_fd *fds, size_t n)
-{
-	struct binding *bindings = NULL;
+/* ---- storing ---- */
 
+/* Reports that a restart closes @endpoint. */
+static void report_not_stored(const struct endpoint *endpoint, const char *why)
+{
+	struct log_fields fields = {.listener = endpoint->listener, .reason = why};
+
+	log_post_at(LOG_LEVEL_WARNING, LOG_LISTEN, &fields,
+		    "%s: a restart closes the listening sockets: %s", endpoint->listener, why);
+}
+
+/*
+ * Removes everything named @name from the store, and stores those of @endpoints that had that name
+ * again.
+ */
+static void forget_name(const char *name, struct list *endpoints)
+{
+	struct endpoint *e;
+
+	systemd_store_remove(name);
+	list_for_each(e, endpoints, node)
+	{
+		int r = 0;
+
+		if (e->stored_as && strcmp(e->stored_as, name) == 0)
+			r = systemd_store_add(name, e->fds, e->n_fds);
+		if (r < 0) {
+			free(e->stored_as);
+			e->stored_as = NULL;
+			report_not_stored(e, strerror(-r));
+		}
+	}
+}
+
+static void store_add(struct endpoint *endpoint, struct list *endpoints)
+{
+	char *name = stored_name(endpoint);
+	int r = name ? systemd_store_add(name, endpoint->fds, endpoint->n_fds) : -ENOMEM;
+
+	if (r == 0) {
+		endpoint->stored_as = name;
+		return;
+	}
+	if (name)
+		forget_name(name, endpoints); /* some of them may have been stored */
+	free(name);
+	report_not_stored(endpoint, strerror(-r));
+}
+
+void store_take(struct systemd_fd *fds, size_t n, struct list *endpoints)
+{
 	for (size_t i = 0; i < n; i++) {
-		int r = readopt(&fds[i], &bindings);
+		int r = restore(&fds[i], endpoints);
 
 		fds[i].fd = r; /* negative: unusable */
 		if (r < 0)
@@ -102,84 +146,57 @@ struct binding *store_take(struct systemd_fd *fds, size_t n)
 	}
 	for (size_t i = 0; i < n; i++) {
 		if (fds[i].fd < 0)
-			forget_name(fds[i].name, bindings);
+			forget_name(fds[i].name, endpoints);
 		free(fds[i].name);
 	}
-	return bindings;
 }
 
-static bool is_wanted(const struct binding *binding, const struct setup *setup)
+void store_forget(struct endpoint *endpoint, struct list *endpoints)
 {
-	for (size_t i = 0; i < setup->config->n_listeners; i++)
-		for (size_t a = 0; a < setup->resolved[i].n; a++)
-			if (setup_matches(binding, &setup->resolved[i].addresses[a],
-					  setup->resolved[i].lengths[a],
-					  setup->config->listeners[i].name))
-				return true;
-	return false;
-}
-
-void store_drop(struct binding **bindings, const struct setup *setup)
-{
-	struct binding **link = bindings;
-	bool dropped = false;
-
-	while (*link) {
-		struct binding *b = *link;
-
-		if (is_wanted(b, setup) ||
-		    (setup_successor(setup, b) < setup->config->n_listeners && binding_is_own(b))) {
-			link = &b->next;
-			continue;
-		}
-		*link = b->next;
-		store_forget(b, *bindings);
-		binding_destroy(b);
-		dropped = true;
-	}
-	if (dropped) /* the manager closes its copies when it handles the removal */
-		systemd_barrier();
-}
-
-void store_forget(struct binding *binding, struct binding *others)
-{
-	char *name = binding->stored_as;
+	char *name = endpoint->stored_as;
 
 	if (!name)
 		return;
-	binding->stored_as = NULL;
-	forget_name(name, others);
+	endpoint->stored_as = NULL;
+	forget_name(name, endpoints);
 	free(name);
 }
 
-/* Returns whether the service manager has passed sockets for @listener. */
-static bool is_passed(const struct binding *bindings, const char *listener)
+void store_clear(struct list *endpoints)
 {
-	for (; bindings; bindings = bindings->next)
-		if (bindings->passed && strcmp(bindings->listener, listener) == 0)
-			return true;
-	return false;
+	struct endpoint *e;
+
+	list_for_each(e, endpoints, node)
+	{
+		if (e->stored_as)
+			systemd_store_remove(e->stored_as);
+		free(e->stored_as);
+		e->stored_as = NULL;
+	}
 }
 
-static unsigned count_stored(const struct binding *bindings)
+/* ---- room ---- */
+
+static unsigned count_stored(const struct list *endpoints)
 {
+	const struct endpoint *e;
 	unsigned n = 0;
 
-	for (; bindings; bindings = bindings->next)
-		n += bindings->stored_as ? bindings->n_fds : 0;
+	list_for_each(e, endpoints, node) n += e->stored_as ? e->n_fds : 0;
 	return n;
 }
 
-unsigned store_share(const struct setup *setup, const struct binding *bindings, unsigned n_handed,
-		     unsigned max)
+unsigned store_share(const struct candidate *candidate, const struct list *endpoints,
+		     unsigned n_handed, unsigned max)
 {
+	const struct config *config = candidate->config;
 	unsigned n_tcp = 0, n_others = RESERVED;
-	unsigned room = count_stored(bindings) + n_handed, wanted;
+	unsigned room = count_stored(endpoints) + n_handed, wanted;
 
-	for (size_t i = 0; i < setup->config->n_listeners; i++)
-		if (!is_passed(bindings, setup->config->listeners[i].name))
-			*(setup->config->listeners[i].path ? &n_others : &n_tcp) +=
-				(unsigned)setup->resolved[i].n;
+	for (size_t i = 0; i < config->n_listeners; i++)
+		if (!endpoint_find_passed(endpoints, config->listeners[i].name))
+			*(config->listeners[i].path ? &n_others : &n_tcp) +=
+				(unsigned)candidate->resolved[i].n;
 	wanted = n_others + n_tcp * max;
 	if (room < wanted && wanted > RESERVED)
 		room += systemd_store_room(wanted - room, room);
@@ -189,75 +206,58 @@ unsigned store_share(const struct setup *setup, const struct binding *bindings, 
 	return room < max ? room : max;
 }
 
-/* Returns whether @binding is stored under the name of its listener. */
-static bool is_named_right(const struct binding *binding)
+/* Returns whether @endpoint belongs into the store and is not there. */
+static bool is_lacking(const struct endpoint *endpoint)
 {
-	const char *name = binding->stored_as + strlen(PREFIX);
-	size_t n = strlen(binding->listener);
-
-	return strncmp(name, binding->listener, n) == 0 && (!name[n] || name[n] == '/');
+	return endpoint->state == ENDPOINT_ACTIVE && !endpoint->passed && !endpoint->metrics &&
+	       !endpoint->stored_as;
 }
 
-/* Reports that a restart closes @binding. */
-static void report_not_stored(const struct binding *binding, const char *why)
-{
-	struct log_fields fields = {.listener = binding->listener, .reason = why};
-
-	log_post_at(LOG_LEVEL_WARNING, LOG_LISTEN, &fields,
-		    "%s: a restart closes the listening sockets: %s", binding->listener, why);
-}
-
-/* Stores @binding, one of @bindings. */
-static void store_add(struct binding *binding, struct binding *bindings)
-{
-	char *name = stored_name(binding);
-	int r = name ? systemd_store_add(name, binding->fds, binding->n_fds) : -ENOMEM;
-
-	if (r == 0) {
-		binding->stored_as = name;
-		return;
-	}
-	if (name)
-		forget_name(name, bindings); /* some of them may have been stored */
-	free(name);
-	report_not_stored(binding, strerror(-r));
-}
-
-void store_sync(struct binding *bindings, const struct binding *unwanted)
+void store_sync(struct list *endpoints)
 {
 	unsigned n = 0, room;
+	bool room_follows = false; /* when the retired endpoints are closed */
+	struct endpoint *e;
 
 	if (!systemd_has_store())
 		return;
-	for (struct binding *b = bindings; b; b = b->next)
-		if (b->stored_as && !is_named_right(b))
-			store_forget(b, bindings);
-	for (struct binding *b = bindings; b; b = b->next)
-		n += b->passed || b->stored_as ? 0 : b->n_fds;
+	list_for_each(e, endpoints, node)
+	{
+		if (e->state == ENDPOINT_RETIRED)
+			room_follows = true;
+		else if (e->stored_as && (e->metrics || !is_named_right(e)))
+			store_forget(e, endpoints);
+	}
+	list_for_each(e, endpoints, node) n += is_lacking(e) ? e->n_fds : 0;
 	if (n == 0)
 		return;
-	room = systemd_store_room(n + RESERVED, count_stored(bindings) + count_stored(unwanted));
-	for (struct binding *b = bindings; b; b = b->next) {
-		if (b->passed || b->stored_as)
+	room = systemd_store_room(n + RESERVED, count_stored(endpoints));
+	list_for_each(e, endpoints, node)
+	{
+		if (!is_lacking(e))
 			continue;
-		if (b->n_fds + RESERVED <= room) {
-			room -= b->n_fds;
-			store_add(b, bindings);
-		} else if (!unwanted) {
-			report_not_stored(b, "the service manager's store has no room for them "
+		if (e->n_fds + RESERVED <= room) {
+			room -= e->n_fds;
+			store_add(e, endpoints);
+		} else if (!room_follows) {
+			report_not_stored(e, "the service manager's store has no room for them "
 					     "(FileDescriptorStoreMax= of the unit)");
 		}
 	}
 }
 
-size_t store_lacks(const struct binding *bindings, int *fds)
+size_t store_lacks(const struct list *endpoints, int *fds)
 {
+	const struct endpoint *e;
 	size_t n = 0;
 
-	for (; bindings; bindings = bindings->next)
-		for (unsigned i = 0;
-		     i < bindings->n_fds && !bindings->passed && !bindings->stored_as; i++, n++)
+	list_for_each(e, endpoints, node)
+	{
+		if (e->passed || e->stored_as || e->metrics)
+			continue;
+		for (unsigned i = 0; i < e->n_fds; i++, n++)
 			if (fds)
-				fds[n] = bindings->fds[i];
+				fds[n] = e->fds[i];
+	}
 	return n;
 }
