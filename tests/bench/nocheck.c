@@ -4,13 +4,9 @@
  */
 #include "core/utf8/utf8.h"
 
-enum utf8_status __wrap_utf8_check(const uint8_t *p, size_t n, size_t *ret_valid,
-				   size_t *ret_length);
+struct utf8_checked __wrap_utf8_check(const uint8_t *p, size_t n);
 
-enum utf8_status __wrap_utf8_check(const uint8_t *p, size_t n, size_t *ret_valid,
-				   size_t *ret_length)
+struct utf8_checked __wrap_utf8_check(const uint8_t *p, size_t n)
 {
-	*ret_valid = n;
-	*ret_length = 0;
-	return UTF8_COMPLETE;
+	return (struct utf8_checked){.valid = n, .status = UTF8_COMPLETE};
 }

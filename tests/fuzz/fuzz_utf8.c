@@ -78,47 +78,51 @@ static void check_transcode(const struct transcoder *t, const uint8_t *p, size_t
 }
 
 /* Checks @n bytes and those after them as one stream; @n + @m bytes are at @p. */
-static void check_stream(const uint8_t *p, size_t n, size_t m, enum utf8_status status,
-			 size_t valid, size_t length)
+static void check_stream(const uint8_t *p, size_t n, size_t m, struct utf8_checked whole)
 {
 	struct utf8_carry carry = {0};
+	struct utf8_checked part = {0};
 	uint8_t head[UTF8_CHARACTER_MAX];
-	size_t v, l, used;
+	size_t length, used;
 
-	if (n > 0 && utf8_check_next(&carry, p, n, &v, &l) > UTF8_PARTIAL) {
-		assert(v == valid && l == length);
+	if (n > 0)
+		part = utf8_check_next(&carry, p, n);
+	if (part.status > UTF8_PARTIAL) {
+		assert(part.valid == whole.valid && part.length == whole.length);
 		return;
 	}
 	if (m == 0) {
-		assert(n == 0 || (v == valid && l == length && carry.length == length));
+		assert(n == 0 || (part.valid == whole.valid && part.length == whole.length &&
+				  carry.length == whole.length));
 		return;
 	}
-	if (status <= UTF8_PARTIAL) {
-		assert(utf8_check_next(&carry, p + n, m, &v, &l) == status);
-		assert(v + l == m && carry.length == length);
+	part = utf8_check_next(&carry, p + n, m);
+	assert(part.status == whole.status);
+	if (whole.status <= UTF8_PARTIAL) {
+		assert(part.valid + part.length == m && carry.length == whole.length);
 		return;
 	}
-	assert(utf8_check_next(&carry, p + n, m, &v, &l) == status);
-	if (v + l > 0) {
-		assert(n + v == valid && l == length && carry.length == 0);
+	if (part.valid + part.length > 0) {
+		assert(n + part.valid == whole.valid && part.length == whole.length &&
+		       carry.length == 0);
 		return;
 	}
-	/* a fault in the carried character is told by utf8_carry_join() */
-	assert(utf8_carry_join(&carry, p + n, m, head, &l, &used) == status);
-	assert(l == length && n + used == valid + length);
+	/* utf8_carry_join() reports a fault in the carried character */
+	assert(utf8_carry_join(&carry, p + n, m, head, &length, &used) == whole.status);
+	assert(length == whole.length && n + used == whole.valid + whole.length);
 }
 
 static void check_kernel(const uint8_t *p, size_t n, size_t cut)
 {
-	size_t valid, length, v, l;
-	enum utf8_status status = utf8_check_scalar(p, n, &valid, &length);
+	struct utf8_checked reference = utf8_check_scalar(p, n), checked = utf8_check(p, n);
+	size_t characters = 0;
 
-	assert(utf8_check(p, n, &v, &l) == status && v == valid && l == length);
-	check_stream(p, cut, n - cut, status, valid, length);
-	v = 0;
-	for (size_t i = 0; i < valid; i++)
-		v += (p[i] & 0xc0) != 0x80;
-	assert(utf8_count(p, valid) == v);
+	assert(checked.status == reference.status && checked.valid == reference.valid &&
+	       checked.length == reference.length);
+	check_stream(p, cut, n - cut, reference);
+	for (size_t i = 0; i < reference.valid; i++)
+		characters += (p[i] & 0xc0) != 0x80;
+	assert(utf8_count(p, reference.valid) == characters);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -2,7 +2,7 @@
 
 #include "core/text/charset.h"
 
-#include "core/text/decode.h"
+#include "core/text/transcode.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -68,13 +68,11 @@ static void test_check(void **state)
 {
 	for (size_t i = 0; i < N_CHECK_CASES; i++) {
 		const struct check_case *c = &check_cases[i];
-		size_t valid = SIZE_MAX;
-		size_t length = SIZE_MAX;
+		struct utf8_checked checked = utf8_check((const uint8_t *)c->bytes, c->n);
 
-		assert_int_equal(utf8_check((const uint8_t *)c->bytes, c->n, &valid, &length),
-				 c->status);
-		assert_int_equal(valid, c->valid);
-		assert_int_equal(length, c->length);
+		assert_int_equal(checked.status, c->status);
+		assert_int_equal(checked.valid, c->valid);
+		assert_int_equal(checked.length, c->length);
 	}
 }
 
@@ -138,17 +136,17 @@ static void test_every_code_point(void **state)
 		bool is_scalar_value = c <= 0x10ffff && (c < 0xd800 || c > 0xdfff);
 		uint8_t bytes[4];
 		size_t n = encode(c, bytes);
-		size_t valid, length;
-		enum utf8_status status = utf8_check(bytes, n, &valid, &length);
 
-		assert_int_equal(status == UTF8_COMPLETE, is_scalar_value);
+		assert_int_equal(utf8_check(bytes, n).status == UTF8_COMPLETE, is_scalar_value);
 		if (!is_scalar_value)
 			continue;
 		assert_int_equal(utf8_code_point(bytes), c);
 		assert_int_equal(utf8_count(bytes, n), 1);
 		for (size_t cut = 1; cut < n; cut++) {
-			assert_int_equal(utf8_check(bytes, cut, &valid, &length), UTF8_PARTIAL);
-			assert_int_equal(length, cut);
+			struct utf8_checked checked = utf8_check(bytes, cut);
+
+			assert_int_equal(checked.status, UTF8_PARTIAL);
+			assert_int_equal(checked.length, cut);
 		}
 	}
 }

@@ -77,11 +77,11 @@ static void fill(uint8_t *p, size_t n, const char *filler)
 
 static bool agrees(const uint8_t *p, size_t n)
 {
-	size_t valid, length, expected_valid, expected_length;
+	struct utf8_checked checked = utf8_check(p, n);
+	struct utf8_checked expected = utf8_check_scalar(p, n);
 
-	return utf8_check(p, n, &valid, &length) ==
-		       utf8_check_scalar(p, n, &expected_valid, &expected_length) &&
-	       valid == expected_valid && length == expected_length;
+	return checked.status == expected.status && checked.valid == expected.valid &&
+	       checked.length == expected.length;
 }
 
 static void check_agrees(const uint8_t *p, size_t n)
@@ -285,6 +285,30 @@ static void test_mutated_text(void **state)
 	}
 }
 
+/* Blocks of random bytes, mostly ones that may stand in characters. */
+static void test_find_faults(void **state)
+{
+	const char *name = utf8_kernel_name();
+	uint32_t seed = 88675123;
+
+	for (uint32_t round = 0; round < 200000 / sample_n; round++) {
+		struct utf8_faults expected, found;
+		uint8_t block[UTF8_BLOCK];
+
+		if (round % 2)
+			make_mutated(block, sizeof(block), &seed);
+		for (size_t i = 0; i < sizeof(block) && round % 2 == 0; i++)
+			block[i] = edges[next_random(&seed) % N_EDGES];
+		utf8_find_faults(block, &found);
+		assert_int_equal(utf8_kernel_select("scalar"), 0);
+		utf8_find_faults(block, &expected);
+		assert_int_equal(utf8_kernel_select(name), 0);
+		assert_int_equal(found.whole, expected.whole);
+		assert_int_equal(found.first, expected.first);
+		assert_int_equal(found.rest, expected.rest);
+	}
+}
+
 /* Where the faults of a stream are and how long: pairs of offset and length. */
 struct faults {
 	size_t places[2 * ROOM];
@@ -306,18 +330,17 @@ static void read_stream(struct faults *faults, struct utf8_carry *carry, const u
 	while (i < n) {
 		size_t held = carry->length;
 		uint8_t head[UTF8_CHARACTER_MAX];
-		size_t valid, length, used;
-		enum utf8_status status;
+		size_t length, used;
+		struct utf8_checked checked = utf8_check_next(carry, p + i, n - i);
 
-		status = utf8_check_next(carry, p + i, n - i, &valid, &length);
-		if (status <= UTF8_PARTIAL) {
-			assert_int_equal(valid + length, n - i);
+		if (checked.status <= UTF8_PARTIAL) {
+			assert_int_equal(checked.valid + checked.length, n - i);
 			return;
 		}
-		if (valid + length > 0) {
+		if (checked.valid + checked.length > 0) {
 			assert_int_equal(carry->length, 0);
-			add_fault(faults, received + i + valid, length);
-			i += valid + length;
+			add_fault(faults, received + i + checked.valid, checked.length);
+			i += checked.valid + checked.length;
 			continue;
 		}
 		assert_int_equal(carry->length, held);
@@ -370,6 +393,7 @@ static void test_every_kernel(void **state)
 		print_message("kernel %s\n", *name);
 		test_page_boundaries(state);
 		test_mutated_text(state);
+		test_find_faults(state);
 		test_streams(state);
 		test_alignments(state);
 		test_boundaries(state);

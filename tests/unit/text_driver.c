@@ -117,8 +117,9 @@ static void trace_read(struct trace *trace, struct utf8_carry *carry, const uint
 
 	while (i < n) {
 		uint8_t head[UTF8_CHARACTER_MAX];
+		struct utf8_checked checked;
 		enum utf8_status status;
-		size_t length, used, valid;
+		size_t length, used;
 
 		if (carry->length > 0) {
 			status = utf8_carry_join(carry, p + i, n - i, head, &length, &used);
@@ -129,14 +130,14 @@ static void trace_read(struct trace *trace, struct utf8_carry *carry, const uint
 				trace_fault(trace, status, head, length);
 			continue;
 		}
-		status = utf8_check(p + i, n - i, &valid, &length);
-		trace_add(trace, p + i, valid);
-		i += valid;
-		if (status == UTF8_PARTIAL)
-			utf8_carry_set(carry, p + i, length);
-		else if (status != UTF8_COMPLETE)
-			trace_fault(trace, status, p + i, length);
-		i += length;
+		checked = utf8_check(p + i, n - i);
+		trace_add(trace, p + i, checked.valid);
+		i += checked.valid;
+		if (checked.status == UTF8_PARTIAL)
+			utf8_carry_set(carry, p + i, checked.length);
+		else if (checked.status != UTF8_COMPLETE)
+			trace_fault(trace, checked.status, p + i, checked.length);
+		i += checked.length;
 	}
 }
 
@@ -166,14 +167,15 @@ static bool cuts_agree(const uint8_t *p, size_t n)
 static void answer_check(const uint8_t *p, size_t n)
 {
 	static const char *const names[] = {"complete", "partial", "start", "continuation"};
-	size_t valid, length;
-	enum utf8_status status = utf8_check_scalar(p, n, &valid, &length);
+	struct utf8_checked expected = utf8_check_scalar(p, n);
 
 	for (const char *const *name = utf8_kernel_list(); *name; name++) {
-		size_t v, l;
+		struct utf8_checked checked;
 
 		utf8_kernel_select(*name);
-		if (utf8_check(p, n, &v, &l) != status || v != valid || l != length) {
+		checked = utf8_check(p, n);
+		if (checked.status != expected.status || checked.valid != expected.valid ||
+		    checked.length != expected.length) {
 			printf("disagree: kernel %s\n", *name);
 			return;
 		}
@@ -182,7 +184,7 @@ static void answer_check(const uint8_t *p, size_t n)
 			return;
 		}
 	}
-	printf("%s %zu %zu\n", names[status], valid, length);
+	printf("%s %zu %zu\n", names[expected.status], expected.valid, (size_t)expected.length);
 }
 
 /* ---- transcode ---- */

@@ -66,10 +66,8 @@ static size_t join(struct display *d, const uint8_t *p, size_t n, FILE *out)
 void display_write(struct display *d, const uint8_t *p, size_t n, FILE *out)
 {
 	while (n > 0) {
-		size_t valid;
-		size_t length;
+		struct utf8_checked checked;
 		size_t part;
-		enum utf8_status status;
 
 		if (d->carry.length) {
 			size_t used = join(d, p, n, out);
@@ -78,17 +76,17 @@ void display_write(struct display *d, const uint8_t *p, size_t n, FILE *out)
 			n -= used;
 			continue;
 		}
-		status = utf8_check(p, n, &valid, &length);
-		for (size_t i = 0; i < valid; i += part) {
-			utf8_character(p + i, valid - i, &part);
+		checked = utf8_check(p, n);
+		for (size_t i = 0; i < checked.valid; i += part) {
+			utf8_character(p + i, checked.valid - i, &part);
 			character(d, p + i, part, out);
 		}
-		if (status == UTF8_PARTIAL)
-			utf8_carry_set(&d->carry, p + valid, length);
-		else if (status != UTF8_COMPLETE)
-			bad(d, p + valid, length, out);
-		p += valid + length;
-		n -= valid + length;
+		if (checked.status == UTF8_PARTIAL)
+			utf8_carry_set(&d->carry, p + checked.valid, checked.length);
+		else if (checked.status != UTF8_COMPLETE)
+			bad(d, p + checked.valid, checked.length, out);
+		p += checked.valid + checked.length;
+		n -= checked.valid + checked.length;
 	}
 }
 

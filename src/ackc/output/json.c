@@ -71,13 +71,10 @@ void json_string(struct json *j, const char *name, const char *value)
 {
 	const uint8_t *p = (const uint8_t *)value;
 	size_t n = strlen(value);
-	size_t valid;
-	size_t length;
 
 	name_of(j, name);
 	/* JSON cannot hold invalid UTF-8: write the part before the fault. */
-	utf8_check(p, n, &valid, &length);
-	quoted(j->out, p, valid);
+	quoted(j->out, p, utf8_check(p, n).valid);
 }
 
 void json_number(struct json *j, const char *name, uint64_t value)
@@ -133,10 +130,7 @@ static void base64(FILE *out, const uint8_t *p, size_t n)
 
 void json_bytes(struct json *j, const uint8_t *p, size_t n)
 {
-	size_t valid;
-	size_t length;
-
-	if (utf8_check(p, n, &valid, &length) == UTF8_COMPLETE) {
+	if (utf8_check(p, n).status == UTF8_COMPLETE) {
 		name_of(j, "text");
 		quoted(j->out, p, n);
 		return;

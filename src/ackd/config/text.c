@@ -369,11 +369,10 @@ static int scan_token(struct input *in)
 static int check_encoding(const struct input *in)
 {
 	struct config_place place = place_of(in, NULL);
-	size_t n = (size_t)(in->end - in->p), valid = n, length;
+	size_t n = (size_t)(in->end - in->p);
+	size_t valid = utf8_check((const uint8_t *)in->p, n).valid;
 	const char *nul = memchr(in->p, '\0', n);
 
-	if (utf8_check((const uint8_t *)in->p, n, &valid, &length) == UTF8_COMPLETE)
-		valid = n;
 	if (nul != NULL && (size_t)(nul - in->p) < valid)
 		valid = (size_t)(nul - in->p);
 	if (valid == n)

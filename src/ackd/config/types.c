@@ -279,15 +279,17 @@ static int check_string(const struct setting *setting, const struct value *value
 {
 	const uint8_t *text = (const uint8_t *)value->string;
 	char quoted[QUOTE_MAX];
-	size_t valid, length;
+	struct utf8_checked checked;
 
 	if (value->type != VALUE_STRING)
 		return setting_mismatch(setting, value, place, NULL);
-	if (utf8_check(text, strlen(value->string), &valid, &length) != UTF8_COMPLETE)
+	checked = utf8_check(text, strlen(value->string));
+	if (checked.status != UTF8_COMPLETE)
 		return config_error(place,
 				    "found the string %s, whose byte %zu (0x%02X) is not UTF-8; "
 				    "allowed: UTF-8",
-				    config_quote(value->string, quoted), valid + 1, text[valid]);
+				    config_quote(value->string, quoted), checked.valid + 1,
+				    text[checked.valid]);
 	return 0;
 }
 

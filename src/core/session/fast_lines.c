@@ -86,7 +86,6 @@ void fast_lines(struct session *session, struct session_io *io, struct session_j
 	const struct policy *policy = session->policy;
 	struct template_constant prefix, suffix;
 	bool ack, fast_ack;
-	size_t length;
 
 	if (policy->framing != FRAMING_LINE || policy->transcoder.charset != CHARSET_UTF_8 ||
 	    job->input_length == 0 || session->place.skipping ||
@@ -99,7 +98,7 @@ void fast_lines(struct session *session, struct session_io *io, struct session_j
 	if (fast_ack && job->checked == 0 && job->input_length >= UTF8_UNCHECKED_MIN)
 		ack_lines(session, io, job, &prefix, &suffix);
 	if (job->checked == 0 && job->input_length > 0)
-		utf8_check(job->input, job->input_length, &job->checked, &length);
+		job->checked = utf8_check(job->input, job->input_length).valid;
 	if (job->checked > 0 && fast_ack)
 		ack_lines(session, io, job, &prefix, &suffix);
 	else if (!ack)

@@ -134,12 +134,8 @@ static size_t scan_carry(struct session *session, struct session_job *job, size_
 /* Checks the input from @at on, unless it is already checked. One check covers all lines in it. */
 static void scan_ahead(struct session_job *job, size_t at)
 {
-	size_t valid, length;
-
-	if (at < job->checked)
-		return;
-	utf8_check(job->input + at, job->input_length - at, &valid, &length);
-	job->checked = at + valid;
+	if (at >= job->checked)
+		job->checked = at + utf8_check(job->input + at, job->input_length - at).valid;
 }
 
 /*

@@ -1,7 +1,7 @@
 #pragma once
 
 /*
- * What the files of a session share: session.c calls fast_lines.c, then framing.c for the next
+ * Shared by the files of a session: session.c calls fast_lines.c, then framing.c for the next
  * message and reply.c for its reply.
  */
 

@@ -4,7 +4,7 @@
  * full (SESSION_FULL) or no more replies follow (SESSION_DONE).
  *
  * Two loops take a shorter way for well-formed input whose replies are in UTF-8 and use templates
- * without variables: fast_read() below answers a read in stream framing, fast_lines() answers
+ * without variables: session_feed() itself answers a read in stream framing, fast_lines() answers
  * lines. They give the same results as the general path for what they accept.
  *
  * When io->out is full, the job stays in io->job, and session_resume() continues it. If io->out
@@ -219,71 +219,71 @@ __attribute__((noinline)) static bool copy_reply(struct session *session, struct
 }
 
 /*
- * Answers a read that continues a character or ends within one. Without a carry, @valid bytes at
- * @data are whole characters, and @cut_off bytes follow.
+ * Answers a read of @n bytes at @data that continues a character or ends within one. Without a
+ * carry, @checked is the result of their check.
  */
-__attribute__((noinline)) static bool cut_read(struct session *session, struct session_io *io,
-					       const uint8_t *data, size_t n, size_t valid,
-					       size_t cut_off)
+static bool cut_read(struct session *session, struct session_io *io, const uint8_t *data, size_t n,
+		     struct utf8_checked checked)
 {
 	struct utf8_carry carry = session->carry;
 
 	if (carry.length == 0)
-		utf8_carry_set(&carry, data + valid, cut_off);
-	else if (utf8_check_next(&carry, data, n, &valid, &cut_off) > UTF8_PARTIAL)
+		utf8_carry_set(&carry, data + checked.valid, checked.length);
+	else
+		checked = utf8_check_next(&carry, data, n);
+	if (checked.status > UTF8_PARTIAL || checked.valid == 0)
 		return false;
-	if (valid == 0)
-		return false;
-	if (session->policy->reply != REPLY_DISCARD && !copy_reply(session, io, data, valid))
+	if (session->policy->reply != REPLY_DISCARD &&
+	    !copy_reply(session, io, data, checked.valid))
 		return false;
 	session->carry = carry;
 	return true;
 }
 
-/*
- * Answers a read of @n bytes at @data if the fast path can answer all of it. Otherwise changes
- * nothing, sets *@ret_checked to the number of bytes at @data known to be well-formed and complete,
- * and returns false.
- */
-static inline bool fast_read(struct session *session, struct session_io *io, const uint8_t *data,
-			     size_t n, size_t *ret_checked)
+/* Counts a read of @n bytes that was answered. */
+static inline int answered_read(struct session *session, struct session_io *io, size_t n)
 {
-	const struct policy *policy = session->policy;
-	enum utf8_status status = UTF8_PARTIAL;
-	size_t cut_off = 0;
-
-	if (policy->framing != FRAMING_STREAM || policy->transcoder.charset != CHARSET_UTF_8)
-		return false;
-	if (session->carry.length == 0)
-		status = utf8_check(data, n, ret_checked, &cut_off);
-	if (status == UTF8_PARTIAL) {
-		if (!cut_read(session, io, data, n, *ret_checked, cut_off))
-			return false;
-	} else if (status != UTF8_COMPLETE) {
-		return false;
-	} else if (policy->reply == REPLY_ECHO) {
-		if (n > io->out.max_bytes)
-			return false;
-		out_set(&io->out, data, n);
-		session->place.last_byte = data[n - 1];
-		session->place.sent_anything = true;
-	} else if (policy->reply == REPLY_ACK) {
-		if (!copy_reply(session, io, data, n))
-			return false;
-	}
 	session->place.received += n;
 	session->place.messages++;
 	io->n_messages++;
-	return true;
+	return SESSION_IDLE;
+}
+
+/* session_feed() for a stream whose policy is not a plain echo, or whose text is not whole. */
+__attribute__((noinline)) static int feed_text(struct session *session, struct session_io *io,
+					       const uint8_t *data, size_t n,
+					       struct utf8_checked checked)
+{
+	const struct policy *policy = session->policy;
+	bool answered = false;
+
+	if (checked.status == UTF8_PARTIAL)
+		answered = cut_read(session, io, data, n, checked);
+	else if (checked.status == UTF8_COMPLETE)
+		answered = policy->reply == REPLY_DISCARD || copy_reply(session, io, data, n);
+	return answered ? answered_read(session, io, n)
+			: session_start(session, io, data, n, checked.valid, false);
 }
 
 int session_feed(struct session *session, struct session_io *io, const uint8_t *data, size_t n)
 {
-	size_t checked = 0;
+	const struct policy *policy = session->policy;
+	struct utf8_checked checked;
 
-	if (!session->place.done && !io->full && n > 0 && fast_read(session, io, data, n, &checked))
-		return SESSION_IDLE;
-	return session_start(session, io, data, n, checked, false);
+	if (session->place.done || io->full || n == 0 || policy->framing != FRAMING_STREAM ||
+	    policy->transcoder.charset != CHARSET_UTF_8)
+		return session_start(session, io, data, n, 0, false);
+	if (session->carry.length > 0)
+		return feed_text(session, io, data, n,
+				 (struct utf8_checked){.status = UTF8_PARTIAL});
+	checked = utf8_check(data, n);
+	if (checked.status != UTF8_COMPLETE || session->policy->reply != REPLY_ECHO ||
+	    n > io->out.max_bytes)
+		return feed_text(session, io, data, n, checked);
+	out_set(&io->out, data, n);
+	session->place.last_byte = data[n - 1];
+	session->place.sent_anything = true;
+	return answered_read(session, io, n);
 }
 
 /* ---- other input ---- */

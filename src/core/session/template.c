@@ -62,11 +62,10 @@ static enum template_fault fail_name(struct template_error *error, enum template
 				     size_t offset, const char *name, size_t n)
 {
 	size_t valid = n;
-	size_t length;
 
 	fail(error, fault, offset);
 	if (n >= sizeof(error->name))
-		utf8_check((const uint8_t *)name, sizeof(error->name) - 1, &valid, &length);
+		valid = utf8_check((const uint8_t *)name, sizeof(error->name) - 1).valid;
 	memcpy(error->name, name, valid);
 	return fault;
 }
@@ -187,11 +186,11 @@ enum template_fault template_compile(const char *source, enum charset charset, u
 {
 	size_t n = strlen(source);
 	struct template *template;
+	struct utf8_checked checked = utf8_check((const uint8_t *)source, n);
 	enum template_fault fault;
-	size_t valid, length;
 
-	if (utf8_check((const uint8_t *)source, n, &valid, &length) != UTF8_COMPLETE)
-		return fail(ret_error, TEMPLATE_NOT_UTF_8, valid);
+	if (checked.status != UTF8_COMPLETE)
+		return fail(ret_error, TEMPLATE_NOT_UTF_8, checked.valid);
 	template = template_create(n);
 	if (!template)
 		return fail(ret_error, TEMPLATE_NO_MEMORY, 0);

@@ -1,27 +1,30 @@
 /*
  * UTF-8 with AVX-512 (F and BW): 64 bytes at a time, and a masked load for the remaining bytes.
- * kernels.h describes the algorithm.
+ * internal.h describes the algorithm, kernel.h the operations.
  */
 
-#include "core/utf8/kernels.h"
+#include "core/utf8/internal.h"
 
 #include <immintrin.h>
 
+#define KERNEL utf8_kernel_avx512
+#define KERNEL_NAME "avx512"
 #define BLOCK ((size_t)64)
-
-/* Up to a block, a text is one masked load. */
-#define SHORT (BLOCK + 1)
-
-#define CHECK_LONG __attribute__((noinline))
-
-typedef __m512i vector;
+#define MASKED_LOADS
 
 /* With a carry, the minimum length of a text: the last four bytes are loaded from it. */
 #define CHECK_NEXT_MIN ((size_t)UTF8_CHARACTER_MAX)
 
+typedef __m512i vector;
+
 static inline __m512i load(const uint8_t *p)
 {
 	return _mm512_loadu_si512(p);
+}
+
+static inline void store(uint8_t *p, __m512i x)
+{
+	_mm512_storeu_si512(p, x);
 }
 
 /* Repeats a row of utf8_tables. */
@@ -30,43 +33,51 @@ static inline __m512i load_row(const void *row)
 	return _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)row));
 }
 
-/* Returns a mask of the first @n bytes, 0 to 64. */
-static inline __mmask64 first_bytes(size_t n)
+static inline __m512i look_up(const void *row, __m512i x)
 {
-	return _bzhi_u64(~UINT64_C(0), (unsigned)n);
+	return _mm512_shuffle_epi8(load_row(row), x);
 }
 
-/*
- * Returns nonzero bytes where @x is wrong. @before1 to @before3 are the bytes one to three places
- * earlier.
- */
-static inline __m512i errors(__m512i x, __m512i before1, __m512i before2, __m512i before3)
+static inline __m512i low_nibbles(__m512i x)
 {
-	const __m512i nibble = load_row(utf8_tables.nibble);
-	__m512i a = _mm512_and_si512(_mm512_srli_epi16(before1, 4), nibble);
-	__m512i b = _mm512_and_si512(before1, nibble);
-	__m512i c = _mm512_and_si512(_mm512_srli_epi16(x, 4), nibble);
-	/* a & b & c */
-	__m512i pairs = _mm512_ternarylogic_epi64(
-		_mm512_shuffle_epi8(load_row(utf8_tables.first_high), a),
-		_mm512_shuffle_epi8(load_row(utf8_tables.first_low), b),
-		_mm512_shuffle_epi8(load_row(utf8_tables.second_high), c), 0x80);
-	/* 0x80 or above for bytes from E0 (third) and from F0 (fourth) */
-	__m512i third = _mm512_subs_epu8(before2, load_row(utf8_tables.third));
-	__m512i fourth = _mm512_subs_epu8(before3, load_row(utf8_tables.fourth));
-
-	/* (third | fourth) & 0x80 ^ pairs: TWO_CONTS is an error unless a continuation is due */
-	return _mm512_ternarylogic_epi64(_mm512_or_si512(third, fourth),
-					 load_row(utf8_tables.high_bit), pairs, 0x6a);
+	return x & load_row(utf8_tables.nibble);
 }
 
-/* Returns the errors of the first block; @before holds up to three preceding bytes. */
-static inline __m512i first_errors(__m512i x, uint32_t before)
+static inline __m512i high_nibbles(__m512i x)
 {
-	__m512i up = _mm512_alignr_epi32(x, _mm512_set1_epi32((int)before), 12);
+	return low_nibbles(_mm512_srli_epi16(x, 4));
+}
 
-	return errors(x, _mm512_alignr_epi8(x, up, 15), _mm512_alignr_epi8(x, up, 14),
-		      _mm512_alignr_epi8(x, up, 13));
+static inline __m512i subtract(__m512i x, const void *row)
+{
+	return _mm512_subs_epu8(x, load_row(row));
+}
+
+static inline __m512i and3(__m512i a, __m512i b, __m512i c)
+{
+	return _mm512_ternarylogic_epi64(a, b, c, 0x80);
+}
+
+static inline __m512i or4(__m512i a, __m512i b, __m512i c, __m512i d)
+{
+	return _mm512_ternarylogic_epi64(a | b, c, d, 0xfe);
+}
+
+static inline __m512i and_xor(__m512i a, const void *row, __m512i b)
+{
+	return _mm512_ternarylogic_epi64(a, load_row(row), b, 0x6a);
+}
+
+static inline __m512i previous(__m512i x, uint32_t before)
+{
+	return _mm512_alignr_epi32(x, _mm512_set1_epi32((int)before), 12);
+}
+
+#define shift_in(x, previous, k) _mm512_alignr_epi8(x, previous, 16 - (k))
+
+static inline bool is_ascii(__m512i x)
+{
+	return _mm512_movepi8_mask(x) == 0;
 }
 
 static inline uint64_t nonzero(__m512i x)
@@ -74,46 +85,44 @@ static inline uint64_t nonzero(__m512i x)
 	return _mm512_test_epi8_mask(x, x);
 }
 
-static inline __m512i or2(__m512i a, __m512i b)
+static inline size_t first_nonzero(__m512i x)
 {
-	return _mm512_or_si512(a, b);
-}
+	uint64_t mask = nonzero(x);
 
-static inline __m512i or4(__m512i a, __m512i b, __m512i c, __m512i d)
-{
-	return _mm512_ternarylogic_epi64(_mm512_or_si512(a, b), c, d, 0xfe);
-}
-
-static inline size_t first_bit(uint64_t mask)
-{
 	return mask ? (size_t)__builtin_ctzll(mask) : BLOCK;
 }
 
-static inline size_t first_nonzero(__m512i x)
+static inline uint64_t starts_64(const uint8_t *p)
 {
-	return first_bit(nonzero(x));
+	return _mm512_cmpgt_epi8_mask(load(p), _mm512_set1_epi8((char)0xbf));
 }
 
-static inline void store(uint8_t *p, __m512i x)
+static inline uint64_t between_64(const uint8_t *p, uint8_t first, uint8_t last)
 {
-	_mm512_storeu_si512(p, x);
+	const __m512i start = _mm512_set1_epi8((char)first);
+
+	if (first == last)
+		return _mm512_cmpeq_epi8_mask(load(p), start);
+	return _mm512_cmple_epu8_mask(_mm512_sub_epi8(load(p), start),
+				      _mm512_set1_epi8((char)(last - first)));
 }
 
-static inline uint64_t lf_mask(const uint8_t *p)
+static bool is_supported(void)
 {
-	return _mm512_cmpeq_epi8_mask(load(p), _mm512_set1_epi8('\n'));
+	return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("bmi2") &&
+	       __builtin_cpu_supports("popcnt");
 }
 
-static inline bool is_ascii(__m512i x)
+#include "core/utf8/kernel.h"
+
+/* Returns a mask of the first @n bytes, 0 to 64. */
+static inline __mmask64 first_bytes(size_t n)
 {
-	return _mm512_movepi8_mask(x) == 0;
+	return _bzhi_u64(~UINT64_C(0), (unsigned)n);
 }
 
-#include "core/utf8/blocks.h"
-
-static UTF8_ALWAYS_INLINE enum utf8_status check_short(struct utf8_carry *carry, const uint8_t *p,
-						       size_t n, size_t *ret_valid,
-						       size_t *ret_length)
+static UTF8_ALWAYS_INLINE struct utf8_checked check_short(struct utf8_carry *carry,
+							  const uint8_t *p, size_t n)
 {
 	uint32_t before = utf8_carry_before(carry);
 	__mmask64 mask = first_bytes(n);
@@ -121,16 +130,13 @@ static UTF8_ALWAYS_INLINE enum utf8_status check_short(struct utf8_carry *carry,
 	uint64_t wrong;
 
 	if (carry && n < CHECK_NEXT_MIN)
-		return utf8_check_next_apart(carry, p, n, ret_valid, ret_length);
-	if (is_ascii(x) && before == 0) {
-		*ret_valid = n;
-		*ret_length = 0;
-		return UTF8_COMPLETE;
-	}
+		return utf8_check_next_scalar(carry, p, n);
+	if (is_ascii(x) && before == 0)
+		return utf8_complete(n);
 	wrong = mask & nonzero(first_errors(x, before));
 	if (wrong == 0)
-		return utf8_finish(carry, p, n, ret_valid, ret_length);
-	return utf8_explain(carry, p, n, (size_t)__builtin_ctzll(wrong), ret_valid, ret_length);
+		return utf8_finish(carry, p, n);
+	return utf8_explain(carry, p, n, (size_t)__builtin_ctzll(wrong));
 }
 
 static inline size_t find_last_error(const uint8_t *p, size_t i, size_t n)
@@ -145,68 +151,3 @@ static inline size_t find_last_error(const uint8_t *p, size_t i, size_t n)
 				      _mm512_maskz_loadu_epi8(mask, p - 3)));
 	return wrong ? i + (size_t)__builtin_ctzll(wrong) : n;
 }
-
-static size_t count(const uint8_t *p, size_t n)
-{
-	const __m512i last_continuation = _mm512_set1_epi8((char)0xbf);
-	size_t characters = 0;
-	size_t i = 0;
-
-	for (; n - i >= BLOCK; i += BLOCK)
-		characters += (size_t)__builtin_popcountll(
-			_mm512_cmpgt_epi8_mask(load(p + i), last_continuation));
-	if (i < n) {
-		__mmask64 mask = first_bytes(n - i);
-		__m512i x = _mm512_maskz_loadu_epi8(mask, p + i);
-
-		characters += (size_t)__builtin_popcountll(
-			_mm512_mask_cmpgt_epi8_mask(mask, x, last_continuation));
-	}
-	return characters;
-}
-
-static inline uint64_t bytes_between(__m512i x, uint8_t first, uint8_t last)
-{
-	__m512i above = _mm512_sub_epi8(x, _mm512_set1_epi8((char)first));
-
-	return _mm512_cmple_epu8_mask(above, _mm512_set1_epi8((char)(last - first)));
-}
-
-static inline uint64_t bytes_equal(__m512i x, uint8_t byte)
-{
-	return _mm512_cmpeq_epi8_mask(x, _mm512_set1_epi8((char)byte));
-}
-
-static void classify(const uint8_t *p, struct utf8_classes *ret_classes)
-{
-	uint64_t *sets = ret_classes->sets;
-	__m512i x = load(p);
-
-	sets[UTF8_80_TO_8F] = bytes_between(x, 0x80, 0x8f);
-	sets[UTF8_90_TO_9F] = bytes_between(x, 0x90, 0x9f);
-	sets[UTF8_A0_TO_BF] = bytes_between(x, 0xa0, 0xbf);
-	sets[UTF8_C2_TO_DF] = bytes_between(x, 0xc2, 0xdf);
-	sets[UTF8_E0] = bytes_equal(x, 0xe0);
-	sets[UTF8_ED] = bytes_equal(x, 0xed);
-	sets[UTF8_E1_TO_EF] = bytes_between(x, 0xe1, 0xef) & ~sets[UTF8_ED];
-	sets[UTF8_F0] = bytes_equal(x, 0xf0);
-	sets[UTF8_F1_TO_F3] = bytes_between(x, 0xf1, 0xf3);
-	sets[UTF8_F4] = bytes_equal(x, 0xf4);
-	sets[UTF8_NEVER] = bytes_between(x, 0xf5, 0xff) | bytes_between(x, 0xc0, 0xc1);
-}
-
-static bool is_supported(void)
-{
-	return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("bmi2") &&
-	       __builtin_cpu_supports("popcnt");
-}
-
-const struct utf8_kernel utf8_kernel_avx512 = {
-	.name = "avx512",
-	.is_supported = is_supported,
-	.check = check,
-	.check_next = check_next,
-	.count = count,
-	.classify = classify,
-	.copy_lines = copy_lines,
-};

@@ -1,4 +1,4 @@
-#include "core/utf8/kernels.h"
+#include "core/utf8/internal.h"
 
 const struct utf8_kernel *const utf8_kernels[] = {
 	&utf8_kernel_scalar,

@@ -1,4 +1,4 @@
-#include "core/utf8/kernels.h"
+#include "core/utf8/internal.h"
 
 /* The ways in which a pair of bytes can be wrong. */
 enum {

@@ -23,22 +23,26 @@ enum utf8_status {
 	UTF8_INVALID_CONTINUATION, /* a character whose next byte is not a valid continuation */
 };
 
+/* The result of a check of n bytes. */
+struct utf8_checked {
+	size_t valid; /* length of the longest prefix of complete, well-formed characters, in bytes
+		       */
+	uint32_t length; /* of what follows it: 0 for UTF8_COMPLETE; the 1 to 3 bytes of the cut-off
+			    character for UTF8_PARTIAL (valid + length == n); the 1 to 3 bytes of
+			    the maximal subpart otherwise (1 for UTF8_INVALID_START) */
+	enum utf8_status status;
+};
+
 /*
  * Checks @n bytes at @p, which begin at a character boundary.
- *
- * Sets *@ret_valid to the length in bytes of the longest prefix of complete, well-formed
- * characters. Sets *@ret_length to the length of what follows it: 0 for UTF8_COMPLETE; the 1 to 3
- * bytes of the cut-off character for UTF8_PARTIAL (valid + length == n); the 1 to 3 bytes of the
- * maximal subpart otherwise (1 for UTF8_INVALID_START).
  *
  * A fault is reported as soon as the bytes prove it: ED A0 is UTF8_INVALID_CONTINUATION of length 1
  * at ED, never UTF8_PARTIAL. Reads no byte outside [@p, @p + @n).
  */
-enum utf8_status utf8_check(const uint8_t *p, size_t n, size_t *ret_valid, size_t *ret_length);
+struct utf8_checked utf8_check(const uint8_t *p, size_t n);
 
 /* The same in portable C, independent of the selected kernel: the reference implementation. */
-enum utf8_status utf8_check_scalar(const uint8_t *p, size_t n, size_t *ret_valid,
-				   size_t *ret_length);
+struct utf8_checked utf8_check_scalar(const uint8_t *p, size_t n);
 
 /*
  * Checks only the first character of @n > 0 bytes at @p. Sets *@ret_length to the length of the
@@ -87,15 +91,27 @@ enum utf8_status utf8_carry_join(struct utf8_carry *carry, const uint8_t *p, siz
 
 /*
  * Checks the next @n > 0 bytes at @p of a stream, like utf8_check(), but continues the character in
- * @carry first, at almost no cost. The carried bytes followed by the first *@ret_valid bytes at @p
- * are whole characters.
+ * @carry first, at almost no cost. The carried bytes followed by the first valid bytes at @p are
+ * whole characters.
  *
  * UTF8_COMPLETE and UTF8_PARTIAL store in @carry the cut-off character for the next call. A fault
- * empties @carry, with one exception: if the fault is in the carried character, *@ret_valid and
- * *@ret_length are 0 and @carry is unchanged. Then utf8_carry_join() reports the details.
+ * empties @carry, with one exception: if the fault is in the carried character, valid and length
+ * are 0 and @carry is unchanged. Then utf8_carry_join() reports the details.
  */
-enum utf8_status utf8_check_next(struct utf8_carry *carry, const uint8_t *p, size_t n,
-				 size_t *ret_valid, size_t *ret_length);
+struct utf8_checked utf8_check_next(struct utf8_carry *carry, const uint8_t *p, size_t n);
+
+/* The size of the blocks that utf8_find_faults() takes, in bytes. */
+#define UTF8_BLOCK ((size_t)64)
+
+/* The faults of a block, as sets of its bytes: bit i stands for byte i. */
+struct utf8_faults {
+	uint64_t first; /* the first byte of each maximal subpart */
+	uint64_t rest;	/* the other bytes of these subparts */
+	size_t whole;	/* number of bytes before a character that may continue after the block */
+};
+
+/* Finds all ill-formed subsequences in the UTF8_BLOCK bytes at @p, up to ret_faults->whole. */
+void utf8_find_faults(const uint8_t *p, struct utf8_faults *ret_faults);
 
 /*
  * The number of bytes at utf8_lines.prefix that must be readable, however short the prefix is: it

@@ -44,10 +44,8 @@ void run_check(const struct run *run, const struct pieces *pieces, unsigned pass
 		proven = 0;
 		for (size_t i = 0; i < pieces->n; i++) {
 			uint32_t at = pieces->offsets[i];
-			size_t valid, length;
 
-			utf8_check(pieces->text + at, pieces->offsets[i + 1] - at, &valid, &length);
-			proven += valid;
+			proven += utf8_check(pieces->text + at, pieces->offsets[i + 1] - at).valid;
 		}
 	}
 	run_proven_bytes = proven;
@@ -63,10 +61,9 @@ void run_stream(const struct run *run, const struct pieces *pieces, unsigned pas
 		for (size_t i = 0; i < pieces->n; i++) {
 			const uint8_t *p = pieces->text + pieces->offsets[i];
 			size_t n = pieces->offsets[i + 1] - pieces->offsets[i];
-			size_t valid, length;
+			struct utf8_checked checked = utf8_check_next(&carry, p, n);
 
-			utf8_check_next(&carry, p, n, &valid, &length);
-			proven += valid + length;
+			proven += checked.valid + checked.length;
 		}
 		carry.length = 0;
 	}

@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * Declarations shared by the scalar code and the vector kernels. A kernel finds where an error is;
- * the scalar code determines which error it is.
+ * Shared by utf8.c and the vector kernels. A kernel finds where an error is; the scalar code in
+ * utf8.c determines which error it is.
  *
  * The kernels classify each pair of neighbouring bytes with three table look-ups. The algorithm is
  * by John Keiser and Daniel Lemire, "Validating UTF-8 In Less Than One Instruction Per Byte",
@@ -19,63 +19,38 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The classes of bytes in UTF-8. Every byte in no other class is ASCII. */
-enum utf8_class {
-	UTF8_80_TO_8F,
-	UTF8_90_TO_9F,
-	UTF8_A0_TO_BF,
-	UTF8_C2_TO_DF,
-	UTF8_E0,
-	UTF8_E1_TO_EF, /* without ED */
-	UTF8_ED,
-	UTF8_F0,
-	UTF8_F1_TO_F3,
-	UTF8_F4,
-	UTF8_NEVER,
-	UTF8_ASCII,
-	UTF8_N_CLASSES,
-};
-
-/*
- * The classes of 64 bytes: bit i of a set says whether byte i is in that class. The set of ASCII is
- * not filled in.
- */
-struct utf8_classes {
-	uint64_t sets[UTF8_N_CLASSES];
-};
-
-/* Classifies the 64 bytes at @p. */
-void utf8_classify(const uint8_t *p, struct utf8_classes *ret_classes);
-void utf8_classify_scalar(const uint8_t *p, struct utf8_classes *ret_classes);
-
 /* Forces inlining, so that each call is specialized for its constant arguments. */
 #define UTF8_ALWAYS_INLINE inline __attribute__((always_inline))
 
+/* The functions of utf8.h that depend on the kernel. */
 struct utf8_kernel {
 	const char *name;
 	/* returns whether this processor has the instructions */
 	bool (*is_supported)(void);
-	/* utf8_check(), utf8_check_next() */
-	enum utf8_status (*check)(const uint8_t *p, size_t n, size_t *ret_valid,
-				  size_t *ret_length);
-	enum utf8_status (*check_next)(struct utf8_carry *carry, const uint8_t *p, size_t n,
-				       size_t *ret_valid, size_t *ret_length);
-	/* utf8_count() */
+	struct utf8_checked (*check)(const uint8_t *p, size_t n);
+	struct utf8_checked (*check_next)(struct utf8_carry *carry, const uint8_t *p, size_t n);
 	size_t (*count)(const uint8_t *p, size_t n);
-	/* utf8_classify() */
-	void (*classify)(const uint8_t *p, struct utf8_classes *ret_classes);
-	/* utf8_copy_lines() */
+	void (*find_faults)(const uint8_t *p, struct utf8_faults *ret_faults);
 	void (*copy_lines)(struct utf8_lines *lines);
 };
 
 /* The kernels of this architecture, best first, NULL-terminated; the scalar one is the last. */
 extern const struct utf8_kernel *const utf8_kernels[];
 
-/* utf8_check_next() in two steps: first the carried character, then the rest. */
-enum utf8_status utf8_check_next_apart(struct utf8_carry *carry, const uint8_t *p, size_t n,
-				       size_t *ret_valid, size_t *ret_length);
+extern const struct utf8_kernel utf8_kernel_scalar;
+extern const struct utf8_kernel utf8_kernel_avx2;
+extern const struct utf8_kernel utf8_kernel_avx512;
+extern const struct utf8_kernel utf8_kernel_neon;
+
+/* The parts of the scalar kernel that the vector kernels use, in utf8.c. */
+struct utf8_checked utf8_check_next_scalar(struct utf8_carry *carry, const uint8_t *p, size_t n);
 size_t utf8_count_scalar(const uint8_t *p, size_t n);
-void utf8_copy_lines_scalar(struct utf8_lines *lines);
+
+/*
+ * Finishes a check whose look-ups found the first wrong byte at @at. Determines the fault of the
+ * character that this byte continues or begins. @carry may be NULL.
+ */
+struct utf8_checked utf8_explain(struct utf8_carry *carry, const uint8_t *p, size_t n, size_t at);
 
 /* Returns a mask of the LFs in the @n <= 64 bytes at @p: bit i stands for byte i. */
 uint64_t utf8_lf_mask_scalar(const uint8_t *p, size_t n);
@@ -85,11 +60,6 @@ uint64_t utf8_lf_mask_scalar(const uint8_t *p, size_t n);
  * @out. Returns the new end.
  */
 uint8_t *utf8_put_suffix(const struct utf8_lines *lines, uint8_t *out, size_t length);
-
-extern const struct utf8_kernel utf8_kernel_scalar;
-extern const struct utf8_kernel utf8_kernel_avx2;
-extern const struct utf8_kernel utf8_kernel_avx512;
-extern const struct utf8_kernel utf8_kernel_neon;
 
 /*
  * Constants that the kernels load, each row repeated to the width of a vector. They are defined in
@@ -159,16 +129,17 @@ static inline uint32_t utf8_carry_before(const struct utf8_carry *carry)
  * @carry. The end of a buffer is unpredictable, so no branch depends on it, except for a bad lead
  * byte.
  */
-static inline enum utf8_status utf8_finish(struct utf8_carry *carry, const uint8_t *p, size_t n,
-					   size_t *ret_valid, size_t *ret_length)
+static inline struct utf8_checked utf8_finish(struct utf8_carry *carry, const uint8_t *p, size_t n)
 {
 	size_t cut_off = utf8_cut_off(p, n);
-	enum utf8_status status = cut_off > 0 ? UTF8_PARTIAL : UTF8_COMPLETE;
+	struct utf8_checked checked = {
+		.valid = n - cut_off,
+		.length = (uint32_t)cut_off,
+		.status = cut_off > 0 ? UTF8_PARTIAL : UTF8_COMPLETE,
+	};
 
-	*ret_valid = n - cut_off;
-	*ret_length = cut_off;
 	if (p[n - 1] >= 0xc0 && (p[n - 1] < 0xc2 || p[n - 1] > 0xf4)) {
-		status = UTF8_INVALID_START;
+		checked.status = UTF8_INVALID_START;
 		cut_off = 0;
 	}
 	if (carry) {
@@ -177,22 +148,11 @@ static inline enum utf8_status utf8_finish(struct utf8_carry *carry, const uint8
 		last >>= 8 * (UTF8_CHARACTER_MAX - cut_off);
 		utf8_carry_store(carry, (uint32_t)last, cut_off);
 	}
-	return status;
+	return checked;
 }
 
-/*
- * Finishes a check whose look-ups found the first wrong byte at @at. Determines the fault of the
- * character that this byte continues or begins.
- */
-static inline enum utf8_status utf8_explain(struct utf8_carry *carry, const uint8_t *p, size_t n,
-					    size_t at, size_t *ret_valid, size_t *ret_length)
+/* Returns the result of a check of @n bytes that are all whole characters. */
+static inline struct utf8_checked utf8_complete(size_t n)
 {
-	size_t valid = at > 0 ? at - utf8_cut_off(p, at) : 0;
-
-	if (carry && carry->length > 0 && at < UTF8_CHARACTER_MAX)
-		return utf8_check_next_apart(carry, p, n, ret_valid, ret_length);
-	if (carry)
-		carry->length = 0;
-	*ret_valid = valid;
-	return utf8_character(p + valid, n - valid, ret_length);
+	return (struct utf8_checked){.valid = n, .status = UTF8_COMPLETE};
 }
