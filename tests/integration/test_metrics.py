@@ -88,17 +88,17 @@ def do_three(daemon):
         ("ackd_received_bytes_total", "echo"): 3 + 2 + 2 + 3,
         ("ackd_sent_bytes_total", "echo"): n_replies,
         ("ackd_messages_total", "echo"): 3,  # of a lone fault there is no text to answer
-        ("ackd_naks_total", "echo", "invalid start byte"): 1,
-        ("ackd_naks_total", "echo", "invalid continuation byte"): 1,
-        ("ackd_naks_total", "echo", "unexpected end of data"): 1,
+        ("ackd_naks_total", "echo", "invalid_start_byte"): 1,
+        ("ackd_naks_total", "echo", "invalid_continuation_byte"): 1,
+        ("ackd_naks_total", "echo", "unexpected_end_of_data"): 1,
         ("ackd_connections_total", "line"): 1,
         ("ackd_received_bytes_total", "line"): len(sent.encode()),
         ("ackd_sent_bytes_total", "line"): len(reply),
         ("ackd_messages_total", "line"): 5,
-        ("ackd_naks_total", "line", "cannot encode"): 1,
-        ("ackd_naks_total", "line", "line too long"): 1,
+        ("ackd_naks_total", "line", "cannot_encode"): 1,
+        ("ackd_naks_total", "line", "line_too_long"): 1,
         ("ackd_connections_refused_total", "closed", "denied"): 1,
-        ("ackd_connections_refused_total", "proxied", "no valid PROXY header"): 1,
+        ("ackd_connections_refused_total", "proxied", "no_valid_PROXY_header"): 1,
     }
 
 
@@ -125,7 +125,7 @@ def test_counters_equal_what_happened(ackd):
     expect_counted(daemon, expected)
     samples = scrape(daemon.address("metrics"))
     assert samples["ackd_open_connections", "echo"] == 0
-    for reason in ("denied", "too many connections", "too many connections from this address"):
+    for reason in ("denied", "too_many_connections", "too_many_connections_from_this_address"):
         assert samples["ackd_connections_refused_total", "line", reason] == 0
     with daemon.connect("echo") as s, daemon.connect("line"):
         s.sendall(b"ab")
@@ -155,9 +155,9 @@ def test_refusals_by_limit(ackd):
         ("ackd_received_bytes_total", "ackd"): 2,
         ("ackd_sent_bytes_total", "ackd"): 2 + 2 * len(b"NAK 0 too many connections\n"),
         ("ackd_messages_total", "ackd"): 2,
-        ("ackd_connections_refused_total", "ackd", "too many connections"): 1,
-        ("ackd_connections_refused_total", "ackd", "too many connections from this address"): 1,
-        ("ackd_naks_total", "ackd", "too many connections"): 2,
+        ("ackd_connections_refused_total", "ackd", "too_many_connections"): 1,
+        ("ackd_connections_refused_total", "ackd", "too_many_connections_from_this_address"): 1,
+        ("ackd_naks_total", "ackd", "too_many_connections"): 2,
     }
     expect_counted(daemon, expected)
     assert scrape(daemon.address("metrics"))["ackd_max_connections",] == 2

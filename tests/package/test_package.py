@@ -1,5 +1,6 @@
 """The Debian packages: built, checked, installed, upgraded, removed and purged."""
 
+import gzip
 import hashlib
 import os
 import pathlib
@@ -122,6 +123,8 @@ def test_life_of_a_package(packages):
 
     # A changed configuration is the administrator's.
     conf = pathlib.Path("/etc/ackd.conf")
+    news = gzip.decompress(pathlib.Path("/usr/share/doc/ackd/NEWS.Debian.gz").read_bytes())
+    assert b"too_many_connections" in news
     example = pathlib.Path("/usr/share/doc/ackd/examples/ackd.conf")
     assert conf.read_bytes() == example.read_bytes()
     assert str(conf) in run("dpkg-query", "-W", "-f", "${Conffiles}", "ackd").stdout

@@ -4,6 +4,7 @@
 
 #include "ackd/metrics/counters.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -26,6 +27,29 @@ static const struct metrics_view view = {
 	.n_workers = N_WORKERS,
 };
 
+static long countdown = -1; /* allocations until one fails; negative: none does */
+
+/* The linker puts these in place of the allocating functions. */
+void *__real_malloc(size_t n);
+void *__wrap_malloc(size_t n);
+void *__real_realloc(void *p, size_t n);
+void *__wrap_realloc(void *p, size_t n);
+
+static bool fails(void)
+{
+	return countdown >= 0 && countdown-- == 0;
+}
+
+void *__wrap_malloc(size_t n)
+{
+	return fails() ? NULL : __real_malloc(n);
+}
+
+void *__wrap_realloc(void *p, size_t n)
+{
+	return fails() ? NULL : __real_realloc(p, n);
+}
+
 static int start(void **state)
 {
 	stats_init(N_WORKERS);
@@ -42,11 +66,8 @@ static char *render(void)
 {
 	char *text;
 	size_t length;
-	FILE *out = open_memstream(&text, &length);
 
-	assert_non_null(out);
-	assert_int_equal(metrics_write(out, &view), 0);
-	assert_int_equal(fclose(out), 0);
+	assert_int_equal(metrics_text(&view, &text, &length), 0);
 	assert_int_equal(strlen(text), length);
 	return text;
 }
@@ -87,8 +108,8 @@ static void test_values(void **state)
 	expect_line(text, "ackd_connections_total{listener=\"a\"} 15");
 	expect_line(text, "ackd_open_connections{listener=\"a\"} 12");
 	expect_line(text, "ackd_accept_errors_total{listener=\"a\"} 123");
-	expect_line(text, "ackd_naks_total{listener=\"a\",reason=\"cannot encode\"} 153");
-	expect_line(text, "ackd_naks_total{listener=\"b\",reason=\"cannot encode\"} 0");
+	expect_line(text, "ackd_naks_total{listener=\"a\",reason=\"cannot_encode\"} 153");
+	expect_line(text, "ackd_naks_total{listener=\"b\",reason=\"cannot_encode\"} 0");
 	expect_line(text, "ackd_connections_refused_total{listener=\"b\",reason=\"denied\"} 183");
 	expect_line(text, "ackd_health_checks_total{listener=\"b\"} 213");
 	expect_line(text, "ackd_max_connections 10000");
@@ -142,12 +163,56 @@ static void test_families(void **state)
 	free(text);
 }
 
+/* The values of reasons are words without spaces. */
+static void test_reasons_have_no_spaces(void **state)
+{
+	const char label[] = "reason=\"";
+	char *text, *end;
+	unsigned n = 0;
+
+	stats_listener("a");
+	text = render();
+	for (char *at = text; (at = strstr(at, label)); at = end, n++) {
+		at += strlen(label);
+		end = strchr(at, '"');
+		assert_null(memchr(at, ' ', (size_t)(end - at)));
+	}
+	assert_int_equal(n, NAK_REASON_COUNT + REFUSAL_COUNT - 1);
+	free(text);
+}
+
+/* Without memory there is no text; never a part of it. */
+static void test_out_of_memory(void **state)
+{
+	char name[200], *text;
+	size_t length;
+	unsigned n = 0;
+
+	memset(name, 'n', sizeof(name));
+	name[sizeof(name) - 1] = '\0';
+	for (char c = 'a'; c <= 'z'; c++) { /* many listeners: the text grows several times */
+		name[0] = c;
+		stats_listener(name);
+	}
+	do {
+		countdown = n++;
+	} while (metrics_text(&view, &text, &length) == -ENOMEM);
+	assert_true(countdown >= 0); /* succeeded because none failed */
+	countdown = -1;
+	assert_true(n > 4);
+	assert_int_equal(strlen(text), length);
+	expect_line(text, "ackd_max_connections 10000");
+	free(text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_values, start, finish),
 		cmocka_unit_test_setup_teardown(test_labels_are_escaped, start, finish),
 		cmocka_unit_test_setup_teardown(test_families, start, finish),
+		cmocka_unit_test_setup_teardown(test_reasons_have_no_spaces, start, finish),
+		cmocka_unit_test_setup_teardown(test_out_of_memory, start, finish),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,12 +1,14 @@
 #include "ackd/metrics/counters.h"
 
+#include "base/list.h"
+
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct stats_entry {
-	struct stats_entry *next;	 /* of all, in order of creation */
+	struct list node;		 /* in @entries */
 	struct stats_entry *bucket_next; /* in the same bucket */
 	struct counters *counters;	 /* one block per worker */
 	bool wanted;			 /* not released */
@@ -15,7 +17,7 @@ struct stats_entry {
 
 #define N_BUCKETS 256
 
-static struct stats_entry *first, **end = &first;
+static struct list entries = {&entries, &entries}; /* in order of creation */
 static struct stats_entry *buckets[N_BUCKETS];
 static struct stats dropped;
 static unsigned n_workers;
@@ -68,8 +70,15 @@ static struct stats_entry *entry_create(const char *name)
 	return entry;
 }
 
+/* Removes the entry from the list and from its bucket, and frees it. */
 static void entry_destroy(struct stats_entry *entry)
 {
+	struct stats_entry **in_bucket = bucket_of(entry->name);
+
+	while (*in_bucket != entry)
+		in_bucket = &(*in_bucket)->bucket_next;
+	*in_bucket = entry->bucket_next;
+	list_remove(&entry->node);
 	free(entry->counters);
 	free(entry);
 }
@@ -89,8 +98,7 @@ static struct stats_entry *entry_get(const char *name)
 		return NULL;
 	entry->bucket_next = *bucket;
 	*bucket = entry;
-	*end = entry;
-	end = &entry->next;
+	list_append(&entries, &entry->node);
 	return entry;
 }
 
@@ -102,27 +110,11 @@ static bool entry_is_used(const struct stats_entry *entry)
 	return entry->wanted;
 }
 
-/* Removes the entry from the list at @link and from its bucket. */
-static void entry_unlink(struct stats_entry *entry, struct stats_entry **link)
-{
-	struct stats_entry **in_bucket = bucket_of(entry->name);
-
-	while (*in_bucket != entry)
-		in_bucket = &(*in_bucket)->bucket_next;
-	*in_bucket = entry->bucket_next;
-	*link = entry->next;
-	if (!entry->next)
-		end = link;
-}
-
 void stats_finish(void)
 {
-	while (first) {
-		struct stats_entry *entry = first;
+	struct stats_entry *entry, *after;
 
-		entry_unlink(entry, &first);
-		entry_destroy(entry);
-	}
+	list_for_each_safe(entry, after, &entries, node) entry_destroy(entry);
 	dropped = (struct stats){0};
 }
 
@@ -146,29 +138,27 @@ static void stats_add(struct stats *sum, const uint64_t *values, size_t n)
 
 void stats_drop_unused(void)
 {
-	struct stats_entry **link = &first;
+	struct stats_entry *entry, *after;
 
-	while (*link) {
-		struct stats_entry *entry = *link;
+	list_for_each_safe(entry, after, &entries, node)
+	{
 		struct stats last;
 
-		if (entry_is_used(entry)) {
-			link = &entry->next;
+		if (entry_is_used(entry))
 			continue;
-		}
 		last = stats_read(entry);
 		/* nothing is open, even if the end of a connection was not counted */
 		last.values[COUNTER_CLOSED] = last.values[COUNTER_CONNECTIONS];
 		stats_add(&dropped, last.values, COUNTER_COUNT);
-		entry_unlink(entry, link);
 		entry_destroy(entry);
 	}
 }
 
 void stats_release(void)
 {
-	for (struct stats_entry *entry = first; entry; entry = entry->next)
-		entry->wanted = false;
+	struct stats_entry *entry;
+
+	list_for_each(entry, &entries, node) entry->wanted = false;
 }
 
 int stats_carry(const char *name, const uint64_t *values, size_t n)
@@ -191,7 +181,9 @@ int stats_carry(const char *name, const uint64_t *values, size_t n)
 
 const struct stats_entry *stats_next(const struct stats_entry *entry)
 {
-	return entry ? entry->next : first;
+	struct list *next = entry ? entry->node.next : entries.next;
+
+	return next == &entries ? NULL : list_entry(next, struct stats_entry, node);
 }
 
 const char *stats_name(const struct stats_entry *entry)
@@ -199,24 +191,35 @@ const char *stats_name(const struct stats_entry *entry)
 	return entry->name;
 }
 
+uint64_t stats_value(const struct stats_entry *entry, unsigned counter)
+{
+	uint64_t sum = 0;
+
+	for (unsigned w = 0; w < n_workers; w++)
+		sum += atomic_load_explicit(&entry->counters[w].values[counter],
+					    memory_order_relaxed);
+	return sum;
+}
+
 struct stats stats_read(const struct stats_entry *entry)
 {
-	struct stats sum = {0};
+	struct stats sums;
 
 	if (!entry)
 		return dropped;
-	for (unsigned w = 0; w < n_workers; w++)
-		for (unsigned i = 0; i < COUNTER_COUNT; i++)
-			sum.values[i] += atomic_load_explicit(&entry->counters[w].values[i],
-							      memory_order_relaxed);
-	return sum;
+	for (unsigned i = 0; i < COUNTER_COUNT; i++)
+		sums.values[i] = stats_value(entry, i);
+	return sums;
 }
 
 struct stats stats_total(void)
 {
 	struct stats sum = dropped;
 
-	for (const struct stats_entry *entry = first; entry; entry = entry->next) {
+	const struct stats_entry *entry;
+
+	list_for_each(entry, &entries, node)
+	{
 		struct stats one = stats_read(entry);
 
 		stats_add(&sum, one.values, COUNTER_COUNT);

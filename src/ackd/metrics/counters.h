@@ -116,6 +116,9 @@ const char *stats_name(const struct stats_entry *entry);
 /* Returns the sums of one listener, or with NULL those of all dropped ones. */
 struct stats stats_read(const struct stats_entry *entry);
 
+/* Returns one sum of a listener: @counter (enum counter, plus the reason). */
+uint64_t stats_value(const struct stats_entry *entry, unsigned counter);
+
 /* Returns the sums of all listeners, including dropped ones. */
 struct stats stats_total(void);
 

@@ -97,17 +97,11 @@ static enum MHD_Result respond_text(struct MHD_Connection *connection, unsigned 
 static enum MHD_Result respond_metrics(struct MHD_Connection *connection,
 				       const struct metrics_view *view)
 {
-	char *text = NULL;
-	size_t length = 0;
-	FILE *out = open_memstream(&text, &length);
-	int r = out ? metrics_write(out, view) : -ENOMEM;
+	char *text;
+	size_t length;
 
-	if (out && fclose(out) == EOF)
-		r = -ENOMEM;
-	if (r < 0) {
-		free(text);
-		return MHD_NO;
-	}
+	if (metrics_text(view, &text, &length) < 0)
+		return respond_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "out of memory\n");
 	return respond(connection, MHD_HTTP_OK, METRICS_CONTENT_TYPE, text, length,
 		       MHD_RESPMEM_MUST_FREE);
 }

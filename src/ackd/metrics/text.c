@@ -6,148 +6,234 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <uv.h>
 
-/* A snapshot of all listeners. A family's samples must be adjacent. */
-struct snapshot {
-	const char *name;
-	struct stats stats;
+#define FIRST_CAPACITY 4096
+
+/*
+ * Text that grows. It is not a stream of open_memstream(): in glibc 2.36 that loses what it has no
+ * memory for, and neither ferror() nor fclose() reports it.
+ */
+struct text {
+	char *bytes; /* NULL: out of memory */
+	size_t length;
+	size_t capacity;
 };
 
-/* The metrics of each listener that have no reason label. */
-static const struct family {
-	const char *name;
-	const char *help;
-	enum counter counter;
-} families[] = {
-	{"ackd_connections_total", "Connections that were served.", COUNTER_CONNECTIONS},
-	{"ackd_received_bytes_total", "Bytes received.", COUNTER_RECEIVED_BYTES},
-	{"ackd_sent_bytes_total", "Bytes sent.", COUNTER_SENT_BYTES},
-	{"ackd_messages_total", "Messages, those answered with a NAK too.", COUNTER_MESSAGES},
-	{"ackd_accept_errors_total", "Failures to accept a connection.", COUNTER_ACCEPT_ERRORS},
-	{"ackd_health_checks_total",
-	 "Connections of load balancers that closed without sending anything.",
-	 COUNTER_HEALTH_CHECKS},
-};
-
-static void write_head(FILE *out, const char *name, const char *type, const char *help)
+/* Makes room for @n bytes more, or releases the text. Returns whether there is room. */
+static bool reserve(struct text *text, size_t n)
 {
-	fprintf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+	char *bytes;
+
+	if (!text->bytes)
+		return false;
+	if (text->capacity - text->length > n)
+		return true;
+	text->capacity = 2 * (text->length + n);
+	bytes = realloc(text->bytes, text->capacity);
+	if (!bytes)
+		free(text->bytes);
+	text->bytes = bytes;
+	return bytes != NULL;
+}
+
+__attribute__((format(printf, 2, 3))) static void put(struct text *text, const char *format, ...)
+{
+	va_list arguments;
+	int n;
+
+	va_start(arguments, format);
+	n = vsnprintf(NULL, 0, format, arguments);
+	va_end(arguments);
+	if (!reserve(text, (size_t)n))
+		return;
+	va_start(arguments, format);
+	vsnprintf(text->bytes + text->length, (size_t)n + 1, format, arguments);
+	va_end(arguments);
+	text->length += (size_t)n;
+}
+
+static void put_char(struct text *text, char c)
+{
+	if (!reserve(text, 1))
+		return;
+	text->bytes[text->length++] = c;
+	text->bytes[text->length] = '\0';
 }
 
 /* Writes name="value", escaping the value as the format requires. */
-static void write_label(FILE *out, const char *name, const char *value)
+static void put_label(struct text *text, const char *name, const char *value)
 {
-	fprintf(out, "%s=\"", name);
+	put(text, "%s=\"", name);
 	for (const char *c = value; *c; c++) {
-		if (*c == '\n')
-			fputs("\\n", out);
-		else if (*c == '\\' || *c == '"')
-			fprintf(out, "\\%c", *c);
-		else
-			fputc(*c, out);
+		if (*c == '\n' || *c == '\\' || *c == '"')
+			put_char(text, '\\');
+		put_char(text, *c == '\n' ? 'n' : *c);
 	}
-	fputc('"', out);
+	put_char(text, '"');
 }
 
-static void write_listener_sample(FILE *out, const char *name, const char *listener,
-				  const char *reason, uint64_t value)
+/*
+ * Writes the label of a reason: its name in the log, with underscores in place of spaces, because
+ * spaces are awkward in queries.
+ */
+static void put_reason(struct text *text, const char *name)
 {
-	fprintf(out, "%s{", name);
-	write_label(out, "listener", listener);
-	if (reason) {
-		fputc(',', out);
-		write_label(out, "reason", reason);
-	}
-	fprintf(out, "} %" PRIu64 "\n", value);
+	put(text, ",reason=\"");
+	for (const char *c = name; *c; c++)
+		put_char(text, *c == ' ' ? '_' : *c);
+	put_char(text, '"');
 }
 
-static void write_listeners(FILE *out, const struct snapshot *snapshots, size_t n)
+/* ---- metrics of listeners ---- */
+
+static const char *nak_name(unsigned reason)
+{
+	return nak_reason_name(reason);
+}
+
+static const char *refused_name(unsigned reason)
+{
+	return refusal_name(reason);
+}
+
+/* Metrics of each listener: one sample, or one for each reason from @first on. */
+static const struct family {
+	const char *name;
+	const char *help;
+	unsigned counter;
+	const char *(*reason_name)(unsigned reason);
+	unsigned first, n;
+} families[] = {
+	{.name = "ackd_connections_total",
+	 .help = "Connections that were served.",
+	 .counter = COUNTER_CONNECTIONS},
+	{.name = "ackd_received_bytes_total",
+	 .help = "Bytes received.",
+	 .counter = COUNTER_RECEIVED_BYTES},
+	{.name = "ackd_sent_bytes_total", .help = "Bytes sent.", .counter = COUNTER_SENT_BYTES},
+	{.name = "ackd_messages_total",
+	 .help = "Messages, those answered with a NAK too.",
+	 .counter = COUNTER_MESSAGES},
+	{.name = "ackd_accept_errors_total",
+	 .help = "Failures to accept a connection.",
+	 .counter = COUNTER_ACCEPT_ERRORS},
+	{.name = "ackd_health_checks_total",
+	 .help = "Connections of load balancers that closed without sending anything.",
+	 .counter = COUNTER_HEALTH_CHECKS},
+	{.name = "ackd_connections_refused_total",
+	 .help = "Connections that were not served, by reason.",
+	 .counter = COUNTER_REFUSED,
+	 .reason_name = refused_name,
+	 .first = REFUSAL_NONE + 1,
+	 .n = REFUSAL_COUNT},
+	{.name = "ackd_naks_total",
+	 .help = "Messages or connections answered with a NAK, by reason.",
+	 .counter = COUNTER_NAKS,
+	 .reason_name = nak_name,
+	 .n = NAK_REASON_COUNT},
+};
+
+static void put_head(struct text *text, const char *name, const char *type, const char *help)
+{
+	put(text, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+/* @reason: NULL for none. */
+static void put_sample(struct text *text, const char *name, const struct stats_entry *listener,
+		       const char *reason, uint64_t value)
+{
+	put(text, "%s{", name);
+	put_label(text, "listener", stats_name(listener));
+	if (reason)
+		put_reason(text, reason);
+	put(text, "} %" PRIu64 "\n", value);
+}
+
+static void put_family(struct text *text, const struct family *family)
+{
+	const struct stats_entry *e = NULL;
+
+	put_head(text, family->name, "counter", family->help);
+	while ((e = stats_next(e))) {
+		if (!family->reason_name)
+			put_sample(text, family->name, e, NULL, stats_value(e, family->counter));
+		for (unsigned r = family->first; r < family->n; r++)
+			put_sample(text, family->name, e, family->reason_name(r),
+				   stats_value(e, family->counter + r));
+	}
+}
+
+/* The samples of a family must be adjacent. */
+static void put_listeners(struct text *text)
 {
 	static const char open[] = "ackd_open_connections";
-	static const char refused[] = "ackd_connections_refused_total";
-	static const char naks[] = "ackd_naks_total";
+	const struct stats_entry *e = NULL;
 
-	write_head(out, open, "gauge", "Connections that are open.");
-	for (size_t i = 0; i < n; i++)
-		write_listener_sample(out, open, snapshots[i].name, NULL,
-				      stats_open(&snapshots[i].stats));
-	for (size_t f = 0; f < sizeof(families) / sizeof(families[0]); f++) {
-		const struct family *family = &families[f];
+	put_head(text, open, "gauge", "Connections that are open.");
+	while ((e = stats_next(e))) {
+		struct stats stats = stats_read(e);
 
-		write_head(out, family->name, "counter", family->help);
-		for (size_t i = 0; i < n; i++)
-			write_listener_sample(out, family->name, snapshots[i].name, NULL,
-					      snapshots[i].stats.values[family->counter]);
+		put_sample(text, open, e, NULL, stats_open(&stats));
 	}
-	write_head(out, refused, "counter", "Connections that were not served, by reason.");
-	for (size_t i = 0; i < n; i++)
-		for (unsigned r = REFUSAL_NONE + 1; r < REFUSAL_COUNT; r++)
-			write_listener_sample(out, refused, snapshots[i].name, refusal_name(r),
-					      snapshots[i].stats.values[COUNTER_REFUSED + r]);
-	write_head(out, naks, "counter", "Messages or connections answered with a NAK, by reason.");
-	for (size_t i = 0; i < n; i++)
-		for (unsigned r = 0; r < NAK_REASON_COUNT; r++)
-			write_listener_sample(out, naks, snapshots[i].name, nak_reason_name(r),
-					      snapshots[i].stats.values[COUNTER_NAKS + r]);
+	for (size_t f = 0; f < sizeof(families) / sizeof(families[0]); f++)
+		put_family(text, &families[f]);
 }
 
-static void write_number(FILE *out, const char *name, const char *type, const char *help,
-			 uint64_t value)
+/* ---- metrics of the daemon ---- */
+
+static void put_number(struct text *text, const char *name, const char *type, const char *help,
+		       uint64_t value)
 {
-	write_head(out, name, type, help);
-	fprintf(out, "%s %" PRIu64 "\n", name, value);
+	put_head(text, name, type, help);
+	put(text, "%s %" PRIu64 "\n", name, value);
 }
 
-static void write_daemon(FILE *out, const struct metrics_view *view)
+static void put_daemon(struct text *text, const struct metrics_view *view)
 {
 	static const char reloads[] = "ackd_reloads_total";
 	static const char busy[] = "ackd_worker_busy_ratio";
 	static const char build[] = "ackd_build_info";
 
-	write_number(out, "ackd_max_connections", "gauge",
-		     "limits.max_connections, as fitted under the descriptor limit.",
-		     view->max_connections);
-	write_number(out, "ackd_held_bytes", "gauge",
-		     "What all connections hold together in unsent and unanswered bytes.",
-		     view->held_bytes);
-	write_number(out, "ackd_max_held_bytes", "gauge", "limits.max_memory.",
-		     view->max_held_bytes);
-	write_head(out, reloads, "counter", "Reloads of the configuration, by result.");
-	fprintf(out, "%s{result=\"success\"} %" PRIu64 "\n%s{result=\"failure\"} %" PRIu64 "\n",
-		reloads, view->reloads_done, reloads, view->reloads_failed);
-	write_number(out, "ackd_log_dropped_total", "counter",
-		     "Log entries that could not be written, or not in time.", log_dropped());
-	write_head(out, busy, "gauge",
-		   "Share of one CPU that the worker used in the last interval of 5 s.");
+	put_number(text, "ackd_max_connections", "gauge",
+		   "limits.max_connections, as fitted under the descriptor limit.",
+		   view->max_connections);
+	put_number(text, "ackd_held_bytes", "gauge",
+		   "What all connections hold together in unsent and unanswered bytes.",
+		   view->held_bytes);
+	put_number(text, "ackd_max_held_bytes", "gauge", "limits.max_memory.",
+		   view->max_held_bytes);
+	put_head(text, reloads, "counter", "Reloads of the configuration, by result.");
+	put(text, "%s{result=\"success\"} %" PRIu64 "\n%s{result=\"failure\"} %" PRIu64 "\n",
+	    reloads, view->reloads_done, reloads, view->reloads_failed);
+	put_number(text, "ackd_log_dropped_total", "counter",
+		   "Log entries that could not be written, or not in time.", log_dropped());
+	put_head(text, busy, "gauge",
+		 "Share of one CPU that the worker used in the last interval of 5 s.");
 	for (size_t i = 0; i < view->n_workers; i++)
-		fprintf(out, "%s{worker=\"%zu\"} %.4f\n", busy, i, view->busy_ratios[i]);
-	write_head(out, build, "gauge", "What this ackd is made of; always 1.");
-	fprintf(out, "%s{", build);
-	write_label(out, "version", ACKD_VERSION);
-	fputc(',', out);
-	write_label(out, "libuv", uv_version_string());
-	fputc(',', out);
-	write_label(out, "kernel", utf8_kernel_name());
-	fputs("} 1\n", out);
+		put(text, "%s{worker=\"%zu\"} %.4f\n", busy, i, view->busy_ratios[i]);
+	put_head(text, build, "gauge", "What this ackd is made of; always 1.");
+	put(text, "%s{", build);
+	put_label(text, "version", ACKD_VERSION);
+	put(text, ",");
+	put_label(text, "libuv", uv_version_string());
+	put(text, ",");
+	put_label(text, "kernel", utf8_kernel_name());
+	put(text, "} 1\n");
 }
 
-int metrics_write(FILE *out, const struct metrics_view *view)
+int metrics_text(const struct metrics_view *view, char **ret_text, size_t *ret_length)
 {
-	const struct stats_entry *entry = NULL;
-	struct snapshot *snapshots;
-	size_t n = 0;
+	struct text text = {.bytes = malloc(FIRST_CAPACITY), .capacity = FIRST_CAPACITY};
 
-	while ((entry = stats_next(entry)))
-		n++;
-	snapshots = calloc(n + 1, sizeof(*snapshots));
-	if (!snapshots)
+	put_listeners(&text);
+	put_daemon(&text, view);
+	if (!text.bytes)
 		return -ENOMEM;
-	for (n = 0; (entry = stats_next(entry)); n++)
-		snapshots[n] = (struct snapshot){stats_name(entry), stats_read(entry)};
-	write_listeners(out, snapshots, n);
-	write_daemon(out, view);
-	free(snapshots);
-	return ferror(out) ? -ENOMEM : 0;
+	*ret_text = text.bytes;
+	*ret_length = text.length;
+	return 0;
 }

@@ -5,7 +5,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 
 #define METRICS_CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
@@ -21,5 +20,8 @@ struct metrics_view {
 	size_t n_workers;
 };
 
-/* Writes all metrics. Main thread. Returns 0 or a negative errno. */
-int metrics_write(FILE *out, const struct metrics_view *view);
+/*
+ * Writes all metrics to *@ret_text (free), which ends with NUL after *@ret_length bytes. Main
+ * thread. Returns 0 or -ENOMEM: the text is complete or there is none.
+ */
+int metrics_text(const struct metrics_view *view, char **ret_text, size_t *ret_length);
