@@ -112,14 +112,14 @@ def test_levels(ackd, directory):
 
 
 def test_repeated_events_are_rate_limited(ackd):
-    """No client can flood the log; what was left out is counted."""
+    """No client can flood the log; what was suppressed is counted."""
     daemon = ackd('framing = "line";')
     n = 20_000
     daemon.exchange(b"\xff\n" * n)
     daemon.stop()
     lines = [line for line in daemon.log.splitlines() if "NAK to" in line]
     assert 1 <= len(lines) <= 500
-    left_out = int(re.search(r"(\d+) nak events? left out", daemon.log)[1])
+    left_out = int(re.search(r"(\d+) nak events? suppressed", daemon.log)[1])
     assert left_out + len(lines) == n, daemon.log[-2000:]
 
 

@@ -16,8 +16,8 @@ from service import (CONFIG, PORT, SOON, connect, exchange, receive, receive_all
                      wait_until)
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
-KINDS = dict(re.findall(r'\[LOG_\w+\] = \{"(\w+)",\s*"([0-9a-f]{32})"',
-                        (TOP / "src/ackd/log/kinds.c").read_text()))
+KINDS = dict(re.findall(r'LOG_EVENT\(\w+, "(\w+)", "([0-9a-f]{32})"',
+                        (TOP / "src/ackd/log/log.def").read_text()))
 
 
 def test_every_kind_is_explained():

@@ -2,10 +2,9 @@
  * The log, with this file in the place of systemd: a journal and a service manager that can be told
  * to stand still or to refuse.
  */
-#include "ackd/log/entry.h"
-#include "ackd/log/kinds.h"
-#include "ackd/log/limit.h"
+#include "ackd/log/internal.h"
 #include "ackd/log/log.h"
+#include "ackd/log/notify.h"
 #include "ackd/systemd/systemd.h"
 #include "base/clock.h"
 
@@ -332,7 +331,7 @@ static void test_limit(void **state)
 /* A flood of one kind gives a burst and one line that counts; other kinds are not touched. */
 static void test_flood(void **state)
 {
-	const unsigned burst = log_kind(LOG_NAK)->burst;
+	const unsigned burst = log_kinds[LOG_NAK].burst;
 	uint64_t begun = clock_now_us();
 	unsigned written;
 	unsigned long missing;
@@ -349,7 +348,7 @@ static void test_flood(void **state)
 	assert_in_range(written, burst, burst + (clock_now_us() - begun) / 1000000 * 10 + 10);
 	line = strstr(said, "notice dropped: ");
 	assert_non_null(line);
-	assert_non_null(strstr(line, " nak events left out"));
+	assert_non_null(strstr(line, " nak events suppressed"));
 	missing = strtoul(line + strlen("notice dropped: "), NULL, 10);
 	assert_int_equal(missing + written, 100000);
 	assert_non_null(strstr(said, "still heard"));
@@ -357,7 +356,7 @@ static void test_flood(void **state)
 	assert_int_equal(log_dropped(), 0);
 }
 
-/* What was left out is said within seconds, also when nothing follows. */
+/* What was suppressed is reported within seconds, also when nothing follows. */
 static void test_flood_said(void **state)
 {
 	struct pollfd readable = {.fd = stderr_pipe[0], .events = POLLIN};
@@ -489,7 +488,7 @@ static void test_notify(void **state)
 	assert_string_equal(fake.notified[4], "READY=1\nSTATUS=with it");
 }
 
-/* Whatever was lost, the last thing that the manager hears is true. */
+/* A manager that does not read gets the latest state of each name when it reads again. */
 static void test_notify_full(void **state)
 {
 	assert_int_equal(log_start(LOG_LEVEL_INFO, LOG_TARGET_STDERR), 0);
@@ -502,13 +501,33 @@ static void test_notify_full(void **state)
 		log_notify("STATUS=%d", i);
 		log_notify("READY=1\nSTATUS=%d", i);
 	}
+	for (int i = 0; i < 100; i++)
+		log_notify("UNKNOWN%d=1", i);
 	log_notify("STOPPING=1");
 	gate_set(false);
 	log_stop(STOP_MS);
-	assert_in_range(fake.n_notified, 10, 17);
+	assert_int_equal(fake.n_notified, 17);
 	assert_string_equal(fake.notified[0], "READY=1");
-	assert_string_equal(fake.notified[1], "RELOADING=1\nMONOTONIC_USEC=0");
-	assert_string_equal(fake.notified[fake.n_notified - 1], "STOPPING=1");
+	assert_string_equal(fake.notified[1], "UNKNOWN85=1");
+	assert_string_equal(fake.notified[16], "STOPPING=1");
+}
+
+/* Of several reloads, the manager sees the last one, in order. */
+static void test_notify_reloads(void **state)
+{
+	assert_int_equal(log_start(LOG_LEVEL_INFO, LOG_TARGET_STDERR), 0);
+	gate_set(true);
+	log_notify("STATUS=held");
+	gate_await(1);
+	for (int i = 0; i < 100; i++) {
+		log_notify("RELOADING=1\nMONOTONIC_USEC=%d", i);
+		log_notify("READY=1");
+	}
+	gate_set(false);
+	log_stop(STOP_MS);
+	assert_int_equal(fake.n_notified, 3);
+	assert_string_equal(fake.notified[1], "RELOADING=1\nMONOTONIC_USEC=99");
+	assert_string_equal(fake.notified[2], "READY=1");
 }
 
 /* A journal that stands still does not hold up the watchdog. */
@@ -620,6 +639,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_stderr_nonblocking, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_notify, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_notify_full, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_notify_reloads, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_notify_beside_journal, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_threads, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stop_gives_up, setup, teardown),

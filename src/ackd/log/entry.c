@@ -1,6 +1,4 @@
-#include "ackd/log/entry.h"
-
-#include "ackd/log/kinds.h"
+#include "ackd/log/internal.h"
 #include "ackd/systemd/systemd.h"
 #include "core/text/printable.h"
 
@@ -11,47 +9,35 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The fields of struct log_fields in the journal. */
-static const struct {
-	const char *name;
-	size_t offset;
-	int max; /* bytes */
-} strings[] = {
-	{"ACKD_LISTENER", offsetof(struct log_fields, listener), LOG_TEXT_MAX},
-	{"ACKD_ADDRESS", offsetof(struct log_fields, address), LOG_TEXT_MAX},
-	{"ACKD_PEER", offsetof(struct log_fields, peer), LOG_TEXT_MAX},
-	{"ACKD_REASON", offsetof(struct log_fields, reason), LOG_TEXT_MAX},
-	{"ACKD_PROXY_ID", offsetof(struct log_fields, proxy_id), LOG_PROXY_ID_MAX},
-	{"ACKD_AUTHORITY", offsetof(struct log_fields, authority), LOG_AUTHORITY_MAX},
-	{"ACKD_DROPPED_EVENT", offsetof(struct log_fields, dropped_event), LOG_TEXT_MAX},
+const struct log_kind log_kinds[LOG_EVENT_COUNT] = {
+#define LOG_EVENT(event, name, message_id, level, burst, per_second)                               \
+	[LOG_##event] = {name, message_id, LOG_LEVEL_##level, burst, per_second},
+#include "ackd/log/log.def"
 };
-static const struct {
-	const char *name;
-	enum log_field bit;
-	size_t offset;
-} numbers[] = {
-	{"ACKD_CONNECTION", LOG_HAS_CONNECTION, offsetof(struct log_fields, connection)},
-	{"ACKD_BYTES_IN", LOG_HAS_BYTES_IN, offsetof(struct log_fields, bytes_in)},
-	{"ACKD_BYTES_OUT", LOG_HAS_BYTES_OUT, offsetof(struct log_fields, bytes_out)},
-	{"ACKD_MESSAGES", LOG_HAS_MESSAGES, offsetof(struct log_fields, messages)},
-	{"ACKD_DURATION_USEC", LOG_HAS_DURATION, offsetof(struct log_fields, duration_us)},
-	{"ACKD_OFFSET", LOG_HAS_OFFSET, offsetof(struct log_fields, offset)},
-	{"ACKD_DROPPED", LOG_HAS_DROPPED, offsetof(struct log_fields, dropped)},
-};
-#define N(array) (sizeof(array) / sizeof((array)[0]))
 
-/* PRIORITY, MESSAGE_ID, ACKD_EVENT, MESSAGE, and those above */
-#define FIELDS_MAX (4 + N(strings) + N(numbers))
+/* The levels, and their priorities in syslog(3) and the journal. */
+static const struct {
+	const char *name;
+	int priority;
+} levels[] = {
+	[LOG_LEVEL_ERROR] = {"error", 3},   [LOG_LEVEL_WARNING] = {"warning", 4},
+	[LOG_LEVEL_NOTICE] = {"notice", 5}, [LOG_LEVEL_INFO] = {"info", 6},
+	[LOG_LEVEL_DEBUG] = {"debug", 7},
+};
 
 /* Adds the field @name with the escaped @value, of which at most @max bytes are used. */
 static void add_text(struct log_entry *e, const char *name, const char *value, int max)
 {
-	char cut[LOG_PROXY_ID_MAX + 1]; /* the longest */
+	char cut[LOG_MESSAGE_MAX + TEMPLATE_PROXY_ID_MAX]; /* at least the longest */
 
-	_Static_assert(LOG_PROXY_ID_MAX >= LOG_MESSAGE_MAX, "room for the message, too");
 	snprintf(cut, sizeof(cut), "%.*s", max, value);
 	e->length += (size_t)sprintf(e->text + e->length, "%s=", name);
 	e->length += printable_escape(e->text + e->length, sizeof(e->text) - e->length, cut) + 1;
+}
+
+static void add_number(struct log_entry *e, const char *name, uint64_t value)
+{
+	e->length += (size_t)sprintf(e->text + e->length, "%s=%" PRIu64, name, value) + 1;
 }
 
 void log_entry_format(struct log_entry *ret_entry, enum log_level level, enum log_event event,
@@ -64,23 +50,21 @@ void log_entry_format(struct log_entry *ret_entry, enum log_level level, enum lo
 	e->level = level;
 	e->length = 0;
 	vsnprintf(message, sizeof(message), format, ap);
+	add_number(e, "PRIORITY", (uint64_t)levels[level].priority);
+	add_text(e, "MESSAGE_ID", log_kinds[event].message_id, LOG_MESSAGE_MAX);
+	add_text(e, "ACKD_EVENT", log_kinds[event].name, LOG_MESSAGE_MAX);
+	e->message = e->length;
 	add_text(e, "MESSAGE", message, LOG_MESSAGE_MAX);
-	for (size_t i = 0; fields && i < N(strings); i++) {
-		const char *value =
-			*(const char *const *)((const char *)fields + strings[i].offset);
-
-		if (value && *value)
-			add_text(e, strings[i].name, value, strings[i].max);
-	}
-	for (size_t i = 0; fields && i < N(numbers); i++) {
-		const uint64_t *value =
-			(const uint64_t *)(const void *)((const char *)fields + numbers[i].offset);
-
-		if (fields->has & numbers[i].bit)
-			e->length += (size_t)sprintf(e->text + e->length, "%s=%" PRIu64,
-						     numbers[i].name, *value) +
-				     1;
-	}
+	if (!fields)
+		return;
+#define LOG_TEXT(member, field, max)                                                               \
+	if (fields->member && *fields->member)                                                     \
+		add_text(e, field, fields->member, max);
+#include "ackd/log/log.def"
+#define LOG_NUMBER(number, member, field)                                                          \
+	if (fields->has & LOG_HAS_##number)                                                        \
+		add_number(e, field, fields->member);
+#include "ackd/log/log.def"
 }
 
 void log_entry_copy(struct log_entry *to, const struct log_entry *from)
@@ -90,16 +74,9 @@ void log_entry_copy(struct log_entry *to, const struct log_entry *from)
 
 static int write_journal(const struct log_entry *e)
 {
-	const struct log_kind *kind = log_kind(e->event);
-	char head[3][64];
-	struct iovec fields[FIELDS_MAX];
+	struct iovec fields[LOG_ENTRY_FIELDS];
 	int n = 0;
 
-	snprintf(head[0], sizeof(head[0]), "PRIORITY=%d", log_level_priority(e->level));
-	snprintf(head[1], sizeof(head[1]), "MESSAGE_ID=%s", kind->message_id);
-	snprintf(head[2], sizeof(head[2]), "ACKD_EVENT=%s", kind->name);
-	for (; n < 3; n++)
-		fields[n] = (struct iovec){head[n], strlen(head[n])};
 	for (size_t offset = 0; offset < e->length; n++) {
 		const char *field = e->text + offset;
 
@@ -130,24 +107,22 @@ static int write_all(int fd, const char *p, size_t n)
 	return 0;
 }
 
-static int write_stderr(const struct log_entry *e, bool stderr_journal)
+/* Formats the line for stderr. Other formats belong here: the entry has all fields. */
+static size_t format_line(const struct log_entry *e, bool stderr_journal, char *out)
 {
-	const char *message = e->text + strlen("MESSAGE=");
-	size_t n_message = strlen(message), n = 0;
-	char line[LOG_ENTRY_MAX + 64];
+	char level[8] = "";
 
 	if (stderr_journal)
-		n += (size_t)sprintf(line, "<%d>", log_level_priority(e->level));
-	n += (size_t)sprintf(line + n, "%s %s: ", log_level_name(e->level),
-			     log_kind(e->event)->name);
-	memcpy(line + n, message, n_message);
-	line[n + n_message] = '\n';
-	return write_all(STDERR_FILENO, line, n + n_message + 1);
+		snprintf(level, sizeof(level), "<%d>", levels[e->level].priority);
+	return (size_t)sprintf(out, "%s%s %s: %s\n", level, levels[e->level].name,
+			       log_kinds[e->event].name, e->text + e->message + strlen("MESSAGE="));
 }
 
-int log_entry_write(const struct log_entry *entry, const struct log_sink *sink)
+int log_entry_write(const struct log_entry *entry, bool journal, bool stderr_journal)
 {
-	if (sink->journal && write_journal(entry) >= 0)
+	char line[LOG_ENTRY_MAX + 64];
+
+	if (journal && write_journal(entry) >= 0)
 		return 0;
-	return write_stderr(entry, sink->stderr_journal);
+	return write_all(STDERR_FILENO, line, format_line(entry, stderr_journal, line));
 }

@@ -1,7 +1,8 @@
 /*
- * log_post() copies an entry to the ring, and the thread writes it. Possible failures:
+ * log_post() formats an entry and copies it to the ring, and the thread writes it. Possible
+ * failures:
  *
- * - A kind exceeds its rate: its events are counted without being formatted. LEFT_OUT_EVERY_US
+ * - A kind exceeds its rate: its events are counted without being formatted. SUPPRESSED_EVERY_US
  *   after the first suppressed event, an entry reports the number.
  * - The ring is full because the reader of the log is blocked: dropped entries are counted. The
  *   next entry that fits carries the count, so it is reported where the entries are missing.
@@ -11,9 +12,7 @@
 
 #include "ackd/log/log.h"
 
-#include "ackd/log/entry.h"
-#include "ackd/log/kinds.h"
-#include "ackd/log/limit.h"
+#include "ackd/log/internal.h"
 #include "ackd/log/notify.h"
 #include "ackd/log/thread.h"
 #include "ackd/systemd/systemd.h"
@@ -21,9 +20,7 @@
 #include "base/plural.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 
 #define RING_ENTRIES 512
 /*
@@ -31,41 +28,27 @@
  */
 #define RING_ENTRIES_LIMITED (RING_ENTRIES * 3 / 4)
 
-#define LEFT_OUT_EVERY_US UINT64_C(5000000)
-
-struct slot {
-	uint64_t dropped_before; /* entries dropped between the previous entry and this one */
-	struct log_entry entry;
-};
-
-struct left_out {
-	struct log_limit limit;
-	_Atomic uint64_t n; /* suppressed since the last report */
-};
+#define SUPPRESSED_EVERY_US UINT64_C(5000000)
 
 static struct log_thread thread = LOG_THREAD_INITIALIZER;
 static _Atomic int level_in_force = LOG_LEVEL_INFO;
 static _Atomic int target_in_force = LOG_TARGET_AUTO;
-static _Atomic bool stderr_is_journal; /* at the start of the thread */
+static _Atomic bool stderr_is_journal;
 static _Atomic uint64_t n_dropped;
-static struct left_out left_out[LOG_EVENT_COUNT];
+
+static struct {
+	struct log_limit limit;
+	_Atomic uint64_t n; /* suppressed since the last report */
+} suppressed[LOG_EVENT_COUNT];
 
 /* Protected by the thread's mutex. */
-static struct slot ring[RING_ENTRIES];
+static struct slot {
+	uint64_t dropped_before; /* entries dropped between the previous entry and this one */
+	struct log_entry entry;
+} ring[RING_ENTRIES];
 static size_t ring_first, ring_used;
-static uint64_t ring_dropped;	 /* dropped since the last entry that fitted */
-static uint64_t left_out_due_us; /* when to report suppressed events; 0: none */
-
-static struct log_sink sink_in_force(bool is_journal)
-{
-	int target = atomic_load_explicit(&target_in_force, memory_order_relaxed);
-
-	return (struct log_sink){
-		.journal =
-			target == LOG_TARGET_JOURNAL || (target == LOG_TARGET_AUTO && is_journal),
-		.stderr_journal = is_journal,
-	};
-}
+static uint64_t ring_dropped;	   /* dropped since the last entry that fitted */
+static uint64_t suppressed_due_us; /* when to report suppressed events; 0: none */
 
 static bool level_wanted(enum log_level level)
 {
@@ -82,11 +65,28 @@ uint64_t log_dropped(void)
 	return atomic_load_explicit(&n_dropped, memory_order_relaxed);
 }
 
+/* ---- writing, in the thread ---- */
+
+static bool journal_wanted(void)
+{
+	int target = atomic_load_explicit(&target_in_force, memory_order_relaxed);
+
+	return target == LOG_TARGET_JOURNAL || (target == LOG_TARGET_AUTO && stderr_is_journal);
+}
+
+/* Writes @entry. Returns 0, or a negative errno after counting it as dropped. */
+static int write_entry(const struct log_entry *entry)
+{
+	int r = log_entry_write(entry, journal_wanted(), stderr_is_journal);
+
+	if (r < 0)
+		count_dropped(1);
+	return r;
+}
+
 /* Writes an entry about the log itself. */
-__attribute__((format(printf, 4, 5))) static int write_own(enum log_level level,
-							   const struct log_fields *fields,
-							   const struct log_sink *sink,
-							   const char *format, ...)
+__attribute__((format(printf, 3, 4))) static int
+write_own(enum log_level level, const struct log_fields *fields, const char *format, ...)
 {
 	struct log_entry entry;
 	va_list ap;
@@ -96,11 +96,11 @@ __attribute__((format(printf, 4, 5))) static int write_own(enum log_level level,
 	va_start(ap, format);
 	log_entry_format(&entry, level, LOG_DROPPED, fields, format, ap);
 	va_end(ap);
-	return log_entry_write(&entry, sink);
+	return log_entry_write(&entry, journal_wanted(), stderr_is_journal);
 }
 
 /* Writes an entry that reports @n missing entries at this point. */
-static int write_dropped(uint64_t n, const struct log_sink *sink)
+static int write_dropped(uint64_t n)
 {
 	const struct log_fields fields = {
 		.reason = "log full",
@@ -108,17 +108,18 @@ static int write_dropped(uint64_t n, const struct log_sink *sink)
 		.dropped = n,
 	};
 
-	return write_own(log_kind(LOG_DROPPED)->level, &fields, sink,
+	return write_own(log_kinds[LOG_DROPPED].level, &fields,
 			 "%" PRIu64 " log entr%s missing here: not written in time", n,
 			 n == 1 ? "y" : "ies");
 }
 
 /* Writes how many events of each kind were suppressed since the last report. */
-static void write_left_out(const struct log_sink *sink)
+static void write_suppressed(void)
 {
 	for (int event = 0; event < LOG_EVENT_COUNT; event++) {
-		const struct log_kind *kind = log_kind((enum log_event)event);
-		uint64_t n = atomic_exchange_explicit(&left_out[event].n, 0, memory_order_relaxed);
+		const struct log_kind *kind = &log_kinds[event];
+		uint64_t n =
+			atomic_exchange_explicit(&suppressed[event].n, 0, memory_order_relaxed);
 		const struct log_fields fields = {
 			.reason = "rate limit",
 			.dropped_event = kind->name,
@@ -126,72 +127,59 @@ static void write_left_out(const struct log_sink *sink)
 			.dropped = n,
 		};
 
-		if (n > 0 && write_own(kind->level, &fields, sink,
-				       "%" PRIu64 " %s event%s left out: more than %u a second", n,
-				       kind->name, plural(n), kind->per_second) < 0)
+		if (n > 0 && write_own(kind->level, &fields,
+				       "%" PRIu64 " %s event%s suppressed: more than %u per second",
+				       n, kind->name, plural(n), kind->per_second) < 0)
 			count_dropped(1);
 	}
-}
-
-/* Writes one slot. *@lost is the number of lost entries that have not been reported yet. */
-static void write_slot(const struct slot *slot, uint64_t *lost)
-{
-	struct log_sink sink = sink_in_force(stderr_is_journal);
-	uint64_t missing = slot->dropped_before + *lost;
-
-	if (missing > 0 && write_dropped(missing, &sink) == 0)
-		missing = 0;
-	if (log_entry_write(&slot->entry, &sink) < 0) {
-		count_dropped(1);
-		missing++;
-	}
-	*lost = missing;
 }
 
 /* Waits for work, with the mutex held. Returns false when the thread must end. */
 static bool wait_for_work(void)
 {
 	while (thread.state == LOG_THREAD_ON && ring_used == 0 && ring_dropped == 0) {
-		if (left_out_due_us > 0 && left_out_due_us <= clock_now_us())
+		if (suppressed_due_us > 0 && suppressed_due_us <= clock_now_us())
 			return true;
-		log_thread_wait(&thread, left_out_due_us);
+		log_thread_wait(&thread, suppressed_due_us);
 	}
 	if (thread.state == LOG_THREAD_ABANDONED)
 		return false;
 	return thread.state == LOG_THREAD_ON || ring_used > 0 || ring_dropped > 0 ||
-	       left_out_due_us > 0;
+	       suppressed_due_us > 0;
 }
 
 static void log_run(void)
 {
-	struct log_sink sink;
-	struct slot slot;
-	uint64_t lost = 0, missing;
+	struct log_entry entry;
+	uint64_t lost = 0; /* entries that have not been reported yet */
 
 	pthread_mutex_lock(&thread.mutex);
 	while (wait_for_work()) {
-		if (ring_used > 0) {
-			slot.dropped_before = ring[ring_first].dropped_before;
-			log_entry_copy(&slot.entry, &ring[ring_first].entry);
+		bool has_entry = ring_used > 0;
+
+		if (has_entry) {
+			lost += ring[ring_first].dropped_before;
+			log_entry_copy(&entry, &ring[ring_first].entry);
 			ring_first = (ring_first + 1) % RING_ENTRIES;
 			ring_used--;
-			pthread_mutex_unlock(&thread.mutex);
-			write_slot(&slot, &lost);
-			pthread_mutex_lock(&thread.mutex);
-			continue;
+		} else {
+			lost += ring_dropped;
+			ring_dropped = 0;
+			suppressed_due_us = 0;
 		}
-		sink = sink_in_force(stderr_is_journal);
-		missing = ring_dropped;
-		ring_dropped = 0;
-		left_out_due_us = 0;
 		pthread_mutex_unlock(&thread.mutex);
-		if (missing > 0 && write_dropped(missing, &sink) < 0)
-			lost += missing;
-		write_left_out(&sink);
+		if (lost > 0 && write_dropped(lost) == 0)
+			lost = 0;
+		if (!has_entry)
+			write_suppressed();
+		else if (write_entry(&entry) < 0)
+			lost++;
 		pthread_mutex_lock(&thread.mutex);
 	}
 	pthread_mutex_unlock(&thread.mutex);
 }
+
+/* ---- the life of the log ---- */
 
 int log_start(enum log_level level, enum log_target target)
 {
@@ -226,39 +214,57 @@ void log_stop(unsigned timeout_ms)
 	log_thread_join(&thread, deadline_us);
 	log_notify_join(deadline_us);
 	now_us = clock_now_us();
-	if (sink_in_force(systemd_stderr_is_journal()).journal && now_us < deadline_us)
+	if (journal_wanted() && now_us < deadline_us)
 		systemd_journal_flush(deadline_us - now_us);
 }
 
-static void count_left_out(enum log_event event)
+/* ---- posting ---- */
+
+bool log_limit_take(struct log_limit *limit, unsigned burst, unsigned per_second, uint64_t now_us)
 {
-	if (atomic_fetch_add_explicit(&left_out[event].n, 1, memory_order_relaxed) > 0)
+	uint64_t interval_us = 1000000 / per_second;
+	uint64_t due = atomic_load_explicit(&limit->due_us, memory_order_relaxed);
+	uint64_t start;
+
+	do {
+		start = due > now_us ? due : now_us;
+		if (start - now_us > (burst - 1) * interval_us)
+			return false;
+	} while (!atomic_compare_exchange_weak_explicit(&limit->due_us, &due, start + interval_us,
+							memory_order_relaxed,
+							memory_order_relaxed));
+	return true;
+}
+
+static void count_suppressed(enum log_event event)
+{
+	if (atomic_fetch_add_explicit(&suppressed[event].n, 1, memory_order_relaxed) > 0)
 		return;
 	pthread_mutex_lock(&thread.mutex);
-	if (left_out_due_us == 0 && thread.state == LOG_THREAD_ON) {
-		left_out_due_us = clock_now_us() + LEFT_OUT_EVERY_US;
-		pthread_cond_signal(&thread.changed);
+	if (suppressed_due_us == 0 && thread.state == LOG_THREAD_ON) {
+		suppressed_due_us = clock_now_us() + SUPPRESSED_EVERY_US;
+		pthread_cond_broadcast(&thread.changed);
 	}
 	pthread_mutex_unlock(&thread.mutex);
 }
 
 bool log_admit(enum log_event event)
 {
-	const struct log_kind *kind = log_kind(event);
+	const struct log_kind *kind = &log_kinds[event];
 
 	if (!level_wanted(kind->level))
 		return false;
 	if (kind->burst == 0 ||
-	    log_limit_take(&left_out[event].limit, kind->burst, kind->per_second, clock_now_us()))
+	    log_limit_take(&suppressed[event].limit, kind->burst, kind->per_second, clock_now_us()))
 		return true;
-	count_left_out(event);
+	count_suppressed(event);
 	return false;
 }
 
 /* Adds @entry to the ring. Returns the state of the thread; if it is off, nothing was done. */
 static enum log_thread_state ring_push(const struct log_entry *entry)
 {
-	bool limited = log_kind(entry->event)->burst > 0;
+	bool limited = log_kinds[entry->event].burst > 0;
 	enum log_thread_state state;
 	bool dropped = true;
 
@@ -272,7 +278,7 @@ static enum log_thread_state ring_push(const struct log_entry *entry)
 			slot->dropped_before = ring_dropped;
 			ring_dropped = 0;
 			dropped = false;
-			pthread_cond_signal(&thread.changed);
+			pthread_cond_broadcast(&thread.changed);
 		} else {
 			ring_dropped++;
 		}
@@ -293,10 +299,8 @@ __attribute__((format(printf, 4, 0))) static void post(enum log_level level, enu
 		return;
 	log_entry_format(&entry, level, event, fields, format, ap);
 	if (ring_push(&entry) == LOG_THREAD_OFF) {
-		struct log_sink sink = sink_in_force(systemd_stderr_is_journal());
-
-		if (log_entry_write(&entry, &sink) < 0)
-			count_dropped(1);
+		stderr_is_journal = systemd_stderr_is_journal();
+		write_entry(&entry);
 	}
 }
 
@@ -305,7 +309,7 @@ void log_post(enum log_event event, const struct log_fields *fields, const char 
 	va_list ap;
 
 	va_start(ap, format);
-	post(log_kind(event)->level, event, fields, format, ap);
+	post(log_kinds[event].level, event, fields, format, ap);
 	va_end(ap);
 }
 

@@ -3,9 +3,7 @@
 /*
  * The log: writes events to stderr or the journal. A separate thread writes them from a bounded
  * ring, so a blocked reader never delays a reply. Entries that do not fit are dropped, counted and
- * reported. Repeated kinds are rate-limited; an entry reports how many were suppressed. Another
- * thread sends notifications to the service manager, so a blocked journal does not look like a
- * daemon that misses its watchdog.
+ * reported. Repeated kinds are rate-limited; an entry reports how many were suppressed.
  */
 
 #include "ackd/log/level.h"
@@ -15,62 +13,41 @@
 
 #define LOG_MESSAGE_MAX 511
 
-/* The kinds of event, ACKD_EVENT. Each has a MESSAGE_ID, a level and a rate limit (kinds.c). */
+/* The kinds of event, LOG_START and so on: log.def. */
 enum log_event {
-	LOG_START,
-	LOG_LISTEN,
-	LOG_READY,
-	LOG_RELOAD,
-	LOG_RELOAD_FAILED,
-	LOG_CONNECT,
-	LOG_DISCONNECT,
-	LOG_REFUSE,
-	LOG_HEALTH_CHECK,
-	LOG_NAK,
-	LOG_ACCEPT_ERROR,
-	LOG_DRAIN,
-	LOG_HANDOVER,
-	LOG_RESTORE,
-	LOG_STOP,
-	LOG_STATS,
-	LOG_DROPPED,
+#define LOG_EVENT(event, ...) LOG_##event,
+#include "ackd/log/log.def"
 	LOG_EVENT_COUNT,
 };
 
-/* The numeric fields of an event: those whose bit is set in @has. */
-enum log_field {
-	LOG_HAS_BYTES_IN = 1 << 0,
-	LOG_HAS_BYTES_OUT = 1 << 1,
-	LOG_HAS_MESSAGES = 1 << 2,
-	LOG_HAS_DURATION = 1 << 3,
-	LOG_HAS_OFFSET = 1 << 4,
-	LOG_HAS_CONNECTION = 1 << 5,
-	LOG_HAS_DROPPED = 1 << 6,
+enum log_number {
+#define LOG_NUMBER(number, ...) LOG_NUMBER_##number,
+#include "ackd/log/log.def"
+	LOG_NUMBER_COUNT,
 };
+
+/* LOG_HAS_CONNECTION and so on. */
+enum log_has {
+#define LOG_NUMBER(number, ...) LOG_HAS_##number = 1 << LOG_NUMBER_##number,
+#include "ackd/log/log.def"
+};
+
+/* The fields of an event. */
 struct log_fields {
-	const char *listener; /* strings: NULL for none; copied by log_post() */
-	const char *address;
-	const char *peer;
-	const char *reason;
-	const char *proxy_id;  /* from the PROXY header, see template_name() */
-	const char *authority; /* likewise */
-	const char *dropped_event;
-	unsigned has; /* set of enum log_field */
-	uint64_t connection;
-	uint64_t bytes_in;
-	uint64_t bytes_out;
-	uint64_t messages;
-	uint64_t duration_us;
-	uint64_t offset;
-	uint64_t dropped;
+	/* strings: NULL for none; copied by log_post() */
+#define LOG_TEXT(member, ...) const char *member;
+#include "ackd/log/log.def"
+	unsigned has; /* the numbers that the event has: set of enum log_has */
+#define LOG_NUMBER(number, member, ...) uint64_t member;
+#include "ackd/log/log.def"
 };
 
 /*
- * Starts the threads, with every signal blocked. Before this call and after log_stop(), log_post()
- * and log_notify() write immediately in the calling thread and may block. The process must ignore
- * SIGPIPE. With target journal, or auto if stderr is connected to the journal, entries are native
- * journal entries; entries that the journal rejects are written to stderr. Returns 0 or a negative
- * errno: -EBUSY after log_stop() had to give up.
+ * Starts the threads of the log and of notifications (notify.h), with every signal blocked. Before
+ * this call and after log_stop(), log_post() and log_notify() write immediately in the calling
+ * thread and may block. The process must ignore SIGPIPE. With target journal, or auto if stderr is
+ * connected to the journal, entries are native journal entries; entries that the journal rejects
+ * are written to stderr. Returns 0 or a negative errno: -EBUSY after log_stop() had to give up.
  */
 int log_start(enum log_level level, enum log_target target);
 
@@ -108,11 +85,3 @@ void log_post_at(enum log_level level, enum log_event event, const struct log_fi
  * failed. Events suppressed by a rate limit are not included. Any thread.
  */
 uint64_t log_dropped(void);
-
-/*
- * Queues a notification for the service manager (newline-separated assignments, see sd_notify(3)).
- * A single STATUS=, WATCHDOG= or EXTEND_TIMEOUT_USEC= replaces an unsent one of the same name. All
- * others are sent in order, and the latest is never lost. Does nothing without a service manager.
- * Never blocks. Any thread.
- */
-void log_notify(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -1,13 +1,25 @@
 #pragma once
 
-/* Notifications to the service manager: a bounded queue and a separate thread. */
+/*
+ * Notifications to the service manager. A thread of their own sends them, so that a blocked journal
+ * does not look like a daemon that misses its watchdog.
+ */
 
 #include <stdint.h>
 
-/* Starts the thread if there is a service manager. Returns 0 or a negative errno. */
+/*
+ * Queues a notification for the service manager (newline-separated assignments, see sd_notify(3)).
+ * It replaces an unsent one that begins with the same name, because only the latest state counts.
+ * All others are sent in order. Does nothing without a service manager. Never blocks between
+ * log_start() and log_stop(). Any thread.
+ */
+void log_notify(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* For log_start(): starts the thread if there is a service manager. Returns 0 or a negative errno.
+ */
 int log_notify_start(void);
 
-/* Makes the thread send the queue and end. */
+/* For log_stop(): makes the thread send the queue and end. */
 void log_notify_stop(void);
 
 /* Waits for the end of the thread until @deadline_us (CLOCK_MONOTONIC). */

@@ -9,20 +9,20 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Each state is followed by the next one, except as stated. */
 enum log_thread_state {
 	LOG_THREAD_OFF,
 	LOG_THREAD_ON,
-	LOG_THREAD_STOPPING,  /* write the queue, then return */
-	LOG_THREAD_ABANDONED, /* return immediately */
+	LOG_THREAD_STOPPING,  /* write the queue, then return; then ENDED or ABANDONED */
+	LOG_THREAD_ENDED,     /* @run has returned; then OFF */
+	LOG_THREAD_ABANDONED, /* return immediately; the last state */
 };
 
 struct log_thread {
 	pthread_mutex_t mutex; /* protects the state and the owner's queue; held only for copying */
 	pthread_cond_t changed; /* signals a change of queue or state; clock: CLOCK_MONOTONIC */
-	pthread_cond_t ended;
 	pthread_t id;
 	enum log_thread_state state;
-	bool alive; /* @run has not returned yet */
 	void (*run)(void);
 };
 
@@ -37,7 +37,7 @@ struct log_thread {
  */
 int log_thread_start(struct log_thread *t, const char *name, void (*run)(void));
 
-/* Orders @run to end. */
+/* Orders @run to end, if the thread is on. */
 void log_thread_stop(struct log_thread *t);
 
 /*
@@ -48,6 +48,6 @@ void log_thread_join(struct log_thread *t, uint64_t deadline_us);
 
 /*
  * Waits until the queue or the state changes, or until @deadline_us (0: none). The mutex must be
- * held.
+ * held. Returns 0 or ETIMEDOUT.
  */
-void log_thread_wait(struct log_thread *t, uint64_t deadline_us);
+int log_thread_wait(struct log_thread *t, uint64_t deadline_us);

@@ -8,6 +8,7 @@
  */
 
 #include "ackd/log/log.h"
+#include "ackd/log/notify.h"
 #include "ackd/metrics/metrics.h"
 #include "ackd/server/control.h"
 #include "ackd/server/exit_status.h"
