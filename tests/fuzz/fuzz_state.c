@@ -27,7 +27,7 @@ static void touch(const void *p, size_t n)
 		touched += bytes[i];
 }
 
-/* Lets a session go on, as conn_handover.c does when no output is left to send. */
+/* Lets a session go on, as conn/handover.c does when no output is left to send. */
 static void go_on(const struct state_connection *c, const struct policy *policy)
 {
 	struct session session;

@@ -110,23 +110,25 @@ static size_t held_bytes(const struct conn *c)
 static int conn_save(struct conn *c, struct session_io *io, struct handover *handover)
 {
 	struct budget *budget = io->budget;
-	size_t held = held_bytes(c), more;
+	size_t held = held_bytes(c), taken = 0;
 	struct state_record record;
 	int r = save(c, io, handover, &record);
 
 	if (r < 0)
 		return r;
-	more = handover->put_bytes > held ? handover->put_bytes - held : 0;
-	if (!budget_take(budget, more))
+	/* making the rest of the reply may have released a part of what was held */
+	if (handover->put_bytes > held)
+		taken = handover->put_bytes - held_bytes(c);
+	if (!budget_take(budget, taken))
 		return -ENOBUFS;
 	r = handover_end(handover, &record);
 	if (r < 0) {
-		budget_give(budget, more);
+		budget_give(budget, taken);
 		return r;
 	}
 	session_finish(&c->session, io);
 	conn_output_free(c);
-	budget_add(budget, handover->put_bytes - more);
+	budget_add(budget, handover->put_bytes - taken);
 	return 0;
 }
 

@@ -1,8 +1,8 @@
 #include "ackd/handover/handover.h"
 
+#include "base/states.h"
 #include "base/trim.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -36,6 +36,43 @@ union fds_control_max {
 	char bytes[CMSG_SPACE(253 * sizeof(int))];
 	struct cmsghdr first;
 };
+
+static const struct state_row handover_states[] = {
+	[HANDOVER_IDLE] = {"idle", STATES_BIT(HANDOVER_SEGMENT) | STATES_BIT(HANDOVER_COMPLETE)},
+	[HANDOVER_SEGMENT] = {"segment", STATES_BIT(HANDOVER_SEGMENT) |
+						 STATES_BIT(HANDOVER_RECORD) |
+						 STATES_BIT(HANDOVER_IDLE)},
+	/* a record that is not ended is replaced by the next one, or dropped */
+	[HANDOVER_RECORD] = {"record", STATES_BIT(HANDOVER_RECORD) | STATES_BIT(HANDOVER_SEGMENT) |
+					       STATES_BIT(HANDOVER_IDLE)},
+	[HANDOVER_COMPLETE] = {"complete", 0},
+};
+
+static const struct state_row takeover_states[] = {
+	[TAKEOVER_NONE] = {"none", STATES_BIT(TAKEOVER_RECEIVING)},
+	[TAKEOVER_RECEIVING] = {"receiving", STATES_BIT(TAKEOVER_WHOLE) | STATES_BIT(TAKEOVER_CUT) |
+						     STATES_BIT(TAKEOVER_NONE)},
+	[TAKEOVER_WHOLE] = {"whole", STATES_BIT(TAKEOVER_NONE)},
+	[TAKEOVER_CUT] = {"cut", STATES_BIT(TAKEOVER_NONE)},
+};
+
+void handover_check_invariant(const struct handover *handover)
+{
+	const uint32_t open = STATES_BIT(HANDOVER_SEGMENT) | STATES_BIT(HANDOVER_RECORD);
+
+	assert((handover->memfd >= 0) == states_in(handover->state, open));
+	assert(handover->n_connections <= HANDOVER_BATCH);
+	assert(handover->memfd >= 0 || handover->n_connections + handover->n_counters == 0);
+	assert(handover->memfd < 0 || handover->length >= sizeof(struct state_header));
+}
+
+void takeover_check_invariant(const struct takeover *takeover)
+{
+	assert(takeover->n_taken <= takeover->n && takeover->n <= takeover->capacity);
+	assert(takeover->n_without_fd <= takeover->n);
+	assert((takeover->last != NULL) == (takeover->state == TAKEOVER_WHOLE));
+	assert(takeover->state != TAKEOVER_NONE || takeover->capacity == 0);
+}
 
 static size_t max_size(size_t a, size_t b)
 {
@@ -121,24 +158,28 @@ static int segment_begin(struct handover *handover)
 {
 	int memfd;
 
-	if (handover->memfd >= 0)
+	if (handover->state != HANDOVER_IDLE) {
+		states_move(handover_states, &handover->state, HANDOVER_SEGMENT);
 		return 0;
+	}
 	memfd = memfd_create(STORE_NAME, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (memfd < 0)
 		return -errno;
 	handover->memfd = memfd;
 	handover->length = sizeof(struct state_header);
+	states_move(handover_states, &handover->state, HANDOVER_SEGMENT);
 	return 0;
 }
 
-/* Discards the current segment. */
+/* Closes the current segment. */
 static void segment_end(struct handover *handover)
 {
-	if (handover->memfd >= 0)
-		close(handover->memfd);
+	close(handover->memfd);
 	handover->memfd = -1;
 	handover->n_connections = 0;
 	handover->n_counters = 0;
+	states_move(handover_states, &handover->state, HANDOVER_IDLE);
+	handover_check_invariant(handover);
 }
 
 /* Writes the header and seals the memfd. */
@@ -177,9 +218,14 @@ static size_t name_length(const char *listener)
 
 int handover_begin(struct handover *handover, const char *listener)
 {
+	int r;
+
 	handover->listener = listener;
 	handover->put_bytes = 0;
-	return segment_begin(handover);
+	r = segment_begin(handover);
+	if (r == 0)
+		states_move(handover_states, &handover->state, HANDOVER_RECORD);
+	return r;
 }
 
 int handover_put(struct handover *handover, const void *p, size_t n)
@@ -210,6 +256,8 @@ int handover_end(struct handover *handover, struct state_record *record)
 		return r;
 	handover->length += length + handover->put_bytes;
 	handover->n_connections++;
+	states_move(handover_states, &handover->state, HANDOVER_SEGMENT);
+	handover_check_invariant(handover);
 	return 0;
 }
 
@@ -244,7 +292,7 @@ int handover_add_counters(struct handover *handover, const char *listener, const
 bool handover_is_full(const struct handover *handover)
 {
 	return handover->n_connections == HANDOVER_BATCH ||
-	       (handover->memfd >= 0 && handover->length >= handover->segment_bytes);
+	       (handover->state != HANDOVER_IDLE && handover->length >= handover->segment_bytes);
 }
 
 /* Queues the segment with the descriptors of its connections. */
@@ -297,11 +345,15 @@ int handover_send(struct handover *handover, const int *fds)
 int handover_complete(struct handover *handover)
 {
 	/*
-	 * not fatal: the connections remain usable, and the next process reports the missing
-	 * segment
+	 * a failure is not fatal: the connections remain usable, and the next process reports the
+	 * missing segment
 	 */
-	if (segment_begin(handover) == 0 && segment_seal(handover, true) == 0)
-		segment_send(handover, &(int){-1});
+	if (segment_begin(handover) == 0) {
+		if (segment_seal(handover, true) == 0)
+			segment_send(handover, &(int){-1});
+		segment_end(handover);
+	}
+	states_move(handover_states, &handover->state, HANDOVER_COMPLETE);
 	return systemd_store_has_end(handover->writing) ? 0 : -EPIPE;
 }
 
@@ -448,6 +500,7 @@ static int takeover_read(struct takeover *takeover, struct message *message, uin
 	}
 	takeover->last = segment;
 	takeover->counters = reader;
+	states_move(takeover_states, &takeover->state, TAKEOVER_WHOLE);
 	return 0;
 }
 
@@ -481,13 +534,13 @@ static int message_receive(int reading, struct message *ret_message)
 	return 0;
 }
 
-/* Reads all messages. An unusable segment loses only its own connections. */
-static int takeover_receive(struct takeover *takeover, int reading, uint64_t max_fds)
+/* Receives all messages. An unusable segment loses only its own connections. */
+static int receive_all(struct takeover *takeover, int reading, uint64_t max_fds)
 {
 	struct message message = {.n = 0};
-	int r;
+	int r = -ENODATA;
 
-	while (!takeover->last) {
+	while (takeover->state == TAKEOVER_RECEIVING) {
 		r = message_receive(reading, &message);
 		if (r < 0)
 			break;
@@ -501,19 +554,31 @@ static int takeover_receive(struct takeover *takeover, int reading, uint64_t max
 			takeover->error = r;
 		}
 	}
-	if (takeover->last)
+	if (takeover->state == TAKEOVER_WHOLE)
 		return 0;
 	if (takeover->n == 0 && takeover->n_lost == 0)
 		return r;
 	/* the previous process ended during the hand-over */
+	states_move(takeover_states, &takeover->state, TAKEOVER_CUT);
 	if (takeover->error == 0)
 		takeover->error = r;
 	return 0;
 }
 
+int takeover_receive(int reading, uint64_t max_fds, struct takeover *ret_takeover)
+{
+	int r;
+
+	*ret_takeover = (struct takeover){.state = TAKEOVER_RECEIVING};
+	r = receive_all(ret_takeover, reading, max_fds);
+	if (r < 0)
+		takeover_finish(ret_takeover);
+	takeover_check_invariant(ret_takeover);
+	return r;
+}
+
 int takeover_init(struct systemd_fd *fds, size_t n, uint64_t max_fds, struct takeover *ret_takeover)
 {
-	struct takeover takeover = {0};
 	struct stat st;
 	int r = systemd_store_remove(STORE_NAME);
 
@@ -523,17 +588,12 @@ int takeover_init(struct systemd_fd *fds, size_t n, uint64_t max_fds, struct tak
 	if (r == 0 && (n != 1 || fstat(fds[0].fd, &st) < 0 || !S_ISSOCK(st.st_mode)))
 		r = -EPROTO;
 	if (r == 0)
-		r = takeover_receive(&takeover, fds[0].fd, max_fds);
+		r = takeover_receive(fds[0].fd, max_fds, ret_takeover);
 	for (size_t i = 0; i < n; i++) {
 		close(fds[i].fd);
 		free(fds[i].name);
 	}
-	if (r < 0) {
-		takeover_finish(&takeover);
-		return r;
-	}
-	*ret_takeover = takeover;
-	return 0;
+	return r;
 }
 
 bool takeover_take(struct takeover *takeover, struct takeover_connection *ret_connection)
@@ -570,5 +630,5 @@ void takeover_finish(struct takeover *takeover)
 		takeover_release(&connection);
 	free(takeover->connections);
 	segment_unref(takeover->last);
-	*takeover = (struct takeover){0};
+	*takeover = (struct takeover){.state = TAKEOVER_NONE};
 }

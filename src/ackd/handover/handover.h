@@ -35,6 +35,14 @@
  */
 #define HANDOVER_SEGMENTS_PER_WORKER 8
 
+/* The outgoing side. handover.c has the table of transitions. */
+enum handover_state {
+	HANDOVER_IDLE,	   /* no segment is open */
+	HANDOVER_SEGMENT,  /* a segment is open, and its last record is complete */
+	HANDOVER_RECORD,   /* the record of a connection has begun */
+	HANDOVER_COMPLETE, /* the last segment has been queued */
+};
+
 /* A hand-over under way. One thread at a time uses it. */
 struct handover {
 	const struct limits *limits;
@@ -42,6 +50,7 @@ struct handover {
 	int *closing; /* allocated: listening sockets that are closed with this process */
 	size_t n_closing;
 
+	uint8_t state;		/* enum handover_state */
 	int memfd;		/* the current segment; -1: none */
 	size_t length;		/* the end of its last complete record */
 	uint32_t n_connections; /* in it */
@@ -130,6 +139,9 @@ int handover_complete(struct handover *handover);
 /* Closes the writing end of the queue and frees. */
 void handover_finish(struct handover *handover);
 
+/* Asserts what holds in the state of @handover. */
+void handover_check_invariant(const struct handover *handover);
+
 /* A mapped segment, released with the last of its connections. */
 struct takeover_segment;
 
@@ -140,8 +152,17 @@ struct takeover_connection {
 	struct takeover_segment *segment;
 };
 
+/* The incoming side. handover.c has the table of transitions. */
+enum takeover_state {
+	TAKEOVER_NONE, /* nothing was handed over, or everything has been released */
+	TAKEOVER_RECEIVING,
+	TAKEOVER_WHOLE, /* the last segment has been received, and it has the counters */
+	TAKEOVER_CUT,	/* the previous process ended before it queued the last segment */
+};
+
 /* The connections handed over by the previous process. Zeroed: none. */
 struct takeover {
+	uint8_t state; /* enum takeover_state */
 	struct takeover_connection *connections;
 	size_t n; /* number of connections; those without a descriptor come last */
 	size_t n_without_fd;
@@ -168,6 +189,12 @@ int takeover_init(struct systemd_fd *fds, size_t n, uint64_t max_fds,
 		  struct takeover *ret_takeover);
 
 /*
+ * Receives and checks everything in the queue @reading, which stays the caller's; takeover_init()
+ * without the store. @ret_takeover is initialized in any case.
+ */
+int takeover_receive(int reading, uint64_t max_fds, struct takeover *ret_takeover);
+
+/*
  * Gives the next connection to the caller, who must call takeover_release(). Returns false after
  * the last one.
  */
@@ -184,3 +211,6 @@ void takeover_release(struct takeover_connection *connection);
 
 /* Releases the connections that were not taken. */
 void takeover_finish(struct takeover *takeover);
+
+/* Asserts what holds in the state of @takeover. */
+void takeover_check_invariant(const struct takeover *takeover);

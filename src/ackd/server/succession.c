@@ -238,7 +238,7 @@ static void report_losses(struct takeover *takeover, uint64_t room)
 			    "%" PRIu64 " connection%s lost that had been handed over: %s",
 			    takeover->n_lost, plural(takeover->n_lost),
 			    state_error_text(takeover->error));
-	if (!takeover->last)
+	if (takeover->state == TAKEOVER_CUT)
 		log_post_at(LOG_LEVEL_ERROR, LOG_RESTORE, NULL,
 			    "the end of the state that was handed over is missing: connections may "
 			    "be lost, and counters start at zero");

@@ -21,6 +21,8 @@ bool budget_take(struct budget *budget, size_t bytes)
 	size_t used = atomic_load_explicit(&budget->used_bytes, memory_order_relaxed);
 	size_t max = budget_max(budget);
 
+	if (bytes == 0)
+		return true; /* even while the limit is exceeded */
 	do {
 		if (bytes > max || used > max - bytes)
 			return false;

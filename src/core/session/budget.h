@@ -23,7 +23,10 @@ void budget_set_max(struct budget *budget, size_t max_bytes);
 
 size_t budget_max(const struct budget *budget);
 
-/* Takes @bytes. Returns false, and takes nothing, if that would exceed the limit. */
+/*
+ * Takes @bytes. Returns false, and takes nothing, if that would exceed the limit. Taking 0 bytes
+ * always succeeds.
+ */
 bool budget_take(struct budget *budget, size_t bytes);
 
 /* Takes @bytes, even beyond the limit. */
