@@ -416,8 +416,8 @@ def test_plugin_nak_with_a_bar(peer):
 @pytest.mark.parametrize("arguments, words", [
     (("--plugin",), "HOST is missing"),
     (("--count", "0", "--plugin", "host"), "--count: '0' is not a number"),
-    (("-c", "x", "--plugin", "host"), "--critical: 'x' is not MS or MS,LOSS%"),
-    (("-w", "10:5", "--plugin", "host"), "--warning: '10:5' is not MS or MS,LOSS%"),
+    (("-c", "x", "--plugin", "host"), "--critical: 'x' is not MS[,LOSS%]"),
+    (("-w", "10:5", "--plugin", "host"), "--warning: '10:5' is not MS[,LOSS%]"),
     (("--plugin", "-t", "0", "host"), "--deadline: '0' is not a duration"),
     (("--plugin", "-i", "0.2", "--count", "51", "host"),
      "51 probes every 0.2 s do not fit into the 10 s of -t"),

@@ -9,10 +9,9 @@
  */
 
 #include "ackc/load/internal.h"
-#include "ackc/net/words.h"
+#include "ackc/net/failure.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -20,19 +19,51 @@
 #define BACKOFF_MAX_NS (1000 * UINT64_C(1000000))
 #define FAREWELL_NS (200 * UINT64_C(1000000))
 
+#define CONNECTED (STATES_BIT(LOAD_GREETING) | STATES_BIT(LOAD_OPEN) | STATES_BIT(LOAD_ENDING))
+
+static const struct state_row connection_states[] = {
+	[LOAD_CLOSED] = {"closed", STATES_BIT(LOAD_DIALLING) | STATES_BIT(LOAD_FINISHED)},
+	[LOAD_DIALLING] = {"dialling", STATES_BIT(LOAD_GREETING) | STATES_BIT(LOAD_CLOSED) |
+					       STATES_BIT(LOAD_FINISHED)},
+	[LOAD_GREETING] = {"greeting", STATES_BIT(LOAD_OPEN) | STATES_BIT(LOAD_CLOSED) |
+					       STATES_BIT(LOAD_ENDING) | STATES_BIT(LOAD_FINISHED)},
+	[LOAD_OPEN] = {"open", STATES_BIT(LOAD_CLOSED) | STATES_BIT(LOAD_ENDING) |
+				       STATES_BIT(LOAD_FINISHED)},
+	[LOAD_ENDING] = {"ending", STATES_BIT(LOAD_FINISHED)},
+	[LOAD_FINISHED] = {"finished", 0},
+};
+
+static void check_invariant(const struct load_connection *c)
+{
+	assert((c->dial != NULL) == (c->state == LOAD_DIALLING));
+	assert((c->stream != NULL) == states_in(c->state, CONNECTED));
+	assert(c->sent <= c->share);
+}
+
+static void move(struct load_connection *c, enum load_connection_state next)
+{
+	states_move(connection_states, &c->state, (uint8_t)next);
+}
+
 static uint64_t timeout_ns(const struct load_worker *w)
 {
 	return w->plan->options->timeout_ms * 1000000;
 }
 
-static bool running(const struct load_worker *w)
+static bool is_scheduled(const struct load_worker *w)
 {
-	return w->phase == LOAD_RUNNING;
+	return w->plan->interval_ns > 0;
 }
 
-static uint64_t under_way(const struct load_connection *c)
+static bool running(const struct load_worker *w)
 {
-	return c->sent - c->verifier.index;
+	return w->state == WORKER_RUNNING;
+}
+
+/* Returns the number of messages in flight on a connection that is connected. */
+static uint64_t in_flight(const struct load_connection *c)
+{
+	return c->sent - exchange_index(&c->exchange);
 }
 
 static void disconnect(struct load_connection *c, bool reset)
@@ -44,14 +75,13 @@ static void disconnect(struct load_connection *c, bool reset)
 	c->stream = NULL;
 }
 
-static void done(struct load_connection *c)
+static void finish(struct load_connection *c)
 {
-	if (c->done)
+	if (c->state == LOAD_FINISHED)
 		return;
-	c->done = true;
-	c->worker->done++;
-	if (c->worker->done == c->worker->n)
-		load_worker_set_phase(c->worker, LOAD_DONE);
+	move(c, LOAD_FINISHED);
+	check_invariant(c);
+	load_worker_finished(c->worker);
 }
 
 void load_connection_abandon(struct load_connection *c)
@@ -59,48 +89,47 @@ void load_connection_abandon(struct load_connection *c)
 	dial_cancel(c->dial);
 	c->dial = NULL;
 	disconnect(c, true);
-	done(c);
+	finish(c);
 }
 
 /* Handles a failure already counted: gives up the messages in flight and schedules a reconnect. */
 static void retry(struct load_connection *c)
 {
+	struct load_counters *counters = &c->worker->counters;
 	uint64_t now_ns = uv_hrtime();
 
-	atomic_fetch_add_explicit(&c->worker->failures, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&counters->failures, 1, memory_order_relaxed);
 	if (c->stream) {
-		c->worker->lost += under_way(c);
+		counters->lost += in_flight(c);
 		/* Reset: a port left in TIME_WAIT per failure would cause further failures. */
 		disconnect(c, true);
 	}
-	c->verifier.index = c->sent;
-	if (c->ending || c->worker->phase == LOAD_DRAINING || c->sent == c->share) {
-		done(c);
+	if (c->state == LOAD_ENDING || c->worker->state == WORKER_DRAINING || c->sent == c->share) {
+		finish(c);
 		return;
 	}
+	move(c, LOAD_CLOSED);
 	if (c->backoff_ns == 0)
 		c->failing_ns = now_ns;
 	c->backoff_ns = c->backoff_ns ? 2 * c->backoff_ns : BACKOFF_MIN_NS;
 	if (c->backoff_ns > BACKOFF_MAX_NS)
 		c->backoff_ns = BACKOFF_MAX_NS;
 	c->retry_at_ns = now_ns + c->backoff_ns;
+	check_invariant(c);
 }
 
 static void fail(struct load_connection *c, int failure)
 {
-	size_t came = c->stream && under_way(c) ? verifier_reply_came(&c->verifier) : 0;
-	char detail[80] = "";
+	char detail[EXCHANGE_TEXT_MAX] = "";
 
-	if (came > 0)
-		snprintf(detail, sizeof(detail), "%zu of %zu bytes of the reply came", came,
-			 verifier_reply_size(&c->verifier, c->verifier.index));
-	load_errors_add(&c->worker->errors, false, words_for(failure), detail);
+	if (c->stream && in_flight(c))
+		exchange_partial(&c->exchange, detail);
+	load_errors_add(&c->worker->counters.errors, false, failure_text(failure), detail);
 	retry(c);
 }
 
 static void wrong(struct load_connection *c, const struct fault *fault)
 {
-	struct load_errors *e = &c->worker->errors;
 	const char *words = fault_name(fault->kind);
 	char reason[80];
 
@@ -109,90 +138,70 @@ static void wrong(struct load_connection *c, const struct fault *fault)
 		memcpy(reason, "NAK ", 4);
 		words = reason;
 	}
-	load_errors_add(e, true, words, fault->words);
+	load_errors_add(&c->worker->counters.errors, true, words, fault->words);
 	retry(c);
-}
-
-static void on_shutdown(uv_shutdown_t *request, int status)
-{
-	free(request);
 }
 
 void load_connection_end(struct load_connection *c)
 {
-	uv_shutdown_t *request;
-
-	if (c->done || c->ending || c->dial)
-		return;
-	if (!c->stream) {
-		done(c);
-		return;
+	if (c->state == LOAD_CLOSED) {
+		finish(c);
+	} else if (states_in(c->state, STATES_BIT(LOAD_GREETING) | STATES_BIT(LOAD_OPEN)) &&
+		   in_flight(c) == 0) {
+		move(c, LOAD_ENDING);
+		c->since_ns = uv_hrtime();
+		stream_half_close(c->stream);
 	}
-	if (under_way(c))
-		return;
-	c->ending = true;
-	c->since_ns = uv_hrtime();
-	request = malloc(sizeof(*request));
-	if (!request || uv_shutdown(request, c->stream, on_shutdown) < 0)
-		free(request);
 }
 
+/* Records the latencies of the messages from index @from up to @to, whose replies are complete. */
 static void record(struct load_connection *c, uint64_t from, uint64_t to, uint64_t now_ns)
 {
 	struct load_worker *w = c->worker;
+	struct load_counters *counters = &w->counters;
 
 	if (from == to)
 		return;
 	for (uint64_t i = from; i < to; i++) {
 		uint64_t sent_ns = c->times[i & w->mask];
 
-		if (w->service) {
+		if (is_scheduled(w)) {
 			uint64_t due = load_due_ns(w->plan, c->id, i);
 
-			histogram_record(w->service, now_ns - sent_ns);
-			histogram_record(w->latency, now_ns > due ? now_ns - due : 0);
+			histogram_record(&counters->service, now_ns - sent_ns);
+			histogram_record(&counters->latency, now_ns > due ? now_ns - due : 0);
 		} else {
-			histogram_record(w->latency, now_ns - sent_ns);
+			histogram_record(&counters->latency, now_ns - sent_ns);
 		}
 	}
-	w->last_ns = now_ns;
-	atomic_store_explicit(&w->completed,
-			      atomic_load_explicit(&w->completed, memory_order_relaxed) + to - from,
+	counters->last_ns = now_ns;
+	/* Only this thread writes it, so it needs no atomic addition. */
+	atomic_store_explicit(&counters->completed,
+			      atomic_load_explicit(&counters->completed, memory_order_relaxed) +
+				      to - from,
 			      memory_order_relaxed);
 }
 
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buf)
+/* Messages may be sent: the greeting is complete. */
+static void open_up(struct load_connection *c)
 {
-	struct load_connection *c = handle->data;
-
-	*ret_buf = uv_buf_init(c->worker->received, LOAD_CHUNK);
+	move(c, LOAD_OPEN);
+	c->backoff_ns = 0;
 }
 
-static void take(struct load_connection *c, const uint8_t *data, size_t n)
+static void on_received(void *data, const uint8_t *bytes, size_t n)
 {
+	struct load_connection *c = data;
 	struct load_worker *w = c->worker;
 	uint64_t now_ns = uv_hrtime();
-	uint64_t from = c->verifier.index;
-	uint64_t completed = 0;
+	uint64_t from = exchange_index(&c->exchange);
 	struct fault fault;
-	bool right;
+	bool right = exchange_feed(&c->exchange, c->sent, bytes, n, &fault);
 
-	w->received_bytes += n;
-	if (!greeting_over(&c->greeting, &w->plan->shape)) {
-		size_t used;
-
-		if (explain_nak(data, n, &fault)) {
-			wrong(c, &fault);
-			return;
-		}
-		used = greeting_skip(&c->greeting, &w->plan->shape, data, n);
-		data += used;
-		n -= used;
-		if (greeting_over(&c->greeting, &w->plan->shape))
-			c->backoff_ns = 0;
-	}
-	right = verifier_feed(&c->verifier, c->sent, data, n, &completed, &fault);
-	record(c, from, c->verifier.index, now_ns);
+	w->counters.received_bytes += n;
+	record(c, from, exchange_index(&c->exchange), now_ns);
+	if (c->state == LOAD_GREETING && exchange_greeted(&c->exchange))
+		open_up(c);
 	/* Under a continuous stream of replies, libuv runs its timers only every 49,152 events. */
 	if (running(w) && now_ns >= w->end_ns)
 		load_worker_drain(w);
@@ -200,61 +209,33 @@ static void take(struct load_connection *c, const uint8_t *data, size_t n)
 		wrong(c, &fault);
 	else if (running(w) && c->sent < c->share)
 		load_connection_send(c);
-	else if (running(w) || w->phase == LOAD_DRAINING)
+	else if (running(w) || w->state == WORKER_DRAINING)
 		load_connection_end(c);
 }
 
-static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+static void on_ended(void *data, int failure)
 {
-	struct load_connection *c = stream->data;
+	struct load_connection *c = data;
 
-	if (n > 0) {
-		take(c, (const uint8_t *)buf->base, (size_t)n);
-	} else if (n < 0 && c->ending) {
+	if (c->state == LOAD_ENDING) {
 		disconnect(c, false);
-		done(c);
-	} else if (n < 0) {
-		fail(c, stream_failure(stream, (int)n));
+		finish(c);
+	} else {
+		fail(c, failure);
 	}
 }
 
-static void on_written(uv_write_t *request, int status)
+static void on_drained(void *data, int status)
 {
-	uint8_t *queued = request->data;
-	struct load_connection *c = request->handle->data;
-
-	/* The connection may have a different stream by now. */
-	free(queued);
-	if (c->stream == request->handle && status == 0) {
-		c->writing = false;
-		load_connection_send(c);
-	}
-	free(request);
-}
-
-static void queue(struct load_connection *c, const uint8_t *rest, size_t n)
-{
-	uv_write_t *request = malloc(sizeof(*request));
-	uint8_t *copy = malloc(n);
-	uv_buf_t buf = uv_buf_init((char *)copy, (unsigned)n);
-
-	if (request && copy) {
-		memcpy(copy, rest, n);
-		request->data = copy;
-		c->writing = true;
-		if (uv_write(request, c->stream, &buf, 1, on_written) == 0)
-			return;
-	}
-	free(request);
-	free(copy);
-	fail(c, UV_ENOMEM);
+	if (status == 0)
+		load_connection_send(data);
 }
 
 /* Makes the messages that are due and fit. Returns their length in bytes. */
 static size_t make_batch(struct load_connection *c, uint64_t limit)
 {
 	struct load_worker *w = c->worker;
-	uint64_t room = w->plan->options->depth - under_way(c);
+	uint64_t room = w->plan->options->depth - in_flight(c);
 	uint64_t first = c->sent;
 	struct message m;
 	size_t n = 0;
@@ -272,9 +253,9 @@ static size_t make_batch(struct load_connection *c, uint64_t limit)
 	now_ns = uv_hrtime();
 	for (uint64_t i = first; i < c->sent; i++)
 		c->times[i & w->mask] = now_ns;
-	w->last_sent_ns = now_ns;
-	w->sent += c->sent - first;
-	w->sent_bytes += n;
+	w->counters.last_sent_ns = now_ns;
+	w->counters.sent += c->sent - first;
+	w->counters.sent_bytes += n;
 	return n;
 }
 
@@ -291,7 +272,8 @@ static uint64_t limit_at(const struct load_connection *c, uint64_t now_ns)
 uint64_t load_connection_unsent(const struct load_connection *c, uint64_t now_ns)
 {
 	/* With a count, the unsent messages of a connection that is done were already added. */
-	bool counts = c->worker->service && !(c->done && c->worker->plan->options->count);
+	const struct load_worker *w = c->worker;
+	bool counts = is_scheduled(w) && !(c->state == LOAD_FINISHED && w->plan->options->count);
 	uint64_t limit = counts ? limit_at(c, now_ns) : 0;
 
 	return limit > c->sent ? limit - c->sent : 0;
@@ -299,10 +281,8 @@ uint64_t load_connection_unsent(const struct load_connection *c, uint64_t now_ns
 
 static bool can_send(const struct load_connection *c)
 {
-	const struct load_worker *w = c->worker;
-
-	return running(w) && c->stream && !c->writing && under_way(c) < w->plan->options->depth &&
-	       greeting_over(&c->greeting, &w->plan->shape);
+	return running(c->worker) && c->state == LOAD_OPEN &&
+	       in_flight(c) < c->worker->plan->options->depth && !stream_is_queued(c->stream);
 }
 
 void load_connection_send(struct load_connection *c)
@@ -312,20 +292,15 @@ void load_connection_send(struct load_connection *c)
 
 	if (!running(w))
 		return;
-	limit = w->service ? limit_at(c, uv_hrtime()) : c->share;
+	limit = is_scheduled(w) ? limit_at(c, uv_hrtime()) : c->share;
 	while (c->sent < limit && can_send(c)) {
 		size_t n = make_batch(c, limit);
-		uv_buf_t buf = uv_buf_init((char *)w->scratch, (unsigned)n);
-		int r = uv_try_write(c->stream, &buf, 1);
+		int r = stream_write(c->stream, w->scratch, n);
 
-		if (r == UV_EAGAIN)
-			r = 0;
 		if (r < 0)
 			fail(c, r);
-		else if ((size_t)r < n)
-			queue(c, w->scratch + r, n - (size_t)r);
 	}
-	if (w->service && c->stream && c->sent == limit && c->sent < c->share)
+	if (is_scheduled(w) && c->stream && c->sent == limit && c->sent < c->share)
 		load_worker_schedule(w, c);
 }
 
@@ -344,44 +319,43 @@ static bool is_beyond_limit(struct load_connection *c, int status)
 	if (status == UV_EMFILE && getrlimit(RLIMIT_NOFILE, &limit) == 0)
 		snprintf(detail, sizeof(detail), "ackc may open %llu files",
 			 (unsigned long long)limit.rlim_cur);
-	load_errors_add(&w->errors, false, words_for(status), detail);
-	atomic_fetch_add_explicit(&w->failures, 1, memory_order_relaxed);
+	load_errors_add(&w->counters.errors, false, failure_text(status), detail);
+	atomic_fetch_add_explicit(&w->counters.failures, 1, memory_order_relaxed);
 	if (w->plan->options->count)
-		w->unsent += c->share;
-	done(c);
+		w->counters.unsent += c->share;
+	finish(c);
 	return true;
 }
 
-static void on_connected(void *data, int status, uv_stream_t *stream, uint64_t connect_ns,
+static void on_connected(void *data, int status, struct stream *stream, uint64_t connect_ns,
 			 const struct sockaddr_storage *peer)
 {
+	static const struct stream_events events = {on_received, on_ended, on_drained};
 	struct load_connection *c = data;
 	struct load_worker *w = c->worker;
-	bool first = !c->tried;
+	bool first = w->state == WORKER_CONNECTING; /* retries start when the worker runs */
 
 	c->dial = NULL;
-	c->tried = true;
 	if (status == 0) {
-		histogram_record(w->connect, connect_ns);
-		atomic_fetch_add_explicit(&w->connected, 1, memory_order_relaxed);
+		histogram_record(&w->counters.connect, connect_ns);
+		atomic_fetch_add_explicit(&w->counters.connected, 1, memory_order_relaxed);
+		move(c, LOAD_GREETING);
 		c->stream = stream;
-		c->writing = false;
 		c->since_ns = uv_hrtime();
-		c->greeting = (struct greeting){0};
-		if (greeting_over(&c->greeting, &w->plan->shape))
-			c->backoff_ns = 0;
-		stream->data = c;
-		verifier_init(&c->verifier, &w->plan->source, &w->plan->shape,
+		exchange_init(&c->exchange, &w->plan->source, &w->plan->shape,
 			      w->shapes ? &w->shapes[c - w->connections] : NULL, c->id, c->sent);
-		uv_read_start(stream, on_alloc, on_read);
+		stream_read(stream, w->received, LOAD_CHUNK, &events, c);
+		if (exchange_greeted(&c->exchange))
+			open_up(c);
 		load_connection_send(c);
 	} else if (!first || !is_beyond_limit(c, status)) {
 		fail(c, status);
 	}
 	if (first)
 		load_worker_dialled(w);
-	else if (w->phase == LOAD_DRAINING)
+	else if (w->state == WORKER_DRAINING)
 		load_connection_end(c);
+	check_invariant(c);
 }
 
 void load_connection_dial(struct load_connection *c)
@@ -390,45 +364,55 @@ void load_connection_dial(struct load_connection *c)
 	int r = dial_start(&w->loop, &w->plan->addresses, w->plan->options->timeout_ms,
 			   on_connected, c, &c->dial);
 
+	move(c, LOAD_DIALLING);
 	if (r < 0)
 		on_connected(c, r, NULL, 0, NULL);
 }
 
-static void round_connected(struct load_connection *c, uint64_t now_ns)
+/* Checks how long the server has been silent. */
+static void check_timeout(struct load_connection *c, uint64_t since_ns, uint64_t now_ns)
 {
-	bool greeted = greeting_over(&c->greeting, &c->worker->plan->shape);
-	uint64_t since_ns = c->since_ns;
-
-	if (c->ending) {
-		if (now_ns - since_ns > FAREWELL_NS) {
-			disconnect(c, false);
-			done(c);
-		}
-		return;
-	}
-	if (greeted && under_way(c) == 0)
-		return;
-	if (greeted)
-		since_ns = c->times[c->verifier.index & c->worker->mask];
 	if (now_ns > since_ns && now_ns - since_ns > timeout_ns(c->worker))
 		fail(c, FAILURE_REPLY_TIMEOUT);
 }
 
-void load_connection_round(struct load_connection *c, uint64_t now_ns)
+static void round_closed(struct load_connection *c, uint64_t now_ns)
 {
 	struct load_worker *w = c->worker;
 
-	if (c->done || c->dial || !c->tried)
+	if (!running(w))
 		return;
-	if (c->stream) {
-		round_connected(c, now_ns);
-	} else if (!running(w)) {
-		/* Retries start with LOAD_GO and stop at the end. */
-	} else if (w->plan->options->count && now_ns - c->failing_ns > timeout_ns(w)) {
+	if (w->plan->options->count && now_ns - c->failing_ns > timeout_ns(w)) {
 		/* Otherwise a count would never end with a dead server. */
-		w->unsent += c->share - c->sent;
-		done(c);
+		w->counters.unsent += c->share - c->sent;
+		finish(c);
 	} else if (now_ns >= c->retry_at_ns) {
 		load_connection_dial(c);
 	}
+}
+
+void load_connection_round(struct load_connection *c, uint64_t now_ns)
+{
+	switch (c->state) {
+	case LOAD_CLOSED:
+		round_closed(c, now_ns);
+		break;
+	case LOAD_GREETING:
+		check_timeout(c, c->since_ns, now_ns);
+		break;
+	case LOAD_OPEN:
+		if (in_flight(c))
+			check_timeout(c, c->times[exchange_index(&c->exchange) & c->worker->mask],
+				      now_ns);
+		break;
+	case LOAD_ENDING:
+		if (now_ns - c->since_ns > FAREWELL_NS) {
+			disconnect(c, false);
+			finish(c);
+		}
+		break;
+	default:
+		break;
+	}
+	check_invariant(c);
 }

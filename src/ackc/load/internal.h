@@ -1,17 +1,18 @@
 #pragma once
 
 /*
- * The parts of ackc load. The main thread plans, starts the workers and reports. Each worker is a
- * thread with a loop and a share of the connections. They communicate through a few atomics and one
- * uv_async_t in each direction. The main thread reads a worker's counters after its thread has
- * ended.
+ * The parts of ackc load. The main thread (load.c) plans, starts the workers and reports. Each
+ * worker (worker.c) is a thread with a loop and a share of the connections (connection.c). They
+ * communicate through a few atomics and one uv_async_t in each direction. The main thread reads the
+ * other counters of a worker after its thread has ended.
  */
 
 #include "ackc/cli/options.h"
 #include "ackc/load/ticker.h"
-#include "ackc/message/verify.h"
+#include "ackc/message/exchange.h"
 #include "ackc/net/dial.h"
 #include "ackc/output/histogram.h"
+#include "base/states.h"
 
 #include <stdatomic.h>
 
@@ -24,6 +25,44 @@ struct load_plan {
 	double interval_ns; /* between scheduled messages of all connections; 0: no schedule */
 	uint64_t start_ns;  /* set before LOAD_GO */
 };
+
+/* Errors by kind. When all places are taken, further kinds are counted as "other". */
+#define LOAD_ERROR_KINDS 32
+
+struct load_errors {
+	unsigned n;
+	struct {
+		char words[80];
+		bool wrong; /* a wrong reply rather than a network failure */
+		uint64_t count;
+		char first[FAULT_WORDS_MAX]; /* detail of the first error; empty if there is none */
+	} kinds[LOAD_ERROR_KINDS];
+};
+
+/* The counters of a worker, or the sum of all workers. Initially zero. */
+struct load_counters {
+	struct histogram latency; /* from the due time; without a schedule, from sending */
+	struct histogram service; /* from sending; only with a schedule */
+	struct histogram connect;
+	struct load_errors errors;
+	/* The main thread reads these three while the worker runs. */
+	_Atomic uint64_t completed;
+	_Atomic uint64_t failures;
+	_Atomic unsigned connected; /* connects that succeeded */
+	uint64_t sent;
+	uint64_t lost;
+	uint64_t unsent; /* due but not sent */
+	uint64_t sent_bytes;
+	uint64_t received_bytes;
+	uint64_t last_sent_ns;
+	uint64_t last_ns; /* time of the last reply */
+};
+
+/* Counts one error. @detail is kept for the first of its kind. */
+void load_errors_add(struct load_errors *e, bool wrong, const char *words, const char *detail);
+
+/* Adds @from to @to; the later of the two times remains. */
+void load_counters_add(struct load_counters *to, const struct load_counters *from);
 
 struct load_connection;
 
@@ -55,124 +94,127 @@ uint64_t load_schedule_next_ns(const struct load_schedule *s);
 /* Removes and returns a connection that is due at @now_ns; NULL if there is none. */
 struct load_connection *load_schedule_take(struct load_schedule *s, uint64_t now_ns);
 
-/* The maximum number of bytes per read. */
-#define LOAD_CHUNK (64 * 1024)
-
-/* Errors by kind. When all places are taken, further kinds are counted as "other". */
-#define LOAD_ERROR_KINDS 32
-
-struct load_errors {
-	unsigned n;
-	struct {
-		char words[80];
-		bool wrong; /* a wrong reply rather than a network failure */
-		uint64_t count;
-		char first[FAULT_WORDS_MAX]; /* detail of the first error; empty if there is none */
-	} kinds[LOAD_ERROR_KINDS];
-};
-
-/* Counts one error. @detail is kept for the first of its kind. */
-void load_errors_add(struct load_errors *e, bool wrong, const char *words, const char *detail);
-void load_errors_merge(struct load_errors *to, const struct load_errors *from);
-
 struct load_worker;
+
+enum load_connection_state {
+	LOAD_CLOSED, /* neither connected nor dialling */
+	LOAD_DIALLING,
+	LOAD_GREETING, /* connected; the greeting is not complete */
+	LOAD_OPEN,     /* messages may be sent */
+	LOAD_ENDING,   /* half-closed: waits for the server to close */
+	LOAD_FINISHED, /* for good */
+};
 
 struct load_connection {
 	struct load_worker *worker;
-	uv_stream_t *stream; /* NULL: not connected */
 	struct dial *dial;
-	uint32_t id;	 /* number among the connections of all workers */
-	uint64_t sent;	 /* messages passed to the kernel or queued; index of the next one */
-	uint64_t slot;	 /* while scheduled: slot of the next message */
-	uint64_t share;	 /* total number of messages to send */
-	uint64_t *times; /* send times of the messages in flight; a ring of worker->mask + 1 */
-	struct verifier verifier;
-	struct greeting greeting;
-	bool scheduled; /* in the worker's schedule */
-	bool writing;	/* a partial write is queued */
-	bool tried;	/* the first connect has succeeded or failed */
-	bool ending;	/* half-closed: waiting for the server to close */
-	bool done;
+	struct stream *stream;
+	struct exchange exchange;
+	uint64_t sent;	      /* messages passed to the kernel or queued; index of the next one */
+	uint64_t share;	      /* total number of messages to send */
+	uint64_t slot;	      /* while scheduled: slot of the next message */
+	uint64_t *times;      /* send times of the messages in flight; a ring of worker->mask + 1 */
 	uint64_t since_ns;    /* time of the connect or half-close */
 	uint64_t failing_ns;  /* start of the failures; valid while there is a backoff */
-	uint64_t retry_at_ns; /* valid while neither connected nor dialling */
+	uint64_t retry_at_ns; /* valid while closed, after a failure */
 	uint64_t backoff_ns;
+	uint32_t id; /* number among the connections of all workers */
+	uint8_t state;
+	bool scheduled; /* in the worker's schedule */
 };
 
+/* Starts a connect. */
+void load_connection_dial(struct load_connection *c);
+
+/* Sends the messages that are due and fit. */
+void load_connection_send(struct load_connection *c);
+
+/* Returns the number of messages that were due by @now_ns but not sent; 0 without a schedule. */
+uint64_t load_connection_unsent(const struct load_connection *c, uint64_t now_ns);
+
+/* Half-closes if all replies have arrived; finishes a connection that is not connected. */
+void load_connection_end(struct load_connection *c);
+
+/* Closes immediately, without counting anything. */
+void load_connection_abandon(struct load_connection *c);
+
+/* Handles timeouts and retries; called periodically. */
+void load_connection_round(struct load_connection *c, uint64_t now_ns);
+
 enum load_command { LOAD_NONE, LOAD_CONNECT, LOAD_GO, LOAD_STOP };
-enum load_phase { LOAD_CONNECTING, LOAD_READY, LOAD_RUNNING, LOAD_DRAINING, LOAD_DONE };
+
+enum load_worker_state {
+	WORKER_CONNECTING,
+	WORKER_READY, /* each connection has connected or failed to */
+	WORKER_RUNNING,
+	WORKER_DRAINING, /* nothing more is sent; waits for the replies in flight */
+	WORKER_DONE,	 /* all connections are finished, and all handles are being closed */
+};
+
+/* How far the workers are, for the main thread, which is woken by every change. */
+struct load_news {
+	uv_async_t async;
+	_Atomic unsigned ready; /* workers that have left WORKER_CONNECTING */
+	_Atomic unsigned ended; /* threads that have ended */
+};
+
+/* The maximum number of bytes per read. */
+#define LOAD_CHUNK (64 * 1024)
 
 struct load_worker {
 	const struct load_plan *plan;
+	struct load_news *news;
 	unsigned number;
 	uv_thread_t thread;
 	uv_loop_t loop;
-	uv_async_t wake;   /* signals a new command */
-	uv_async_t *news;  /* owned by the main thread; signals a new phase */
-	uv_timer_t rounds; /* timer for timeouts, retries and the end */
-	struct ticker ticker;
+	uv_async_t wake;      /* signals a new command */
+	uv_timer_t rounds;    /* timer for timeouts, retries and the end */
+	struct ticker ticker; /* only with a schedule */
+	bool ticking;	      /* the ticker is set after the current callback */
 	_Atomic int command;
-	_Atomic int phase;
-	_Atomic uint64_t completed;
-	_Atomic uint64_t failures;
+	uint8_t state;
 
 	struct load_connection *connections;
 	unsigned n;
 	unsigned next_dial; /* the first connects are started in order */
-	unsigned dialling;
-	unsigned tried;
-	unsigned done;
+	unsigned dialling;  /* first connects under way */
+	unsigned finished;  /* connections */
 	uint64_t *times;
-	struct shape *shapes; /* one per connection; NULL if none differs */
 	uint64_t mask;
-	uint8_t *scratch; /* messages to write */
+	struct shape *shapes; /* one per connection; NULL if none differs */
+	uint8_t *scratch;     /* messages to write */
 	size_t scratch_n;
-	char *received;		       /* LOAD_CHUNK bytes, used by each read */
-	struct load_schedule schedule; /* only with a rate */
-	bool ticking;		       /* the ticker is set after the current callback */
-
-	/* Read by the main thread after the worker has ended. */
-	struct histogram *latency; /* from the due time; without a schedule, from sending */
-	struct histogram *service; /* from sending; only with a schedule */
-	struct histogram *connect;
-	struct load_errors errors;
-	uint64_t sent;
-	uint64_t lost;
-	uint64_t unsent; /* due but not sent */
-	uint64_t sent_bytes;
-	uint64_t received_bytes;
+	char *received; /* LOAD_CHUNK bytes, used by each read */
+	struct load_schedule schedule;
 	uint64_t end_ns; /* time after which nothing is sent; UINT64_MAX with a count */
-	uint64_t last_sent_ns;
-	uint64_t last_ns;	    /* time of the last reply */
-	_Atomic unsigned connected; /* connects that succeeded */
+	struct load_counters counters;
 };
 
 /*
- * Prepares worker @number and starts its thread, which waits for LOAD_CONNECT. @news is signalled
- * when its phase changes. Returns 0 or a negative errno; on an error nothing needs to be finished.
+ * Prepares worker @number and starts its thread, which waits for LOAD_CONNECT. Returns 0 or a
+ * negative errno; on an error nothing needs to be finished.
  */
 int load_worker_start(struct load_worker *w, const struct load_plan *plan, unsigned number,
-		      uv_async_t *news);
+		      struct load_news *news);
 
 /* Sends a command to a worker. Main thread only. */
 void load_worker_command(struct load_worker *w, enum load_command command);
 
-/* Waits for the thread of a worker in phase LOAD_DONE. */
+/* Waits for the end of a worker's thread, which may have received LOAD_STOP. */
 void load_worker_join(struct load_worker *w);
 
-/* Frees the counters of a worker and zeroes it. */
+/* Frees what a worker has allocated, except for its counters, which are a part of it. */
 void load_worker_finish(struct load_worker *w);
 
 /* The functions below run in a worker's own thread. */
 
 /* Records the outcome of one of the first connects. */
 void load_worker_dialled(struct load_worker *w);
-/*
- * Moves to @phase, unless the worker is already there or beyond. At LOAD_DONE closes everything
- * open on the loop.
- */
-void load_worker_set_phase(struct load_worker *w, enum load_phase phase);
-/* Ends the sending phase: sends nothing more and waits for the replies in flight. */
+
+/* Records that a connection is finished. After the last one the worker is done. */
+void load_worker_finished(struct load_worker *w);
+
+/* Ends the sending: sends nothing more and waits for the replies in flight. */
 void load_worker_drain(struct load_worker *w);
 
 /*
@@ -181,47 +223,16 @@ void load_worker_drain(struct load_worker *w);
  */
 void load_worker_schedule(struct load_worker *w, struct load_connection *c);
 
-/* Starts a connect. */
-void load_connection_dial(struct load_connection *c);
-/* Sends the messages that are due and fit. */
-void load_connection_send(struct load_connection *c);
-/* Returns the number of messages that were due by @now_ns but not sent; 0 without a schedule. */
-uint64_t load_connection_unsent(const struct load_connection *c, uint64_t now_ns);
-/* Half-closes if all replies have arrived; abandons a connection that is not connected. */
-void load_connection_end(struct load_connection *c);
-/* Closes immediately, without counting anything. */
-void load_connection_abandon(struct load_connection *c);
-/* Handles timeouts and retries; called periodically. */
-void load_connection_round(struct load_connection *c, uint64_t now_ns);
-
-/* The sum of the counters of all workers. */
 struct load_result {
 	const struct load_plan *plan;
-	char peer[ADDRESS_TEXT_MAX]; /* empty until the first connect */
-	struct histogram *latency;
-	struct histogram *service;
-	struct histogram *connect;
-	struct load_errors errors;
-	uint64_t completed;
-	uint64_t sent;
-	uint64_t lost;
-	uint64_t unsent;
-	uint64_t sent_bytes;
-	uint64_t received_bytes;
+	char peer[PEER_TEXT_MAX]; /* empty until the first connect */
+	struct load_counters sum;
 	uint64_t elapsed_ns; /* until the last reply, or the end of the duration */
 	uint64_t sending_ns; /* time during which messages were sent */
 	uint64_t cpu_ns;
-	unsigned opened;    /* connections open when sending began */
-	unsigned connected; /* connects that succeeded */
+	unsigned opened; /* connections open when sending began */
 	bool interrupted;
 };
-
-/* Allocates the histograms. Returns 0 or -ENOMEM; call load_result_finish() in both cases. */
-int load_result_init(struct load_result *result, const struct load_plan *plan);
-void load_result_finish(struct load_result *result);
-
-/* Adds the counters of a worker whose thread has ended. */
-void load_result_add(struct load_result *result, const struct load_worker *w);
 
 /* Writes the report to standard output, and errors to standard error; returns the exit status. */
 int load_report(const struct load_result *result);

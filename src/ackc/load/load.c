@@ -7,42 +7,34 @@
 #include "ackc/load/load.h"
 
 #include "ackc/load/internal.h"
-
 #include "ackc/message/scout.h"
-#include "ackc/net/words.h"
+#include "ackc/net/failure.h"
+#include "ackc/net/run.h"
 #include "ackc/output/output.h"
 #include "base/plural.h"
 #include "core/text/printable.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
-
-#define N_SIGNALS 2
 
 struct load {
 	const struct options *options;
 	struct load_plan plan;
-	uv_loop_t loop;
-	uv_async_t news;
+	struct run run;
+	struct load_news news;
 	uv_timer_t progress;
-	uv_signal_t signals[N_SIGNALS];
-	struct lookup *lookup;
 	struct scout *scout;
 	struct load_worker *workers;
 	unsigned n_workers; /* started */
 	bool gone;	    /* LOAD_GO was sent */
-	bool over;
-	bool line; /* a progress line is on the terminal */
+	bool line;	    /* a progress line is on the terminal */
 	uint64_t last_completed;
 	uint64_t last_ns;
 	uint64_t cpu_ns; /* at the start */
 	struct load_result result;
-	int status;
 };
 
 static uint64_t cpu_time_ns(void)
@@ -62,33 +54,28 @@ static void clear_line(struct load *l)
 	l->line = false;
 }
 
+/* Ends the command with the report. */
 static void over(struct load *l)
 {
-	if (l->over)
-		return;
-	l->over = true;
 	clear_line(l);
-	lookup_cancel(l->lookup);
 	scout_cancel(l->scout);
-	uv_close((uv_handle_t *)&l->news, NULL);
+	uv_close((uv_handle_t *)&l->news.async, NULL);
 	uv_close((uv_handle_t *)&l->progress, NULL);
-	for (int i = 0; i < N_SIGNALS; i++)
-		uv_close((uv_handle_t *)&l->signals[i], NULL);
-	l->status = load_report(&l->result);
+	run_end(&l->run, load_report(&l->result));
 }
 
 static void fail(struct load *l, bool wrong, const char *words, const char *detail)
 {
-	load_errors_add(&l->result.errors, wrong, words, detail);
+	load_errors_add(&l->result.sum.errors, wrong, words, detail);
 	over(l);
 }
 
+/* Waits for the workers and adds up their counters. */
 static void collect(struct load *l)
 {
 	struct load_result *r = &l->result;
-	uint64_t last_ns = l->plan.start_ns;
-	uint64_t last_sent_ns = l->plan.start_ns;
-	uint64_t end_ns = l->plan.start_ns + l->options->duration_ms * 1000000;
+	uint64_t start_ns = l->plan.start_ns;
+	uint64_t end_ns = start_ns + l->options->duration_ms * 1000000;
 	uint64_t now_ns;
 
 	for (unsigned i = 0; i < l->n_workers; i++)
@@ -99,45 +86,25 @@ static void collect(struct load *l)
 	/* The CPU time of adding up the counters is not part of the load. */
 	if (l->gone)
 		r->cpu_ns = cpu_time_ns() - l->cpu_ns;
+	r->sum.last_ns = r->sum.last_sent_ns = start_ns;
 	for (unsigned i = 0; i < l->n_workers; i++) {
-		struct load_worker *w = &l->workers[i];
-
-		load_result_add(r, w);
-		if (w->last_ns > last_ns)
-			last_ns = w->last_ns;
-		if (w->last_sent_ns > last_sent_ns)
-			last_sent_ns = w->last_sent_ns;
-		load_worker_finish(w);
+		load_counters_add(&r->sum, &l->workers[i].counters);
+		load_worker_finish(&l->workers[i]);
 	}
-	l->n_workers = 0;
+	r->elapsed_ns = r->sum.last_ns - start_ns;
 	/* The full duration counts, so that a server that stops answering does not look faster. */
-	if (l->gone && !l->options->count && last_ns < end_ns)
-		last_ns = end_ns;
-	r->elapsed_ns = last_ns - l->plan.start_ns;
+	if (l->gone && !l->options->count && r->sum.last_ns < end_ns)
+		r->elapsed_ns = end_ns - start_ns;
 	/* The last slot of a schedule is an interval long, like the others. */
 	r->sending_ns = l->options->count
-				? last_sent_ns - l->plan.start_ns + (uint64_t)l->plan.interval_ns
-				: end_ns - l->plan.start_ns;
+				? r->sum.last_sent_ns - start_ns + (uint64_t)l->plan.interval_ns
+				: end_ns - start_ns;
 }
 
 static void command_all(struct load *l, enum load_command command)
 {
 	for (unsigned i = 0; i < l->n_workers; i++)
 		load_worker_command(&l->workers[i], command);
-}
-
-/* Returns the lowest phase of the workers. */
-static int slowest_phase(const struct load *l)
-{
-	int phase = LOAD_DONE;
-
-	for (unsigned i = 0; i < l->n_workers; i++) {
-		int p = atomic_load(&l->workers[i].phase);
-
-		if (p < phase)
-			phase = p;
-	}
-	return phase;
 }
 
 static void print_progress(struct load *l, uint64_t completed, uint64_t failures)
@@ -165,7 +132,8 @@ static unsigned count_connected(const struct load *l)
 	unsigned connected = 0;
 
 	for (unsigned i = 0; i < l->n_workers; i++)
-		connected += atomic_load_explicit(&l->workers[i].connected, memory_order_relaxed);
+		connected += atomic_load_explicit(&l->workers[i].counters.connected,
+						  memory_order_relaxed);
 	return connected;
 }
 
@@ -185,8 +153,10 @@ static void on_progress(uv_timer_t *timer)
 	uint64_t failures = 0;
 
 	for (unsigned i = 0; i < l->n_workers; i++) {
-		completed += atomic_load_explicit(&l->workers[i].completed, memory_order_relaxed);
-		failures += atomic_load_explicit(&l->workers[i].failures, memory_order_relaxed);
+		completed += atomic_load_explicit(&l->workers[i].counters.completed,
+						  memory_order_relaxed);
+		failures += atomic_load_explicit(&l->workers[i].counters.failures,
+						 memory_order_relaxed);
 	}
 	if (l->gone)
 		print_progress(l, completed, failures);
@@ -216,18 +186,18 @@ static void go(struct load *l)
 	start_progress(l);
 }
 
-static void on_news(uv_async_t *news)
+static void on_news(uv_async_t *async)
 {
-	struct load *l = news->data;
-	int phase = slowest_phase(l);
+	struct load *l = async->data;
+	unsigned threads = l->options->threads;
 
-	if (l->over || l->n_workers < l->options->threads)
+	if (l->n_workers < threads)
 		return;
-	if (phase == LOAD_READY && !l->gone && !l->result.interrupted) {
-		go(l);
-	} else if (phase == LOAD_DONE) {
+	if (atomic_load(&l->news.ended) == threads) {
 		collect(l);
 		over(l);
+	} else if (atomic_load(&l->news.ready) == threads && !l->gone && !l->result.interrupted) {
+		go(l);
 	}
 }
 
@@ -235,7 +205,7 @@ static void start_workers(struct load *l)
 {
 	l->workers = calloc(l->options->threads, sizeof(*l->workers));
 	if (!l->workers) {
-		fail(l, false, words_for(UV_ENOMEM), "");
+		fail(l, false, failure_text(UV_ENOMEM), "");
 		return;
 	}
 	for (unsigned i = 0; i < l->options->threads; i++) {
@@ -244,7 +214,7 @@ static void start_workers(struct load *l)
 		if (r < 0) {
 			command_all(l, LOAD_STOP);
 			collect(l);
-			fail(l, false, words_for(r), "");
+			fail(l, false, failure_text(r), "");
 			return;
 		}
 		l->n_workers++;
@@ -289,9 +259,9 @@ static void on_scouted(void *data, const struct scout_result *result)
 
 	l->scout = NULL;
 	if (result->peer)
-		address_text(result->peer, l->result.peer);
+		peer_text(result->peer, l->result.peer);
 	if (result->failure) {
-		fail(l, false, words_for(result->failure), result->detail);
+		fail(l, false, failure_text(result->failure), result->detail);
 		return;
 	}
 	if (result->fault.kind) {
@@ -306,7 +276,7 @@ static void on_scouted(void *data, const struct scout_result *result)
 	l->plan.shape = result->shape;
 	r = make_source(l);
 	if (r < 0) {
-		fail(l, false, words_for(r), "");
+		fail(l, false, failure_text(r), "");
 		return;
 	}
 	start_workers(l);
@@ -318,21 +288,20 @@ static void on_found(void *data, int status, const struct addresses *addresses)
 	const struct options *o = l->options;
 	struct scout_task task = {&l->plan.addresses, o->timeout_ms, o->size, o->prefix, o->suffix};
 
-	l->lookup = NULL;
 	if (status == 0) {
 		l->plan.addresses = *addresses;
-		status = scout_start(&l->loop, &task, on_scouted, l, &l->scout);
+		status = scout_start(&l->run.loop, &task, on_scouted, l, &l->scout);
 	}
 	if (status < 0)
-		fail(l, false, words_for(status), "");
+		fail(l, false, failure_text(status), "");
 }
 
-static void on_signal(uv_signal_t *signal, int number)
+static void on_signal(void *data, int number)
 {
-	struct load *l = signal->data;
+	struct load *l = data;
 
 	/* A second signal kills the process. */
-	uv_signal_stop(signal);
+	run_release_signals(&l->run);
 	l->result.interrupted = true;
 	if (l->n_workers)
 		command_all(l, LOAD_STOP);
@@ -342,29 +311,21 @@ static void on_signal(uv_signal_t *signal, int number)
 
 static int start(struct load *l)
 {
-	static const int numbers[N_SIGNALS] = {SIGINT, SIGTERM};
-	int r = uv_loop_init(&l->loop);
+	int r = run_start(&l->run, &l->options->target, l->options->timeout_ms, on_found, 0,
+			  on_signal, l);
 
 	if (r < 0)
 		return r;
-	r = uv_async_init(&l->loop, &l->news, on_news);
-	if (r < 0) {
-		uv_loop_close(&l->loop);
-		return r;
-	}
-	l->news.data = l;
-	uv_timer_init(&l->loop, &l->progress);
+	uv_timer_init(&l->run.loop, &l->progress);
 	l->progress.data = l;
-	for (int i = 0; i < N_SIGNALS; i++) {
-		uv_signal_init(&l->loop, &l->signals[i]);
-		l->signals[i].data = l;
-		uv_signal_start(&l->signals[i], on_signal, numbers[i]);
+	r = uv_async_init(&l->run.loop, &l->news.async, on_news);
+	if (r < 0) {
+		uv_close((uv_handle_t *)&l->progress, NULL);
+		run_end(&l->run, EXIT_NETWORK);
+		run_wait(&l->run);
 	}
-	r = lookup_start(&l->loop, &l->options->target, l->options->timeout_ms, on_found, l,
-			 &l->lookup);
-	if (r < 0)
-		fail(l, false, words_for(r), "");
-	return 0;
+	l->news.async.data = l;
+	return r;
 }
 
 static void raise_descriptor_limit(void)
@@ -377,58 +338,50 @@ static void raise_descriptor_limit(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-static int prepare(struct load *l, const struct options *options)
-{
-	l->options = l->plan.options = options;
-	if (options->rate > 0)
-		l->plan.interval_ns = 1e9 / options->rate;
-	raise_descriptor_limit();
-	return load_result_init(&l->result, &l->plan);
-}
-
-static int run(struct load *l)
+/*
+ * Reads the file before the loop starts: it may be a pipe without a writer yet, and SIGINT must end
+ * that. Returns whether it could be read; the error is in the result.
+ */
+static bool read_file(struct load *l)
 {
 	const char *file = l->options->file;
 	char name[200];
 	char words[64 + sizeof(name)];
-	/*
-	 * Read before the loop starts: the file may be a pipe without a writer yet, and SIGINT must
-	 * end that.
-	 */
 	int r = file ? source_read(file, &l->plan.source) : 0;
 
-	if (r < 0) {
-		printable_escape(name, sizeof(name), file);
-		snprintf(words, sizeof(words), "%s: %s", name,
-			 r == -ENODATA ? "the file is empty" : words_for(r));
-		load_errors_add(&l->result.errors, false, words, "");
-		return output_end(load_report(&l->result));
-	}
-	r = start(l);
-	if (r < 0) {
-		fprintf(stderr, "ackc: %s\n", words_for(r));
-		return EXIT_NETWORK;
-	}
-	while (!l->over)
-		uv_run(&l->loop, UV_RUN_ONCE);
-	return loop_finish(&l->loop, l->status);
+	if (r == 0)
+		return true;
+	printable_escape(name, sizeof(name), file);
+	snprintf(words, sizeof(words), "%s: %s", name,
+		 r == -ENODATA ? "the file is empty" : failure_text(r));
+	load_errors_add(&l->result.sum.errors, false, words, "");
+	return false;
 }
 
 int load_run(const struct options *options)
 {
 	struct load *l = calloc(1, sizeof(*l));
 	int status = EXIT_NETWORK;
-	int r = l ? prepare(l, options) : -ENOMEM;
+	int r = -ENOMEM;
 
-	if (r < 0)
-		fprintf(stderr, "ackc: %s\n", words_for(r));
-	else
-		status = run(l);
 	if (l) {
+		l->options = l->plan.options = options;
+		l->result.plan = &l->plan;
+		if (options->rate > 0)
+			l->plan.interval_ns = 1e9 / options->rate;
+		raise_descriptor_limit();
+		if (read_file(l)) {
+			r = start(l);
+			status = r < 0 ? EXIT_NETWORK : run_wait(&l->run);
+		} else {
+			r = 0;
+			status = output_end(load_report(&l->result));
+		}
 		source_finish(&l->plan.source);
-		load_result_finish(&l->result);
 		free(l->workers);
 	}
+	if (r < 0)
+		fprintf(stderr, "ackc: %s\n", failure_text(r));
 	free(l);
 	return status;
 }

@@ -6,8 +6,58 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #define BAR_WIDTH 50
+
+static void add(struct load_errors *e, bool wrong, const char *words, const char *first,
+		uint64_t count)
+{
+	unsigned i;
+
+	for (i = 0; i < e->n; i++) {
+		if (e->kinds[i].wrong == wrong &&
+		    strncmp(e->kinds[i].words, words, sizeof(e->kinds[i].words) - 1) == 0)
+			break;
+	}
+	if (i == LOAD_ERROR_KINDS)
+		i--; /* the last kind collects the rest */
+	if (i == e->n) {
+		e->n++;
+		e->kinds[i].wrong = wrong;
+		snprintf(e->kinds[i].first, sizeof(e->kinds[i].first), "%s", first);
+		snprintf(e->kinds[i].words, sizeof(e->kinds[i].words), "%s",
+			 i == LOAD_ERROR_KINDS - 1 ? "other" : words);
+	}
+	e->kinds[i].count += count;
+}
+
+void load_errors_add(struct load_errors *e, bool wrong, const char *words, const char *detail)
+{
+	add(e, wrong, words, detail, 1);
+}
+
+void load_counters_add(struct load_counters *to, const struct load_counters *from)
+{
+	histogram_merge(&to->latency, &from->latency);
+	histogram_merge(&to->service, &from->service);
+	histogram_merge(&to->connect, &from->connect);
+	for (unsigned i = 0; i < from->errors.n; i++)
+		add(&to->errors, from->errors.kinds[i].wrong, from->errors.kinds[i].words,
+		    from->errors.kinds[i].first, from->errors.kinds[i].count);
+	to->completed += from->completed;
+	to->failures += from->failures;
+	to->connected += from->connected;
+	to->sent += from->sent;
+	to->lost += from->lost;
+	to->unsent += from->unsent;
+	to->sent_bytes += from->sent_bytes;
+	to->received_bytes += from->received_bytes;
+	if (to->last_sent_ns < from->last_sent_ns)
+		to->last_sent_ns = from->last_sent_ns;
+	if (to->last_ns < from->last_ns)
+		to->last_ns = from->last_ns;
+}
 
 static bool any_wrong(const struct load_errors *e)
 {
@@ -25,16 +75,16 @@ static double per_second(const struct load_result *r, double quantity)
 
 static double sent_per_second(const struct load_result *r)
 {
-	return r->sending_ns ? (double)r->sent / ((double)r->sending_ns / 1e9) : 0;
+	return r->sending_ns ? (double)r->sum.sent / ((double)r->sending_ns / 1e9) : 0;
 }
 
 /* Returns whether the schedule was too fast. A count may end a little late. */
 static bool missed_rate(const struct load_result *r)
 {
-	double scheduled_ns = (double)r->sent * r->plan->interval_ns;
+	double scheduled_ns = (double)r->sum.sent * r->plan->interval_ns;
 
-	return r->plan->interval_ns > 0 && r->sent > 0 &&
-	       (r->unsent > 0 || (double)r->sending_ns > scheduled_ns * 1.01 + 1e8);
+	return r->plan->interval_ns > 0 && r->sum.sent > 0 &&
+	       (r->sum.unsent > 0 || (double)r->sending_ns > scheduled_ns * 1.01 + 1e8);
 }
 
 static void print_histogram(const struct histogram *h)
@@ -67,14 +117,14 @@ static void print_histogram(const struct histogram *h)
 
 static void print_percentiles(const struct load_result *r)
 {
-	printf(r->service ? "              latency, from schedule     from sending\n"
-			  : "              latency\n");
+	printf(r->plan->interval_ns > 0 ? "              latency, from schedule     from sending\n"
+					: "              latency\n");
 	for (size_t i = 0; i < N_PERCENTILES; i++) {
 		printf("%10.4g %% %11.3f ms", percentiles[i].percent,
-		       percentile_ms(r->latency, percentiles[i].percent));
-		if (r->service)
+		       percentile_ms(&r->sum.latency, percentiles[i].percent));
+		if (r->plan->interval_ns > 0)
 			printf("      %14.3f ms",
-			       percentile_ms(r->service, percentiles[i].percent));
+			       percentile_ms(&r->sum.service, percentiles[i].percent));
 		putchar('\n');
 	}
 }
@@ -101,33 +151,26 @@ static void print_text(const struct load_result *r)
 		printf(", %.10g messages/s scheduled", o->rate);
 	printf("\n%" PRIu64 " message%s sent, %" PRIu64 " answered right, %" PRIu64
 	       " lost, %.3f s: %.1f messages/s, %.3f MB/s sent, %.3f MB/s received\n",
-	       r->sent, plural(r->sent), r->completed, r->lost, (double)r->elapsed_ns / 1e9,
-	       per_second(r, (double)r->completed), per_second(r, (double)r->sent_bytes) / 1e6,
-	       per_second(r, (double)r->received_bytes) / 1e6);
+	       r->sum.sent, plural(r->sum.sent), r->sum.completed, r->sum.lost,
+	       (double)r->elapsed_ns / 1e9, per_second(r, (double)r->sum.completed),
+	       per_second(r, (double)r->sum.sent_bytes) / 1e6,
+	       per_second(r, (double)r->sum.received_bytes) / 1e6);
 	if (missed_rate(r))
 		printf("rate not reached: %.10g messages/s scheduled, %.1f messages/s sent\n",
 		       o->rate, sent_per_second(r));
-	if (r->unsent)
-		printf("%" PRIu64 " message%s due and could not be sent\n", r->unsent,
-		       r->unsent == 1 ? " was" : "s were");
-	times_print("latency", r->latency);
-	if (r->latency->count)
+	if (r->sum.unsent)
+		printf("%" PRIu64 " message%s due and could not be sent\n", r->sum.unsent,
+		       r->sum.unsent == 1 ? " was" : "s were");
+	times_print("latency", &r->sum.latency);
+	if (r->sum.latency.count)
 		print_percentiles(r);
-	times_print("connect", r->connect);
-	print_errors(&r->errors);
-	if (r->completed)
+	times_print("connect", &r->sum.connect);
+	print_errors(&r->sum.errors);
+	if (r->sum.completed)
 		printf("client CPU %.3f s, %.3f us a message\n", (double)r->cpu_ns / 1e9,
-		       (double)r->cpu_ns / 1e3 / (double)r->completed);
-	if (o->histogram && r->latency->count)
-		print_histogram(r->latency);
-}
-
-static void json_text_or_null(struct json *j, const char *name, const char *text)
-{
-	if (*text)
-		json_string(j, name, text);
-	else
-		json_null(j, name);
+		       (double)r->cpu_ns / 1e3 / (double)r->sum.completed);
+	if (o->histogram && r->sum.latency.count)
+		print_histogram(&r->sum.latency);
 }
 
 /* Returns the first wrong reply in full, or "" if there was none. */
@@ -148,7 +191,7 @@ static void json_errors(struct json *j, const struct load_errors *e)
 		json_string(j, "kind", e->kinds[i].words);
 		json_bool(j, "wrong", e->kinds[i].wrong);
 		json_number(j, "count", e->kinds[i].count);
-		json_text_or_null(j, "first", e->kinds[i].first);
+		json_text(j, "first", e->kinds[i].first);
 		json_close(j, '}');
 	}
 	json_close(j, ']');
@@ -163,42 +206,42 @@ static void print_json(const struct load_result *r, int status)
 	json_string(&j, "event", "summary");
 	json_string(&j, "command", "load");
 	json_string(&j, "target", o->target.label);
-	json_text_or_null(&j, "address", r->peer);
+	json_text(&j, "address", r->peer);
 	json_number(&j, "connections", o->connections);
 	json_number(&j, "opened", r->opened);
-	json_number(&j, "connected", r->connected);
+	json_number(&j, "connected", r->sum.connected);
 	json_number(&j, "depth", o->depth);
 	json_number(&j, "threads", o->threads);
 	json_double(&j, "rate", o->rate);
 	json_bool(&j, "interrupted", r->interrupted);
 	json_ms(&j, "time_ms", r->elapsed_ns);
-	json_number(&j, "sent", r->sent);
-	json_number(&j, "completed", r->completed);
-	json_number(&j, "lost", r->lost);
-	json_number(&j, "unsent", r->unsent);
-	json_number(&j, "sent_bytes", r->sent_bytes);
-	json_number(&j, "received_bytes", r->received_bytes);
-	json_double(&j, "messages_per_second", per_second(r, (double)r->completed));
+	json_number(&j, "sent", r->sum.sent);
+	json_number(&j, "completed", r->sum.completed);
+	json_number(&j, "lost", r->sum.lost);
+	json_number(&j, "unsent", r->sum.unsent);
+	json_number(&j, "sent_bytes", r->sum.sent_bytes);
+	json_number(&j, "received_bytes", r->sum.received_bytes);
+	json_double(&j, "messages_per_second", per_second(r, (double)r->sum.completed));
 	json_double(&j, "sent_per_second", sent_per_second(r));
 	json_ms(&j, "cpu_ms", r->cpu_ns);
-	times_json(&j, "latency_ms", r->latency);
-	times_json(&j, "service_ms", r->service);
-	times_json(&j, "connect_ms", r->connect);
-	json_errors(&j, &r->errors);
-	json_text_or_null(&j, "first_wrong", first_wrong(&r->errors));
+	times_json(&j, "latency_ms", &r->sum.latency);
+	times_json(&j, "service_ms", &r->sum.service);
+	times_json(&j, "connect_ms", &r->sum.connect);
+	json_errors(&j, &r->sum.errors);
+	json_text(&j, "first_wrong", first_wrong(&r->sum.errors));
 	json_number(&j, "status", (uint64_t)status);
 	json_end(&j);
 }
 
 int load_report(const struct load_result *r)
 {
-	const struct load_errors *e = &r->errors;
+	const struct load_errors *e = &r->sum.errors;
 	const char *label = r->plan->options->target.label;
 	int status = EXIT_GOOD;
 
 	if (any_wrong(e))
 		status = EXIT_WRONG;
-	else if (e->n || (r->completed == 0))
+	else if (e->n || (r->sum.completed == 0))
 		status = EXIT_NETWORK;
 	if (r->plan->options->json)
 		print_json(r, status);

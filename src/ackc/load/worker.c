@@ -1,14 +1,13 @@
 /*
- * The life of a worker. At LOAD_CONNECT it connects its share, a bounded number at a time, and
- * moves to LOAD_READY. At LOAD_GO it sends until the share is complete or the time is over, then
- * drains. Finally it moves to LOAD_DONE, closes everything and ends.
+ * The life of a worker. At LOAD_CONNECT it connects its share, a bounded number at a time. At
+ * LOAD_GO it sends until the share is complete or the time is over, then drains. Finally it closes
+ * everything and ends. LOAD_STOP ends it in any state.
  */
 
 #include "ackc/load/internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 /*
  * More parallel connects would overflow the server's backlog, and measure dropped packets instead
@@ -20,19 +19,49 @@
 #define ROUND_MIN_MS 10
 #define ROUND_MAX_MS 100
 
-void load_worker_set_phase(struct load_worker *w, enum load_phase phase)
+static const struct state_row worker_states[] = {
+	[WORKER_CONNECTING] = {"connecting", STATES_BIT(WORKER_READY) | STATES_BIT(WORKER_DONE)},
+	[WORKER_READY] = {"ready", STATES_BIT(WORKER_RUNNING) | STATES_BIT(WORKER_DONE)},
+	[WORKER_RUNNING] = {"running", STATES_BIT(WORKER_DRAINING) | STATES_BIT(WORKER_DONE)},
+	[WORKER_DRAINING] = {"draining", STATES_BIT(WORKER_DONE)},
+	[WORKER_DONE] = {"done", 0},
+};
+
+static void check_invariant(const struct load_worker *w)
 {
-	if (w->phase == LOAD_DONE || (int)phase <= w->phase)
-		return;
-	atomic_store(&w->phase, (int)phase);
-	if (phase == LOAD_DONE) {
-		uv_close((uv_handle_t *)&w->wake, NULL);
-		uv_close((uv_handle_t *)&w->rounds, NULL);
-		if (w->service)
-			ticker_close(&w->ticker);
+	assert(w->finished <= w->n && w->next_dial <= w->n && w->dialling <= w->next_dial);
+	assert((w->finished == w->n) == (w->state == WORKER_DONE));
+	assert(w->dialling == 0 ||
+	       states_in(w->state, STATES_BIT(WORKER_CONNECTING) | STATES_BIT(WORKER_DONE)));
+	assert(w->next_dial == w->n ||
+	       states_in(w->state, STATES_BIT(WORKER_CONNECTING) | STATES_BIT(WORKER_DONE)));
+}
+
+static void move(struct load_worker *w, enum load_worker_state next)
+{
+	bool was_connecting = w->state == WORKER_CONNECTING;
+
+	states_move(worker_states, &w->state, (uint8_t)next);
+	if (was_connecting) {
+		atomic_fetch_add(&w->news->ready, 1);
+		uv_async_send(&w->news->async);
 	}
-	if (phase == LOAD_READY)
-		uv_async_send(w->news);
+}
+
+static void close_handles(struct load_worker *w)
+{
+	uv_close((uv_handle_t *)&w->wake, NULL);
+	uv_close((uv_handle_t *)&w->rounds, NULL);
+	if (w->plan->interval_ns > 0)
+		ticker_close(&w->ticker);
+}
+
+void load_worker_finished(struct load_worker *w)
+{
+	if (++w->finished < w->n)
+		return;
+	move(w, WORKER_DONE);
+	close_handles(w);
 }
 
 static void dial_more(struct load_worker *w)
@@ -46,17 +75,19 @@ static void dial_more(struct load_worker *w)
 void load_worker_dialled(struct load_worker *w)
 {
 	w->dialling--;
-	if (++w->tried == w->n)
-		load_worker_set_phase(w, LOAD_READY);
-	else if (w->phase == LOAD_CONNECTING)
+	if (w->state != WORKER_CONNECTING)
+		return;
+	if (w->next_dial < w->n)
 		dial_more(w);
+	else if (w->dialling == 0)
+		move(w, WORKER_READY);
 }
 
 static void set_ticker(struct load_worker *w)
 {
 	uint64_t next_ns = load_schedule_next_ns(&w->schedule);
 
-	if (w->phase == LOAD_RUNNING && next_ns < w->end_ns)
+	if (w->state == WORKER_RUNNING && next_ns < w->end_ns)
 		ticker_set(&w->ticker, next_ns);
 }
 
@@ -76,7 +107,7 @@ static void on_tick(void *data)
 		now_ns = w->end_ns - 1;
 	/* A connection added during this loop is due later than now_ns. */
 	w->ticking = true;
-	while (w->phase == LOAD_RUNNING && (c = load_schedule_take(&w->schedule, now_ns)))
+	while (w->state == WORKER_RUNNING && (c = load_schedule_take(&w->schedule, now_ns)))
 		load_connection_send(c);
 	w->ticking = false;
 	set_ticker(w);
@@ -85,12 +116,12 @@ static void on_tick(void *data)
 static void count_unsent(struct load_worker *w, uint64_t now_ns)
 {
 	for (unsigned i = 0; i < w->n; i++)
-		w->unsent += load_connection_unsent(&w->connections[i], now_ns);
+		w->counters.unsent += load_connection_unsent(&w->connections[i], now_ns);
 }
 
 void load_worker_drain(struct load_worker *w)
 {
-	load_worker_set_phase(w, LOAD_DRAINING);
+	move(w, WORKER_DRAINING);
 	count_unsent(w, w->end_ns);
 	for (unsigned i = 0; i < w->n; i++)
 		load_connection_end(&w->connections[i]);
@@ -101,25 +132,26 @@ static void on_round(uv_timer_t *timer)
 	struct load_worker *w = timer->data;
 	uint64_t now_ns = uv_hrtime();
 
-	if (w->phase == LOAD_RUNNING && now_ns >= w->end_ns)
+	if (w->state == WORKER_RUNNING && now_ns >= w->end_ns)
 		load_worker_drain(w);
-	for (unsigned i = 0; i < w->n && w->phase != LOAD_DONE; i++)
+	for (unsigned i = 0; i < w->n && w->state != WORKER_DONE; i++)
 		load_connection_round(&w->connections[i], now_ns);
-	if (w->phase == LOAD_RUNNING && w->end_ns != UINT64_MAX) {
+	if (w->state == WORKER_RUNNING && w->end_ns != UINT64_MAX) {
 		uint64_t left_ms = (w->end_ns - now_ns) / 1000000;
 
 		if (left_ms < uv_timer_get_repeat(timer))
 			uv_timer_start(timer, on_round, left_ms + 1, uv_timer_get_repeat(timer));
 	}
+	check_invariant(w);
 }
 
 static void go(struct load_worker *w)
 {
 	const struct options *o = w->plan->options;
 
-	load_worker_set_phase(w, LOAD_RUNNING);
+	move(w, WORKER_RUNNING);
 	w->end_ns = o->count ? UINT64_MAX : w->plan->start_ns + o->duration_ms * 1000000;
-	w->last_ns = w->last_sent_ns = w->plan->start_ns;
+	w->counters.last_ns = w->counters.last_sent_ns = w->plan->start_ns;
 	for (unsigned i = 0; i < w->n; i++) {
 		struct load_connection *c = &w->connections[i];
 
@@ -133,7 +165,7 @@ static void go(struct load_worker *w)
 
 static void stop(struct load_worker *w)
 {
-	if (w->phase == LOAD_RUNNING)
+	if (w->state == WORKER_RUNNING)
 		count_unsent(w, uv_hrtime());
 	/* Messages in flight are neither counted as lost nor waited for. */
 	for (unsigned i = 0; i < w->n; i++)
@@ -145,7 +177,7 @@ static void on_wake(uv_async_t *wake)
 	struct load_worker *w = wake->data;
 	int command = atomic_exchange(&w->command, LOAD_NONE);
 
-	if (w->phase == LOAD_DONE)
+	if (w->state == WORKER_DONE)
 		return;
 	if (command == LOAD_CONNECT)
 		dial_more(w);
@@ -153,6 +185,7 @@ static void on_wake(uv_async_t *wake)
 		go(w);
 	else if (command == LOAD_STOP)
 		stop(w);
+	check_invariant(w);
 }
 
 void load_worker_command(struct load_worker *w, enum load_command command)
@@ -166,7 +199,8 @@ static void worker_main(void *data)
 	struct load_worker *w = data;
 
 	uv_run(&w->loop, UV_RUN_DEFAULT);
-	uv_async_send(w->news);
+	atomic_fetch_add(&w->news->ended, 1);
+	uv_async_send(&w->news->async);
 }
 
 static uint64_t share_of(const struct options *o, uint32_t id)
@@ -193,6 +227,7 @@ static void place_connections(struct load_worker *w)
 static int allocate(struct load_worker *w)
 {
 	const struct options *o = w->plan->options;
+	bool own_shapes = shape_has_holes(&w->plan->shape);
 
 	for (w->mask = 1; w->mask < o->depth; w->mask *= 2)
 		;
@@ -200,38 +235,31 @@ static int allocate(struct load_worker *w)
 	w->times = calloc(w->n, (size_t)w->mask * sizeof(*w->times));
 	w->mask--;
 	w->connections = calloc(w->n, sizeof(*w->connections));
-	if (shape_has_holes(&w->plan->shape)) {
-		w->shapes = calloc(w->n, sizeof(*w->shapes));
-		if (!w->shapes)
-			return -ENOMEM;
-	}
+	w->shapes = own_shapes ? calloc(w->n, sizeof(*w->shapes)) : NULL;
 	w->scratch_n =
 		w->plan->source.size_max > SCRATCH_MIN ? w->plan->source.size_max : SCRATCH_MIN;
 	w->scratch = malloc(w->scratch_n);
 	w->received = malloc(LOAD_CHUNK);
-	w->latency = histogram_create();
-	w->connect = histogram_create();
-	w->service = o->rate > 0 ? histogram_create() : NULL;
-	if (!w->times || !w->connections || !w->scratch || !w->received || !w->latency ||
-	    !w->connect || (o->rate > 0 && !w->service))
+	if (!w->times || !w->connections || (own_shapes && !w->shapes) || !w->scratch ||
+	    !w->received)
 		return -ENOMEM;
 	place_connections(w);
-	return w->service ? load_schedule_init(&w->schedule, w->n) : 0;
+	return w->plan->interval_ns > 0 ? load_schedule_init(&w->schedule, w->n) : 0;
 }
 
-static int open_loop(struct load_worker *w)
+/* Opens the handles. Returns 0 or a negative errno; on an error the loop must be run and closed. */
+static int open_handles(struct load_worker *w)
 {
 	uint64_t every_ms = w->plan->options->timeout_ms / 8;
-	int r = uv_loop_init(&w->loop);
+	bool scheduled = w->plan->interval_ns > 0;
+	int r = scheduled ? ticker_init(&w->ticker, &w->loop, on_tick, w) : 0;
 
 	if (r < 0)
 		return r;
-	r = w->service ? ticker_init(&w->ticker, &w->loop, on_tick, w) : 0;
-	if (r == 0 && (r = uv_async_init(&w->loop, &w->wake, on_wake)) < 0 && w->service)
-		ticker_close(&w->ticker);
+	r = uv_async_init(&w->loop, &w->wake, on_wake);
 	if (r < 0) {
-		uv_run(&w->loop, UV_RUN_DEFAULT);
-		uv_loop_close(&w->loop);
+		if (scheduled)
+			ticker_close(&w->ticker);
 		return r;
 	}
 	w->wake.data = w;
@@ -245,7 +273,7 @@ static int open_loop(struct load_worker *w)
 }
 
 int load_worker_start(struct load_worker *w, const struct load_plan *plan, unsigned number,
-		      uv_async_t *news)
+		      struct load_news *news)
 {
 	int r;
 
@@ -254,18 +282,21 @@ int load_worker_start(struct load_worker *w, const struct load_plan *plan, unsig
 	w->news = news;
 	r = allocate(w);
 	if (r == 0)
-		r = open_loop(w);
+		r = uv_loop_init(&w->loop);
 	if (r < 0) {
 		load_worker_finish(w);
 		return r;
 	}
-	r = uv_thread_create(&w->thread, worker_main, w);
-	if (r < 0) {
-		load_worker_set_phase(w, LOAD_DONE);
-		uv_run(&w->loop, UV_RUN_DEFAULT);
-		uv_loop_close(&w->loop);
-		load_worker_finish(w);
+	r = open_handles(w);
+	if (r == 0) {
+		r = uv_thread_create(&w->thread, worker_main, w);
+		if (r == 0)
+			return 0;
+		close_handles(w);
 	}
+	uv_run(&w->loop, UV_RUN_DEFAULT);
+	uv_loop_close(&w->loop);
+	load_worker_finish(w);
 	return r;
 }
 
@@ -277,14 +308,10 @@ void load_worker_join(struct load_worker *w)
 
 void load_worker_finish(struct load_worker *w)
 {
-	histogram_destroy(w->latency);
-	histogram_destroy(w->service);
-	histogram_destroy(w->connect);
 	free(w->connections);
 	free(w->times);
 	free(w->shapes);
-	load_schedule_finish(&w->schedule);
 	free(w->scratch);
 	free(w->received);
-	*w = (struct load_worker){0};
+	load_schedule_finish(&w->schedule);
 }

@@ -12,11 +12,12 @@
  */
 
 #include "ackc/message/scout_parts.h"
-#include "ackc/net/words.h"
+#include "ackc/net/failure.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define SILENCE_MIN_MS 30
 #define SILENCE_MAX_MS 1000
@@ -178,13 +179,6 @@ static void on_timer(uv_timer_t *timer)
 	}
 }
 
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buf)
-{
-	struct scout *s = handle->data;
-
-	*ret_buf = uv_buf_init((char *)s->received + s->n, (unsigned)(sizeof(s->received) - s->n));
-}
-
 /* Returns how long the silence must last before the received bytes are examined. */
 static uint64_t silence_ms(struct scout *s)
 {
@@ -199,46 +193,51 @@ static uint64_t silence_ms(struct scout *s)
 						: s->silence_ms;
 }
 
-static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+static void read_on(struct scout *s);
+
+static void on_received(void *data, const uint8_t *bytes, size_t n)
 {
-	struct scout *s = stream->data;
+	struct scout *s = data;
 	uint64_t wait_ms;
 
-	if (n == UV_ENOBUFS) {
-		tell_too_much(s);
-	} else if (n < 0) {
-		if (!tell_fault(s) && !tell_other(s, false))
-			tell_failure(s, stream_failure(stream, (int)n));
-	} else {
-		s->n += (size_t)n;
-		uv_update_time(s->loop);
-		wait_ms = silence_ms(s);
-		/* a server that sends continuously must not delay the end */
-		if (wait_ms > left_ms(s))
-			wait_ms = left_ms(s);
-		uv_timer_start(&s->timer, on_timer, wait_ms, 0);
-	}
+	s->n += n;
+	read_on(s);
+	uv_update_time(s->loop);
+	wait_ms = silence_ms(s);
+	/* a server that sends continuously must not delay the end */
+	if (wait_ms > left_ms(s))
+		wait_ms = left_ms(s);
+	uv_timer_start(&s->timer, on_timer, wait_ms, 0);
 }
 
-static void on_written(uv_write_t *request, int status)
+static void on_ended(void *data, int failure)
 {
-	/*
-	 * A failure shows in reading. The stream may outlive the scout, so the request has its own
-	 * memory.
-	 */
-	free(request);
+	struct scout *s = data;
+
+	if (failure == UV_ENOBUFS)
+		tell_too_much(s);
+	else if (!tell_fault(s) && !tell_other(s, false))
+		tell_failure(s, failure);
+}
+
+static void read_on(struct scout *s)
+{
+	static const struct stream_events events = {on_received, on_ended, NULL};
+
+	stream_read(s->stream, s->received + s->n, sizeof(s->received) - s->n, &events, s);
 }
 
 static void write_texts(struct scout *s, int first, int last)
 {
-	uv_write_t *request = malloc(sizeof(*request));
-	uv_buf_t bufs[2];
-	unsigned n = 0;
+	char bytes[2 * (TEXT_MAX + 1)];
+	size_t n = 0;
 
-	for (int i = first; i <= last; i++)
-		bufs[n++] = uv_buf_init(s->texts[i], (unsigned)s->text_n + 1);
-	if (!request || uv_write(request, s->stream, bufs, n, on_written) < 0)
-		free(request);
+	for (int i = first; i <= last; i++) {
+		memcpy(bytes + n, s->texts[i], s->text_n + 1);
+		n += s->text_n + 1;
+	}
+	/* A failure shows in reading. */
+	stream_write(s->stream, bytes, n);
 }
 
 static void ask(struct scout *s, int first, int last)
@@ -252,7 +251,7 @@ static void ask(struct scout *s, int first, int last)
 	uv_timer_start(&s->timer, on_timer, s->task.timeout_ms, 0);
 }
 
-static void on_connected(void *data, int status, uv_stream_t *stream, uint64_t connect_ns,
+static void on_connected(void *data, int status, struct stream *stream, uint64_t connect_ns,
 			 const struct sockaddr_storage *peer)
 {
 	struct scout *s = data;
@@ -264,8 +263,7 @@ static void on_connected(void *data, int status, uv_stream_t *stream, uint64_t c
 	}
 	s->stream = stream;
 	s->peer = peer;
-	stream->data = s;
-	uv_read_start(stream, on_alloc, on_read);
+	read_on(s);
 	ask(s, 0, 0);
 }
 

@@ -14,7 +14,7 @@
 struct scout;
 
 struct scout_result {
-	int failure;		      /* of the network, for words_for(); or 0 */
+	int failure;		      /* of the network, for failure_text(); or 0 */
 	char detail[FAULT_WORDS_MAX]; /* what arrived before the failure; or empty */
 	struct fault fault;	      /* or the fault in a reply; or FAULT_NONE */
 	struct shape shape;	      /* filled if there is neither failure nor fault */

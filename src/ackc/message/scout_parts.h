@@ -22,7 +22,7 @@ struct scout {
 	uv_loop_t *loop;
 	uv_timer_t timer;
 	struct dial *dial;
-	uv_stream_t *stream;
+	struct stream *stream;
 	size_t text_n; /* without LF */
 	char texts[N_TEXTS][TEXT_MAX + 1];
 	int first; /* the texts of this step: first to last */

@@ -6,26 +6,23 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-bool tcpinfo_read(const uv_stream_t *stream, struct tcpinfo *ret)
+bool tcpinfo_read(int fd, struct tcpinfo *ret)
 {
 	struct tcp_info info = {0};
 	socklen_t n = sizeof(info);
-	uv_os_fd_t fd;
 
-	if (stream->type != UV_TCP || uv_fileno((const uv_handle_t *)stream, &fd) < 0 ||
-	    getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n) < 0)
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n) < 0)
 		return false;
 	ret->rtt_ns = (uint64_t)info.tcpi_rtt * 1000;
 	ret->retransmissions = info.tcpi_total_retrans;
 	return true;
 }
 
-uint64_t tcpinfo_unacknowledged(const uv_stream_t *stream)
+uint64_t tcpinfo_unacknowledged(int fd)
 {
-	uv_os_fd_t fd;
 	int n = 0;
 
-	if (uv_fileno((const uv_handle_t *)stream, &fd) < 0 || ioctl(fd, SIOCOUTQ, &n) < 0 || n < 0)
+	if (ioctl(fd, SIOCOUTQ, &n) < 0 || n < 0)
 		return 0;
 	return (uint64_t)n;
 }

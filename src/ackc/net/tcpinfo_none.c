@@ -1,11 +1,11 @@
 #include "ackc/net/tcpinfo.h"
 
-bool tcpinfo_read(const uv_stream_t *stream, struct tcpinfo *ret)
+bool tcpinfo_read(int fd, struct tcpinfo *ret)
 {
 	return false;
 }
 
-uint64_t tcpinfo_unacknowledged(const uv_stream_t *stream)
+uint64_t tcpinfo_unacknowledged(int fd)
 {
 	return 0;
 }

@@ -77,6 +77,14 @@ void json_string(struct json *j, const char *name, const char *value)
 	quoted(j->out, p, utf8_check(p, n).valid);
 }
 
+void json_text(struct json *j, const char *name, const char *text)
+{
+	if (text && *text)
+		json_string(j, name, text);
+	else
+		json_null(j, name);
+}
+
 void json_number(struct json *j, const char *name, uint64_t value)
 {
 	name_of(j, name);

@@ -30,5 +30,8 @@ void json_ms(struct json *j, const char *name, uint64_t ns);
 void json_bool(struct json *j, const char *name, bool value);
 void json_null(struct json *j, const char *name);
 
+/* Writes a string, or null if @text is NULL or empty. */
+void json_text(struct json *j, const char *name, const char *text);
+
 /* Writes bytes as member "text" if they are UTF-8, else as member "base64". */
 void json_bytes(struct json *j, const uint8_t *p, size_t n);

@@ -1,57 +1,383 @@
 /*
- * ackc ping. It looks up the name once, then sends a probe (prober.c) every interval, one at a
- * time. As in ping(8), only a failed look-up or an output error ends it early. SIGINT ends it with
- * the summary.
+ * ackc ping. It looks up the name once, then sends a probe every interval, one at a time. A probe
+ * learns the shape of the replies if it is unknown (scout.c), connects if there is no connection,
+ * waits for the greeting, writes a message and checks the reply. As in ping(8), only a failed
+ * look-up, an output error or a signal ends the command early.
+ *
+ * A failed probe (no connection, no reply in time, or a wrong reply) is counted and reported. Its
+ * connection is closed, so that a late reply is never taken for another probe's, and the next probe
+ * opens a new one. The same happens if the peer closes the connection between two probes; this is
+ * reported, but is not a loss.
  */
 
 #include "ackc/ping/ping.h"
 
-#include "ackc/net/words.h"
+#include "ackc/message/exchange.h"
+#include "ackc/message/scout.h"
+#include "ackc/net/dial.h"
+#include "ackc/net/failure.h"
+#include "ackc/net/run.h"
+#include "ackc/net/tcpinfo.h"
 #include "ackc/output/output.h"
-#include "ackc/ping/prober.h"
+#include "ackc/ping/report.h"
+#include "base/states.h"
 
 #include <errno.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 
-#define N_SIGNALS 3
+#define CHUNK (64 * 1024)
+/* The time that the server has to close at the end. */
+#define FAREWELL_MS 200
+/* An early end does not count a probe that was sent less than this ago. */
 #define FORGIVEN_MS 1000
+
+enum ping_state {
+	LOOKING_UP,
+	IDLE,	  /* between two probes */
+	SCOUTING, /* the first probes, until one has learned the shape */
+	DIALLING,
+	GREETING, /* connected; the greeting is not complete */
+	ASKED,	  /* the probe's message is written */
+	FAREWELL, /* half-closed: all that arrives is unsolicited */
+	OVER,
+};
+
+static const struct state_row ping_states[] = {
+	[LOOKING_UP] = {"looking up", STATES_BIT(IDLE) | STATES_BIT(OVER)},
+	[IDLE] = {"idle", STATES_BIT(SCOUTING) | STATES_BIT(DIALLING) | STATES_BIT(GREETING) |
+				  STATES_BIT(FAREWELL) | STATES_BIT(OVER)},
+	[SCOUTING] = {"scouting", STATES_BIT(IDLE) | STATES_BIT(DIALLING) | STATES_BIT(OVER)},
+	[DIALLING] = {"dialling", STATES_BIT(IDLE) | STATES_BIT(GREETING) | STATES_BIT(OVER)},
+	[GREETING] = {"greeting", STATES_BIT(IDLE) | STATES_BIT(ASKED) | STATES_BIT(OVER)},
+	[ASKED] = {"asked", STATES_BIT(IDLE) | STATES_BIT(OVER)},
+	[FAREWELL] = {"farewell", STATES_BIT(OVER)},
+	[OVER] = {"over", 0},
+};
+
+/* A probe is under way. */
+#define PROBING                                                                                    \
+	(STATES_BIT(SCOUTING) | STATES_BIT(DIALLING) | STATES_BIT(GREETING) | STATES_BIT(ASKED))
 
 struct ping {
 	const struct options *options;
-	uv_loop_t loop;
-	uv_timer_t interval; /* timer for the next probe */
+	struct run run;
+	uv_timer_t interval; /* the next probe */
+	uv_timer_t wait;     /* timeout for the reply, or for the server's close */
 	uv_timer_t deadline;
-	uv_signal_t signals[N_SIGNALS];
-	struct lookup *lookup;
 	struct addresses addresses;
-	struct prober prober;
-	uint64_t began_ms; /* start of the last probe */
-	bool saying_farewell;
-	bool over;
+	struct scout *scout;
+	struct dial *dial;
+	struct stream *stream; /* NULL: not connected */
+	struct source source;
+	struct shape shape;
+	bool shape_known;
+	struct shape own_shape; /* the connection's own shape, if it differs */
+	struct exchange exchange;
+	uint8_t state;
+	bool lost;	   /* the last connection was ended by the peer or by a failure */
+	uint64_t seq;	   /* of the current or last probe; from 1 */
+	uint64_t began_ms; /* start of that probe, in the loop's clock */
+	uint64_t asked_ns;
+	uint64_t reply_start;	  /* exchange.reply_bytes when the probe's reply was next */
+	uint64_t connect_ns;	  /* of the connect made and reported with this probe; or 0 */
+	uint64_t quiet_ns;	  /* when the last reply was complete */
+	uint64_t retransmissions; /* of this connection, as reported so far */
 	struct ping_report report;
-	int status;
+	uint8_t *message;
+	char received[CHUNK];
 };
+
+static void check_invariant(const struct ping *p)
+{
+	assert((p->scout != NULL) == (p->state == SCOUTING));
+	assert((p->dial != NULL) == (p->state == DIALLING));
+	assert(p->stream || !states_in(p->state, STATES_BIT(GREETING) | STATES_BIT(ASKED) |
+							 STATES_BIT(FAREWELL)));
+	assert(!p->stream || !states_in(p->state, STATES_BIT(LOOKING_UP) | STATES_BIT(SCOUTING) |
+							  STATES_BIT(DIALLING) | STATES_BIT(OVER)));
+}
+
+static void hang_up(struct ping *p)
+{
+	stream_close(p->stream);
+	p->stream = NULL;
+}
 
 static void over(struct ping *p)
 {
-	if (p->over)
+	if (p->state == OVER)
 		return;
-	p->over = true;
-	lookup_cancel(p->lookup);
-	prober_close(&p->prober);
+	states_move(ping_states, &p->state, OVER);
+	scout_cancel(p->scout);
+	p->scout = NULL;
+	dial_cancel(p->dial);
+	p->dial = NULL;
+	hang_up(p);
 	uv_close((uv_handle_t *)&p->interval, NULL);
+	uv_close((uv_handle_t *)&p->wait, NULL);
 	uv_close((uv_handle_t *)&p->deadline, NULL);
-	for (int i = 0; i < N_SIGNALS; i++)
-		uv_close((uv_handle_t *)&p->signals[i], NULL);
-	p->status = ping_report_end(&p->report);
+	run_end(&p->run, ping_report_end(&p->report));
+	check_invariant(p);
+}
+
+/*
+ * Returns the kernel's round-trip time, or 0. Sets *@ret_retransmissions to the retransmissions
+ * since the last call.
+ */
+static uint64_t look_at_kernel(struct ping *p, uint64_t *ret_retransmissions)
+{
+	struct tcpinfo info;
+
+	*ret_retransmissions = 0;
+	if (!p->stream || !tcpinfo_read(stream_fd(p->stream), &info))
+		return 0;
+	*ret_retransmissions = info.retransmissions - p->retransmissions;
+	p->retransmissions = info.retransmissions;
+	p->report.retransmissions += *ret_retransmissions;
+	return info.rtt_ns;
+}
+
+/* Closes a connection that has failed, or that the peer has ended. */
+static void lose(struct ping *p)
+{
+	uint64_t retransmissions;
+
+	look_at_kernel(p, &retransmissions);
+	p->lost = p->lost || p->stream;
+	hang_up(p);
+}
+
+static void on_interval(uv_timer_t *timer);
+static void say_farewell(struct ping *p);
+
+/* Ends a probe, whatever its outcome, and prepares the next one. */
+static void probe_done(struct ping *p)
+{
+	uint64_t due_ms = p->began_ms + p->options->interval_ms;
+	uint64_t now_ms;
+
+	uv_timer_stop(&p->wait);
+	states_move(ping_states, &p->state, IDLE);
+	check_invariant(p);
+	if (!output_flush() || (p->options->no_reconnect && p->lost)) {
+		over(p);
+	} else if (p->seq == p->options->count) {
+		say_farewell(p);
+	} else {
+		if (p->options->new_connection)
+			hang_up(p);
+		uv_update_time(&p->run.loop);
+		now_ms = uv_now(&p->run.loop);
+		uv_timer_start(&p->interval, on_interval, due_ms > now_ms ? due_ms - now_ms : 0, 0);
+	}
+}
+
+static void probe_failed(struct ping *p, int failure, const char *detail)
+{
+	p->dial = NULL;
+	ping_report_failure(&p->report, p->seq, failure, detail);
+	lose(p);
+	probe_done(p);
+}
+
+static void probe_wrong(struct ping *p, const struct fault *fault)
+{
+	ping_report_wrong(&p->report, p->seq, fault);
+	lose(p);
+	probe_done(p);
+}
+
+/* The wait for a reply has failed. */
+static void reply_failed(struct ping *p, int failure)
+{
+	char detail[EXCHANGE_TEXT_MAX] = "";
+
+	if (p->state == ASKED)
+		exchange_partial(&p->exchange, detail);
+	probe_failed(p, failure, detail);
+}
+
+static void probe_answered(struct ping *p)
+{
+	struct ping_reply reply = {
+		.seq = p->seq,
+		.bytes = p->exchange.reply_bytes - p->reply_start,
+		.connect_ns = p->connect_ns,
+	};
+
+	p->quiet_ns = uv_hrtime();
+	reply.rtt_ns = p->quiet_ns - p->asked_ns;
+	reply.kernel_ns = look_at_kernel(p, &reply.retransmissions);
+	ping_report_reply(&p->report, &reply);
+	probe_done(p);
+}
+
+static void on_wait(uv_timer_t *timer)
+{
+	struct ping *p = timer->data;
+
+	if (p->state == FAREWELL)
+		over(p);
+	else
+		reply_failed(p, FAILURE_REPLY_TIMEOUT);
+}
+
+/* Writes the probe's message. */
+static void ask(struct ping *p)
+{
+	struct message m;
+
+	states_move(ping_states, &p->state, ASKED);
+	source_message(&p->source, 0, p->seq, &m);
+	message_copy(&m, p->message);
+	p->asked_ns = uv_hrtime();
+	/* A failure shows in reading. */
+	stream_write(p->stream, p->message, message_size(&m));
+}
+
+/* Uses the open connection for the probe. */
+static void talk(struct ping *p)
+{
+	states_move(ping_states, &p->state, GREETING);
+	p->reply_start = p->exchange.reply_bytes;
+	uv_timer_start(&p->wait, on_wait, p->options->wait_ms, 0);
+	if (exchange_greeted(&p->exchange))
+		ask(p);
+	check_invariant(p);
+}
+
+/* Ends the command, or waits for the next probe, after the connection has ended between probes. */
+static void lose_idle(struct ping *p)
+{
+	lose(p);
+	if (p->state == FAREWELL || p->options->no_reconnect)
+		over(p);
+}
+
+static void on_received(void *data, const uint8_t *bytes, size_t n)
+{
+	struct ping *p = data;
+	bool probing = states_in(p->state, PROBING);
+	/* Between two probes nothing is due, so whatever arrives is wrong. */
+	uint64_t sent = probing ? p->seq + 1 : exchange_index(&p->exchange);
+	struct fault fault = {0};
+
+	if (!exchange_feed(&p->exchange, sent, bytes, n, &fault)) {
+		if (probing) {
+			probe_wrong(p, &fault);
+			return;
+		}
+		/* The previous probe's reply was wrong after all. */
+		ping_report_wrong(&p->report, p->seq, &fault);
+		if (p->report.received)
+			p->report.received--;
+		lose_idle(p);
+		return;
+	}
+	if (p->state == GREETING && exchange_greeted(&p->exchange))
+		ask(p);
+	if (p->state == ASKED && exchange_index(&p->exchange) == p->seq + 1 &&
+	    !verifier_suffix_due(&p->exchange.verifier))
+		probe_answered(p);
+}
+
+static void on_ended(void *data, int failure)
+{
+	struct ping *p = data;
+
+	if (states_in(p->state, PROBING)) {
+		reply_failed(p, failure);
+		return;
+	}
+	if (p->state != FAREWELL)
+		ping_report_cut(&p->report, p->seq, failure, uv_hrtime() - p->quiet_ns);
+	lose_idle(p);
+}
+
+static void on_connected(void *data, int status, struct stream *stream, uint64_t connect_ns,
+			 const struct sockaddr_storage *peer)
+{
+	static const struct stream_events events = {on_received, on_ended, NULL};
+	struct ping *p = data;
+
+	p->dial = NULL;
+	if (status < 0) {
+		probe_failed(p, status, "");
+		return;
+	}
+	p->stream = stream;
+	peer_text(peer, p->report.peer);
+	histogram_record(&p->report.connect, connect_ns);
+	if (p->lost && !p->options->new_connection)
+		p->report.reconnects++;
+	p->connect_ns = p->options->new_connection || p->lost ? connect_ns : 0;
+	p->lost = false;
+	p->retransmissions = 0;
+	exchange_init(&p->exchange, &p->source, &p->shape, &p->own_shape, 0, p->seq);
+	stream_read(stream, p->received, CHUNK, &events, p);
+	talk(p);
+}
+
+static void connect_or_talk(struct ping *p)
+{
+	int r;
+
+	if (p->stream) {
+		talk(p);
+		return;
+	}
+	states_move(ping_states, &p->state, DIALLING);
+	r = dial_start(&p->run.loop, &p->addresses, p->options->timeout_ms, on_connected, p,
+		       &p->dial);
+	if (r < 0)
+		probe_failed(p, r, "");
+}
+
+static void on_scouted(void *data, const struct scout_result *result)
+{
+	struct ping *p = data;
+
+	p->scout = NULL;
+	if (result->peer)
+		peer_text(result->peer, p->report.peer);
+	if (result->failure) {
+		probe_failed(p, result->failure, result->detail);
+	} else if (result->fault.kind != FAULT_NONE) {
+		probe_wrong(p, &result->fault);
+	} else {
+		p->shape = result->shape;
+		p->shape_known = true;
+		if (p->shape.greeting_n)
+			ping_report_greeting(&p->report, result->greeting, p->shape.greeting_n);
+		connect_or_talk(p);
+	}
 }
 
 static void probe(struct ping *p)
 {
-	p->began_ms = uv_now(&p->loop);
-	prober_begin(&p->prober, &p->addresses);
+	const struct options *o = p->options;
+	struct scout_task task = {
+		.addresses = &p->addresses,
+		.timeout_ms = o->timeout_ms < o->wait_ms ? o->timeout_ms : o->wait_ms,
+		.size = o->size,
+		.prefix = o->prefix,
+		.suffix = o->suffix,
+	};
+	int r;
+
+	p->began_ms = uv_now(&p->run.loop);
+	p->seq++;
+	p->report.transmitted++;
+	p->connect_ns = 0;
+	if (p->shape_known) {
+		connect_or_talk(p);
+		return;
+	}
+	states_move(ping_states, &p->state, SCOUTING);
+	r = scout_start(&p->run.loop, &task, on_scouted, p, &p->scout);
+	if (r < 0)
+		probe_failed(p, r, "");
 }
 
 static void on_interval(uv_timer_t *timer)
@@ -59,37 +385,28 @@ static void on_interval(uv_timer_t *timer)
 	probe(timer->data);
 }
 
-static void on_done(struct prober *b)
+/* Half-closes after the last probe, to check that nothing else arrives. */
+static void say_farewell(struct ping *p)
 {
-	struct ping *p = b->data;
-	uint64_t due_ms = p->began_ms + p->options->interval_ms;
-	uint64_t now_ms;
-
-	if (p->saying_farewell || !output_flush() || (p->options->no_reconnect && b->lost)) {
+	if (!p->stream) {
 		over(p);
-	} else if (b->seq == p->options->count) {
-		p->saying_farewell = true;
-		if (!prober_farewell(b))
-			over(p);
-	} else {
-		if (p->options->new_connection)
-			prober_hang_up(b);
-		uv_update_time(&p->loop);
-		now_ms = uv_now(&p->loop);
-		uv_timer_start(&p->interval, on_interval, due_ms > now_ms ? due_ms - now_ms : 0, 0);
+		return;
 	}
+	states_move(ping_states, &p->state, FAREWELL);
+	stream_half_close(p->stream);
+	uv_timer_start(&p->wait, on_wait, FAREWELL_MS, 0);
 }
 
 static void on_found(void *data, int status, const struct addresses *addresses)
 {
 	struct ping *p = data;
 
-	p->lookup = NULL;
 	if (status < 0) {
 		ping_report_failure(&p->report, 0, status, "");
 		over(p);
 		return;
 	}
+	states_move(ping_states, &p->state, IDLE);
 	p->addresses = *addresses;
 	ping_report_begin(&p->report, &addresses->list[0]);
 	p->report.began_ns = uv_hrtime();
@@ -102,16 +419,16 @@ static void on_found(void *data, int status, const struct addresses *addresses)
  */
 static void end_early(struct ping *p)
 {
-	uv_update_time(&p->loop);
-	if (p->prober.phase == PROBER_PROBING && p->report.received &&
-	    uv_now(&p->loop) - p->began_ms < FORGIVEN_MS)
+	uv_update_time(&p->run.loop);
+	if (states_in(p->state, PROBING) && p->report.received &&
+	    uv_now(&p->run.loop) - p->began_ms < FORGIVEN_MS)
 		p->report.transmitted--;
 	over(p);
 }
 
-static void on_signal(uv_signal_t *signal, int number)
+static void on_signal(void *data, int number)
 {
-	struct ping *p = signal->data;
+	struct ping *p = data;
 
 	if (number == SIGQUIT)
 		ping_report_interim(&p->report);
@@ -123,72 +440,57 @@ static void on_deadline(uv_timer_t *timer)
 {
 	struct ping *p = timer->data;
 
-	if (p->lookup)
+	if (p->state == LOOKING_UP)
 		ping_report_failure(&p->report, 0, FAILURE_LOOKUP_TIMEOUT, "");
 	if (!p->options->plugin) {
 		end_early(p);
 		return;
 	}
 	/* if only the farewell is left, all replies have arrived */
-	p->report.late = !p->saying_farewell;
+	p->report.late = p->state != FAREWELL;
 	over(p);
 }
 
 static int start(struct ping *p)
 {
-	static const int numbers[N_SIGNALS] = {SIGINT, SIGTERM, SIGQUIT};
-	int r = uv_loop_init(&p->loop);
+	int r = run_start(&p->run, &p->options->target, p->options->timeout_ms, on_found, SIGQUIT,
+			  on_signal, p);
 
 	if (r < 0)
 		return r;
-	uv_timer_init(&p->loop, &p->interval);
-	p->interval.data = p;
-	uv_timer_init(&p->loop, &p->deadline);
-	p->deadline.data = p;
+	uv_timer_init(&p->run.loop, &p->interval);
+	uv_timer_init(&p->run.loop, &p->wait);
+	uv_timer_init(&p->run.loop, &p->deadline);
+	p->interval.data = p->wait.data = p->deadline.data = p;
 	if (p->options->deadline_ms)
 		uv_timer_start(&p->deadline, on_deadline, p->options->deadline_ms, 0);
-	prober_open(&p->prober, &p->loop);
-	for (int i = 0; i < N_SIGNALS; i++) {
-		uv_signal_init(&p->loop, &p->signals[i]);
-		p->signals[i].data = p;
-		uv_signal_start(&p->signals[i], on_signal, numbers[i]);
-	}
-	r = lookup_start(&p->loop, &p->options->target, p->options->timeout_ms, on_found, p,
-			 &p->lookup);
-	if (r < 0) {
-		ping_report_failure(&p->report, 0, r, "");
-		over(p);
-	}
 	return 0;
 }
 
 int ping_run(const struct options *options)
 {
 	struct ping *p = calloc(1, sizeof(*p));
-	int status = options->plugin ? EXIT_UNKNOWN : EXIT_NETWORK;
+	int status = EXIT_NETWORK;
 	int r = -ENOMEM;
 
 	if (p) {
-		p->options = options;
-		r = prober_init(&p->prober, options, &p->report, on_done, p);
+		p->options = p->report.options = options;
+		p->report.began_ns = uv_hrtime();
+		p->message = malloc(options->size);
+		r = source_generate(options->size, &p->source);
 	}
 	if (r == 0)
-		r = ping_report_init(&p->report, options);
-	if (r == 0)
-		r = start(p);
-	if (r < 0) {
-		if (options->plugin)
-			ping_plugin_unknown(words_for(r));
-		else
-			fprintf(stderr, "ackc: %s\n", words_for(r));
+		r = p->message ? start(p) : -ENOMEM;
+	if (r == 0) {
+		status = run_wait(&p->run);
+	} else if (options->plugin) {
+		status = ping_plugin_unknown(failure_text(r));
 	} else {
-		while (!p->over)
-			uv_run(&p->loop, UV_RUN_ONCE);
-		status = loop_finish(&p->loop, p->status);
+		fprintf(stderr, "ackc: %s\n", failure_text(r));
 	}
 	if (p) {
-		ping_report_finish(&p->report);
-		prober_finish(&p->prober);
+		source_finish(&p->source);
+		free(p->message);
 	}
 	free(p);
 	return status;

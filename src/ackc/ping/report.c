@@ -1,44 +1,24 @@
 #include "ackc/ping/report.h"
 
-#include "ackc/net/words.h"
+#include "ackc/net/failure.h"
 #include "ackc/output/display.h"
 #include "ackc/output/output.h"
 #include "ackc/output/times.h"
+#include "ackc/ping/ping.h"
 #include "base/plural.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-int ping_report_init(struct ping_report *r, const struct options *options)
-{
-	*r = (struct ping_report){
-		.options = options,
-		.began_ns = uv_hrtime(),
-		.rtt = histogram_create(),
-		.connect = histogram_create(),
-		.kernel = histogram_create(),
-	};
-	return r->rtt && r->connect && r->kernel ? 0 : -ENOMEM;
-}
+enum style { STYLE_TEXT, STYLE_JSON, STYLE_SILENT };
 
-void ping_report_finish(struct ping_report *r)
+/* Returns how each probe is reported. */
+static enum style style_of(const struct ping_report *r)
 {
-	histogram_destroy(r->rtt);
-	histogram_destroy(r->connect);
-	histogram_destroy(r->kernel);
-}
-
-/* Returns whether each probe is printed as text. */
-static bool tells(const struct ping_report *r)
-{
-	return !r->options->quiet && !r->options->plugin && !r->options->json;
-}
-
-static bool tells_json(const struct ping_report *r)
-{
-	return !r->options->quiet && !r->options->plugin && r->options->json;
+	if (r->options->quiet || r->options->plugin)
+		return STYLE_SILENT;
+	return r->options->json ? STYLE_JSON : STYLE_TEXT;
 }
 
 /* Starts a JSON object on standard output. */
@@ -65,11 +45,11 @@ static void begin_line(const struct ping_report *r, FILE *out)
 
 void ping_report_begin(const struct ping_report *r, const struct sockaddr_storage *first)
 {
-	char address[ADDRESS_TEXT_MAX];
+	char address[PEER_TEXT_MAX];
 
 	if (r->options->plugin || r->options->json)
 		return;
-	address_text(first, address);
+	peer_text(first, address);
 	printf("PING %s (%s) %zu bytes of data.\n", r->options->target.label, address,
 	       r->options->size);
 	output_flush();
@@ -80,11 +60,11 @@ void ping_report_greeting(const struct ping_report *r, const uint8_t *p, size_t 
 	struct display display = {0};
 	struct json j;
 
-	if (tells_json(r)) {
+	if (style_of(r) == STYLE_JSON) {
 		begin_event(&j, "greeting");
 		json_bytes(&j, p, n);
 		json_end(&j);
-	} else if (tells(r)) {
+	} else if (style_of(r) == STYLE_TEXT) {
 		begin_line(r, stdout);
 		fputs("greeting: ", stdout);
 		display_write(&display, p, n, stdout);
@@ -129,27 +109,22 @@ static void reply_line(const struct ping_report *r, const struct ping_reply *rep
 void ping_report_reply(struct ping_report *r, const struct ping_reply *reply)
 {
 	r->received++;
-	histogram_record(r->rtt, reply->rtt_ns);
+	histogram_record(&r->rtt, reply->rtt_ns);
 	if (reply->kernel_ns)
-		histogram_record(r->kernel, reply->kernel_ns);
-	if (tells_json(r))
+		histogram_record(&r->kernel, reply->kernel_ns);
+	if (style_of(r) == STYLE_JSON)
 		reply_json(reply);
-	else if (tells(r))
+	else if (style_of(r) == STYLE_TEXT)
 		reply_line(r, reply);
 	output_flush();
 }
 
-void ping_report_retransmissions(struct ping_report *r, uint64_t n)
-{
-	r->retransmissions += n;
-}
-
-static void tell_trouble(const struct ping_report *r, uint64_t seq, const char *event,
-			 const char *kind, const char *words)
+static void print_trouble(const struct ping_report *r, uint64_t seq, const char *event,
+			  const char *kind, const char *words)
 {
 	struct json j;
 
-	if (tells_json(r)) {
+	if (style_of(r) == STYLE_JSON) {
 		begin_event(&j, event);
 		json_number(&j, "seq", seq);
 		json_string(&j, "kind", kind);
@@ -172,9 +147,9 @@ void ping_report_failure(struct ping_report *r, uint64_t seq, int failure, const
 	r->failed++;
 	r->last_failure = failure;
 	snprintf(r->last_words, sizeof(r->last_words), *detail ? "%s (%s)" : "%s",
-		 words_for(failure), detail);
+		 failure_text(failure), detail);
 	if (news || !r->options->quiet)
-		tell_trouble(r, seq, "failure", words_for(failure), r->last_words);
+		print_trouble(r, seq, "failure", failure_text(failure), r->last_words);
 }
 
 void ping_report_wrong(struct ping_report *r, uint64_t seq, const struct fault *fault)
@@ -187,14 +162,14 @@ void ping_report_wrong(struct ping_report *r, uint64_t seq, const struct fault *
 	else
 		snprintf(r->last_words, sizeof(r->last_words),
 			 "wrong reply to probe %" PRIu64 ": %s", seq, fault->words);
-	tell_trouble(r, seq, "wrong", fault_name(fault->kind), r->last_words);
+	print_trouble(r, seq, "wrong", fault_name(fault->kind), r->last_words);
 }
 
 void ping_report_cut(struct ping_report *r, uint64_t seq, int status, uint64_t idle_ns)
 {
 	const char *kind = status == UV_EOF	     ? "connection closed by peer"
 			   : status == UV_ECONNRESET ? "connection reset by peer"
-						     : words_for(status);
+						     : failure_text(status);
 	bool news = status != r->last_failure;
 
 	r->cuts++;
@@ -202,10 +177,14 @@ void ping_report_cut(struct ping_report *r, uint64_t seq, int status, uint64_t i
 	snprintf(r->last_words, sizeof(r->last_words), "%s after %.1f s idle", kind,
 		 (double)idle_ns / 1e9);
 	if (news || !r->options->quiet)
-		tell_trouble(r, seq, "cut", kind, r->last_words);
+		print_trouble(r, seq, "cut", kind, r->last_words);
 }
 
-double ping_report_loss_percent(const struct ping_report *r)
+/*
+ * Returns the loss in percent. It is 100 before the first probe, because the server was not
+ * reached.
+ */
+static double loss_percent(const struct ping_report *r)
 {
 	return r->transmitted
 		       ? 100.0 * (double)(r->transmitted - r->received) / (double)r->transmitted
@@ -220,11 +199,11 @@ static uint64_t elapsed_ms(const struct ping_report *r)
 void ping_report_interim(const struct ping_report *r)
 {
 	fprintf(stderr, "\r%" PRIu64 "/%" PRIu64 " probe%s, %.4g%% loss", r->received,
-		r->transmitted, plural(r->transmitted), ping_report_loss_percent(r));
-	if (r->rtt->count)
+		r->transmitted, plural(r->transmitted), loss_percent(r));
+	if (r->rtt.count)
 		fprintf(stderr, ", min/avg/max = %.3f/%.3f/%.3f ms",
-			ms_of_ns((double)r->rtt->min_ns), ms_of_ns(histogram_mean(r->rtt)),
-			ms_of_ns((double)r->rtt->max_ns));
+			ms_of_ns((double)r->rtt.min_ns), ms_of_ns(histogram_mean(&r->rtt)),
+			ms_of_ns((double)r->rtt.max_ns));
 	putc('\n', stderr);
 }
 
@@ -239,20 +218,20 @@ static void print_summary(const struct ping_report *r)
 		printf(", +%" PRIu64 " error%s", r->failed, plural(r->failed));
 	if (r->cuts)
 		printf(", +%" PRIu64 " cut%s while idle", r->cuts, plural(r->cuts));
-	printf(", %.6g%% loss", ping_report_loss_percent(r));
+	printf(", %.6g%% loss", loss_percent(r));
 	if (r->reconnects)
 		printf(", %" PRIu64 " reconnect%s", r->reconnects, plural(r->reconnects));
 	printf(", time %" PRIu64 "ms\n", elapsed_ms(r));
-	times_print("rtt", r->rtt);
-	if (r->rtt->count)
+	times_print("rtt", &r->rtt);
+	if (r->rtt.count)
 		printf("rtt p50/p90/p99/p99.9 = %.3f/%.3f/%.3f/%.3f ms\n",
-		       percentile_ms(r->rtt, 50), percentile_ms(r->rtt, 90),
-		       percentile_ms(r->rtt, 99), percentile_ms(r->rtt, 99.9));
-	times_print("kernel rtt", r->kernel);
+		       percentile_ms(&r->rtt, 50), percentile_ms(&r->rtt, 90),
+		       percentile_ms(&r->rtt, 99), percentile_ms(&r->rtt, 99.9));
+	times_print("kernel rtt", &r->kernel);
 	if (r->retransmissions)
 		printf("%" PRIu64 " TCP retransmission%s\n", r->retransmissions,
 		       plural(r->retransmissions));
-	times_print("connect", r->connect);
+	times_print("connect", &r->connect);
 	output_flush();
 }
 
@@ -263,10 +242,7 @@ static void print_json(const struct ping_report *r, int status)
 	begin_event(&j, "summary");
 	json_string(&j, "command", "ping");
 	json_string(&j, "target", r->options->target.label);
-	if (r->peer[0])
-		json_string(&j, "address", r->peer);
-	else
-		json_null(&j, "address");
+	json_text(&j, "address", r->peer);
 	json_number(&j, "size", r->options->size);
 	json_number(&j, "transmitted", r->transmitted);
 	json_number(&j, "received", r->received);
@@ -274,22 +250,92 @@ static void print_json(const struct ping_report *r, int status)
 	json_number(&j, "errors", r->failed);
 	json_number(&j, "cuts", r->cuts);
 	json_number(&j, "reconnects", r->reconnects);
-	if (r->kernel->count)
+	if (r->kernel.count)
 		json_number(&j, "retransmissions", r->retransmissions);
 	else
 		json_null(&j, "retransmissions");
-	json_double(&j, "loss_percent", ping_report_loss_percent(r));
+	json_double(&j, "loss_percent", loss_percent(r));
 	json_number(&j, "time_ms", elapsed_ms(r));
-	times_json(&j, "rtt_ms", r->rtt);
-	times_json(&j, "kernel_rtt_ms", r->kernel);
-	times_json(&j, "connect_ms", r->connect);
-	if (r->last_words[0])
-		json_string(&j, "error", r->last_words);
-	else
-		json_null(&j, "error");
+	times_json(&j, "rtt_ms", &r->rtt);
+	times_json(&j, "kernel_rtt_ms", &r->kernel);
+	times_json(&j, "connect_ms", &r->connect);
+	json_text(&j, "error", r->last_words);
 	json_number(&j, "status", (uint64_t)status);
 	json_end(&j);
 	output_flush();
+}
+
+/* The output as a monitoring plugin: one line with performance data, and a state. */
+
+enum plugin_state { STATE_OK, STATE_WARNING, STATE_CRITICAL, STATE_UNKNOWN };
+
+static const char *const plugin_names[] = {"OK", "WARNING", "CRITICAL", "UNKNOWN"};
+
+static bool alerts(const struct ping_report *r, const struct threshold *t)
+{
+	return range_alerts(&t->loss_percent, loss_percent(r)) ||
+	       (r->rtt.count && range_alerts(&t->ms, ms_of_ns(histogram_mean(&r->rtt))));
+}
+
+static enum plugin_state state_of(const struct ping_report *r)
+{
+	if (r->transmitted == 0)
+		return r->last_words[0] ? STATE_CRITICAL : STATE_UNKNOWN;
+	if (r->wrong || r->received == 0 || r->late || alerts(r, &r->options->crit))
+		return STATE_CRITICAL;
+	return r->cuts || alerts(r, &r->options->warn) ? STATE_WARNING : STATE_OK;
+}
+
+/* Replaces characters that have a meaning: '|' starts the performance data, LF another line. */
+static void print_plugin_text(const char *words)
+{
+	for (; *words; words++)
+		putchar(*words == '|' ? '/' : *words == '\n' ? ' ' : *words);
+}
+
+static void print_performance(const struct ping_report *r)
+{
+	const struct threshold *warn = &r->options->warn;
+	const struct threshold *crit = &r->options->crit;
+
+	fputs(" |", stdout);
+	if (r->rtt.count) {
+		printf(" rta=%.6fms;", ms_of_ns(histogram_mean(&r->rtt)));
+		range_print(&warn->ms, stdout);
+		putchar(';');
+		range_print(&crit->ms, stdout);
+		printf(";0 rtmin=%.6fms;;;0 rtmax=%.6fms;;;0", ms_of_ns((double)r->rtt.min_ns),
+		       ms_of_ns((double)r->rtt.max_ns));
+	}
+	printf(" pl=%g%%;", loss_percent(r));
+	range_print(&warn->loss_percent, stdout);
+	putchar(';');
+	range_print(&crit->loss_percent, stdout);
+	fputs(";0;100\n", stdout);
+}
+
+static int print_plugin(const struct ping_report *r)
+{
+	enum plugin_state state = state_of(r);
+
+	printf("ACKC %s - ", plugin_names[state]);
+	print_plugin_text(r->options->target.label);
+	if (r->transmitted)
+		printf(": %" PRIu64 " of %" PRIu64 " probe%s answered", r->received, r->transmitted,
+		       plural(r->transmitted));
+	else
+		fputs(": no probe sent", stdout);
+	if (r->rtt.count)
+		printf(", mean %.3f ms", ms_of_ns(histogram_mean(&r->rtt)));
+	if (r->last_words[0]) {
+		fputs(", ", stdout);
+		print_plugin_text(r->last_words);
+	}
+	if (r->late)
+		printf(", not finished after %g s", (double)r->options->deadline_ms / 1e3);
+	print_performance(r);
+	output_flush();
+	return (int)state;
 }
 
 int ping_report_end(const struct ping_report *r)
@@ -299,10 +345,17 @@ int ping_report_end(const struct ping_report *r)
 	if (!r->wrong && (r->failed || r->cuts || r->received < r->transmitted || r->received == 0))
 		status = EXIT_NETWORK;
 	if (r->options->plugin)
-		return ping_plugin_end(r);
+		return print_plugin(r);
 	if (r->options->json)
 		print_json(r, status);
 	else
 		print_summary(r);
 	return status;
+}
+
+int ping_plugin_unknown(const char *words)
+{
+	printf("ACKC %s - %s%s", plugin_names[STATE_UNKNOWN], words,
+	       *words && words[strlen(words) - 1] == '\n' ? "" : "\n");
+	return output_end(EXIT_UNKNOWN);
 }

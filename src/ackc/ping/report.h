@@ -4,9 +4,10 @@
 
 #include "ackc/cli/options.h"
 #include "ackc/message/explain.h"
-#include "ackc/net/dial.h"
+#include "ackc/net/lookup.h"
 #include "ackc/output/histogram.h"
 
+/* Initially zero, except for options and began_ns. */
 struct ping_report {
 	const struct options *options;
 	uint64_t began_ns;
@@ -20,15 +21,11 @@ struct ping_report {
 	bool late; /* the plugin's deadline passed before the probes were complete */
 	int last_failure;
 	char last_words[FAULT_WORDS_MAX + 64]; /* words of the fault plus a short prefix */
-	struct histogram *rtt;
-	struct histogram *connect;
-	struct histogram *kernel;
-	char peer[ADDRESS_TEXT_MAX]; /* empty until the first connect */
+	struct histogram rtt;
+	struct histogram connect;
+	struct histogram kernel;
+	char peer[PEER_TEXT_MAX]; /* empty until the first connect */
 };
-
-/* Returns 0 or -ENOMEM. */
-int ping_report_init(struct ping_report *r, const struct options *options);
-void ping_report_finish(struct ping_report *r);
 
 /* Prints the line that announces the target. @first is the first address of the name. */
 void ping_report_begin(const struct ping_report *r, const struct sockaddr_storage *first);
@@ -51,20 +48,8 @@ void ping_report_wrong(struct ping_report *r, uint64_t seq, const struct fault *
 
 /* Records that the connection ended with @status, @idle_ns after the reply to probe @seq. */
 void ping_report_cut(struct ping_report *r, uint64_t seq, int status, uint64_t idle_ns);
-/* Records that TCP retransmitted @n more segments. */
-void ping_report_retransmissions(struct ping_report *r, uint64_t n);
-
-/*
- * Returns the loss in percent. It is 100 before the first probe, because the server was not
- * reached.
- */
-double ping_report_loss_percent(const struct ping_report *r);
-
 /* Prints one line of interim statistics to standard error. */
 void ping_report_interim(const struct ping_report *r);
 
-/* Prints the summary. Returns the exit status. */
+/* Prints the summary, or the result line of a plugin. Returns the exit status. */
 int ping_report_end(const struct ping_report *r);
-
-/* Prints the result line of a monitoring plugin. Returns the state as an exit status. */
-int ping_plugin_end(const struct ping_report *r);

@@ -19,22 +19,21 @@
 
 #include "ackc/message/nak.h"
 #include "ackc/net/dial.h"
+#include "ackc/net/failure.h"
+#include "ackc/net/run.h"
 #include "ackc/net/tcpinfo.h"
-#include "ackc/net/words.h"
 #include "ackc/output/display.h"
 #include "ackc/output/json.h"
 #include "ackc/output/output.h"
 #include "base/plural.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #define CHUNK (64 * 1024)
-#define N_SIGNALS 2
 
 enum phase {
 	SENDING,   /* more input may follow */
@@ -44,16 +43,12 @@ enum phase {
 
 struct send {
 	const struct options *options;
-	uv_loop_t loop;
+	struct run run;
 	uv_timer_t timer;
-	uv_signal_t signals[N_SIGNALS];
-	struct lookup *lookup;
 	struct dial *dial;
 	struct addresses addresses;
-	uv_stream_t *stream; /* NULL before the connect and after the close */
+	struct stream *stream; /* NULL before the connect and after the close */
 	uv_fs_t read_request;
-	uv_write_t write_request;
-	uv_shutdown_t shutdown_request;
 	char *text; /* the arguments, or the current chunk of standard input */
 	char *received;
 	enum phase phase;
@@ -62,11 +57,10 @@ struct send {
 	uint64_t active_ms;	 /* in the loop's clock: last time a byte was sent or received */
 	uint64_t unacknowledged; /* in bytes, at the last look while it lingers */
 	bool terminal;
-	bool finished;
 	int write_failure;
 	char input_failure[100]; /* description; empty if none */
 	int status;
-	char peer[ADDRESS_TEXT_MAX];
+	char peer[PEER_TEXT_MAX];
 	uint64_t began_ns;
 	uint64_t connect_ns;
 	uint64_t sent_bytes;
@@ -98,10 +92,7 @@ static void summary(struct send *s, const char *failure)
 	json_string(&j, "event", "summary");
 	json_string(&j, "command", "send");
 	json_string(&j, "target", s->options->target.label);
-	if (s->peer[0])
-		json_string(&j, "address", s->peer);
-	else
-		json_null(&j, "address");
+	json_text(&j, "address", s->peer);
 	if (s->peer[0])
 		json_ms(&j, "connect_ms", s->connect_ns);
 	else
@@ -110,10 +101,7 @@ static void summary(struct send *s, const char *failure)
 	json_number(&j, "sent_bytes", s->sent_bytes);
 	json_number(&j, "received_bytes", s->received_bytes);
 	json_number(&j, "naks", naks(s));
-	if (failure || s->input_failure[0])
-		json_string(&j, "error", failure ? failure : s->input_failure);
-	else
-		json_null(&j, "error");
+	json_text(&j, "error", failure ? failure : s->input_failure);
 	json_number(&j, "status", (uint64_t)s->status);
 	json_end(&j);
 	fflush(stdout);
@@ -124,9 +112,8 @@ static void finish(struct send *s, const char *failure)
 {
 	const char *label = s->options->target.label;
 
-	if (s->finished)
+	if (s->run.ended)
 		return;
-	s->finished = true;
 	if (failure)
 		s->status = EXIT_NETWORK;
 	display_end(&s->display, stdout);
@@ -138,13 +125,11 @@ static void finish(struct send *s, const char *failure)
 	if (failure)
 		fprintf(stderr, "ackc: %s: %s\n", label, failure);
 	summary(s, failure);
-	lookup_cancel(s->lookup);
 	dial_cancel(s->dial);
 	stream_close(s->stream);
 	s->stream = NULL;
 	uv_close((uv_handle_t *)&s->timer, NULL);
-	for (int i = 0; i < N_SIGNALS; i++)
-		uv_close((uv_handle_t *)&s->signals[i], NULL);
+	run_end(&s->run, s->status);
 }
 
 static void on_timeout(uv_timer_t *timer)
@@ -153,7 +138,7 @@ static void on_timeout(uv_timer_t *timer)
 	char words[120];
 
 	if (s->phase != ENDING || s->received_bytes == s->greeting_bytes) {
-		finish(s, words_for(FAILURE_REPLY_TIMEOUT));
+		finish(s, failure_text(FAILURE_REPLY_TIMEOUT));
 		return;
 	}
 	snprintf(words, sizeof(words),
@@ -188,14 +173,14 @@ static void on_linger(uv_timer_t *timer)
 	uint64_t linger_ms = s->options->linger_ms;
 	uint64_t before = s->unacknowledged;
 
-	s->unacknowledged = linger_ms == 0 ? 0 : tcpinfo_unacknowledged(s->stream);
+	s->unacknowledged = linger_ms == 0 ? 0 : tcpinfo_unacknowledged(stream_fd(s->stream));
 	if (s->unacknowledged < before)
-		s->active_ms = uv_now(&s->loop);
+		s->active_ms = uv_now(&s->run.loop);
 	if (linger_ms == 0 ||
-	    (s->unacknowledged == 0 && before == 0 && !stream_has_input(s->stream)))
+	    (s->unacknowledged == 0 && before == 0 && !has_input(stream_fd(s->stream))))
 		half_close(s);
 	else if (s->unacknowledged &&
-		 uv_now(&s->loop) - s->active_ms >= linger_ms + s->options->timeout_ms)
+		 uv_now(&s->run.loop) - s->active_ms >= linger_ms + s->options->timeout_ms)
 		on_timeout(timer);
 	else
 		uv_timer_start(timer, on_linger, linger_wait_ms(s), 0);
@@ -206,11 +191,11 @@ static void rearm(struct send *s)
 {
 	uint64_t idle_ms, wait_ms;
 
-	if (s->finished)
+	if (s->run.ended)
 		return;
 	/* The loop's clock may be outdated if a write to standard output blocked. */
-	uv_update_time(&s->loop);
-	idle_ms = uv_now(&s->loop) - s->active_ms;
+	uv_update_time(&s->run.loop);
+	idle_ms = uv_now(&s->run.loop) - s->active_ms;
 	wait_ms = linger_wait_ms(s);
 	if (s->phase == LINGERING)
 		uv_timer_start(&s->timer, on_linger, idle_ms < wait_ms ? wait_ms - idle_ms : 0, 0);
@@ -223,8 +208,8 @@ static void rearm(struct send *s)
 /* Records progress: a byte was sent or received. */
 static void active(struct send *s)
 {
-	uv_update_time(&s->loop);
-	s->active_ms = uv_now(&s->loop);
+	uv_update_time(&s->run.loop);
+	s->active_ms = uv_now(&s->run.loop);
 	rearm(s);
 }
 
@@ -247,8 +232,9 @@ static void output(struct send *s, const uint8_t *p, size_t n)
 		finish(s, NULL);
 }
 
-static void server_ended(struct send *s, int failure)
+static void on_ended(void *data, int failure)
 {
+	struct send *s = data;
 	char words[160];
 
 	if (failure == UV_EOF && s->write_failure)
@@ -257,11 +243,11 @@ static void server_ended(struct send *s, int failure)
 	    has_input(STDIN_FILENO)) {
 		/* The pending read of the input shows whether that was all. */
 		s->server_ended = true;
-		uv_read_stop(s->stream);
+		stream_pause(s->stream);
 		return;
 	}
 	if (failure != UV_EOF || s->phase == SENDING) {
-		finish(s, words_for(failure));
+		finish(s, failure_text(failure));
 	} else if (s->sent_bytes > 0 && s->received_bytes == s->greeting_bytes) {
 		snprintf(words, sizeof(words),
 			 "no reply: the server closed the connection (%llu byte%s sent)%s",
@@ -273,36 +259,20 @@ static void server_ended(struct send *s, int failure)
 	}
 }
 
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buf)
+static void on_received(void *data, const uint8_t *bytes, size_t n)
 {
-	struct send *s = handle->data;
+	struct send *s = data;
 
-	*ret_buf = uv_buf_init(s->received, CHUNK);
-}
-
-static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
-{
-	struct send *s = stream->data;
-
-	if (n < 0) {
-		server_ended(s, stream_failure(stream, (int)n));
-	} else if (n > 0) {
-		s->received_bytes += (uint64_t)n;
-		nak_find(&s->received_naks, (const uint8_t *)buf->base, (size_t)n);
-		output(s, (const uint8_t *)buf->base, (size_t)n);
-		active(s);
-	}
-}
-
-static void on_shutdown(uv_shutdown_t *request, int status)
-{
-	/* A failure shows in reading. */
+	s->received_bytes += n;
+	nak_find(&s->received_naks, bytes, n);
+	output(s, bytes, n);
+	active(s);
 }
 
 static void half_close(struct send *s)
 {
 	s->phase = ENDING;
-	uv_shutdown(&s->shutdown_request, s->stream, on_shutdown);
+	stream_half_close(s->stream);
 	rearm(s);
 }
 
@@ -310,18 +280,16 @@ static void half_close(struct send *s)
 static void linger(struct send *s)
 {
 	s->phase = LINGERING;
-	s->unacknowledged = tcpinfo_unacknowledged(s->stream);
+	s->unacknowledged = tcpinfo_unacknowledged(stream_fd(s->stream));
 }
 
 static void read_input(struct send *s);
 
-static void on_written(uv_write_t *request, int status)
+static void on_drained(void *data, int status)
 {
-	struct send *s = request->data;
+	struct send *s = data;
 
 	s->writing = false;
-	if (s->finished)
-		return;
 	if (status < 0) {
 		s->write_failure = status;
 		s->phase = ENDING;
@@ -337,16 +305,18 @@ static void on_written(uv_write_t *request, int status)
 
 static void write_text(struct send *s, size_t n)
 {
-	uv_buf_t buf = uv_buf_init(s->text, (unsigned)n);
+	int r;
 
 	if (s->sent_bytes == 0)
 		s->greeting_bytes = s->received_bytes;
 	s->sent_bytes += n;
 	nak_find(&s->sent_naks, (const uint8_t *)s->text, n);
-	s->write_request.data = s;
-	s->writing = true;
-	uv_write(&s->write_request, s->stream, &buf, 1, on_written);
-	rearm(s);
+	r = stream_write(s->stream, s->text, n);
+	s->writing = r == 0 && stream_is_queued(s->stream);
+	if (s->writing)
+		rearm(s);
+	else
+		on_drained(s, r);
 }
 
 static void on_input(uv_fs_t *request)
@@ -354,22 +324,22 @@ static void on_input(uv_fs_t *request)
 	struct send *s = request->data;
 	ssize_t n = request->result;
 
-	loop_work_end();
+	s->run.reading_input = false;
 	uv_fs_req_cleanup(request);
-	if (s->finished)
+	if (s->run.ended)
 		return;
 	if (n < 0) {
 		snprintf(s->input_failure, sizeof(s->input_failure), "standard input: %s",
-			 words_for((int)n));
+			 failure_text((int)n));
 		fprintf(stderr, "ackc: %s\n", s->input_failure);
 		s->status = EXIT_NETWORK;
 		finish(s, NULL);
 	} else if (n > 0 && s->server_ended) {
-		server_ended(s, UV_EOF);
+		on_ended(s, UV_EOF);
 	} else if (n == 0) {
 		linger(s);
 		if (s->server_ended)
-			server_ended(s, UV_EOF);
+			on_ended(s, UV_EOF);
 		else
 			rearm(s);
 	} else {
@@ -382,25 +352,25 @@ static void read_input(struct send *s)
 	uv_buf_t buf = uv_buf_init(s->text, CHUNK);
 
 	s->read_request.data = s;
-	loop_work_begin();
-	uv_fs_read(&s->loop, &s->read_request, STDIN_FILENO, &buf, 1, -1, on_input);
+	s->run.reading_input = true;
+	uv_fs_read(&s->run.loop, &s->read_request, STDIN_FILENO, &buf, 1, -1, on_input);
 }
 
-static void on_connected(void *data, int status, uv_stream_t *stream, uint64_t connect_ns,
+static void on_connected(void *data, int status, struct stream *stream, uint64_t connect_ns,
 			 const struct sockaddr_storage *peer)
 {
+	static const struct stream_events events = {on_received, on_ended, on_drained};
 	struct send *s = data;
 
 	s->dial = NULL;
 	if (status < 0) {
-		finish(s, words_for(status));
+		finish(s, failure_text(status));
 		return;
 	}
 	s->stream = stream;
 	s->connect_ns = connect_ns;
-	address_text(peer, s->peer);
-	stream->data = s;
-	uv_read_start(stream, on_alloc, on_read);
+	peer_text(peer, s->peer);
+	stream_read(stream, s->received, CHUNK, &events, s);
 	active(s);
 	if (s->options->n_texts)
 		write_text(s, strlen(s->text));
@@ -415,9 +385,9 @@ static void not_found(struct send *s, int status)
 	char words[200];
 
 	if (command)
-		snprintf(words, sizeof(words), "%s; did you mean 'ackc %s'?", words_for(status),
+		snprintf(words, sizeof(words), "%s; did you mean 'ackc %s'?", failure_text(status),
 			 command);
-	finish(s, command ? words : words_for(status));
+	finish(s, command ? words : failure_text(status));
 }
 
 static void on_found(void *data, int status, const struct addresses *addresses)
@@ -426,22 +396,21 @@ static void on_found(void *data, int status, const struct addresses *addresses)
 	uint64_t timeout_ms = s->options->timeout_ms;
 	uint64_t spent_ms = (uv_hrtime() - s->began_ns) / 1000000;
 
-	s->lookup = NULL;
 	if (status == 0) {
 		s->addresses = *addresses;
-		status = dial_start(&s->loop, &s->addresses,
+		status = dial_start(&s->run.loop, &s->addresses,
 				    spent_ms < timeout_ms ? timeout_ms - spent_ms : 1, on_connected,
 				    s, &s->dial);
 		if (status < 0)
-			finish(s, words_for(status));
+			finish(s, failure_text(status));
 	} else {
 		not_found(s, status);
 	}
 }
 
-static void on_signal(uv_signal_t *signal, int number)
+static void on_signal(void *data, int number)
 {
-	struct send *s = signal->data;
+	struct send *s = data;
 	char words[100];
 
 	snprintf(words, sizeof(words), "interrupted: %llu byte%s sent, %llu received",
@@ -452,22 +421,13 @@ static void on_signal(uv_signal_t *signal, int number)
 
 static int start(struct send *s)
 {
-	static const int numbers[N_SIGNALS] = {SIGINT, SIGTERM};
-	int r = uv_loop_init(&s->loop);
+	int r = run_start(&s->run, &s->options->target, s->options->timeout_ms, on_found, 0,
+			  on_signal, s);
 
 	if (r < 0)
 		return r;
-	uv_timer_init(&s->loop, &s->timer);
+	uv_timer_init(&s->run.loop, &s->timer);
 	s->timer.data = s;
-	for (int i = 0; i < N_SIGNALS; i++) {
-		uv_signal_init(&s->loop, &s->signals[i]);
-		s->signals[i].data = s;
-		uv_signal_start(&s->signals[i], on_signal, numbers[i]);
-	}
-	r = lookup_start(&s->loop, &s->options->target, s->options->timeout_ms, on_found, s,
-			 &s->lookup);
-	if (r < 0)
-		finish(s, words_for(r));
 	return 0;
 }
 
@@ -501,13 +461,10 @@ int send_run(const struct options *options)
 	}
 	if (s && s->text && s->received)
 		r = start(s);
-	if (r < 0) {
-		fprintf(stderr, "ackc: %s\n", words_for(r));
-	} else {
-		while (!s->finished)
-			uv_run(&s->loop, UV_RUN_ONCE);
-		status = loop_finish(&s->loop, s->status);
-	}
+	if (r < 0)
+		fprintf(stderr, "ackc: %s\n", failure_text(r));
+	else
+		status = run_wait(&s->run);
 	if (s) {
 		free(s->text);
 		free(s->received);

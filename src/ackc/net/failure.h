@@ -14,10 +14,10 @@ enum {
  * Returns a description of @failure, without a full stop. It is static, or valid until the next
  * call in the same thread.
  */
-const char *words_for(int failure);
+const char *failure_text(int failure);
 
 /*
  * Returns the more informative of two failures: "connection refused" by one address of a name is
  * more useful than "network unreachable" for another.
  */
-int words_more_telling(int a, int b);
+int failure_prefer(int a, int b);

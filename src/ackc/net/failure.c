@@ -1,13 +1,13 @@
-#include "ackc/net/words.h"
+#include "ackc/net/failure.h"
 
 #include <ctype.h>
 #include <stddef.h>
 #include <uv.h>
 
-static const struct {
+static const struct row {
 	int failure;
 	int weight; /* the higher, the more informative */
-	const char *words;
+	const char *text;
 } failures[] = {
 	{FAILURE_LOOKUP_TIMEOUT, 0, "timed out looking up the name"},
 	{FAILURE_CONNECT_TIMEOUT, 5, "timed out connecting"},
@@ -35,14 +35,23 @@ static const struct {
 	{UV_EAI_FAIL, 0, "name look-up failed"},
 };
 
-const char *words_for(int failure)
+/* Returns the row of @failure, or NULL. */
+static const struct row *find(int failure)
 {
-	static _Thread_local char other[128];
-
 	for (size_t i = 0; i < sizeof(failures) / sizeof(failures[0]); i++) {
 		if (failures[i].failure == failure)
-			return failures[i].words;
+			return &failures[i];
 	}
+	return NULL;
+}
+
+const char *failure_text(int failure)
+{
+	static _Thread_local char other[128];
+	const struct row *row = find(failure);
+
+	if (row)
+		return row->text;
 	uv_strerror_r(failure, other, sizeof(other));
 	other[0] = (char)tolower((unsigned char)other[0]);
 	return other;
@@ -50,14 +59,12 @@ const char *words_for(int failure)
 
 static int weight(int failure)
 {
-	for (size_t i = 0; i < sizeof(failures) / sizeof(failures[0]); i++) {
-		if (failures[i].failure == failure)
-			return failures[i].weight;
-	}
-	return failure ? 4 : -1;
+	const struct row *row = find(failure);
+
+	return row ? row->weight : failure ? 4 : -1;
 }
 
-int words_more_telling(int a, int b)
+int failure_prefer(int a, int b)
 {
 	return weight(b) > weight(a) ? b : a;
 }

@@ -1,0 +1,68 @@
+#pragma once
+
+/*
+ * A byte stream to a server. This is the only place that knows the transport: TCP or a UNIX socket,
+ * by the family of the address.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <uv.h>
+
+struct stream;
+
+/* The callbacks of a stream's user. None is called from within a function below. */
+struct stream_events {
+	/* @n bytes have arrived at the start of the buffer of stream_read(). */
+	void (*received)(void *data, const uint8_t *bytes, size_t n);
+	/* Nothing more will arrive. @failure is for failure_text(); UV_EOF if the server closed. */
+	void (*ended)(void *data, int failure);
+	/* Everything queued was written, or @status has the error. NULL: not needed. */
+	void (*drained)(void *data, int status);
+};
+
+/* @status is 0 or a negative errno. On failure the stream remains to be closed. */
+typedef void (*stream_connect_cb)(void *data, int status);
+
+/*
+ * Starts connecting a new stream to @peer. @cb is called once, unless the stream is closed before.
+ * Returns 0 or a negative errno; on an error there is no stream.
+ */
+int stream_connect(uv_loop_t *loop, const struct sockaddr_storage *peer, stream_connect_cb cb,
+		   void *data, struct stream **ret_stream);
+
+/*
+ * Starts reading into the @size bytes at @buffer, or continues with another buffer, which can be
+ * done from within received(). If @size is 0, the next bytes end the stream with UV_ENOBUFS.
+ */
+void stream_read(struct stream *s, void *buffer, size_t size, const struct stream_events *events,
+		 void *data);
+
+/* Stops reading. */
+void stream_pause(struct stream *s);
+
+/*
+ * Writes what the socket takes immediately, and queues a copy of the rest. Returns 0 or a negative
+ * errno.
+ */
+int stream_write(struct stream *s, const void *bytes, size_t n);
+
+/* Returns whether a part of the writes is queued: then drained() follows. */
+bool stream_is_queued(const struct stream *s);
+
+/* Half-closes the stream when everything is written. A failure shows in reading. */
+void stream_half_close(struct stream *s);
+
+/* Closes and frees a stream; its callbacks are not called any more. Accepts NULL. */
+void stream_close(struct stream *s);
+
+/* The same with a reset, so that no port stays in TIME_WAIT. */
+void stream_abort(struct stream *s);
+
+/* Returns the descriptor, for questions to the kernel; -1 if there is none. */
+int stream_fd(const struct stream *s);
+
+/* Returns whether input or the end of input is ready, so that a read would not block. */
+bool has_input(int fd);
