@@ -1,7 +1,9 @@
 /* The command line and its actions. */
 
+#include "ackd/config/config.h"
 #include "ackd/server/control.h"
 #include "ackd/server/server.h"
+#include "ackd/systemd/systemd.h"
 #include "base/option_error.h"
 #include "core/text/printable.h"
 
@@ -17,6 +19,8 @@
 #include <uv.h>
 
 struct options {
+	bool help;
+	bool version;
 	bool check;
 	bool dump; /* implies check */
 	bool reload;
@@ -41,24 +45,6 @@ static const char usage[] =
 	"  -V, --version       print the versions of ackd and what it uses, and exit\n"
 	"\n"
 	"See ackd(8) and ackd.conf(5).\n";
-
-static void print_version(void)
-{
-	printf("ackd %s\nlibuv %s\nlibconfig %s\nlibsystemd %s\nUTF-8 kernel %s\n", ACKD_VERSION,
-	       uv_version_string(), config_library_version(), systemd_version(),
-	       utf8_kernel_name());
-}
-
-/* Flushes stdout, so that a full disk is reported as an error. */
-static enum exit_status finish_output(void)
-{
-	if (fflush(stdout) == EOF || ferror(stdout)) {
-		fprintf(stderr, "ackd: cannot write the output: %s\n",
-			strerror(errno != 0 ? errno : EIO));
-		return EXIT_OS;
-	}
-	return EXIT_DONE;
-}
 
 /* Reports an error in the command line. */
 __attribute__((format(printf, 1, 2))) static enum exit_status usage_error(const char *format, ...)
@@ -88,20 +74,21 @@ static int parse_port(const char *text, int *ret_port)
 	return 0;
 }
 
-/* Returns -1, or the exit status if one option would have no effect in combination with another. */
-static int check_together(const struct options *o)
+/* Checks that no option is without effect in combination with another. */
+static enum exit_status check_together(const struct options *o)
 {
 	if (o->reload && o->port >= 0)
-		return (int)usage_error("options '--reload' and '-p' do not go together: the "
-					"running ackd keeps the port that it was started with");
+		return usage_error("options '--reload' and '-p' do not go together: the running "
+				   "ackd keeps the port that it was started with");
 	if (o->reload && (o->check || o->dump))
-		return (int)usage_error("options '--reload' and '%s' do not go together",
-					o->check ? "-t" : "-T");
-	return -1;
+		return usage_error("options '--reload' and '%s' do not go together",
+				   o->check ? "-t" : "-T");
+	return EXIT_DONE;
 }
 
-/* Returns -1 if the command must be carried out, otherwise the exit status. */
-static int parse_options(int argc, char *argv[], struct options *ret_options)
+/* Returns EXIT_DONE and *@ret_options, or EXIT_USAGE. Options after --help or --version are
+ * ignored. */
+static enum exit_status parse_options(int argc, char *argv[], struct options *ret_options)
 {
 	enum { OPTION_RELOAD = 256 };
 	static const char shorts[] = ":c:p:tThV";
@@ -115,49 +102,67 @@ static int parse_options(int argc, char *argv[], struct options *ret_options)
 		{"version", no_argument, NULL, 'V'},
 		{0},
 	};
-	struct options options = {.port = -1};
+	struct options *o = ret_options;
 	char error[OPTION_ERROR_MAX];
 	const char *argument;
 	int option;
 
+	*o = (struct options){.port = -1};
 	opterr = 0;
 	while (argument = option_argument(argc, argv),
 	       (option = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
 		switch (option) {
 		case 'c':
 			if (*optarg == '\0')
-				return (int)usage_error("option '-c' needs the name of a file");
-			options.config = optarg;
+				return usage_error("option '-c' needs the name of a file");
+			o->config = optarg;
 			break;
 		case 'p':
-			if (parse_port(optarg, &options.port) < 0)
-				return (int)usage_error("port \"%s\": a number from 0 to 65535 is "
-							"expected",
-							optarg);
+			if (parse_port(optarg, &o->port) < 0)
+				return usage_error("port \"%s\": a number from 0 to 65535 is "
+						   "expected",
+						   optarg);
 			break;
 		case 't':
-			options.check = true;
+			o->check = true;
 			break;
 		case 'T':
-			options.dump = true;
+			o->dump = true;
 			break;
 		case OPTION_RELOAD:
-			options.reload = true;
+			o->reload = true;
 			break;
 		case 'h':
-			fputs(usage, stdout);
-			return (int)finish_output();
+			o->help = true;
+			return EXIT_DONE;
 		case 'V':
-			print_version();
-			return (int)finish_output();
+			o->version = true;
+			return EXIT_DONE;
 		default:
-			return (int)usage_error("%s", option_error(option, argument, longs, error));
+			return usage_error("%s", option_error(option, argument, longs, error));
 		}
 	}
 	if (optind < argc)
-		return (int)usage_error("unexpected argument '%s'", argv[optind]);
-	*ret_options = options;
-	return check_together(&options);
+		return usage_error("unexpected argument '%s'", argv[optind]);
+	return check_together(o);
+}
+
+/* Flushes stdout, so that a full disk is reported as an error. */
+static enum exit_status finish_output(void)
+{
+	if (fflush(stdout) == EOF || ferror(stdout)) {
+		fprintf(stderr, "ackd: cannot write the output: %s\n",
+			strerror(errno != 0 ? errno : EIO));
+		return EXIT_OS;
+	}
+	return EXIT_DONE;
+}
+
+static void print_version(void)
+{
+	printf("ackd %s\nlibuv %s\nlibconfig %s\nlibsystemd %s\nUTF-8 kernel %s\n", ACKD_VERSION,
+	       uv_version_string(), config_library_version(), systemd_version(),
+	       utf8_kernel_name());
 }
 
 static void print_no_errors(const char *path)
@@ -211,20 +216,27 @@ static enum exit_status open_standard_descriptors(void)
 
 int main(int argc, char *argv[])
 {
-	struct options options = {0};
-	int status;
+	struct options options;
+	enum exit_status status;
 
 	if (utf8_kernel_select(getenv("ACKD_UTF8_KERNEL")) < 0)
-		return (int)usage_error("ACKD_UTF8_KERNEL=%s: this machine has no such kernel",
-					getenv("ACKD_UTF8_KERNEL"));
+		return usage_error("ACKD_UTF8_KERNEL=%s: this machine has no such kernel",
+				   getenv("ACKD_UTF8_KERNEL"));
 	status = parse_options(argc, argv, &options);
-	if (status >= 0)
+	if (status != EXIT_DONE)
 		return status;
+	if (options.help || options.version) {
+		if (options.help)
+			fputs(usage, stdout);
+		else
+			print_version();
+		return finish_output();
+	}
 	if (options.reload || options.check || options.dump)
-		return (int)run_command(&options);
-	status = (int)open_standard_descriptors();
+		return run_command(&options);
+	status = open_standard_descriptors();
 	if (status != EXIT_DONE)
 		return status;
 	signal(SIGPIPE, SIG_IGN); /* writes to a closed connection return EPIPE instead */
-	return (int)server_run(options.config, options.port);
+	return server_run(options.config, options.port);
 }

@@ -518,17 +518,5 @@ def free_port(host="127.0.0.1"):
         return s.getsockname()[1]
 
 
-def is_bound(address):
-    """Whether a socket has the address, even if it does not listen yet."""
-    with socket.socket(address.family) as s:
-        try:
-            s.bind(address.sockaddr)
-        except OSError as e:
-            if e.errno == errno.EADDRINUSE:
-                return True
-            raise
-    return False
-
-
 def have(*programs):
     return all(shutil.which(p) for p in programs)

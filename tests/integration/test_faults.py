@@ -480,54 +480,24 @@ def test_an_allocation_fails_in_a_reload(ackd, faults, directory, config_file, c
     assert failures >= 10
 
 
-def test_a_loop_refuses_a_socket_in_a_reload(ackd, faults):
-    """Whichever worker's: all of them stay with the configuration that was in force."""
+def test_a_loop_refuses_a_socket(ackd, faults):
+    """The worker tries again. Clients of that socket wait, at a start and after a reload."""
 
-    def config(name):
-        listener = '{ name = "%s"; address = "127.0.0.1"; port = %d; }'
-        moved = listener % (name, ports[name])
-        return f'ack_suffix = "{name}"; workers = 2; listeners = ( {kept}, {moved} );'
+    def config(reply):
+        listener = f'{{ name = "{reply}"; address = "{addresses[reply]}"; port = 0; }}'
+        return f'reply = "{reply}"; workers = 1; listeners = ( {listener} );'
 
-    kept = '{ name = "kept"; address = "127.0.0.1"; port = 0; }'
-    ports = {"one": free_port(), "two": free_port()}
-    addresses = {name: Address(f"127.0.0.1:{port}") for name, port in ports.items()}
-    daemon = ackd(config("one"), env=faults.environment(), arguments=())
-
-    def suffixes():
-        clients = [daemon.connect("kept") for _ in range(20)]  # some to each worker
-        for s in clients:
-            s.sendall(b"x")
-        found = {s.recv(100) for s in clients}
-        for s in clients:
-            s.close()
-        return found
-
-    n_sockets = daemon.n_sockets()
-    for n in (1, 2):
-        daemon.write_config(config("two"))
-        mark = daemon.mark()
-        faults.poll_fail = faults.poll_calls + n
-        assert not daemon.reload()
-        faults.poll_fail = 0
-        assert suffixes() == {b"Got xone"}
-        assert refuses(addresses["two"]) and not refuses(addresses["one"])
-        assert not any("listening" in line for line in daemon.lines[mark:])
-        wait_until(lambda: daemon.n_sockets() <= n_sockets, "the new sockets to be closed")
-    for name in ("one", "two", "one"):
-        daemon.write_config(config(name))
-        assert daemon.reload()
-        assert suffixes() == {f"Got x{name}".encode()}
-        assert not refuses(addresses[name])
-
-
-def test_a_loop_refuses_a_socket_at_the_start(ackd, faults):
-    for n in (2, 3):  # the first is the socket for --reload, without which ackd starts as well
-        faults.poll_calls = 0
-        faults.poll_fail = n
-        daemon = ackd("workers = 2;", env=faults.environment(), ready=False)
-        assert daemon.wait() == 71
-        assert "cannot start: no space left on device" in daemon.log
-        daemon.check_log()
+    addresses = {"ack": "127.0.0.1", "echo": "127.0.0.2"}
+    faults.poll_fail = 2  # the first is the socket for --reload
+    daemon = ackd(config("ack"), env=faults.environment(), arguments=())
+    error = "cannot poll a listening socket: no space left on device"
+    daemon.wait_for("accept_error: ack: " + error)
+    assert daemon.exchange(b"x", "ack") == b"Got x"
+    daemon.write_config(config("echo"))
+    faults.poll_fail = faults.poll_calls + 1
+    assert daemon.reload()
+    daemon.wait_for("accept_error: echo: " + error)
+    assert daemon.exchange(b"x", "echo") == b"x"
 
 
 def test_an_allocation_fails_at_the_stop(ackd, faults):

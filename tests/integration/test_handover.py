@@ -16,11 +16,9 @@ import pytest
 
 from harness import (
     SOON,
-    Address,
     Frozen,
     fill,
     free_port,
-    is_bound,
     is_silent,
     read_exactly,
     read_to_end,
@@ -80,32 +78,6 @@ def test_the_end_of_a_service_leaves_no_socket_in_the_store(unit, faults):
         s.sendto(b"X_ALL_SAID=1", unit.path)
     wait_until(lambda: unit.has_said("X_ALL_SAID"), "all to be said")
     assert unit.names() == []
-
-
-def test_the_end_comes_before_a_reload_is_certain(unit, faults):
-    """Then it fails, and nobody could connect to the new address meanwhile."""
-    unit.environment.update(faults.environment())
-    daemon = unit.start('address = "127.0.0.1"; workers = 1;')
-    faults.delay_us = 20_000
-    before = faults.accept_calls
-    clients = [daemon.connect() for _ in range(64)]
-    wait_until(lambda: faults.accept_calls > before, "the worker to be busy")
-    port = free_port()
-    listeners = f'{{ name = "ackd"; port = 0; }}, {{ name = "b"; port = {port}; }}'
-    daemon.write_config(f'address = "127.0.0.1"; workers = 1; listeners = ( {listeners} );')
-    daemon.signal(signal.SIGHUP)
-    new = Address(f"127.0.0.1:{port}")
-    wait_until(lambda: is_bound(new), "the new address to be bound")
-    with pytest.raises(ConnectionRefusedError):
-        new.connect()
-    daemon.signal(signal.SIGTERM)
-    daemon.wait_for("draining")
-    faults.delay_us = 0
-    for s in clients:
-        s.close()
-    assert daemon.wait() == 0
-    assert "reload failed: operation canceled" in daemon.log
-    assert "b: listening on" not in daemon.log
 
 
 def test_a_reload_that_fails_forgets_no_port(unit):

@@ -13,6 +13,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -27,7 +28,7 @@ struct fixture {
 	struct worker *worker;
 	struct config *config;
 	struct counters *counters[1];
-	unsigned done; /* the orders that the worker has reported as carried out */
+	unsigned n_news;
 	bool ended;
 	int socket; /* listening */
 	struct sockaddr_un address;
@@ -41,33 +42,49 @@ static int read_text(void *data, const char *path, char **ret_bytes, size_t *ret
 	return *ret_bytes ? 0 : -ENOMEM;
 }
 
-static void on_done(void *data, struct worker *worker, unsigned order, int status)
+static void on_news(void *data)
 {
 	struct fixture *f = data;
 
-	assert_int_equal(status, 0);
-	f->done |= order;
+	f->n_news++;
 }
 
 /* Runs one turn of the loop. */
 static void turn(struct fixture *f)
 {
 	f->ended = uv_run(&f->worker->reactor.loop, UV_RUN_NOWAIT) == 0;
+	worker_check_invariant(f->worker);
 }
 
 /* Runs turns until the worker has carried out @order. */
-static void until_done(struct fixture *f, unsigned order)
+static void until_done(struct fixture *f, enum worker_order order)
 {
-	for (int i = 0; i < TURNS_MAX && !(f->done & order); i++)
+	for (int i = 0; i < TURNS_MAX && !worker_has_done(f->worker, order); i++)
 		turn(f);
-	assert_true(f->done & order);
-	f->done = 0;
+	assert_true(worker_has_done(f->worker, order));
 }
 
 static void order(struct fixture *f, enum worker_order order)
 {
 	worker_order(f->worker, order);
 	until_done(f, order);
+}
+
+static bool is_in(const struct fixture *f, enum worker_phase phase)
+{
+	return worker_is_in(f->worker, STATES_BIT(phase));
+}
+
+/* Has the worker carry out a plan of the @n sockets @sockets. */
+static void apply(struct fixture *f, const struct worker_socket *sockets, size_t n)
+{
+	struct worker_plan *plan = worker_plan_create(f->config, f->counters, n);
+
+	assert_non_null(plan);
+	for (size_t i = 0; i < n; i++)
+		plan->sockets[plan->n_sockets++] = sockets[i];
+	worker_apply(f->worker, plan);
+	until_done(f, WORKER_APPLY);
 }
 
 /* Listens at an address that the kernel chooses. */
@@ -84,8 +101,6 @@ static void listen_somewhere(struct fixture *f)
 /* Makes a worker that serves the configuration @text. */
 static void begin(struct fixture *f, const char *text)
 {
-	struct worker_plan *plan;
-
 	memset(f, 0, sizeof(*f));
 	assert_int_equal(
 		config_load_with("F", -1, read_text, (void *)(uintptr_t)text, stderr, &f->config),
@@ -95,14 +110,9 @@ static void begin(struct fixture *f, const char *text)
 	stats_init(1);
 	f->counters[0] = stats_listener(f->config->listeners[0].name);
 	f->worker = aligned_alloc(STATS_CACHE_LINE, sizeof(struct worker));
-	assert_int_equal(worker_init(f->worker, 0, &f->limits, 0, on_done, f), 0);
+	assert_int_equal(worker_init(f->worker, 0, &f->limits, 0, on_news, f), 0);
 	listen_somewhere(f);
-	plan = worker_plan_create(f->config, f->counters, 1);
-	assert_non_null(plan);
-	plan->sockets[plan->n_sockets++] = (struct worker_socket){.fd = f->socket};
-	worker_open(f->worker, plan);
-	until_done(f, WORKER_OPEN);
-	order(f, WORKER_APPLY);
+	apply(f, &(struct worker_socket){.fd = f->socket}, 1);
 }
 
 static struct listener *listener_of(const struct fixture *f)
@@ -358,13 +368,247 @@ static void test_stop(void **state)
 	end(&f);
 }
 
+/* ---- acceptors ---- */
+
+static struct acceptor *acceptor_of(const struct fixture *f)
+{
+	return f->worker->acceptors;
+}
+
+/* A retired socket is served until WORKER_CLOSE_RETIRED, and what is queued then is accepted. */
+static void test_retired(void **state)
+{
+	struct worker_socket sockets[2];
+	struct listener *before;
+	struct fixture f;
+	int first, a, b;
+
+	begin(&f, "reply = \"echo\";");
+	first = f.socket;
+	before = acceptor_of(&f)->listener;
+	sockets[0] = (struct worker_socket){.fd = first, .retired = true};
+	listen_somewhere(&f);
+	sockets[1] = (struct worker_socket){.fd = f.socket};
+	apply(&f, sockets, 2);
+	assert_int_equal(acceptor_of(&f)->fd, f.socket);
+	assert_int_equal(acceptor_of(&f)->next->fd, first);
+	assert_ptr_equal(acceptor_of(&f)->next->listener, before);
+	assert_ptr_not_equal(acceptor_of(&f)->listener, before);
+	a = connect_client(&f);
+	order(&f, WORKER_CLOSE_RETIRED);
+	assert_int_equal(acceptor_of(&f)->fd, f.socket);
+	assert_null(acceptor_of(&f)->next);
+	b = connect_client(&f);
+	say(a, "a");
+	expect(&f, a, "a");
+	close(a);
+	close(b);
+	close(first);
+	end(&f);
+}
+
+/* A socket that a plan does not contain is closed, after its queue has been emptied. */
+static void test_queue_of_a_closed_socket(void **state)
+{
+	struct fixture f;
+	int a;
+
+	begin(&f, "reply = \"echo\";");
+	a = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(a, (const struct sockaddr *)&f.address, f.length), 0);
+	say(a, "queued");
+	apply(&f, NULL, 0);
+	assert_null(acceptor_of(&f));
+	expect(&f, a, "queued");
+	close(a);
+	end(&f);
+}
+
+/* A retired socket that no listener succeeds, and that was not served before, is not served. */
+static void test_retired_without_a_listener(void **state)
+{
+	struct fixture f;
+	int first;
+
+	begin(&f, "");
+	first = f.socket;
+	listen_somewhere(&f);
+	apply(&f, (struct worker_socket[]){{.fd = f.socket, .retired = true, .listener = 1}}, 1);
+	assert_null(acceptor_of(&f));
+	close(first);
+	end(&f);
+}
+
+/* Tries again the acceptor that pauses, as the timer does at the end of the pause. */
+static void end_pause(struct fixture *f)
+{
+	struct acceptor *a = acceptor_of(f);
+
+	assert_int_equal(acceptor_expire(a, a->resume_ms - 1), 1);
+	acceptor_expire(a, a->resume_ms);
+	acceptor_check_invariant(a);
+}
+
+/* A descriptor that the loop refuses is tried again until the loop takes it. */
+static void test_refused_by_the_loop(void **state)
+{
+	struct fixture f;
+	int listening, file, a;
+
+	begin(&f, "reply = \"echo\";");
+	apply(&f, NULL, 0);
+	file = open("/proc/self/status", O_RDONLY | O_CLOEXEC); /* epoll takes no regular file */
+	listening = dup(f.socket);
+	assert_int_equal(dup2(file, f.socket), f.socket);
+	apply(&f, (struct worker_socket[]){{.fd = f.socket}}, 1);
+	assert_int_equal(acceptor_of(&f)->state, ACCEPTOR_UNOPENED);
+	assert_true(f.worker->reactor.timer_at_ms <= uv_now(&f.worker->reactor.loop) + 200);
+	end_pause(&f);
+	assert_int_equal(acceptor_of(&f)->state, ACCEPTOR_UNOPENED);
+	assert_int_equal(f.counters[0]->values[COUNTER_ACCEPT_ERRORS], 2);
+	assert_int_equal(dup2(listening, f.socket), f.socket);
+	end_pause(&f);
+	assert_int_equal(acceptor_of(&f)->state, ACCEPTOR_ACCEPTING);
+	a = connect_client(&f);
+	say(a, "a");
+	expect(&f, a, "a");
+	close(a);
+	close(listening);
+	close(file);
+	end(&f);
+}
+
+/* An acceptor that the loop has refused is closed like another. */
+static void test_refused_by_the_loop_then_closed(void **state)
+{
+	struct fixture f;
+	int first, file;
+
+	begin(&f, "");
+	first = f.socket;
+	file = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+	apply(&f, (struct worker_socket[]){{.fd = file}}, 1);
+	assert_int_equal(acceptor_of(&f)->state, ACCEPTOR_UNOPENED);
+	order(&f, WORKER_DRAIN);
+	assert_null(acceptor_of(&f));
+	assert_int_equal(f.socket, first);
+	close(file);
+	until_ended(&f);
+	end(&f);
+}
+
+/* After an error that would repeat, accepting pauses, then goes on. */
+static void test_pause(void **state)
+{
+	struct rlimit limit, none;
+	struct fixture f;
+	int a;
+
+	begin(&f, "reply = \"echo\";");
+	a = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(a, (const struct sockaddr *)&f.address, f.length), 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none = (struct rlimit){.rlim_cur = 0, .rlim_max = limit.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	turn(&f);
+	assert_int_equal(acceptor_of(&f)->state, ACCEPTOR_PAUSED);
+	end_pause(&f);
+	assert_int_equal(acceptor_of(&f)->state, ACCEPTOR_ACCEPTING);
+	turn(&f);
+	assert_int_equal(acceptor_of(&f)->state, ACCEPTOR_PAUSED);
+	assert_int_equal(f.counters[0]->values[COUNTER_ACCEPT_ERRORS], 2);
+	assert_int_equal(f.worker->reactor.connections, 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	/* a new configuration does not end the pause */
+	apply(&f, (struct worker_socket[]){{.fd = f.socket}}, 1);
+	assert_int_equal(acceptor_of(&f)->state, ACCEPTOR_PAUSED);
+	end_pause(&f);
+	say(a, "a");
+	turn(&f);
+	expect(&f, a, "a");
+	close(a);
+	end(&f);
+}
+
+/* ---- orders and phases ---- */
+
+/* The main thread is told when an order has been carried out, but not that the loop turns. */
+static void test_news(void **state)
+{
+	struct fixture f;
+
+	begin(&f, "");
+	assert_true(f.n_news > 0);
+	f.n_news = 0;
+	order(&f, WORKER_TURN);
+	assert_int_equal(f.n_news, 0);
+	order(&f, WORKER_CLOSE_RETIRED);
+	assert_int_equal(f.n_news, 1);
+	end(&f);
+}
+
+/* Orders that arrive together are carried out in their sequence: the plan before the end. */
+static void test_plan_and_end_together(void **state)
+{
+	struct worker_plan *plan;
+	struct fixture f;
+
+	begin(&f, "");
+	plan = worker_plan_create(f.config, f.counters, 1);
+	plan->sockets[plan->n_sockets++] = (struct worker_socket){.fd = f.socket};
+	worker_apply(f.worker, plan);
+	worker_order(f.worker, WORKER_DRAIN);
+	until_done(&f, WORKER_APPLY);
+	assert_true(is_in(&f, WORKER_ENDED));
+	assert_null(acceptor_of(&f));
+	until_ended(&f);
+	end(&f);
+}
+
+/* A worker without connections ends with the drain; one with a connection when that is gone. */
+static void test_phases_of_a_drain(void **state)
+{
+	static const char text[256 * 1024];
+	struct fixture f;
+	int a;
+
+	begin(&f, "reply = \"echo\";");
+	assert_true(is_in(&f, WORKER_SERVING));
+	a = connect_client(&f);
+	for (int i = 0; i < TURNS_MAX && budget_used(&f.limits.budget) == 0; i++) {
+		assert_true(send(a, text, sizeof(text), MSG_NOSIGNAL) != 0);
+		turn(&f);
+	}
+	assert_true(budget_used(&f.limits.budget) > 0);
+	order(&f, WORKER_DRAIN); /* its replies are not delivered yet */
+	assert_true(is_in(&f, WORKER_DRAINING));
+	worker_order(f.worker, WORKER_STOP);
+	until_ended(&f);
+	assert_true(is_in(&f, WORKER_ENDED));
+	close(a);
+	end(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_reply),	     cmocka_unit_test(test_turn),
-		cmocka_unit_test(test_half_close),   cmocka_unit_test(test_nak),
-		cmocka_unit_test(test_idle_timeout), cmocka_unit_test(test_slow_reader),
-		cmocka_unit_test(test_drain),	     cmocka_unit_test(test_stop),
+		cmocka_unit_test(test_reply),
+		cmocka_unit_test(test_turn),
+		cmocka_unit_test(test_half_close),
+		cmocka_unit_test(test_nak),
+		cmocka_unit_test(test_idle_timeout),
+		cmocka_unit_test(test_slow_reader),
+		cmocka_unit_test(test_drain),
+		cmocka_unit_test(test_stop),
+		cmocka_unit_test(test_retired),
+		cmocka_unit_test(test_queue_of_a_closed_socket),
+		cmocka_unit_test(test_retired_without_a_listener),
+		cmocka_unit_test(test_refused_by_the_loop),
+		cmocka_unit_test(test_refused_by_the_loop_then_closed),
+		cmocka_unit_test(test_pause),
+		cmocka_unit_test(test_news),
+		cmocka_unit_test(test_plan_and_end_together),
+		cmocka_unit_test(test_phases_of_a_drain),
 	};
 
 	return cmocka_run_group_tests_name("worker", tests, NULL, NULL);

@@ -577,13 +577,19 @@ int takeover_receive(int reading, uint64_t max_fds, struct takeover *ret_takeove
 	return r;
 }
 
-int takeover_init(struct systemd_fd *fds, size_t n, uint64_t max_fds, struct takeover *ret_takeover)
+int takeover_withdraw(void)
 {
-	struct stat st;
 	int r = systemd_store_remove(STORE_NAME);
 
-	if (r == 0)
-		r = systemd_barrier();
+	return r < 0 ? r : systemd_barrier();
+}
+
+int takeover_init(struct systemd_fd *fds, size_t n, int withdrawn, uint64_t max_fds,
+		  struct takeover *ret_takeover)
+{
+	struct stat st;
+	int r = withdrawn;
+
 	/* version 1 stored the state beside the queue */
 	if (r == 0 && (n != 1 || fstat(fds[0].fd, &st) < 0 || !S_ISSOCK(st.st_mode)))
 		r = -EPROTO;

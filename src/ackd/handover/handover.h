@@ -179,13 +179,20 @@ struct takeover {
 bool takeover_is_part(const struct systemd_fd *fd);
 
 /*
- * Removes the hand-over from the store, then receives and checks it. @fds are the @n descriptors
- * that takeover_is_part() identified; they are consumed. At most @max_fds descriptors are kept;
- * further connections get none. May block. Returns 0 and gives *@ret_takeover to the caller.
- * Otherwise the connections are closed, and it returns -EPROTO (another version), -ENODATA (no
- * segment) or another negative errno.
+ * Removes the hand-over from the store. Waits up to 5 s until it has left. Returns 0, -ETIMEDOUT if
+ * the service manager has not handled that yet (systemd_barrier() waits longer), or another
+ * negative errno.
  */
-int takeover_init(struct systemd_fd *fds, size_t n, uint64_t max_fds,
+int takeover_withdraw(void);
+
+/*
+ * Receives and checks the hand-over after takeover_withdraw(), whose last result is @withdrawn.
+ * @fds are the @n descriptors that takeover_is_part() identified; they are consumed. At most
+ * @max_fds descriptors are kept; further connections get none. Returns 0 and gives *@ret_takeover
+ * to the caller. Otherwise the connections are closed, and it returns -EPROTO (another version),
+ * -ENODATA (no segment) or another negative errno.
+ */
+int takeover_init(struct systemd_fd *fds, size_t n, int withdrawn, uint64_t max_fds,
 		  struct takeover *ret_takeover);
 
 /*

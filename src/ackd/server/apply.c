@@ -1,16 +1,14 @@
 /*
  * Puts a configuration into effect, at start and in a reload, completely or not at all. The normal
- * sequence: the sockets are bound -> each worker gets a plan -> all workers open the new sockets ->
- * the new sockets listen, and those no longer needed are retired -> the workers carry out their
- * plans -> the configuration is in effect -> later the workers and then the daemon close the
- * retired sockets.
+ * sequence: the sockets are bound -> each worker's plan is made -> the new sockets listen, and
+ * those no longer needed are retired -> the configuration is in effect -> the workers carry out
+ * their plans -> later the workers and then the daemon close the retired sockets.
  *
- * A failure before all workers have opened the sockets changes nothing: the new sockets are closed
- * again. They do not listen before that point, so closing them loses no connection. The later steps
- * cannot fail, because the plans contain all memory that they take.
+ * Everything that can fail comes before the retiring, and changes nothing: the new sockets are
+ * closed again. The plans contain all memory that the workers take.
  */
 
-#include "ackd/server/server.h"
+#include "ackd/server/internal.h"
 
 #include "ackd/conn/conn.h"
 #include "ackd/sockets/store.h"
@@ -28,6 +26,13 @@
 #define RESERVE_PER_WORKER 8
 _Static_assert(RESERVE_PER_WORKER >= HANDOVER_SEGMENTS_PER_WORKER, "room for segments");
 #define RESERVE 64
+
+const struct state_row change_states[] = {
+	[CHANGE_NONE] = {"none", STATES_BIT(CHANGE_APPLYING)},
+	[CHANGE_APPLYING] = {"applying", STATES_BIT(CHANGE_NONE) | STATES_BIT(CHANGE_RETIRING)},
+	[CHANGE_RETIRING] = {"retiring", STATES_BIT(CHANGE_CLOSING)},
+	[CHANGE_CLOSING] = {"closing", STATES_BIT(CHANGE_NONE)},
+};
 
 /* ---- plans ---- */
 
@@ -170,24 +175,25 @@ static struct worker_plan *plan_create(struct server *server, const struct candi
 	return plan;
 }
 
-static int send_plans(struct server *server, const struct candidate *candidate)
+/* Creates the plans of all workers. Returns NULL when out of memory. */
+static struct worker_plan **plans_create(struct server *server, const struct candidate *candidate)
 {
 	struct worker_plan **plans = calloc(server->n_workers, sizeof(struct worker_plan *));
-	int r = plans ? prepare_counters(server, candidate->config) : -ENOMEM;
 
-	for (unsigned w = 0; w < server->n_workers && r == 0; w++) {
+	if (!plans || prepare_counters(server, candidate->config) < 0)
+		goto fail;
+	for (unsigned w = 0; w < server->n_workers; w++) {
 		plans[w] = plan_create(server, candidate, w);
 		if (!plans[w])
-			r = -ENOMEM;
+			goto fail;
 	}
-	for (unsigned w = 0; plans && w < server->n_workers; w++) {
-		if (r == 0)
-			worker_open(&server->workers[w], plans[w]);
-		else
-			worker_plan_destroy(plans[w]);
-	}
+	return plans;
+
+fail:
+	for (unsigned w = 0; plans && w < server->n_workers; w++)
+		worker_plan_destroy(plans[w]);
 	free(plans);
-	return r;
+	return NULL;
 }
 
 /* ---- sockets ---- */
@@ -196,7 +202,7 @@ static int send_plans(struct server *server, const struct candidate *candidate)
  * Returns how many descriptors are reserved for other uses than connections. Listening sockets
  * count twice, because a reload binds new ones before it closes the old ones.
  */
-static uint64_t descriptors_reserved(const struct server *server)
+static uint64_t descriptors_reserved(const struct server *server, const struct config *config)
 {
 	const struct endpoint *e;
 	size_t n_sockets = 0;
@@ -205,22 +211,22 @@ static uint64_t descriptors_reserved(const struct server *server)
 	list_for_each(e, &server->sockets.endpoints, node) n_sockets +=
 		e->next.needed ? e->n_fds : 0;
 	n = RESERVE + (uint64_t)server->n_workers * RESERVE_PER_WORKER + 2 * n_sockets +
-	    LIMITS_REFUSALS_MAX +
-	    (server->change.config->metrics_address ? METRICS_CONNECTIONS_MAX : 0);
+	    LIMITS_REFUSALS_MAX + (config->metrics_address ? METRICS_CONNECTIONS_MAX : 0);
 	/* a hand-over sends a segment per batch of connections */
 	return n + limits_descriptor_room(n) / HANDOVER_BATCH;
 }
 
 uint64_t server_descriptor_room(const struct server *server)
 {
-	return limits_descriptor_room(descriptors_reserved(server));
+	return limits_descriptor_room(descriptors_reserved(server, server->config));
 }
 
 /* Logs the upper bound of the memory for @max_connections connections and the workers. */
-static void log_memory_bound(const struct server *server, uint64_t max_connections)
+static void log_memory_bound(const struct server *server, const struct config *config,
+			     uint64_t max_connections)
 {
 	const uint64_t mib = 1 << 20;
-	uint64_t held = server->change.config->max_memory_bytes;
+	uint64_t held = config->max_memory_bytes;
 	uint64_t connections = max_connections * sizeof(struct conn);
 	uint64_t workers = (uint64_t)server->n_workers * (TURN_BUFFER_BYTES + SESSION_AREA_BYTES);
 
@@ -235,12 +241,11 @@ static void log_memory_bound(const struct server *server, uint64_t max_connectio
 }
 
 /* Puts the limits of the change into effect and logs them. */
-static void configure_limits(struct server *server)
+static void configure_limits(struct server *server, const struct config *config)
 {
-	const struct config *config = server->change.config;
-	uint64_t max =
-		limits_configure(&server->limits, config->max_connections,
-				 config->max_connections_per_address, descriptors_reserved(server));
+	uint64_t max = limits_configure(&server->limits, config->max_connections,
+					config->max_connections_per_address,
+					descriptors_reserved(server, config));
 
 	budget_set_max(&server->limits.budget, config->max_memory_bytes);
 	if (max < config->max_connections)
@@ -248,15 +253,26 @@ static void configure_limits(struct server *server)
 			    "limits.max_connections is %" PRIu64 " instead of %" PRIu64
 			    ": the descriptor limit allows no more",
 			    max, config->max_connections);
-	log_memory_bound(server, max);
+	log_memory_bound(server, config, max);
 }
 
-/* Puts the sockets of the change into effect. Nothing can fail from here on. */
-static void change_commit(struct server *server)
+static void on_needs_restart(void *data, const char *setting)
 {
-	configure_limits(server);
-	socket_set_commit(&server->sockets, server->change.config);
+	log_post_at(LOG_LEVEL_NOTICE, LOG_RELOAD, NULL, "%s has changed: that needs a restart",
+		    setting);
+}
+
+/* Makes @config the configuration in effect, and its sockets the server's. Cannot fail. */
+static void put_into_effect(struct server *server, struct config *config)
+{
+	configure_limits(server, config);
+	socket_set_commit(&server->sockets, config);
 	report_metrics_unlisten(server, false);
+	config_diff_restart(server->config, config, on_needs_restart, NULL);
+	log_configure(config->log_level, config->log_target);
+	config_ref(config);
+	config_unref(server->config);
+	server->config = config;
 }
 
 /* Closes the retired sockets, which no worker uses any more. */
@@ -268,55 +284,41 @@ static void close_retired(struct server *server)
 
 /* ---- step by step ---- */
 
-int server_bind(struct server *server, const struct candidate *candidate, FILE *errors)
+int change_bind(struct server *server, const struct candidate *candidate, FILE *errors)
 {
-	server->change.config = candidate->config;
 	return socket_set_bind(&server->sockets, candidate, (unsigned)server->n_handed,
 			       server->n_workers, errors);
 }
 
-int server_apply(struct server *server, const struct candidate *candidate)
+void change_undo(struct server *server)
 {
-	struct change *change = &server->change;
-	int r;
-
-	change->error = 0;
-	atomic_store(&server->n_applied, 0);
-	atomic_store(&server->open_error, 0);
-	r = send_plans(server, candidate);
-	if (r < 0) {
-		socket_set_rollback(&server->sockets);
-		return r;
-	}
-	change->phase = CHANGE_OPENING;
-	return 0;
+	report_metrics_unlisten(server, false);
+	socket_set_rollback(&server->sockets);
 }
 
-static void order_all(struct server *server, enum worker_order order)
+int change_commit(struct server *server, const struct candidate *candidate,
+		  void (*done)(struct server *server))
 {
-	for (unsigned w = 0; w < server->n_workers; w++)
-		worker_order(&server->workers[w], order);
-}
+	struct worker_plan **plans = plans_create(server, candidate);
+	int r = plans ? socket_set_listen(&server->sockets, candidate->config) : -ENOMEM;
 
-/* Commits the change after all workers have opened the new sockets, or undoes it after an error. */
-static void change_decide(struct server *server, int error)
-{
-	struct change *change = &server->change;
-
-	if (error == 0)
-		error = socket_set_listen(&server->sockets, change->config);
-	if (error == 0)
-		error = report_metrics_listen(server);
-	change->error = error;
-	if (error == 0) {
-		change->phase = CHANGE_APPLYING;
-		change_commit(server);
-		order_all(server, WORKER_APPLY);
+	if (r == 0)
+		r = report_metrics_listen(server, candidate->config);
+	if (r == 0) {
+		states_move(change_states, &server->change.state, CHANGE_APPLYING);
+		server->change.done = done;
+		put_into_effect(server, candidate->config);
 	} else {
-		change->phase = CHANGE_UNDOING;
-		report_metrics_unlisten(server, false);
-		order_all(server, WORKER_FORGET);
+		change_undo(server);
 	}
+	for (unsigned w = 0; plans && w < server->n_workers; w++) {
+		if (r == 0)
+			worker_apply(&server->workers[w], plans[w]);
+		else
+			worker_plan_destroy(plans[w]);
+	}
+	free(plans);
+	return r;
 }
 
 /* Closes the retired sockets, unless the daemon is ending, which closes them itself. */
@@ -324,82 +326,54 @@ static void on_retired_timer(uv_timer_t *timer)
 {
 	struct server *server = timer->data;
 
-	if (server->phase != SERVER_RUNNING)
+	if (server->state != SERVER_RUNNING)
 		return;
-	server->change.phase = CHANGE_CLOSING;
-	order_all(server, WORKER_CLOSE);
+	states_move(change_states, &server->change.state, CHANGE_CLOSING);
+	server_order(server, WORKER_CLOSE_RETIRED);
 }
 
-/* Retires sockets after all workers have carried out their plans. */
-static void change_retire(struct server *server)
+/* All workers have carried out their plans. */
+static void on_applied(struct server *server)
 {
 	struct change *change = &server->change;
-	bool ends = server->phase != SERVER_STARTING && server->phase != SERVER_RUNNING;
+	void (*done)(struct server * server) = change->done;
 
+	change->done = NULL;
 	takeover_finish(&server->takeover);
 	/* a daemon that ends stores no more sockets: clients would wait on them in vain */
-	if (!ends || server->phase == SERVER_HANDING_OVER)
+	if (server_is_up(server) || server->state == SERVER_HANDING_OVER)
 		store_sync(&server->sockets.endpoints);
-	change->phase = CHANGE_NONE;
-	if (ends || !socket_set_has_retired(&server->sockets))
-		return;
-	change->phase = CHANGE_RETIRING;
-	uv_timer_start(&server->retired_timer, on_retired_timer, ENDPOINT_RETIRED_MS, 0);
+	if (server_is_up(server) && socket_set_has_retired(&server->sockets)) {
+		states_move(change_states, &change->state, CHANGE_RETIRING);
+		uv_timer_start(&server->retired_timer, on_retired_timer, ENDPOINT_RETIRED_MS, 0);
+	} else {
+		states_move(change_states, &change->state, CHANGE_NONE);
+	}
+	done(server);
 }
 
-/* Closes the retired sockets after all workers have closed them. */
-static void change_close(struct server *server)
+/* All workers have closed the retired sockets. */
+static void on_closed(struct server *server)
 {
-	server->change.phase = CHANGE_NONE;
+	states_move(change_states, &server->change.state, CHANGE_NONE);
 	/*
 	 * A hand-over needs the sockets in the store, and forgetting an old socket would remove new
 	 * ones of the same name. The next process closes the old sockets.
 	 */
-	if (server->phase == SERVER_HANDING_OVER)
+	if (server->state == SERVER_HANDING_OVER)
 		return;
 	close_retired(server);
-	if (server->phase == SERVER_RUNNING)
+	if (server->state == SERVER_RUNNING)
 		store_sync(&server->sockets.endpoints);
 	if (server->reload.again)
 		reload_request(server);
 }
 
-bool server_applied(struct server *server, int *ret_error)
+void change_continue(struct server *server)
 {
-	struct change *change = &server->change;
-	bool ends = server->phase != SERVER_STARTING && server->phase != SERVER_RUNNING;
-
-	switch (change->phase) {
-	case CHANGE_OPENING:
-		if (!ends) {
-			change_decide(server, atomic_load(&server->open_error));
-			return false;
-		}
-		/* the workers drop their plans themselves; new sockets are closed later */
-		change->phase = CHANGE_NONE;
-		*ret_error = UV_ECANCELED;
-		return true;
-	case CHANGE_UNDOING:
-		takeover_finish(&server->takeover);
-		socket_set_rollback(&server->sockets);
-		change->phase = CHANGE_NONE;
-		*ret_error = change->error;
-		return true;
-	case CHANGE_APPLYING:
-		change_retire(server);
-		*ret_error = 0;
-		return true;
-	case CHANGE_CLOSING:
-		change_close(server);
-		return false;
-	case CHANGE_NONE:
-	case CHANGE_RETIRING:
-		break;
-	}
-	return false;
-}
-
-bool server_is_changing(const struct server *server)
-{
-	return server->change.phase != CHANGE_NONE;
+	if (server->change.state == CHANGE_APPLYING && server_has_done(server, WORKER_APPLY))
+		on_applied(server);
+	else if (server->change.state == CHANGE_CLOSING &&
+		 server_has_done(server, WORKER_CLOSE_RETIRED))
+		on_closed(server);
 }

@@ -4,7 +4,8 @@
  * not possible. A second signal, or the end of drain_timeout, closes everything immediately.
  */
 
-#include "ackd/server/server.h"
+#include "ackd/server/internal.h"
+
 #include "ackd/sockets/store.h"
 #include "base/plural.h"
 
@@ -15,17 +16,11 @@
 
 #define EXTEND_EVERY_MS 1000
 
-static void server_order(struct server *server, enum worker_order order)
-{
-	for (unsigned i = 0; i < server->n_started; i++)
-		worker_order(&server->workers[i], order);
-}
-
 void server_stop(struct server *server)
 {
-	if (server->phase == SERVER_STOPPING)
+	if (server->state == SERVER_STOPPING)
 		return;
-	server->phase = SERVER_STOPPING;
+	states_move(server_states, &server->state, SERVER_STOPPING);
 	server_order(server, WORKER_STOP);
 }
 
@@ -38,7 +33,7 @@ static void on_drain_timer(uv_timer_t *timer)
 	if (now_ms >= server->drain_deadline_ms) {
 		struct stats s = stats_total();
 
-		if (server->phase == SERVER_DRAINING)
+		if (server->state == SERVER_DRAINING)
 			log_post(LOG_DRAIN, NULL,
 				 "drain_timeout is over: closing %" PRIu64 " connection%s",
 				 stats_open(&s), plural(stats_open(&s)));
@@ -57,7 +52,7 @@ static void server_drain(struct server *server)
 
 	/* Asking the service manager may have blocked; the timeout starts now. */
 	uv_update_time(&server->loop);
-	server->phase = SERVER_DRAINING;
+	states_move(server_states, &server->state, SERVER_DRAINING);
 	log_notify("STOPPING=1");
 	log_post(LOG_DRAIN, NULL, "draining %" PRIu64 " connection%s, for at most %" PRIu64 " ms",
 		 stats_open(&s), plural(stats_open(&s)), server->config->drain_timeout_ms);
@@ -109,12 +104,12 @@ void server_end(struct server *server, int signum)
 {
 	if (signum == SIGTERM && server->term_follows) {
 		server->term_follows = false;
-	} else if (server->phase == SERVER_RUNNING) {
+	} else if (server->state == SERVER_RUNNING) {
 		server->term_follows = signum == SIGUSR2;
 		server_leave(server, signum);
-	} else if (signum == SIGUSR2 || server->phase == SERVER_HANDING_OVER) {
+	} else if (signum == SIGUSR2 || server->state == SERVER_HANDING_OVER) {
 		return; /* nothing to hand over yet, or already under way */
-	} else if (server->phase == SERVER_STARTING && server->n_started > 0 &&
+	} else if (server->state == SERVER_STARTING && server->n_workers > 0 &&
 		   !server->end_signal) {
 		server->end_signal = signum; /* workers may already have connections */
 	} else {

@@ -4,7 +4,8 @@
  * changes nothing. The end of the daemon waits for the workers, never for that thread.
  */
 
-#include "ackd/server/server.h"
+#include "ackd/server/internal.h"
+
 #include "base/clock.h"
 
 #include <errno.h>
@@ -17,97 +18,98 @@
  */
 #define RELOAD_LINES_MAX 100
 
-static void reload_end(struct server *server, int status)
+/* A signal has ended the daemon meanwhile. */
+static const struct failure canceled = {FAILURE_OS, UV_ECANCELED};
+
+const struct state_row reload_states[] = {
+	[RELOAD_NONE] = {"none", STATES_BIT(RELOAD_PREPARING)},
+	[RELOAD_PREPARING] = {"preparing", STATES_BIT(RELOAD_NONE) | STATES_BIT(RELOAD_APPLYING)},
+	[RELOAD_APPLYING] = {"applying", STATES_BIT(RELOAD_NONE)},
+};
+
+static void reload_end(struct server *server, struct failure failure)
 {
 	struct reload *reload = &server->reload;
 
-	if (status < 0) {
+	if (failure.kind != FAILURE_NONE) {
 		server->reloads_failed++;
-		if (reload->errors)
-			report_lines(LOG_RELOAD_FAILED, reload->errors, RELOAD_LINES_MAX);
 		log_post(LOG_RELOAD_FAILED, NULL,
 			 "reload failed: %s; the configuration in force stays",
-			 status == -EINVAL ? "error in the configuration" : uv_strerror(status));
+			 failure_text(&failure));
 	} else {
 		server->reloads_done++;
 		log_post(LOG_RELOAD, NULL, "reloaded the configuration");
 	}
-	free(reload->errors);
-	reload->errors = NULL;
-	candidate_destroy(reload->candidate);
-	reload->candidate = NULL;
-	reload->running = false;
-	if (server->phase == SERVER_RUNNING) {
+	states_move(reload_states, &reload->state, RELOAD_NONE);
+	if (server->state == SERVER_RUNNING) {
 		server_drop_counters(server);
 		log_notify("READY=1");
 		report_status(server);
 	}
-	control_report(&server->control, exit_status_of(status));
+	control_report(&server->control, exit_status_of(&failure));
 	control_accept(&server->control);
 	if (reload->again)
 		reload_request(server);
 }
 
-static void on_needs_restart(void *data, const char *setting)
+/* Called when all workers have applied the configuration. */
+static void reload_applied(struct server *server)
 {
-	log_post_at(LOG_LEVEL_NOTICE, LOG_RELOAD, NULL, "%s has changed: that needs a restart",
-		    setting);
+	reload_end(server, (struct failure){FAILURE_NONE, 0});
 }
 
-void reload_applied(struct server *server, int error)
+/* Puts the configuration of @candidate into effect. Logs errors line by line. */
+static struct failure reload_apply(struct server *server, const struct candidate *candidate)
 {
-	struct config *config = server->reload.candidate->config;
+	char *lines = NULL;
+	size_t length;
+	FILE *errors = open_memstream(&lines, &length);
+	int r = -ENOMEM;
 
-	if (error == 0) {
-		config_diff_restart(server->config, config, on_needs_restart, NULL);
-		config_unref(server->config);
-		server->config = config_ref(config);
-		log_configure(config->log_level, config->log_target);
+	if (errors) {
+		r = change_bind(server, candidate, errors);
+		fclose(errors);
 	}
-	reload_end(server, error);
-}
-
-static int reload_bind(struct server *server)
-{
-	struct reload *reload = &server->reload;
-	size_t errors_length;
-	FILE *errors;
-	int r;
-
-	free(reload->errors);
-	reload->errors = NULL;
-	errors = open_memstream(&reload->errors, &errors_length);
-	if (!errors)
-		return -ENOMEM;
-	r = server_bind(server, reload->candidate, errors);
-	fclose(errors);
-	return r < 0 ? r : server_apply(server, reload->candidate);
+	if (r == 0)
+		r = change_commit(server, candidate, reload_applied);
+	if (r < 0 && lines)
+		report_lines(LOG_RELOAD_FAILED, lines, RELOAD_LINES_MAX);
+	free(lines);
+	return failure_of_change(r);
 }
 
 void reload_prepared(struct server *server)
 {
 	struct reload *reload = &server->reload;
-	int r;
+	struct candidate *candidate;
+	struct failure failure;
+	char *lines;
 
-	if (!reload->job || !candidate_job_is_done(reload->job))
+	if (reload->state != RELOAD_PREPARING || !candidate_job_is_done(reload->job))
 		return;
-	r = candidate_job_take(reload->job, &reload->candidate, &reload->errors);
+	failure = failure_of_preparation(candidate_job_take(reload->job, &candidate, &lines));
 	reload->job = NULL;
-	if (r == 0 && server->phase != SERVER_RUNNING)
-		r = UV_ECANCELED; /* a signal has ended the daemon meanwhile */
-	if (r == 0)
-		r = reload_bind(server);
-	if (r < 0)
-		reload_end(server, r);
+	if (failure.kind != FAILURE_NONE && lines)
+		report_lines(LOG_RELOAD_FAILED, lines, RELOAD_LINES_MAX);
+	else if (failure.kind == FAILURE_NONE && server->state != SERVER_RUNNING)
+		failure = canceled;
+	else if (failure.kind == FAILURE_NONE)
+		failure = reload_apply(server, candidate);
+	free(lines);
+	candidate_destroy(candidate);
+	if (failure.kind == FAILURE_NONE)
+		states_move(reload_states, &reload->state, RELOAD_APPLYING);
+	else
+		reload_end(server, failure);
 }
 
 void reload_cancel(struct server *server)
 {
-	if (!server->reload.job)
+	if (server->reload.state != RELOAD_PREPARING)
 		return;
 	candidate_job_abandon(server->reload.job);
 	server->reload.job = NULL;
-	reload_end(server, UV_ECANCELED);
+	reload_end(server, canceled);
 }
 
 static void reload_begin(struct server *server)
@@ -116,20 +118,20 @@ static void reload_begin(struct server *server)
 	int r;
 
 	reload->again = false;
-	if (server->phase != SERVER_RUNNING)
+	if (server->state != SERVER_RUNNING)
 		return;
-	reload->running = true;
+	states_move(reload_states, &reload->state, RELOAD_PREPARING);
 	control_hold(&server->control); /* later requests are answered by the next reload */
 	log_notify("RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_now_us());
 	r = candidate_job_begin(server->path, server->port, &server->prepared, &reload->job);
 	if (r < 0)
-		reload_end(server, r);
+		reload_end(server, (struct failure){FAILURE_OS, r});
 }
 
 void reload_request(struct server *server)
 {
-	if (server->reload.running || server->phase == SERVER_STARTING ||
-	    server_is_changing(server))
+	if (server->reload.state != RELOAD_NONE || server->change.state != CHANGE_NONE ||
+	    server->state == SERVER_STARTING)
 		server->reload.again = true;
 	else
 		reload_begin(server);

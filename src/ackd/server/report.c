@@ -1,4 +1,5 @@
-#include "ackd/server/server.h"
+#include "ackd/server/internal.h"
+
 #include "base/plural.h"
 
 #include <errno.h>
@@ -14,7 +15,7 @@ void report_status(struct server *server)
 
 	log_notify("STATUS=%s%" PRIu64 " connection%s open, %" PRIu64 " served, %" PRIu64
 		   " message%s, %" PRIu64 " byte%s in, %" PRIu64 " byte%s out",
-		   server->phase == SERVER_RUNNING ? "" : "draining: ", stats_open(&s),
+		   server->state == SERVER_RUNNING ? "" : "draining: ", stats_open(&s),
 		   plural(stats_open(&s)), s.values[COUNTER_CONNECTIONS],
 		   s.values[COUNTER_MESSAGES], plural(s.values[COUNTER_MESSAGES]),
 		   s.values[COUNTER_RECEIVED_BYTES], plural(s.values[COUNTER_RECEIVED_BYTES]),
@@ -42,39 +43,39 @@ static void on_status_timer(uv_timer_t *timer)
 {
 	struct server *server = timer->data;
 
-	if (server->phase == SERVER_RUNNING) /* a hand-over must see all counters */
+	if (server->state == SERVER_RUNNING) /* a hand-over must see all counters */
 		stats_drop_unused();
-	if (!server->reload.running)
+	if (server->reload.state == RELOAD_NONE)
 		control_accept(
 			&server->control); /* accepting may have stopped for lack of descriptors */
 	sample_load(server);
 	report_status(server);
 }
 
-/* Feeds the watchdog only if the loop of every worker has turned since the last check. */
+/* Returns whether the loop of @worker has turned since the last check, or has nothing to do. */
+static bool has_turned(const struct worker *worker)
+{
+	return worker_has_done(worker, WORKER_TURN) ||
+	       worker_is_in(worker, STATES_BIT(WORKER_ENDED));
+}
+
+/* Feeds the watchdog only if every loop has turned since the last check. */
 static void on_watchdog_timer(uv_timer_t *timer)
 {
 	struct server *server = timer->data;
-	bool all_turned = true;
+	unsigned n_turned = 0;
 
-	for (unsigned i = 0; i < server->n_workers; i++) {
-		uint64_t turns =
-			atomic_load_explicit(&server->workers[i].turns, memory_order_relaxed);
-
-		if (turns == server->turns[i])
-			all_turned = false;
-		server->turns[i] = turns;
-	}
-	if (all_turned)
-		log_notify("WATCHDOG=1");
 	for (unsigned i = 0; i < server->n_workers; i++)
-		worker_order(&server->workers[i], WORKER_TURN);
+		n_turned += has_turned(&server->workers[i]);
+	if (n_turned == server->n_workers)
+		log_notify("WATCHDOG=1");
+	server_order(server, WORKER_TURN);
 }
 
-int report_init(struct server *server)
+int report_init(struct server *server, unsigned n_workers)
 {
-	server->load.cpu_ns = calloc(server->n_workers, sizeof(*server->load.cpu_ns));
-	server->load.ratios = calloc(server->n_workers, sizeof(*server->load.ratios));
+	server->load.cpu_ns = calloc(n_workers, sizeof(*server->load.cpu_ns));
+	server->load.ratios = calloc(n_workers, sizeof(*server->load.ratios));
 	return server->load.cpu_ns && server->load.ratios ? 0 : -ENOMEM;
 }
 
@@ -94,8 +95,7 @@ void report_start(struct server *server)
 	if (watchdog_ms > 0) {
 		uint64_t every_ms = watchdog_ms / 4 > 0 ? watchdog_ms / 4 : 1;
 
-		for (unsigned i = 0; i < server->n_workers; i++)
-			worker_order(&server->workers[i], WORKER_TURN);
+		server_order(server, WORKER_TURN);
 		uv_timer_start(&server->watchdog_timer, on_watchdog_timer, every_ms, every_ms);
 	}
 }
@@ -151,7 +151,7 @@ static void on_metrics_look(void *data, struct metrics_view *ret_view)
 	struct server *server = data;
 
 	*ret_view = (struct metrics_view){
-		.accepting = server->phase == SERVER_RUNNING,
+		.accepting = server->state == SERVER_RUNNING,
 		.max_connections = atomic_load(&server->limits.max_connections),
 		.held_bytes = budget_used(&server->limits.budget),
 		.max_held_bytes = budget_max(&server->limits.budget),
@@ -162,14 +162,14 @@ static void on_metrics_look(void *data, struct metrics_view *ret_view)
 	};
 }
 
-int report_metrics_listen(struct server *server)
+int report_metrics_listen(struct server *server, const struct config *config)
 {
 	struct endpoint *e;
 	int r = 0;
 
 	list_for_each(e, &server->sockets.endpoints, node)
 	{
-		if (!e->next.needed || e->next.user != server->change.config->n_listeners)
+		if (!e->next.needed || e->next.user != config->n_listeners)
 			continue;
 		if (!server->metrics && r == 0)
 			r = metrics_create(&server->loop, on_metrics_look, server,

@@ -6,8 +6,8 @@
  * prepared.
  */
 
-#include "ackd/server/server.h"
-#include "ackd/sockets/store.h"
+#include "ackd/server/internal.h"
+
 #include "base/plural.h"
 
 #include <errno.h>
@@ -17,21 +17,101 @@
 
 #define LOG_STOP_MS 2000
 
-enum exit_status exit_status_of(int error)
+/* ---- states ---- */
+
+const struct state_row server_states[] = {
+	[SERVER_STARTING] = {"starting", STATES_BIT(SERVER_RUNNING) | STATES_BIT(SERVER_STOPPING)},
+	[SERVER_RUNNING] = {"running", STATES_BIT(SERVER_DRAINING) |
+					       STATES_BIT(SERVER_HANDING_OVER) |
+					       STATES_BIT(SERVER_STOPPING)},
+	[SERVER_DRAINING] = {"draining", STATES_BIT(SERVER_STOPPING)},
+	[SERVER_HANDING_OVER] = {"handing over", 0},
+	[SERVER_STOPPING] = {"stopping", 0},
+};
+
+bool server_is_up(const struct server *server)
 {
-	switch (error) {
-	case 0:
-		return EXIT_DONE;
-	case -EINVAL:
-		return EXIT_CONFIG;
-	case -ENOMEM:
-	case -EMFILE:
-	case -ENFILE:
-	case -ECANCELED:
-		return EXIT_OS;
-	default:
-		return EXIT_UNAVAILABLE;
-	}
+	return states_in(server->state, STATES_BIT(SERVER_STARTING) | STATES_BIT(SERVER_RUNNING));
+}
+
+void server_check_invariant(const struct server *server)
+{
+	const struct change *change = &server->change;
+	const struct reload *reload = &server->reload;
+
+	assert((reload->state == RELOAD_PREPARING) == !!reload->job);
+	assert((change->state == CHANGE_APPLYING) == !!change->done);
+	if (reload->state == RELOAD_APPLYING)
+		assert(change->state == CHANGE_APPLYING);
+	if (reload->state == RELOAD_PREPARING)
+		assert(change->state == CHANGE_NONE);
+	if (server->state == SERVER_STARTING)
+		assert(reload->state == RELOAD_NONE && change->state != CHANGE_RETIRING);
+	else if (server->state != SERVER_STOPPING)
+		assert(server->config);
+	if (server->state == SERVER_HANDING_OVER)
+		assert(server->handing_over <= server->n_workers);
+}
+
+/* ---- failures ---- */
+
+struct failure failure_of_preparation(int r)
+{
+	enum failure_kind kind = r == 0		       ? FAILURE_NONE
+				 : r == -EINVAL	       ? FAILURE_CONFIG
+				 : r == -EADDRNOTAVAIL ? FAILURE_ADDRESS
+						       : FAILURE_OS;
+
+	return (struct failure){kind, r};
+}
+
+struct failure failure_of_change(int r)
+{
+	bool is_of_os = r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == UV_ECANCELED;
+
+	return (struct failure){r == 0 ? FAILURE_NONE : is_of_os ? FAILURE_OS : FAILURE_ADDRESS, r};
+}
+
+enum exit_status exit_status_of(const struct failure *failure)
+{
+	static const enum exit_status statuses[] = {
+		[FAILURE_NONE] = EXIT_DONE,
+		[FAILURE_CONFIG] = EXIT_CONFIG,
+		[FAILURE_ADDRESS] = EXIT_UNAVAILABLE,
+		[FAILURE_OS] = EXIT_OS,
+	};
+
+	return statuses[failure->kind];
+}
+
+const char *failure_text(const struct failure *failure)
+{
+	return failure->kind == FAILURE_CONFIG ? "error in the configuration"
+					       : uv_strerror(failure->error);
+}
+
+/* ---- workers ---- */
+
+void server_order(struct server *server, enum worker_order order)
+{
+	for (unsigned i = 0; i < server->n_workers; i++)
+		worker_order(&server->workers[i], order);
+}
+
+bool server_has_done(const struct server *server, enum worker_order order)
+{
+	for (unsigned i = 0; i < server->n_workers; i++)
+		if (!worker_has_done(&server->workers[i], order))
+			return false;
+	return true;
+}
+
+bool server_workers_are_in(const struct server *server, uint32_t phases)
+{
+	for (unsigned i = 0; i < server->n_workers; i++)
+		if (!worker_is_in(&server->workers[i], phases))
+			return false;
+	return true;
 }
 
 /* ---- the end ---- */
@@ -74,100 +154,50 @@ static void on_signal(uv_signal_t *handle, int signum)
 		server_end(server, signum);
 		break;
 	}
+	server_check_invariant(server);
 }
 
 static void on_control_request(void *data)
 {
 	struct server *server = data;
 
-	if (server->phase == SERVER_RUNNING)
+	if (server->state == SERVER_RUNNING)
 		reload_request(server);
 	else
 		control_drop(&server->control);
 }
 
-/* ---- events from workers ---- */
-
-static void on_worker_done(void *data, struct worker *worker, unsigned order, int status)
+/* Called by workers, in their threads. */
+static void on_worker_news(void *data)
 {
 	struct server *server = data;
 
-	if (order == WORKER_OPEN || order == WORKER_APPLY || order == WORKER_FORGET ||
-	    order == WORKER_CLOSE) {
-		if (status < 0)
-			atomic_store(&server->open_error, status);
-		atomic_fetch_add(&server->n_applied, 1);
-	} else if (order == WORKER_HAND_OVER) {
-		atomic_fetch_add(&server->n_handed_over, 1);
-	} else if (order == WORKER_DRAIN) {
-		atomic_fetch_add(&server->n_not_accepting, 1);
-	} else {
-		atomic_fetch_add(&server->n_ended, 1);
-	}
 	uv_async_send(&server->async);
-}
-
-static void server_ready(struct server *server)
-{
-	server->phase = SERVER_RUNNING;
-	server_drop_counters(server);
-	log_post(LOG_READY, NULL, "ready: %u worker%s", server->n_workers,
-		 plural(server->n_workers));
-	log_notify("READY=1");
-	report_start(server);
-	control_accept(&server->control);
-	if (server->end_signal)
-		server_end(server, server->end_signal);
-	else if (server->reload.again)
-		reload_request(server);
-}
-
-/* Continues the change after all workers have completed a step. */
-static void server_step(struct server *server)
-{
-	int error;
-
-	if (!server_applied(server, &error))
-		return;
-	if (server->reload.running) {
-		reload_applied(server, error);
-	} else if (server->phase == SERVER_STARTING && error == 0) {
-		server_ready(server);
-	} else if (server->phase == SERVER_STARTING) {
-		server->start_error = error;
-		server_stop(server);
-	}
 }
 
 static void on_news(uv_async_t *async)
 {
 	struct server *server = async->data;
-	/*
-	 * Read in the reverse of the order in which workers write. The last event of all workers
-	 * must not be seen without their earlier ones, because no further wake-up follows.
-	 */
-	bool all_ended = atomic_load(&server->n_ended) == server->n_workers;
-	bool nobody_accepts = atomic_load(&server->n_not_accepting) == server->n_workers;
 
-	if (atomic_load(&server->n_applied) == server->n_workers) {
-		atomic_store(&server->n_applied, 0);
-		server_step(server);
-	}
-	if (nobody_accepts) {
-		/* closes the sockets: new connections are refused instead of waiting */
-		atomic_store(&server->n_not_accepting, 0);
+	change_continue(server);
+	if (server->state == SERVER_DRAINING && server_workers_are_in(server, WORKER_LEAVES)) {
+		/* new connections are refused instead of waiting */
 		socket_set_close_listeners(&server->sockets);
 	}
 	server_hand_over_next(server);
-	if (all_ended) {
+	if (server_workers_are_in(server, STATES_BIT(WORKER_ENDED))) {
 		reload_cancel(server);
 		server_close_handles(server);
 	}
+	server_check_invariant(server);
 }
 
 static void on_prepared(uv_async_t *async)
 {
-	reload_prepared(async->data); /* server_prepare() handles the preparation of the start */
+	struct server *server = async->data;
+
+	reload_prepared(server); /* server_prepare() handles the preparation of the start */
+	server_check_invariant(server);
 }
 
 /* ---- the beginning ---- */
@@ -198,47 +228,104 @@ static int server_init_handles(struct server *server)
 	return r;
 }
 
+int server_init(struct server *server, const char *path, int port)
+{
+	int r = uv_loop_init(&server->loop);
+
+	if (r < 0)
+		return r;
+	socket_set_init(&server->sockets);
+	server->path = path;
+	server->port = port;
+	r = server_init_handles(server);
+	if (r < 0) {
+		server_close_handles(server);
+		uv_run(&server->loop, UV_RUN_DEFAULT);
+		uv_loop_close(&server->loop);
+	}
+	return r;
+}
+
+int server_reserve_workers(struct server *server, unsigned n)
+{
+	server->workers = aligned_alloc(STATS_CACHE_LINE, n * sizeof(struct worker));
+	if (!server->workers || report_init(server, n) < 0)
+		return -ENOMEM;
+	stats_init(n);
+	return 0;
+}
+
+int server_add_worker(struct server *server)
+{
+	int r = worker_init(&server->workers[server->n_workers], server->n_workers, &server->limits,
+			    server->config->busy_poll_us, on_worker_news, server);
+
+	if (r == 0)
+		server->n_workers++;
+	return r;
+}
+
 static int server_start_workers(struct server *server)
 {
-	server->n_workers = server->config->workers;
-	if (server->n_workers == 0)
-		server->n_workers = uv_available_parallelism();
-	server->workers =
-		aligned_alloc(STATS_CACHE_LINE, server->n_workers * sizeof(struct worker));
-	server->turns = calloc(server->n_workers, sizeof(*server->turns));
-	if (!server->workers || !server->turns || report_init(server) < 0)
-		return -ENOMEM;
-	stats_init(server->n_workers);
-	for (unsigned i = 0; i < server->n_workers; i++) {
-		struct worker *worker = &server->workers[i];
-		int r = worker_init(worker, i, &server->limits, server->config->busy_poll_us,
-				    on_worker_done, server);
+	unsigned n = server->config->workers ? server->config->workers : uv_available_parallelism();
+	int r = server_reserve_workers(server, n);
 
+	while (r == 0 && server->n_workers < n) {
+		r = server_add_worker(server);
 		if (r < 0)
-			return r;
-		r = worker_start(worker);
-		if (r < 0) {
-			worker_finish(worker);
-			return r;
-		}
-		server->n_started++;
+			break;
+		r = worker_start(&server->workers[server->n_workers - 1]);
+		if (r < 0)
+			worker_finish(&server->workers[--server->n_workers]);
 	}
-	return 0;
+	return r;
+}
+
+/* Called when all workers have applied the configuration of the start. */
+static void server_ready(struct server *server)
+{
+	if (server->state != SERVER_STARTING)
+		return;
+	states_move(server_states, &server->state, SERVER_RUNNING);
+	server_drop_counters(server);
+	log_post(LOG_READY, NULL, "ready: %u worker%s", server->n_workers,
+		 plural(server->n_workers));
+	log_notify("READY=1");
+	report_start(server);
+	control_accept(&server->control);
+	if (server->end_signal)
+		server_end(server, server->end_signal);
+	else if (server->reload.again)
+		reload_request(server);
+}
+
+/* Handles the signals that have arrived. Returns whether one of them ends the daemon. */
+static bool start_is_canceled(struct server *server)
+{
+	uv_run(&server->loop, UV_RUN_NOWAIT);
+	return server->end_signal || server->state != SERVER_STARTING;
 }
 
 /*
  * Creates the sockets that were not passed, and applies the configuration. The hand-over leaves the
- * store only after all addresses are bound: if binding fails, a later start can still restore the
- * connections.
+ * store only after all addresses are bound: if binding fails or a signal ends the start, a later
+ * start can still restore the connections.
  */
 static int server_begin(struct server *server, const struct candidate *candidate, FILE *errors)
 {
-	int r = server_bind(server, candidate, errors);
+	int r = change_bind(server, candidate, errors);
 
 	if (r < 0)
 		return r;
-	server_take_over(server);
-	return server_apply(server, candidate);
+	if (!start_is_canceled(server))
+		server_take_over(server);
+	else if (server->state == SERVER_STARTING)
+		server_stop(server);
+	if (server->state != SERVER_STARTING) {
+		change_undo(server);
+		return UV_ECANCELED;
+	}
+	return change_commit(server, candidate, server_ready);
 }
 
 /*
@@ -253,10 +340,9 @@ static int server_prepare(struct server *server, FILE *errors, struct candidate 
 
 	if (r < 0)
 		return r;
-	while (server->phase == SERVER_STARTING && !candidate_job_is_done(job))
+	while (server->state == SERVER_STARTING && !candidate_job_is_done(job))
 		uv_run(&server->loop, UV_RUN_ONCE);
-	uv_run(&server->loop, UV_RUN_NOWAIT); /* signals that arrived with the last event */
-	if (server->phase != SERVER_STARTING) {
+	if (start_is_canceled(server)) {
 		candidate_job_abandon(job);
 		return UV_ECANCELED;
 	}
@@ -267,43 +353,52 @@ static int server_prepare(struct server *server, FILE *errors, struct candidate 
 	return r;
 }
 
-/* Performs the start up to the loop. Errors are written to @errors as lines. */
-static int server_start(struct server *server, FILE *errors)
+/* Starts everything that works for the configuration in effect. */
+static int server_start_services(struct server *server)
 {
+	int r = log_start(server->config->log_level, server->config->log_target);
+
+	if (r == 0)
+		r = limits_init(&server->limits, server->config->max_memory_bytes);
+	if (r < 0)
+		return r;
+	log_post(LOG_START, NULL, "ackd %s, configuration: %s", ACKD_VERSION,
+		 server->config->path ? server->config->path : "built-in defaults");
+	control_init(&server->control, &server->loop, on_control_request, server);
+	return server_start_workers(server);
+}
+
+/* Performs the start up to the loop. Errors are written to @errors as lines. */
+static struct failure server_start(struct server *server, FILE *errors)
+{
+	struct failure failure;
 	struct candidate *candidate;
 	int r = server_prepare(server, errors, &candidate);
 
-	server->exit_status = exit_status_of(r);
 	if (r < 0)
-		return r;
+		return failure_of_preparation(r);
 	server->config = config_ref(candidate->config);
 	r = server_adopt(server, errors);
-	server->exit_status = r == -EINVAL ? EXIT_CONFIG : EXIT_OS;
-	if (r == 0)
-		r = log_start(server->config->log_level, server->config->log_target);
-	if (r == 0)
-		r = limits_init(&server->limits, server->config->max_memory_bytes);
-	if (r == 0) {
-		log_post(LOG_START, NULL, "ackd %s, configuration: %s", ACKD_VERSION,
-			 server->config->path ? server->config->path : "built-in defaults");
-		control_init(&server->control, &server->loop, on_control_request, server);
-		r = server_start_workers(server);
+	if (r == -EINVAL) {
+		failure = (struct failure){FAILURE_CONFIG, r};
+		goto out;
 	}
-	if (r == 0) {
-		r = server_begin(server, candidate, errors);
-		server->exit_status = r < 0 ? exit_status_of(r) : EXIT_OS;
-	}
+	if (r == 0)
+		r = server_start_services(server);
+	if (r < 0)
+		failure = (struct failure){FAILURE_OS, r};
+	else
+		failure = failure_of_change(server_begin(server, candidate, errors));
+out:
 	candidate_destroy(candidate);
-	return r;
+	return failure;
 }
 
-/* Releases everything that server_start() created, after joining the workers' threads. */
-static void server_finish(struct server *server)
+void server_finish(struct server *server)
 {
-	for (unsigned i = 0; i < server->n_started; i++)
-		worker_join(&server->workers[i]);
+	for (unsigned i = 0; i < server->n_workers; i++)
+		worker_finish(&server->workers[i]);
 	free(server->workers);
-	free(server->turns);
 	free(server->counters);
 	report_finish(server);
 	socket_set_finish(&server->sockets);
@@ -316,53 +411,52 @@ static void server_finish(struct server *server)
 	uv_loop_close(&server->loop);
 }
 
+/* Starts, and runs the loop until the daemon ends. Errors are written to @errors as lines. */
+static struct failure server_serve(struct server *server, FILE *errors)
+{
+	struct failure failure = server_start(server, errors);
+
+	if (failure.kind != FAILURE_NONE) {
+		server_stop(server);
+		if (server->n_workers == 0)
+			server_close_handles(server);
+	}
+	uv_run(&server->loop, UV_RUN_DEFAULT);
+	for (unsigned i = 0; i < server->n_workers; i++)
+		worker_join(&server->workers[i]);
+	server_finish(server);
+	if (failure.error == UV_ECANCELED)
+		return (struct failure){FAILURE_NONE, 0}; /* a signal has ended the start */
+	return failure;
+}
+
 enum exit_status server_run(const char *path, int port)
 {
 	struct server *server = calloc(1, sizeof(*server));
+	struct failure failure = {FAILURE_OS, -ENOMEM};
 	char *errors = NULL;
 	size_t errors_length = 0;
 	FILE *stream = open_memstream(&errors, &errors_length);
-	enum exit_status status = EXIT_OS;
-	int r = server && stream ? server_take_passed(server, stream) : UV_ENOMEM;
 
-	if (r == 0)
-		r = uv_loop_init(&server->loop);
-	if (r < 0) {
-		status = r == -EINVAL ? EXIT_CONFIG : EXIT_OS;
-		goto out;
+	if (server && stream)
+		failure = server_take_passed(server, stream);
+	if (failure.kind == FAILURE_NONE) {
+		int r = server_init(server, path, port);
+
+		failure = r < 0 ? (struct failure){FAILURE_OS, r} : server_serve(server, stream);
 	}
-	server->exit_status = EXIT_OS;
-	socket_set_init(&server->sockets);
-	server->path = path;
-	server->port = port;
-	r = server_init_handles(server);
-	if (r == 0)
-		r = server_start(server, stream);
-	if (r < 0) {
-		server_stop(server);
-		if (server->n_started == 0)
-			server_close_handles(server);
-		server->n_workers = server->n_started;
-	}
-	uv_run(&server->loop, UV_RUN_DEFAULT);
-	if (r == UV_ECANCELED)
-		r = 0; /* a signal ended the start */
-	if (r == 0)
-		r = server->start_error;
-	status = r == 0 ? EXIT_DONE : server->exit_status;
-	server_finish(server);
-out:
 	if (stream)
 		fclose(stream);
-	if (r < 0 && errors)
-		report_lines(LOG_STOP, errors, UINT32_MAX);
-	log_post_at(r < 0 ? LOG_LEVEL_ERROR : LOG_LEVEL_NOTICE, LOG_STOP, NULL,
-		    r < 0 ? "cannot start: %s" : "%s",
-		    r == 0	   ? "stopped"
-		    : r == -EINVAL ? "error in the configuration"
-				   : uv_strerror(r));
+	if (failure.kind == FAILURE_NONE) {
+		log_post(LOG_STOP, NULL, "stopped");
+	} else {
+		if (errors)
+			report_lines(LOG_STOP, errors, UINT32_MAX);
+		log_post_at(LOG_LEVEL_ERROR, LOG_STOP, NULL, "cannot start: %s",
+			    failure_text(&failure));
+	}
 	log_stop(LOG_STOP_MS);
 	free(errors);
 	free(server);
-	return status;
+	return exit_status_of(&failure);
 }

@@ -4,7 +4,8 @@
  * in the store; clients that connect meanwhile wait there.
  */
 
-#include "ackd/server/server.h"
+#include "ackd/server/internal.h"
+
 #include "ackd/sockets/store.h"
 #include "base/plural.h"
 
@@ -71,7 +72,7 @@ int server_hand_over(struct server *server)
 					 : error_text(r));
 		return r;
 	}
-	server->phase = SERVER_HANDING_OVER;
+	states_move(server_states, &server->state, SERVER_HANDING_OVER);
 	log_notify("STOPPING=1");
 	server->handing_over = 0;
 	worker_hand_over(&server->workers[0], &server->handover);
@@ -121,8 +122,8 @@ static void all_handed_over(struct server *server)
 
 void server_hand_over_next(struct server *server)
 {
-	while (server->phase == SERVER_HANDING_OVER && server->handing_over < server->n_workers &&
-	       atomic_load(&server->n_handed_over) > server->handing_over) {
+	while (server->state == SERVER_HANDING_OVER && server->handing_over < server->n_workers &&
+	       worker_is_in(&server->workers[server->handing_over], WORKER_LEAVES)) {
 		if (++server->handing_over < server->n_workers)
 			worker_hand_over(&server->workers[server->handing_over], &server->handover);
 		else
@@ -163,14 +164,14 @@ static bool is_connection(int fd)
 	       getpeername(fd, (struct sockaddr *)&peer, &length) == 0;
 }
 
-int server_take_passed(struct server *server, FILE *errors)
+struct failure server_take_passed(struct server *server, FILE *errors)
 {
 	int n = systemd_listen_fds(&server->passed);
 
 	if (n < 0) {
 		fprintf(errors, "LISTEN_FDS and LISTEN_FDNAMES do not fit what was passed: %s\n",
 			uv_strerror(n));
-		return n == -EINVAL ? -EPROTO : n; /* -EINVAL would blame the configuration */
+		return (struct failure){FAILURE_OS, n};
 	}
 	server->n_passed = (size_t)n;
 	for (size_t i = 0; i < server->n_passed; i++) {
@@ -181,9 +182,9 @@ int server_take_passed(struct server *server, FILE *errors)
 		fputs("the service manager passed a connection instead of a listening socket; set "
 		      "Accept=no in the socket unit: ackd accepts connections itself\n",
 		      errors);
-		return -EINVAL;
+		return (struct failure){FAILURE_CONFIG, -EINVAL};
 	}
-	return 0;
+	return (struct failure){FAILURE_NONE, 0};
 }
 
 static void fds_close(struct systemd_fd *fds, size_t n)
@@ -255,6 +256,26 @@ static void report_losses(struct takeover *takeover, uint64_t room)
 	}
 }
 
+/*
+ * Removes the hand-over from the store, and waits until the service manager has done so, however
+ * long it takes: a state that crashes the process would otherwise return on every start. A signal
+ * ends the wait, because it also ends the daemon. Returns 0 or a negative errno.
+ */
+static int withdraw(struct server *server)
+{
+	int r = takeover_withdraw();
+
+	while (r == -ETIMEDOUT) {
+		uv_run(&server->loop, UV_RUN_NOWAIT);
+		if (server->end_signal || server->state != SERVER_STARTING)
+			return 0;
+		log_post_at(LOG_LEVEL_WARNING, LOG_RESTORE, NULL,
+			    "waiting for the service manager, which does not answer");
+		r = systemd_barrier();
+	}
+	return r;
+}
+
 void server_take_over(struct server *server)
 {
 	struct takeover *takeover = &server->takeover;
@@ -265,7 +286,8 @@ void server_take_over(struct server *server)
 
 	if (server->n_handed == 0)
 		return;
-	r = takeover_init(server->handed, server->n_handed, room, takeover);
+	r = withdraw(server);
+	r = takeover_init(server->handed, server->n_handed, r, room, takeover);
 	server->n_handed = 0;
 	if (r < 0) {
 		log_post_at(LOG_LEVEL_ERROR, LOG_RESTORE, NULL,

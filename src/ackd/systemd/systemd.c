@@ -237,6 +237,27 @@ int systemd_store_add(const char *name, const int *fds, size_t n)
 	return r;
 }
 
+/*
+ * Waits until the manager has handled every notification sent so far, or until @deadline_us. A
+ * signal interrupts the wait, as SIGTERM does in a restart. In that case another barrier is set up.
+ */
+static int barrier_until(uint64_t deadline_us)
+{
+	int r;
+
+	do {
+		uint64_t now_us = clock_now_us();
+
+		r = sd_notify_barrier(0, now_us < deadline_us ? deadline_us - now_us : 0);
+	} while (r == -EINTR);
+	return r < 0 ? r : 0;
+}
+
+int systemd_barrier(void)
+{
+	return barrier_until(clock_now_us() + BARRIER_US);
+}
+
 /* Polls again after EINTR. Returns how many have events, or a negative errno. */
 static int poll_all(struct pollfd *fds, unsigned n, int wait_ms)
 {
@@ -277,7 +298,7 @@ static unsigned probes_open(unsigned n, int *ends, struct pollfd *peers)
  * and newer closes one of them asynchronously in a child process and the others before the barrier.
  * So all are kept if @n is more than one and none is closed at the barrier.
  */
-static unsigned probe(unsigned n)
+static unsigned probe(unsigned n, uint64_t deadline_us)
 {
 	int ends[FDS_MAX];
 	struct pollfd peers[FDS_MAX];
@@ -289,7 +310,7 @@ static unsigned probe(unsigned n)
 	for (unsigned i = 0; i < n; i++)
 		close(ends[i]);
 	if (r == 0)
-		r = systemd_barrier();
+		r = barrier_until(deadline_us);
 	if (r == 0)
 		r = poll_all(peers, n, 0);
 	if (r > 0) {
@@ -307,6 +328,7 @@ static unsigned probe(unsigned n)
 unsigned systemd_store_room(unsigned wanted, unsigned n_stored)
 {
 	const char *stated = getenv("FDSTORE");
+	uint64_t deadline_us = clock_now_us() + BARRIER_US;
 	unsigned long max = stated ? strtoul(stated, NULL, 10) : ULONG_MAX;
 	unsigned room = 0, n, kept;
 
@@ -317,7 +339,7 @@ unsigned systemd_store_room(unsigned wanted, unsigned n_stored)
 	while (room < wanted) {
 		n = wanted - room + (stated ? 0 : 1);
 		n = n < FDS_MAX ? n : FDS_MAX;
-		kept = probe(n);
+		kept = probe(n, deadline_us);
 		room += kept;
 		if (kept < n)
 			break;
@@ -328,17 +350,18 @@ unsigned systemd_store_room(unsigned wanted, unsigned n_stored)
 
 int systemd_store_end(const char *name, int end, int peer)
 {
+	uint64_t deadline_us = clock_now_us() + BARRIER_US;
 	int r = systemd_has_store() ? store_send(name, &end, 1) : -ENOTCONN;
 	unsigned kept;
 
 	close(end);
 	if (r < 0)
 		return r;
-	kept = probe(2);
+	kept = probe(2, deadline_us);
 	systemd_store_remove(PROBE_NAME);
 	if (kept == 2)
 		return 0; /* there is room for more */
-	r = systemd_barrier();
+	r = barrier_until(deadline_us);
 	if (r == 0 && has_hung_up(peer, CHILD_CLOSES_MS))
 		r = -ENOSPC;
 	if (r < 0)
@@ -361,23 +384,6 @@ int systemd_store_remove(const char *name)
 		return -ENAMETOOLONG;
 	r = sd_notify(0, state);
 	return r < 0 ? r : r == 0 ? -ENOTCONN : 0;
-}
-
-/*
- * A signal interrupts the wait, as SIGTERM does in a restart. In that case another barrier is set
- * up.
- */
-int systemd_barrier(void)
-{
-	uint64_t deadline_us = clock_now_us() + BARRIER_US;
-	int r;
-
-	do {
-		uint64_t now_us = clock_now_us();
-
-		r = sd_notify_barrier(0, now_us < deadline_us ? deadline_us - now_us : 0);
-	} while (r == -EINTR);
-	return r < 0 ? r : 0;
 }
 
 const char *systemd_version(void)

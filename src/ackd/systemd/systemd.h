@@ -65,8 +65,8 @@ bool systemd_has_store(void);
 
 /*
  * The service manager's descriptor store, which outlives the process. Each of these functions may
- * block. The manager keeps FileDescriptorStoreMax= descriptors, drops the others, and reports
- * neither.
+ * block, for at most 5 s while the manager is silent. The manager keeps FileDescriptorStoreMax=
+ * descriptors, drops the others, and reports neither.
  *
  * Returns for how many more descriptors, at most @wanted, the store has room now; 0 without a
  * store. @n_stored: how many of ours it already contains. The function stores socket pairs and

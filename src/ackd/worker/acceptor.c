@@ -39,28 +39,9 @@ static bool accept_error_is_of_peer(int error)
 	return error == ECONNABORTED || error == EPROTO || error == EINTR;
 }
 
-static void acceptor_pause(struct acceptor *acceptor, int error)
-{
-	struct reactor *reactor = acceptor->listener->reactor;
-	char words[128];
-	struct log_fields fields = {
-		.listener = acceptor->listener->settings->name,
-		.reason = uv_strerror_r(uv_translate_sys_error(error), words, sizeof(words)),
-	};
-
-	counter_add(acceptor->listener->counters, COUNTER_ACCEPT_ERRORS, 1);
-	if (log_admit(LOG_ACCEPT_ERROR))
-		log_post(LOG_ACCEPT_ERROR, &fields,
-			 "%s: cannot accept a connection: %s; trying again in %d ms",
-			 fields.listener, words, ACCEPT_PAUSE_MS);
-	uv_poll_stop(&acceptor->poll);
-	acceptor->resume_ms = uv_now(&reactor->loop) + ACCEPT_PAUSE_MS;
-	reactor_wake_in(reactor, ACCEPT_PAUSE_MS);
-}
-
 /*
- * Accepts up to @max connections. Returns 0, or the errno of an error that would repeat: a system
- * error, or one that affected each of @max peers.
+ * Accepts up to @max connections. Returns 0, or the negative errno of an error that would repeat: a
+ * system error, or one that affected each of @max peers.
  */
 static int acceptor_accept(struct acceptor *acceptor, unsigned max)
 {
@@ -82,62 +63,110 @@ static int acceptor_accept(struct acceptor *acceptor, unsigned max)
 		} else if (errno == EAGAIN) {
 			return 0;
 		} else if (accept_error_is_of_peer(errno)) {
-			error = errno;
+			error = -errno;
 			counter_add(acceptor->listener->counters, COUNTER_ACCEPT_ERRORS, 1);
 		} else {
-			return errno;
+			return -errno;
 		}
 	}
 	return taken ? 0 : error;
 }
 
+/* ---- states ---- */
+
+const struct state_row acceptor_states[] = {
+	[ACCEPTOR_UNOPENED] = {"unopened",
+			       STATES_BIT(ACCEPTOR_ACCEPTING) | STATES_BIT(ACCEPTOR_CLOSED)},
+	[ACCEPTOR_ACCEPTING] = {"accepting",
+				STATES_BIT(ACCEPTOR_PAUSED) | STATES_BIT(ACCEPTOR_CLOSED)},
+	[ACCEPTOR_PAUSED] = {"paused",
+			     STATES_BIT(ACCEPTOR_ACCEPTING) | STATES_BIT(ACCEPTOR_CLOSED)},
+	[ACCEPTOR_CLOSED] = {"closed", 0},
+};
+
+void acceptor_check_invariant(const struct acceptor *acceptor)
+{
+	const uv_handle_t *handle = (const uv_handle_t *)&acceptor->poll;
+
+	assert(acceptor->listener);
+	assert(!acceptor->kept);
+	assert(acceptor->state != ACCEPTOR_CLOSED); /* nothing refers to a closed one */
+	if (acceptor->state == ACCEPTOR_UNOPENED)
+		assert(acceptor->resume_ms > 0);
+	else
+		assert(uv_is_active(handle) == (acceptor->state == ACCEPTOR_ACCEPTING));
+}
+
+/* Reports the libuv error @error, and has acceptor_expire() try again after a pause. */
+static void pause_after(struct acceptor *acceptor, const char *what, int error)
+{
+	struct reactor *reactor = acceptor->listener->reactor;
+	char words[128];
+	struct log_fields fields = {
+		.listener = acceptor->listener->settings->name,
+		.reason = uv_strerror_r(error, words, sizeof(words)),
+	};
+
+	counter_add(acceptor->listener->counters, COUNTER_ACCEPT_ERRORS, 1);
+	if (log_admit(LOG_ACCEPT_ERROR))
+		log_post(LOG_ACCEPT_ERROR, &fields, "%s: %s: %s; trying again in %d ms",
+			 fields.listener, what, words, ACCEPT_PAUSE_MS);
+	acceptor->resume_ms = uv_now(&reactor->loop) + ACCEPT_PAUSE_MS;
+	reactor_wake_in(reactor, ACCEPT_PAUSE_MS);
+}
+
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
 	struct acceptor *acceptor = poll->data;
-	int error = status < 0 ? -status : acceptor_accept(acceptor, ACCEPT_MAX);
+	int error = status < 0 ? status : acceptor_accept(acceptor, ACCEPT_MAX);
 
-	if (error)
-		acceptor_pause(acceptor, error);
+	if (error == 0)
+		return;
+	states_move(acceptor_states, &acceptor->state, ACCEPTOR_PAUSED);
+	uv_poll_stop(poll);
+	pause_after(acceptor, "cannot accept a connection", error);
 }
 
-int acceptor_open(struct acceptor *acceptor, uv_loop_t *loop, int fd, bool passed)
-{
-	int r = uv_poll_init(loop, &acceptor->poll, fd);
-
-	if (r < 0)
-		return r;
-	acceptor->poll.data = acceptor;
-	acceptor->fd = fd;
-	acceptor->passed = passed;
-	return 0;
-}
-
+/* Leaves the state unopened or paused, unless the loop refuses the descriptor. */
 static void acceptor_resume(struct acceptor *acceptor)
 {
-	acceptor->resume_ms = 0;
+	int r = 0;
+
+	if (acceptor->state == ACCEPTOR_UNOPENED)
+		r = uv_poll_init(&acceptor->listener->reactor->loop, &acceptor->poll, acceptor->fd);
+	if (r < 0) {
+		pause_after(acceptor, "cannot poll a listening socket", r);
+		return;
+	}
+	states_move(acceptor_states, &acceptor->state, ACCEPTOR_ACCEPTING);
+	acceptor->poll.data = acceptor;
 	uv_poll_start(&acceptor->poll, UV_READABLE, on_readable);
+}
+
+void acceptor_open(struct acceptor *acceptor, struct listener *listener, int fd, bool passed)
+{
+	listener_ref(listener);
+	acceptor->listener = listener;
+	acceptor->fd = fd;
+	acceptor->passed = passed;
+	acceptor_resume(acceptor);
 }
 
 void acceptor_serve(struct acceptor *acceptor, struct listener *listener)
 {
-	struct listener *before = acceptor->listener;
-
 	listener_ref(listener);
+	listener_unref(acceptor->listener);
 	acceptor->listener = listener;
-	if (before)
-		listener_unref(before);
-	else
-		acceptor_resume(acceptor);
 }
 
 uint64_t acceptor_expire(struct acceptor *acceptor, uint64_t now_ms)
 {
-	if (acceptor->resume_ms == 0)
+	if (acceptor->state == ACCEPTOR_ACCEPTING)
 		return UINT64_MAX;
 	if (now_ms < acceptor->resume_ms)
 		return acceptor->resume_ms - now_ms;
 	acceptor_resume(acceptor);
-	return UINT64_MAX;
+	return acceptor->state == ACCEPTOR_ACCEPTING ? UINT64_MAX : ACCEPT_PAUSE_MS;
 }
 
 static void on_poll_closed(uv_handle_t *handle)
@@ -147,11 +176,16 @@ static void on_poll_closed(uv_handle_t *handle)
 
 void acceptor_close(struct acceptor *acceptor)
 {
+	bool is_open = acceptor->state != ACCEPTOR_UNOPENED;
+
 	/* queued clients already consider themselves connected; the kernel queues backlog + 1 */
-	if (acceptor->listener && !acceptor->passed)
+	if (!acceptor->passed)
 		acceptor_accept(acceptor, (unsigned)acceptor->listener->settings->backlog + 1);
-	uv_close((uv_handle_t *)&acceptor->poll, on_poll_closed);
-	if (acceptor->listener)
-		listener_unref(acceptor->listener);
+	states_move(acceptor_states, &acceptor->state, ACCEPTOR_CLOSED);
+	listener_unref(acceptor->listener);
 	acceptor->listener = NULL;
+	if (is_open)
+		uv_close((uv_handle_t *)&acceptor->poll, on_poll_closed);
+	else
+		free(acceptor);
 }

@@ -38,36 +38,161 @@ static uint64_t on_timer(struct reactor *reactor)
 	return next_ms;
 }
 
-/* ---- the end ---- */
+/* ---- phases ---- */
 
-static void worker_forget_plan(struct worker *worker)
+const struct state_row worker_phases[] = {
+	[WORKER_SERVING] = {"serving",
+			    STATES_BIT(WORKER_HANDING_OVER) | STATES_BIT(WORKER_DRAINING)},
+	[WORKER_HANDING_OVER] = {"handing over", STATES_BIT(WORKER_DRAINING)},
+	[WORKER_DRAINING] = {"draining", STATES_BIT(WORKER_ENDED)},
+	[WORKER_ENDED] = {"ended", 0},
+};
+
+void worker_check_invariant(const struct worker *worker)
 {
-	worker_plan_destroy(worker->plan);
-	worker->plan = NULL;
+	uint8_t phase = atomic_load(&worker->phase);
+	bool loop_ends = uv_is_closing((const uv_handle_t *)&worker->async);
+
+	for (const struct acceptor *a = worker->acceptors; a; a = a->next)
+		acceptor_check_invariant(a);
+	if (phase != WORKER_SERVING)
+		assert(!worker->acceptors && worker_has_done(worker, WORKER_APPLY));
+	if (phase == WORKER_HANDING_OVER)
+		assert(!worker_has_done(worker, WORKER_HAND_OVER));
+	assert(loop_ends == (phase == WORKER_ENDED));
+	if (phase == WORKER_ENDED)
+		assert(worker->reactor.connections == 0);
 }
 
-/* @handover determines which accept queues outlive this process; NULL: none in addition. */
-static void worker_close_acceptors(struct worker *worker, const struct handover *handover)
+static void worker_enter(struct worker *worker, enum worker_phase next)
 {
-	worker_forget_plan(worker);
-	while (worker->acceptors) {
-		struct acceptor *next = worker->acceptors->next;
+	uint8_t phase = atomic_load(&worker->phase);
 
-		if (handover && !handover_closes(handover, worker->acceptors->fd))
-			worker->acceptors->passed = true;
-		acceptor_close(worker->acceptors);
-		worker->acceptors = next;
+	states_move(worker_phases, &phase, next);
+	atomic_store(&worker->phase, phase);
+	worker->on_news(worker->data);
+}
+
+bool worker_is_in(const struct worker *worker, uint32_t phases)
+{
+	return states_in(atomic_load(&worker->phase), phases);
+}
+
+bool worker_has_done(const struct worker *worker, enum worker_order order)
+{
+	return !(atomic_load(&worker->orders) & order);
+}
+
+/* ---- the plan ---- */
+
+static struct acceptor *acceptor_find(const struct worker *worker, int fd)
+{
+	struct acceptor *a = worker->acceptors;
+
+	while (a && a->fd != fd)
+		a = a->next;
+	return a;
+}
+
+/* Closes the acceptors for which @ends returns true. */
+static void close_acceptors(struct worker *worker, bool (*ends)(const struct acceptor *acceptor))
+{
+	struct acceptor **link = &worker->acceptors;
+
+	while (*link) {
+		struct acceptor *a = *link;
+
+		if (!ends(a)) {
+			link = &a->next;
+			continue;
+		}
+		*link = a->next;
+		acceptor_close(a);
 	}
 }
+
+static bool is_retired(const struct acceptor *acceptor)
+{
+	return acceptor->retired;
+}
+
+static bool is_unkept(const struct acceptor *acceptor)
+{
+	return !acceptor->kept;
+}
+
+static bool is_any(const struct acceptor *acceptor)
+{
+	return true;
+}
+
+/* Serves @socket, for @listener. A retired socket stays with its listener if it has one. */
+static void serve(struct worker *worker, struct worker_plan *plan,
+		  const struct worker_socket *socket, struct listener *listener)
+{
+	struct acceptor *acceptor = acceptor_find(worker, socket->fd);
+
+	if (acceptor && !socket->retired) {
+		acceptor_serve(acceptor, listener);
+	} else if (!acceptor && listener) {
+		acceptor = plan->acceptors;
+		plan->acceptors = acceptor->next;
+		acceptor->next = worker->acceptors;
+		worker->acceptors = acceptor;
+		acceptor_open(acceptor, listener, socket->fd, socket->passed);
+	} else if (!acceptor) {
+		return;
+	}
+	acceptor->retired = socket->retired;
+	acceptor->kept = true;
+}
+
+/*
+ * Carries out the plan: its listeners begin, its sockets accept, acceptors that it does not contain
+ * are closed, and connections are restored.
+ */
+static void worker_carry_out(struct worker *worker, struct worker_plan *plan)
+{
+	struct listener **listeners = plan->listeners;
+	size_t n = plan->config->n_listeners;
+
+	for (size_t i = 0; i < n; i++)
+		listener_begin(listeners[i], &worker->reactor, plan->config,
+			       &plan->config->listeners[i], &plan->counters[i][worker->index]);
+	for (size_t i = 0; i < plan->n_sockets; i++) {
+		const struct worker_socket *socket = &plan->sockets[i];
+
+		serve(worker, plan, socket,
+		      socket->listener < n ? listeners[socket->listener] : NULL);
+	}
+	close_acceptors(worker, is_unkept);
+	for (struct acceptor *a = worker->acceptors; a; a = a->next)
+		a->kept = false;
+	for (size_t i = 0; i < plan->n_restored; i++) {
+		struct worker_restored *restored = &plan->restored[i];
+		struct state_connection state = state_read(restored->from.connection);
+
+		conn_restore(listeners[restored->listener], restored->from.fd, &state);
+		restored->from.fd = -1;
+		takeover_release(&restored->from);
+	}
+	for (size_t i = 0; i < n; i++) {
+		listener_unref(listeners[i]); /* its acceptors keep it */
+		listeners[i] = NULL;
+	}
+	worker_plan_destroy(plan);
+}
+
+/* ---- the end ---- */
 
 /* Ends the thread once it has no connection: the loop stops when its last handle is closed. */
 static void worker_check_end(struct worker *worker)
 {
-	if (!worker->draining || worker->reactor.connections > 0 ||
-	    uv_is_closing((uv_handle_t *)&worker->async))
+	if (!worker_is_in(worker, STATES_BIT(WORKER_DRAINING)) || worker->reactor.connections > 0)
 		return;
 	uv_close((uv_handle_t *)&worker->async, NULL);
 	reactor_close(&worker->reactor);
+	worker_enter(worker, WORKER_ENDED);
 }
 
 static void on_empty(struct reactor *reactor)
@@ -80,92 +205,61 @@ static void conn_shut(struct conn *c)
 	conn_close(c, CONN_SHUTDOWN);
 }
 
+/* Stops accepting, and does @how to each connection. */
 static void worker_end(struct worker *worker, void (*how)(struct conn *c))
 {
-	worker->draining = true;
-	worker_close_acceptors(worker, NULL);
+	close_acceptors(worker, is_any);
 	reactor_for_each(&worker->reactor, how);
+	if (worker_is_in(worker, STATES_BIT(WORKER_SERVING)))
+		worker_enter(worker, WORKER_DRAINING);
 	worker_check_end(worker);
 }
-
-/* ---- hand-over ---- */
 
 /*
  * Hands over one segment per loop iteration, whose end frees the connections in it. The remaining
- * connections are served in between.
+ * connections are served in between. Returns whether all have been handed over.
  */
-static void worker_end_by_hand_over(struct worker *worker)
+static bool worker_hand_over_some(struct worker *worker)
 {
-	worker_close_acceptors(worker, worker->handover);
-	if (reactor_hand_over(&worker->reactor, worker->handover)) {
-		worker_order(worker, WORKER_HAND_OVER);
-		return;
+	if (worker_is_in(worker, STATES_BIT(WORKER_SERVING))) {
+		for (struct acceptor *a = worker->acceptors; a; a = a->next)
+			a->passed |= !handover_closes(worker->handover, a->fd);
+		close_acceptors(worker, is_any);
+		worker_enter(worker, WORKER_HANDING_OVER);
 	}
-	worker->draining = true;
-	worker->on_done(worker->on_done_data, worker, WORKER_HAND_OVER, 0);
+	if (reactor_hand_over(&worker->reactor, worker->handover))
+		return false;
+	worker_enter(worker, WORKER_DRAINING);
 	worker_check_end(worker);
-}
-
-void worker_hand_over(struct worker *worker, struct handover *handover)
-{
-	worker->handover = handover;
-	worker_order(worker, WORKER_HAND_OVER);
+	return true;
 }
 
 /* ---- orders ---- */
 
-static void worker_close_retired(struct worker *worker)
-{
-	struct acceptor **link = &worker->acceptors;
-
-	while (*link) {
-		struct acceptor *a = *link;
-
-		if (!a->retired) {
-			link = &a->next;
-			continue;
-		}
-		*link = a->next;
-		acceptor_close(a);
-	}
-}
-
-/* Carries out the orders about plans. An order that ends the worker always follows them. */
-static void worker_see_to_plan(struct worker *worker, unsigned orders)
-{
-	if (orders & WORKER_CLOSE) {
-		worker_close_retired(worker);
-		worker->on_done(worker->on_done_data, worker, WORKER_CLOSE, 0);
-	}
-	if (orders & WORKER_OPEN)
-		worker->on_done(worker->on_done_data, worker, WORKER_OPEN,
-				worker_plan_open(worker->plan, worker));
-	if (orders & WORKER_APPLY)
-		worker_plan_carry_out(worker->plan, worker);
-	if (orders & (WORKER_APPLY | WORKER_FORGET)) {
-		worker_forget_plan(worker);
-		worker->on_done(worker->on_done_data, worker,
-				orders & (WORKER_APPLY | WORKER_FORGET), 0);
-	}
-}
-
+/* An order that ends the worker follows the others, which are carried out first. */
 static void on_async(uv_async_t *async)
 {
 	struct worker *worker = async->data;
-	unsigned orders = atomic_exchange(&worker->orders, 0);
+	unsigned orders = atomic_load(&worker->orders);
+	unsigned done = orders;
 
 	turn_answer(&worker->reactor);
-	if (orders & WORKER_TURN)
-		atomic_fetch_add_explicit(&worker->turns, 1, memory_order_relaxed);
-	worker_see_to_plan(worker, orders);
-	if (orders & WORKER_DRAIN) {
+	if (orders & WORKER_CLOSE_RETIRED)
+		close_acceptors(worker, is_retired);
+	if (orders & WORKER_APPLY)
+		worker_carry_out(worker, worker->plan);
+	if (orders & WORKER_DRAIN)
 		worker_end(worker, conn_drain);
-		worker->on_done(worker->on_done_data, worker, WORKER_DRAIN, 0);
+	if ((orders & WORKER_HAND_OVER) && !worker_hand_over_some(worker)) {
+		done &= ~(unsigned)WORKER_HAND_OVER;
+		uv_async_send(async);
 	}
-	if (orders & WORKER_HAND_OVER)
-		worker_end_by_hand_over(worker);
 	if (orders & WORKER_STOP)
 		worker_end(worker, conn_shut);
+	atomic_fetch_and(&worker->orders, ~done);
+	if (done & ~(unsigned)WORKER_TURN)
+		worker->on_news(worker->data);
+	worker_check_invariant(worker);
 }
 
 void worker_order(struct worker *worker, enum worker_order order)
@@ -174,10 +268,16 @@ void worker_order(struct worker *worker, enum worker_order order)
 	uv_async_send(&worker->async);
 }
 
-void worker_open(struct worker *worker, struct worker_plan *plan)
+void worker_apply(struct worker *worker, struct worker_plan *plan)
 {
 	worker->plan = plan;
-	worker_order(worker, WORKER_OPEN);
+	worker_order(worker, WORKER_APPLY);
+}
+
+void worker_hand_over(struct worker *worker, struct handover *handover)
+{
+	worker->handover = handover;
+	worker_order(worker, WORKER_HAND_OVER);
 }
 
 /* ---- the thread ---- */
@@ -223,7 +323,6 @@ static void worker_run(void *data)
 	 */
 	pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL); // NOLINT(cert-pos47-c)
 	worker_loop(worker);
-	worker->on_done(worker->on_done_data, worker, 0, 0);
 }
 
 /* The thread starts with all signals blocked, because the main thread handles them. */
@@ -240,16 +339,15 @@ int worker_start(struct worker *worker)
 }
 
 int worker_init(struct worker *worker, unsigned index, struct limits *limits, uint64_t busy_poll_us,
-		void (*on_done)(void *data, struct worker *worker, unsigned order, int status),
-		void *data)
+		void (*on_news)(void *data), void *data)
 {
 	int r;
 
 	*worker = (struct worker){
 		.index = index,
 		.busy_poll_ns = busy_poll_us * 1000,
-		.on_done = on_done,
-		.on_done_data = data,
+		.on_news = on_news,
+		.data = data,
 	};
 	r = reactor_init(&worker->reactor, limits);
 	if (r < 0)
@@ -290,5 +388,4 @@ uint64_t worker_cpu_ns(const struct worker *worker)
 void worker_join(struct worker *worker)
 {
 	uv_thread_join(&worker->thread);
-	worker_finish(worker);
 }

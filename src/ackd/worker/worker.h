@@ -2,14 +2,40 @@
 
 /*
  * One thread with one loop; its connections never leave it. Workers share only the immutable
- * configuration and struct limits. The main thread sends orders, as a set of bits, and plans.
+ * configuration and struct limits.
+ *
+ * The main thread gives orders. An order stays in the worker's set until the worker has carried it
+ * out. The end of the thread is a sequence of phases. The main thread reads both, and on_news wakes
+ * it when one of them has changed.
  */
 
 #include "ackd/conn/reactor.h"
 #include "ackd/worker/plan.h"
+#include "base/states.h"
 
 #include <stdatomic.h>
 #include <uv.h>
+
+enum worker_order {
+	WORKER_TURN = 1 << 0,	       /* show that the loop turns */
+	WORKER_CLOSE_RETIRED = 1 << 1, /* close the retired acceptors */
+	WORKER_APPLY = 1 << 2,	       /* carry out the plan */
+	WORKER_DRAIN = 1 << 3,	       /* stop accepting, finish connections, end the thread */
+	WORKER_HAND_OVER = 1 << 4,     /* stop accepting, hand over connections, end the thread */
+	WORKER_STOP = 1 << 5,	       /* close everything, end the thread */
+};
+
+enum worker_phase {
+	WORKER_SERVING,	     /* accepts on the sockets of its plan */
+	WORKER_HANDING_OVER, /* has closed its acceptors, and hands over its connections */
+	WORKER_DRAINING,     /* has closed its acceptors, and ends with its last connection */
+	WORKER_ENDED,	     /* has no connection; its loop and its thread end */
+};
+
+extern const struct state_row worker_phases[];
+
+/* The phases in which no acceptor is left, and no connection to hand over. */
+#define WORKER_LEAVES (STATES_BIT(WORKER_DRAINING) | STATES_BIT(WORKER_ENDED))
 
 struct worker {
 	_Alignas(STATS_CACHE_LINE) unsigned index; /* no cache line is shared between workers */
@@ -18,62 +44,51 @@ struct worker {
 	uv_thread_t thread;
 	uv_async_t async;
 	struct acceptor *acceptors;
-	bool draining;
 
 	/* between the main thread and this one */
-	struct worker_plan
-		*plan; /* of WORKER_OPEN, and of WORKER_APPLY or WORKER_FORGET after it */
+	struct worker_plan *plan;  /* of WORKER_APPLY */
 	struct handover *handover; /* of WORKER_HAND_OVER; one worker at a time uses it */
 	_Atomic unsigned orders;   /* set of enum worker_order; their parameters are stored first */
-	_Atomic uint64_t turns;	   /* how often the loop has answered WORKER_TURN */
-	void (*on_done)(void *data, struct worker *worker, unsigned order, int status);
-	void *on_done_data;
-};
-
-enum worker_order {
-	WORKER_TURN = 1 << 0,	   /* show that the loop turns */
-	WORKER_OPEN = 1 << 1,	   /* open the new sockets of the plan */
-	WORKER_APPLY = 1 << 2,	   /* carry out the open plan */
-	WORKER_FORGET = 1 << 3,	   /* destroy the plan */
-	WORKER_DRAIN = 1 << 4,	   /* stop accepting, finish connections, end the thread */
-	WORKER_HAND_OVER = 1 << 5, /* stop accepting, hand over connections, end the thread */
-	WORKER_STOP = 1 << 6,	   /* close everything, end the thread */
-	WORKER_CLOSE = 1 << 7,	   /* close the retired acceptors */
+	_Atomic uint8_t phase;	   /* enum worker_phase; only the worker changes it */
+	void (*on_news)(void *data);
+	void *data;
 };
 
 /*
  * Initializes the worker @index without a thread; until worker_start() the caller runs its loop.
- * Returns 0 or a libuv error.
- *
- * @on_done is called in the thread that runs the loop: for WORKER_OPEN with its result (0 or a
- * libuv error), for WORKER_APPLY, WORKER_FORGET and WORKER_CLOSE when carried out, for WORKER_DRAIN
- * when accepting has stopped, for WORKER_HAND_OVER when all connections have been handed over, and
- * with order 0 when the thread is about to end.
+ * @on_news is called in the thread that runs the loop, when the worker has carried out an order
+ * other than WORKER_TURN and when it has entered another phase. Returns 0 or a libuv error.
  */
 int worker_init(struct worker *worker, unsigned index, struct limits *limits, uint64_t busy_poll_us,
-		void (*on_done)(void *data, struct worker *worker, unsigned order, int status),
-		void *data);
+		void (*on_news)(void *data), void *data);
 
 /* Starts the thread, which runs the loop. Returns 0 or a libuv error. Main thread. */
 int worker_start(struct worker *worker);
 
+/* Waits for the end of the thread. Main thread. */
+void worker_join(struct worker *worker);
+
 /* Releases a worker that has no thread, connections or acceptors. */
 void worker_finish(struct worker *worker);
 
-/*
- * Orders WORKER_OPEN and gives @plan to the worker. WORKER_APPLY or WORKER_FORGET must follow. Main
- * thread.
+/* Gives an order, again only after the worker has carried it out (except WORKER_TURN). Main thread.
  */
-void worker_open(struct worker *worker, struct worker_plan *plan);
+void worker_order(struct worker *worker, enum worker_order order);
 
-/* Orders WORKER_HAND_OVER. The worker uses @handover until it is done. Main thread. */
+/* Gives the order WORKER_APPLY with @plan, which becomes the worker's. Main thread. */
+void worker_apply(struct worker *worker, struct worker_plan *plan);
+
+/* Gives the order WORKER_HAND_OVER. The worker uses @handover until it is done. Main thread. */
 void worker_hand_over(struct worker *worker, struct handover *handover);
 
-/* Gives an order. Main thread. */
-void worker_order(struct worker *worker, enum worker_order order);
+/* Returns whether the worker has carried out @order. Main thread. */
+bool worker_has_done(const struct worker *worker, enum worker_order order);
+
+/* Returns whether the phase of the worker is one of @phases (STATES_BIT()). Main thread. */
+bool worker_is_in(const struct worker *worker, uint32_t phases);
 
 /* Returns the CPU time that the thread has used, or 0 if unknown. Main thread. */
 uint64_t worker_cpu_ns(const struct worker *worker);
 
-/* Waits for the end of the thread and releases everything. Main thread. */
-void worker_join(struct worker *worker);
+/* Asserts what holds in each phase of @worker. Worker thread. */
+void worker_check_invariant(const struct worker *worker);
