@@ -202,7 +202,7 @@ static void put_daemon(struct text *text, const struct metrics_view *view)
 		   "limits.max_connections, as fitted under the descriptor limit.",
 		   view->max_connections);
 	put_number(text, "ackd_held_bytes", "gauge",
-		   "What all connections hold together in unsent and unanswered bytes.",
+		   "Unsent and unanswered bytes that all connections hold together.",
 		   view->held_bytes);
 	put_number(text, "ackd_max_held_bytes", "gauge", "limits.max_memory.",
 		   view->max_held_bytes);
@@ -215,7 +215,7 @@ static void put_daemon(struct text *text, const struct metrics_view *view)
 		 "Share of one CPU that the worker used in the last interval of 5 s.");
 	for (size_t i = 0; i < view->n_workers; i++)
 		put(text, "%s{worker=\"%zu\"} %.4f\n", busy, i, view->busy_ratios[i]);
-	put_head(text, build, "gauge", "What this ackd is made of; always 1.");
+	put_head(text, build, "gauge", "Versions of this ackd and of its libraries; always 1.");
 	put(text, "%s{", build);
 	put_label(text, "version", ACKD_VERSION);
 	put(text, ",");

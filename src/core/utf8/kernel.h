@@ -22,8 +22,6 @@
  *   is_supported()             whether this processor has the instructions
  */
 
-#include "core/utf8/internal.h"
-
 #include <string.h>
 
 /* A check processes groups of blocks, then single blocks, then the remaining bytes. */
