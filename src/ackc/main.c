@@ -1,6 +1,7 @@
 #include "ackc/load/load.h"
 #include "ackc/output/output.h"
 #include "ackc/ping/ping.h"
+#include "ackc/ping/report.h"
 #include "ackc/send/send.h"
 
 #include <fcntl.h>

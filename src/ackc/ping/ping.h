@@ -4,6 +4,3 @@
 
 /* Runs ackc ping until its end. Writes its own error messages. Returns the exit status. */
 int ping_run(const struct options *options);
-
-/* Prints a plugin's line for state UNKNOWN, with the reason @words. Returns the exit status. */
-int ping_plugin_unknown(const char *words);

@@ -4,7 +4,6 @@
 #include "ackc/output/display.h"
 #include "ackc/output/output.h"
 #include "ackc/output/times.h"
-#include "ackc/ping/ping.h"
 #include "base/plural.h"
 
 #include <inttypes.h>

@@ -53,3 +53,6 @@ void ping_report_interim(const struct ping_report *r);
 
 /* Prints the summary, or the result line of a plugin. Returns the exit status. */
 int ping_report_end(const struct ping_report *r);
+
+/* Prints a plugin's line for state UNKNOWN, with the reason @words. Returns the exit status. */
+int ping_plugin_unknown(const char *words);
