@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import pathlib
 import re
 import socket
 import stat
@@ -266,6 +267,27 @@ def test_a_path_that_is_another_file(config_file, directory):
     assert path in said and "not a socket" in said
     with open(path) as f:
         assert f.read() == "precious"
+
+
+def test_two_spellings_of_one_path(config_file, directory):
+    """The second listener must not take the socket of the first."""
+    directory = pathlib.Path(directory)
+    (directory / "link").symlink_to(directory)
+    for other in (f"{directory}/./s", f"{directory}/link/s"):
+        error = refusal(config_file, f'''listeners = ( {{ name = "a"; path = "{directory}/s"; }},
+                                                    {{ name = "b"; path = "{other}"; }} );''')
+        assert f'"b": cannot listen on unix:{other}: address already in use by listener "a"' in error
+        assert not (directory / "s").exists()
+
+
+def test_a_reload_that_spells_the_path_differently(ackd, directory):
+    path = pathlib.Path(directory, "s")
+    daemon = ackd(f'path = "{path}";')
+    inode = path.stat().st_ino
+    daemon.write_config(f'path = "{directory}/./s";')
+    assert daemon.reload()
+    assert path.stat().st_ino == inode
+    assert daemon.exchange(b"x") == b"Got x"
 
 
 def test_a_path_in_no_directory(config_file, directory):

@@ -469,6 +469,25 @@ def test_a_reload_moves_it(ackd):
         second.connect()
 
 
+def test_a_reload_exchanges_its_address_with_a_listener(ackd):
+    """From the end of the reload on, each address has one service only."""
+    ports = [free_port("127.0.0.1"), free_port("127.0.0.1")]
+
+    def config(metrics, listener):
+        return (f'metrics = {{ address = "127.0.0.1"; port = {ports[metrics]}; }};'
+                f'address = "127.0.0.1"; port = {ports[listener]}; workers = 2;')
+
+    daemon = ackd(config(0, 1), arguments=[])
+    for metrics, listener in ((1, 0), (0, 1)):
+        daemon.write_config(config(metrics, listener))
+        assert daemon.reload()
+        for _ in range(30):
+            with socket.create_connection(("127.0.0.1", ports[listener]), timeout=10) as s:
+                assert converse(s, b"x") == b"Got x"
+            with socket.create_connection(("127.0.0.1", ports[metrics]), timeout=10) as s:
+                assert converse(s, b"GET /healthz HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200")
+
+
 def test_a_reload_that_moves_nothing_keeps_the_socket(ackd):
     daemon = ackd(METRICS)
     metrics = daemon.address("metrics")
