@@ -114,7 +114,8 @@ void stats_finish(void)
 {
 	struct stats_entry *entry, *after;
 
-	list_for_each_safe(entry, after, &entries, node) entry_destroy(entry);
+	list_for_each_safe (entry, after, &entries, node)
+		entry_destroy(entry);
 	dropped = (struct stats){0};
 }
 
@@ -140,8 +141,7 @@ void stats_drop_unused(void)
 {
 	struct stats_entry *entry, *after;
 
-	list_for_each_safe(entry, after, &entries, node)
-	{
+	list_for_each_safe (entry, after, &entries, node) {
 		struct stats last;
 
 		if (entry_is_used(entry))
@@ -158,7 +158,8 @@ void stats_release(void)
 {
 	struct stats_entry *entry;
 
-	list_for_each(entry, &entries, node) entry->wanted = false;
+	list_for_each (entry, &entries, node)
+		entry->wanted = false;
 }
 
 int stats_carry(const char *name, const uint64_t *values, size_t n)
@@ -218,8 +219,7 @@ struct stats stats_total(void)
 
 	const struct stats_entry *entry;
 
-	list_for_each(entry, &entries, node)
-	{
+	list_for_each (entry, &entries, node) {
 		struct stats one = stats_read(entry);
 
 		stats_add(&sum, one.values, COUNTER_COUNT);

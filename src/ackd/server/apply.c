@@ -163,11 +163,13 @@ static struct worker_plan *plan_create(struct server *server, const struct candi
 	struct worker_plan *plan;
 	size_t n = 0;
 
-	list_for_each(e, &server->sockets.endpoints, node) n += e->n_fds;
+	list_for_each (e, &server->sockets.endpoints, node)
+		n += e->n_fds;
 	plan = worker_plan_create(candidate->config, server->counters, n);
 	if (!plan)
 		return NULL;
-	list_for_each(e, &server->sockets.endpoints, node) plan_endpoint(server, plan, w, e);
+	list_for_each (e, &server->sockets.endpoints, node)
+		plan_endpoint(server, plan, w, e);
 	if (plan_restored(server, plan, w) < 0) {
 		worker_plan_destroy(plan);
 		return NULL;
@@ -208,8 +210,8 @@ static uint64_t descriptors_reserved(const struct server *server, const struct c
 	size_t n_sockets = 0;
 	uint64_t n;
 
-	list_for_each(e, &server->sockets.endpoints, node) n_sockets +=
-		e->next.needed ? e->n_fds : 0;
+	list_for_each (e, &server->sockets.endpoints, node)
+		n_sockets += e->next.needed ? e->n_fds : 0;
 	n = RESERVE + (uint64_t)server->n_workers * RESERVE_PER_WORKER + 2 * n_sockets +
 	    LIMITS_REFUSALS_MAX + (config->metrics_address ? METRICS_CONNECTIONS_MAX : 0);
 	/* a hand-over sends a segment per batch of connections */

@@ -167,8 +167,7 @@ int report_metrics_listen(struct server *server, const struct config *config)
 	struct endpoint *e;
 	int r = 0;
 
-	list_for_each(e, &server->sockets.endpoints, node)
-	{
+	list_for_each (e, &server->sockets.endpoints, node) {
 		if (!e->next.needed || e->next.user != config->n_listeners)
 			continue;
 		if (!server->metrics && r == 0)
@@ -188,8 +187,8 @@ void report_metrics_unlisten(struct server *server, bool retired)
 
 	if (!server->metrics)
 		return;
-	list_for_each(e, &server->sockets.endpoints,
-		      node) for (unsigned i = 0; i < e->n_fds;
-				 i++) if (!e->metrics || (retired && e->state == ENDPOINT_RETIRED))
-		metrics_unlisten(server->metrics, e->fds[i]);
+	list_for_each (e, &server->sockets.endpoints, node)
+		for (unsigned i = 0; i < e->n_fds; i++)
+			if (!e->metrics || (retired && e->state == ENDPOINT_RETIRED))
+				metrics_unlisten(server->metrics, e->fds[i]);
 }

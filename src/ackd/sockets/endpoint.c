@@ -297,8 +297,9 @@ struct endpoint *endpoint_find_passed(const struct list *endpoints, const char *
 {
 	struct endpoint *e;
 
-	list_for_each(e, endpoints,
-		      node) if (e->passed && strcmp(e->listener, listener) == 0) return e;
+	list_for_each (e, endpoints, node)
+		if (e->passed && strcmp(e->listener, listener) == 0)
+			return e;
 	return NULL;
 }
 
@@ -339,10 +340,11 @@ static struct endpoint *find_same(const struct list *endpoints, const struct end
 {
 	struct endpoint *e;
 
-	list_for_each(e, endpoints,
-		      node) if (e->length == one->length && e->state == one->state &&
-				strcmp(e->listener, one->listener) == 0 &&
-				memcmp(&e->bound, &one->bound, one->length) == 0) return e;
+	list_for_each (e, endpoints, node)
+		if (e->length == one->length && e->state == one->state &&
+		    strcmp(e->listener, one->listener) == 0 &&
+		    memcmp(&e->bound, &one->bound, one->length) == 0)
+			return e;
 	return NULL;
 }
 

@@ -48,9 +48,10 @@ static struct endpoint *find_used(const struct socket_set *set, size_t user,
 {
 	struct endpoint *e;
 
-	list_for_each(e, &set->endpoints, node) if (e->next.needed && e->next.user == user &&
-						    memcmp(&e->next.configured, configured,
-							   sizeof(*configured)) == 0) return e;
+	list_for_each (e, &set->endpoints, node)
+		if (e->next.needed && e->next.user == user &&
+		    memcmp(&e->next.configured, configured, sizeof(*configured)) == 0)
+			return e;
 	return NULL;
 }
 
@@ -60,8 +61,7 @@ static bool choose_passed(struct socket_set *set, const struct config *config, s
 	struct endpoint *e;
 	bool found = false;
 
-	list_for_each(e, &set->endpoints, node)
-	{
+	list_for_each (e, &set->endpoints, node) {
 		if (is_metrics(config, user) || !e->passed ||
 		    strcmp(e->listener, config->listeners[user].name) != 0)
 			continue;
@@ -81,8 +81,7 @@ static void choose(struct socket_set *set, const struct candidate *candidate, si
 	const char *name = candidate_listener(candidate, user)->name;
 	struct endpoint *e;
 
-	list_for_each(e, &set->endpoints, node)
-	{
+	list_for_each (e, &set->endpoints, node) {
 		bool own = e->metrics == is_metrics(candidate->config, user) &&
 			   strcmp(e->listener, name) == 0;
 
@@ -98,7 +97,8 @@ static void choose_all(struct socket_set *set, const struct candidate *candidate
 {
 	struct endpoint *e;
 
-	list_for_each(e, &set->endpoints, node) e->next.needed = false;
+	list_for_each (e, &set->endpoints, node)
+		e->next.needed = false;
 	for (int any = 0; any < 2; any++)
 		for (size_t user = 0; user <= candidate->config->n_listeners; user++) {
 			const struct resolved *resolved = &candidate->resolved[user];
@@ -133,8 +133,7 @@ static void drop_inherited(struct socket_set *set, const struct config *config)
 	struct endpoint *e, *after;
 	bool dropped = false;
 
-	list_for_each_safe(e, after, &set->endpoints, node)
-	{
+	list_for_each_safe (e, after, &set->endpoints, node) {
 		if (e->next.needed || !e->stored_as || e->state == ENDPOINT_ACTIVE ||
 		    (socket_set_successor(config, e) < config->n_listeners && endpoint_is_own(e)))
 			continue;
@@ -283,8 +282,7 @@ static struct endpoint *find_conflict(const struct socket_set *set,
 	struct endpoint *e;
 
 	*ret_shared = false;
-	list_for_each(e, &set->endpoints, node)
-	{
+	list_for_each (e, &set->endpoints, node) {
 		if (!endpoint_overlaps(e, address))
 			continue;
 		if (e->passed || e->next.needed)
@@ -368,9 +366,9 @@ static void unbind_user(struct socket_set *set, size_t user)
 {
 	struct endpoint *e, *after;
 
-	list_for_each_safe(e, after, &set->endpoints,
-			   node) if (e->state == ENDPOINT_NEW && e->next.user == user)
-		endpoint_destroy(e);
+	list_for_each_safe (e, after, &set->endpoints, node)
+		if (e->state == ENDPOINT_NEW && e->next.user == user)
+			endpoint_destroy(e);
 }
 
 int socket_set_bind(struct socket_set *set, const struct candidate *candidate, unsigned n_handed,
@@ -403,8 +401,7 @@ int socket_set_listen(struct socket_set *set, const struct config *config)
 	char text[ADDRESS_TEXT_MAX];
 	struct endpoint *e;
 
-	list_for_each(e, &set->endpoints, node)
-	{
+	list_for_each (e, &set->endpoints, node) {
 		struct endpoint_options options;
 		int r;
 
@@ -459,8 +456,7 @@ void socket_set_commit(struct socket_set *set, const struct config *config)
 {
 	struct endpoint *e;
 
-	list_for_each(e, &set->endpoints, node)
-	{
+	list_for_each (e, &set->endpoints, node) {
 		if (e->next.needed)
 			commit(e, config);
 		else
@@ -472,8 +468,7 @@ void socket_set_rollback(struct socket_set *set)
 {
 	struct endpoint *e, *after;
 
-	list_for_each_safe(e, after, &set->endpoints, node)
-	{
+	list_for_each_safe (e, after, &set->endpoints, node) {
 		e->next.needed = false;
 		if (e->state == ENDPOINT_NEW)
 			endpoint_destroy(e);
@@ -491,7 +486,9 @@ bool socket_set_has_retired(const struct socket_set *set)
 {
 	const struct endpoint *e;
 
-	list_for_each(e, &set->endpoints, node) if (e->state == ENDPOINT_RETIRED) return true;
+	list_for_each (e, &set->endpoints, node)
+		if (e->state == ENDPOINT_RETIRED)
+			return true;
 	return false;
 }
 
@@ -499,8 +496,7 @@ void socket_set_close_retired(struct socket_set *set)
 {
 	struct endpoint *e, *after;
 
-	list_for_each_safe(e, after, &set->endpoints, node)
-	{
+	list_for_each_safe (e, after, &set->endpoints, node) {
 		if (e->state != ENDPOINT_RETIRED)
 			continue;
 		store_forget(e, &set->endpoints);
@@ -512,12 +508,15 @@ void socket_set_close_listeners(struct socket_set *set)
 {
 	struct endpoint *e, *after;
 
-	list_for_each_safe(e, after, &set->endpoints, node) if (!e->metrics) endpoint_destroy(e);
+	list_for_each_safe (e, after, &set->endpoints, node)
+		if (!e->metrics)
+			endpoint_destroy(e);
 }
 
 void socket_set_finish(struct socket_set *set)
 {
 	struct endpoint *e, *after;
 
-	list_for_each_safe(e, after, &set->endpoints, node) endpoint_destroy(e);
+	list_for_each_safe (e, after, &set->endpoints, node)
+		endpoint_destroy(e);
 }

@@ -104,8 +104,7 @@ static void forget_name(const char *name, struct list *endpoints)
 	struct endpoint *e;
 
 	systemd_store_remove(name);
-	list_for_each(e, endpoints, node)
-	{
+	list_for_each (e, endpoints, node) {
 		int r = 0;
 
 		if (e->stored_as && strcmp(e->stored_as, name) == 0)
@@ -166,8 +165,7 @@ void store_clear(struct list *endpoints)
 {
 	struct endpoint *e;
 
-	list_for_each(e, endpoints, node)
-	{
+	list_for_each (e, endpoints, node) {
 		if (e->stored_as)
 			systemd_store_remove(e->stored_as);
 		free(e->stored_as);
@@ -182,7 +180,8 @@ static unsigned count_stored(const struct list *endpoints)
 	const struct endpoint *e;
 	unsigned n = 0;
 
-	list_for_each(e, endpoints, node) n += e->stored_as ? e->n_fds : 0;
+	list_for_each (e, endpoints, node)
+		n += e->stored_as ? e->n_fds : 0;
 	return n;
 }
 
@@ -221,19 +220,18 @@ void store_sync(struct list *endpoints)
 
 	if (!systemd_has_store())
 		return;
-	list_for_each(e, endpoints, node)
-	{
+	list_for_each (e, endpoints, node) {
 		if (e->state == ENDPOINT_RETIRED)
 			room_follows = true;
 		else if (e->stored_as && (e->metrics || !is_named_right(e)))
 			store_forget(e, endpoints);
 	}
-	list_for_each(e, endpoints, node) n += is_lacking(e) ? e->n_fds : 0;
+	list_for_each (e, endpoints, node)
+		n += is_lacking(e) ? e->n_fds : 0;
 	if (n == 0)
 		return;
 	room = systemd_store_room(n + RESERVED, count_stored(endpoints));
-	list_for_each(e, endpoints, node)
-	{
+	list_for_each (e, endpoints, node) {
 		if (!is_lacking(e))
 			continue;
 		if (e->n_fds + RESERVED <= room) {
@@ -251,8 +249,7 @@ size_t store_lacks(const struct list *endpoints, int *fds)
 	const struct endpoint *e;
 	size_t n = 0;
 
-	list_for_each(e, endpoints, node)
-	{
+	list_for_each (e, endpoints, node) {
 		if (e->passed || e->stored_as || e->metrics)
 			continue;
 		for (unsigned i = 0; i < e->n_fds; i++, n++)
