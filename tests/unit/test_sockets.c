@@ -183,7 +183,8 @@ static unsigned count(enum endpoint_state state)
 	struct endpoint *e;
 	unsigned n = 0;
 
-	list_for_each(e, &set.endpoints, node) n += e->state == state;
+	list_for_each (e, &set.endpoints, node)
+		n += e->state == state;
 	return n;
 }
 
@@ -192,8 +193,7 @@ static struct endpoint *find(const char *listener, bool metrics)
 {
 	struct endpoint *e, *found = NULL;
 
-	list_for_each(e, &set.endpoints, node)
-	{
+	list_for_each (e, &set.endpoints, node) {
 		if (e->state != ENDPOINT_ACTIVE || strcmp(e->listener, listener) != 0 ||
 		    e->metrics != metrics)
 			continue;
