@@ -111,24 +111,6 @@ def test_a_fault_that_has_arrived_is_naked(ackd):
     assert daemon.wait() == 0
 
 
-def test_an_end_of_input_that_has_arrived_is_answered(ackd, faults):
-    """It ends the line, and the character."""
-    daemon = ackd('framing = "line";', env=faults.environment())
-    with daemon.connect() as s, daemon.connect() as other, daemon.connect() as bad:
-        for client in (s, other, bad):
-            client.sendall(b"x\nhal")
-            assert read_exactly(client, 6) == b"Got x\n"
-        with Draining(daemon, faults):
-            s.sendall(b"f")
-            bad.sendall(b"f\xc3")
-            for client in (s, other, bad):
-                client.shutdown(socket.SHUT_WR)
-        assert read_to_end(s) == b"Got half"
-        assert read_to_end(other) == b"Got hal"
-        assert read_to_end(bad) == b"NAK 6 unexpected end of data\n"
-    assert daemon.wait() == 0
-
-
 def test_not_more_than_1_mib_is_read(ackd, faults):
     daemon = ackd('reply = "echo";', env=faults.environment())
     data = b"0123456789abcdef" * (1 << 16)

@@ -10,9 +10,7 @@ import pytest
 from harness import (
     Frozen,
     converse,
-    fill,
     have,
-    is_silent,
     read_exactly,
     read_to_end,
     sanitizer,
@@ -190,65 +188,6 @@ def test_idle_timeout(ackd):
         assert 1.7 < time.monotonic() - begin < within(3.8)
 
 
-def test_a_silent_connection_is_idle_from_the_start(ackd):
-    daemon = ackd('limits = { idle_timeout = "400ms"; };')
-    begin = time.monotonic()
-    with daemon.connect() as s:
-        assert read_to_end(s) == b""
-        assert 0.3 <= time.monotonic() - begin < within(5)
-
-
-def test_activity_postpones_the_idle_timeout(ackd):
-    daemon = ackd('limits = { idle_timeout = "3s"; };')
-    with daemon.connect() as s, daemon.connect() as idle:
-        until = time.monotonic() + 7
-        while time.monotonic() < until:
-            s.sendall(b"x")
-            assert read_exactly(s, 5) == b"Got x"
-            time.sleep(0.1)
-        assert read_to_end(idle) == b""
-
-
-def test_a_reply_that_makes_no_progress_is_idle(ackd):
-    daemon = ackd('reply = "echo"; limits = { idle_timeout = "500ms"; };')
-    sockets = daemon.n_sockets()
-    with daemon.connect(receive_buffer=4096) as s:
-        with contextlib.suppress(ConnectionResetError):  # a slow machine is closed on meanwhile
-            fill(s, b"0123456789")
-        wait_until(lambda: daemon.n_sockets() <= sockets, "the stalled one to be closed")
-
-
-def test_a_slow_reader_is_not_idle(ackd, directory):
-    """Long before the socket has room for more, what it holds gets less.
-
-    Over TCP this is so too, but TCP_USER_TIMEOUT ends a peer whose window is hardly ever open.
-    """
-    daemon = ackd(f'path = "{directory}/s"; reply = "echo"; limits = {{ idle_timeout = "2s"; }};')
-    with daemon.connect() as s:
-        sent = fill(s, b"0123456789", quiet=0.1)
-        received = 0
-        until = time.monotonic() + 6
-        while time.monotonic() < until:
-            received += len(read_exactly(s, 8_000))
-            time.sleep(0.1)
-        s.shutdown(socket.SHUT_WR)
-        received += len(read_to_end(s))
-        assert received == sent
-
-
-def test_a_line_that_never_ends_is_not_idle_while_it_grows(ackd):
-    daemon = ackd('framing = "line"; limits = { idle_timeout = "3s"; };')
-    with daemon.connect() as s:
-        n = 0
-        until = time.monotonic() + 7
-        while time.monotonic() < until:
-            s.sendall(b".")
-            n += 1
-            time.sleep(0.1)
-        s.sendall(b"\n")
-        assert read_exactly(s, n + 5) == b"Got " + b"." * n + b"\n"
-
-
 @pytest.mark.parametrize("idle_timeout_s", [7, 0])
 def test_the_kernel_looks_for_dead_peers(ackd, idle_timeout_s):
     """As soon as the idle time-out, which overrides the probes; without one within five minutes."""
@@ -274,14 +213,6 @@ def test_the_kernel_looks_for_dead_peers(ackd, idle_timeout_s):
                     assert options(theirs) == [1, True, expected_ms, 1]
         daemon.write_config("limits = { idle_timeout = 5; };")
         assert daemon.reload()
-
-
-def test_no_idle_timeout(ackd):
-    daemon = ackd("limits = { idle_timeout = 0; };")
-    with daemon.connect() as s:
-        assert is_silent(s, 1)
-        s.sendall(b"x")
-        assert read_exactly(s, 5) == b"Got x"
 
 
 def test_max_memory_closes_the_one_that_would_exceed_it(ackd):

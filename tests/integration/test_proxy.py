@@ -3,11 +3,9 @@
 import contextlib
 import socket
 import struct
-import time
 
 import pytest
 
-from faults import Draining
 from harness import converse, read_exactly, read_to_end, reset, wait_until
 from prom import is_built, scrape
 
@@ -98,20 +96,6 @@ def test_a_header_that_names_nobody(ackd, header):
     with daemon.connect() as s:
         peer = "%s:%d" % s.getsockname()
         assert converse(s, header + b"hi\n") == f"{peer} hi\n".encode()
-
-
-@pytest.mark.parametrize("header, peer", HEADERS, ids=range(len(HEADERS)))
-def test_a_header_in_pieces(ackd, header, peer):
-    daemon = ackd(CONFIG)
-    for step in (1, 5, len(header) // 2):
-        with daemon.connect() as s:
-            for i in range(0, len(header), step):
-                s.sendall(header[i : i + step])
-                if step > 1 or i < 40:
-                    time.sleep(0.001)
-            s.sendall(b"hi\n")
-            expected = f"{peer} hi\n".encode()
-            assert read_exactly(s, len(expected)) == expected
 
 
 NO_HEADERS = [
@@ -249,18 +233,6 @@ def test_names_are_charged_and_given_back(ackd):
         assert daemon.exchange(header + b"hi") == b"hi"
 
 
-def test_a_header_that_does_not_come(ackd):
-    """It has 5 s, whatever the idle time-out; nothing is greeted before."""
-    daemon = ackd(CONFIG + ' greeting = "hello"; limits = { idle_timeout = 0; };')
-    with daemon.connect() as silent, daemon.connect() as slow:
-        begin = time.monotonic()
-        slow.sendall(v1()[:10])
-        assert read_to_end(silent) == b""
-        assert read_to_end(slow) == b""
-        assert 4 < time.monotonic() - begin < 15
-    daemon.wait_for("no PROXY header in time")
-
-
 def test_only_proxies_may_connect(ackd):
     daemon = ackd(CONFIG)
     assert refused(daemon, v1() + b"hi\n", source="127.0.0.2")
@@ -369,38 +341,3 @@ def test_drain_while_waiting_for_a_header(ackd):
         daemon.stop()
         with contextlib.suppress(ConnectionResetError):
             assert read_to_end(s) == b""
-
-
-@pytest.mark.parametrize("header", [v1(), v2()], ids=["v1", "v2"])
-@pytest.mark.parametrize("n", [0, 10], ids=["whole", "begun"])
-def test_drain_answers_what_has_arrived_with_its_header(ackd, faults, header, n):
-    """A proxied client is owed no less than any other."""
-    daemon = ackd(CONFIG + ' greeting = "hello\\n";', env=faults.environment())
-    clients = [daemon.connect() for _ in range(4)]
-    one, bare, half, none = clients
-    one.sendall(header[:n])
-    for s in clients:  # they have been accepted, and what they sent read
-        daemon.exchange(v1() + b"x\n")
-    with Draining(daemon, faults):
-        one.sendall(header[n:] + b"one\ntwo\nthr")
-        bare.sendall(header)
-        half.sendall(header[:10])
-    peer = b"192.0.2.7:4711"
-    assert read_to_end(one) == b"hello\n%s one\n%s two\n" % (peer, peer)
-    assert read_to_end(bare) == b"hello\n"
-    for s in clients:
-        assert read_to_end(s) == b""
-        s.close()
-    assert daemon.wait() == 0
-
-
-def test_drain_of_a_proxied_client_that_is_refused(ackd, faults):
-    daemon = ackd(CONFIG + ' deny = ["192.0.2.7"];', env=faults.environment())
-    with daemon.connect() as s:
-        assert daemon.exchange(v1("192.0.2.8") + b"x\n").endswith(b"x\n")
-        with Draining(daemon, faults):
-            s.sendall(v1() + b"one\n")
-        with contextlib.suppress(ConnectionResetError):
-            assert read_to_end(s) == b""
-    assert daemon.wait() == 0
-    assert "refused: denied" in daemon.log

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from harness import Frozen, converse, is_silent, read_exactly, read_to_end, reset, sanitizer
+from harness import Frozen, converse, read_exactly, read_to_end, reset, sanitizer
 
 # libuv takes 1,024 events at a time, and goes on in the same turn when there are more.
 N = 400 if sanitizer() else 1500
@@ -57,20 +57,6 @@ def test_each_gets_its_own_answer(ackd, many_descriptors):
         assert read_exactly(s, 9) == b"Got last\n"
 
 
-def test_the_end_behind_what_waits_for_its_answer(ackd, many_descriptors):
-    """Some reads of the first 1,024 events are unanswered when libuv tells of the ends behind them:
-    the longer message is answered at once, and those before it."""
-    daemon = ackd('framing = "line"; workers = 1;')
-    clients = [daemon.connect() for _ in range(1034)]
-    said = [b"%d\n" % i if i != 30 else b"x" * 63999 + b"\n" for i in range(len(clients))]
-    with Frozen(daemon):
-        for s, data in zip(clients, said):
-            s.sendall(data)
-            s.shutdown(socket.SHUT_WR)
-    for s, data in zip(clients, said):
-        assert read_to_end(s) == b"Got " + data
-
-
 def test_answers_that_nobody_reads(ackd, many_descriptors):
     daemon = ackd('reply = "echo"; workers = 1;')
     clients = [daemon.connect(receive_buffer=4096) for _ in range(40)]
@@ -101,27 +87,6 @@ def test_a_drain_answers_it(ackd, many_descriptors):
     for i, s in enumerate(clients):
         assert read_to_end(s) == b"Got last %d\n" % i
     assert daemon.wait() == 0
-
-
-def test_the_end_behind_what_there_is_no_memory_for(ackd, many_descriptors):
-    """As above, but there is no room for the beginnings of more lines, which closes."""
-    daemon = ackd('framing = "line"; workers = 1; limits = { max_memory = "64KiB"; };')
-    clients = [daemon.connect() for _ in range(1034)]
-    with Frozen(daemon):
-        for i, s in enumerate(clients):
-            s.sendall(b"x" * 500 if i != 30 else b"x" * 63999 + b"\n")
-            if i > 900:
-                s.shutdown(socket.SHUT_WR)
-    for s in clients[901:]:
-        with contextlib.suppress(ConnectionResetError):
-            assert read_to_end(s) in (b"", b"Got " + b"x" * 500)
-    kept = [s for s in clients[31:900] if is_silent(s, 0.001)]
-    answers = []
-    for s in kept:
-        with contextlib.suppress(ConnectionResetError):  # the next byte may be too much
-            s.sendall(b"y\n")
-            answers.append(read_exactly(s, 506))
-    assert b"Got " + b"x" * 500 + b"y\n" in answers
 
 
 EXPANDING = [

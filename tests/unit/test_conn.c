@@ -213,6 +213,29 @@ static void test_nak(void **state)
 	end(&f);
 }
 
+/* The client reads only after it has sent everything: its unread input causes no reset. */
+static void test_nak_read_late(void **state)
+{
+	static char text[60000];
+	struct fixture f;
+	int a;
+
+	begin(&f, "");
+	a = connect_client(&f);
+	memset(text, 'x', sizeof(text) - 1);
+	memcpy(text, "good\xff", 5);
+	say(a, text);
+	for (int i = 0; i < 10; i++)
+		step(&f);
+	say(a, text);
+	for (int i = 0; i < 10; i++)
+		step(&f);
+	expect(&f, a, "Got good\nNAK 4 invalid start byte\n");
+	expect_end(&f, a);
+	close(a);
+	end(&f);
+}
+
 /* The NAK follows a reply that the socket does not take at once. */
 static void test_nak_under_backpressure(void **state)
 {
@@ -363,6 +386,7 @@ int main(void)
 		cmocka_unit_test(test_partial_writes),
 		cmocka_unit_test(test_half_close_under_backpressure),
 		cmocka_unit_test(test_nak),
+		cmocka_unit_test(test_nak_read_late),
 		cmocka_unit_test(test_nak_under_backpressure),
 		cmocka_unit_test(test_pause),
 		cmocka_unit_test(test_pause_without_memory),

@@ -181,24 +181,37 @@ static void test_proxy(void **state)
 	end(&f);
 }
 
+/* Version 2 of HEADER. */
+static const char header_v2[] = "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"
+				"\xc0\0\x02\x01\xc6\x33\x64\x01\x12\x67\x27\x60";
+
+/* Every byte of a header arrives alone. */
 static void test_proxy_in_pieces(void **state)
 {
-	struct fixture f;
-	int a;
+	static const struct iovec headers[] = {
+		{(void *)(uintptr_t)HEADER, sizeof(HEADER) - 1},
+		{(void *)(uintptr_t)header_v2, sizeof(header_v2) - 1},
+	};
 
-	begin(&f, PROXIED);
-	a = connect_client(&f);
-	for (const char *p = HEADER; *p; p++) {
-		assert_int_equal(queue_length(&f, QUEUE_PROXY_HEADER), 1);
-		say(a, (char[]){*p, '\0'});
-		expect(&f, a, "");
+	for (int v = 0; v < 2; v++) {
+		const char *header = headers[v].iov_base;
+		struct fixture f;
+		int a;
+
+		begin(&f, PROXIED "ack_prefix = \"${peer} \";");
+		a = connect_client(&f);
+		for (size_t i = 0; i < headers[v].iov_len; i++) {
+			assert_int_equal(queue_length(&f, QUEUE_PROXY_HEADER), 1);
+			assert_int_equal(send(a, header + i, 1, MSG_NOSIGNAL), 1);
+			expect(&f, a, "");
+		}
+		assert_int_equal(queue_length(&f, QUEUE_IDLE), 1);
+		assert_int_equal(budget_used(&f.limits.budget), 0);
+		say(a, "hello");
+		expect(&f, a, "192.0.2.1:4711 hello");
+		close(a);
+		end(&f);
 	}
-	assert_int_equal(queue_length(&f, QUEUE_IDLE), 1);
-	assert_int_equal(budget_used(&f.limits.budget), 0);
-	say(a, "hello");
-	expect(&f, a, "Got hello");
-	close(a);
-	end(&f);
 }
 
 static void test_proxy_invalid(void **state)

@@ -4,6 +4,8 @@
 
 #include "ackd/conn/turn.h"
 
+#include <sys/resource.h>
+
 /* More connections than a turn has reads are answered in one iteration, each with its own data. */
 static void test_many(void **state)
 {
@@ -108,6 +110,84 @@ static void test_nak_in_a_turn(void **state)
 	end(&f);
 }
 
+/*
+ * More sockets are ready than libuv takes from epoll at a time, so it reports the first ones again
+ * in the same iteration, while their input is unanswered. A long message ends the turn early.
+ */
+static void connect_many(struct fixture *f, int *fds, unsigned n)
+{
+	static char text[64000];
+
+	memset(text, 'x', sizeof(text) - 2);
+	text[sizeof(text) - 2] = '\n';
+	for (unsigned i = 0; i < n; i++)
+		fds[i] = connect_client(f);
+	for (unsigned i = 0; i < n; i++) {
+		say(fds[i], i == 30 ? text : "message\n");
+		shutdown(fds[i], SHUT_WR);
+	}
+}
+
+#define MANY 1034
+
+static void many_descriptors(void)
+{
+	struct rlimit limit;
+
+	getrlimit(RLIMIT_NOFILE, &limit);
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_max < 3 * MANY)
+		skip();
+}
+
+static void test_end_behind_unanswered_input(void **state)
+{
+	struct fixture f;
+	int fds[MANY];
+
+	many_descriptors();
+	begin(&f, "framing = \"line\"; reply = \"echo\";");
+	connect_many(&f, fds, MANY);
+	for (int i = 0; i < 3; i++)
+		step(&f);
+	for (int i = 0; i < MANY; i++) {
+		if (i == 30)
+			free(receive_all(&f, fds[i], 63999));
+		else
+			expect(&f, fds[i], "message\n");
+		expect_end(&f, fds[i]);
+		close(fds[i]);
+	}
+	assert_int_equal(count_of(&f, COUNTER_MESSAGES), MANY);
+	end(&f);
+}
+
+/* The same without memory for the beginnings of lines: those connections are closed. */
+static void test_end_behind_a_lack_of_memory(void **state)
+{
+	struct fixture f;
+	int fds[MANY];
+
+	many_descriptors();
+	begin(&f, "framing = \"line\";");
+	for (int i = 0; i < MANY; i++) {
+		fds[i] = connect_client(&f);
+		say(fds[i], i % 2 ? "half a line" : "line\n");
+	}
+	take_memory(&f, 0);
+	step(&f);
+	for (int i = 0; i < MANY; i++) {
+		if (i % 2)
+			expect_end(&f, fds[i]);
+		else
+			expect(&f, fds[i], "Got line\n");
+		close(fds[i]);
+	}
+	give_memory(&f);
+	end(&f);
+}
+
 /* ---- draining ---- */
 
 static void drain(struct fixture *f)
@@ -168,17 +248,28 @@ static void test_drain_much(void **state)
 /* The end of input is answered, too. */
 static void test_drain_at_the_end(void **state)
 {
+	static const char *const texts[] = {"f", "", "f\xc3"};
+	static const char *const replies[] = {"Got half", "Got hal",
+					      "NAK 4 unexpected end of data\n"};
 	struct fixture f;
-	int a;
+	int fds[3];
 
 	begin(&f, "framing = \"line\";");
-	a = connect_client(&f);
-	say(a, "no terminator");
-	shutdown(a, SHUT_WR);
+	for (int i = 0; i < 3; i++) {
+		fds[i] = connect_client(&f);
+		say(fds[i], "hal");
+		expect(&f, fds[i], "");
+	}
+	for (int i = 0; i < 3; i++) {
+		say(fds[i], texts[i]);
+		shutdown(fds[i], SHUT_WR);
+	}
 	drain(&f);
-	expect(&f, a, "Got no terminator");
-	expect_end(&f, a);
-	close(a);
+	for (int i = 0; i < 3; i++) {
+		expect(&f, fds[i], replies[i]);
+		expect_end(&f, fds[i]);
+		close(fds[i]);
+	}
 	end(&f);
 }
 
@@ -239,28 +330,45 @@ static void test_drain_under_backpressure(void **state)
 	end(&f);
 }
 
-/* The PROXY header has arrived, with a message after it. */
+/* PROXY headers that have arrived: with messages, as a rest, alone, incomplete. */
 static void test_drain_with_proxy_header(void **state)
 {
 	struct fixture f;
-	int a, b, c;
+	int fds[4];
 
-	begin(&f, "proxies = [ \"unix\" ]; greeting = \"hi \";");
-	a = connect_client(&f);
-	b = connect_client(&f);
-	c = connect_client(&f);
-	say(a, "PROXY UNKNOWN\r\nmessage");
-	say(b, "PROXY UNKNOWN\r\n");
-	say(c, "PROXY UNK");
+	begin(&f, "proxies = [ \"unix\" ]; greeting = \"hi \"; framing = \"line\";");
+	for (int i = 0; i < 4; i++)
+		fds[i] = connect_client(&f);
+	say(fds[1], "PROXY UNK");
+	step(&f);
+	say(fds[0], "PROXY UNKNOWN\r\none\ntwo\nthr");
+	say(fds[1], "NOWN\r\none\n");
+	say(fds[2], "PROXY UNKNOWN\r\n");
+	say(fds[3], "PROXY UNK");
 	drain(&f);
-	expect(&f, a, "hi Got message");
+	expect(&f, fds[0], "hi Got one\nGot two\n");
+	expect(&f, fds[1], "hi Got one\n");
+	expect(&f, fds[2], "hi ");
+	for (int i = 0; i < 4; i++) {
+		expect_end(&f, fds[i]);
+		close(fds[i]);
+	}
+	end(&f);
+}
+
+/* The client behind the header is refused. */
+static void test_drain_of_a_refused_client(void **state)
+{
+	struct fixture f;
+	int a;
+
+	begin(&f, "proxies = [ \"unix\" ]; deny = [ \"192.0.2.1\" ];");
+	a = connect_client(&f);
+	say(a, "PROXY TCP4 192.0.2.1 198.51.100.1 1 2\r\none\n");
+	drain(&f);
 	expect_end(&f, a);
-	expect(&f, b, "hi ");
-	expect_end(&f, b);
-	expect_end(&f, c);
+	assert_int_equal(count_of(&f, COUNTER_REFUSED + REFUSAL_DENIED), 1);
 	close(a);
-	close(b);
-	close(c);
 	end(&f);
 }
 
@@ -285,6 +393,8 @@ int main(void)
 		cmocka_unit_test(test_large),
 		cmocka_unit_test(test_fairness),
 		cmocka_unit_test(test_nak_in_a_turn),
+		cmocka_unit_test(test_end_behind_unanswered_input),
+		cmocka_unit_test(test_end_behind_a_lack_of_memory),
 		cmocka_unit_test(test_drain),
 		cmocka_unit_test(test_drain_much),
 		cmocka_unit_test(test_drain_at_the_end),
@@ -292,6 +402,7 @@ int main(void)
 		cmocka_unit_test(test_drain_with_nak),
 		cmocka_unit_test(test_drain_under_backpressure),
 		cmocka_unit_test(test_drain_with_proxy_header),
+		cmocka_unit_test(test_drain_of_a_refused_client),
 		cmocka_unit_test(test_drain_before_proxy_header),
 	};
 
