@@ -213,7 +213,7 @@ static void dump_settings(enum setting_scope scope, const void *object, int inde
 			n_group = n;
 		}
 		fprintf(out, "%.*s%s = ", indent + (n > 0), tabs, dot != NULL ? dot + 1 : s->name);
-		s->type->print(s, object, out);
+		setting_print(s, object, out);
 		fputs(";\n", out);
 	}
 	if (n_group > 0)

@@ -7,6 +7,7 @@
 
 #include "ackd/config/config.h"
 #include "ackd/config/error.h"
+#include "base/units.h"
 
 /* ---- settings: setting.c ---- */
 
@@ -83,41 +84,49 @@ const char *value_text(const struct value *value, char out[VALUE_TEXT_MAX]);
 
 /* ---- types of settings: types.c ---- */
 
+/* The operations on the members of some types. */
+struct setting_class {
+	/* See setting_set(). */
+	int (*set)(const struct setting *setting, void *member, const struct value *value,
+		   const struct config_place *place);
+
+	/* See setting_print(). */
+	void (*print)(const struct setting *setting, const void *member, FILE *out);
+
+	/* Writes the allowed values, for messages. */
+	void (*describe)(const struct setting *setting, char out[VALUE_TEXT_MAX]);
+
+	/* Where members own memory. See setting_clear(), setting_copy() and setting_equal(). */
+	void (*clear)(void *member);
+	int (*copy)(void *to, const void *from);
+	bool (*equal)(const void *a, const void *b);
+};
+
 struct setting_type {
+	const struct setting_class *class;
+
 	/* The form of a value in the file. */
 	enum {
 		KIND_NUMBER,
 		KIND_BOOLEAN,
 		KIND_STRING,
 		KIND_WORD,  /* one of setting->words */
-		KIND_ARRAY, /* the elements are passed to @set one by one */
+		KIND_ARRAY, /* setting_set() adds one element */
 	} kind;
 
-	/*
-	 * Checks @value and stores it in the member in @object; for an array, adds one element.
-	 * Returns 0, -EINVAL after reporting an error at @place, or -ENOMEM.
-	 */
-	int (*set)(const struct setting *setting, void *object, const struct value *value,
-		   const struct config_place *place);
-
-	/* Writes the value in libconfig syntax; a string must not be NULL. */
-	void (*print)(const struct setting *setting, const void *object, FILE *out);
-
-	/* The allowed values, for messages: a text, or a function that writes it to @out. */
+	/* Numbers and strings, for messages: what is allowed; KIND_NUMBER: and in which form. */
 	const char *allowed;
-	void (*describe)(const struct setting *setting, char out[VALUE_TEXT_MAX]);
+	const char *form;
 
-	/* Strings: whether a value of valid length is valid. */
+	/* Numbers: reads @value in the unit of the member. Returns whether it is one. */
+	bool (*read)(const struct setting *setting, const struct value *value,
+		     uint64_t *ret_number);
+	/* Numbers: returns @number as text, in @out or static. */
+	const char *(*text)(const struct setting *setting, uint64_t number,
+			    char out[UNITS_TEXT_MAX]);
+
+	/* Strings: whether a value of valid length is valid. NULL: all are. */
 	bool (*is_good)(const char *text);
-
-	const struct setting_storage *storage; /* NULL: the bytes of the member are the value */
-};
-
-/* The operations on members that own memory. */
-struct setting_storage {
-	void (*clear)(void *member);
-	int (*copy)(void *to, const void *from); /* 0 or -ENOMEM; @to is empty */
-	bool (*equal)(const void *a, const void *b);
 };
 
 extern const struct setting_type type_integer;	    /* an integer: any unsigned type */
@@ -133,6 +142,16 @@ extern const struct setting_type type_template;	    /* the source of a template:
 extern const struct setting_type type_word;	    /* one of setting->words: an enum */
 extern const struct setting_type type_networks;	    /* strings in CIDR notation: struct cidr_list */
 extern const struct setting_type type_proxies;	    /* the same, or "unix" */
+
+/*
+ * Checks @value and stores it in the member in @object; for an array, adds one element. Returns 0,
+ * -EINVAL after reporting an error at @place, or -ENOMEM.
+ */
+int setting_set(const struct setting *setting, void *object, const struct value *value,
+		const struct config_place *place);
+
+/* Writes the value in libconfig syntax; a string must not be NULL. */
+void setting_print(const struct setting *setting, const void *object, FILE *out);
 
 /* Empties a list or releases a string, before the setting is set again. */
 void setting_clear(const struct setting *setting, void *object);

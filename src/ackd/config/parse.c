@@ -90,7 +90,7 @@ static int read_value(struct walk *walk, const struct setting *setting, void *ob
 		return config_error(&place, "this ackd was built without that feature; allowed: "
 					    "leaving it out");
 	if (setting->type->kind != KIND_ARRAY)
-		return setting->type->set(setting, object, &value, &place);
+		return setting_set(setting, object, &value, &place);
 	if (value.type != VALUE_ARRAY && value.type != VALUE_LIST)
 		return setting_mismatch(setting, &value, &place, NULL);
 	setting_clear(setting, object);
@@ -99,7 +99,7 @@ static int read_value(struct walk *walk, const struct setting *setting, void *ob
 
 		place = place_of(walk, element, setting->name);
 		value = value_of(element);
-		r = setting->type->set(setting, object, &value, &place);
+		r = setting_set(setting, object, &value, &place);
 		if (r == -ENOMEM)
 			return r;
 		if (r < 0)

@@ -72,7 +72,7 @@ int setting_set_text(const struct setting *setting, void *object, const char *te
 		if (*end == '\0')
 			value.type = VALUE_INTEGER;
 	}
-	return setting->type->set(setting, object, &value, place);
+	return setting_set(setting, object, &value, place);
 }
 
 /* 5.0 must not look like an integer. */

@@ -1,6 +1,6 @@
 /*
- * The types of settings: for each, how a value is checked and stored, and how it is printed. Types
- * whose members own memory have a storage.
+ * The types of settings, in three classes by what the member holds: a number, a string, or a list
+ * of networks. A class has the operations; a type of the first two adds how it differs.
  */
 
 #include "ackd/config/internal.h"
@@ -25,39 +25,46 @@ static const void *member_const(const struct setting *setting, const void *objec
 	return (const char *)object + setting->offset;
 }
 
+int setting_set(const struct setting *setting, void *object, const struct value *value,
+		const struct config_place *place)
+{
+	return setting->type->class->set(setting, member_of(setting, object), value, place);
+}
+
+void setting_print(const struct setting *setting, const void *object, FILE *out)
+{
+	setting->type->class->print(setting, member_const(setting, object), out);
+}
+
 void setting_clear(const struct setting *setting, void *object)
 {
-	if (setting->type->storage != NULL)
-		setting->type->storage->clear(member_of(setting, object));
+	if (setting->type->class->clear != NULL)
+		setting->type->class->clear(member_of(setting, object));
 }
 
 int setting_copy(const struct setting *setting, void *to, const void *from)
 {
-	if (setting->type->storage != NULL)
-		return setting->type->storage->copy(member_of(setting, to),
-						    member_const(setting, from));
+	if (setting->type->class->copy != NULL)
+		return setting->type->class->copy(member_of(setting, to),
+						  member_const(setting, from));
 	memcpy(member_of(setting, to), member_const(setting, from), setting->size);
 	return 0;
 }
 
 bool setting_equal(const struct setting *setting, const void *a, const void *b)
 {
-	if (setting->type->storage != NULL)
-		return setting->type->storage->equal(member_const(setting, a),
-						     member_const(setting, b));
+	if (setting->type->class->equal != NULL)
+		return setting->type->class->equal(member_const(setting, a),
+						   member_const(setting, b));
 	return memcmp(member_const(setting, a), member_const(setting, b), setting->size) == 0;
 }
 
 int setting_mismatch(const struct setting *setting, const struct value *value,
 		     const struct config_place *place, const char *because)
 {
-	char found[VALUE_TEXT_MAX], described[VALUE_TEXT_MAX];
-	const char *allowed = setting->type->allowed;
+	char found[VALUE_TEXT_MAX], allowed[VALUE_TEXT_MAX];
 
-	if (setting->type->describe != NULL) {
-		setting->type->describe(setting, described);
-		allowed = described;
-	}
+	setting->type->class->describe(setting, allowed);
 	return config_error(place, "found %s%s%s; allowed: %s", value_text(value, found),
 			    because != NULL ? ", " : "", because != NULL ? because : "", allowed);
 }
@@ -65,10 +72,8 @@ int setting_mismatch(const struct setting *setting, const struct value *value,
 /* ---- numbers ---- */
 
 /* Returns the number in the member, which has one of the unsigned types. */
-static uint64_t number_of(const struct setting *setting, const void *object)
+static uint64_t number_of(const struct setting *setting, const void *member)
 {
-	const void *member = member_const(setting, object);
-
 	switch (setting->size) {
 	case sizeof(uint8_t):
 		return *(const uint8_t *)member;
@@ -81,10 +86,14 @@ static uint64_t number_of(const struct setting *setting, const void *object)
 	}
 }
 
-static void store(const struct setting *setting, void *object, uint64_t number)
+static int set_number(const struct setting *setting, void *member, const struct value *value,
+		      const struct config_place *place)
 {
-	void *member = member_of(setting, object);
+	uint64_t number;
 
+	if (!setting->type->read(setting, value, &number) ||
+	    (setting->words == NULL && (number < setting->minimum || number > setting->maximum)))
+		return setting_mismatch(setting, value, place, NULL);
 	switch (setting->size) {
 	case sizeof(uint8_t):
 		*(uint8_t *)member = (uint8_t)number;
@@ -98,83 +107,74 @@ static void store(const struct setting *setting, void *object, uint64_t number)
 	default:
 		*(uint64_t *)member = number;
 	}
-}
-
-/* Checks the range and stores @number, which is in the unit of the member. */
-static int set_number(const struct setting *setting, void *object, uint64_t number,
-		      const struct value *value, const struct config_place *place)
-{
-	if (number < setting->minimum || number > setting->maximum ||
-	    (setting->size < sizeof(number) && number >> (8 * setting->size) != 0))
-		return setting_mismatch(setting, value, place, NULL);
-	store(setting, object, number);
 	return 0;
 }
 
-static int set_integer(const struct setting *setting, void *object, const struct value *value,
-		       const struct config_place *place)
+static void print_number(const struct setting *setting, const void *member, FILE *out)
 {
-	if (value->type != VALUE_INTEGER || value->integer < 0)
-		return setting_mismatch(setting, value, place, NULL);
-	return set_number(setting, object, (uint64_t)value->integer, value, place);
+	char buffer[UNITS_TEXT_MAX];
+	const char *text = setting->type->text(setting, number_of(setting, member), buffer);
+	bool plain =
+		setting->type->kind == KIND_BOOLEAN ||
+		(setting->type->kind == KIND_NUMBER && text[strspn(text, "0123456789")] == '\0');
+
+	fprintf(out, plain ? "%s" : "\"%s\"", text);
 }
 
-static void print_integer(const struct setting *setting, const void *object, FILE *out)
+static void describe_number(const struct setting *setting, char out[VALUE_TEXT_MAX])
 {
-	fprintf(out, "%" PRIu64, number_of(setting, object));
+	const struct setting_type *type = setting->type;
+	char low[UNITS_TEXT_MAX], high[UNITS_TEXT_MAX];
+
+	if (type->kind == KIND_NUMBER)
+		snprintf(out, VALUE_TEXT_MAX, "%s from %s to %s%s", type->allowed,
+			 type->text(setting, setting->minimum, low),
+			 type->text(setting, setting->maximum, high), type->form);
+	else
+		snprintf(out, VALUE_TEXT_MAX, "%s", type->allowed);
 }
 
-static void describe_integer(const struct setting *setting, char out[VALUE_TEXT_MAX])
+static const struct setting_class number_class = {
+	.set = set_number,
+	.print = print_number,
+	.describe = describe_number,
+};
+
+static bool read_integer(const struct setting *setting, const struct value *value,
+			 uint64_t *ret_number)
 {
-	snprintf(out, VALUE_TEXT_MAX, "an integer from %" PRIu64 " to %" PRIu64, setting->minimum,
-		 setting->maximum);
+	*ret_number = (uint64_t)value->integer;
+	return value->type == VALUE_INTEGER && value->integer >= 0;
+}
+
+static const char *integer_text(const struct setting *setting, uint64_t number,
+				char out[UNITS_TEXT_MAX])
+{
+	snprintf(out, UNITS_TEXT_MAX, "%" PRIu64, number);
+	return out;
 }
 
 const struct setting_type type_integer = {
-	.kind = KIND_NUMBER,
-	.set = set_integer,
-	.print = print_integer,
-	.describe = describe_integer,
-};
+	&number_class, KIND_NUMBER, "an integer", "", .read = read_integer, .text = integer_text};
 
-static int set_size(const struct setting *setting, void *object, const struct value *value,
-		    const struct config_place *place)
+static bool read_size(const struct setting *setting, const struct value *value,
+		      uint64_t *ret_number)
 {
-	uint64_t bytes;
-
-	if (value->type != VALUE_STRING)
-		return set_integer(setting, object, value, place);
-	if (!size_parse(value->string, &bytes))
-		return setting_mismatch(setting, value, place, NULL);
-	return set_number(setting, object, bytes, value, place);
+	if (value->type == VALUE_STRING)
+		return size_parse(value->string, ret_number);
+	return read_integer(setting, value, ret_number);
 }
 
-static void print_size(const struct setting *setting, const void *object, FILE *out)
+static const char *bytes_text(const struct setting *setting, uint64_t number,
+			      char out[UNITS_TEXT_MAX])
 {
-	uint64_t bytes = number_of(setting, object);
-	char text[UNITS_TEXT_MAX];
-
-	if (bytes % 1024 != 0 && bytes <= INT32_MAX)
-		fprintf(out, "%" PRIu64, bytes);
-	else
-		fprintf(out, "\"%s\"", size_text(bytes, text));
-}
-
-static void describe_size(const struct setting *setting, char out[VALUE_TEXT_MAX])
-{
-	char low[UNITS_TEXT_MAX], high[UNITS_TEXT_MAX];
-
-	snprintf(out, VALUE_TEXT_MAX,
-		 "from %s to %s: an integer (bytes), or a string such as \"64KiB\", \"1MiB\"",
-		 size_text(setting->minimum, low), size_text(setting->maximum, high));
+	return size_text(number, out);
 }
 
 const struct setting_type type_size = {
-	.kind = KIND_NUMBER,
-	.set = set_size,
-	.print = print_size,
-	.describe = describe_size,
-};
+	&number_class,	   KIND_NUMBER,
+	"a size",	   ": a number of bytes, or a string such as \"64KiB\", \"1MiB\"",
+	.read = read_size, .text = bytes_text};
 
 /* Returns the unit of the member in microseconds. */
 static uint64_t unit_us(const struct setting *setting)
@@ -197,8 +197,8 @@ static bool duration_from_seconds(double seconds, uint64_t *ret_us)
 	return true;
 }
 
-static int set_duration(const struct setting *setting, void *object, const struct value *value,
-			const struct config_place *place)
+static bool read_duration(const struct setting *setting, const struct value *value,
+			  uint64_t *ret_number)
 {
 	uint64_t us, unit = unit_us(setting);
 	bool good = false;
@@ -211,62 +211,109 @@ static int set_duration(const struct setting *setting, void *object, const struc
 	else if (value->type == VALUE_STRING)
 		good = duration_parse(value->string, &us);
 	if (!good || us % unit != 0)
-		return setting_mismatch(setting, value, place, NULL);
-	return set_number(setting, object, us / unit, value, place);
+		return false;
+	*ret_number = us / unit;
+	return true;
 }
 
-static void print_duration(const struct setting *setting, const void *object, FILE *out)
+static const char *time_text(const struct setting *setting, uint64_t number,
+			     char out[UNITS_TEXT_MAX])
 {
-	uint64_t us = number_of(setting, object) * unit_us(setting);
-	char text[UNITS_TEXT_MAX];
-
-	if (us % 1000000 == 0)
-		fprintf(out, "%" PRIu64, us / 1000000);
-	else
-		fprintf(out, "\"%s\"", duration_text(us, text));
+	return duration_text(number * unit_us(setting), out);
 }
 
-static void describe_duration(const struct setting *setting, char out[VALUE_TEXT_MAX])
+#define DURATION_FORM                                                                              \
+	": a number of seconds, or a string such as \"500ms\", \"30s\", \"5min\", \"1h\""
+const struct setting_type type_milliseconds = {
+	&number_class,	       KIND_NUMBER,
+	"a duration",	       " in whole milliseconds" DURATION_FORM,
+	.read = read_duration, .text = time_text};
+const struct setting_type type_microseconds = {
+	&number_class,	       KIND_NUMBER,
+	"a duration",	       " in whole microseconds" DURATION_FORM,
+	.read = read_duration, .text = time_text};
+
+static bool read_boolean(const struct setting *setting, const struct value *value,
+			 uint64_t *ret_number)
 {
-	uint64_t unit = unit_us(setting);
-	char low[UNITS_TEXT_MAX], high[UNITS_TEXT_MAX];
-
-	snprintf(out, VALUE_TEXT_MAX,
-		 "from %s to %s, in whole %s: a number (seconds), or a string such as \"500ms\", "
-		 "\"30s\", \"5min\", \"1h\"",
-		 duration_text(setting->minimum * unit, low),
-		 duration_text(setting->maximum * unit, high),
-		 unit == 1 ? "microseconds" : "milliseconds");
+	*ret_number = (uint64_t)value->integer;
+	return value->type == VALUE_BOOLEAN;
 }
 
-#define DURATION_TYPE                                                                              \
-	{                                                                                          \
-		.kind = KIND_NUMBER, .set = set_duration, .print = print_duration,                 \
-		.describe = describe_duration                                                      \
-	}
-const struct setting_type type_milliseconds = DURATION_TYPE;
-const struct setting_type type_microseconds = DURATION_TYPE;
-
-static int set_boolean(const struct setting *setting, void *object, const struct value *value,
-		       const struct config_place *place)
+static const char *boolean_text(const struct setting *setting, uint64_t number,
+				char out[UNITS_TEXT_MAX])
 {
-	if (value->type != VALUE_BOOLEAN)
-		return setting_mismatch(setting, value, place, NULL);
-	store(setting, object, (uint64_t)value->integer);
-	return 0;
+	return number != 0 ? "true" : "false";
 }
 
-static void print_boolean(const struct setting *setting, const void *object, FILE *out)
+const struct setting_type type_boolean = {&number_class, KIND_BOOLEAN, "true or false",
+					  .read = read_boolean, .text = boolean_text};
+
+static bool read_mode(const struct setting *setting, const struct value *value,
+		      uint64_t *ret_number)
 {
-	fputs(number_of(setting, object) ? "true" : "false", out);
+	size_t n = value->type == VALUE_STRING ? strlen(value->string) : 0;
+
+	if (n == 0 || n > 4 || value->string[strspn(value->string, "01234567")] != '\0')
+		return false;
+	*ret_number = strtoul(value->string, NULL, 8);
+	return true;
 }
 
-const struct setting_type type_boolean = {
-	.kind = KIND_BOOLEAN,
-	.set = set_boolean,
-	.print = print_boolean,
-	.allowed = "true or false",
+static const char *mode_text(const struct setting *setting, uint64_t number,
+			     char out[UNITS_TEXT_MAX])
+{
+	snprintf(out, UNITS_TEXT_MAX, "%04" PRIo64, number);
+	return out;
+}
+
+const struct setting_type type_mode = {&number_class, KIND_STRING,
+				       "a string of octal digits from \"0000\" to \"0777\"",
+				       .read = read_mode, .text = mode_text};
+
+static bool read_word(const struct setting *setting, const struct value *value,
+		      uint64_t *ret_number)
+{
+	uint64_t i = 0;
+
+	if (value->type != VALUE_STRING)
+		return false;
+	while (setting->words[i] != NULL && strcmp(value->string, setting->words[i]) != 0)
+		i++;
+	*ret_number = i;
+	return setting->words[i] != NULL;
+}
+
+static const char *word_text(const struct setting *setting, uint64_t number,
+			     char out[UNITS_TEXT_MAX])
+{
+	return setting->words[number];
+}
+
+static void describe_word(const struct setting *setting, char out[VALUE_TEXT_MAX])
+{
+	const char *const *words = setting->words;
+	size_t n = 0;
+
+	for (size_t i = 0; words[i] != NULL; i++)
+		n += (size_t)snprintf(out + n, VALUE_TEXT_MAX - n, "%s\"%s\"",
+				      i == 0		     ? ""
+				      : words[i + 1] != NULL ? ", "
+							     : " or ",
+				      words[i]);
+	if (strcmp(setting->name, "encoding.errors") == 0)
+		snprintf(out + n, VALUE_TEXT_MAX - n,
+			 " (\"xmlcharrefreplace\" only for encoding.reply_errors)");
+}
+
+static const struct setting_class word_class = {
+	.set = set_number,
+	.print = print_number,
+	.describe = describe_word,
 };
+
+const struct setting_type type_word = {&word_class, KIND_WORD, .read = read_word,
+				       .text = word_text};
 
 /* ---- strings ---- */
 
@@ -279,17 +326,16 @@ static int check_string(const struct setting *setting, const struct value *value
 {
 	const uint8_t *text = (const uint8_t *)value->string;
 	char quoted[QUOTE_MAX];
-	struct utf8_checked checked;
+	size_t valid;
 
 	if (value->type != VALUE_STRING)
 		return setting_mismatch(setting, value, place, NULL);
-	checked = utf8_check(text, strlen(value->string));
-	if (checked.status != UTF8_COMPLETE)
+	valid = utf8_check(text, strlen(value->string)).valid;
+	if (text[valid] != '\0')
 		return config_error(place,
 				    "found the string %s, whose byte %zu (0x%02X) is not UTF-8; "
 				    "allowed: UTF-8",
-				    config_quote(value->string, quoted), checked.valid + 1,
-				    text[checked.valid]);
+				    config_quote(value->string, quoted), valid + 1, text[valid]);
 	return 0;
 }
 
@@ -318,31 +364,45 @@ static bool equal_strings(const void *a, const void *b)
 	       (text_a != NULL && text_b != NULL && strcmp(text_a, text_b) == 0);
 }
 
-static const struct setting_storage string_storage = {clear_string, copy_string, equal_strings};
-
-static int set_string(const struct setting *setting, void *object, const struct value *value,
+static int set_string(const struct setting *setting, void *member, const struct value *value,
 		      const struct config_place *place)
 {
+	bool (*is_good)(const char *text) = setting->type->is_good;
 	int r = check_string(setting, value, place);
 	size_t n;
 
 	if (r < 0)
 		return r;
 	n = strlen(value->string);
-	if (setting->type->is_good != NULL && (n < setting->minimum || n > setting->maximum ||
-					       !setting->type->is_good(value->string)))
+	if (is_good != NULL &&
+	    (n < setting->minimum || n > setting->maximum || !is_good(value->string)))
 		return setting_mismatch(setting, value, place, NULL);
-	setting_clear(setting, object);
-	return copy_string(member_of(setting, object), &value->string);
+	clear_string(member);
+	return copy_string(member, &value->string);
 }
 
-static void print_string(const struct setting *setting, const void *object, FILE *out)
+static void print_string(const struct setting *setting, const void *member, FILE *out)
 {
-	config_quote_print(*(const char *const *)member_const(setting, object), out);
+	config_quote_print(*(const char *const *)member, out);
 }
 
-#define STRING_TYPE                                                                                \
-	.kind = KIND_STRING, .set = set_string, .print = print_string, .storage = &string_storage
+static void describe_string(const struct setting *setting, char out[VALUE_TEXT_MAX])
+{
+	if (setting->type->is_good != NULL)
+		snprintf(out, VALUE_TEXT_MAX, "a string of %" PRIu64 " to %" PRIu64 " bytes: %s",
+			 setting->minimum, setting->maximum, setting->type->allowed);
+	else
+		snprintf(out, VALUE_TEXT_MAX, "a string");
+}
+
+static const struct setting_class string_class = {
+	.set = set_string,
+	.print = print_string,
+	.describe = describe_string,
+	.clear = clear_string,
+	.copy = copy_string,
+	.equal = equal_strings,
+};
 
 static bool name_is_good(const char *text)
 {
@@ -353,18 +413,9 @@ static bool name_is_good(const char *text)
 	return true;
 }
 
-static void describe_name(const struct setting *setting, char out[VALUE_TEXT_MAX])
-{
-	snprintf(out, VALUE_TEXT_MAX,
-		 "a string of 1 to %" PRIu64 " of the characters A-Z a-z 0-9 . _ -",
-		 setting->maximum);
-}
-
-const struct setting_type type_name = {
-	STRING_TYPE,
-	.is_good = name_is_good,
-	.describe = describe_name,
-};
+const struct setting_type type_name = {&string_class, KIND_STRING,
+				       "letters, digits and the characters . _ -",
+				       .is_good = name_is_good};
 
 static bool address_is_good(const char *text)
 {
@@ -387,11 +438,9 @@ static bool address_is_good(const char *text)
 	return inet_pton(AF_INET6, copy, &address) == 1;
 }
 
-const struct setting_type type_address = {
-	STRING_TYPE,
-	.is_good = address_is_good,
-	.allowed = "a string: an IPv4 or IPv6 address, a host name, or \"*\"",
-};
+const struct setting_type type_address = {&string_class, KIND_STRING,
+					  "an IPv4 or IPv6 address, a host name, or \"*\"",
+					  .is_good = address_is_good};
 
 static bool path_is_good(const char *text)
 {
@@ -402,94 +451,11 @@ static bool path_is_good(const char *text)
 	return true;
 }
 
-static void describe_path(const struct setting *setting, char out[VALUE_TEXT_MAX])
-{
-	snprintf(out, VALUE_TEXT_MAX, "a string: a path of 1 to %" PRIu64 " bytes",
-		 setting->maximum);
-}
-
 const struct setting_type type_path = {
-	STRING_TYPE,
-	.is_good = path_is_good,
-	.describe = describe_path,
-};
+	&string_class, KIND_STRING, "a path without control characters", .is_good = path_is_good};
 
 /* check.c compiles templates, because that depends on other settings. */
-const struct setting_type type_template = {STRING_TYPE, .allowed = "a string"};
-
-/* ---- strings with numeric meaning ---- */
-
-static int set_mode(const struct setting *setting, void *object, const struct value *value,
-		    const struct config_place *place)
-{
-	const char *text = value->string;
-	int r = check_string(setting, value, place);
-	size_t n;
-
-	if (r < 0)
-		return r;
-	n = strlen(text);
-	if (n == 0 || n > 4 || text[strspn(text, "01234567")] != '\0')
-		return setting_mismatch(setting, value, place, NULL);
-	return set_number(setting, object, strtoul(text, NULL, 8), value, place);
-}
-
-static void print_mode(const struct setting *setting, const void *object, FILE *out)
-{
-	fprintf(out, "\"%04" PRIo64 "\"", number_of(setting, object));
-}
-
-const struct setting_type type_mode = {
-	.kind = KIND_STRING,
-	.set = set_mode,
-	.print = print_mode,
-	.allowed = "a string of octal digits from \"0000\" to \"0777\"",
-};
-
-static int set_word(const struct setting *setting, void *object, const struct value *value,
-		    const struct config_place *place)
-{
-	const char *because = NULL;
-	int r = check_string(setting, value, place);
-
-	if (r < 0)
-		return r;
-	for (size_t i = 0; setting->words[i] != NULL; i++) {
-		if (strcmp(value->string, setting->words[i]) == 0) {
-			store(setting, object, i);
-			return 0;
-		}
-	}
-	if (strcmp(setting->name, "encoding.errors") == 0 &&
-	    strcmp(value->string, "xmlcharrefreplace") == 0)
-		because = "which only encoding.reply_errors accepts";
-	return setting_mismatch(setting, value, place, because);
-}
-
-static void print_word(const struct setting *setting, const void *object, FILE *out)
-{
-	fprintf(out, "\"%s\"", setting->words[number_of(setting, object)]);
-}
-
-static void describe_word(const struct setting *setting, char out[VALUE_TEXT_MAX])
-{
-	const char *const *words = setting->words;
-	size_t n = 0;
-
-	for (size_t i = 0; words[i] != NULL; i++)
-		n += (size_t)snprintf(out + n, VALUE_TEXT_MAX - n, "%s\"%s\"",
-				      i == 0		     ? ""
-				      : words[i + 1] != NULL ? ", "
-							     : " or ",
-				      words[i]);
-}
-
-const struct setting_type type_word = {
-	.kind = KIND_WORD,
-	.set = set_word,
-	.print = print_word,
-	.describe = describe_word,
-};
+const struct setting_type type_template = {&string_class, KIND_STRING, .is_good = NULL};
 
 /* ---- arrays of networks ---- */
 
@@ -511,10 +477,10 @@ static int host_bits(const struct value *value, const struct config_place *place
 		config_quote(value->string, quoted), cidr_format(&meant, text), address);
 }
 
-static int add_network(const struct setting *setting, void *object, const struct value *value,
+static int add_network(const struct setting *setting, void *member, const struct value *value,
 		       const struct config_place *place)
 {
-	struct cidr_list *list = member_of(setting, object);
+	struct cidr_list *list = member;
 	struct cidr cidr, *grown;
 	int r = check_string(setting, value, place);
 
@@ -575,15 +541,9 @@ static bool equal_networks(const void *a, const void *b)
 		memcmp(list_a->items, list_b->items, list_a->n * sizeof(*list_a->items)) == 0);
 }
 
-static const struct setting_storage networks_storage = {
-	clear_networks,
-	copy_networks,
-	equal_networks,
-};
-
-static void print_networks(const struct setting *setting, const void *object, FILE *out)
+static void print_networks(const struct setting *setting, const void *member, FILE *out)
 {
-	const struct cidr_list *list = member_const(setting, object);
+	const struct cidr_list *list = member;
 	const char *separator = "";
 	char text[CIDR_TEXT_MAX];
 
@@ -599,10 +559,21 @@ static void print_networks(const struct setting *setting, const void *object, FI
 	fputc(']', out);
 }
 
-#define NETWORKS_ALLOWED "an array of strings such as \"192.0.2.0/24\", \"2001:db8::/32\""
-#define NETWORKS_TYPE                                                                              \
-	.kind = KIND_ARRAY, .set = add_network, .print = print_networks,                           \
-	.storage = &networks_storage
+static void describe_networks(const struct setting *setting, char out[VALUE_TEXT_MAX])
+{
+	snprintf(out, VALUE_TEXT_MAX,
+		 "an array of strings such as \"192.0.2.0/24\", \"2001:db8::/32\"%s",
+		 setting->type->allowed);
+}
 
-const struct setting_type type_networks = {NETWORKS_TYPE, .allowed = NETWORKS_ALLOWED};
-const struct setting_type type_proxies = {NETWORKS_TYPE, .allowed = NETWORKS_ALLOWED ", \"unix\""};
+static const struct setting_class networks_class = {
+	.set = add_network,
+	.print = print_networks,
+	.describe = describe_networks,
+	.clear = clear_networks,
+	.copy = copy_networks,
+	.equal = equal_networks,
+};
+
+const struct setting_type type_networks = {&networks_class, KIND_ARRAY, .allowed = ""};
+const struct setting_type type_proxies = {&networks_class, KIND_ARRAY, .allowed = ", \"unix\""};
