@@ -22,13 +22,13 @@ int frame_next(struct session *session, struct session_io *io, struct session_jo
 
 /* The parts of a reply, in order. */
 enum reply_phase {
-	REPLY_NOTHING, /* the reply is complete */
 	REPLY_PREFIX,
 	REPLY_HEAD,
 	REPLY_BODY,
 	REPLY_SUFFIX,
 	REPLY_TERMINATOR,
 	REPLY_NAK,
+	REPLY_NOTHING, /* the reply is complete */
 };
 
 /* Puts the greeting into io->out, which must be empty. */

@@ -70,7 +70,6 @@ static bool count_characters(const struct policy *policy, struct session_job *jo
 	return job->counted == job->body_length;
 }
 
-/* Appends a template that is not empty. */
 static bool put_template(const struct session *session, struct session_io *io,
 			 const struct session_job *job, const struct template *template)
 {
@@ -85,6 +84,8 @@ static bool put_template(const struct session *session, struct session_io *io,
 		.characters = job->message_characters,
 	};
 
+	if (template_is_empty(template))
+		return true;
 	if (out_area_room(&io->out) < template_length_max(template))
 		return false;
 	out_commit(&io->out, template_expand(template, &values, out_area(&io->out)));
@@ -95,8 +96,7 @@ void reply_greet(const struct session *session, struct session_io *io)
 {
 	static const struct session_job no_job;
 
-	if (!template_is_empty(session->policy->greeting))
-		put_template(session, io, &no_job, session->policy->greeting);
+	put_template(session, io, &no_job, session->policy->greeting);
 }
 
 static bool put_prefix(const struct session *session, struct session_io *io,
@@ -106,18 +106,18 @@ static bool put_prefix(const struct session *session, struct session_io *io,
 	unsigned variables =
 		template_variables(policy->ack_prefix) | template_variables(policy->ack_suffix);
 
+	if (policy->reply != REPLY_ACK)
+		return true;
 	if (variables & TEMPLATE_CHARACTERS && !count_characters(policy, job))
 		return false;
-	return template_is_empty(policy->ack_prefix) ||
-	       put_template(session, io, job, policy->ack_prefix);
+	return put_template(session, io, job, policy->ack_prefix);
 }
 
 static bool put_suffix(const struct session *session, struct session_io *io,
-		       const struct session_job *job)
+		       struct session_job *job)
 {
-	const struct template *suffix = session->policy->ack_suffix;
-
-	return template_is_empty(suffix) || put_template(session, io, job, suffix);
+	return session->policy->reply != REPLY_ACK ||
+	       put_template(session, io, job, session->policy->ack_suffix);
 }
 
 /* Makes the reply bytes of *@text in the area, and advances *@text. */
@@ -168,7 +168,9 @@ static bool put_body(const struct session *session, struct session_io *io, struc
 	return job->body_length == 0;
 }
 
-static bool put_terminator(struct session_io *io, struct session_job *job)
+/* Every charset encodes the terminator unchanged. */
+static bool put_terminator(const struct session *session, struct session_io *io,
+			   struct session_job *job)
 {
 	size_t n = put_bytes(&io->out, job->body, job->terminator_length, 0);
 
@@ -177,12 +179,15 @@ static bool put_terminator(struct session_io *io, struct session_job *job)
 	return job->terminator_length == 0;
 }
 
-static bool put_nak(const struct session *session, struct session_io *io, const struct nak *nak)
+static bool put_nak(const struct session *session, struct session_io *io, struct session_job *job)
 {
 	char line[1 + NAK_LINE_MAX] = "\n"; /* a NAK starts on a new line */
-	size_t skip = last_byte(session, io) == '\n' ? 1 : 0;
-	size_t n = 1 + nak_format(nak, line + 1) - skip;
+	size_t skip, n;
 
+	if (!job->nak_due)
+		return true;
+	skip = last_byte(session, io) == '\n' ? 1 : 0;
+	n = 1 + nak_format(&job->nak, line + 1) - skip;
 	if (session->policy->nak) {
 		if (out_area_room(&io->out) < n)
 			return false;
@@ -190,54 +195,25 @@ static bool put_nak(const struct session *session, struct session_io *io, const 
 		out_commit(&io->out, n);
 	}
 	if (io->on_nak)
-		io->on_nak(io->on_nak_data, nak);
+		io->on_nak(io->on_nak_data, &job->nak);
 	return true;
-}
-
-/*
- * If no suffix comes between them, appends the terminator to the body; every charset encodes it
- * unchanged.
- */
-static void join_terminator(const struct policy *policy, struct session_job *job)
-{
-	if (policy->reply == REPLY_ACK && !template_is_empty(policy->ack_suffix))
-		return;
-	job->body_length += job->terminator_length;
-	job->terminator_length = 0;
 }
 
 bool reply_put(const struct session *session, struct session_io *io, struct session_job *job)
 {
-	bool is_ack = session->policy->reply == REPLY_ACK;
+	static bool (*const parts[])(const struct session *, struct session_io *,
+				     struct session_job *) = {
+		[REPLY_PREFIX] = put_prefix,
+		[REPLY_HEAD] = put_head,
+		[REPLY_BODY] = put_body,
+		[REPLY_SUFFIX] = put_suffix,
+		[REPLY_TERMINATOR] = put_terminator,
+		[REPLY_NAK] = put_nak,
+	};
 
-	switch ((enum reply_phase)job->phase) {
-	case REPLY_PREFIX:
-		if (is_ack && !put_prefix(session, io, job))
+	for (; job->phase != REPLY_NOTHING; job->phase++) {
+		if (!parts[job->phase](session, io, job))
 			return false;
-		join_terminator(session->policy, job);
-		job->phase = REPLY_HEAD; /* fall through */
-	case REPLY_HEAD:
-		if (job->head_length > 0 && !put_head(session, io, job))
-			return false;
-		job->phase = REPLY_BODY; /* fall through */
-	case REPLY_BODY:
-		if (!put_body(session, io, job))
-			return false;
-		job->phase = REPLY_SUFFIX; /* fall through */
-	case REPLY_SUFFIX:
-		if (is_ack && !put_suffix(session, io, job))
-			return false;
-		job->phase = REPLY_TERMINATOR; /* fall through */
-	case REPLY_TERMINATOR:
-		if (job->terminator_length > 0 && !put_terminator(io, job))
-			return false;
-		job->phase = REPLY_NAK; /* fall through */
-	case REPLY_NAK:
-		if (job->nak_due && !put_nak(session, io, &job->nak))
-			return false;
-		job->phase = REPLY_NOTHING; /* fall through */
-	case REPLY_NOTHING:
-		break;
 	}
 	if (job->line.data) {
 		io->spent_line = job->line;

@@ -231,7 +231,8 @@ static bool cut_read(struct session *session, struct session_io *io, const uint8
 		utf8_carry_set(&carry, data + checked.valid, checked.length);
 	else
 		checked = utf8_check_next(&carry, data, n);
-	if (checked.status > UTF8_PARTIAL || checked.valid == 0)
+	if ((checked.status != UTF8_COMPLETE && checked.status != UTF8_PARTIAL) ||
+	    checked.valid == 0)
 		return false;
 	if (session->policy->reply != REPLY_DISCARD &&
 	    !copy_reply(session, io, data, checked.valid))
@@ -312,10 +313,9 @@ int session_resume(struct session *session, struct session_io *io)
 /* Returns the first byte that @job still needs. A message in the input lies before job->input. */
 static const uint8_t *job_begin(const struct session_job *job)
 {
-	bool in_input =
-		job->phase >= REPLY_PREFIX && job->phase <= REPLY_TERMINATOR && !job->line.data;
+	bool needs_body = job->phase != REPLY_NAK && job->phase != REPLY_NOTHING;
 
-	return in_input ? job->body : job->input;
+	return needs_body && !job->line.data ? job->body : job->input;
 }
 
 /* Allocates a held job with room for @n bytes of input. Returns 0, -ENOBUFS or -ENOMEM. */
