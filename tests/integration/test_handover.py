@@ -1089,6 +1089,33 @@ def test_ended_before_the_start_is_over(unit):
         assert read_to_end(s) == b"y"
 
 
+def test_ended_before_the_hand_over_is_read(unit):
+    """What has not been taken up stays in the store, for the next start."""
+    daemon = unit.start('address = "127.0.0.1"; reply = "echo";')
+    with accepted(daemon, b"x") as s:
+        daemon.signal(signal.SIGUSR2)
+        assert daemon.wait() == 0
+        signalled = []
+
+        def interrupt(pid):  # while it looks for room for more sockets
+            if not signalled:
+                signalled.append(pid)
+                assert "ackd-handover" in unit.names()
+                os.kill(pid, signal.SIGTERM)
+
+        unit.at_barrier = interrupt
+        config = 'reply = "echo"; listeners = ( { name = "ackd"; port = 0; }, { name = "b"; port = 0; } );'
+        after = unit.start(config, ready=False, arguments=())
+        assert after.wait() == 0
+        assert signalled == [after.pid]
+        assert "taking up" not in after.log
+        assert "ackd-handover" in unit.names()
+        unit.at_barrier = None
+        unit.start(config, arguments=())
+        s.sendall(b"y")
+        assert read_exactly(s, 1) == b"y"
+
+
 @pytest.mark.parametrize("file", ["ackd.conf", "included.conf"])
 def test_a_configuration_that_the_next_process_could_not_read(unit, directory, file):
     """It would not start: what is open is answered to its end."""
@@ -1105,6 +1132,18 @@ def test_a_configuration_that_the_next_process_could_not_read(unit, directory, f
         assert read_to_end(s) == b""
     assert daemon.wait() == 0
     assert "ackd-handover" not in unit.names()
+
+
+def test_a_configuration_from_a_pipe(unit, directory):
+    """The next process could wait for a writer forever."""
+    daemon = unit.start('reply = "echo"; address = "127.0.0.1";')
+    with accepted(daemon, b"x") as s:
+        os.unlink(daemon.config_path)
+        os.mkfifo(daemon.config_path)
+        daemon.signal(signal.SIGUSR2)
+        daemon.wait_for("connections are not handed over: the next process could not read")
+        assert read_to_end(s) == b""
+    assert daemon.wait() == 0
 
 
 def test_numbers_go_on(unit):

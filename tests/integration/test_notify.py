@@ -87,6 +87,20 @@ def test_hand_over(manager, start):
     assert manager.has_said("STOPPING")
 
 
+def test_watchdog_while_draining(manager, start):
+    """A worker that has ended does not hold back the watchdog of the others."""
+    manager.environment["WATCHDOG_USEC"] = "1000000"
+    daemon = start('address = "127.0.0.1"; workers = 2; reply = "echo";')
+    with daemon.connect() as s:  # does not read its replies: one of the workers cannot end
+        fill(s, b"x")
+        daemon.signal(signal.SIGTERM)
+        wait_until(lambda: "draining" in daemon.log, "the drain")
+        at = index(manager, "STOPPING")
+        for _ in range(3):
+            at = index(manager, "WATCHDOG", at)
+    assert daemon.wait() == 0
+
+
 def test_watchdog(manager, start):
     """At least twice in an interval, while nothing else happens."""
     manager.environment["WATCHDOG_USEC"] = "1000000"

@@ -156,7 +156,7 @@ int config_readable(const char *path, FILE *errors)
 {
 	struct config_errors found = {0};
 	char *text = NULL;
-	int r = read_text(path, NULL, NULL, &found, &text);
+	int r = read_text(path, config_read_again, NULL, &found, &text);
 
 	config_errors_write(&found, errors);
 	config_errors_finish(&found);

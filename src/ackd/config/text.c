@@ -18,6 +18,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* The state shared by all files. */
@@ -517,6 +518,23 @@ static int read_path(void *data, const char *path, char **ret_bytes, size_t *ret
 	if (fd < 0)
 		return -errno;
 	r = read_descriptor(fd, ret_bytes, ret_n);
+	close(fd);
+	return r;
+}
+
+int config_read_again(void *data, const char *path, char **ret_bytes, size_t *ret_n)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK), r = 0;
+	struct stat st;
+
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) < 0)
+		r = -errno;
+	else if (S_ISFIFO(st.st_mode))
+		r = -ESPIPE;
+	else
+		r = read_descriptor(fd, ret_bytes, ret_n);
 	close(fd);
 	return r;
 }

@@ -23,6 +23,12 @@
 #define CONFIG_TEXT_NAMES_MAX 20000U
 
 /*
+ * A config_reader for files that another process has to read once more. It does not wait for data,
+ * and returns -ESPIPE for a pipe, whose data can be read only once.
+ */
+int config_read_again(void *data, const char *path, char **ret_bytes, size_t *ret_n);
+
+/*
  * Reads the file at @path and its includes with @reader (NULL: from the file system), and records
  * in @errors which lines come from which file. Returns 0 (even if it reported errors) and gives the
  * text to the caller in *@ret_text (free); -EINVAL when the text must not be passed to libconfig;
