@@ -1,6 +1,6 @@
 /* What ackc shows and tells: terminal, JSON, NAK lines, targets. */
 
-#include "ackc/message/explain.h"
+#include "ackc/message/difference.h"
 #include "ackc/message/nak.h"
 #include "ackc/net/target.h"
 #include "ackc/output/display.h"
@@ -179,40 +179,76 @@ static void test_quotations(void **state)
 	char quoted[20];
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		explain_quote((const uint8_t *)cases[i].text, strlen(cases[i].text), quoted,
-			      sizeof(quoted));
+		bytes_quote((const uint8_t *)cases[i].text, strlen(cases[i].text), quoted,
+			    sizeof(quoted));
 		assert_string_equal(quoted, cases[i].quoted);
 	}
 }
 
-static void test_search(void **state)
+static void test_differences(void **state)
 {
 	static const struct {
-		const char *got;
-		const char *words; /* NULL: nothing like it */
+		const char *expected;
+		const char *received;
+		enum fault_kind kind;
+		const char *words;
 	} cases[] = {
-		{"", NULL},
-		{"hello\nsomething else\n", NULL},
-		{"hello\naBcDeFgHiJ", NULL},
-		{"hello\naBcDeFg\n", NULL},
-		{"hello\naBcDeFgHiJ.lMnOp", "byte 10 is 0x2e, not 0x4b"},
-		{"hello\nbCdEfGhIjKlMnOp\n", NULL},
-		{"<aBcDeFgH>", "other text from byte 8 on: 0x3e, not 0x69"},
-		{"<ABCDEFGHIJKLMNOP>",
-		 "capitals and small letters changed: byte 0 is 0x41, not 0x61"},
-		{"aBcDeFgHiJkLmNoPq",
-		 "capitals and small letters changed: byte 10 is 0x6b, not 0x4b"},
+		{"abcdefgh", "abcdefgi", FAULT_FLIPPED, "X at byte 7: expected 'h', received 'i'"},
+		{"abcdefgh", "abceefghxyz", FAULT_FLIPPED,
+		 "X at byte 3: expected 'defgh', received 'eefghxyz'"},
+		{"abcdefgh", "abcee", FAULT_DIFFERENT,
+		 "X at byte 3: expected 'defgh', received 'ee'"},
+		{"abcdefgh", "abcgefgh", FAULT_DIFFERENT,
+		 "X at byte 3: expected 'defgh', received 'gefgh'"},
+		{"abcdefgh", "abdefgh", FAULT_LOST,
+		 "X at byte 2: expected 'cdefgh', received 'defgh'"},
+		{"abcdefgh", "defgh", FAULT_LOST,
+		 "X at byte 0: expected 'abcdefgh', received 'defgh'"},
+		{"abcdefg\n", "abc\n", FAULT_LOST,
+		 "X at byte 3: expected 'defg\\x0a', received '\\x0a'"},
+		{"abcdefgh", "abde", FAULT_DIFFERENT,
+		 "X at byte 2: expected 'cdefgh', received 'de'"},
+		{"abcdefgh", "abccdefgh", FAULT_DUPLICATED,
+		 "X at byte 3: expected 'defgh', received 'cdefgh'"},
+		{"abcdefgh", "abcabcdefgh", FAULT_DUPLICATED,
+		 "X at byte 3: expected 'defgh', received 'abcdefgh'"},
+		{"abcdefgh", "abcdefghh", FAULT_DUPLICATED,
+		 "X at byte 8: expected nothing, received 'h'"},
+		{"abcdefgh", "abcdefghxy", FAULT_UNEXPECTED,
+		 "X at byte 8: expected nothing, received 'xy'"},
+		{"abcdefgh", "abc~defgh", FAULT_DIFFERENT,
+		 "X at byte 3: expected 'defgh', received '~defgh'"},
+		{"abcdefgh", "NAK 3 no\n", FAULT_DIFFERENT,
+		 "X at byte 0: expected 'abcdefgh', received 'NAK 3 no\\x0a'"},
 	};
-	const uint8_t *text = (const uint8_t *)"aBcDeFgHiJKlMnOp";
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		const uint8_t *got = (const uint8_t *)cases[i].got;
-		struct fault fault = {0};
+		const uint8_t *expected = (const uint8_t *)cases[i].expected;
+		const uint8_t *received = (const uint8_t *)cases[i].received;
+		size_t n = strlen(cases[i].expected);
+		size_t m = strlen(cases[i].received);
+		size_t at = bytes_in_common(expected, n, received, m);
+		struct difference d = {expected, n, at, received + at, m - at, at};
+		struct fault fault;
 
-		assert_int_equal(explain_search(text, 16, got, strlen(cases[i].got), &fault),
-				 cases[i].words != NULL);
-		assert_string_equal(fault.words, cases[i].words ? cases[i].words : "");
+		difference_describe(&d, difference_kind(&d), "X", &fault);
+		assert_int_equal(fault.kind, cases[i].kind);
+		assert_string_equal(fault.words, cases[i].words);
 	}
+}
+
+static void test_nak_as_a_fault(void **state)
+{
+	struct fault fault = {0};
+
+	assert_true(fault_find_nak((const uint8_t *)"NAK 3 no\nx", 10, &fault));
+	assert_string_equal(fault.words, "NAK 3 no");
+	assert_true(fault_find_nak((const uint8_t *)"\nNAK 4 y", 8, &fault));
+	assert_string_equal(fault.words, "NAK 4 y");
+	assert_int_equal(fault.kind, FAULT_NAK);
+	assert_false(fault_find_nak((const uint8_t *)"NAK 4", 5, &fault));
+	assert_false(fault_find_nak((const uint8_t *)"\n", 1, &fault));
+	assert_false(fault_find_nak((const uint8_t *)"xNAK 4 y", 8, &fault));
 }
 
 static void test_targets(void **state)
@@ -266,10 +302,10 @@ static void test_targets(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_display),	   cmocka_unit_test(test_display_is_harmless),
-		cmocka_unit_test(test_json),	   cmocka_unit_test(test_naks),
-		cmocka_unit_test(test_quotations), cmocka_unit_test(test_search),
-		cmocka_unit_test(test_targets),
+		cmocka_unit_test(test_display),	       cmocka_unit_test(test_display_is_harmless),
+		cmocka_unit_test(test_json),	       cmocka_unit_test(test_naks),
+		cmocka_unit_test(test_quotations),     cmocka_unit_test(test_differences),
+		cmocka_unit_test(test_nak_as_a_fault), cmocka_unit_test(test_targets),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -240,13 +240,11 @@ static int make_source(struct load *l)
 /* Returns the option that this server cannot satisfy, or NULL. */
 static const char *mismatch(const struct options *o, const struct shape *s)
 {
-	bool counters = s->prefix.n_counters || s->suffix.n_counters || s->suffix.n_holes;
-
 	if (shape_is_echo(s) || s->framing == SHAPE_LINES)
 		return NULL;
 	if (o->lines)
 		return "it does not answer line by line, as --lines would have it";
-	if (counters && o->depth > 1)
+	if (!shape_in_pieces(s) && o->depth > 1)
 		return "its replies are numbered by what it reads at a time: use --depth 1";
 	return NULL;
 }

@@ -227,7 +227,7 @@ static void place_connections(struct load_worker *w)
 static int allocate(struct load_worker *w)
 {
 	const struct options *o = w->plan->options;
-	bool own_shapes = shape_has_holes(&w->plan->shape);
+	bool own_shapes = !shape_is_fixed(&w->plan->shape);
 
 	for (w->mask = 1; w->mask < o->depth; w->mask *= 2)
 		;

@@ -19,7 +19,7 @@ bool exchange_feed(struct exchange *e, uint64_t sent, const uint8_t *data, size_
 	if (!exchange_greeted(e)) {
 		size_t used;
 
-		if (explain_nak(data, n, ret_fault))
+		if (fault_find_nak(data, n, ret_fault))
 			return false;
 		used = greeting_skip(&e->greeting, e->shape, data, n);
 		data += used;

@@ -4,43 +4,47 @@
 
 static const char opening[] = "NAK ";
 
-static bool is_nak(const struct nak_finder *f)
+size_t nak_length(const uint8_t *p, size_t n)
 {
-	size_t digits;
+	size_t digits = strlen(opening);
+	size_t end;
 
-	if (f->n < sizeof(opening))
-		return false;
-	digits = strspn(f->line + strlen(opening), "0123456789");
-	return digits > 0 && f->line[strlen(opening) + digits] == ' ';
+	if (n < strlen(opening) || memcmp(p, opening, strlen(opening)) != 0)
+		return 0;
+	while (digits < n && p[digits] >= '0' && p[digits] <= '9')
+		digits++;
+	if (digits == strlen(opening) || digits == n || p[digits] != ' ')
+		return 0;
+	for (end = digits; end < n && end < NAK_LINE_MAX && p[end] >= ' ' && p[end] <= '~';)
+		end++;
+	return end;
 }
 
 static void line_end(struct nak_finder *f)
 {
-	if (!f->hopeless && is_nak(f)) {
+	if (f->n > 0 && nak_length(f->line, f->n) == f->n) {
 		f->found++;
-		memcpy(f->last, f->line, f->n + 1);
+		memcpy(f->last, f->line, f->n);
+		f->last[f->n] = '\0';
 	}
 	f->n = 0;
-	f->hopeless = false;
 }
 
 void nak_find(struct nak_finder *f, const uint8_t *p, size_t n)
 {
-	for (size_t i = 0; i < n; i++) {
-		if (p[i] == '\n') {
-			line_end(f);
-		} else if (f->hopeless) {
-			const uint8_t *end = memchr(p + i, '\n', n - i);
+	while (n > 0) {
+		const uint8_t *end = memchr(p, '\n', n);
+		size_t part = end ? (size_t)(end - p) : n;
+		size_t room = sizeof(f->line) - f->n;
+		size_t kept = part < room ? part : room;
 
-			if (!end)
-				return;
-			i = (size_t)(end - p) - 1;
-		} else if (f->n == NAK_LINE_MAX || p[i] < ' ' || p[i] > '~' ||
-			   (f->n < strlen(opening) && p[i] != (uint8_t)opening[f->n])) {
-			f->hopeless = true;
-		} else {
-			f->line[f->n++] = (char)p[i];
-			f->line[f->n] = '\0';
+		memcpy(f->line + f->n, p, kept);
+		f->n += kept;
+		if (end) {
+			line_end(f);
+			part++;
 		}
+		p += part;
+		n -= part;
 	}
 }

@@ -3,15 +3,15 @@
  * together. The replies of a step are complete when its last text has returned, followed by a line
  * end and then by silence. Only silence shows where an unknown suffix ends.
  *
- * If a text does not return, the scout looks for a damaged text or a NAK: at the timeout, at the
- * server's close, and after a short silence. Anything else may be a greeting with the reply still
- * in transit. Then one more text is sent; what arrives in reply to that is not a greeting.
- *
- * If the replies contain numbers that do not count messages, all steps are repeated on a second
- * connection. Numbers that differ there belong to the connection.
+ * Bytes that cannot become the right reply may be a greeting or an earlier reply, with the right
+ * one still in transit. A greeting comes once, a reply each time. So after a short silence the
+ * scout sends a spare text. If more wrong bytes come, these are a wrong reply. If the reply was
+ * only late, its end cannot be told from the reply to the spare text, and the scout starts again
+ * without one.
  */
 
-#include "ackc/message/scout_parts.h"
+#include "ackc/message/scout.h"
+
 #include "ackc/net/failure.h"
 
 #include <errno.h>
@@ -19,12 +19,262 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define N_TEXTS 5
+#define SPARE_TEXT 4
+#define TEXT_MIN 8
+#define TEXT_MAX 1000
+/* Room for a greeting and the replies. */
+#define RECEIVED_MAX (16 * 1024)
 #define SILENCE_MIN_MS 30
 #define SILENCE_MAX_MS 1000
 /*
  * After this time without the text, or a quarter of the timeout, the received bytes are examined.
  */
 #define SUSPICION_MS 250
+/* This many equal bytes are not a coincidence. */
+#define PROOF 4
+
+/* The texts that each step sends. */
+static const struct step {
+	int first;
+	int last;
+} steps[] = {{0, 0}, {1, 1}, {2, 3}};
+
+#define N_STEPS 3
+
+struct scout {
+	struct scout_task task;
+	scout_cb cb;
+	void *data;
+	uv_loop_t *loop;
+	uv_timer_t timer;
+	struct dial *dial;
+	struct stream *stream;
+	const struct sockaddr_storage *peer; /* the address reached */
+	size_t text_n;			     /* without LF */
+	char texts[N_TEXTS][TEXT_MAX + 1];
+	bool patient;	   /* the server is slow: the spare text is not sent */
+	uint64_t asked_ms; /* in the loop's clock */
+	/* The bytes that this connection has received so far. */
+	struct transcript {
+		int step;
+		uint64_t silence_ms;	    /* how long the end of a reply takes; 0: unknown */
+		size_t begins[N_STEPS + 1]; /* where the replies of a step begin in received */
+		size_t spare_begins; /* where a reply to the spare text may begin; 0: not sent */
+		size_t n;
+		uint8_t received[RECEIVED_MAX];
+	} t;
+};
+
+/* ---- what was received ---- */
+
+/* Returns the offset of @text in the received bytes; SIZE_MAX if it has not arrived. */
+static size_t find(const struct scout *s, int text)
+{
+	const uint8_t *p = memmem(s->t.received, s->t.n, s->texts[text], s->text_n);
+
+	return p ? (size_t)(p - s->t.received) : SIZE_MAX;
+}
+
+/* Returns the first text of the step that has not arrived; -1 if all have. */
+static int awaited(const struct scout *s)
+{
+	for (int i = steps[s->t.step].first; i <= steps[s->t.step].last; i++) {
+		if (find(s, i) == SIZE_MAX)
+			return i;
+	}
+	return -1;
+}
+
+/* Returns what follows the last text of the step, all of which have arrived. */
+static const uint8_t *behind(const struct scout *s, size_t *ret_n)
+{
+	size_t end = find(s, steps[s->t.step].last) + s->text_n;
+
+	*ret_n = s->t.n - end;
+	return s->t.received + end;
+}
+
+/* Returns whether the texts of the step arrived, with a line end after the last one. */
+static bool answered(const struct scout *s)
+{
+	const uint8_t *p;
+	size_t n;
+
+	if (awaited(s) >= 0)
+		return false;
+	p = behind(s, &n);
+	return memchr(p, '\n', n);
+}
+
+/* Returns whether the received bytes may be the beginning of the right reply. */
+static bool unfinished(const struct scout *s, bool more_may_come)
+{
+	int text = awaited(s);
+	size_t came = s->t.n - s->t.begins[s->t.step];
+	size_t n = came < s->text_n ? came : s->text_n;
+
+	if (text < 0) {
+		behind(s, &n);
+		return n == 0 || more_may_come;
+	}
+	while (n > 0 && memcmp(s->t.received + s->t.n - n, s->texts[text], n) != 0)
+		n--;
+	return n >= (more_may_come ? 1 : PROOF);
+}
+
+/*
+ * Describes how the @n bytes at @got differ from the reply to @text. If the prefix is unknown, the
+ * reply is taken to start where most of the text follows, whose first byte may be wrong.
+ */
+static void explain(const struct scout *s, int text, const uint8_t *got, size_t n,
+		    struct fault *ret)
+{
+	uint8_t expected[AFFIX_MAX + TEXT_MAX + 1];
+	size_t prefix_n = s->task.prefix ? strlen(s->task.prefix) : 0;
+	struct difference d = {.expected = expected, .expected_n = prefix_n + s->text_n + 1};
+	size_t best = 0;
+	size_t start = 0;
+	enum fault_kind kind;
+
+	memcpy(expected, s->task.prefix ? s->task.prefix : "", prefix_n);
+	memcpy(expected + prefix_n, s->texts[text], s->text_n + 1);
+	for (size_t i = 0; !s->task.prefix && i + PROOF < n; i++) {
+		size_t same = bytes_in_common(expected + 1, s->text_n, got + i + 1, n - i - 1);
+
+		if (same > best && same >= PROOF) {
+			best = same;
+			start = i;
+		}
+	}
+	d.at = d.offset = bytes_in_common(expected, d.expected_n, got + start, n - start);
+	d.received = got + start + d.at;
+	d.received_n = n - start - d.at;
+	kind = d.received_n ? difference_kind(&d) : FAULT_DIFFERENT;
+	difference_describe(&d, kind, fault_name(kind), ret);
+}
+
+/*
+ * Looks for a wrong reply. If there is none, what was received is the beginning of the right one,
+ * or a greeting.
+ */
+static bool find_fault(const struct scout *s, bool more_may_come, struct fault *ret)
+{
+	const struct transcript *t = &s->t;
+	size_t from = t->begins[t->step];
+	bool spare = t->spare_begins && t->n > t->spare_begins;
+
+	for (size_t i = from; i < t->n; i++) {
+		if ((i == from || t->received[i - 1] == '\n') &&
+		    fault_find_nak(t->received + i, t->n - i, ret))
+			return true;
+	}
+	if (t->n == from || (!spare && (t->step == 0 || more_may_come)) ||
+	    unfinished(s, more_may_come))
+		return false;
+	if (spare && find(s, SPARE_TEXT) == SIZE_MAX)
+		from = t->spare_begins;
+	else
+		spare = false;
+	explain(s,
+		spare		 ? SPARE_TEXT
+		: awaited(s) < 0 ? steps[t->step].last
+				 : awaited(s),
+		t->received + from, t->n - from, ret);
+	return true;
+}
+
+/* ---- learning from right replies ---- */
+
+static uint32_t count_lines(const uint8_t *p, size_t n)
+{
+	uint32_t lines = 0;
+
+	for (size_t i = 0; i < n; i++)
+		lines += p[i] == '\n';
+	return lines;
+}
+
+/*
+ * Learns what stands before or after the texts from the replies to probes 1 and 2. If it is
+ * @given, it must be that.
+ */
+static bool learn_affix(struct scout_result *ret, const char *what, const char *given,
+			struct affix *a, const uint8_t *first, size_t first_n,
+			const uint8_t *second, size_t second_n)
+{
+	const uint8_t *expected = given ? (const uint8_t *)given : first;
+	size_t n = given ? strlen(given) : first_n;
+	size_t at = bytes_in_common(expected, n, second, second_n);
+	struct difference d = {expected, n, at, second + at, second_n - at, at};
+	char words[40];
+
+	if (given && at == n && n == second_n && affix_set(a, expected, n))
+		return true;
+	if (!given && affix_learn(a, first, first_n, second, second_n))
+		return true;
+	snprintf(words, sizeof(words), "%s %s", what, given ? "differs" : "changes");
+	difference_describe(&d, FAULT_DIFFERENT, words, &ret->fault);
+	if (at == n && at == second_n)
+		snprintf(ret->fault.words, sizeof(ret->fault.words),
+			 "%s is too long, or has too many numbers", what);
+	return false;
+}
+
+/*
+ * Determines the framing from the bytes between texts 3 and 4, which were sent in one write. If
+ * they were taken as one message, only the line end is between them.
+ */
+static enum shape_framing framing(const struct scout *s, const uint8_t *suffix, size_t suffix_n)
+{
+	size_t third = find(s, 2);
+	size_t fourth = find(s, 3);
+
+	if (third != SIZE_MAX && fourth == third + s->text_n + 1)
+		return SHAPE_STREAM;
+	return suffix[suffix_n - 1] == '\n' ? SHAPE_LINES : SHAPE_STREAM;
+}
+
+/* Splits the received bytes: greeting, prefix, text 1, suffix, prefix, text 2, suffix... */
+static void learn(const struct scout *s, struct scout_result *ret)
+{
+	struct shape *shape = &ret->shape;
+	const uint8_t *received = s->t.received;
+	size_t one = find(s, 0);
+	size_t two = find(s, 1);
+	size_t second = s->t.begins[1];
+	size_t before = two - second < one ? two - second : one;
+	const uint8_t *suffix[2] = {received + one + s->text_n, received + two + s->text_n};
+	size_t n[2] = {second - one - s->text_n, s->t.begins[2] - two - s->text_n};
+	bool lines;
+
+	if (!learn_affix(ret, "prefix", s->task.prefix, &shape->prefix, received + one - before,
+			 before, received + second, two - second))
+		return;
+	shape->greeting_n = (uint32_t)(one - before);
+	if (shape->greeting_n && received[shape->greeting_n - 1] == '\n')
+		shape->greeting_lines = count_lines(received, shape->greeting_n);
+	shape->framing = SHAPE_LINES;
+	if (shape->prefix.n || n[0] != 1)
+		shape->framing = framing(s, suffix[0], n[0]);
+	/*
+	 * The line end belongs to the text. It comes before the suffix of a stream, and after the
+	 * suffix of a line.
+	 */
+	lines = shape->framing == SHAPE_LINES;
+	for (int i = 0; i < 2; i++) {
+		if (suffix[i][lines ? n[i] - 1 : 0] == '\n') {
+			suffix[i] += !lines;
+			n[i]--;
+		}
+	}
+	if (learn_affix(ret, "suffix", s->task.suffix, &shape->suffix, suffix[0], n[0], suffix[1],
+			n[1]) &&
+	    !lines)
+		affix_fix_end(&shape->suffix);
+}
+
+/* ---- the conversation ---- */
 
 static void on_closed(uv_handle_t *handle)
 {
@@ -40,99 +290,49 @@ void scout_cancel(struct scout *s)
 	uv_close((uv_handle_t *)&s->timer, on_closed);
 }
 
-static void tell(struct scout *s, struct scout_result *result)
+static void report(struct scout *s, struct scout_result *result)
 {
 	result->peer = s->peer;
-	result->greeting = s->received;
+	result->greeting = s->t.received;
 	scout_cancel(s);
 	s->cb(s->data, result);
 }
 
-static void tell_failure(struct scout *s, int failure)
+/* Reports a failure of the network, with what arrived before it. */
+static void report_failure(struct scout *s, int failure)
 {
 	struct scout_result result = {.failure = failure};
+	const struct transcript *t = &s->t;
+	size_t from = t->step > 0 ? t->begins[t->step] : 0;
+	char received[QUOTE_MAX];
 
-	if (s->stream)
-		scout_explain_failure(s, result.detail);
-	tell(s, &result);
+	if (s->stream && t->n > from) {
+		bytes_quote(t->received + from, t->n - from, received, sizeof(received));
+		snprintf(result.detail, sizeof(result.detail), "received %zu bytes: %s",
+			 t->n - from, received);
+	} else if (s->stream && t->step > 0) {
+		snprintf(result.detail, sizeof(result.detail), "after reply %d", t->step);
+	}
+	report(s, &result);
 }
 
-/* Reports a wrong reply of a known kind. */
-static bool tell_fault(struct scout *s)
+/* Reports a wrong reply. Returns false if there is none. */
+static bool report_fault(struct scout *s, bool more_may_come)
 {
 	struct scout_result result = {0};
 
-	if (s->n == s->mark || !scout_find_fault(s, &result.fault))
+	if (!find_fault(s, more_may_come, &result.fault))
 		return false;
-	tell(s, &result);
+	report(s, &result);
 	return true;
 }
 
-/*
- * Reports any other wrong reply, unless the received bytes can be a greeting or the beginning of
- * the correct reply.
- */
-static bool tell_other(struct scout *s, bool more_may_come)
-{
-	struct scout_result result = {0};
-	size_t greeting_end = s->spare_mark ? s->spare_mark : SIZE_MAX;
-
-	if (s->first > 0 && !more_may_come)
-		greeting_end = s->mark;
-	if (greeting_end >= s->n || scout_beginning(s) >= (more_may_come ? 1 : EXPLAIN_PROOF))
-		return false;
-	scout_explain_other(s, &result.fault);
-	tell(s, &result);
-	return true;
-}
-
-static void tell_too_much(struct scout *s)
-{
-	struct scout_result result = {.fault.kind = FAULT_OTHER};
-
-	snprintf(result.fault.words, sizeof(result.fault.words), "more than %d bytes came in reply",
-		 RECEIVED_MAX);
-	tell(s, &result);
-}
-
-static void dial_again(struct scout *s);
-
-static void conclude(struct scout *s)
+static void report_shape(struct scout *s)
 {
 	struct scout_result result = {0};
 
-	scout_learn(s, &result);
-	if (result.fault.kind == FAULT_NONE && s->second) {
-		scout_compare(s, &result);
-	} else if (result.fault.kind == FAULT_NONE && scout_wants_second(s, &result.shape)) {
-		s->second = true;
-		s->first_shape = result.shape;
-		dial_again(s);
-		return;
-	}
-	tell(s, &result);
-}
-
-static void ask(struct scout *s, int first, int last);
-
-static void step_done(struct scout *s)
-{
-	size_t one = scout_find(s, 0);
-
-	if (s->first < 2)
-		s->marks[s->first] = s->n;
-	if (s->first == 0) {
-		ask(s, 1, 1);
-	} else if (s->first == 1) {
-		bool echo = scout_find(s, 1) == s->marks[0] && s->marks[0] == one + s->text_n + 1;
-
-		if (echo)
-			conclude(s);
-		else
-			ask(s, 2, 3);
-	} else {
-		conclude(s);
-	}
+	learn(s, &result);
+	report(s, &result);
 }
 
 static uint64_t left_ms(const struct scout *s)
@@ -143,54 +343,58 @@ static uint64_t left_ms(const struct scout *s)
 	return now < end ? end - now : 0;
 }
 
-static void write_texts(struct scout *s, int first, int last);
-static void start_over(struct scout *s);
-
-/*
- * Sends one more text to tell a greeting, which comes once, from a reply, which comes each time. If
- * the expected reply was only late, it cannot be told from the spare one, and the scout starts
- * again.
- */
-static void ask_spare(struct scout *s)
+/* Writes texts in one piece. A failure shows in reading. */
+static void write_texts(struct scout *s, int first, int last)
 {
-	if (s->patient || s->spare_mark || s->n == s->mark || scout_beginning(s) >= EXPLAIN_PROOF)
-		return;
-	s->spare_mark = s->n;
-	write_texts(s, SPARE_TEXT, SPARE_TEXT);
+	char bytes[2 * (TEXT_MAX + 1)];
+	size_t n = 0;
+
+	for (int i = first; i <= last; i++, n += s->text_n + 1)
+		memcpy(bytes + n, s->texts[i], s->text_n + 1);
+	stream_write(s->stream, bytes, n);
 }
 
-static void on_timer(uv_timer_t *timer)
-{
-	struct scout *s = timer->data;
-	bool in_time = left_ms(s) > 0;
+static void on_timer(uv_timer_t *timer);
 
-	if (scout_answered(s)) {
-		if (s->spare_mark)
-			start_over(s);
-		else
-			step_done(s);
-	} else if (tell_fault(s) || tell_other(s, in_time)) {
-		return;
-	} else if (in_time) {
-		ask_spare(s);
-		uv_timer_start(&s->timer, on_timer, left_ms(s), 0);
-	} else {
-		tell_failure(s, FAILURE_REPLY_TIMEOUT);
-	}
+static void step_begin(struct scout *s, int step)
+{
+	s->t.step = step;
+	s->t.begins[step] = s->t.n;
+	uv_update_time(s->loop);
+	s->asked_ms = uv_now(s->loop);
+	write_texts(s, steps[step].first, steps[step].last);
+	uv_timer_start(&s->timer, on_timer, s->task.timeout_ms, 0);
+}
+
+static void step_done(struct scout *s)
+{
+	size_t one = find(s, 0);
+	int next = s->t.step + 1;
+	bool echo =
+		next == 2 && find(s, 1) == s->t.begins[1] && s->t.begins[1] == one + s->text_n + 1;
+
+	s->t.begins[next] = s->t.n;
+	if (next == N_STEPS || echo)
+		report_shape(s);
+	else
+		step_begin(s, next);
 }
 
 /* Returns how long the silence must last before the received bytes are examined. */
 static uint64_t silence_ms(struct scout *s)
 {
 	uint64_t suspicion_ms = s->task.timeout_ms / 4;
+	uint64_t ms = suspicion_ms < SUSPICION_MS ? suspicion_ms : SUSPICION_MS;
 
-	if (!scout_answered(s))
-		return suspicion_ms < SUSPICION_MS ? suspicion_ms : SUSPICION_MS;
-	if (s->silence_ms == 0)
-		s->silence_ms = 3 * (uv_now(s->loop) - s->asked_ms);
-	return s->silence_ms < SILENCE_MIN_MS	? SILENCE_MIN_MS
-	       : s->silence_ms > SILENCE_MAX_MS ? SILENCE_MAX_MS
-						: s->silence_ms;
+	if (answered(s)) {
+		if (s->t.silence_ms == 0)
+			s->t.silence_ms = 3 * (uv_now(s->loop) - s->asked_ms);
+		ms = s->t.silence_ms < SILENCE_MIN_MS	? SILENCE_MIN_MS
+		     : s->t.silence_ms > SILENCE_MAX_MS ? SILENCE_MAX_MS
+							: s->t.silence_ms;
+	}
+	/* a server that sends continuously must not delay the end */
+	return ms < left_ms(s) ? ms : left_ms(s);
 }
 
 static void read_on(struct scout *s);
@@ -198,57 +402,33 @@ static void read_on(struct scout *s);
 static void on_received(void *data, const uint8_t *bytes, size_t n)
 {
 	struct scout *s = data;
-	uint64_t wait_ms;
 
-	s->n += n;
+	s->t.n += n;
 	read_on(s);
 	uv_update_time(s->loop);
-	wait_ms = silence_ms(s);
-	/* a server that sends continuously must not delay the end */
-	if (wait_ms > left_ms(s))
-		wait_ms = left_ms(s);
-	uv_timer_start(&s->timer, on_timer, wait_ms, 0);
+	uv_timer_start(&s->timer, on_timer, silence_ms(s), 0);
 }
 
 static void on_ended(void *data, int failure)
 {
 	struct scout *s = data;
+	struct scout_result result = {0};
 
-	if (failure == UV_ENOBUFS)
-		tell_too_much(s);
-	else if (!tell_fault(s) && !tell_other(s, false))
-		tell_failure(s, failure);
+	if (failure == UV_ENOBUFS) {
+		result.fault.kind = FAULT_DIFFERENT;
+		snprintf(result.fault.words, sizeof(result.fault.words),
+			 "more than %d bytes came in reply", RECEIVED_MAX);
+		report(s, &result);
+	} else if (!report_fault(s, false)) {
+		report_failure(s, failure);
+	}
 }
 
 static void read_on(struct scout *s)
 {
 	static const struct stream_events events = {on_received, on_ended, NULL};
 
-	stream_read(s->stream, s->received + s->n, sizeof(s->received) - s->n, &events, s);
-}
-
-static void write_texts(struct scout *s, int first, int last)
-{
-	char bytes[2 * (TEXT_MAX + 1)];
-	size_t n = 0;
-
-	for (int i = first; i <= last; i++) {
-		memcpy(bytes + n, s->texts[i], s->text_n + 1);
-		n += s->text_n + 1;
-	}
-	/* A failure shows in reading. */
-	stream_write(s->stream, bytes, n);
-}
-
-static void ask(struct scout *s, int first, int last)
-{
-	s->mark = s->n;
-	s->first = first;
-	s->last = last;
-	uv_update_time(s->loop);
-	s->asked_ms = uv_now(s->loop);
-	write_texts(s, first, last);
-	uv_timer_start(&s->timer, on_timer, s->task.timeout_ms, 0);
+	stream_read(s->stream, s->t.received + s->t.n, sizeof(s->t.received) - s->t.n, &events, s);
 }
 
 static void on_connected(void *data, int status, struct stream *stream, uint64_t connect_ns,
@@ -258,13 +438,13 @@ static void on_connected(void *data, int status, struct stream *stream, uint64_t
 
 	s->dial = NULL;
 	if (status < 0) {
-		tell_failure(s, status);
+		report_failure(s, status);
 		return;
 	}
 	s->stream = stream;
 	s->peer = peer;
 	read_on(s);
-	ask(s, 0, 0);
+	step_begin(s, 0);
 }
 
 static int start_dial(struct scout *s)
@@ -273,25 +453,45 @@ static int start_dial(struct scout *s)
 			  &s->dial);
 }
 
-static void dial_again(struct scout *s)
+/* Starts again on a new connection to a server that is slow. */
+static void start_over(struct scout *s)
 {
 	int r;
 
 	stream_close(s->stream);
 	s->stream = NULL;
 	uv_timer_stop(&s->timer);
-	s->n = 0;
-	s->spare_mark = 0;
-	s->silence_ms = 0;
+	s->patient = true;
+	s->t = (struct transcript){0};
 	r = start_dial(s);
 	if (r < 0)
-		tell_failure(s, r);
+		report_failure(s, r);
 }
 
-static void start_over(struct scout *s)
+/* The server is silent, or the time is over. */
+static void on_timer(uv_timer_t *timer)
 {
-	s->patient = true;
-	dial_again(s);
+	struct scout *s = timer->data;
+	struct transcript *t = &s->t;
+	bool in_time = left_ms(s) > 0;
+
+	if (answered(s) && t->spare_begins) {
+		start_over(s);
+	} else if (answered(s)) {
+		step_done(s);
+	} else if (report_fault(s, in_time)) {
+		return;
+	} else if (!in_time) {
+		report_failure(s, FAILURE_REPLY_TIMEOUT);
+	} else {
+		bool suspicious = t->n > t->begins[t->step] && !unfinished(s, false);
+
+		if (suspicious && !s->patient && !t->spare_begins) {
+			t->spare_begins = t->n;
+			write_texts(s, SPARE_TEXT, SPARE_TEXT);
+		}
+		uv_timer_start(&s->timer, on_timer, left_ms(s), 0);
+	}
 }
 
 /*

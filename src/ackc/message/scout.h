@@ -3,11 +3,10 @@
 /*
  * Learns the shape of a server's replies on a connection of its own. Two probes show what the
  * server puts before and after a text, and what it sends before the first reply. Two more probes in
- * one write show whether it answers each line. If the replies contain numbers, a second connection
- * shows whether they are the same on each connection.
+ * one write show whether it answers each line.
  */
 
-#include "ackc/message/explain.h"
+#include "ackc/message/difference.h"
 #include "ackc/message/shape.h"
 #include "ackc/net/dial.h"
 

@@ -11,45 +11,27 @@
 
 /* The maximum length of an ackd template, plus room for growing counters. */
 #define AFFIX_MAX 1100
-#define AFFIX_COUNTERS_MAX 4
 /* An IPv6 address and its port contain up to nine numbers. */
-#define AFFIX_HOLES_MAX 16
-/* The maximum number of digits of a number that differs between connections. */
-#define AFFIX_HOLE_DIGITS_MAX 20
+#define AFFIX_NUMBERS_MAX 16
+/* A run of more digits is not a number. */
+#define AFFIX_DIGITS_MAX 20
 
 /*
  * The text before or after a message in a reply. A number in it that increases by one with each
- * message (ackd's ${message}) is a counter. A number that differs between connections
- * (${connection}, and the port in ${peer}) is a hole. The first reply on a connection fills the
- * holes; see struct affix_reader.
+ * message (ackd's ${message}) is a counter. Any other number may belong to the connection
+ * (${connection}, the port in ${peer}): the first reply on each connection shows it, see
+ * affix_match(). An affix without such numbers is fixed.
  */
 struct affix {
 	uint32_t n;
-	uint32_t n_counters;
-	uint8_t bytes[AFFIX_MAX];
-	struct {
+	uint32_t n_numbers;
+	uint8_t bytes[AFFIX_MAX]; /* as in the reply to message 1 of a connection */
+	struct affix_number {
 		uint32_t offset;
 		uint32_t length; /* of the digits in bytes */
-		uint64_t first;	 /* its value for message 1 of a connection */
-	} counters[AFFIX_COUNTERS_MAX];
-	uint32_t n_holes;
-	struct {
-		uint32_t offset;
-		uint32_t length; /* of the digits in bytes, which are from another connection */
-	} holes[AFFIX_HOLES_MAX];
-};
-
-/* Reads the affix of the first message of a connection and fills its holes. */
-struct affix_reader {
-	const struct affix *pattern;
-	struct affix *own; /* the connection's affix, as received so far */
-	uint32_t at;	   /* offset in the pattern */
-	uint32_t digits;   /* digits read of the hole there */
-	/*
-	 * The number of digits at the start of the text, which a hole at the end of the prefix
-	 * absorbs.
-	 */
-	uint32_t text_digits;
+		bool counts;
+		uint64_t first; /* of a counter: its value for message 1 of a connection */
+	} numbers[AFFIX_NUMBERS_MAX];
 };
 
 enum shape_framing {
@@ -67,6 +49,61 @@ struct shape {
 	uint32_t greeting_lines; /* number of its line ends if it ends with one; else 0 */
 };
 
+/* Sets @a to @n constant bytes. Returns false if there are too many. */
+bool affix_set(struct affix *a, const uint8_t *bytes, size_t n);
+
+/*
+ * Learns an affix from the bytes around messages 1 and 2 of a connection. Returns false if the two
+ * differ in more than counters, or are too long.
+ */
+bool affix_learn(struct affix *a, const uint8_t *first, size_t first_n, const uint8_t *second,
+		 size_t second_n);
+
+/* Makes a number at the end of @a constant. Nothing shows where it ends if nothing follows. */
+void affix_fix_end(struct affix *a);
+
+/* Returns whether each connection has the same affix. */
+bool affix_is_fixed(const struct affix *a);
+
+/* Returns whether @a contains a counter. */
+bool affix_counts(const struct affix *a);
+
+enum affix_status { AFFIX_MORE, AFFIX_DIFFERS, AFFIX_COMPLETE };
+
+/*
+ * Compares the beginning of the first reply on a connection, @own->bytes, with @pattern, in which
+ * numbers that are not counters may have any digits. If it is complete, cuts @own to it, fixed, and
+ * its counters are set. If more bytes are needed, the caller appends them and calls again. In both
+ * other cases, *@ret_own and *@ret_pattern are the offsets of the first byte that is not equal.
+ *
+ * If @pattern ends with a number, the digits that the text after it begins with must be known:
+ * @text_digits of them.
+ */
+enum affix_status affix_match(const struct affix *pattern, size_t text_digits, struct affix *own,
+			      size_t *ret_own, size_t *ret_pattern);
+
+/* Writes the affix of message @number to @out (AFFIX_MAX bytes). Returns its length. */
+size_t affix_render(const struct affix *a, uint64_t number, uint8_t *out);
+
+/* Returns whether all connections have the same prefix and suffix. */
+static inline bool shape_is_fixed(const struct shape *s)
+{
+	return affix_is_fixed(&s->prefix) && affix_is_fixed(&s->suffix);
+}
+
+/* Returns whether text returns unchanged, so that its framing does not matter. */
+static inline bool shape_is_echo(const struct shape *s)
+{
+	return s->prefix.n == 0 && s->suffix.n == 0;
+}
+
+/*
+ * Returns whether the text may return split anywhere, with prefix and suffix around each piece. A
+ * stream server with a counter, or a number after the text, cannot be verified like that: each
+ * message must wait for the reply to the one before.
+ */
+bool shape_in_pieces(const struct shape *s);
+
 /*
  * The progress of a connection's greeting; zeroed at its start. A greeting that ends with a line
  * end is delimited by its number of lines, because it may contain the connection's number. Any
@@ -82,61 +119,3 @@ size_t greeting_skip(struct greeting *g, const struct shape *s, const uint8_t *p
 
 /* Returns whether the whole greeting has arrived. */
 bool greeting_over(const struct greeting *g, const struct shape *s);
-
-/* Sets @a to @n constant bytes. Returns false if there are too many. */
-bool affix_set(struct affix *a, const uint8_t *bytes, size_t n);
-
-/*
- * Learns an affix from the bytes around message @number (from 1) of a connection and around the
- * next one. Returns false if the two differ in more than counters.
- */
-bool affix_learn(struct affix *a, uint64_t number, const uint8_t *first, size_t first_n,
-		 const uint8_t *second, size_t second_n);
-
-/* Returns whether @a contains numbers that are not counters. */
-bool affix_has_numbers(const struct affix *a);
-
-/*
- * Compares @a with the affix learned on another connection, and turns the numbers that differ into
- * holes. Returns false if anything else differs, or too many numbers.
- */
-bool affix_compare(struct affix *a, const struct affix *other);
-
-/*
- * Starts to fill @own, which the caller keeps, according to @pattern. If @pattern ends with a hole
- * and the text after it begins with @text_digits digits, @own includes these digits when reading is
- * over.
- */
-void affix_read_begin(struct affix_reader *r, const struct affix *pattern, struct affix *own,
-		      size_t text_digits);
-
-/*
- * Reads bytes of the first reply. Returns the number of bytes read; if it is less than @n, the
- * affix is complete or the next byte is wrong. A hole at the end is complete only when another byte
- * follows.
- */
-size_t affix_read(struct affix_reader *r, const uint8_t *p, size_t n);
-
-/* Returns whether the whole affix was read. */
-static inline bool affix_read_over(const struct affix_reader *r)
-{
-	return r->at == r->pattern->n;
-}
-
-/* Returns whether the affix ends with a hole. */
-bool affix_ends_with_hole(const struct affix *a);
-
-/* Writes the affix of message @number to @out (AFFIX_MAX bytes). Returns its length. */
-size_t affix_render(const struct affix *a, uint64_t number, uint8_t *out);
-
-/* Returns whether each connection must learn a part of the shape from its first reply. */
-static inline bool shape_has_holes(const struct shape *s)
-{
-	return s->prefix.n_holes || s->suffix.n_holes;
-}
-
-/* Returns whether text returns unchanged, so that its framing does not matter. */
-static inline bool shape_is_echo(const struct shape *s)
-{
-	return s->prefix.n == 0 && s->suffix.n == 0;
-}

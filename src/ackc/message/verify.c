@@ -1,80 +1,110 @@
-#include "ackc/message/verify_parts.h"
+/*
+ * A reply is a row of spans: prefix, text, suffix and terminator. Received bytes are compared with
+ * them from the current offset on.
+ *
+ * A stream server puts prefix and suffix around each piece of text that one of its reads delivers,
+ * which may split messages. Then a reply is the text alone, and between any two bytes of it there
+ * may be an inset: the suffix of one piece and the prefix of the next.
+ *
+ * If the server's shape is not fixed, the bytes of the connection's first prefix and suffix are
+ * collected until they are complete. They are the connection's own shape, by which they and all
+ * other bytes are then checked.
+ */
+
+#include "ackc/message/verify.h"
 
 #include <string.h>
 
-void verifier_init(struct verifier *v, const struct source *source, const struct shape *shape,
-		   struct shape *own, uint32_t connection, uint64_t index)
-{
-	*v = (struct verifier){
-		.source = source,
-		.shape = shape,
-		.pattern = shape,
-		.own = own,
-		.connection = connection,
-		.first = index,
-		.index = index,
-		/* a stream starts with a prefix, as after a suffix */
-		.inset = shape->suffix.n,
-		.in_inset = shape->prefix.n > 0,
-	};
-	learning_begin(v);
-}
+/* How many bytes before and after a wrong byte are examined to name the fault. */
+#define LOOK_MAX 2048
+/* The number of neighbours of a message whose replies are tried. */
+#define NEIGHBOURS 16
+
+struct span {
+	const uint8_t *p;
+	size_t n;
+};
+
+#define SPANS 5
+
+struct reply {
+	struct message message;
+	uint8_t prefix[AFFIX_MAX]; /* room for an affix with counters */
+	uint8_t suffix[AFFIX_MAX];
+	struct span spans[SPANS];
+	size_t n;
+};
 
 static struct span affix_span(const struct affix *a, uint64_t number, uint8_t *room)
 {
-	if (a->n_counters == 0)
+	if (!affix_counts(a))
 		return (struct span){a->bytes, a->n};
 	return (struct span){room, affix_render(a, number, room)};
 }
 
-void reply_make(const struct verifier *v, uint64_t index, struct reply *r)
+/*
+ * Makes the expected reply to message @index, of shape @s or, if @s is NULL, the text alone. While
+ * the suffix of @s is unknown, the reply ends before it. Points into the source, @s and @r.
+ */
+static void reply_make(const struct verifier *v, const struct shape *s, uint64_t index,
+		       struct reply *r)
 {
-	uint64_t number = index - v->first + 1;
-	int suffix_at = v->shape->framing == SHAPE_LINES ? 3 : 4;
+	uint64_t counted = index - v->first + 1;
+	int suffix_at = !s || s->framing == SHAPE_LINES ? 3 : 4;
+	bool cut = s == v->own && (v->phase == VERIFY_TEXT || v->phase == COLLECT_SUFFIX);
+	const struct message *m = &r->message;
 
 	source_message(v->source, v->connection, index, &r->message);
-	r->spans[0] = affix_span(&v->shape->prefix, number, r->prefix);
-	r->spans[1] = (struct span){r->message.head, r->message.head_n};
-	r->spans[2] = (struct span){r->message.body, r->message.body_n};
-	r->spans[suffix_at] = affix_span(&v->shape->suffix, number, r->suffix);
-	r->spans[7 - suffix_at] = (struct span){r->message.terminator, r->message.terminator_n};
+	r->spans[0] = s ? affix_span(&s->prefix, counted, r->prefix) : (struct span){0};
+	r->spans[1] = (struct span){m->head, m->head_n};
+	r->spans[2] = (struct span){m->body, m->body_n};
+	r->spans[suffix_at] = s ? affix_span(&s->suffix, counted, r->suffix) : (struct span){0};
+	r->spans[7 - suffix_at] = (struct span){m->terminator, m->terminator_n};
 	r->n = 0;
-	for (int i = 0; i < SPANS; i++)
+	for (int i = 0; i < SPANS; i++) {
+		if (cut && i >= suffix_at)
+			r->spans[i].n = 0;
 		r->n += r->spans[i].n;
+	}
 }
 
-size_t span_match(const struct span *s, size_t from, const uint8_t *data, size_t n)
+/* Copies up to @room bytes of the reply, from byte @from on. Returns their number. */
+static size_t reply_copy(const struct reply *r, size_t from, uint8_t *out, size_t room)
 {
-	const uint8_t *want = s->p + from;
-	size_t i = 0;
+	size_t n = 0;
 
-	if (n > s->n - from)
-		n = s->n - from;
-	if (memcmp(want, data, n) == 0)
-		return n;
-	while (want[i] == data[i])
-		i++;
-	return i;
+	for (int i = 0; i < SPANS; i++) {
+		const struct span *s = &r->spans[i];
+		size_t skip = from < s->n ? from : s->n;
+		size_t part = s->n - skip < room - n ? s->n - skip : room - n;
+
+		if (part)
+			memcpy(out + n, s->p + skip, part);
+		n += part;
+		from -= skip;
+	}
+	return n;
 }
 
-size_t reply_match(struct verifier *v, const struct reply *r, const uint8_t *data, size_t n)
+/*
+ * Compares @data with the reply from byte @from on. Returns the number of bytes that are equal,
+ * which is less than @n at the end of the reply or at a fault.
+ */
+static size_t reply_match(const struct reply *r, size_t from, const uint8_t *data, size_t n)
 {
-	size_t start = 0; /* offset of the span in the reply */
 	size_t used = 0;
 
 	for (int i = 0; i < SPANS && used < n; i++) {
 		const struct span *s = &r->spans[i];
-		size_t from = v->offset - start;
-		size_t part;
+		size_t skip = from < s->n ? from : s->n;
+		size_t part = s->n - skip < n - used ? s->n - skip : n - used;
 
-		start += s->n;
-		if (s->n == 0 || v->offset >= start)
+		from -= skip;
+		if (part == 0)
 			continue;
-		part = span_match(s, from, data + used, n - used);
+		if (memcmp(s->p + skip, data + used, part) != 0)
+			return used + bytes_in_common(s->p + skip, part, data + used, part);
 		used += part;
-		v->offset += part;
-		if (v->offset < start)
-			break;
 	}
 	return used;
 }
@@ -89,10 +119,10 @@ static bool terminator_matches(const struct message *m, const uint8_t *p)
 }
 
 /*
- * The fast path, with half the instructions, for a correct reply that arrived whole. Returns its
+ * The fast path, with half the instructions, for a right reply that arrived whole. Returns its
  * length, or 0 if it needs the full check.
  */
-static size_t match_at_once(const struct verifier *v, const uint8_t *data, size_t n)
+static size_t match_whole(const struct verifier *v, const uint8_t *data, size_t n)
 {
 	const struct shape *s = v->shape;
 	size_t prefix_n = s->prefix.n;
@@ -103,7 +133,7 @@ static size_t match_at_once(const struct verifier *v, const uint8_t *data, size_
 	const uint8_t *suffix;
 	size_t length;
 
-	if (v->offset || s->prefix.n_counters || s->suffix.n_counters)
+	if (v->offset || v->phase != VERIFY_ALL || s->prefix.n_numbers || s->suffix.n_numbers)
 		return 0;
 	source_message(v->source, v->connection, v->index, &m);
 	length = prefix_n + message_size(&m) + suffix_n;
@@ -119,73 +149,279 @@ static size_t match_at_once(const struct verifier *v, const uint8_t *data, size_
 	return length;
 }
 
-static bool feed_whole(struct verifier *v, uint64_t sent, const uint8_t *data, size_t n,
-		       uint64_t *ret_completed, struct fault *ret_fault)
+/* Returns byte @i of an inset, or -1 after its end. */
+static int inset_byte(const struct shape *s, size_t i)
+{
+	if (i < s->suffix.n)
+		return s->suffix.bytes[i];
+	i -= s->suffix.n;
+	return i < s->prefix.n ? s->prefix.bytes[i] : -1;
+}
+
+/*
+ * Enters an inset at a byte that is not the text's. The inset starts here, or up to a few bytes
+ * earlier if these also match the text; these are then assigned to the inset. Returns false if no
+ * inset has this byte.
+ */
+static bool enter_inset(struct verifier *v, uint8_t byte)
 {
 	struct reply r;
 
-	while (n > 0) {
-		size_t used;
+	reply_make(v, NULL, v->index, &r);
+	for (size_t back = 0; inset_byte(v->shape, back) >= 0 && back <= v->offset; back++) {
+		uint8_t text[2 * AFFIX_MAX];
+		size_t i = 0;
 
-		if (v->index == sent)
-			return fault_unasked(v, data, n, ret_fault);
-		used = match_at_once(v, data, n);
-		if (used > 0) {
-			data += used;
-			n -= used;
-			v->index++;
-			++*ret_completed;
+		if (inset_byte(v->shape, back) != byte)
 			continue;
-		}
-		reply_make(v, v->index, &r);
-		used = reply_match(v, &r, data, n);
-		data += used;
-		n -= used;
-		if (v->offset == r.n) {
-			v->offset = 0;
-			v->index++;
-			++*ret_completed;
-		} else if (n > 0) {
-			return fault_explain(v, v->offset, data, n, ret_fault);
-		}
+		reply_copy(&r, v->offset - back, text, back);
+		while (i < back && text[i] == inset_byte(v->shape, i))
+			i++;
+		if (i < back)
+			continue;
+		v->offset -= back;
+		v->inset = back;
+		v->in_inset = true;
+		return true;
 	}
-	return true;
+	return false;
 }
 
-bool shape_in_pieces(const struct shape *s)
+/* Returns how many bytes of an inset follow at @data: 1 or 0. */
+static size_t match_inset(struct verifier *v, uint64_t sent, const uint8_t *data)
 {
-	return s->framing == SHAPE_STREAM && !shape_is_echo(s) && s->prefix.n_counters == 0 &&
-	       s->suffix.n_counters == 0 && s->suffix.n_holes == 0;
+	if (!v->in_inset && !enter_inset(v, *data))
+		return 0;
+	/* With no message in flight, only the suffix of the last piece may arrive. */
+	if (inset_byte(v->shape, v->inset) != *data ||
+	    (v->index == sent && v->inset >= v->shape->suffix.n))
+		return 0;
+	v->inset++;
+	v->in_inset = inset_byte(v->shape, v->inset) >= 0;
+	return 1;
+}
+
+/* The end of a reply, or of its known part. */
+static void reply_end(struct verifier *v, uint64_t *ret_completed)
+{
+	if (v->phase == VERIFY_TEXT) {
+		v->phase = COLLECT_SUFFIX;
+		return;
+	}
+	v->offset = 0;
+	v->index++;
+	++*ret_completed;
+}
+
+/* Returns how many of the bytes at @data are right, up to the end of a reply at most. */
+static size_t match(struct verifier *v, uint64_t sent, const uint8_t *data, size_t n,
+		    uint64_t *ret_completed)
+{
+	size_t used = 0;
+	struct reply r;
+
+	if (v->index < sent && !v->in_pieces) {
+		used = match_whole(v, data, n);
+		if (used > 0) {
+			reply_end(v, ret_completed);
+			return used;
+		}
+	}
+	if (v->index < sent && !v->in_inset) {
+		reply_make(v, v->in_pieces ? NULL : v->shape, v->index, &r);
+		used = reply_match(&r, v->offset, data, n);
+		v->offset += used;
+		if (used > 0)
+			v->inset = 0;
+		if (v->offset == r.n)
+			reply_end(v, ret_completed);
+	}
+	if (used == 0 && v->in_pieces)
+		used = match_inset(v, sent, data);
+	return used;
+}
+
+/*
+ * Returns whether the wrong bytes at @data, which came @offset bytes into the reply to message
+ * @index, make it the reply to a neighbour of that message.
+ */
+static bool is_neighbour(const struct verifier *v, uint64_t sent, uint64_t index, size_t offset,
+			 const uint8_t *data, size_t n)
+{
+	uint64_t low = index - v->first > NEIGHBOURS ? index - NEIGHBOURS : v->first;
+	uint8_t expected[LOOK_MAX];
+	uint8_t other[LOOK_MAX];
+	struct reply r;
+
+	reply_make(v, v->shape, index, &r);
+	reply_copy(&r, 0, expected, sizeof(expected));
+	for (uint64_t i = low; i < index + NEIGHBOURS && i < sent; i++) {
+		size_t length;
+
+		reply_make(v, v->shape, i, &r);
+		length = reply_copy(&r, 0, other, sizeof(other));
+		if (i != index && length == r.n && offset < length && length - offset <= n &&
+		    memcmp(other, expected, offset) == 0 &&
+		    memcmp(other + offset, data, length - offset) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Explains the wrong byte at @data. Returns false. */
+static bool explain(const struct verifier *v, uint64_t sent, const uint8_t *data, size_t n,
+		    struct fault *ret)
+{
+	uint64_t index = v->index - verifier_suffix_due(v);
+	struct difference d = {.received = data, .received_n = n};
+	uint8_t around[2 * LOOK_MAX];
+	enum fault_kind kind;
+	struct reply r;
+
+	if (fault_find_nak(data, n, ret))
+		return false;
+	d.expected = around;
+	d.offset = verifier_reply_came(v);
+	if (index < v->index) {
+		d.offset = verifier_reply_size(v, index) - v->shape->suffix.n + v->inset;
+	} else if (index == sent && index > v->first) {
+		index--;
+		d.offset = verifier_reply_size(v, index);
+	}
+	if (d.offset < LOOK_MAX && index > v->first) {
+		size_t room = LOOK_MAX - d.offset;
+
+		reply_make(v, v->shape, index - 1, &r);
+		d.at = reply_copy(&r, r.n > room ? r.n - room : 0, around, room);
+	}
+	d.expected_n = d.at;
+	d.at += d.offset < LOOK_MAX ? d.offset : LOOK_MAX;
+	for (uint64_t i = index; i < sent && d.expected_n < sizeof(around); i++) {
+		size_t from = i == index && d.offset > LOOK_MAX ? d.offset - LOOK_MAX : 0;
+
+		reply_make(v, v->shape, i, &r);
+		d.expected_n +=
+			reply_copy(&r, from, around + d.expected_n, sizeof(around) - d.expected_n);
+	}
+	kind = is_neighbour(v, sent, index, d.offset, data, n) ? FAULT_SWAPPED
+							       : difference_kind(&d);
+	difference_describe(&d, kind, fault_name(kind), ret);
+	return false;
+}
+
+static uint8_t text_byte(const struct message *m, size_t i)
+{
+	return i < m->head_n ? m->head[i] : m->body[i - m->head_n];
+}
+
+/* Returns the number of digits at the start of the next message. */
+static size_t leading_digits(const struct verifier *v)
+{
+	struct message m;
+	size_t n = 0;
+
+	source_message(v->source, v->connection, v->index, &m);
+	while (n < (size_t)m.head_n + m.body_n && text_byte(&m, n) >= '0' &&
+	       text_byte(&m, n) <= '9')
+		n++;
+	return n;
+}
+
+/*
+ * Collects bytes of an unknown affix. When it is complete, it is known, and the collected bytes
+ * are checked like any others.
+ */
+static bool collect(struct verifier *v, uint64_t sent, const uint8_t *data, size_t n,
+		    uint64_t *ret_completed, struct fault *ret_fault)
+{
+	bool prefix = v->phase == COLLECT_PREFIX;
+	const struct affix *pattern = prefix ? &v->pattern->prefix : &v->pattern->suffix;
+	struct affix *own = prefix ? &v->own->prefix : &v->own->suffix;
+	size_t part = n < AFFIX_MAX - own->n ? n : AFFIX_MAX - own->n;
+	struct difference d = {.expected = pattern->bytes, .expected_n = pattern->n};
+	enum affix_status status;
+	size_t collected;
+	size_t at;
+
+	if (v->index == sent)
+		return explain(v, sent, data, n, ret_fault);
+	memcpy(own->bytes + own->n, data, part);
+	own->n += (uint32_t)part;
+	collected = own->n;
+	status = affix_match(pattern, prefix ? leading_digits(v) : 0, own, &at, &d.at);
+	if (status == AFFIX_MORE)
+		return true;
+	if (status == AFFIX_DIFFERS) {
+		d.received = own->bytes + at;
+		d.received_n = collected - at;
+		d.offset = v->offset + at;
+		if (!fault_find_nak(d.received, d.received_n, ret_fault))
+			difference_describe(&d, FAULT_DIFFERENT, fault_name(FAULT_DIFFERENT),
+					    ret_fault);
+		return false;
+	}
+	v->phase = prefix && !affix_is_fixed(&v->pattern->suffix) ? VERIFY_TEXT : VERIFY_ALL;
+	return verifier_feed(v, sent, own->bytes, collected, ret_completed, ret_fault) &&
+	       verifier_feed(v, sent, data + part, n - part, ret_completed, ret_fault);
 }
 
 bool verifier_feed(struct verifier *v, uint64_t sent, const uint8_t *data, size_t n,
 		   uint64_t *ret_completed, struct fault *ret_fault)
 {
-	if (v->learning != LEARNING_NOTHING) {
-		size_t used = learning_feed(v, sent, data, n, ret_fault);
+	while (n > 0) {
+		size_t used;
 
-		if (used == SIZE_MAX)
-			return false;
+		if (v->phase == COLLECT_PREFIX || v->phase == COLLECT_SUFFIX)
+			return collect(v, sent, data, n, ret_completed, ret_fault);
+		used = match(v, sent, data, n, ret_completed);
+		if (used == 0)
+			return explain(v, sent, data, n, ret_fault);
 		data += used;
 		n -= used;
-		if (v->learning != LEARNING_NOTHING)
-			return true;
 	}
-	if (shape_in_pieces(v->shape))
-		return pieces_feed(v, sent, data, n, ret_completed, ret_fault);
-	return feed_whole(v, sent, data, n, ret_completed, ret_fault);
+	return true;
+}
+
+void verifier_init(struct verifier *v, const struct source *source, const struct shape *shape,
+		   struct shape *own, uint32_t connection, uint64_t index)
+{
+	bool fixed = shape_is_fixed(shape);
+
+	*v = (struct verifier){
+		.source = source,
+		.pattern = shape,
+		.shape = fixed ? shape : own,
+		.own = fixed ? NULL : own,
+		.phase = fixed ? VERIFY_ALL : COLLECT_PREFIX,
+		.connection = connection,
+		.first = index,
+		.index = index,
+		.in_pieces = shape_in_pieces(shape),
+		/* a stream starts with a prefix, as after a suffix */
+		.inset = shape->suffix.n,
+		.in_inset = shape_in_pieces(shape) && shape->prefix.n > 0,
+	};
+	if (fixed)
+		return;
+	*own = *shape;
+	own->prefix.n = 0;
+	if (!affix_is_fixed(&own->suffix))
+		own->suffix.n = 0;
 }
 
 bool verifier_suffix_due(const struct verifier *v)
 {
-	return shape_in_pieces(v->shape) && v->offset == 0 && v->inset < v->shape->suffix.n;
+	return v->in_pieces && v->index > v->first && v->offset == 0 &&
+	       v->inset < v->shape->suffix.n;
 }
 
 size_t verifier_reply_came(const struct verifier *v)
 {
-	if (v->learning != LEARNING_NOTHING)
-		return v->offset + v->reader.own->n;
-	if (!shape_in_pieces(v->shape))
+	if (v->phase == COLLECT_PREFIX)
+		return v->own->prefix.n;
+	if (v->phase == COLLECT_SUFFIX)
+		return v->offset + v->own->suffix.n;
+	if (!v->in_pieces)
 		return v->offset;
 	if (v->offset > 0)
 		return v->shape->prefix.n + v->offset;
@@ -194,12 +430,9 @@ size_t verifier_reply_came(const struct verifier *v)
 
 size_t verifier_reply_size(const struct verifier *v, uint64_t index)
 {
-	struct verifier whole = *v;
 	struct reply r;
 
 	/* The unknown part has the length of another connection's. */
-	if (v->learning != LEARNING_NOTHING)
-		whole.shape = v->pattern;
-	reply_make(&whole, index, &r);
+	reply_make(v, v->phase == VERIFY_ALL ? v->shape : v->pattern, index, &r);
 	return r.n;
 }

@@ -5,39 +5,40 @@
  * sent messages instead of storing them.
  */
 
-#include "ackc/message/explain.h"
+#include "ackc/message/difference.h"
 #include "ackc/message/shape.h"
 #include "ackc/message/source.h"
 
-/* The parts of the shape that the connection's first reply must still show. */
-enum verifier_learning { LEARNING_NOTHING, LEARNING_PREFIX, LEARNING_SUFFIX };
+/* The part of a reply that is next, if the server's shape is not fixed. */
+enum verifier_phase {
+	VERIFY_ALL,	/* any part: the connection's shape is known */
+	COLLECT_PREFIX, /* the next bytes belong to the unknown prefix */
+	VERIFY_TEXT,	/* the prefix is known; the text is next */
+	COLLECT_SUFFIX, /* the next bytes belong to the unknown suffix */
+};
 
 struct verifier {
 	const struct source *source;
-	const struct shape *shape;
-	/*
-	 * If the server's shape has holes: that shape, and the connection's own, to which shape
-	 * points.
-	 */
-	const struct shape *pattern;
+	const struct shape *pattern; /* the shape of the server's replies */
+	const struct shape *shape;   /* that of this connection: @pattern, or @own */
 	struct shape *own;
-	enum verifier_learning learning;
-	struct affix_reader reader;
+	enum verifier_phase phase;
 	uint32_t connection; /* for source_message() */
 	uint64_t first;	     /* the connection's first message, for counters */
 	uint64_t index;	     /* the message whose reply is next or in progress */
 	size_t offset;	     /* offset in its reply; for replies in pieces, in its text */
 	/*
-	 * For replies in pieces: the bytes of suffix and prefix that have arrived since the text
-	 * stopped.
+	 * The text may return in pieces; see shape_in_pieces(). Then: the bytes of suffix and
+	 * prefix that have arrived since the text stopped.
 	 */
-	size_t inset;
+	bool in_pieces;
 	bool in_inset;
+	size_t inset;
 };
 
 /*
  * Starts with the reply to message @index on a new connection. @own is room for the connection's
- * shape, which the caller keeps. It may be NULL if @shape has no holes.
+ * shape, which the caller keeps. It may be NULL if @shape is fixed.
  */
 void verifier_init(struct verifier *v, const struct source *source, const struct shape *shape,
 		   struct shape *own, uint32_t connection, uint64_t index);

@@ -3,7 +3,7 @@
 /* The counters of ping and their output: like ping(8), as JSON, or as a monitoring plugin. */
 
 #include "ackc/cli/options.h"
-#include "ackc/message/explain.h"
+#include "ackc/message/difference.h"
 #include "ackc/net/lookup.h"
 #include "ackc/output/histogram.h"
 
