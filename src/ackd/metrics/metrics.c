@@ -3,9 +3,13 @@
  * -> on_request() -> libmicrohttpd writes the response and closes.
  *
  * libmicrohttpd has neither a thread nor a listening socket here. It runs when its epoll
- * descriptor, polled by the main loop, has an event. ackd accepts itself, because libmicrohttpd
- * would keep the loop spinning when out of descriptors, and would not accept while all places are
- * taken.
+ * descriptor, polled by the main loop, has an event. With an internal thread it would be less code,
+ * but worse for clients and no simpler in all:
+ *
+ * - at its connection limit it stops accepting, so that silent clients keep out a health check;
+ * - its time-out ends only inactivity, so a client that sends a byte now and then stays;
+ * - it takes one listening socket for each thread, and spins when out of descriptors;
+ * - the counters and the state of the server would need a lock.
  *
  * Each connection carries one request and has one deadline. If all places are taken, a new
  * connection replaces the oldest one. A client that sends its request without delay is thus served
@@ -14,6 +18,8 @@
  */
 
 #include "ackd/metrics/metrics.h"
+
+#include "base/list.h"
 
 #include <errno.h>
 #include <microhttpd.h>
@@ -34,9 +40,8 @@
 /* The pause after an accept error. */
 #define ACCEPT_PAUSE_MS 100
 
-/* A listening socket. */
-struct endpoint {
-	struct endpoint *next;
+struct listening_socket {
+	struct list node;
 	struct metrics *metrics;
 	int fd;
 	uv_poll_t poll;
@@ -44,22 +49,20 @@ struct endpoint {
 
 /* A place for one connection. */
 struct place {
-	uint64_t number; /* of the connection, in order of opening; 0: the place is free */
-	int fd;		 /* libmicrohttpd's */
+	struct list node; /* in the list of taken places, or in none */
+	int fd;		  /* libmicrohttpd's */
 	uint64_t since_ms;
 };
 
 struct metrics {
 	uv_loop_t *loop;
 	struct MHD_Daemon *http;
-	uv_poll_t poll; /* libmicrohttpd's epoll descriptor */
-	uv_timer_t
-		timer; /* the earliest of deadlines, libmicrohttpd's timeout and accept_again_ms */
-	struct endpoint *endpoints;
-	uint64_t accept_again_ms; /* end of the pause after an accept error; 0: not paused */
+	uv_poll_t poll;		/* libmicrohttpd's epoll descriptor */
+	uv_timer_t timer;	/* the earlier of the first deadline and libmicrohttpd's timeout */
+	uv_timer_t pause_timer; /* active during the pause after an accept error */
+	struct list sockets;
+	struct list taken; /* places in order of opening */
 	struct place places[METRICS_CONNECTIONS_MAX];
-	unsigned n_taken;
-	uint64_t numbered; /* number of the latest connection */
 	void (*look)(void *data, struct metrics_view *ret_view);
 	void *data;
 };
@@ -148,30 +151,31 @@ static enum MHD_Result on_request(void *data, struct MHD_Connection *connection,
 
 /* ---- connections ---- */
 
+static struct place *find_free_place(struct metrics *metrics)
+{
+	struct place *place = metrics->places;
+
+	for (; place < metrics->places + METRICS_CONNECTIONS_MAX; place++)
+		if (list_is_empty(&place->node))
+			return place;
+	return NULL;
+}
+
 static void on_connection(void *data, struct MHD_Connection *connection, void **socket_context,
 			  enum MHD_ConnectionNotificationCode code)
 {
 	struct metrics *metrics = data;
 	struct place *place = *socket_context;
-	const union MHD_ConnectionInfo *info;
 
-	if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
-		if (place) {
-			place->number = 0;
-			metrics->n_taken--;
-		}
-		return;
-	}
-	info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-	for (size_t i = 0; i < METRICS_CONNECTIONS_MAX; i++) {
-		place = &metrics->places[i];
-		if (place->number > 0)
-			continue;
-		*place = (struct place){++metrics->numbered, info->connect_fd,
-					uv_now(metrics->loop)};
+	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+		place = find_free_place(metrics); /* make_room() has left one */
+		place->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)
+				    ->connect_fd;
+		place->since_ms = uv_now(metrics->loop);
+		list_append(&metrics->taken, &place->node);
 		*socket_context = place;
-		metrics->n_taken++;
-		return;
+	} else {
+		list_remove(&place->node);
 	}
 }
 
@@ -182,76 +186,49 @@ static void place_end(const struct place *place)
 }
 
 /*
- * Closes connections whose deadline has passed. Returns the milliseconds until the next deadline,
- * or UINT64_MAX.
+ * Ends connections whose deadline has passed. Returns the milliseconds until the next deadline, or
+ * UINT64_MAX.
  */
 static uint64_t expire(struct metrics *metrics)
 {
-	uint64_t now_ms = uv_now(metrics->loop), next_ms = UINT64_MAX;
+	struct place *place;
 
-	for (size_t i = 0; i < METRICS_CONNECTIONS_MAX; i++) {
-		const struct place *place = &metrics->places[i];
-		uint64_t age_ms = now_ms - place->since_ms;
+	list_for_each (place, &metrics->taken, node) {
+		uint64_t age_ms = uv_now(metrics->loop) - place->since_ms;
 
-		if (place->number == 0)
-			continue;
-		if (age_ms >= DEADLINE_MS)
-			place_end(place);
-		else if (DEADLINE_MS - age_ms < next_ms)
-			next_ms = DEADLINE_MS - age_ms;
+		if (age_ms < DEADLINE_MS)
+			return DEADLINE_MS - age_ms;
+		place_end(place);
 	}
-	return next_ms;
+	return UINT64_MAX;
 }
 
-/* Frees a place: closes the oldest connection unless another one has ended by itself. */
+/*
+ * Leaves a free place: closes the oldest connection if all are taken and none ends by itself when
+ * every request that has arrived is answered.
+ */
 static void make_room(struct metrics *metrics)
 {
-	const struct place *oldest = NULL;
-
-	MHD_run(metrics->http); /* first answers every request that has arrived */
-	if (metrics->n_taken < METRICS_CONNECTIONS_MAX)
-		return;
-	for (size_t i = 0; i < METRICS_CONNECTIONS_MAX; i++)
-		if (!oldest || metrics->places[i].number < oldest->number)
-			oldest = &metrics->places[i];
-	place_end(oldest);
-	MHD_run(metrics->http);
+	for (int i = 0; i < 2 && !find_free_place(metrics); i++) {
+		if (i > 0)
+			place_end(list_entry(metrics->taken.next, struct place, node));
+		MHD_run(metrics->http);
+	}
 }
 
 /* ---- the loop ---- */
 
-static void on_acceptable(uv_poll_t *poll, int status, int events);
-
 static void on_timer(uv_timer_t *timer);
-
-static void accept_pause(struct metrics *metrics)
-{
-	metrics->accept_again_ms = uv_now(metrics->loop) + ACCEPT_PAUSE_MS;
-	for (struct endpoint *e = metrics->endpoints; e; e = e->next)
-		uv_poll_stop(&e->poll);
-}
-
-static void accept_resume(struct metrics *metrics)
-{
-	metrics->accept_again_ms = 0;
-	for (struct endpoint *e = metrics->endpoints; e; e = e->next)
-		uv_poll_start(&e->poll, UV_READABLE, on_acceptable);
-}
 
 /* Runs libmicrohttpd and schedules the next run. */
 static void run(struct metrics *metrics)
 {
-	uint64_t next_ms, now_ms = uv_now(metrics->loop);
+	uint64_t next_ms = expire(metrics);
 	MHD_UNSIGNED_LONG_LONG wanted_ms;
 
-	next_ms = expire(metrics);
 	MHD_run(metrics->http);
 	if (MHD_get_timeout(metrics->http, &wanted_ms) && wanted_ms < next_ms)
 		next_ms = wanted_ms;
-	if (metrics->accept_again_ms > now_ms && metrics->accept_again_ms - now_ms < next_ms)
-		next_ms = metrics->accept_again_ms - now_ms;
-	else if (metrics->accept_again_ms > 0 && metrics->accept_again_ms <= now_ms)
-		accept_resume(metrics);
 	if (next_ms == UINT64_MAX)
 		uv_timer_stop(&metrics->timer);
 	else
@@ -268,24 +245,43 @@ static void on_http(uv_poll_t *poll, int status, int events)
 	run(poll->data);
 }
 
+static void on_acceptable(uv_poll_t *poll, int status, int events);
+
+static void on_pause_end(uv_timer_t *timer)
+{
+	struct metrics *metrics = timer->data;
+	struct listening_socket *s;
+
+	list_for_each (s, &metrics->sockets, node)
+		uv_poll_start(&s->poll, UV_READABLE, on_acceptable);
+}
+
+static void pause_accepting(struct metrics *metrics)
+{
+	struct listening_socket *s;
+
+	list_for_each (s, &metrics->sockets, node)
+		uv_poll_stop(&s->poll);
+	uv_timer_start(&metrics->pause_timer, on_pause_end, ACCEPT_PAUSE_MS, 0);
+}
+
 static void on_acceptable(uv_poll_t *poll, int status, int events)
 {
-	struct endpoint *endpoint = poll->data;
-	struct metrics *metrics = endpoint->metrics;
+	struct listening_socket *s = poll->data;
+	struct metrics *metrics = s->metrics;
 
 	for (int i = 0; i < ACCEPT_BATCH; i++) {
 		struct sockaddr_storage address;
 		socklen_t length = sizeof(address);
-		int fd = accept4(endpoint->fd, (struct sockaddr *)&address, &length,
+		int fd = accept4(s->fd, (struct sockaddr *)&address, &length,
 				 SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd < 0) {
 			if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-				accept_pause(metrics);
+				pause_accepting(metrics);
 			break;
 		}
-		if (metrics->n_taken == METRICS_CONNECTIONS_MAX)
-			make_room(metrics);
+		make_room(metrics);
 		/* takes fd, even on failure */
 		MHD_add_connection(metrics->http, fd, (struct sockaddr *)&address, length);
 	}
@@ -294,54 +290,53 @@ static void on_acceptable(uv_poll_t *poll, int status, int events)
 
 /* ---- listening ---- */
 
-/* Returns the link to the endpoint of @fd, or the one at the end of the list. */
-static struct endpoint **find_endpoint(struct metrics *metrics, int fd)
+static struct listening_socket *find_socket(struct metrics *metrics, int fd)
 {
-	struct endpoint **link = &metrics->endpoints;
+	struct listening_socket *s;
 
-	while (*link && (*link)->fd != fd)
-		link = &(*link)->next;
-	return link;
+	list_for_each (s, &metrics->sockets, node)
+		if (s->fd == fd)
+			return s;
+	return NULL;
 }
 
 int metrics_listen(struct metrics *metrics, int fd)
 {
-	struct endpoint *endpoint;
+	struct listening_socket *s;
 	int r;
 
-	if (*find_endpoint(metrics, fd))
+	if (find_socket(metrics, fd))
 		return 0;
-	endpoint = calloc(1, sizeof(*endpoint));
-	if (!endpoint)
+	s = calloc(1, sizeof(*s));
+	if (!s)
 		return -ENOMEM;
-	endpoint->metrics = metrics;
-	endpoint->fd = fd;
-	r = uv_poll_init(metrics->loop, &endpoint->poll, fd);
+	r = uv_poll_init(metrics->loop, &s->poll, fd);
 	if (r < 0) {
-		free(endpoint);
+		free(s);
 		return r;
 	}
-	endpoint->poll.data = endpoint;
-	if (metrics->accept_again_ms == 0)
-		uv_poll_start(&endpoint->poll, UV_READABLE, on_acceptable);
-	endpoint->next = metrics->endpoints;
-	metrics->endpoints = endpoint;
+	s->metrics = metrics;
+	s->fd = fd;
+	s->poll.data = s;
+	list_append(&metrics->sockets, &s->node);
+	if (!uv_is_active((uv_handle_t *)&metrics->pause_timer))
+		uv_poll_start(&s->poll, UV_READABLE, on_acceptable);
 	return 0;
 }
 
-static void on_endpoint_closed(uv_handle_t *handle)
+static void on_socket_closed(uv_handle_t *handle)
 {
 	free(handle->data);
 }
 
 void metrics_unlisten(struct metrics *metrics, int fd)
 {
-	struct endpoint **link = find_endpoint(metrics, fd), *endpoint = *link;
+	struct listening_socket *s = find_socket(metrics, fd);
 
-	if (!endpoint)
+	if (!s)
 		return;
-	*link = endpoint->next;
-	uv_close((uv_handle_t *)&endpoint->poll, on_endpoint_closed);
+	list_remove(&s->node);
+	uv_close((uv_handle_t *)&s->poll, on_socket_closed);
 }
 
 /* ---- life cycle ---- */
@@ -364,6 +359,10 @@ int metrics_create(uv_loop_t *loop, void (*look)(void *data, struct metrics_view
 
 	if (!metrics)
 		return r;
+	list_init(&metrics->sockets);
+	list_init(&metrics->taken);
+	for (size_t i = 0; i < METRICS_CONNECTIONS_MAX; i++)
+		list_init(&metrics->places[i].node);
 	metrics->loop = loop;
 	metrics->look = look;
 	metrics->data = data;
@@ -378,6 +377,8 @@ int metrics_create(uv_loop_t *loop, void (*look)(void *data, struct metrics_view
 	uv_poll_start(&metrics->poll, UV_READABLE, on_http);
 	uv_timer_init(loop, &metrics->timer);
 	metrics->timer.data = metrics;
+	uv_timer_init(loop, &metrics->pause_timer);
+	metrics->pause_timer.data = metrics;
 	*ret_metrics = metrics;
 	return 0;
 
@@ -390,14 +391,12 @@ fail:
 
 void metrics_destroy(struct metrics *metrics)
 {
+	struct listening_socket *s, *after;
+
 	if (!metrics)
 		return;
-	while (metrics->endpoints) {
-		struct endpoint *next = metrics->endpoints->next;
-
-		free(metrics->endpoints);
-		metrics->endpoints = next;
-	}
+	list_for_each_safe (s, after, &metrics->sockets, node)
+		free(s);
 	MHD_stop_daemon(metrics->http);
 	free(metrics);
 }
