@@ -89,7 +89,7 @@ void end(struct fixture *f)
 	until_empty(f);
 	assert_int_equal(f->listener->references, 1);
 	listener_unref(f->listener);
-	assert_null(f->reactor.listeners);
+	assert_true(list_is_empty(&f->reactor.listeners));
 	assert_int_equal(atomic_load(&f->limits.open), 0);
 	assert_int_equal(atomic_load(&f->limits.refusing), 0);
 	assert_int_equal(budget_used(&f->limits.budget), 0);
@@ -153,17 +153,18 @@ int connect_from(struct fixture *f, const char *ip)
 
 struct conn *last_conn(const struct fixture *f, enum conn_queue_class class)
 {
-	struct conn *c = f->listener->queues[class].last;
+	const struct list *conns = &f->listener->queues[class].conns;
 
-	assert_non_null(c);
-	return c;
+	assert_false(list_is_empty(conns));
+	return list_entry(conns->previous, struct conn, node);
 }
 
 unsigned queue_length(const struct fixture *f, enum conn_queue_class class)
 {
+	const struct conn *c;
 	unsigned n = 0;
 
-	for (const struct conn *c = f->listener->queues[class].first; c; c = c->next)
+	list_for_each (c, &f->listener->queues[class].conns, node)
 		n++;
 	return n;
 }

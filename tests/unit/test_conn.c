@@ -291,9 +291,10 @@ static int begin_long_line(struct fixture *f)
 static void test_pause(void **state)
 {
 	struct fixture f;
-	int a = begin_long_line(&f), b = connect_client(&f);
-	struct conn *c = f.listener->queues[QUEUE_IDLE].first;
+	int a = begin_long_line(&f), b;
+	struct conn *c = last_conn(&f, QUEUE_IDLE);
 
+	b = connect_client(&f);
 	say(a, "\n");
 	say(b, "x\n");
 	expect(&f, b, "Got x\n");

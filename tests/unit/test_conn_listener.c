@@ -129,8 +129,8 @@ static void test_reload(void **state)
 	assert_int_equal(old->references, 3);
 	reload(&f, "ack_prefix = \"new \";");
 	assert_int_equal(old->references, 2);
-	assert_ptr_equal(f.reactor.listeners, f.listener);
-	assert_ptr_equal(f.reactor.listeners->next, old);
+	assert_ptr_equal(f.reactor.listeners.next, &old->node);
+	assert_ptr_equal(f.reactor.listeners.previous, &f.listener->node);
 	c = connect_client(&f);
 	say(a, "a");
 	say(c, "c");
@@ -141,7 +141,7 @@ static void test_reload(void **state)
 	assert_int_equal(old->references, 1);
 	close(b);
 	step(&f);
-	assert_null(f.reactor.listeners->next);
+	assert_ptr_equal(f.reactor.listeners.next, &f.listener->node);
 	close(c);
 	end(&f);
 }
@@ -153,8 +153,8 @@ static void test_reload_of_an_idle_listener(void **state)
 
 	begin(&f, "");
 	reload(&f, "");
-	assert_ptr_equal(f.reactor.listeners, f.listener);
-	assert_null(f.reactor.listeners->next);
+	assert_ptr_equal(f.reactor.listeners.next, &f.listener->node);
+	assert_ptr_equal(f.reactor.listeners.previous, &f.listener->node);
 	end(&f);
 }
 

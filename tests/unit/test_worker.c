@@ -4,7 +4,6 @@
  */
 
 #include "ackd/config/config.h"
-#include "ackd/conn/internal.h"
 #include "ackd/worker/worker.h"
 
 #include <errno.h>
@@ -115,11 +114,6 @@ static void begin(struct fixture *f, const char *text)
 	apply(f, &(struct worker_socket){.fd = f->socket}, 1);
 }
 
-static struct listener *listener_of(const struct fixture *f)
-{
-	return f->worker->reactor.listeners;
-}
-
 /* Runs the loop until it ends, as the worker's thread does. */
 static void until_ended(struct fixture *f)
 {
@@ -138,7 +132,7 @@ static void end(struct fixture *f)
 	if (!f->ended)
 		worker_order(f->worker, WORKER_STOP);
 	until_ended(f);
-	assert_null(f->worker->reactor.listeners);
+	assert_true(list_is_empty(&f->worker->reactor.listeners));
 	worker_finish(f->worker);
 	assert_int_equal(atomic_load(&f->limits.open), 0);
 	assert_int_equal(budget_used(&f->limits.budget), 0);
@@ -230,104 +224,6 @@ static void test_turn(void **state)
 		assert_int_equal(recv(fds[i], bytes, sizeof(bytes), 0), 4);
 		close(fds[i]);
 	}
-	end(&f);
-}
-
-/* A half-close is answered completely, then the connection ends. */
-static void test_half_close(void **state)
-{
-	struct fixture f;
-	int a;
-
-	begin(&f, "framing = \"line\";");
-	a = connect_client(&f);
-	say(a, "one\ntwo");
-	shutdown(a, SHUT_WR);
-	expect(&f, a, "Got one\n");
-	expect(&f, a, "Got two");
-	expect_end(&f, a);
-	close(a);
-	end(&f);
-}
-
-/* A NAK closes in order: the client reads it, and its further input is dropped. */
-static void test_nak(void **state)
-{
-	struct fixture f;
-	int a;
-
-	begin(&f, "");
-	a = connect_client(&f);
-	say(a, "ab\xff");
-	expect(&f, a, "Got ab\nNAK 2 invalid start byte\n");
-	expect_end(&f, a);
-	say(a, "dropped");
-	turn(&f);
-	assert_int_equal(listener_of(&f)->queues[QUEUE_LINGER].first->state, CONN_LINGERING);
-	close(a);
-	end(&f);
-}
-
-/* Time-outs are due when the loop says so; nothing sleeps. */
-static void test_idle_timeout(void **state)
-{
-	struct conn_queue *idle;
-	struct fixture f;
-	uint64_t now_ms;
-	int a, b;
-
-	begin(&f, "limits = { idle_timeout = 64; };");
-	a = connect_client(&f);
-	b = connect_client(&f);
-	turn(&f);
-	idle = &listener_of(&f)->queues[QUEUE_IDLE];
-	now_ms = uv_now(&f.worker->reactor.loop);
-	/* the first is active again, after more than 1/64 of the time-out: it goes to the end */
-	assert_int_equal(conn_queue_expire(idle, now_ms + 64000), 1000);
-	idle->first->active_ms -= 1001;
-	say(a, "x");
-	expect(&f, a, "Got x");
-	assert_ptr_not_equal(idle->first, idle->last);
-	now_ms = idle->first->active_ms;
-	assert_int_equal(conn_queue_expire(idle, now_ms + 64999), 1);
-	idle->last->active_ms = now_ms + 10;
-	assert_int_equal(conn_queue_expire(idle, now_ms + 65000), 10);
-	expect_end(&f, b);
-	expect(&f, a, "");
-	close(a);
-	close(b);
-	end(&f);
-}
-
-/* A client that does not read: its output is held and charged, and reading stops until it is gone.
- */
-static void test_slow_reader(void **state)
-{
-	static char text[256 * 1024], got[512 * 1024];
-	size_t n_sent = 0, n_got = 0;
-	struct fixture f;
-	ssize_t n;
-	int a;
-
-	begin(&f, "reply = \"echo\";");
-	a = connect_client(&f);
-	memset(text, 'x', sizeof(text));
-	for (int i = 0; i < TURNS_MAX && budget_used(&f.limits.budget) == 0; i++) {
-		n = send(a, text, sizeof(text), MSG_NOSIGNAL);
-		n_sent += n > 0 ? (size_t)n : 0;
-		turn(&f);
-	}
-	assert_true(budget_used(&f.limits.budget) > 0);
-	assert_int_equal(listener_of(&f)->queues[QUEUE_IDLE].first->polled, UV_WRITABLE);
-	for (int i = 0; i < TURNS_MAX && n_got < n_sent; i++) {
-		n = recv(a, got, sizeof(got), 0);
-		n_got += n > 0 ? (size_t)n : 0;
-		turn(&f);
-	}
-	assert_int_equal(n_got, n_sent);
-	assert_int_equal(budget_used(&f.limits.budget), 0);
-	assert_int_equal(listener_of(&f)->queues[QUEUE_IDLE].first->polled, UV_READABLE);
-	close(a);
 	end(&f);
 }
 
@@ -594,10 +490,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_reply),
 		cmocka_unit_test(test_turn),
-		cmocka_unit_test(test_half_close),
-		cmocka_unit_test(test_nak),
-		cmocka_unit_test(test_idle_timeout),
-		cmocka_unit_test(test_slow_reader),
+
 		cmocka_unit_test(test_drain),
 		cmocka_unit_test(test_stop),
 		cmocka_unit_test(test_retired),

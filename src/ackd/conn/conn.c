@@ -67,11 +67,11 @@ static void change_queue(struct conn *c, enum conn_state next)
 	if (before == after)
 		return;
 	if (before != QUEUE_NONE)
-		conn_queue_remove(&queues[before], c);
+		list_remove(&c->node);
 	if (after == QUEUE_NONE)
 		return;
 	c->active_ms = uv_now(&conn_reactor(c)->loop);
-	conn_queue_append(&queues[after], c);
+	list_append(&queues[after].conns, &c->node);
 	if (queues[after].timeout_ms > 0)
 		reactor_wake_in(conn_reactor(c), queues[after].timeout_ms);
 }
@@ -93,10 +93,8 @@ void conn_wait_again(struct conn *c, uint64_t now_ms)
 	struct conn_queue *queue = &c->listener->queues[waits[c->state].queue];
 
 	c->active_ms = now_ms;
-	if (queue->last == c)
-		return;
-	conn_queue_remove(queue, c);
-	conn_queue_append(queue, c);
+	list_remove(&c->node);
+	list_append(&queue->conns, &c->node);
 }
 
 void conn_check_invariant(const struct conn *c)

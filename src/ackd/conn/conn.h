@@ -21,6 +21,7 @@
  */
 
 #include "base/address.h"
+#include "base/list.h"
 #include "core/session/session.h"
 
 #include <uv.h>
@@ -74,11 +75,11 @@ struct conn_output;
 
 struct conn {
 	struct listener
-		*listener; /* a reference; stays in use after a reload replaces the listener */
-	struct conn *prev, *next;   /* in the listener's queue for its state */
-	uint64_t active_ms;	    /* last activity, in loop time */
-	uint64_t opened_ns;	    /* uv_hrtime() */
-	uint64_t sent;		    /* bytes that the socket accepted */
+		*listener;  /* a reference; stays in use after a reload replaces the listener */
+	struct list node;   /* in the listener's queue for its state */
+	uint64_t active_ms; /* last activity, in loop time */
+	uint64_t opened_ns; /* uv_hrtime() */
+	uint64_t sent;	    /* bytes that the socket accepted */
 	struct conn_output *output; /* NULL: nothing is pending */
 	struct proxy_reader *proxy; /* while the header is incomplete */
 	struct session session;

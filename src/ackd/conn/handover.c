@@ -183,18 +183,15 @@ static void batch_add(struct batch *batch, struct conn *c, struct handover *hand
 bool reactor_hand_over(struct reactor *reactor, struct handover *handover)
 {
 	struct batch batch = {.n = 0};
+	struct conn *c, *next;
+	struct listener *l;
 	bool full;
 
-	for (struct listener *l = reactor->listeners; l; l = l->next)
-		for (unsigned i = 0; i < QUEUE_COUNT; i++) {
-			struct conn *next;
-
-			for (struct conn *c = l->queues[i].first; c && !handover_is_full(handover);
-			     c = next) {
-				next = c->next; /* batch_add() may close @c */
-				batch_add(&batch, c, handover);
-			}
-		}
+	list_for_each (l, &reactor->listeners, node)
+		for (unsigned i = 0; i < QUEUE_COUNT; i++)
+			list_for_each_safe (c, next, &l->queues[i].conns, node)
+				if (!handover_is_full(handover))
+					batch_add(&batch, c, handover);
 	full = handover_is_full(handover);
 	batch_send(&batch, handover);
 	return full;

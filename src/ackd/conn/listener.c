@@ -14,12 +14,13 @@ void listener_begin(struct listener *listener, struct reactor *reactor, struct c
 	listener->settings = settings;
 	listener->counters = counters;
 	counters_use(counters, 1);
+	for (unsigned i = 0; i < QUEUE_COUNT; i++)
+		list_init(&listener->queues[i].conns);
 	listener->queues[QUEUE_PROXY_HEADER].timeout_ms = PROXY_MS;
 	listener->queues[QUEUE_IDLE].timeout_ms = config->idle_timeout_ms;
 	listener->queues[QUEUE_LINGER].timeout_ms = LINGER_MS;
 	listener->references = 1;
-	listener->next = reactor->listeners;
-	reactor->listeners = listener;
+	list_append(&reactor->listeners, &listener->node);
 }
 
 void listener_ref(struct listener *listener)
@@ -29,13 +30,9 @@ void listener_ref(struct listener *listener)
 
 void listener_unref(struct listener *listener)
 {
-	struct listener **link = &listener->reactor->listeners;
-
 	if (--listener->references > 0)
 		return;
-	while (*link != listener)
-		link = &(*link)->next;
-	*link = listener->next;
+	list_remove(&listener->node);
 	counters_use(listener->counters, -1);
 	config_unref(listener->config);
 	free(listener);

@@ -9,9 +9,9 @@
  */
 
 #include "ackd/config/config.h"
-#include "ackd/conn/queue.h"
 #include "ackd/metrics/counters.h"
 #include "base/address.h"
+#include "base/list.h"
 
 #include <uv.h>
 
@@ -23,6 +23,22 @@ struct reactor;
 /* How long a proxy has to send the PROXY header. */
 #define PROXY_MS 5000
 
+/*
+ * Connections in the order of their last activity, least recent first, all with the same timeout.
+ * Activity is recorded with a granularity of timeout/64, so a busy connection is not re-queued for
+ * every message. The effective timeout may be that much longer.
+ */
+struct conn_queue {
+	struct list conns;   /* struct conn */
+	uint64_t timeout_ms; /* 0: never */
+};
+
+/* Returns the granularity of recorded activity. */
+static inline uint64_t conn_queue_step_ms(const struct conn_queue *queue)
+{
+	return queue->timeout_ms / 64;
+}
+
 /* The queues of a listener's connections, which differ in their timeout. */
 enum conn_queue_class {
 	QUEUE_PROXY_HEADER, /* PROXY_MS */
@@ -33,8 +49,8 @@ enum conn_queue_class {
 };
 
 struct listener {
-	/* next in the reactor's list; aligned so that threads share no cache line */
-	_Alignas(STATS_CACHE_LINE) struct listener *next;
+	/* in the reactor's list; aligned so that threads share no cache line */
+	_Alignas(STATS_CACHE_LINE) struct list node;
 	struct reactor *reactor;
 	struct config *config;			/* a reference */
 	const struct config_listener *settings; /* in config */

@@ -11,16 +11,39 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
+/*
+ * Times out the connections of @queue that have been inactive for too long. Returns the
+ * milliseconds until the next one is due, or UINT64_MAX.
+ */
+static uint64_t queue_expire(struct conn_queue *queue, uint64_t now_ms)
+{
+	uint64_t limit_ms = queue->timeout_ms + conn_queue_step_ms(queue);
+	struct conn *c, *next;
+
+	if (queue->timeout_ms == 0)
+		return UINT64_MAX;
+	list_for_each_safe (c, next, &queue->conns, node) {
+		uint64_t waited_ms = now_ms - c->active_ms;
+
+		if (waited_ms < limit_ms)
+			return limit_ms - waited_ms;
+		if (conn_time_out(c))
+			conn_wait_again(c, now_ms);
+	}
+	return list_is_empty(&queue->conns) ? UINT64_MAX : limit_ms;
+}
+
 static void on_timer(uv_timer_t *timer)
 {
 	struct reactor *reactor = timer->data;
 	uint64_t now_ms = uv_now(&reactor->loop);
 	uint64_t next_ms = UINT64_MAX;
+	struct listener *l;
 
 	reactor->timer_at_ms = UINT64_MAX;
-	for (struct listener *l = reactor->listeners; l; l = l->next)
+	list_for_each (l, &reactor->listeners, node)
 		for (unsigned i = 0; i < QUEUE_COUNT; i++)
-			next_ms = min_u64(next_ms, conn_queue_expire(&l->queues[i], now_ms));
+			next_ms = min_u64(next_ms, queue_expire(&l->queues[i], now_ms));
 	if (reactor->on_timer)
 		next_ms = min_u64(next_ms, reactor->on_timer(reactor));
 	if (next_ms != UINT64_MAX)
@@ -50,21 +73,15 @@ void reactor_conn_closed(struct reactor *reactor)
 		reactor->on_empty(reactor);
 }
 
-static void for_each_in(struct conn_queue *queue, void (*f)(struct conn *c))
-{
-	struct conn *next;
-
-	for (struct conn *c = queue->first; c; c = next) {
-		next = c->next;
-		f(c);
-	}
-}
-
 void reactor_for_each(struct reactor *reactor, void (*f)(struct conn *c))
 {
-	for (struct listener *l = reactor->listeners; l; l = l->next)
+	struct conn *c, *next;
+	struct listener *l;
+
+	list_for_each (l, &reactor->listeners, node)
 		for (unsigned i = 0; i < QUEUE_COUNT; i++)
-			for_each_in(&l->queues[i], f);
+			list_for_each_safe (c, next, &l->queues[i].conns, node)
+				f(c);
 }
 
 /* ---- life ---- */
@@ -83,6 +100,7 @@ int reactor_init(struct reactor *reactor, struct limits *limits)
 		.limits = limits,
 		.timer_at_ms = UINT64_MAX,
 	};
+	list_init(&reactor->listeners);
 	reactor->turn.buffer = aligned_alloc(TURN_ALIGNMENT, TURN_BUFFER_BYTES);
 	if (!reactor->turn.buffer)
 		return UV_ENOMEM;

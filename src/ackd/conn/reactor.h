@@ -7,11 +7,11 @@
 
 #include "ackd/admission/admission.h"
 #include "ackd/conn/turn.h"
+#include "base/list.h"
 
 #include <uv.h>
 
 struct conn;
-struct listener;
 
 struct reactor {
 	uv_loop_t loop;
@@ -21,9 +21,9 @@ struct reactor {
 	uint64_t timer_at_ms; /* when it fires; UINT64_MAX: stopped */
 	struct session_io io;
 	struct turn turn;
-	uv_check_t check;	    /* answers the turn */
-	struct listener *listeners; /* all listeners; they queue the connections */
-	unsigned connections;	    /* open connection handles */
+	uv_check_t check;      /* answers the turn */
+	struct list listeners; /* struct listener, which queue the connections */
+	unsigned connections;  /* open connection handles */
 
 	/* Callbacks of the owner, set after reactor_init(). */
 	uint64_t (*on_timer)(struct reactor *reactor); /* returns the milliseconds until its next
