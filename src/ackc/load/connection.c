@@ -60,6 +60,15 @@ static bool running(const struct load_worker *w)
 	return w->state == WORKER_RUNNING;
 }
 
+/*
+ * Returns whether messages may be sent. Under a continuous stream of events, the worker notices the
+ * end of the time only after 49,152 of them, so the time counts, too.
+ */
+static bool is_sending(const struct load_worker *w, uint64_t now_ns)
+{
+	return running(w) && now_ns < w->end_ns;
+}
+
 /* Returns the number of messages in flight on a connection that is connected. */
 static uint64_t in_flight(const struct load_connection *c)
 {
@@ -81,7 +90,7 @@ static void finish(struct load_connection *c)
 		return;
 	move(c, LOAD_FINISHED);
 	check_invariant(c);
-	load_worker_finished(c->worker);
+	c->worker->finished++;
 }
 
 void load_connection_abandon(struct load_connection *c)
@@ -202,13 +211,10 @@ static void on_received(void *data, const uint8_t *bytes, size_t n)
 	record(c, from, exchange_index(&c->exchange), now_ns);
 	if (c->state == LOAD_GREETING && exchange_greeted(&c->exchange))
 		open_up(c);
-	/* Under a continuous stream of replies, libuv runs its timers only every 49,152 events. */
-	if (running(w) && now_ns >= w->end_ns)
-		load_worker_drain(w);
 	if (!right)
 		wrong(c, &fault);
-	else if (running(w) && c->sent < c->share)
-		load_connection_send(c);
+	else if (is_sending(w, now_ns) && c->sent < c->share)
+		load_connection_send(c, now_ns);
 	else if (running(w) || w->state == WORKER_DRAINING)
 		load_connection_end(c);
 }
@@ -228,7 +234,7 @@ static void on_ended(void *data, int failure)
 static void on_drained(void *data, int status)
 {
 	if (status == 0)
-		load_connection_send(data);
+		load_connection_send(data, uv_hrtime());
 }
 
 /* Makes the messages that are due and fit. Returns their length in bytes. */
@@ -281,18 +287,18 @@ uint64_t load_connection_unsent(const struct load_connection *c, uint64_t now_ns
 
 static bool can_send(const struct load_connection *c)
 {
-	return running(c->worker) && c->state == LOAD_OPEN &&
-	       in_flight(c) < c->worker->plan->options->depth && !stream_is_queued(c->stream);
+	return c->state == LOAD_OPEN && in_flight(c) < c->worker->plan->options->depth &&
+	       !stream_is_queued(c->stream);
 }
 
-void load_connection_send(struct load_connection *c)
+void load_connection_send(struct load_connection *c, uint64_t now_ns)
 {
 	struct load_worker *w = c->worker;
 	uint64_t limit;
 
-	if (!running(w))
+	if (!is_sending(w, now_ns))
 		return;
-	limit = is_scheduled(w) ? limit_at(c, uv_hrtime()) : c->share;
+	limit = is_scheduled(w) ? limit_at(c, now_ns) : c->share;
 	while (c->sent < limit && can_send(c)) {
 		size_t n = make_batch(c, limit);
 		int r = stream_write(c->stream, w->scratch, n);
@@ -301,7 +307,7 @@ void load_connection_send(struct load_connection *c)
 			fail(c, r);
 	}
 	if (is_scheduled(w) && c->stream && c->sent == limit && c->sent < c->share)
-		load_worker_schedule(w, c);
+		load_schedule_add(&w->schedule, c);
 }
 
 /*
@@ -333,7 +339,7 @@ static void on_connected(void *data, int status, struct stream *stream, uint64_t
 	static const struct stream_events events = {on_received, on_ended, on_drained};
 	struct load_connection *c = data;
 	struct load_worker *w = c->worker;
-	bool first = w->state == WORKER_CONNECTING; /* retries start when the worker runs */
+	bool first = w->state == WORKER_CONNECTING; /* a worker that runs only reconnects */
 
 	c->dial = NULL;
 	if (status == 0) {
@@ -347,12 +353,12 @@ static void on_connected(void *data, int status, struct stream *stream, uint64_t
 		stream_read(stream, w->received, LOAD_CHUNK, &events, c);
 		if (exchange_greeted(&c->exchange))
 			open_up(c);
-		load_connection_send(c);
+		load_connection_send(c, uv_hrtime());
 	} else if (!first || !is_beyond_limit(c, status)) {
 		fail(c, status);
 	}
 	if (first)
-		load_worker_dialled(w);
+		w->dialling--;
 	else if (w->state == WORKER_DRAINING)
 		load_connection_end(c);
 	check_invariant(c);

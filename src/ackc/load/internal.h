@@ -85,8 +85,8 @@ uint64_t load_due_count(const struct load_plan *plan, uint32_t id, uint64_t now_
 int load_schedule_init(struct load_schedule *s, unsigned n);
 void load_schedule_finish(struct load_schedule *s);
 
-/* Adds @c unless it is already there. Returns whether it is now the first. */
-bool load_schedule_add(struct load_schedule *s, struct load_connection *c);
+/* Adds @c, which has sent everything due, unless it is already there. */
+void load_schedule_add(struct load_schedule *s, struct load_connection *c);
 
 /* Returns when the first connection is due; UINT64_MAX if there is none. */
 uint64_t load_schedule_next_ns(const struct load_schedule *s);
@@ -126,8 +126,8 @@ struct load_connection {
 /* Starts a connect. */
 void load_connection_dial(struct load_connection *c);
 
-/* Sends the messages that are due and fit. */
-void load_connection_send(struct load_connection *c);
+/* Sends the messages that are due at @now_ns and fit. */
+void load_connection_send(struct load_connection *c, uint64_t now_ns);
 
 /* Returns the number of messages that were due by @now_ns but not sent; 0 without a schedule. */
 uint64_t load_connection_unsent(const struct load_connection *c, uint64_t now_ns);
@@ -144,6 +144,7 @@ void load_connection_round(struct load_connection *c, uint64_t now_ns);
 enum load_command { LOAD_NONE, LOAD_CONNECT, LOAD_GO, LOAD_STOP };
 
 enum load_worker_state {
+	WORKER_WAITING, /* for LOAD_CONNECT */
 	WORKER_CONNECTING,
 	WORKER_READY, /* each connection has connected or failed to */
 	WORKER_RUNNING,
@@ -154,7 +155,7 @@ enum load_worker_state {
 /* How far the workers are, for the main thread, which is woken by every change. */
 struct load_news {
 	uv_async_t async;
-	_Atomic unsigned ready; /* workers that have left WORKER_CONNECTING */
+	_Atomic unsigned ready; /* workers that have reached WORKER_READY */
 	_Atomic unsigned ended; /* threads that have ended */
 };
 
@@ -169,8 +170,9 @@ struct load_worker {
 	uv_loop_t loop;
 	uv_async_t wake;      /* signals a new command */
 	uv_timer_t rounds;    /* timer for timeouts, retries and the end */
+	uv_prepare_t settle;  /* runs once per turn of the loop */
 	struct ticker ticker; /* only with a schedule */
-	bool ticking;	      /* the ticker is set after the current callback */
+	uint64_t ticker_ns;   /* its setting */
 	_Atomic int command;
 	uint8_t state;
 
@@ -178,7 +180,7 @@ struct load_worker {
 	unsigned n;
 	unsigned next_dial; /* the first connects are started in order */
 	unsigned dialling;  /* first connects under way */
-	unsigned finished;  /* connections */
+	unsigned finished;  /* connections in LOAD_FINISHED */
 	uint64_t *times;
 	uint64_t mask;
 	struct shape *shapes; /* one per connection; NULL if none differs */
@@ -205,23 +207,6 @@ void load_worker_join(struct load_worker *w);
 
 /* Frees what a worker has allocated, except for its counters, which are a part of it. */
 void load_worker_finish(struct load_worker *w);
-
-/* The functions below run in a worker's own thread. */
-
-/* Records the outcome of one of the first connects. */
-void load_worker_dialled(struct load_worker *w);
-
-/* Records that a connection is finished. After the last one the worker is done. */
-void load_worker_finished(struct load_worker *w);
-
-/* Ends the sending: sends nothing more and waits for the replies in flight. */
-void load_worker_drain(struct load_worker *w);
-
-/*
- * Puts @c, which has sent everything due, into the schedule until its next message is due. Requires
- * a schedule.
- */
-void load_worker_schedule(struct load_worker *w, struct load_connection *c);
 
 struct load_result {
 	const struct load_plan *plan;

@@ -60,14 +60,13 @@ static void place(struct load_schedule *s, unsigned at, struct load_connection *
 	s->heap[at] = c;
 }
 
-bool load_schedule_add(struct load_schedule *s, struct load_connection *c)
+void load_schedule_add(struct load_schedule *s, struct load_connection *c)
 {
 	if (c->scheduled)
-		return false;
+		return;
 	c->scheduled = true;
 	c->slot = c->sent * c->worker->plan->options->connections + c->id;
 	place(s, s->n++, c);
-	return s->heap[0] == c;
 }
 
 uint64_t load_schedule_next_ns(const struct load_schedule *s)

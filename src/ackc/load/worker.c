@@ -20,6 +20,7 @@
 #define ROUND_MAX_MS 100
 
 static const struct state_row worker_states[] = {
+	[WORKER_WAITING] = {"waiting", STATES_BIT(WORKER_CONNECTING) | STATES_BIT(WORKER_DONE)},
 	[WORKER_CONNECTING] = {"connecting", STATES_BIT(WORKER_READY) | STATES_BIT(WORKER_DONE)},
 	[WORKER_READY] = {"ready", STATES_BIT(WORKER_RUNNING) | STATES_BIT(WORKER_DONE)},
 	[WORKER_RUNNING] = {"running", STATES_BIT(WORKER_DRAINING) | STATES_BIT(WORKER_DONE)},
@@ -31,86 +32,43 @@ static void check_invariant(const struct load_worker *w)
 {
 	assert(w->finished <= w->n && w->next_dial <= w->n && w->dialling <= w->next_dial);
 	assert((w->finished == w->n) == (w->state == WORKER_DONE));
-	assert(w->dialling == 0 ||
-	       states_in(w->state, STATES_BIT(WORKER_CONNECTING) | STATES_BIT(WORKER_DONE)));
-	assert(w->next_dial == w->n ||
-	       states_in(w->state, STATES_BIT(WORKER_CONNECTING) | STATES_BIT(WORKER_DONE)));
+	/* The first connects are over before anything is sent. */
+	assert((w->next_dial == w->n && w->dialling == 0) ||
+	       states_in(w->state, STATES_BIT(WORKER_WAITING) | STATES_BIT(WORKER_CONNECTING) |
+					   STATES_BIT(WORKER_DONE)));
 }
 
 static void move(struct load_worker *w, enum load_worker_state next)
 {
-	bool was_connecting = w->state == WORKER_CONNECTING;
-
 	states_move(worker_states, &w->state, (uint8_t)next);
-	if (was_connecting) {
-		atomic_fetch_add(&w->news->ready, 1);
-		uv_async_send(&w->news->async);
-	}
+}
+
+static bool is_scheduled(const struct load_worker *w)
+{
+	return w->plan->interval_ns > 0;
 }
 
 static void close_handles(struct load_worker *w)
 {
 	uv_close((uv_handle_t *)&w->wake, NULL);
 	uv_close((uv_handle_t *)&w->rounds, NULL);
-	if (w->plan->interval_ns > 0)
+	uv_close((uv_handle_t *)&w->settle, NULL);
+	if (is_scheduled(w))
 		ticker_close(&w->ticker);
 }
 
-void load_worker_finished(struct load_worker *w)
-{
-	if (++w->finished < w->n)
-		return;
-	move(w, WORKER_DONE);
-	close_handles(w);
-}
-
-static void dial_more(struct load_worker *w)
+/* Starts the next of the first connects, and records when all have ended. */
+static void connect_more(struct load_worker *w)
 {
 	while (w->next_dial < w->n && w->dialling < DIALS_MAX) {
 		w->dialling++;
 		load_connection_dial(&w->connections[w->next_dial++]);
 	}
-}
-
-void load_worker_dialled(struct load_worker *w)
-{
-	w->dialling--;
-	if (w->state != WORKER_CONNECTING)
+	if (w->next_dial < w->n || w->dialling > 0)
 		return;
-	if (w->next_dial < w->n)
-		dial_more(w);
-	else if (w->dialling == 0)
-		move(w, WORKER_READY);
-}
-
-static void set_ticker(struct load_worker *w)
-{
-	uint64_t next_ns = load_schedule_next_ns(&w->schedule);
-
-	if (w->state == WORKER_RUNNING && next_ns < w->end_ns)
-		ticker_set(&w->ticker, next_ns);
-}
-
-void load_worker_schedule(struct load_worker *w, struct load_connection *c)
-{
-	if (load_schedule_add(&w->schedule, c) && !w->ticking)
-		set_ticker(w);
-}
-
-static void on_tick(void *data)
-{
-	struct load_worker *w = data;
-	uint64_t now_ns = uv_hrtime();
-	struct load_connection *c;
-
-	if (now_ns >= w->end_ns)
-		now_ns = w->end_ns - 1;
-	/* A connection added during this loop is due later than now_ns. */
-	w->ticking = true;
-	while (w->state == WORKER_RUNNING && (c = load_schedule_take(&w->schedule, now_ns)))
-		load_connection_send(c);
-	w->ticking = false;
-	set_ticker(w);
+	move(w, WORKER_READY);
+	atomic_fetch_add(&w->news->ready, 1);
+	uv_async_send(&w->news->async);
 }
 
 static void count_unsent(struct load_worker *w, uint64_t now_ns)
@@ -119,7 +77,8 @@ static void count_unsent(struct load_worker *w, uint64_t now_ns)
 		w->counters.unsent += load_connection_unsent(&w->connections[i], now_ns);
 }
 
-void load_worker_drain(struct load_worker *w)
+/* Ends the sending: sends nothing more and waits for the replies in flight. */
+static void drain(struct load_worker *w)
 {
 	move(w, WORKER_DRAINING);
 	count_unsent(w, w->end_ns);
@@ -127,22 +86,59 @@ void load_worker_drain(struct load_worker *w)
 		load_connection_end(&w->connections[i]);
 }
 
+static void set_ticker(struct load_worker *w)
+{
+	uint64_t next_ns = load_schedule_next_ns(&w->schedule);
+
+	if (next_ns < w->end_ns && next_ns != w->ticker_ns) {
+		w->ticker_ns = next_ns;
+		ticker_set(&w->ticker, next_ns);
+	}
+}
+
+/* Draws the conclusions from the callbacks of this turn of the loop, before it waits again. */
+static void on_settle(uv_prepare_t *prepare)
+{
+	struct load_worker *w = prepare->data;
+
+	if (w->state == WORKER_CONNECTING)
+		connect_more(w);
+	if (w->state == WORKER_RUNNING && uv_hrtime() >= w->end_ns)
+		drain(w);
+	if (w->finished == w->n) {
+		move(w, WORKER_DONE);
+		close_handles(w);
+	} else if (w->state == WORKER_RUNNING && is_scheduled(w)) {
+		set_ticker(w);
+	}
+	check_invariant(w);
+}
+
+static void on_tick(void *data)
+{
+	struct load_worker *w = data;
+	uint64_t now_ns = uv_hrtime();
+	struct load_connection *c;
+
+	/* A connection added during this loop is due later than now_ns. */
+	while (w->state == WORKER_RUNNING && (c = load_schedule_take(&w->schedule, now_ns)))
+		load_connection_send(c, now_ns);
+}
+
 static void on_round(uv_timer_t *timer)
 {
 	struct load_worker *w = timer->data;
 	uint64_t now_ns = uv_hrtime();
 
-	if (w->state == WORKER_RUNNING && now_ns >= w->end_ns)
-		load_worker_drain(w);
-	for (unsigned i = 0; i < w->n && w->state != WORKER_DONE; i++)
+	for (unsigned i = 0; i < w->n; i++)
 		load_connection_round(&w->connections[i], now_ns);
-	if (w->state == WORKER_RUNNING && w->end_ns != UINT64_MAX) {
+	/* The end of the time may come before the next round. */
+	if (w->state == WORKER_RUNNING && w->end_ns != UINT64_MAX && now_ns < w->end_ns) {
 		uint64_t left_ms = (w->end_ns - now_ns) / 1000000;
 
 		if (left_ms < uv_timer_get_repeat(timer))
 			uv_timer_start(timer, on_round, left_ms + 1, uv_timer_get_repeat(timer));
 	}
-	check_invariant(w);
 }
 
 static void go(struct load_worker *w)
@@ -158,7 +154,7 @@ static void go(struct load_worker *w)
 		if (c->share == 0)
 			load_connection_end(c);
 		else
-			load_connection_send(c);
+			load_connection_send(c, w->plan->start_ns);
 	}
 	on_round(&w->rounds);
 }
@@ -180,12 +176,11 @@ static void on_wake(uv_async_t *wake)
 	if (w->state == WORKER_DONE)
 		return;
 	if (command == LOAD_CONNECT)
-		dial_more(w);
+		move(w, WORKER_CONNECTING);
 	else if (command == LOAD_GO)
 		go(w);
 	else if (command == LOAD_STOP)
 		stop(w);
-	check_invariant(w);
 }
 
 void load_worker_command(struct load_worker *w, enum load_command command)
@@ -244,27 +239,29 @@ static int allocate(struct load_worker *w)
 	    !w->received)
 		return -ENOMEM;
 	place_connections(w);
-	return w->plan->interval_ns > 0 ? load_schedule_init(&w->schedule, w->n) : 0;
+	return is_scheduled(w) ? load_schedule_init(&w->schedule, w->n) : 0;
 }
 
 /* Opens the handles. Returns 0 or a negative errno; on an error the loop must be run and closed. */
 static int open_handles(struct load_worker *w)
 {
 	uint64_t every_ms = w->plan->options->timeout_ms / 8;
-	bool scheduled = w->plan->interval_ns > 0;
-	int r = scheduled ? ticker_init(&w->ticker, &w->loop, on_tick, w) : 0;
+	int r = is_scheduled(w) ? ticker_init(&w->ticker, &w->loop, on_tick, w) : 0;
 
 	if (r < 0)
 		return r;
 	r = uv_async_init(&w->loop, &w->wake, on_wake);
 	if (r < 0) {
-		if (scheduled)
+		if (is_scheduled(w))
 			ticker_close(&w->ticker);
 		return r;
 	}
 	w->wake.data = w;
 	uv_timer_init(&w->loop, &w->rounds);
 	w->rounds.data = w;
+	uv_prepare_init(&w->loop, &w->settle);
+	w->settle.data = w;
+	uv_prepare_start(&w->settle, on_settle);
 	every_ms = every_ms < ROUND_MIN_MS   ? ROUND_MIN_MS
 		   : every_ms > ROUND_MAX_MS ? ROUND_MAX_MS
 					     : every_ms;
