@@ -56,20 +56,6 @@ def test_what_has_arrived_is_answered(ackd):
     assert daemon.wait() == 0
 
 
-def test_what_had_been_accepted_by_the_kernel_only_is_answered(ackd):
-    """Connected and sent, not yet accepted when the signal comes: answered or refused, not hung."""
-    daemon = ackd()
-    with Frozen(daemon):
-        s = daemon.connect()
-        s.sendall(b"early")
-        daemon.signal(signal.SIGTERM)
-    try:
-        assert read_to_end(s) in (b"Got early", b"")
-    except ConnectionResetError:
-        pass
-    assert daemon.wait() == 0
-
-
 def test_half_a_line_is_neither_answered_nor_naked(ackd):
     daemon = ackd('framing = "line";')
     with daemon.connect() as s:
@@ -179,35 +165,6 @@ def test_nobody_new_is_accepted(ackd):
         wait_until(refused, "connections to be refused")
         read_to_end(s, timeout=60)
     assert daemon.wait() == 0
-
-
-def test_drain_timeout_ends_it(ackd):
-    daemon = ackd('reply = "echo"; limits = { drain_timeout = "700ms"; };')
-    with daemon.connect(receive_buffer=4096) as s:
-        fill(s, b"0123456789")
-        begin = time.monotonic()
-        daemon.signal(signal.SIGTERM)
-        assert daemon.wait() == 0
-        assert 0.6 < time.monotonic() - begin < 30
-
-
-@pytest.mark.parametrize("second", ENDS)
-def test_a_second_signal_ends_it_at_once(ackd, second):
-    daemon = ackd('reply = "echo"; limits = { drain_timeout = 600; };')
-    with daemon.connect(receive_buffer=4096) as s:
-        fill(s, b"0123456789")
-        daemon.signal(signal.SIGTERM)
-        daemon.wait_for("draining")
-        assert is_silent_about_ending(daemon)
-        begin = time.monotonic()
-        daemon.signal(second)
-        assert daemon.wait() == 0
-        assert time.monotonic() - begin < 30
-
-
-def is_silent_about_ending(daemon):
-    time.sleep(0.3)  # a daemon that would end by itself has the time to do so
-    return daemon.process.poll() is None
 
 
 def test_signals_together(ackd):

@@ -302,10 +302,11 @@ static void test_failed_change(void **state)
 	end(&f);
 }
 
-/* Runs the main loop until the preparation of a reload is done and the reload has gone on. */
-static void until_prepared(struct fixture *f)
+/* Runs the main loop until the configuration of a reload has been read and the reload has gone on.
+ */
+static void until_read(struct fixture *f)
 {
-	while (f->server->reload.state == RELOAD_PREPARING)
+	while (f->server->change.state == CHANGE_READING)
 		uv_run(&f->server->loop, UV_RUN_ONCE);
 	server_check_invariant(f->server);
 }
@@ -318,34 +319,33 @@ static void test_reload_during_a_change(void **state)
 	begin_running(&f, ONE);
 	change(&f, TWO);
 	reload_request(f.server);
-	assert_true(f.server->reload.again);
+	assert_true(f.server->change.again);
 	turn(&f, 0);
 	turn(&f, 1);
 	assert_int_equal(f.server->change.state, CHANGE_RETIRING);
-	assert_int_equal(f.server->reload.state, RELOAD_NONE);
 	f.server->retired_timer.timer_cb(&f.server->retired_timer);
 	turn(&f, 0);
 	turn(&f, 1);
-	assert_false(f.server->reload.again);
-	until_prepared(&f);
-	assert_int_equal(f.server->reload.state, RELOAD_APPLYING);
+	assert_false(f.server->change.again);
+	until_read(&f);
+	assert_int_equal(f.server->change.state, CHANGE_APPLYING);
 	turn(&f, 0);
 	assert_int_equal(f.server->reloads_done, 0);
 	turn(&f, 1);
 	assert_int_equal(f.server->reloads_done, 1);
-	assert_int_equal(f.server->reload.state, RELOAD_NONE);
+	assert_int_equal(f.server->change.state, CHANGE_NONE);
 	end(&f);
 }
 
-/* A reload whose preparation is done after the daemon has begun to drain has failed. */
-static void test_end_during_a_preparation(void **state)
+/* A reload whose configuration has been read after the daemon has begun to drain has failed. */
+static void test_end_while_reading(void **state)
 {
 	struct fixture f;
 
 	begin_running(&f, ONE);
 	reload_request(f.server);
 	server_end(f.server, SIGTERM);
-	until_prepared(&f);
+	until_read(&f);
 	assert_int_equal(f.server->reloads_failed, 1);
 	assert_int_equal(f.server->change.state, CHANGE_NONE);
 	until_end(&f);
@@ -419,6 +419,29 @@ static void test_second_signal(void **state)
 	server_end(f.server, SIGTERM);
 	assert_int_equal(f.server->state, SERVER_DRAINING);
 	server_end(f.server, SIGTERM);
+	assert_int_equal(f.server->state, SERVER_STOPPING);
+	until_end(&f);
+}
+
+/* The drain timer asks for more time until drain_timeout is over, then it stops the daemon. */
+static void test_drain_timeout(void **state)
+{
+	struct fixture f;
+	uv_timer_t *timer;
+	uint64_t now_ms;
+
+	begin_running(&f, ONE " limits = { drain_timeout = 3; };");
+	timer = &f.server->drain_timer;
+	server_end(f.server, SIGTERM);
+	now_ms = uv_now(&f.server->loop);
+	assert_int_equal(f.server->drain_deadline_ms, now_ms + 3000);
+	assert_int_equal(uv_timer_get_due_in(timer), 1000);
+	f.server->drain_deadline_ms = now_ms + 1;
+	timer->timer_cb(timer);
+	assert_int_equal(uv_timer_get_due_in(timer), 1);
+	assert_int_equal(f.server->state, SERVER_DRAINING);
+	f.server->drain_deadline_ms = now_ms;
+	timer->timer_cb(timer);
 	assert_int_equal(f.server->state, SERVER_STOPPING);
 	until_end(&f);
 }
@@ -556,11 +579,12 @@ int main(void)
 		cmocka_unit_test(test_retired_sockets),
 		cmocka_unit_test(test_failed_change),
 		cmocka_unit_test(test_reload_during_a_change),
-		cmocka_unit_test(test_end_during_a_preparation),
+		cmocka_unit_test(test_end_while_reading),
 		cmocka_unit_test(test_drain),
 		cmocka_unit_test(test_end_during_a_change),
 		cmocka_unit_test(test_end_while_retiring),
 		cmocka_unit_test(test_second_signal),
+		cmocka_unit_test(test_drain_timeout),
 		cmocka_unit_test(test_signals_during_the_start),
 		cmocka_unit_test(test_workers_hand_over_one_by_one),
 		cmocka_unit_test(test_silent_manager),

@@ -1,6 +1,6 @@
 /*
- * A worker whose loop the test owns and steps: connections over a UNIX socket, without threads and
- * without waiting. What a step does is what one turn of the loop does.
+ * A worker whose loop the test owns and steps: its plans, acceptors, orders and phases. Connections
+ * by themselves are tested by test_conn.c and the files beside it.
  */
 
 #include "ackd/config/config.h"
@@ -19,7 +19,7 @@
 
 #include <cmocka.h>
 
-/* So many turns are far more than any of these takes. */
+/* Far more turns than any of these tests takes. */
 #define TURNS_MAX 1000
 
 struct fixture {
@@ -132,7 +132,7 @@ static void end(struct fixture *f)
 	if (!f->ended)
 		worker_order(f->worker, WORKER_STOP);
 	until_ended(f);
-	assert_true(list_is_empty(&f->worker->reactor.listeners));
+	assert_null(f->worker->reactor.listeners);
 	worker_finish(f->worker);
 	assert_int_equal(atomic_load(&f->limits.open), 0);
 	assert_int_equal(budget_used(&f->limits.budget), 0);
@@ -185,65 +185,29 @@ static void expect_end(struct fixture *f, int fd)
 	assert_int_equal(recv(fd, &byte, 1, 0), 0);
 }
 
-static void test_reply(void **state)
-{
-	struct fixture f;
-	int a;
-
-	begin(&f, "greeting = \"Welcome\\n\";");
-	a = connect_client(&f);
-	expect(&f, a, "Welcome\n");
-	say(a, "hello");
-	expect(&f, a, "Got hello");
-	/* half a character waits for the other half */
-	say(a, "\xd0");
-	expect(&f, a, "");
-	say(a, "\x96");
-	expect(&f, a, "Got \xd0\x96");
-	close(a);
-	end(&f);
-}
-
-/* All connections that are ready are answered in one turn. */
-static void test_turn(void **state)
-{
-	enum { N = 3 * TURN_READS_MAX };
-	struct fixture f;
-	int fds[N];
-
-	begin(&f, "reply = \"echo\";");
-	for (int i = 0; i < N; i++)
-		fds[i] = connect_client(&f);
-	turn(&f);
-	for (int i = 0; i < N; i++)
-		say(fds[i], "ping");
-	turn(&f);
-	for (int i = 0; i < N; i++) {
-		char bytes[8];
-
-		assert_int_equal(recv(fds[i], bytes, sizeof(bytes), 0), 4);
-		close(fds[i]);
-	}
-	end(&f);
-}
-
-/* A drain answers what has arrived; then the connections and the loop end. */
+/* A drain answers what has arrived, also from clients that wait to be accepted; then all ends. */
 static void test_drain(void **state)
 {
 	struct fixture f;
-	int a, b;
+	int a, b, c;
 
 	begin(&f, "");
 	a = connect_client(&f);
 	b = connect_client(&f);
 	turn(&f);
 	say(a, "last words");
+	c = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(c, (const struct sockaddr *)&f.address, f.length), 0);
+	say(c, "queued");
 	order(&f, WORKER_DRAIN);
+	expect(&f, c, "Got queued");
 	expect(&f, a, "Got last words");
 	expect_end(&f, a);
 	expect_end(&f, b);
+	expect_end(&f, c);
 	close(a);
 	close(b);
+	close(c);
 	until_ended(&f);
 	end(&f);
 }
@@ -488,9 +452,6 @@ static void test_phases_of_a_drain(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_reply),
-		cmocka_unit_test(test_turn),
-
 		cmocka_unit_test(test_drain),
 		cmocka_unit_test(test_stop),
 		cmocka_unit_test(test_retired),

@@ -28,7 +28,8 @@ _Static_assert(RESERVE_PER_WORKER >= HANDOVER_SEGMENTS_PER_WORKER, "room for seg
 #define RESERVE 64
 
 const struct state_row change_states[] = {
-	[CHANGE_NONE] = {"none", STATES_BIT(CHANGE_APPLYING)},
+	[CHANGE_NONE] = {"none", STATES_BIT(CHANGE_READING) | STATES_BIT(CHANGE_APPLYING)},
+	[CHANGE_READING] = {"reading", STATES_BIT(CHANGE_NONE) | STATES_BIT(CHANGE_APPLYING)},
 	[CHANGE_APPLYING] = {"applying", STATES_BIT(CHANGE_NONE) | STATES_BIT(CHANGE_RETIRING)},
 	[CHANGE_RETIRING] = {"retiring", STATES_BIT(CHANGE_CLOSING)},
 	[CHANGE_CLOSING] = {"closing", STATES_BIT(CHANGE_NONE)},
@@ -367,7 +368,7 @@ static void on_closed(struct server *server)
 	close_retired(server);
 	if (server->state == SERVER_RUNNING)
 		store_sync(&server->sockets.endpoints);
-	if (server->reload.again)
+	if (server->change.again)
 		reload_request(server);
 }
 

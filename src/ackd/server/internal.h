@@ -33,6 +33,7 @@ extern const struct state_row server_states[];
 
 enum change_state {
 	CHANGE_NONE,
+	CHANGE_READING,	 /* of a reload: a thread reads the configuration and resolves addresses */
 	CHANGE_APPLYING, /* in effect, but workers still have to carry out their plans */
 	CHANGE_RETIRING, /* the retired sockets complete their handshakes */
 	CHANGE_CLOSING,	 /* the workers close the retired sockets */
@@ -40,26 +41,14 @@ enum change_state {
 
 extern const struct state_row change_states[];
 
-enum reload_state {
-	RELOAD_NONE,
-	RELOAD_PREPARING, /* a thread reads the configuration and resolves addresses */
-	RELOAD_APPLYING,  /* its change is being applied */
-};
-
-extern const struct state_row reload_states[];
-
 struct server;
 
-/* A configuration that is being put into effect. At most one is at a time. */
+/* A change to another configuration, by the start or by a reload. At most one is at a time. */
 struct change {
 	uint8_t state;
-	void (*done)(struct server *server); /* called when all workers have applied it */
-};
-
-struct reload {
-	uint8_t state;
-	bool again; /* a reload was requested during a reload, a change or the start */
-	struct candidate_job *job; /* while preparing */
+	bool again;		   /* a reload was requested during a change or the start */
+	struct candidate_job *job; /* while reading */
+	void (*done)(struct server *server); /* while applying: called at the end of that */
 };
 
 /* Why a start or a reload failed. */
@@ -111,8 +100,7 @@ struct server {
 	struct counters **counters; /* per listener of the configuration applied last */
 	int end_signal;		    /* arrived during the start; handled when that is complete */
 	bool term_follows;	    /* SIGUSR2 arrived; in a restart SIGTERM follows */
-	struct reload reload;
-	struct control control; /* requests to reload */
+	struct control control;	    /* requests to reload */
 	uint64_t reloads_done;
 	uint64_t reloads_failed;
 	struct metrics *metrics; /* NULL until metrics are configured */
@@ -127,9 +115,7 @@ struct server {
  */
 int server_init(struct server *server, const char *path, int port);
 
-/*
- * Makes room for @n workers and initializes counting for them. Returns 0 or -ENOMEM.
- */
+/* Makes room for @n workers and initializes counting for them. Returns 0 or -ENOMEM. */
 int server_reserve_workers(struct server *server, unsigned n);
 
 /* Adds a worker, which has no thread yet. Returns 0 or a libuv error. */
@@ -249,15 +235,13 @@ void server_take_over(struct server *server);
 
 /* ---- reload.c ---- */
 
-/* Begins a reload, or records the request until the current reload or change has ended. */
+/* Begins a reload, or records the request until the current change has ended. */
 void reload_request(struct server *server);
 
-/* Continues the current reload if its preparation is done. */
-void reload_prepared(struct server *server);
+/* Continues a reload if its configuration has been read. */
+void reload_continue(struct server *server);
 
-/*
- * Cancels a reload that is still being prepared, without waiting, because the loop is about to end.
- */
+/* Cancels a reload that is still reading, without waiting, because the loop is about to end. */
 void reload_cancel(struct server *server);
 
 /* ---- report.c ---- */
@@ -269,8 +253,7 @@ int report_init(struct server *server, unsigned n_workers);
 void report_start(struct server *server);
 
 /*
- * Makes the metrics accept also on the sockets that the change to @config gives
- * them. Returns 0, or
+ * Makes the metrics accept also on the sockets that the change to @config gives them. Returns 0, or
  * a negative errno, which has been logged; then, and after the change, report_metrics_unlisten()
  * must follow.
  */

@@ -1,7 +1,7 @@
 /*
- * Reloads the configuration of a running daemon. The normal sequence: SIGHUP -> prepare (in a
- * separate thread) -> put into effect (apply.c) -> the settings are those in effect. A failure
- * changes nothing. The end of the daemon waits for the workers, never for that thread.
+ * Reloads the configuration of a running daemon. The normal sequence: SIGHUP -> read (in a
+ * separate thread) -> put into effect (apply.c) -> report. A failure changes nothing. The end of
+ * the daemon waits for the workers, never for that thread.
  */
 
 #include "ackd/server/internal.h"
@@ -21,16 +21,8 @@
 /* A signal has ended the daemon meanwhile. */
 static const struct failure canceled = {FAILURE_OS, UV_ECANCELED};
 
-const struct state_row reload_states[] = {
-	[RELOAD_NONE] = {"none", STATES_BIT(RELOAD_PREPARING)},
-	[RELOAD_PREPARING] = {"preparing", STATES_BIT(RELOAD_NONE) | STATES_BIT(RELOAD_APPLYING)},
-	[RELOAD_APPLYING] = {"applying", STATES_BIT(RELOAD_NONE)},
-};
-
 static void reload_end(struct server *server, struct failure failure)
 {
-	struct reload *reload = &server->reload;
-
 	if (failure.kind != FAILURE_NONE) {
 		server->reloads_failed++;
 		log_post(LOG_RELOAD_FAILED, NULL,
@@ -40,7 +32,6 @@ static void reload_end(struct server *server, struct failure failure)
 		server->reloads_done++;
 		log_post(LOG_RELOAD, NULL, "reloaded the configuration");
 	}
-	states_move(reload_states, &reload->state, RELOAD_NONE);
 	if (server->state == SERVER_RUNNING) {
 		server_drop_counters(server);
 		log_notify("READY=1");
@@ -48,14 +39,26 @@ static void reload_end(struct server *server, struct failure failure)
 	}
 	control_report(&server->control, exit_status_of(&failure));
 	control_accept(&server->control);
-	if (reload->again)
+	if (server->change.again)
 		reload_request(server);
 }
 
-/* Called when all workers have applied the configuration. */
-static void reload_applied(struct server *server)
+static void reload_done(struct server *server)
 {
 	reload_end(server, (struct failure){FAILURE_NONE, 0});
+}
+
+/* Ends a reload that has not begun to be applied. */
+static void reload_fail(struct server *server, struct failure failure)
+{
+	states_move(change_states, &server->change.state, CHANGE_NONE);
+	reload_end(server, failure);
+}
+
+static void log_errors(char *lines)
+{
+	if (lines)
+		report_lines(LOG_RELOAD_FAILED, lines, RELOAD_LINES_MAX);
 }
 
 /* Puts the configuration of @candidate into effect. Logs errors line by line. */
@@ -70,69 +73,66 @@ static struct failure reload_apply(struct server *server, const struct candidate
 		r = change_bind(server, candidate, errors);
 		fclose(errors);
 	}
-	if (r == 0)
-		r = change_commit(server, candidate, reload_applied);
-	if (r < 0 && lines)
-		report_lines(LOG_RELOAD_FAILED, lines, RELOAD_LINES_MAX);
+	if (r < 0)
+		log_errors(lines);
+	else
+		r = change_commit(server, candidate, reload_done);
 	free(lines);
 	return failure_of_change(r);
 }
 
-void reload_prepared(struct server *server)
+void reload_continue(struct server *server)
 {
-	struct reload *reload = &server->reload;
+	struct change *change = &server->change;
 	struct candidate *candidate;
 	struct failure failure;
 	char *lines;
 
-	if (reload->state != RELOAD_PREPARING || !candidate_job_is_done(reload->job))
+	if (change->state != CHANGE_READING || !candidate_job_is_done(change->job))
 		return;
-	failure = failure_of_preparation(candidate_job_take(reload->job, &candidate, &lines));
-	reload->job = NULL;
-	if (failure.kind != FAILURE_NONE && lines)
-		report_lines(LOG_RELOAD_FAILED, lines, RELOAD_LINES_MAX);
-	else if (failure.kind == FAILURE_NONE && server->state != SERVER_RUNNING)
+	failure = failure_of_preparation(candidate_job_take(change->job, &candidate, &lines));
+	change->job = NULL;
+	if (failure.kind != FAILURE_NONE)
+		log_errors(lines);
+	else if (server->state != SERVER_RUNNING)
 		failure = canceled;
-	else if (failure.kind == FAILURE_NONE)
+	else
 		failure = reload_apply(server, candidate);
 	free(lines);
 	candidate_destroy(candidate);
-	if (failure.kind == FAILURE_NONE)
-		states_move(reload_states, &reload->state, RELOAD_APPLYING);
-	else
-		reload_end(server, failure);
+	if (failure.kind != FAILURE_NONE)
+		reload_fail(server, failure);
 }
 
 void reload_cancel(struct server *server)
 {
-	if (server->reload.state != RELOAD_PREPARING)
+	if (server->change.state != CHANGE_READING)
 		return;
-	candidate_job_abandon(server->reload.job);
-	server->reload.job = NULL;
-	reload_end(server, canceled);
+	candidate_job_abandon(server->change.job);
+	server->change.job = NULL;
+	reload_fail(server, canceled);
 }
 
 static void reload_begin(struct server *server)
 {
-	struct reload *reload = &server->reload;
+	struct change *change = &server->change;
 	int r;
 
-	reload->again = false;
+	change->again = false;
 	if (server->state != SERVER_RUNNING)
 		return;
-	states_move(reload_states, &reload->state, RELOAD_PREPARING);
+	states_move(change_states, &change->state, CHANGE_READING);
 	control_hold(&server->control); /* later requests are answered by the next reload */
 	log_notify("RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_now_us());
-	r = candidate_job_begin(server->path, server->port, &server->prepared, &reload->job);
+	r = candidate_job_begin(server->path, server->port, &server->prepared, &change->job);
 	if (r < 0)
-		reload_end(server, (struct failure){FAILURE_OS, r});
+		reload_fail(server, (struct failure){FAILURE_OS, r});
 }
 
 void reload_request(struct server *server)
 {
-	if (server->reload.state != RELOAD_NONE || server->change.state != CHANGE_NONE ||
-	    server->state == SERVER_STARTING)
-		server->reload.again = true;
+	if (server->change.state != CHANGE_NONE || server->state == SERVER_STARTING)
+		server->change.again = true;
 	else
 		reload_begin(server);
 }

@@ -45,9 +45,9 @@ static void on_status_timer(uv_timer_t *timer)
 
 	if (server->state == SERVER_RUNNING) /* a hand-over must see all counters */
 		stats_drop_unused();
-	if (server->reload.state == RELOAD_NONE)
-		control_accept(
-			&server->control); /* accepting may have stopped for lack of descriptors */
+	if (!states_in(server->change.state,
+		       STATES_BIT(CHANGE_READING) | STATES_BIT(CHANGE_APPLYING)))
+		control_accept(&server->control); /* in case there were no descriptors */
 	sample_load(server);
 	report_status(server);
 }

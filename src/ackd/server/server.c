@@ -37,16 +37,12 @@ bool server_is_up(const struct server *server)
 void server_check_invariant(const struct server *server)
 {
 	const struct change *change = &server->change;
-	const struct reload *reload = &server->reload;
 
-	assert((reload->state == RELOAD_PREPARING) == !!reload->job);
+	assert((change->state == CHANGE_READING) == !!change->job);
 	assert((change->state == CHANGE_APPLYING) == !!change->done);
-	if (reload->state == RELOAD_APPLYING)
-		assert(change->state == CHANGE_APPLYING);
-	if (reload->state == RELOAD_PREPARING)
-		assert(change->state == CHANGE_NONE);
 	if (server->state == SERVER_STARTING)
-		assert(reload->state == RELOAD_NONE && change->state != CHANGE_RETIRING);
+		assert(states_in(change->state,
+				 STATES_BIT(CHANGE_NONE) | STATES_BIT(CHANGE_APPLYING)));
 	else if (server->state != SERVER_STOPPING)
 		assert(server->config);
 	if (server->state == SERVER_HANDING_OVER)
@@ -196,7 +192,7 @@ static void on_prepared(uv_async_t *async)
 {
 	struct server *server = async->data;
 
-	reload_prepared(server); /* server_prepare() handles the preparation of the start */
+	reload_continue(server); /* server_prepare() waits for the configuration of the start */
 	server_check_invariant(server);
 }
 
@@ -295,7 +291,7 @@ static void server_ready(struct server *server)
 	control_accept(&server->control);
 	if (server->end_signal)
 		server_end(server, server->end_signal);
-	else if (server->reload.again)
+	else if (server->change.again)
 		reload_request(server);
 }
 
