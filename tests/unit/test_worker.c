@@ -132,7 +132,7 @@ static void end(struct fixture *f)
 	if (!f->ended)
 		worker_order(f->worker, WORKER_STOP);
 	until_ended(f);
-	assert_null(f->worker->reactor.listeners);
+	assert_true(list_is_empty(&f->worker->reactor.listeners));
 	worker_finish(f->worker);
 	assert_int_equal(atomic_load(&f->limits.open), 0);
 	assert_int_equal(budget_used(&f->limits.budget), 0);
