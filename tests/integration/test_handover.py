@@ -535,7 +535,7 @@ def test_any_size_of_the_store(unit, store_max, states_max):
             assert read_exactly(s, 1) == b"y"
         s.close()
     assert ("handed over 10 connections" in log) == (store_max > 0)
-    assert ("connections are drained in place of handing them over: the service manager's store "
+    assert ("draining connections instead of handing them over: the service manager's store "
             "has no room" in log) == (store_max == 0)
     assert ("taking up 10 connections" in daemon.log) == (store_max > 0)
 
@@ -548,7 +548,7 @@ def test_the_store_shrinks(unit):
     unit.store_max = 1
     with accepted(daemon, b"x") as s:
         daemon.signal(signal.SIGUSR2)
-        daemon.wait_for("drained in place of handing them over: .*has no room")
+        daemon.wait_for("draining connections instead of handing them over: .*has no room")
         assert read_to_end(s) == b""
     assert daemon.wait() == 0
     assert unit.names() == ["ackd-listen.ackd"]
@@ -948,9 +948,9 @@ def nothing(data):
 @pytest.mark.parametrize(
     "how,why",
     [
-        (flip, "1 connection lost that had been handed over: their state is damaged"),
-        (cut, "1 connection lost that had been handed over: their state is damaged"),
-        (nothing, "1 connection lost that had been handed over: their state is damaged"),
+        (flip, "1 handed-over connection lost: their state is damaged"),
+        (cut, "1 handed-over connection lost: their state is damaged"),
+        (nothing, "1 handed-over connection lost: their state is damaged"),
         (other_version, "handed over are lost: their state is of another version"),
     ],
 )
@@ -982,7 +982,7 @@ def test_a_segment_that_is_damaged(unit):
     assert daemon.wait() == 0
     damage_state(unit, flip)
     daemon = unit.start(daemon.config_path.read_text())
-    lost = int(daemon.wait_for(r"(\d+) connections lost that had been handed over: .* damaged")[1])
+    lost = int(daemon.wait_for(r"(\d+) handed-over connections lost: .* damaged")[1])
     daemon.wait_for(f"taking up {n - lost} connections")
     assert 0 < lost < n
     survivors = 0

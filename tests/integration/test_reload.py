@@ -67,7 +67,7 @@ def test_the_outcome_is_said_after_any_number_of_errors(ackd):
     assert not reload_with(daemon, "".join(f"unknown_{i} = 1;\n" for i in range(900)))
     said = daemon.log.splitlines()[mark:]
     assert sum("no such setting" in line for line in said) == 100
-    assert 'and 800 more: "ackd -t" says all' in said[-2]
+    assert 'and 800 more: "ackd -t" reports all' in said[-2]
     assert "reload failed: error in the configuration" in said[-1]
 
 
@@ -248,7 +248,7 @@ def test_what_needs_a_restart_is_said(ackd):
     daemon = ackd("workers = 1;")
     mark = daemon.mark()
     assert reload_with(daemon, "workers = 2;")
-    daemon.wait_for("workers has changed: that needs a restart", after=mark)
+    daemon.wait_for("workers has changed: the change needs a restart", after=mark)
     assert daemon.exchange(b"x") == b"Got x"
 
 

@@ -276,7 +276,7 @@ def test_the_socket_of_another_daemon_is_left_alone(ackd):
 def test_no_place_for_the_socket(ackd, directory, name):
     """It serves, and the log has the reason."""
     daemon = ackd(env={"RUNTIME_DIRECTORY": f"{directory}/{name}"})
-    daemon.wait_for('"ackd --reload" will find no socket: cannot listen on ')
+    daemon.wait_for('"ackd --reload" will fail: cannot listen on ')
     assert daemon.exchange(b"x") == b"Got x"
     assert reload(daemon).returncode == 71
 

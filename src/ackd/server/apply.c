@@ -261,8 +261,8 @@ static void configure_limits(struct server *server, const struct config *config)
 
 static void on_needs_restart(void *data, const char *setting)
 {
-	log_post_at(LOG_LEVEL_NOTICE, LOG_RELOAD, NULL, "%s has changed: that needs a restart",
-		    setting);
+	log_post_at(LOG_LEVEL_NOTICE, LOG_RELOAD, NULL,
+		    "%s has changed: the change needs a restart", setting);
 }
 
 /* Makes @config the configuration in effect, and its sockets the server's. Cannot fail. */

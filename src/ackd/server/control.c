@@ -142,7 +142,7 @@ void control_init(struct control *control, uv_loop_t *loop, void (*on_request)(v
 		r = control_listen(control, loop, &un);
 	if (r < 0)
 		log_post_at(is_service ? LOG_LEVEL_WARNING : LOG_LEVEL_DEBUG, LOG_START, NULL,
-			    "\"ackd --reload\" will find no socket: cannot listen on %s: %s",
+			    "\"ackd --reload\" will fail: cannot listen on %s: %s",
 			    *un.sun_path ? un.sun_path : "$" RUNTIME_DIRECTORY "/control",
 			    uv_strerror(r));
 }

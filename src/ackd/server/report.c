@@ -140,7 +140,7 @@ void report_lines(enum log_event event, char *lines, unsigned max)
 		if (*line && n++ < max)
 			log_post_at(LOG_LEVEL_ERROR, event, NULL, "%s", line);
 	if (n > max)
-		log_post_at(LOG_LEVEL_ERROR, event, NULL, "and %u more: \"ackd -t\" says all",
+		log_post_at(LOG_LEVEL_ERROR, event, NULL, "and %u more: \"ackd -t\" reports all",
 			    n - max);
 }
 

@@ -66,7 +66,7 @@ int server_hand_over(struct server *server)
 
 	if (r < 0) {
 		log_post_at(LOG_LEVEL_WARNING, LOG_HANDOVER, NULL,
-			    "connections are drained in place of handing them over: %s",
+			    "draining connections instead of handing them over: %s",
 			    r == -ENOSPC ? "the service manager's store has no room "
 					   "(FileDescriptorStoreMax= of the unit)"
 					 : error_text(r));
@@ -236,9 +236,8 @@ static void report_losses(struct takeover *takeover, uint64_t room)
 
 	if (takeover->n_lost > 0)
 		log_post_at(LOG_LEVEL_ERROR, LOG_RESTORE, NULL,
-			    "%" PRIu64 " connection%s lost that had been handed over: %s",
-			    takeover->n_lost, plural(takeover->n_lost),
-			    state_error_text(takeover->error));
+			    "%" PRIu64 " handed-over connection%s lost: %s", takeover->n_lost,
+			    plural(takeover->n_lost), state_error_text(takeover->error));
 	if (takeover->state == TAKEOVER_CUT)
 		log_post_at(LOG_LEVEL_ERROR, LOG_RESTORE, NULL,
 			    "the end of the state that was handed over is missing: connections may "
