@@ -30,10 +30,10 @@ static void test_max_connections(void **state)
 	assert_int_equal(limits_init(&limits, 1000), 0);
 	assert_int_equal(limits_configure(&limits, 3, 0, 0), 3);
 	for (int i = 0; i < 3; i++)
-		assert_int_equal(limits_admit(&limits, &a), LIMITS_ADMITTED);
-	assert_int_equal(limits_admit(&limits, &a), LIMITS_TOO_MANY);
+		assert_int_equal(limits_admit(&limits, &a), REFUSAL_NONE);
+	assert_int_equal(limits_admit(&limits, &a), REFUSAL_CONNECTIONS);
 	limits_release(&limits, &a);
-	assert_int_equal(limits_admit(&limits, &a), LIMITS_ADMITTED);
+	assert_int_equal(limits_admit(&limits, &a), REFUSAL_NONE);
 	limits_finish(&limits);
 }
 
@@ -45,16 +45,16 @@ static void test_pass_on(void **state)
 
 	assert_int_equal(limits_init(&limits, 1000), 0);
 	limits_configure(&limits, 2, 1, 0);
-	assert_int_equal(limits_admit(&limits, &unix_socket), LIMITS_ADMITTED);
-	assert_int_equal(limits_admit(&limits, &unix_socket), LIMITS_ADMITTED);
-	assert_int_equal(limits_pass_on(&limits, &a), LIMITS_ADMITTED);
-	assert_int_equal(limits_pass_on(&limits, &a), LIMITS_TOO_MANY_FROM_ADDRESS);
-	assert_int_equal(limits_admit(&limits, &unix_socket), LIMITS_TOO_MANY);
+	assert_int_equal(limits_admit(&limits, &unix_socket), REFUSAL_NONE);
+	assert_int_equal(limits_admit(&limits, &unix_socket), REFUSAL_NONE);
+	assert_int_equal(limits_pass_on(&limits, &a), REFUSAL_NONE);
+	assert_int_equal(limits_pass_on(&limits, &a), REFUSAL_PER_ADDRESS);
+	assert_int_equal(limits_admit(&limits, &unix_socket), REFUSAL_CONNECTIONS);
 	limits_release(&limits, &a);
-	assert_int_equal(limits_pass_on(&limits, &a), LIMITS_ADMITTED);
+	assert_int_equal(limits_pass_on(&limits, &a), REFUSAL_NONE);
 	limits_release(&limits, &a);
-	assert_int_equal(limits_admit(&limits, &unix_socket), LIMITS_ADMITTED);
-	assert_int_equal(limits_admit(&limits, &unix_socket), LIMITS_ADMITTED);
+	assert_int_equal(limits_admit(&limits, &unix_socket), REFUSAL_NONE);
+	assert_int_equal(limits_admit(&limits, &unix_socket), REFUSAL_NONE);
 	limits_finish(&limits);
 }
 
@@ -76,12 +76,12 @@ static void test_per_address(void **state)
 
 	assert_int_equal(limits_init(&limits, 1000), 0);
 	limits_configure(&limits, 100, 2, 0);
-	assert_int_equal(limits_admit(&limits, &a), LIMITS_ADMITTED);
-	assert_int_equal(limits_admit(&limits, &mapped), LIMITS_ADMITTED);
-	assert_int_equal(limits_admit(&limits, &a), LIMITS_TOO_MANY_FROM_ADDRESS);
-	assert_int_equal(limits_admit(&limits, &b), LIMITS_ADMITTED);
+	assert_int_equal(limits_admit(&limits, &a), REFUSAL_NONE);
+	assert_int_equal(limits_admit(&limits, &mapped), REFUSAL_NONE);
+	assert_int_equal(limits_admit(&limits, &a), REFUSAL_PER_ADDRESS);
+	assert_int_equal(limits_admit(&limits, &b), REFUSAL_NONE);
 	limits_release(&limits, &a);
-	assert_int_equal(limits_admit(&limits, &a), LIMITS_ADMITTED);
+	assert_int_equal(limits_admit(&limits, &a), REFUSAL_NONE);
 	limits_finish(&limits);
 }
 
@@ -93,9 +93,9 @@ static void test_ipv6_counts_by_64(void **state)
 
 	assert_int_equal(limits_init(&limits, 1000), 0);
 	limits_configure(&limits, 100, 1, 0);
-	assert_int_equal(limits_admit(&limits, &a), LIMITS_ADMITTED);
-	assert_int_equal(limits_admit(&limits, &b), LIMITS_TOO_MANY_FROM_ADDRESS);
-	assert_int_equal(limits_admit(&limits, &other), LIMITS_ADMITTED);
+	assert_int_equal(limits_admit(&limits, &a), REFUSAL_NONE);
+	assert_int_equal(limits_admit(&limits, &b), REFUSAL_PER_ADDRESS);
+	assert_int_equal(limits_admit(&limits, &other), REFUSAL_NONE);
 	limits_finish(&limits);
 }
 
@@ -107,8 +107,8 @@ static void test_unix_has_no_limit_of_its_own(void **state)
 	assert_int_equal(limits_init(&limits, 1000), 0);
 	limits_configure(&limits, 3, 1, 0);
 	for (int i = 0; i < 3; i++)
-		assert_int_equal(limits_admit(&limits, &a), LIMITS_ADMITTED);
-	assert_int_equal(limits_admit(&limits, &a), LIMITS_TOO_MANY);
+		assert_int_equal(limits_admit(&limits, &a), REFUSAL_NONE);
+	assert_int_equal(limits_admit(&limits, &a), REFUSAL_CONNECTIONS);
 	limits_finish(&limits);
 }
 
@@ -123,8 +123,8 @@ static void test_many_addresses(void **state)
 			struct address a = {.family = AF_INET};
 
 			memcpy(a.bytes, &i, 4);
-			assert_int_equal(limits_admit(&limits, &a), LIMITS_ADMITTED);
-			assert_int_equal(limits_admit(&limits, &a), LIMITS_TOO_MANY_FROM_ADDRESS);
+			assert_int_equal(limits_admit(&limits, &a), REFUSAL_NONE);
+			assert_int_equal(limits_admit(&limits, &a), REFUSAL_PER_ADDRESS);
 		}
 		for (uint32_t i = 0; i < 5000; i++) {
 			struct address a = {.family = AF_INET};

@@ -23,6 +23,20 @@ struct limits_address_table {
 	struct limits_address *buckets[BUCKETS];
 };
 
+const char *refusal_name(enum refusal refusal)
+{
+	static const char *const names[] = {
+		[REFUSAL_NONE] = "none",
+		[REFUSAL_DENIED] = "denied",
+		[REFUSAL_CONNECTIONS] = "too many connections",
+		[REFUSAL_PER_ADDRESS] = "too many connections from this address",
+		[REFUSAL_MEMORY] = "out of memory",
+		[REFUSAL_PROXY] = "no valid PROXY header",
+	};
+
+	return names[refusal];
+}
+
 /* Raises the soft descriptor limit to the hard one. Returns it, or UINT64_MAX if there is none. */
 static uint64_t raise_descriptor_limit(void)
 {
@@ -114,10 +128,10 @@ static struct limits_address **address_find(struct limits_address_table *table,
 	return entry;
 }
 
-static enum limits_verdict address_admit(struct limits *limits, const struct address *address)
+static enum refusal address_admit(struct limits *limits, const struct address *address)
 {
 	uint64_t max = atomic_load_explicit(&limits->max_per_address, memory_order_relaxed);
-	enum limits_verdict verdict = LIMITS_ADMITTED;
+	enum refusal refusal = REFUSAL_NONE;
 	struct limits_address **entry;
 	uint8_t key[9];
 
@@ -125,7 +139,7 @@ static enum limits_verdict address_admit(struct limits *limits, const struct add
 	pthread_mutex_lock(&limits->addresses->mutex);
 	entry = address_find(limits->addresses, key);
 	if (max > 0 && *entry && (*entry)->n >= max) {
-		verdict = LIMITS_TOO_MANY_FROM_ADDRESS;
+		refusal = REFUSAL_PER_ADDRESS;
 	} else if (*entry) {
 		(*entry)->n++;
 	} else {
@@ -134,11 +148,11 @@ static enum limits_verdict address_admit(struct limits *limits, const struct add
 			memcpy((*entry)->key, key, 9);
 			(*entry)->n = 1;
 		} else {
-			verdict = LIMITS_NO_MEMORY;
+			refusal = REFUSAL_MEMORY;
 		}
 	}
 	pthread_mutex_unlock(&limits->addresses->mutex);
-	return verdict;
+	return refusal;
 }
 
 static void address_release(struct limits *limits, const struct address *address)
@@ -176,22 +190,22 @@ static void place_give(_Atomic uint64_t *n)
 	atomic_fetch_sub_explicit(n, 1, memory_order_relaxed);
 }
 
-enum limits_verdict limits_pass_on(struct limits *limits, const struct address *address)
+enum refusal limits_pass_on(struct limits *limits, const struct address *address)
 {
-	return address->family == AF_UNIX ? LIMITS_ADMITTED : address_admit(limits, address);
+	return address->family == AF_UNIX ? REFUSAL_NONE : address_admit(limits, address);
 }
 
-enum limits_verdict limits_admit(struct limits *limits, const struct address *address)
+enum refusal limits_admit(struct limits *limits, const struct address *address)
 {
 	uint64_t max = atomic_load_explicit(&limits->max_connections, memory_order_relaxed);
-	enum limits_verdict verdict;
+	enum refusal refusal;
 
 	if (!place_take(&limits->open, max))
-		return LIMITS_TOO_MANY;
-	verdict = limits_pass_on(limits, address);
-	if (verdict != LIMITS_ADMITTED)
+		return REFUSAL_CONNECTIONS;
+	refusal = limits_pass_on(limits, address);
+	if (refusal != REFUSAL_NONE)
 		place_give(&limits->open);
-	return verdict;
+	return refusal;
 }
 
 void limits_release(struct limits *limits, const struct address *address)

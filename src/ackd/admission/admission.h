@@ -12,6 +12,20 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* The reason why a connection was not served. */
+enum refusal {
+	REFUSAL_NONE,	     /* it is served */
+	REFUSAL_DENIED,	     /* allow, deny, proxies */
+	REFUSAL_CONNECTIONS, /* max_connections */
+	REFUSAL_PER_ADDRESS, /* max_connections_per_address */
+	REFUSAL_MEMORY,	     /* out of memory */
+	REFUSAL_PROXY,	     /* no valid PROXY header */
+	REFUSAL_COUNT,
+};
+
+/* Returns the description used in the log and the metrics. Static. */
+const char *refusal_name(enum refusal refusal);
+
 /* The most refused connections at a time that receive a NAK. */
 #define LIMITS_REFUSALS_MAX 64
 
@@ -47,26 +61,19 @@ uint64_t limits_descriptor_room(uint64_t reserve);
 uint64_t limits_configure(struct limits *limits, uint64_t max_connections, uint64_t max_per_address,
 			  uint64_t reserve);
 
-enum limits_verdict {
-	LIMITS_ADMITTED,
-	LIMITS_TOO_MANY,
-	LIMITS_TOO_MANY_FROM_ADDRESS,
-	LIMITS_NO_MEMORY,
-};
-
 /*
  * Reserves a place for a connection from @address. The per-address limit counts an IPv4 address or
  * the /64 of an IPv6 address; UNIX sockets have none. limits_release() returns the place of an
  * admitted connection, with the same address.
  */
-enum limits_verdict limits_admit(struct limits *limits, const struct address *address);
+enum refusal limits_admit(struct limits *limits, const struct address *address);
 void limits_release(struct limits *limits, const struct address *address);
 
 /*
  * Transfers the place of a UNIX socket to @address, without releasing it in between. Any other
- * result than LIMITS_ADMITTED changes nothing.
+ * result than REFUSAL_NONE changes nothing.
  */
-enum limits_verdict limits_pass_on(struct limits *limits, const struct address *address);
+enum refusal limits_pass_on(struct limits *limits, const struct address *address);
 
 /* Reserve and release one of the LIMITS_REFUSALS_MAX places for refused connections. */
 bool limits_refusal_begin(struct limits *limits);

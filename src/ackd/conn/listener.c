@@ -77,17 +77,10 @@ bool refusal_is_told(enum refusal refusal)
 enum refusal listener_admit(struct listener *listener, const struct address *address, bool placed)
 {
 	struct limits *limits = listener->reactor->limits;
-	static const enum refusal refusals[] = {
-		[LIMITS_ADMITTED] = REFUSAL_NONE,
-		[LIMITS_TOO_MANY] = REFUSAL_CONNECTIONS,
-		[LIMITS_TOO_MANY_FROM_ADDRESS] = REFUSAL_PER_ADDRESS,
-		[LIMITS_NO_MEMORY] = REFUSAL_MEMORY,
-	};
 	enum refusal refusal = REFUSAL_DENIED;
 
 	if (is_allowed(listener->settings, address))
-		refusal = refusals[placed ? limits_pass_on(limits, address)
-					  : limits_admit(limits, address)];
+		refusal = placed ? limits_pass_on(limits, address) : limits_admit(limits, address);
 	if (refusal != REFUSAL_NONE)
 		listener_count_refusal(listener, address, refusal, NULL);
 	return refusal;

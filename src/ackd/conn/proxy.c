@@ -26,7 +26,7 @@ struct conn *conn_open_proxied(struct listener *listener, int fd, const struct a
 		close(fd);
 		return NULL;
 	}
-	if (limits_admit(limits, &nobody) != LIMITS_ADMITTED) {
+	if (limits_admit(limits, &nobody) != REFUSAL_NONE) {
 		listener_count_refusal(listener, address, REFUSAL_CONNECTIONS, NULL);
 		if (limits_refusal_begin(limits))
 			conn_refuse(listener, fd, address);

@@ -8,33 +8,15 @@
 #include <string.h>
 
 struct stats_entry {
-	struct list node;		 /* in @entries */
-	struct stats_entry *bucket_next; /* in the same bucket */
-	struct counters *counters;	 /* one block per worker */
-	bool wanted;			 /* not released */
+	struct list node;	   /* in @entries */
+	struct counters *counters; /* one block per worker */
+	bool wanted;		   /* not released */
 	char name[];
 };
 
-#define N_BUCKETS 256
-
 static struct list entries = {&entries, &entries}; /* in order of creation */
-static struct stats_entry *buckets[N_BUCKETS];
 static struct stats dropped;
 static unsigned n_workers;
-
-const char *refusal_name(enum refusal refusal)
-{
-	static const char *const names[] = {
-		[REFUSAL_NONE] = "none",
-		[REFUSAL_DENIED] = "denied",
-		[REFUSAL_CONNECTIONS] = "too many connections",
-		[REFUSAL_PER_ADDRESS] = "too many connections from this address",
-		[REFUSAL_MEMORY] = "out of memory",
-		[REFUSAL_PROXY] = "no valid PROXY header",
-	};
-
-	return names[refusal];
-}
 
 void stats_init(unsigned workers)
 {
@@ -42,16 +24,6 @@ void stats_init(unsigned workers)
 }
 
 /* ---- entries ---- */
-
-/* Returns the bucket of @name: FNV-1a. */
-static struct stats_entry **bucket_of(const char *name)
-{
-	uint32_t hash = 2166136261;
-
-	for (; *name; name++)
-		hash = (hash ^ (uint8_t)*name) * 16777619;
-	return &buckets[hash % N_BUCKETS];
-}
 
 static struct stats_entry *entry_create(const char *name)
 {
@@ -70,14 +42,8 @@ static struct stats_entry *entry_create(const char *name)
 	return entry;
 }
 
-/* Removes the entry from the list and from its bucket, and frees it. */
 static void entry_destroy(struct stats_entry *entry)
 {
-	struct stats_entry **in_bucket = bucket_of(entry->name);
-
-	while (*in_bucket != entry)
-		in_bucket = &(*in_bucket)->bucket_next;
-	*in_bucket = entry->bucket_next;
 	list_remove(&entry->node);
 	free(entry->counters);
 	free(entry);
@@ -86,19 +52,14 @@ static void entry_destroy(struct stats_entry *entry)
 /* Returns the entry of @name, creating it if necessary, or NULL. */
 static struct stats_entry *entry_get(const char *name)
 {
-	struct stats_entry **bucket = bucket_of(name);
-	struct stats_entry *entry = *bucket;
+	struct stats_entry *entry;
 
-	while (entry && strcmp(entry->name, name) != 0)
-		entry = entry->bucket_next;
-	if (entry)
-		return entry;
+	list_for_each (entry, &entries, node)
+		if (strcmp(entry->name, name) == 0)
+			return entry;
 	entry = entry_create(name);
-	if (!entry)
-		return NULL;
-	entry->bucket_next = *bucket;
-	*bucket = entry;
-	list_append(&entries, &entry->node);
+	if (entry)
+		list_append(&entries, &entry->node);
 	return entry;
 }
 

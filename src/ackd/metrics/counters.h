@@ -8,25 +8,12 @@
  * Everything below is for the main thread, except counter_add() and counters_use().
  */
 
+#include "ackd/admission/admission.h"
 #include "core/session/nak.h"
 
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
-
-/* The reason why a connection was not served. */
-enum refusal {
-	REFUSAL_NONE,	     /* it is served */
-	REFUSAL_DENIED,	     /* allow, deny, proxies */
-	REFUSAL_CONNECTIONS, /* max_connections */
-	REFUSAL_PER_ADDRESS, /* max_connections_per_address */
-	REFUSAL_MEMORY,	     /* out of memory */
-	REFUSAL_PROXY,	     /* no valid PROXY header */
-	REFUSAL_COUNT,
-};
-
-/* Returns the description used in the log and the metrics. Static. */
-const char *refusal_name(enum refusal refusal);
 
 #define STATS_CACHE_LINE 64
 

@@ -90,51 +90,36 @@ static void put_reason(struct text *text, const char *name)
 
 /* ---- metrics of listeners ---- */
 
-static const char *nak_name(unsigned reason)
+static const char *nak_name(unsigned i)
 {
-	return nak_reason_name(reason);
+	return nak_reason_name(i);
 }
 
-static const char *refused_name(unsigned reason)
+static const char *refused_name(unsigned i)
 {
-	return refusal_name(reason);
+	return refusal_name(REFUSAL_NONE + 1 + i);
 }
 
-/* Metrics of each listener: one sample, or one for each reason from @first on. */
+/* The counters of each listener: @n adjacent ones, named by @reason_name if there are several. */
 static const struct family {
-	const char *name;
-	const char *help;
-	unsigned counter;
-	const char *(*reason_name)(unsigned reason);
-	unsigned first, n;
+	const char *name, *help;
+	unsigned counter, n;
+	const char *(*reason_name)(unsigned i);
 } families[] = {
-	{.name = "ackd_connections_total",
-	 .help = "Connections that were served.",
-	 .counter = COUNTER_CONNECTIONS},
-	{.name = "ackd_received_bytes_total",
-	 .help = "Bytes received.",
-	 .counter = COUNTER_RECEIVED_BYTES},
-	{.name = "ackd_sent_bytes_total", .help = "Bytes sent.", .counter = COUNTER_SENT_BYTES},
-	{.name = "ackd_messages_total",
-	 .help = "Messages, those answered with a NAK too.",
-	 .counter = COUNTER_MESSAGES},
-	{.name = "ackd_accept_errors_total",
-	 .help = "Failures to accept a connection.",
-	 .counter = COUNTER_ACCEPT_ERRORS},
-	{.name = "ackd_health_checks_total",
-	 .help = "Connections of load balancers that closed without sending anything.",
-	 .counter = COUNTER_HEALTH_CHECKS},
-	{.name = "ackd_connections_refused_total",
-	 .help = "Connections that were not served, by reason.",
-	 .counter = COUNTER_REFUSED,
-	 .reason_name = refused_name,
-	 .first = REFUSAL_NONE + 1,
-	 .n = REFUSAL_COUNT},
-	{.name = "ackd_naks_total",
-	 .help = "Messages or connections answered with a NAK, by reason.",
-	 .counter = COUNTER_NAKS,
-	 .reason_name = nak_name,
-	 .n = NAK_REASON_COUNT},
+	{"ackd_connections_total", "Connections that were served.", COUNTER_CONNECTIONS, 1, NULL},
+	{"ackd_received_bytes_total", "Bytes received.", COUNTER_RECEIVED_BYTES, 1, NULL},
+	{"ackd_sent_bytes_total", "Bytes sent.", COUNTER_SENT_BYTES, 1, NULL},
+	{"ackd_messages_total", "Messages, those answered with a NAK too.", COUNTER_MESSAGES, 1,
+	 NULL},
+	{"ackd_accept_errors_total", "Failures to accept a connection.", COUNTER_ACCEPT_ERRORS, 1,
+	 NULL},
+	{"ackd_health_checks_total",
+	 "Connections of load balancers that closed without sending anything.",
+	 COUNTER_HEALTH_CHECKS, 1, NULL},
+	{"ackd_connections_refused_total", "Connections that were not served, by reason.",
+	 COUNTER_REFUSED + REFUSAL_NONE + 1, REFUSAL_COUNT - REFUSAL_NONE - 1, refused_name},
+	{"ackd_naks_total", "Messages or connections answered with a NAK, by reason.", COUNTER_NAKS,
+	 NAK_REASON_COUNT, nak_name},
 };
 
 static void put_head(struct text *text, const char *name, const char *type, const char *help)
@@ -153,20 +138,6 @@ static void put_sample(struct text *text, const char *name, const struct stats_e
 	put(text, "} %" PRIu64 "\n", value);
 }
 
-static void put_family(struct text *text, const struct family *family)
-{
-	const struct stats_entry *e = NULL;
-
-	put_head(text, family->name, "counter", family->help);
-	while ((e = stats_next(e))) {
-		if (!family->reason_name)
-			put_sample(text, family->name, e, NULL, stats_value(e, family->counter));
-		for (unsigned r = family->first; r < family->n; r++)
-			put_sample(text, family->name, e, family->reason_name(r),
-				   stats_value(e, family->counter + r));
-	}
-}
-
 /* The samples of a family must be adjacent. */
 static void put_listeners(struct text *text)
 {
@@ -179,8 +150,16 @@ static void put_listeners(struct text *text)
 
 		put_sample(text, open, e, NULL, stats_open(&stats));
 	}
-	for (size_t f = 0; f < sizeof(families) / sizeof(families[0]); f++)
-		put_family(text, &families[f]);
+	for (size_t f = 0; f < sizeof(families) / sizeof(families[0]); f++) {
+		const struct family *family = &families[f];
+
+		put_head(text, family->name, "counter", family->help);
+		while ((e = stats_next(e)))
+			for (unsigned i = 0; i < family->n; i++)
+				put_sample(text, family->name, e,
+					   family->reason_name ? family->reason_name(i) : NULL,
+					   stats_value(e, family->counter + i));
+	}
 }
 
 /* ---- metrics of the daemon ---- */

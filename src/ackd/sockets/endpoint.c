@@ -221,24 +221,6 @@ int endpoint_create(const char *listener, const struct sockaddr *address, sockle
 	return 0;
 }
 
-int endpoint_listen(struct endpoint *endpoint, const struct endpoint_options *options)
-{
-	bool tcp = is_tcp(&endpoint->bound);
-
-	/*
-	 * The first socket listens before it has SO_REUSEPORT. Thus only one of two processes that
-	 * have bound the same address at the same time, with SO_REUSEADDR, succeeds.
-	 */
-	for (unsigned i = 0; i < endpoint->n_fds; i++) {
-		if (tcp)
-			set_inherited(endpoint->fds[i], options);
-		if (listen(endpoint->fds[i], options->backlog) < 0 ||
-		    (tcp && set_int(endpoint->fds[i], SOL_SOCKET, SO_REUSEPORT, 1) < 0))
-			return -errno;
-	}
-	return 0;
-}
-
 static int adopt_check(int fd, struct endpoint *endpoint)
 {
 	int type = 0, accepts = 0;
@@ -409,6 +391,29 @@ static void set_mode(const char *path, struct file_id file, mode_t mode)
 	close(fd);
 }
 
+int endpoint_listen(struct endpoint *endpoint, const struct endpoint_options *options)
+{
+	const char *path = own_file(endpoint);
+	bool tcp = is_tcp(&endpoint->bound);
+
+	if (path)
+		set_mode(path, endpoint->file, options->mode);
+	/*
+	 * The first socket listens before it has SO_REUSEPORT. Thus only one of two processes that
+	 * have bound the same address at the same time, with SO_REUSEADDR, succeeds.
+	 */
+	for (unsigned i = 0; i < endpoint->n_fds; i++) {
+		if (tcp)
+			set_inherited(endpoint->fds[i], options);
+		if (endpoint->passed)
+			continue;
+		if (listen(endpoint->fds[i], options->backlog) < 0 ||
+		    (tcp && set_int(endpoint->fds[i], SOL_SOCKET, SO_REUSEPORT, 1) < 0))
+			return -errno;
+	}
+	return 0;
+}
+
 void endpoint_activate(struct endpoint *endpoint)
 {
 	states_move(states, &endpoint->state, ENDPOINT_ACTIVE);
@@ -513,20 +518,6 @@ bool endpoint_matches(const struct endpoint *endpoint, const struct sockaddr_sto
 	any_port = endpoint->configured;
 	sockaddr_set_port(&any_port, 0);
 	return memcmp(&any_port, address, endpoint->length) == 0;
-}
-
-void endpoint_configure(struct endpoint *endpoint, const struct endpoint_options *options)
-{
-	const char *path = own_file(endpoint);
-
-	for (unsigned i = 0; i < endpoint->n_fds; i++) {
-		if (is_tcp(&endpoint->bound))
-			set_inherited(endpoint->fds[i], options);
-		if (!endpoint->passed)
-			listen(endpoint->fds[i], options->backlog);
-	}
-	if (path)
-		set_mode(path, endpoint->file, options->mode);
 }
 
 void endpoint_destroy(struct endpoint *endpoint)

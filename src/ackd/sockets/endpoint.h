@@ -78,8 +78,10 @@ int endpoint_create(const char *listener, const struct sockaddr *address, sockle
 		    const struct endpoint_options *options, struct endpoint **ret_endpoint);
 
 /*
- * Begins to listen on an endpoint from endpoint_create(). Returns 0, or a negative errno, after
- * which @endpoint can only be destroyed.
+ * Begins to listen on a new endpoint, or applies changed options (backlog, mode, timeout) to one
+ * that listens. The mode of a UNIX socket's file is changed only if it is still ackd's; the backlog
+ * of a passed socket is not changed. Returns 0, or a negative errno, after which a new @endpoint
+ * can only be destroyed.
  */
 int endpoint_listen(struct endpoint *endpoint, const struct endpoint_options *options);
 
@@ -136,12 +138,6 @@ int endpoint_restore(const char *listener, const char *stored_as, struct file_id
 
 /* Returns an endpoint in @endpoints that was passed for @listener, or NULL. */
 struct endpoint *endpoint_find_passed(const struct list *endpoints, const char *listener);
-
-/*
- * Applies changed options (backlog, mode, timeout) after a reload. The mode of a UNIX socket's file
- * is changed only if it is still ackd's.
- */
-void endpoint_configure(struct endpoint *endpoint, const struct endpoint_options *options);
 
 /*
  * Sets TCP_USER_TIMEOUT of a TCP socket to the idle timeout; 0: never. Accepted connections inherit

@@ -445,8 +445,9 @@ static void commit(struct endpoint *endpoint, const struct config *config)
 	endpoint->next.needed = false;
 	endpoint->configured = endpoint->next.configured;
 	endpoint->metrics = is_metrics(config, user);
+	if (endpoint->state != ENDPOINT_NEW) /* which listens already */
+		endpoint_listen(endpoint, &options);
 	endpoint_activate(endpoint);
-	endpoint_configure(endpoint, &options);
 	rename_endpoint(endpoint, endpoint->metrics ? METRICS_NAME : config->listeners[user].name);
 	if (!was_active)
 		log_listening(endpoint);
