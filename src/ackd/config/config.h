@@ -11,6 +11,7 @@
  * their types.
  */
 
+#include "ackd/config/reader.h"
 #include "ackd/log/level.h"
 #include "core/session/policy.h"
 #include "core/wire/cidr.h"
@@ -71,12 +72,6 @@ struct config {
  * and one reference, -EINVAL when errors were written (exit status 78), or -ENOMEM.
  */
 int config_load(const char *path, int port, FILE *errors, struct config **ret_config);
-
-/*
- * Reads the file at @path. Returns 0 and gives *@ret_bytes (malloc) of length *@ret_n to the
- * caller, or a negative errno: -EFBIG for more than 16 MiB.
- */
-typedef int (*config_reader)(void *data, const char *path, char **ret_bytes, size_t *ret_n);
 
 /* Like config_load(), but reads the files through @reader, for tests without files. */
 int config_load_with(const char *path, int port, config_reader reader, void *reader_data,

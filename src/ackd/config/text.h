@@ -12,8 +12,8 @@
  * Each line of the text corresponds to one line of one file.
  */
 
-#include "ackd/config/config.h"
 #include "ackd/config/error.h"
+#include "ackd/config/reader.h"
 
 /* Limits on the size of all files together, and on the nesting of files. */
 #define CONFIG_TEXT_BYTES_MAX (16U * 1024 * 1024)
