@@ -45,15 +45,22 @@ static inline void list_remove(struct list *node)
 /* The element of @type whose @member is @node. */
 #define list_entry(node, type, member) ((type *)(void *)((char *)(node)-offsetof(type, member)))
 
+/*
+ * The node of @entry. It is calculated, because at the end of an iteration @entry is no element but
+ * what lies around the head, which may not have the alignment of an element.
+ */
+#define list_node(entry, member)                                                                   \
+	((struct list *)(void *)((char *)(entry) + offsetof(__typeof__(*(entry)), member)))
+
 /* Iterates over all elements; the body must not remove @entry. */
 #define list_for_each(entry, list, member)                                                         \
 	for (entry = list_entry((list)->next, __typeof__(*entry), member);                         \
-	     &entry->member != (list);                                                             \
-	     entry = list_entry(entry->member.next, __typeof__(*entry), member))
+	     list_node(entry, member) != (list);                                                   \
+	     entry = list_entry(list_node(entry, member)->next, __typeof__(*entry), member))
 
 /* Iterates over all elements; the body may remove @entry. @after is used by the iteration. */
 #define list_for_each_safe(entry, after, list, member)                                             \
 	for (entry = list_entry((list)->next, __typeof__(*entry), member),                         \
-	    after = list_entry(entry->member.next, __typeof__(*entry), member);                    \
-	     &entry->member != (list);                                                             \
-	     entry = after, after = list_entry(entry->member.next, __typeof__(*entry), member))
+	    after = list_entry(list_node(entry, member)->next, __typeof__(*entry), member);        \
+	     list_node(entry, member) != (list); entry = after,                                    \
+	    after = list_entry(list_node(entry, member)->next, __typeof__(*entry), member))

@@ -14,9 +14,9 @@
 static uint64_t now_ms = 1000000;
 
 /* Replaces libc's, in libuv too. */
-int clock_gettime(clockid_t clock, struct timespec *ret_now)
+int clock_gettime(clockid_t clock_id, struct timespec *tp)
 {
-	*ret_now = (struct timespec){
+	*tp = (struct timespec){
 		.tv_sec = (time_t)(now_ms / 1000),
 		.tv_nsec = (long)(now_ms % 1000) * 1000000,
 	};

@@ -231,7 +231,7 @@ void conn_restore(struct listener *listener, int fd, const struct state_connecti
 	if (from->record.connection == 0) { /* its PROXY header is incomplete */
 		if (!listener_is_proxied(listener)) {
 			listener_count_refusal(listener, address, REFUSAL_PROXY,
-					       "the listener takes no PROXY header any more");
+					       "the listener no longer accepts PROXY headers");
 			close(fd);
 			return;
 		}
