@@ -79,17 +79,17 @@ static bool feed(const struct shape *s, const uint8_t *p, size_t n, size_t cut, 
 	bool right = true;
 	size_t at = 0;
 
-	*ret_completed = 0;
 	verifier_init(&v, &source, s, NULL, 1, 0);
 	while (right && at < n) {
 		size_t part = step ? step : at < cut ? cut : n - at;
 
 		if (part > n - at)
 			part = n - at;
-		right = verifier_feed(&v, MESSAGES, p + at, part, ret_completed, fault);
+		right = verifier_feed(&v, MESSAGES, p + at, part, fault);
 		at += part;
 	}
-	return right && *ret_completed == MESSAGES && !verifier_suffix_due(&v) && v.offset == 0;
+	*ret_completed = v.index;
+	return right && v.index == MESSAGES && !verifier_suffix_due(&v) && v.offset == 0;
 }
 
 static const struct {
@@ -272,21 +272,62 @@ static void test_unasked(void **state)
 	struct fault fault = {0};
 	uint8_t text[ROOM];
 	size_t n = replies(&s, text);
-	uint64_t completed = 0;
 	struct verifier v;
 
 	verifier_init(&v, &source, &s, NULL, 1, 0);
-	assert_false(verifier_feed(&v, 0, (const uint8_t *)"x", 1, &completed, &fault));
+	assert_false(verifier_feed(&v, 0, (const uint8_t *)"x", 1, &fault));
 	assert_int_equal(fault.kind, FAULT_UNEXPECTED);
 	verifier_init(&v, &source, &s, NULL, 1, 0);
-	assert_false(verifier_feed(&v, 0, (const uint8_t *)"NAK 0 too many connections\n", 27,
-				   &completed, &fault));
+	assert_false(
+		verifier_feed(&v, 0, (const uint8_t *)"NAK 0 too many connections\n", 27, &fault));
 	assert_int_equal(fault.kind, FAULT_NAK);
 	assert_string_equal(fault.words, "NAK 0 too many connections");
 	verifier_init(&v, &source, &s, NULL, 1, 0);
-	assert_true(verifier_feed(&v, MESSAGES, text, n, &completed, &fault));
-	assert_false(verifier_feed(&v, MESSAGES, (const uint8_t *)"\n", 1, &completed, &fault));
+	assert_true(verifier_feed(&v, MESSAGES, text, n, &fault));
+	assert_false(verifier_feed(&v, MESSAGES, (const uint8_t *)"\n", 1, &fault));
 	assert_int_equal(fault.kind, FAULT_DUPLICATED);
+}
+
+/* A greeting with a line end may differ in length; another has the length that was learnt. */
+static void test_greetings(void **state)
+{
+	static const struct {
+		uint32_t n;
+		uint32_t lines;
+		const char *greeting;
+		bool greeted;
+	} cases[] = {
+		{6, 1, "hello\n", true}, {6, 1, "hello 10\n", true}, {6, 1, "hello", false},
+		{4, 2, "a\nb\n", true},	 {4, 2, "a\nb", false},	     {3, 0, "hi ", true},
+		{3, 0, "hi", false},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct shape s = shape_of(SHAPE_LINES, "Got ", "");
+		uint8_t text[ROOM];
+		size_t n = strlen(cases[i].greeting);
+		size_t all = n + replies(&s, text + n);
+
+		memcpy(text, cases[i].greeting, n);
+		s.greeting_n = cases[i].n;
+		s.greeting_lines = cases[i].lines;
+		for (size_t step = 1; step <= all; step++) {
+			struct fault fault = {0};
+			struct verifier v;
+			bool right = true;
+
+			verifier_init(&v, &source, &s, NULL, 1, 0);
+			assert_true(verifier_feed(&v, 0, text, n, &fault));
+			assert_int_equal(verifier_greeted(&v), cases[i].greeted);
+			for (size_t at = n; cases[i].greeted && at < all; at += step)
+				right = right &&
+					verifier_feed(&v, MESSAGES, text + at,
+						      step < all - at ? step : all - at, &fault);
+			assert_true(right);
+			assert_int_equal(v.index, cases[i].greeted ? MESSAGES : 0);
+			assert_int_equal(v.reply_bytes, cases[i].greeted ? all - n : 0);
+		}
+	}
 }
 
 static void test_nak_in_place_of_a_reply(void **state)
@@ -503,7 +544,6 @@ static bool accepts(const struct shape *s, const uint8_t *p, size_t n, bool cut)
 {
 	static struct shape own;
 	struct fault fault = {0};
-	uint64_t completed = 0;
 	struct verifier v;
 	bool right = true;
 
@@ -512,12 +552,12 @@ static bool accepts(const struct shape *s, const uint8_t *p, size_t n, bool cut)
 		size_t part = cut ? 1 + below(20) : n;
 
 		part = part < n - at ? part : n - at;
-		right = verifier_feed(&v, MESSAGES, p + at, part, &completed, &fault);
+		right = verifier_feed(&v, MESSAGES, p + at, part, &fault);
 		at += part;
 	}
 	assert_int_equal(right, fault.kind == FAULT_NONE);
 	assert_true(right || fault.words[0]);
-	return right && completed == MESSAGES && !verifier_suffix_due(&v) && v.offset == 0;
+	return right && v.index == MESSAGES && !verifier_suffix_due(&v) && v.offset == 0;
 }
 
 /* Every right stream is accepted, wherever it is cut, and each change of one byte is rejected. */
@@ -574,6 +614,7 @@ int main(void)
 		cmocka_unit_test(test_gaps_and_repetitions_are_named),
 		cmocka_unit_test(test_swapped),
 		cmocka_unit_test(test_unasked),
+		cmocka_unit_test(test_greetings),
 		cmocka_unit_test(test_nak_in_place_of_a_reply),
 		cmocka_unit_test(test_counters),
 		cmocka_unit_test(test_numbers),

@@ -72,7 +72,7 @@ static bool is_sending(const struct load_worker *w, uint64_t now_ns)
 /* Returns the number of messages in flight on a connection that is connected. */
 static uint64_t in_flight(const struct load_connection *c)
 {
-	return c->sent - exchange_index(&c->exchange);
+	return c->sent - c->verifier.index;
 }
 
 static void disconnect(struct load_connection *c, bool reset)
@@ -129,10 +129,10 @@ static void retry(struct load_connection *c)
 
 static void fail(struct load_connection *c, int failure)
 {
-	char detail[EXCHANGE_TEXT_MAX] = "";
+	char detail[VERIFIER_TEXT_MAX] = "";
 
 	if (c->stream && in_flight(c))
-		exchange_partial(&c->exchange, detail);
+		verifier_partial(&c->verifier, detail);
 	load_errors_add(&c->worker->counters.errors, false, failure_text(failure), detail);
 	retry(c);
 }
@@ -203,13 +203,13 @@ static void on_received(void *data, const uint8_t *bytes, size_t n)
 	struct load_connection *c = data;
 	struct load_worker *w = c->worker;
 	uint64_t now_ns = uv_hrtime();
-	uint64_t from = exchange_index(&c->exchange);
+	uint64_t from = c->verifier.index;
 	struct fault fault;
-	bool right = exchange_feed(&c->exchange, c->sent, bytes, n, &fault);
+	bool right = verifier_feed(&c->verifier, c->sent, bytes, n, &fault);
 
 	w->counters.received_bytes += n;
-	record(c, from, exchange_index(&c->exchange), now_ns);
-	if (c->state == LOAD_GREETING && exchange_greeted(&c->exchange))
+	record(c, from, c->verifier.index, now_ns);
+	if (c->state == LOAD_GREETING && verifier_greeted(&c->verifier))
 		open_up(c);
 	if (!right)
 		wrong(c, &fault);
@@ -348,10 +348,10 @@ static void on_connected(void *data, int status, struct stream *stream, uint64_t
 		move(c, LOAD_GREETING);
 		c->stream = stream;
 		c->since_ns = uv_hrtime();
-		exchange_init(&c->exchange, &w->plan->source, &w->plan->shape,
+		verifier_init(&c->verifier, &w->plan->source, &w->plan->shape,
 			      w->shapes ? &w->shapes[c - w->connections] : NULL, c->id, c->sent);
 		stream_read(stream, w->received, LOAD_CHUNK, &events, c);
-		if (exchange_greeted(&c->exchange))
+		if (verifier_greeted(&c->verifier))
 			open_up(c);
 		load_connection_send(c, uv_hrtime());
 	} else if (!first || !is_beyond_limit(c, status)) {
@@ -408,8 +408,7 @@ void load_connection_round(struct load_connection *c, uint64_t now_ns)
 		break;
 	case LOAD_OPEN:
 		if (in_flight(c))
-			check_timeout(c, c->times[exchange_index(&c->exchange) & c->worker->mask],
-				      now_ns);
+			check_timeout(c, c->times[c->verifier.index & c->worker->mask], now_ns);
 		break;
 	case LOAD_ENDING:
 		if (now_ns - c->since_ns > FAREWELL_NS) {

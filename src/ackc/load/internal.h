@@ -9,7 +9,7 @@
 
 #include "ackc/cli/options.h"
 #include "ackc/load/ticker.h"
-#include "ackc/message/exchange.h"
+#include "ackc/message/verify.h"
 #include "ackc/net/dial.h"
 #include "ackc/output/histogram.h"
 #include "base/states.h"
@@ -109,7 +109,7 @@ struct load_connection {
 	struct load_worker *worker;
 	struct dial *dial;
 	struct stream *stream;
-	struct exchange exchange;
+	struct verifier verifier;
 	uint64_t sent;	      /* messages passed to the kernel or queued; index of the next one */
 	uint64_t share;	      /* total number of messages to send */
 	uint64_t slot;	      /* while scheduled: slot of the next message */

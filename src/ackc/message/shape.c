@@ -166,20 +166,3 @@ bool shape_in_pieces(const struct shape *s)
 	return s->framing == SHAPE_STREAM && !shape_is_echo(s) && !affix_counts(&s->prefix) &&
 	       s->suffix.n_numbers == 0;
 }
-
-bool greeting_over(const struct greeting *g, const struct shape *s)
-{
-	return s->greeting_lines ? g->lines == s->greeting_lines : g->n == s->greeting_n;
-}
-
-size_t greeting_skip(struct greeting *g, const struct shape *s, const uint8_t *p, size_t n)
-{
-	size_t i = 0;
-
-	while (i < n && !greeting_over(g, s)) {
-		g->n++;
-		if (p[i++] == '\n')
-			g->lines++;
-	}
-	return i;
-}

@@ -103,19 +103,3 @@ static inline bool shape_is_echo(const struct shape *s)
  * message must wait for the reply to the one before.
  */
 bool shape_in_pieces(const struct shape *s);
-
-/*
- * The progress of a connection's greeting; zeroed at its start. A greeting that ends with a line
- * end is delimited by its number of lines, because it may contain the connection's number. Any
- * other is delimited by its length.
- */
-struct greeting {
-	uint32_t lines;
-	uint32_t n;
-};
-
-/* Returns the number of the @n bytes at @p that belong to the greeting of a server of shape @s. */
-size_t greeting_skip(struct greeting *g, const struct shape *s, const uint8_t *p, size_t n);
-
-/* Returns whether the whole greeting has arrived. */
-bool greeting_over(const struct greeting *g, const struct shape *s);

@@ -13,6 +13,7 @@
 
 #include "ackc/message/verify.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* How many bytes before and after a wrong byte are examined to name the fault. */
@@ -202,7 +203,7 @@ static size_t match_inset(struct verifier *v, uint64_t sent, const uint8_t *data
 }
 
 /* The end of a reply, or of its known part. */
-static void reply_end(struct verifier *v, uint64_t *ret_completed)
+static void reply_end(struct verifier *v)
 {
 	if (v->phase == VERIFY_TEXT) {
 		v->phase = COLLECT_SUFFIX;
@@ -210,12 +211,10 @@ static void reply_end(struct verifier *v, uint64_t *ret_completed)
 	}
 	v->offset = 0;
 	v->index++;
-	++*ret_completed;
 }
 
 /* Returns how many of the bytes at @data are right, up to the end of a reply at most. */
-static size_t match(struct verifier *v, uint64_t sent, const uint8_t *data, size_t n,
-		    uint64_t *ret_completed)
+static size_t match(struct verifier *v, uint64_t sent, const uint8_t *data, size_t n)
 {
 	size_t used = 0;
 	struct reply r;
@@ -223,7 +222,7 @@ static size_t match(struct verifier *v, uint64_t sent, const uint8_t *data, size
 	if (v->index < sent && !v->in_pieces) {
 		used = match_whole(v, data, n);
 		if (used > 0) {
-			reply_end(v, ret_completed);
+			reply_end(v);
 			return used;
 		}
 	}
@@ -234,11 +233,41 @@ static size_t match(struct verifier *v, uint64_t sent, const uint8_t *data, size
 		if (used > 0)
 			v->inset = 0;
 		if (v->offset == r.n)
-			reply_end(v, ret_completed);
+			reply_end(v);
 	}
 	if (used == 0 && v->in_pieces)
 		used = match_inset(v, sent, data);
 	return used;
+}
+
+bool verifier_suffix_due(const struct verifier *v)
+{
+	return v->in_pieces && v->index > v->first && v->offset == 0 &&
+	       v->inset < v->shape->suffix.n;
+}
+
+/* Returns the number of bytes of the next reply that have arrived. */
+static size_t reply_came(const struct verifier *v)
+{
+	if (v->phase == COLLECT_PREFIX)
+		return v->own->prefix.n;
+	if (v->phase == COLLECT_SUFFIX)
+		return v->offset + v->own->suffix.n;
+	if (!v->in_pieces)
+		return v->offset;
+	if (v->offset > 0)
+		return v->shape->prefix.n + v->offset;
+	return v->inset > v->shape->suffix.n ? v->inset - v->shape->suffix.n : 0;
+}
+
+/* Returns the length of the reply to message @index in one piece. */
+static size_t reply_size(const struct verifier *v, uint64_t index)
+{
+	struct reply r;
+
+	/* The unknown part has the length of another connection's. */
+	reply_make(v, v->phase == VERIFY_ALL ? v->shape : v->pattern, index, &r);
+	return r.n;
 }
 
 /*
@@ -281,12 +310,12 @@ static bool explain(const struct verifier *v, uint64_t sent, const uint8_t *data
 	if (fault_find_nak(data, n, ret))
 		return false;
 	d.expected = around;
-	d.offset = verifier_reply_came(v);
+	d.offset = reply_came(v);
 	if (index < v->index) {
-		d.offset = verifier_reply_size(v, index) - v->shape->suffix.n + v->inset;
+		d.offset = reply_size(v, index) - v->shape->suffix.n + v->inset;
 	} else if (index == sent && index > v->first) {
 		index--;
-		d.offset = verifier_reply_size(v, index);
+		d.offset = reply_size(v, index);
 	}
 	if (d.offset < LOOK_MAX && index > v->first) {
 		size_t room = LOOK_MAX - d.offset;
@@ -327,12 +356,15 @@ static size_t leading_digits(const struct verifier *v)
 	return n;
 }
 
+static bool check(struct verifier *v, uint64_t sent, const uint8_t *data, size_t n,
+		  struct fault *ret_fault);
+
 /*
  * Collects bytes of an unknown affix. When it is complete, it is known, and the collected bytes
  * are checked like any others.
  */
 static bool collect(struct verifier *v, uint64_t sent, const uint8_t *data, size_t n,
-		    uint64_t *ret_completed, struct fault *ret_fault)
+		    struct fault *ret_fault)
 {
 	bool prefix = v->phase == COLLECT_PREFIX;
 	const struct affix *pattern = prefix ? &v->pattern->prefix : &v->pattern->suffix;
@@ -361,25 +393,46 @@ static bool collect(struct verifier *v, uint64_t sent, const uint8_t *data, size
 		return false;
 	}
 	v->phase = prefix && !affix_is_fixed(&v->pattern->suffix) ? VERIFY_TEXT : VERIFY_ALL;
-	return verifier_feed(v, sent, own->bytes, collected, ret_completed, ret_fault) &&
-	       verifier_feed(v, sent, data + part, n - part, ret_completed, ret_fault);
+	return check(v, sent, own->bytes, collected, ret_fault) &&
+	       check(v, sent, data + part, n - part, ret_fault);
 }
 
-bool verifier_feed(struct verifier *v, uint64_t sent, const uint8_t *data, size_t n,
-		   uint64_t *ret_completed, struct fault *ret_fault)
+static bool check(struct verifier *v, uint64_t sent, const uint8_t *data, size_t n,
+		  struct fault *ret_fault)
 {
 	while (n > 0) {
 		size_t used;
 
 		if (v->phase == COLLECT_PREFIX || v->phase == COLLECT_SUFFIX)
-			return collect(v, sent, data, n, ret_completed, ret_fault);
-		used = match(v, sent, data, n, ret_completed);
+			return collect(v, sent, data, n, ret_fault);
+		used = match(v, sent, data, n);
 		if (used == 0)
 			return explain(v, sent, data, n, ret_fault);
 		data += used;
 		n -= used;
 	}
 	return true;
+}
+
+bool verifier_greeted(const struct verifier *v)
+{
+	const struct shape *s = v->pattern;
+
+	return s->greeting_lines ? v->greeting_lines == s->greeting_lines
+				 : v->greeting_n == s->greeting_n;
+}
+
+bool verifier_feed(struct verifier *v, uint64_t sent, const uint8_t *data, size_t n,
+		   struct fault *ret_fault)
+{
+	if (!verifier_greeted(v) && fault_find_nak(data, n, ret_fault))
+		return false;
+	for (; n > 0 && !verifier_greeted(v); data++, n--) {
+		v->greeting_n++;
+		v->greeting_lines += *data == '\n';
+	}
+	v->reply_bytes += n;
+	return check(v, sent, data, n, ret_fault);
 }
 
 void verifier_init(struct verifier *v, const struct source *source, const struct shape *shape,
@@ -409,30 +462,13 @@ void verifier_init(struct verifier *v, const struct source *source, const struct
 		own->suffix.n = 0;
 }
 
-bool verifier_suffix_due(const struct verifier *v)
+const char *verifier_partial(const struct verifier *v, char out[VERIFIER_TEXT_MAX])
 {
-	return v->in_pieces && v->index > v->first && v->offset == 0 &&
-	       v->inset < v->shape->suffix.n;
-}
+	size_t came = reply_came(v);
 
-size_t verifier_reply_came(const struct verifier *v)
-{
-	if (v->phase == COLLECT_PREFIX)
-		return v->own->prefix.n;
-	if (v->phase == COLLECT_SUFFIX)
-		return v->offset + v->own->suffix.n;
-	if (!v->in_pieces)
-		return v->offset;
-	if (v->offset > 0)
-		return v->shape->prefix.n + v->offset;
-	return v->inset > v->shape->suffix.n ? v->inset - v->shape->suffix.n : 0;
-}
-
-size_t verifier_reply_size(const struct verifier *v, uint64_t index)
-{
-	struct reply r;
-
-	/* The unknown part has the length of another connection's. */
-	reply_make(v, v->phase == VERIFY_ALL ? v->shape : v->pattern, index, &r);
-	return r.n;
+	out[0] = '\0';
+	if (came > 0)
+		snprintf(out, VERIFIER_TEXT_MAX, "%zu of %zu bytes of the reply came", came,
+			 reply_size(v, v->index));
+	return out;
 }

@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * Checks a connection's replies byte for byte, independent of read boundaries. It regenerates the
- * sent messages instead of storing them.
+ * Checks all that arrives on a connection, independent of read boundaries: the greeting, then the
+ * replies byte for byte. It regenerates the sent messages instead of storing them.
  */
 
 #include "ackc/message/difference.h"
@@ -23,10 +23,13 @@ struct verifier {
 	const struct shape *shape;   /* that of this connection: @pattern, or @own */
 	struct shape *own;
 	enum verifier_phase phase;
-	uint32_t connection; /* for source_message() */
-	uint64_t first;	     /* the connection's first message, for counters */
-	uint64_t index;	     /* the message whose reply is next or in progress */
-	size_t offset;	     /* offset in its reply; for replies in pieces, in its text */
+	uint32_t greeting_n;	 /* bytes of the greeting that have arrived */
+	uint32_t greeting_lines; /* line ends in them */
+	uint64_t reply_bytes;	 /* received after the greeting */
+	uint32_t connection;	 /* for source_message() */
+	uint64_t first;		 /* the connection's first message, for counters */
+	uint64_t index;		 /* the message whose reply is next or in progress */
+	size_t offset;		 /* offset in its reply; for replies in pieces, in its text */
 	/*
 	 * The text may return in pieces; see shape_in_pieces(). Then: the bytes of suffix and
 	 * prefix that have arrived since the text stopped.
@@ -44,21 +47,28 @@ void verifier_init(struct verifier *v, const struct source *source, const struct
 		   struct shape *own, uint32_t connection, uint64_t index);
 
 /*
- * Checks @n received bytes; the messages below @sent have been sent. Adds the number of messages
- * completed to *@ret_completed. Returns false at the first wrong byte and fills @ret_fault. After
- * that the verifier must not be used.
+ * Returns whether the whole greeting has arrived, so that messages may be sent. A greeting that
+ * ends with a line end is delimited by its number of lines, because it may contain the connection's
+ * number. Any other is delimited by its length.
+ */
+bool verifier_greeted(const struct verifier *v);
+
+/*
+ * Checks @n received bytes; the messages below @sent have been sent. Returns false at the first
+ * wrong byte, or for a NAK instead of a greeting, and fills @ret_fault. After that the verifier
+ * must not be used, except for its index.
  */
 bool verifier_feed(struct verifier *v, uint64_t sent, const uint8_t *data, size_t n,
-		   uint64_t *ret_completed, struct fault *ret_fault);
+		   struct fault *ret_fault);
 
 /* Returns whether the suffix after the last byte of a text in pieces is still missing. */
 bool verifier_suffix_due(const struct verifier *v);
 
-/*
- * Returns the number of bytes of the next reply that have arrived (in a stream: assuming one
- * piece).
- */
-size_t verifier_reply_came(const struct verifier *v);
+/* The buffer size for verifier_partial(). */
+#define VERIFIER_TEXT_MAX 80
 
-/* Returns the length in bytes of the reply to message @index (in a stream: assuming one piece). */
-size_t verifier_reply_size(const struct verifier *v, uint64_t index);
+/*
+ * Describes how much of the next reply has arrived (in a stream: assuming one piece). Returns @out;
+ * empty if nothing has.
+ */
+const char *verifier_partial(const struct verifier *v, char out[VERIFIER_TEXT_MAX]);

@@ -8,44 +8,24 @@ static void raw(const uint8_t *p, size_t n, FILE *out)
 		fprintf(out, "\\x%02x", p[i]);
 }
 
-static void ascii(struct display *d, uint8_t c, FILE *out)
+/* Writes a character, or an ill-formed sequence, with the CR before it. */
+static void write_one(struct display *d, const uint8_t *p, size_t n, bool well_formed, FILE *out)
 {
-	if (d->carriage_return && c != '\n')
-		fputs("^M", out);
-	else if (d->carriage_return)
-		putc('\r', out);
-	d->carriage_return = c == '\r';
-	if (c == '\r')
-		return;
-	if (c == '\n' || c == '\t' || is_printable(c))
-		putc(c, out);
-	else
-		fprintf(out, "^%c", c ^ 0x40);
-}
+	uint32_t c = well_formed ? utf8_code_point(p) : 0;
 
-static void character(struct display *d, const uint8_t *p, size_t n, FILE *out)
-{
-	uint32_t c = utf8_code_point(p);
-
-	if (c < 0x80) {
-		ascii(d, p[0], out);
-		return;
-	}
 	if (d->carriage_return)
-		fputs("^M", out);
-	d->carriage_return = false;
-	if (is_printable(c))
+		fputs(c == '\n' ? "\r" : "^M", out);
+	d->carriage_return = c == '\r';
+	if (d->carriage_return)
+		return;
+	if (!well_formed)
+		raw(p, n, out);
+	else if (c == '\n' || c == '\t' || is_printable(c))
 		fwrite(p, 1, n, out);
+	else if (c < 0x80)
+		fprintf(out, "^%c", c ^ 0x40);
 	else
 		fprintf(out, c < 0xA0 ? "\\x%02x" : "\\u%04x", c);
-}
-
-static void bad(struct display *d, const uint8_t *p, size_t n, FILE *out)
-{
-	if (d->carriage_return)
-		fputs("^M", out);
-	d->carriage_return = false;
-	raw(p, n, out);
 }
 
 /* Completes the character cut off by the end of the last call. Returns the number of bytes used. */
@@ -56,10 +36,8 @@ static size_t join(struct display *d, const uint8_t *p, size_t n, FILE *out)
 	size_t used = 0;
 	enum utf8_status status = utf8_carry_join(&d->carry, p, n, head, &length, &used);
 
-	if (status == UTF8_COMPLETE)
-		character(d, head, length, out);
-	else if (status != UTF8_PARTIAL)
-		bad(d, head, length, out);
+	if (status != UTF8_PARTIAL)
+		write_one(d, head, length, status == UTF8_COMPLETE, out);
 	return used;
 }
 
@@ -79,12 +57,12 @@ void display_write(struct display *d, const uint8_t *p, size_t n, FILE *out)
 		checked = utf8_check(p, n);
 		for (size_t i = 0; i < checked.valid; i += part) {
 			utf8_character(p + i, checked.valid - i, &part);
-			character(d, p + i, part, out);
+			write_one(d, p + i, part, true, out);
 		}
 		if (checked.status == UTF8_PARTIAL)
 			utf8_carry_set(&d->carry, p + checked.valid, checked.length);
 		else if (checked.status != UTF8_COMPLETE)
-			bad(d, p + checked.valid, checked.length, out);
+			write_one(d, p + checked.valid, checked.length, false, out);
 		p += checked.valid + checked.length;
 		n -= checked.valid + checked.length;
 	}

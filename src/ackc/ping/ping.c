@@ -12,8 +12,8 @@
 
 #include "ackc/ping/ping.h"
 
-#include "ackc/message/exchange.h"
 #include "ackc/message/scout.h"
+#include "ackc/message/verify.h"
 #include "ackc/net/dial.h"
 #include "ackc/net/failure.h"
 #include "ackc/net/run.h"
@@ -73,13 +73,13 @@ struct ping {
 	struct shape shape;
 	bool shape_known;
 	struct shape own_shape; /* the connection's own shape, if it differs */
-	struct exchange exchange;
+	struct verifier verifier;
 	uint8_t state;
 	bool lost;	   /* the last connection was ended by the peer or by a failure */
 	uint64_t seq;	   /* of the current or last probe; from 1 */
 	uint64_t began_ms; /* start of that probe, in the loop's clock */
 	uint64_t asked_ns;
-	uint64_t reply_start;	  /* exchange.reply_bytes when the probe's reply was next */
+	uint64_t reply_start;	  /* verifier.reply_bytes when the probe's reply was next */
 	uint64_t connect_ns;	  /* of the connect made and reported with this probe; or 0 */
 	uint64_t quiet_ns;	  /* when the last reply was complete */
 	uint64_t retransmissions; /* of this connection, as reported so far */
@@ -191,10 +191,10 @@ static void probe_wrong(struct ping *p, const struct fault *fault)
 /* The wait for a reply has failed. */
 static void reply_failed(struct ping *p, int failure)
 {
-	char detail[EXCHANGE_TEXT_MAX] = "";
+	char detail[VERIFIER_TEXT_MAX] = "";
 
 	if (p->state == ASKED)
-		exchange_partial(&p->exchange, detail);
+		verifier_partial(&p->verifier, detail);
 	probe_failed(p, failure, detail);
 }
 
@@ -202,7 +202,7 @@ static void probe_answered(struct ping *p)
 {
 	struct ping_reply reply = {
 		.seq = p->seq,
-		.bytes = p->exchange.reply_bytes - p->reply_start,
+		.bytes = p->verifier.reply_bytes - p->reply_start,
 		.connect_ns = p->connect_ns,
 	};
 
@@ -240,9 +240,9 @@ static void ask(struct ping *p)
 static void talk(struct ping *p)
 {
 	states_move(ping_states, &p->state, GREETING);
-	p->reply_start = p->exchange.reply_bytes;
+	p->reply_start = p->verifier.reply_bytes;
 	uv_timer_start(&p->wait, on_wait, p->options->wait_ms, 0);
-	if (exchange_greeted(&p->exchange))
+	if (verifier_greeted(&p->verifier))
 		ask(p);
 	check_invariant(p);
 }
@@ -260,10 +260,10 @@ static void on_received(void *data, const uint8_t *bytes, size_t n)
 	struct ping *p = data;
 	bool probing = states_in(p->state, PROBING);
 	/* Between two probes nothing is due, so whatever arrives is wrong. */
-	uint64_t sent = probing ? p->seq + 1 : exchange_index(&p->exchange);
+	uint64_t sent = probing ? p->seq + 1 : p->verifier.index;
 	struct fault fault = {0};
 
-	if (!exchange_feed(&p->exchange, sent, bytes, n, &fault)) {
+	if (!verifier_feed(&p->verifier, sent, bytes, n, &fault)) {
 		if (probing) {
 			probe_wrong(p, &fault);
 			return;
@@ -275,10 +275,10 @@ static void on_received(void *data, const uint8_t *bytes, size_t n)
 		lose_idle(p);
 		return;
 	}
-	if (p->state == GREETING && exchange_greeted(&p->exchange))
+	if (p->state == GREETING && verifier_greeted(&p->verifier))
 		ask(p);
-	if (p->state == ASKED && exchange_index(&p->exchange) == p->seq + 1 &&
-	    !verifier_suffix_due(&p->exchange.verifier))
+	if (p->state == ASKED && p->verifier.index == p->seq + 1 &&
+	    !verifier_suffix_due(&p->verifier))
 		probe_answered(p);
 }
 
@@ -314,7 +314,7 @@ static void on_connected(void *data, int status, struct stream *stream, uint64_t
 	p->connect_ns = p->options->new_connection || p->lost ? connect_ns : 0;
 	p->lost = false;
 	p->retransmissions = 0;
-	exchange_init(&p->exchange, &p->source, &p->shape, &p->own_shape, 0, p->seq);
+	verifier_init(&p->verifier, &p->source, &p->shape, &p->own_shape, 0, p->seq);
 	stream_read(stream, p->received, CHUNK, &events, p);
 	talk(p);
 }
