@@ -50,7 +50,8 @@ static inline void list_remove(struct list *node)
  * what lies around the head, which may not have the alignment of an element.
  */
 #define list_node(entry, member)                                                                   \
-	((struct list *)(void *)((char *)(entry) + offsetof(__typeof__(*(entry)), member)))
+	((const struct list *)(const void *)((const char *)(entry) +                               \
+					     offsetof(__typeof__(*(entry)), member)))
 
 /* Iterates over all elements; the body must not remove @entry. */
 #define list_for_each(entry, list, member)                                                         \
