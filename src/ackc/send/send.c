@@ -11,8 +11,11 @@
  *
  * The timeout runs while the server must accept bytes, and after the half-close. The linger timer
  * runs in between. It half-closes and does not fail, unless the peer acknowledges nothing for the
- * length of the timeout. If a write fails because the server closed, sending ends but reading
- * continues, as the last replies may explain it.
+ * length of the timeout.
+ *
+ * Two failures do not end the command immediately. If a write fails because the server closed,
+ * sending ends but receiving continues, as the last replies may explain it. If the server closes
+ * while input is pending, that is read once more: the server may just have been the first to end.
  */
 
 #include "ackc/send/send.h"
@@ -26,6 +29,7 @@
 #include "ackc/output/json.h"
 #include "ackc/output/output.h"
 #include "base/plural.h"
+#include "base/states.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -35,11 +39,27 @@
 
 #define CHUNK (64 * 1024)
 
-enum phase {
-	SENDING,   /* more input may follow */
-	LINGERING, /* everything is written; waiting for replies */
-	ENDING,	   /* half-closed, or the server accepts no more: waiting for its close */
+enum {
+	CONNECTING, /* looking up the name, or connecting */
+	READING,    /* waiting for standard input */
+	WRITING,    /* waiting for the server to accept bytes */
+	LAST_READ,  /* the server has closed; waiting for the pending input */
+	LINGERING,  /* everything is written; waiting for replies */
+	ENDING,	    /* half-closed, or the server accepts no more: waiting for its close */
 };
+
+static const struct state_row states[] = {
+	[CONNECTING] = {"connecting", STATES_BIT(READING) | STATES_BIT(WRITING)},
+	[READING] = {"reading",
+		     STATES_BIT(WRITING) | STATES_BIT(LAST_READ) | STATES_BIT(LINGERING)},
+	[WRITING] = {"writing", STATES_BIT(READING) | STATES_BIT(LINGERING) | STATES_BIT(ENDING)},
+	[LAST_READ] = {"last read", STATES_BIT(LINGERING)},
+	[LINGERING] = {"lingering", STATES_BIT(ENDING)},
+	[ENDING] = {"ending", 0},
+};
+
+/* The states in which not all input has been written. */
+#define SENDING (STATES_BIT(READING) | STATES_BIT(WRITING) | STATES_BIT(LAST_READ))
 
 struct send {
 	const struct options *options;
@@ -51,9 +71,7 @@ struct send {
 	uv_fs_t read_request;
 	char *text; /* the arguments, or the current chunk of standard input */
 	char *received;
-	enum phase phase;
-	bool writing;		 /* a write is pending */
-	bool server_ended;	 /* the server has closed; pending input is read once more */
+	uint8_t state;		 /* one of those above, until run.ended */
 	uint64_t active_ms;	 /* in the loop's clock: last time a byte was sent or received */
 	uint64_t unacknowledged; /* in bytes, at the last look while it lingers */
 	bool terminal;
@@ -132,19 +150,29 @@ static void finish(struct send *s, const char *failure)
 	run_end(&s->run, s->status);
 }
 
+/* The buffer size for transfer_text(). */
+#define TRANSFER_TEXT_MAX 80
+
+static const char *transfer_text(const struct send *s, char out[TRANSFER_TEXT_MAX])
+{
+	snprintf(out, TRANSFER_TEXT_MAX, "%llu byte%s sent, %llu received",
+		 (unsigned long long)s->sent_bytes, plural(s->sent_bytes),
+		 (unsigned long long)s->received_bytes);
+	return out;
+}
+
 static void on_timeout(uv_timer_t *timer)
 {
 	struct send *s = timer->data;
-	char words[120];
+	char transfer[TRANSFER_TEXT_MAX];
+	char words[60 + sizeof(transfer)];
 
-	if (s->phase != ENDING || s->received_bytes == s->greeting_bytes) {
+	if (s->state != ENDING || s->received_bytes == s->greeting_bytes) {
 		finish(s, failure_text(FAILURE_REPLY_TIMEOUT));
 		return;
 	}
-	snprintf(words, sizeof(words),
-		 "timed out waiting for the server to close (%llu byte%s sent, %llu received)",
-		 (unsigned long long)s->sent_bytes, plural(s->sent_bytes),
-		 (unsigned long long)s->received_bytes);
+	snprintf(words, sizeof(words), "timed out waiting for the server to close (%s)",
+		 transfer_text(s, transfer));
 	finish(s, words);
 }
 
@@ -186,7 +214,7 @@ static void on_linger(uv_timer_t *timer)
 		uv_timer_start(timer, on_linger, linger_wait_ms(s), 0);
 }
 
-/* Sets the timer for the current wait, after progress or in a new phase. */
+/* Sets the timer for the current wait, after progress or in a new state. */
 static void rearm(struct send *s)
 {
 	uint64_t idle_ms, wait_ms;
@@ -197,9 +225,9 @@ static void rearm(struct send *s)
 	uv_update_time(&s->run.loop);
 	idle_ms = uv_now(&s->run.loop) - s->active_ms;
 	wait_ms = linger_wait_ms(s);
-	if (s->phase == LINGERING)
+	if (s->state == LINGERING)
 		uv_timer_start(&s->timer, on_linger, idle_ms < wait_ms ? wait_ms - idle_ms : 0, 0);
-	else if (s->writing || s->phase == ENDING)
+	else if (s->state == WRITING || s->state == ENDING)
 		uv_timer_start(&s->timer, on_timeout, s->options->timeout_ms, 0);
 	else
 		uv_timer_stop(&s->timer);
@@ -211,6 +239,26 @@ static void active(struct send *s)
 	uv_update_time(&s->run.loop);
 	s->active_ms = uv_now(&s->run.loop);
 	rearm(s);
+}
+
+/* Asserts what holds in each state, after every transition and receipt. */
+static void check_invariant(const struct send *s)
+{
+	if (s->run.ended)
+		return;
+	assert(!s->stream == (s->state == CONNECTING));
+	assert(s->run.reading_input == (s->state == READING || s->state == LAST_READ));
+	assert(s->state == WRITING || !s->stream || !stream_is_queued(s->stream));
+	assert(!s->write_failure || s->state == ENDING);
+}
+
+static void enter(struct send *s, uint8_t state)
+{
+	states_move(states, &s->state, state);
+	if (state == LINGERING)
+		s->unacknowledged = tcpinfo_unacknowledged(stream_fd(s->stream));
+	rearm(s);
+	check_invariant(s);
 }
 
 static void output(struct send *s, const uint8_t *p, size_t n)
@@ -239,20 +287,19 @@ static void on_ended(void *data, int failure)
 
 	if (failure == UV_EOF && s->write_failure)
 		failure = s->write_failure;
-	if (failure == UV_EOF && s->phase == SENDING && !s->writing && !s->server_ended &&
-	    has_input(STDIN_FILENO)) {
+	if (failure == UV_EOF && s->state == READING && has_input(STDIN_FILENO)) {
 		/* The pending read of the input shows whether that was all. */
-		s->server_ended = true;
 		stream_pause(s->stream);
+		enter(s, LAST_READ);
 		return;
 	}
-	if (failure != UV_EOF || s->phase == SENDING) {
+	if (failure != UV_EOF || states_in(s->state, SENDING)) {
 		finish(s, failure_text(failure));
 	} else if (s->sent_bytes > 0 && s->received_bytes == s->greeting_bytes) {
 		snprintf(words, sizeof(words),
 			 "no reply: the server closed the connection (%llu byte%s sent)%s",
 			 (unsigned long long)s->sent_bytes, plural(s->sent_bytes),
-			 s->phase == ENDING ? "; for a slow server try a longer --linger" : "");
+			 s->state == ENDING ? "; for a slow server try a longer --linger" : "");
 		finish(s, words);
 	} else {
 		finish(s, NULL);
@@ -267,20 +314,13 @@ static void on_received(void *data, const uint8_t *bytes, size_t n)
 	nak_find(&s->received_naks, bytes, n);
 	output(s, bytes, n);
 	active(s);
+	check_invariant(s);
 }
 
 static void half_close(struct send *s)
 {
-	s->phase = ENDING;
 	stream_half_close(s->stream);
-	rearm(s);
-}
-
-/* All input is written. */
-static void linger(struct send *s)
-{
-	s->phase = LINGERING;
-	s->unacknowledged = tcpinfo_unacknowledged(stream_fd(s->stream));
+	enter(s, ENDING);
 }
 
 static void read_input(struct send *s);
@@ -289,18 +329,14 @@ static void on_drained(void *data, int status)
 {
 	struct send *s = data;
 
-	s->writing = false;
-	if (status < 0) {
-		s->write_failure = status;
-		s->phase = ENDING;
-		rearm(s);
-	} else if (s->options->n_texts) {
-		linger(s);
-		active(s);
-	} else {
-		active(s);
+	active(s);
+	s->write_failure = status;
+	if (status < 0)
+		enter(s, ENDING);
+	else if (s->options->n_texts)
+		enter(s, LINGERING);
+	else
 		read_input(s);
-	}
 }
 
 static void write_text(struct send *s, size_t n)
@@ -311,11 +347,9 @@ static void write_text(struct send *s, size_t n)
 		s->greeting_bytes = s->received_bytes;
 	s->sent_bytes += n;
 	nak_find(&s->sent_naks, (const uint8_t *)s->text, n);
+	enter(s, WRITING);
 	r = stream_write(s->stream, s->text, n);
-	s->writing = r == 0 && stream_is_queued(s->stream);
-	if (s->writing)
-		rearm(s);
-	else
+	if (r < 0 || !stream_is_queued(s->stream))
 		on_drained(s, r);
 }
 
@@ -334,16 +368,15 @@ static void on_input(uv_fs_t *request)
 		fprintf(stderr, "ackc: %s\n", s->input_failure);
 		s->status = EXIT_NETWORK;
 		finish(s, NULL);
-	} else if (n > 0 && s->server_ended) {
-		on_ended(s, UV_EOF);
-	} else if (n == 0) {
-		linger(s);
-		if (s->server_ended)
-			on_ended(s, UV_EOF);
-		else
-			rearm(s);
 	} else {
-		write_text(s, (size_t)n);
+		bool closed = s->state == LAST_READ;
+
+		if (n == 0)
+			enter(s, LINGERING);
+		if (closed)
+			on_ended(s, UV_EOF);
+		else if (n > 0)
+			write_text(s, (size_t)n);
 	}
 }
 
@@ -353,6 +386,7 @@ static void read_input(struct send *s)
 
 	s->read_request.data = s;
 	s->run.reading_input = true;
+	enter(s, READING);
 	uv_fs_read(&s->run.loop, &s->read_request, STDIN_FILENO, &buf, 1, -1, on_input);
 }
 
@@ -411,11 +445,10 @@ static void on_found(void *data, int status, const struct addresses *addresses)
 static void on_signal(void *data, int number)
 {
 	struct send *s = data;
-	char words[100];
+	char transfer[TRANSFER_TEXT_MAX];
+	char words[20 + sizeof(transfer)];
 
-	snprintf(words, sizeof(words), "interrupted: %llu byte%s sent, %llu received",
-		 (unsigned long long)s->sent_bytes, plural(s->sent_bytes),
-		 (unsigned long long)s->received_bytes);
+	snprintf(words, sizeof(words), "interrupted: %s", transfer_text(s, transfer));
 	finish(s, words);
 }
 
