@@ -102,25 +102,6 @@ void end(struct fixture *f)
 
 /* ---- clients ---- */
 
-/* Takes @fd, as an acceptor does. */
-static void take(struct fixture *f, int fd, const struct address *address)
-{
-	enum refusal refusal;
-
-	if (listener_is_proxied(f->listener)) {
-		conn_open_proxied(f->listener, fd, address);
-		return;
-	}
-	refusal = listener_admit(f->listener, address, false);
-	if (refusal == REFUSAL_NONE)
-		conn_open(f->listener, fd, address);
-	else if (refusal_is_told(refusal) && limits_refusal_begin(&f->limits))
-		conn_refuse(f->listener, fd, address);
-	else
-		close(fd);
-	reactor_for_each(&f->reactor, check);
-}
-
 static int connect_with(struct fixture *f, const struct address *address, int buffer)
 {
 	int fds[2];
@@ -129,7 +110,8 @@ static int connect_with(struct fixture *f, const struct address *address, int bu
 			 0);
 	if (buffer > 0)
 		setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer));
-	take(f, fds[0], address);
+	conn_accept(f->listener, fds[0], address);
+	reactor_for_each(&f->reactor, check);
 	return fds[1];
 }
 

@@ -483,16 +483,6 @@ void conn_begin(struct conn *c, const char *proxy_id, const char *authority)
 	conn_pump(c, io, SESSION_IDLE);
 }
 
-void conn_open(struct listener *listener, int fd, const struct address *address)
-{
-	struct conn *c = conn_create(listener, fd, address, PLACE_CLIENT);
-
-	if (!c)
-		return;
-	conn_begin(c, "", "");
-	conn_check_invariant(c);
-}
-
 void conn_tell_refusal(struct conn *c)
 {
 	static const struct nak nak = {.reason = NAK_TOO_MANY_CONNECTIONS};
@@ -513,12 +503,37 @@ void conn_tell_refusal(struct conn *c)
 		conn_finish(c, CONN_REFUSED);
 }
 
-void conn_refuse(struct listener *listener, int fd, const struct address *address)
+void conn_refuse(struct listener *listener, int fd, const struct address *address,
+		 enum refusal refusal)
 {
-	struct conn *c = conn_create(listener, fd, address, PLACE_REFUSAL);
+	struct conn *c;
 
+	if (!listener_may_tell(listener, refusal)) {
+		close(fd);
+		return;
+	}
+	c = conn_create(listener, fd, address, PLACE_REFUSAL);
+	if (c)
+		conn_tell_refusal(c);
+}
+
+void conn_accept(struct listener *listener, int fd, const struct address *address)
+{
+	enum refusal refusal;
+	struct conn *c;
+
+	if (listener_is_proxied(listener)) {
+		conn_proxy_open(listener, fd, address);
+		return;
+	}
+	refusal = listener_admit(listener, address, false);
+	if (refusal != REFUSAL_NONE) {
+		conn_refuse(listener, fd, address, refusal);
+		return;
+	}
+	c = conn_create(listener, fd, address, PLACE_CLIENT);
 	if (!c)
 		return;
-	conn_tell_refusal(c);
+	conn_begin(c, "", "");
 	conn_check_invariant(c);
 }

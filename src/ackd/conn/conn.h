@@ -3,7 +3,8 @@
 /*
  * One connection: its handle, backpressure, timeouts and closing. The protocol is in core/session.
  *
- * The normal sequence: conn_open() -> turn_answer() -> session_feed() -> conn_socket_send() -> ...
+ * The normal sequence: conn_accept() -> turn_answer() -> session_feed() -> conn_socket_send() ->
+ * ...
  * -> end of input -> session_end() -> conn_close() -> conn_on_closed(), which frees. conn_pump() is
  * the general form of the middle part.
  *
@@ -99,23 +100,12 @@ struct conn {
 };
 
 /*
- * Begins an admitted connection on the accepted descriptor @fd. Takes @fd; a failure closes it.
- * @address is the peer's.
+ * Begins a connection on the accepted descriptor @fd of the peer @address, if the listener admits
+ * it. A refused client gets "NAK 0 too many connections" if that is the reason. The peer of a
+ * proxied listener must be a proxy, and has PROXY_MS to send the PROXY header, which identifies the
+ * client; the client is then admitted or refused. Takes @fd.
  */
-void conn_open(struct listener *listener, int fd, const struct address *address);
-
-/*
- * Begins a connection whose peer must be a proxy; any other peer is refused. Takes @fd. The peer
- * has PROXY_MS to send a PROXY header, which identifies the client. The client is then admitted or
- * refused. Returns NULL if no connection was made.
- */
-struct conn *conn_open_proxied(struct listener *listener, int fd, const struct address *address);
-
-/*
- * Begins a refused connection: sends "NAK 0 too many connections" and closes in an orderly way.
- * Takes @fd.
- */
-void conn_refuse(struct listener *listener, int fd, const struct address *address);
+void conn_accept(struct listener *listener, int fd, const struct address *address);
 
 /*
  * Closes the connection immediately. Drops unsent output and returns its memory to the budget.

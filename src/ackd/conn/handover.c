@@ -235,7 +235,7 @@ void conn_restore(struct listener *listener, int fd, const struct state_connecti
 			close(fd);
 			return;
 		}
-		c = conn_open_proxied(listener, fd, address);
+		c = conn_proxy_open(listener, fd, address);
 		if (c && from->record.input_length > 0)
 			conn_take(c, from->input, from->record.input_length);
 		return;

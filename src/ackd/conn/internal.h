@@ -76,6 +76,10 @@ size_t conn_names_charge(const char *names);
 /* Sends the "too many connections" NAK to @c, which has PLACE_REFUSAL, then closes it. */
 void conn_tell_refusal(struct conn *c);
 
+/* Refuses a client for which no connection was made, with that NAK if due. Takes @fd. */
+void conn_refuse(struct listener *listener, int fd, const struct address *address,
+		 enum refusal refusal);
+
 /*
  * Sends the output of a session call that returned @result, and continues until the input is
  * consumed or the socket has no room. Then @c waits for what its new state needs, or ends.
@@ -173,6 +177,12 @@ struct proxy_reader {
 	uint16_t capacity; /* PROXY_READER_MIN or PROXY_HEADER_MAX */
 	uint8_t bytes[];
 };
+
+/*
+ * Begins a connection whose peer must be a proxy; any other peer is refused. Takes @fd. Returns
+ * NULL if no connection was made.
+ */
+struct conn *conn_proxy_open(struct listener *listener, int fd, const struct address *address);
 
 /*
  * Continues the header of @c with the next @n bytes at @p. Returns how many of them belong to it.

@@ -69,9 +69,10 @@ void listener_count_refusal(struct listener *listener, const struct address *add
 		 fields.reason);
 }
 
-bool refusal_is_told(enum refusal refusal)
+bool listener_may_tell(struct listener *listener, enum refusal refusal)
 {
-	return refusal == REFUSAL_CONNECTIONS || refusal == REFUSAL_PER_ADDRESS;
+	return (refusal == REFUSAL_CONNECTIONS || refusal == REFUSAL_PER_ADDRESS) &&
+	       limits_refusal_begin(listener->reactor->limits);
 }
 
 enum refusal listener_admit(struct listener *listener, const struct address *address, bool placed)

@@ -85,7 +85,7 @@ void listener_count_refusal(struct listener *listener, const struct address *add
 			    enum refusal refusal, const char *reason);
 
 /*
- * Returns whether a client refused for this reason receives a NAK; otherwise its connection is
- * closed without one.
+ * Returns whether a client refused for this reason receives a NAK, and then reserves one of the
+ * LIMITS_REFUSALS_MAX places for it. Otherwise its connection is closed without a NAK.
  */
-bool refusal_is_told(enum refusal refusal);
+bool listener_may_tell(struct listener *listener, enum refusal refusal);

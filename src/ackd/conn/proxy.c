@@ -14,10 +14,10 @@
 /* Placeholder address for limits until the client is known. */
 static const struct address nobody = {.family = AF_UNIX};
 
-struct conn *conn_open_proxied(struct listener *listener, int fd, const struct address *address)
+struct conn *conn_proxy_open(struct listener *listener, int fd, const struct address *address)
 {
-	struct limits *limits = listener->reactor->limits;
 	struct sockaddr_storage peer;
+	enum refusal refusal;
 	struct conn *c;
 
 	address_to_sockaddr(address, &peer);
@@ -26,12 +26,10 @@ struct conn *conn_open_proxied(struct listener *listener, int fd, const struct a
 		close(fd);
 		return NULL;
 	}
-	if (limits_admit(limits, &nobody) != REFUSAL_NONE) {
-		listener_count_refusal(listener, address, REFUSAL_CONNECTIONS, NULL);
-		if (limits_refusal_begin(limits))
-			conn_refuse(listener, fd, address);
-		else
-			close(fd);
+	refusal = limits_admit(listener->reactor->limits, &nobody);
+	if (refusal != REFUSAL_NONE) {
+		listener_count_refusal(listener, address, refusal, NULL);
+		conn_refuse(listener, fd, address, refusal);
 		return NULL;
 	}
 	c = conn_create(listener, fd, address, PLACE_PROXY);
@@ -101,7 +99,7 @@ static void conn_proxy_admit(struct conn *c, const struct proxy_header *header, 
 		return;
 	}
 	conn_release_place(c);
-	if (refusal_is_told(refusal) && limits_refusal_begin(conn_reactor(c)->limits)) {
+	if (listener_may_tell(c->listener, refusal)) {
 		conn_set_place(c, PLACE_REFUSAL);
 		conn_tell_refusal(c);
 	} else {

@@ -7,31 +7,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 /*
  * The most connections that one callback accepts, so that many new connections cannot starve the
  * existing ones.
  */
 #define ACCEPT_MAX 64
-
-static void listener_take(struct listener *listener, int fd, const struct sockaddr *peer)
-{
-	struct address address = address_from_sockaddr(peer);
-	enum refusal refusal;
-
-	if (listener_is_proxied(listener)) {
-		conn_open_proxied(listener, fd, &address);
-		return;
-	}
-	refusal = listener_admit(listener, &address, false);
-	if (refusal == REFUSAL_NONE)
-		conn_open(listener, fd, &address);
-	else if (refusal_is_told(refusal) && limits_refusal_begin(listener->reactor->limits))
-		conn_refuse(listener, fd, &address);
-	else
-		close(fd);
-}
 
 /* Returns whether accept(2) failed only for this connection, so that others can be accepted. */
 static bool accept_error_is_of_peer(int error)
@@ -46,6 +27,7 @@ static bool accept_error_is_of_peer(int error)
 static int acceptor_accept(struct acceptor *acceptor, unsigned max)
 {
 	struct sockaddr_storage peer;
+	struct address address;
 	socklen_t length;
 	int fd, error = 0;
 	bool taken = false;
@@ -58,7 +40,8 @@ static int acceptor_accept(struct acceptor *acceptor, unsigned max)
 			     SOCK_NONBLOCK | SOCK_CLOEXEC);
 		acceptor->listener->reactor->n_events++;
 		if (fd >= 0) {
-			listener_take(acceptor->listener, fd, (const struct sockaddr *)&peer);
+			address = address_from_sockaddr((const struct sockaddr *)&peer);
+			conn_accept(acceptor->listener, fd, &address);
 			taken = true;
 		} else if (errno == EAGAIN) {
 			return 0;
