@@ -16,16 +16,29 @@
  * each of them.
  */
 
-/* Returns the last byte of the terminator that ends the message in @n bytes at @p, or NULL. */
-static inline const uint8_t *find_end(const struct policy *policy, const uint8_t *p, size_t n)
+/* Where a message ends, as positions in the input: its text, and the terminator after it. */
+struct end {
+	size_t text, frame;
+};
+
+/* Searches the input from @from up to @to for the end of the current message. */
+static inline bool find_end(const struct session *session, const struct session_job *job,
+			    size_t from, size_t to, struct end *ret_end)
 {
-	switch (policy->framing) {
+	const uint8_t *lf;
+
+	switch (session->policy->framing) {
 	case FRAMING_LINE:
-		return memchr(p, '\n', n);
+		lf = memchr(job->input + from, '\n', to - from);
+		if (!lf)
+			return false;
+		ret_end->text = (size_t)(lf - job->input);
+		ret_end->frame = ret_end->text + 1;
+		return true;
 	case FRAMING_STREAM:
 		break;
 	}
-	return NULL;
+	return false;
 }
 
 /* Returns the length of the terminator of a message: the last of the @n > 0 bytes at @p. */
@@ -156,7 +169,7 @@ static void scan_fault(struct session *session, struct session_job *job, size_t 
 
 enum scanned {
 	SCAN_END_OF_INPUT,   /* a character cut off there became the session's carry */
-	SCAN_END_OF_MESSAGE, /* at the last byte of its terminator */
+	SCAN_END_OF_MESSAGE, /* after its terminator */
 	SCAN_FAULT,	     /* after a rejected subsequence; job->nak_due is set */
 };
 
@@ -167,14 +180,15 @@ static enum scanned scan(struct session *session, struct session_job *job, size_
 	const uint8_t *p = job->input;
 
 	while (*at < end) {
-		const uint8_t *last;
+		struct end message_end;
 		size_t stop, whole;
+		bool is_ended;
 
 		scan_ahead(job, *at);
 		stop = job->checked < end ? job->checked : end;
-		last = find_end(policy, p + *at, stop - *at);
-		if (last)
-			stop = (size_t)(last - p);
+		is_ended = find_end(session, job, *at, stop, &message_end);
+		if (is_ended)
+			stop = message_end.text;
 		/* @end may split a character that is whole in the input. */
 		whole = stop;
 		while (whole < job->checked && whole > *at && (p[whole] & 0xc0) == 0x80)
@@ -183,8 +197,10 @@ static enum scanned scan(struct session *session, struct session_job *job, size_
 			whole = *at + check_text(policy, job, p + *at, whole - *at,
 						 session->place.received + *at);
 		*at = whole;
-		if (!job->nak_due && last)
+		if (!job->nak_due && is_ended) {
+			*at = message_end.frame;
 			return SCAN_END_OF_MESSAGE;
+		}
 		if (!job->nak_due && *at < end)
 			scan_fault(session, job, end, at);
 		if (job->nak_due)
@@ -285,10 +301,11 @@ static int next_stream(struct session *session, struct session_io *io, struct se
 /* Drops the rest of a rejected message. */
 static void skip_message(struct session *session, struct session_job *job)
 {
-	const uint8_t *last = find_end(session->policy, job->input, job->input_length);
+	struct end end;
+	bool is_ended = find_end(session, job, 0, job->input_length, &end);
 
-	consume(session, job, last ? (size_t)(last - job->input) + 1 : job->input_length);
-	if (last) {
+	consume(session, job, is_ended ? end.frame : job->input_length);
+	if (is_ended) {
 		session->place.skipping = false;
 		session->place.line_start = session->place.received;
 	}
@@ -361,12 +378,12 @@ static int answer_held(struct session *session, struct session_io *io, struct se
 	return answer_message(session, io, job, held.data, held.length - terminator, terminator);
 }
 
-/* Takes the message whose terminator ends at @at. */
+/* Takes the message that ends with the first @length bytes of the input, terminator included. */
 static int end_message(struct session *session, struct session_io *io, struct session_job *job,
-		       size_t at)
+		       size_t length)
 {
 	const uint8_t *message = job->input;
-	size_t length = at + 1, terminator;
+	size_t terminator;
 	int r;
 
 	if (session->line.length > 0) {

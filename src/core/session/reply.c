@@ -70,7 +70,7 @@ static bool count_characters(const struct policy *policy, struct session_job *jo
 	return job->counted == job->body_length;
 }
 
-static bool put_template(const struct session *session, struct session_io *io,
+static bool put_expanded(const struct session *session, struct session_io *io,
 			 const struct session_job *job, const struct template *template)
 {
 	const struct policy *policy = session->policy;
@@ -84,12 +84,16 @@ static bool put_template(const struct session *session, struct session_io *io,
 		.characters = job->message_characters,
 	};
 
-	if (template_is_empty(template))
-		return true;
 	if (out_area_room(&io->out) < template_length_max(template))
 		return false;
 	out_commit(&io->out, template_expand(template, &values, out_area(&io->out)));
 	return true;
+}
+
+static inline bool put_template(const struct session *session, struct session_io *io,
+				const struct session_job *job, const struct template *template)
+{
+	return template_is_empty(template) || put_expanded(session, io, job, template);
 }
 
 void reply_greet(const struct session *session, struct session_io *io)
@@ -103,14 +107,20 @@ static bool put_prefix(const struct session *session, struct session_io *io,
 		       struct session_job *job)
 {
 	const struct policy *policy = session->policy;
-	unsigned variables =
-		template_variables(policy->ack_prefix) | template_variables(policy->ack_suffix);
+	const struct template *prefix = policy->ack_prefix, *suffix = policy->ack_suffix;
+	bool is_ack = policy->reply == REPLY_ACK;
+	unsigned variables = template_variables(prefix) | template_variables(suffix);
 
-	if (policy->reply != REPLY_ACK)
-		return true;
-	if (variables & TEMPLATE_CHARACTERS && !count_characters(policy, job))
+	if (is_ack && variables & TEMPLATE_CHARACTERS && !count_characters(policy, job))
 		return false;
-	return put_template(session, io, job, policy->ack_prefix);
+	if (is_ack && !put_template(session, io, job, prefix))
+		return false;
+	/* without a suffix between them, the terminator is part of the body from here on */
+	if (!is_ack || template_is_empty(suffix)) {
+		job->body_length += job->terminator_length;
+		job->terminator_length = 0;
+	}
+	return true;
 }
 
 static bool put_suffix(const struct session *session, struct session_io *io,
@@ -146,6 +156,8 @@ static bool put_head(const struct session *session, struct session_io *io, struc
 	const uint8_t *head = job->head;
 	size_t length = job->head_length;
 
+	if (length == 0)
+		return true;
 	/* All or nothing, so that no progress needs to be stored. */
 	return put_transcoded(io, &session->policy->transcoder, true, &head, &length);
 }
@@ -172,28 +184,37 @@ static bool put_body(const struct session *session, struct session_io *io, struc
 static bool put_terminator(const struct session *session, struct session_io *io,
 			   struct session_job *job)
 {
-	size_t n = put_bytes(&io->out, job->body, job->terminator_length, 0);
+	size_t n;
 
+	if (job->terminator_length == 0)
+		return true;
+	n = put_bytes(&io->out, job->body, job->terminator_length, 0);
 	job->body += n;
 	job->terminator_length -= (uint8_t)n;
 	return job->terminator_length == 0;
 }
 
-static bool put_nak(const struct session *session, struct session_io *io, struct session_job *job)
+/* Out of line: nearly every message has none. */
+__attribute__((noinline)) static bool put_nak_line(const struct session *session,
+						   struct session_io *io, const struct nak *nak)
 {
 	char line[1 + NAK_LINE_MAX] = "\n"; /* a NAK starts on a new line */
-	size_t skip, n;
+	size_t skip = last_byte(session, io) == '\n' ? 1 : 0;
+	size_t n = 1 + nak_format(nak, line + 1) - skip;
 
+	if (out_area_room(&io->out) < n)
+		return false;
+	memcpy(out_area(&io->out), line + skip, n);
+	out_commit(&io->out, n);
+	return true;
+}
+
+static bool put_nak(const struct session *session, struct session_io *io, struct session_job *job)
+{
 	if (!job->nak_due)
 		return true;
-	skip = last_byte(session, io) == '\n' ? 1 : 0;
-	n = 1 + nak_format(&job->nak, line + 1) - skip;
-	if (session->policy->nak) {
-		if (out_area_room(&io->out) < n)
-			return false;
-		memcpy(out_area(&io->out), line + skip, n);
-		out_commit(&io->out, n);
-	}
+	if (session->policy->nak && !put_nak_line(session, io, &job->nak))
+		return false;
 	if (io->on_nak)
 		io->on_nak(io->on_nak_data, &job->nak);
 	return true;
@@ -201,19 +222,34 @@ static bool put_nak(const struct session *session, struct session_io *io, struct
 
 bool reply_put(const struct session *session, struct session_io *io, struct session_job *job)
 {
-	static bool (*const parts[])(const struct session *, struct session_io *,
-				     struct session_job *) = {
-		[REPLY_PREFIX] = put_prefix,
-		[REPLY_HEAD] = put_head,
-		[REPLY_BODY] = put_body,
-		[REPLY_SUFFIX] = put_suffix,
-		[REPLY_TERMINATOR] = put_terminator,
-		[REPLY_NAK] = put_nak,
-	};
-
-	for (; job->phase != REPLY_NOTHING; job->phase++) {
-		if (!parts[job->phase](session, io, job))
+	/* not a table of functions: these calls are inlined */
+	switch ((enum reply_phase)job->phase) {
+	case REPLY_PREFIX:
+		if (!put_prefix(session, io, job))
 			return false;
+		job->phase = REPLY_HEAD; /* fall through */
+	case REPLY_HEAD:
+		if (!put_head(session, io, job))
+			return false;
+		job->phase = REPLY_BODY; /* fall through */
+	case REPLY_BODY:
+		if (!put_body(session, io, job))
+			return false;
+		job->phase = REPLY_SUFFIX; /* fall through */
+	case REPLY_SUFFIX:
+		if (!put_suffix(session, io, job))
+			return false;
+		job->phase = REPLY_TERMINATOR; /* fall through */
+	case REPLY_TERMINATOR:
+		if (!put_terminator(session, io, job))
+			return false;
+		job->phase = REPLY_NAK; /* fall through */
+	case REPLY_NAK:
+		if (!put_nak(session, io, job))
+			return false;
+		job->phase = REPLY_NOTHING; /* fall through */
+	case REPLY_NOTHING:
+		break;
 	}
 	if (job->line.data) {
 		io->spent_line = job->line;

@@ -166,7 +166,10 @@ struct utf8_checked utf8_explain(struct utf8_carry *carry, const uint8_t *p, siz
 	return (struct utf8_checked){valid, (uint32_t)length, status};
 }
 
-/* Every byte that is not a continuation byte (10xxxxxx) begins a character. */
+/*
+ * Every byte that is not a continuation byte (10xxxxxx) begins a character. The multiplication adds
+ * up the bytes of a word.
+ */
 size_t utf8_count_scalar(const uint8_t *p, size_t n)
 {
 	size_t continuations = 0;
@@ -174,8 +177,9 @@ size_t utf8_count_scalar(const uint8_t *p, size_t n)
 
 	for (; n - i >= 8; i += 8) {
 		uint64_t word = load_word(p + i);
+		uint64_t found = (word & ~word << 1 & WORD_HIGH_BITS) >> 7;
 
-		continuations += (size_t)__builtin_popcountll(word & ~word << 1 & WORD_HIGH_BITS);
+		continuations += found * UINT64_C(0x0101010101010101) >> 56;
 	}
 	for (; i < n; i++)
 		continuations += (p[i] & 0xc0) == 0x80;
