@@ -150,13 +150,13 @@ FAILURES = {
     "silence": (nothing, "timed out waiting for a reply"),
     "close": (lambda s, line: False, "connection closed early"),
     "close in mid reply": (half_then(lambda s: False),
-                           "connection closed early (20 of 64 bytes of the reply came)"),
+                           "connection closed early (20 of 64 bytes of the reply arrived)"),
     "reset": (lambda s, line: reset(s), "connection reset"),
     "reset in mid reply": (half_then(reset), "connection reset"),
     "half a reply": (half_then(lambda s: None),
-                     "timed out waiting for a reply (20 of 64 bytes of the reply came)"),
+                     "timed out waiting for a reply (20 of 64 bytes of the reply arrived)"),
     "no line end": (lambda s, line: s.sendall(line[:-1]),
-                    "timed out waiting for a reply (63 of 64 bytes of the reply came)"),
+                    "timed out waiting for a reply (63 of 64 bytes of the reply arrived)"),
 }
 
 
@@ -302,9 +302,9 @@ def test_load_says_what_came_of_a_reply(peer):
     done = ackc("load", "-n", "4", "-c", "1", "-w", within(0.5), "--json", "127.0.0.1", server.port)
     summary = json.loads(done.out)
     assert summary["errors"] == [{"kind": "timed out waiting for a reply", "wrong": False, "count": 1,
-                                  "first": "20 of 64 bytes of the reply came"}]
+                                  "first": "20 of 64 bytes of the reply arrived"}]
     assert summary["first_wrong"] is None
-    assert f"ackc: 127.0.0.1:{server.port}: the first: 20 of 64 bytes of the reply came\n" in done.err
+    assert f"ackc: 127.0.0.1:{server.port}: first: 20 of 64 bytes of the reply arrived\n" in done.err
 
 
 def test_silence_from_the_beginning(peer):

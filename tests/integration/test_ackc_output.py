@@ -136,7 +136,7 @@ def test_one_of_something_is_singular(peer):
     shown = ackc("ping", "-c", "1", "127.0.0.1", port).out
     assert "\n1 probe transmitted, 1 received, 0% loss" in shown
     shown = ackc("load", "-c", "1", "-n", "1", "127.0.0.1", port).out
-    assert "\n1 connection, depth 1, 1 thread\n1 message sent, 1 answered right" in shown
+    assert "\n1 connection, depth 1, 1 thread\n1 message sent, 1 answered correctly" in shown
     shown = ackc("ping", "--plugin", "--count", "1", "127.0.0.1", port).out
     assert "1 of 1 probe answered" in shown
     done = ackc("--linger", "0", "127.0.0.1", peer(silent).port, data=b"x")

@@ -65,11 +65,11 @@ struct row {
 /* clang-format off */
 static const struct row rows[] = {
 	{ALL, 'w', TYPE_SECONDS, "timeout", "SECONDS", AT(timeout_ms), SECONDS_MIN, SECONDS_MAX,
-	 "5", "for connecting, and for each reply"},
+	 "5", "time limit for connecting, and for each reply"},
 	{ALL, '4', TYPE_FLAG, NULL, NULL, AT(target.family), AF_INET, 0, NULL, "IPv4 only"},
 	{ALL, '6', TYPE_FLAG, NULL, NULL, AT(target.family), AF_INET6, 0, NULL, "IPv6 only"},
 	{ALL, 0, TYPE_PROXY, "proxy", "v1|v2[,SRC:PORT]", AT(target.proxy), 0, 0, NULL,
-	 "send a PROXY header first (of a connection from SRC:PORT)"},
+	 "send a PROXY header first (with the source SRC:PORT)"},
 	{ALL, 0, TYPE_FLAG, "json", NULL, AT(json), true, 0, NULL,
 	 "print JSON objects, one per line"},
 	{ALL, 'h', TYPE_HELP, "help", NULL, 0, 0, 0, 0, NULL, "print this text"},
@@ -77,14 +77,14 @@ static const struct row rows[] = {
 	 "print the versions of ackc and libuv"},
 
 	{SEND, 0, TYPE_SECONDS, "linger", "SECONDS", AT(linger_ms), 0, SECONDS_MAX, "0.5",
-	 "of silence after the last reply, before the half-close"},
+	 "silence after the last reply, before the half-close"},
 
 	{PING, 'c', TYPE_COUNT, "count", "N", AT(count), 1, UINT32_MAX, NULL,
 	 "stop after N probes"},
 	{PING, 'i', TYPE_SECONDS, "interval", "SECONDS", AT(interval_ms), 0, SECONDS_MAX, "1",
-	 "between probes"},
+	 "time between two probes"},
 	{PING, 'W', TYPE_SECONDS, "wait", "SECONDS", AT(wait_ms), SECONDS_MIN, SECONDS_MAX, NULL,
-	 "for a reply (as --timeout)"},
+	 "time limit for a reply (as --timeout)"},
 	{PING, 'q', TYPE_FLAG, "quiet", NULL, AT(quiet), true, 0, NULL,
 	 "print only the summary, and the first failure of each kind"},
 	{PING, 'D', TYPE_FLAG, "wall-clock", NULL, AT(wall_clock), true, 0, NULL,
@@ -94,12 +94,12 @@ static const struct row rows[] = {
 	{PING, 0, TYPE_FLAG, "no-reconnect", NULL, AT(no_reconnect), true, 0, NULL,
 	 "end when the connection has ended"},
 	{PING, 't', TYPE_SECONDS, "deadline", "SECONDS", AT(deadline_ms), SECONDS_MIN, SECONDS_MAX,
-	 NULL, "for everything"},
+	 NULL, "time limit for everything"},
 	{PING, 0, TYPE_FLAG, "plugin", NULL, AT(plugin), true, 0, NULL,
-	 "be a monitoring plugin: one line, its exit statuses, and\n"
-	 "its -w and -c for the next two, -t or --timeout (10)"},
+	 "be a monitoring plugin: print one line, use its exit statuses;\n"
+	 "-w and -c mean the next two, --timeout means --deadline (10)"},
 	{PING, 0, TYPE_THRESHOLD, "warning", "MS[,LOSS%]", AT(warn), 0, 0, NULL,
-	 "ranges of the mean time and the loss; implies --plugin"},
+	 "range of the mean time, and of the loss; implies --plugin"},
 	{PING, 0, TYPE_THRESHOLD, "critical", "MS[,LOSS%]", AT(crit), 0, 0, NULL,
 	 "the same for the critical state"},
 
@@ -115,14 +115,14 @@ static const struct row rows[] = {
 	{LOAD, 'r', TYPE_REAL, "rate", "N", AT(rate), 0.001, 1e9, NULL,
 	 "messages per second, by a fixed schedule"},
 	{LOAD, 0, TYPE_FLAG, "lines", NULL, AT(lines), true, 0, NULL,
-	 "the server answers line by line; a FILE is sent so"},
+	 "expect a reply to each line; send FILE line by line"},
 	{LOAD, 0, TYPE_TEXT, "file", "FILE", AT(file), 0, SIZE_MAX, NULL, "send the text of FILE"},
 	{LOAD, 0, TYPE_FLAG, "histogram", NULL, AT(histogram), true, 0, NULL,
 	 "print a histogram of the latencies"},
 	{LOAD, 'q', TYPE_FLAG, "quiet", NULL, AT(quiet), true, 0, NULL, "print no progress"},
 
 	{PING | LOAD, 's', TYPE_SIZE, "size", "BYTES", AT(size), SOURCE_SIZE_MIN, SOURCE_SIZE_MAX,
-	 "64", "of a probe or message, its line end included"},
+	 "64", "size of a probe or message, its line end included"},
 	{PING | LOAD, 0, TYPE_TEXT, "prefix", "TEXT", AT(prefix), 0, AFFIX_MAX, NULL,
 	 "what the server must add before a text (else learnt)"},
 	{PING | LOAD, 0, TYPE_TEXT, "suffix", "TEXT", AT(suffix), 0, AFFIX_MAX, NULL,
@@ -608,7 +608,7 @@ void options_help(FILE *out)
 	      "[ADDRESS]:PORT are accepted. SECONDS and BYTES may have a unit: 500ms, 2min, "
 	      "64KiB.\n"
 	      "\n"
-	      "Each TEXT is sent with a line end; without TEXT standard input is sent as it is.\n"
+	      "Each TEXT is sent with a line end; without TEXT standard input is sent unchanged.\n"
 	      "\n",
 	      out);
 	for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++) {

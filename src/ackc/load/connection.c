@@ -10,10 +10,10 @@
 
 #include "ackc/load/internal.h"
 #include "ackc/net/failure.h"
+#include "base/descriptors.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #define BACKOFF_MIN_NS (100 * UINT64_C(1000000))
 #define BACKOFF_MAX_NS (1000 * UINT64_C(1000000))
@@ -317,14 +317,13 @@ void load_connection_send(struct load_connection *c, uint64_t now_ns)
 static bool is_beyond_limit(struct load_connection *c, int status)
 {
 	struct load_worker *w = c->worker;
-	struct rlimit limit;
 	char detail[80] = "";
 
 	if (status != UV_EMFILE && status != UV_ENFILE)
 		return false;
-	if (status == UV_EMFILE && getrlimit(RLIMIT_NOFILE, &limit) == 0)
+	if (status == UV_EMFILE)
 		snprintf(detail, sizeof(detail), "ackc may open %llu files",
-			 (unsigned long long)limit.rlim_cur);
+			 (unsigned long long)descriptors_raise_limit());
 	load_errors_add(&w->counters.errors, false, failure_text(status), detail);
 	atomic_fetch_add_explicit(&w->counters.failures, 1, memory_order_relaxed);
 	if (w->plan->options->count)

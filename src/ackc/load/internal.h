@@ -179,7 +179,7 @@ struct load_worker {
 	struct load_connection *connections;
 	unsigned n;
 	unsigned next_dial; /* the first connects are started in order */
-	unsigned dialling;  /* first connects under way */
+	unsigned dialling;  /* first connects in progress */
 	unsigned finished;  /* connections in LOAD_FINISHED */
 	uint64_t *times;
 	uint64_t mask;

@@ -11,13 +11,13 @@
 #include "ackc/net/failure.h"
 #include "ackc/net/run.h"
 #include "ackc/output/output.h"
+#include "base/descriptors.h"
 #include "base/plural.h"
 #include "core/text/printable.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 struct load {
@@ -243,9 +243,9 @@ static const char *mismatch(const struct options *o, const struct shape *s)
 	if (shape_is_echo(s) || s->framing == SHAPE_LINES)
 		return NULL;
 	if (o->lines)
-		return "it does not answer line by line, as --lines would have it";
+		return "the server does not answer line by line, which --lines requires";
 	if (!shape_in_pieces(s) && o->depth > 1)
-		return "its replies are numbered by what it reads at a time: use --depth 1";
+		return "the server numbers its replies by reads, not by messages; use --depth 1";
 	return NULL;
 }
 
@@ -326,16 +326,6 @@ static int start(struct load *l)
 	return r;
 }
 
-static void raise_descriptor_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 /*
  * Reads the file before the loop starts: it may be a pipe without a writer yet, and SIGINT must end
  * that. Returns whether it could be read; the error is in the result.
@@ -367,7 +357,7 @@ int load_run(const struct options *options)
 		l->result.plan = &l->plan;
 		if (options->rate > 0)
 			l->plan.interval_ns = 1e9 / options->rate;
-		raise_descriptor_limit();
+		descriptors_raise_limit();
 		if (read_file(l)) {
 			r = start(l);
 			status = r < 0 ? EXIT_NETWORK : run_wait(&l->run);

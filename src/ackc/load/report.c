@@ -149,7 +149,7 @@ static void print_text(const struct load_result *r)
 	       o->depth, o->threads, plural(o->threads));
 	if (o->rate > 0)
 		printf(", %.10g messages/s scheduled", o->rate);
-	printf("\n%" PRIu64 " message%s sent, %" PRIu64 " answered right, %" PRIu64
+	printf("\n%" PRIu64 " message%s sent, %" PRIu64 " answered correctly, %" PRIu64
 	       " lost, %.3f s: %.1f messages/s, %.3f MB/s sent, %.3f MB/s received\n",
 	       r->sum.sent, plural(r->sum.sent), r->sum.completed, r->sum.lost,
 	       (double)r->elapsed_ns / 1e9, per_second(r, (double)r->sum.completed),
@@ -159,7 +159,7 @@ static void print_text(const struct load_result *r)
 		printf("rate not reached: %.10g messages/s scheduled, %.1f messages/s sent\n",
 		       o->rate, sent_per_second(r));
 	if (r->sum.unsent)
-		printf("%" PRIu64 " message%s due and could not be sent\n", r->sum.unsent,
+		printf("%" PRIu64 " message%s due but not sent\n", r->sum.unsent,
 		       r->sum.unsent == 1 ? " was" : "s were");
 	times_print("latency", &r->sum.latency);
 	if (r->sum.latency.count)
@@ -167,7 +167,7 @@ static void print_text(const struct load_result *r)
 	times_print("connect", &r->sum.connect);
 	print_errors(&r->sum.errors);
 	if (r->sum.completed)
-		printf("client CPU %.3f s, %.3f us a message\n", (double)r->cpu_ns / 1e9,
+		printf("client CPU %.3f s, %.3f us per message\n", (double)r->cpu_ns / 1e9,
 		       (double)r->cpu_ns / 1e3 / (double)r->sum.completed);
 	if (o->histogram && r->sum.latency.count)
 		print_histogram(&r->sum.latency);
@@ -255,7 +255,7 @@ int load_report(const struct load_result *r)
 			fprintf(stderr, " (%" PRIu64 " times)", e->kinds[i].count);
 		putc('\n', stderr);
 		if (e->kinds[i].first[0])
-			fprintf(stderr, "ackc: %s: the first: %s\n", label, e->kinds[i].first);
+			fprintf(stderr, "ackc: %s: first: %s\n", label, e->kinds[i].first);
 	}
 	return status;
 }

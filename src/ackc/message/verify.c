@@ -468,7 +468,7 @@ const char *verifier_partial(const struct verifier *v, char out[VERIFIER_TEXT_MA
 
 	out[0] = '\0';
 	if (came > 0)
-		snprintf(out, VERIFIER_TEXT_MAX, "%zu of %zu bytes of the reply came", came,
+		snprintf(out, VERIFIER_TEXT_MAX, "%zu of %zu bytes of the reply arrived", came,
 			 reply_size(v, v->index));
 	return out;
 }

@@ -1,10 +1,11 @@
 #include "ackd/admission/admission.h"
 
+#include "base/descriptors.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <uv.h>
 
@@ -37,19 +38,6 @@ const char *refusal_name(enum refusal refusal)
 	return names[refusal];
 }
 
-/* Raises the soft descriptor limit to the hard one. Returns it, or UINT64_MAX if there is none. */
-static uint64_t raise_descriptor_limit(void)
-{
-	struct rlimit rlimit;
-
-	if (getrlimit(RLIMIT_NOFILE, &rlimit) < 0)
-		return UINT64_MAX;
-	rlimit.rlim_cur = rlimit.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &rlimit) < 0)
-		getrlimit(RLIMIT_NOFILE, &rlimit);
-	return rlimit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : rlimit.rlim_cur;
-}
-
 int limits_init(struct limits *limits, size_t max_memory_bytes)
 {
 	struct limits_address_table *table = calloc(1, sizeof(*table));
@@ -65,7 +53,7 @@ int limits_init(struct limits *limits, size_t max_memory_bytes)
 	pthread_mutex_init(&table->mutex, NULL);
 	*limits = (struct limits){.addresses = table};
 	budget_init(&limits->budget, max_memory_bytes);
-	raise_descriptor_limit();
+	descriptors_raise_limit();
 	return 0;
 }
 
@@ -90,7 +78,7 @@ void limits_finish(struct limits *limits)
 
 uint64_t limits_descriptor_room(uint64_t reserve)
 {
-	uint64_t descriptors = raise_descriptor_limit();
+	uint64_t descriptors = descriptors_raise_limit();
 
 	return descriptors > reserve ? descriptors - reserve : 1;
 }
