@@ -175,6 +175,7 @@ static void change(struct candidate *candidate)
 	assert_int_equal(socket_set_listen(&set, candidate->config), 0);
 	socket_set_commit(&set, candidate->config);
 	store_sync(&set.endpoints);
+	socket_set_check_invariant(&set);
 	candidate_destroy(candidate);
 }
 

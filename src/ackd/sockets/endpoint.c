@@ -414,6 +414,16 @@ int endpoint_listen(struct endpoint *endpoint, const struct endpoint_options *op
 	return 0;
 }
 
+void endpoint_check_invariant(const struct endpoint *endpoint)
+{
+	assert(endpoint->n_fds > 0);
+	assert(!endpoint->passed || !endpoint->stored_as);
+	if (endpoint->state == ENDPOINT_NEW)
+		assert(endpoint->next.needed && !endpoint->passed && !endpoint->stored_as);
+	if (endpoint->state == ENDPOINT_RETIRED)
+		assert(!endpoint->next.needed);
+}
+
 void endpoint_activate(struct endpoint *endpoint)
 {
 	states_move(states, &endpoint->state, ENDPOINT_ACTIVE);

@@ -85,6 +85,9 @@ int endpoint_create(const char *listener, const struct sockaddr *address, sockle
  */
 int endpoint_listen(struct endpoint *endpoint, const struct endpoint_options *options);
 
+/* Asserts what holds in each state. */
+void endpoint_check_invariant(const struct endpoint *endpoint);
+
 /* Makes @endpoint, which is new or inherited, active. Does nothing if it is active. */
 void endpoint_activate(struct endpoint *endpoint);
 

@@ -33,6 +33,14 @@ static bool is_metrics(const struct config *config, size_t user)
 	return user == config->n_listeners;
 }
 
+void socket_set_check_invariant(const struct socket_set *set)
+{
+	const struct endpoint *e;
+
+	list_for_each (e, &set->endpoints, node)
+		endpoint_check_invariant(e);
+}
+
 /* ---- choosing existing sockets ---- */
 
 static void use(struct endpoint *endpoint, size_t user, const struct sockaddr_storage *configured)
@@ -393,6 +401,7 @@ int socket_set_bind(struct socket_set *set, const struct candidate *candidate, u
 	}
 	if (r < 0)
 		socket_set_rollback(set);
+	socket_set_check_invariant(set);
 	return r;
 }
 
@@ -463,6 +472,7 @@ void socket_set_commit(struct socket_set *set, const struct config *config)
 		else
 			endpoint_retire(e);
 	}
+	socket_set_check_invariant(set);
 }
 
 void socket_set_rollback(struct socket_set *set)

@@ -16,6 +16,9 @@ struct socket_set {
 
 void socket_set_init(struct socket_set *set);
 
+/* Asserts what holds for each endpoint. Called after every step of a change. */
+void socket_set_check_invariant(const struct socket_set *set);
+
 /*
  * Begins a change. Gives each listener of @candidate, and the metrics, the existing sockets of its
  * addresses, and binds those that are missing. A new address may overlap that of an endpoint that

@@ -32,6 +32,9 @@
 /* Name of the temporary descriptors of systemd_store_room(). */
 #define PROBE_NAME "ackd-probe"
 
+/* FDPOLL=0 makes the manager keep a descriptor whose peer is closed. */
+#define ADD "FDSTORE=1\nFDPOLL=0"
+
 /* libsystemd's name for a descriptor that the manager did not name. */
 #define NAME_UNKNOWN "unknown"
 
@@ -138,69 +141,31 @@ uint64_t systemd_watchdog_us(void)
 	return sd_watchdog_enabled(0, &interval_us) > 0 ? interval_us : 0;
 }
 
-/*
- * Drops probes left by a process that was killed before it could drop them. Returns how many of the
- * @n descriptors remain.
- */
-static int drop_probes(struct systemd_fd *fds, int n)
-{
-	int left = 0;
-
-	for (int i = 0; i < n; i++) {
-		if (strcmp(fds[i].name, PROBE_NAME) != 0) {
-			fds[left++] = fds[i];
-			continue;
-		}
-		close(fds[i].fd);
-		free(fds[i].name);
-	}
-	if (left < n)
-		systemd_store_remove(PROBE_NAME);
-	return left;
-}
-
-/* Moves the @n names out of @names, which may be NULL, and fills in the descriptor numbers. */
-static int take_fds(struct systemd_fd *fds, int n, char **names)
-{
-	for (int i = 0; i < n; i++) {
-		fds[i].fd = SD_LISTEN_FDS_START + i;
-		if (names && strcmp(names[i], NAME_UNKNOWN) != 0) {
-			fds[i].name = names[i];
-			names[i] = NULL;
-			continue;
-		}
-		fds[i].name = strdup("");
-		if (!fds[i].name) {
-			for (int j = 0; j < i; j++)
-				free(fds[j].name);
-			return -ENOMEM;
-		}
-	}
-	return n;
-}
-
 int systemd_listen_fds(struct systemd_fd **ret_fds)
 {
 	char **names = NULL;
-	struct systemd_fd *fds = NULL;
-	int n = sd_listen_fds_with_names(1, &names);
-	int r = n;
+	int n = sd_listen_fds_with_names(1, &names), left = 0;
+	struct systemd_fd *fds = n > 0 ? calloc((size_t)n, sizeof(*fds)) : NULL;
 
-	if (n > 0) {
-		fds = calloc((size_t)n, sizeof(*fds));
-		r = fds ? take_fds(fds, n, names) : -ENOMEM;
-	}
-	if (r > 0)
-		r = drop_probes(fds, n);
-	for (int i = 0; names && i < n; i++)
-		free(names[i]);
-	free(names);
-	if (r < 0) {
-		free(fds);
-		return r;
-	}
 	*ret_fds = fds;
-	return r;
+	if (n <= 0)
+		return n;
+	for (int i = 0; i < n; i++) {
+		int fd = SD_LISTEN_FDS_START + i;
+
+		if (!fds || strcmp(names[i], PROBE_NAME) == 0) {
+			close(fd);
+			free(names[i]);
+			continue;
+		}
+		if (strcmp(names[i], NAME_UNKNOWN) == 0)
+			names[i][0] = '\0';
+		fds[left++] = (struct systemd_fd){fd, names[i]};
+	}
+	free(names);
+	if (left < n) /* probes of a process that was killed before it could remove them */
+		systemd_store_remove(PROBE_NAME);
+	return fds ? left : -ENOMEM;
 }
 
 /* ---- the descriptor store ---- */
@@ -212,16 +177,12 @@ bool systemd_has_store(void)
 	return systemd_notify_wanted() && text && strtol(text, NULL, 10) == (long)getpid();
 }
 
-/*
- * Sends at most FDS_MAX descriptors. FDPOLL=0 makes the manager keep a descriptor whose peer is
- * closed.
- */
-static int store_send(const char *name, const int *fds, unsigned n)
+/* Sends @command for what is named @name in the store, with at most FDS_MAX descriptors. */
+static int store_send(const char *command, const char *name, const int *fds, unsigned n)
 {
 	char state[512];
-	int r;
+	int r = snprintf(state, sizeof(state), "%s\nFDNAME=%s", command, name);
 
-	r = snprintf(state, sizeof(state), "FDSTORE=1\nFDPOLL=0\nFDNAME=%s", name);
 	if (r < 0 || (size_t)r >= sizeof(state))
 		return -ENAMETOOLONG;
 	r = sd_pid_notify_with_fds(0, 0, state, fds, n);
@@ -233,7 +194,7 @@ int systemd_store_add(const char *name, const int *fds, size_t n)
 	int r = 0;
 
 	for (size_t i = 0; i < n && r == 0; i += FDS_MAX)
-		r = store_send(name, fds + i, n - i < FDS_MAX ? (unsigned)(n - i) : FDS_MAX);
+		r = store_send(ADD, name, fds + i, n - i < FDS_MAX ? (unsigned)(n - i) : FDS_MAX);
 	return r;
 }
 
@@ -306,7 +267,7 @@ static unsigned probe(unsigned n, uint64_t deadline_us)
 	int r;
 
 	n = probes_open(n, ends, peers);
-	r = n > 0 ? store_send(PROBE_NAME, ends, n) : -EMFILE;
+	r = n > 0 ? store_send(ADD, PROBE_NAME, ends, n) : -EMFILE;
 	for (unsigned i = 0; i < n; i++)
 		close(ends[i]);
 	if (r == 0)
@@ -351,7 +312,7 @@ unsigned systemd_store_room(unsigned wanted, unsigned n_stored)
 int systemd_store_end(const char *name, int end, int peer)
 {
 	uint64_t deadline_us = clock_now_us() + BARRIER_US;
-	int r = systemd_has_store() ? store_send(name, &end, 1) : -ENOTCONN;
+	int r = systemd_has_store() ? store_send(ADD, name, &end, 1) : -ENOTCONN;
 	unsigned kept;
 
 	close(end);
@@ -376,14 +337,7 @@ bool systemd_store_has_end(int peer)
 
 int systemd_store_remove(const char *name)
 {
-	char state[512];
-	int r;
-
-	r = snprintf(state, sizeof(state), "FDSTOREREMOVE=1\nFDNAME=%s", name);
-	if (r < 0 || (size_t)r >= sizeof(state))
-		return -ENAMETOOLONG;
-	r = sd_notify(0, state);
-	return r < 0 ? r : r == 0 ? -ENOTCONN : 0;
+	return store_send("FDSTOREREMOVE=1", name, NULL, 0);
 }
 
 const char *systemd_version(void)
