@@ -280,7 +280,7 @@ def test_any_size_of_the_store(unit, journal, store_max):
     said = [e["MESSAGE"] for e in journal.events("handover")]
     lacking = [e for e in journal.events("listen") if "a restart closes" in e["MESSAGE"]]
     if store_max == 0:
-        assert len(said) == 1 and "connections are drained" in said[0]
+        assert len(said) == 1 and "draining connections" in said[0]
     else:
         assert said == ["handed over 10 connections"]
     # one of the addresses, or both, in each of the two processes
