@@ -190,8 +190,8 @@ static void test_out_of_memory(void **state)
 
 	memset(name, 'n', sizeof(name));
 	name[sizeof(name) - 1] = '\0';
-	for (char c = 'a'; c <= 'z'; c++) { /* many listeners: the text grows several times */
-		name[0] = c;
+	for (int c = 'a'; c <= 'z'; c++) { /* many listeners: the text grows several times */
+		name[0] = (char)c;
 		stats_listener(name);
 	}
 	do {
