@@ -319,6 +319,13 @@ static void test_include_faults(void **state)
 	expect_errors("port = 1; @include \"inc/a.conf\"\n",
 		      "F:1: @include: syntax error; allowed: @include \"FILE\" at the start of a "
 		      "line\n");
+	/* libconfig notes the line of a string after the next token, which is in another file */
+	files_write_text("inc/nets", "\"::1\",\n\"x\" # last\n");
+	expect_errors(
+		"allow = [\n@include \"inc/nets\"\n];\nbacklog = 0;\n",
+		"inc/nets:2: allow: found the string \"x\", which is not an address; allowed: "
+		"an array of strings such as \"192.0.2.0/24\", \"2001:db8::/32\"\n"
+		"F:4: backlog: found 0; allowed: an integer from 1 to 65535\n");
 	expect_errors("@include \"F\"\n",
 		      "F:1: @include: cannot read \"F\": files nest more than 10 deep\n");
 }
