@@ -5,7 +5,7 @@
 #include <signal.h>
 #include <unistd.h>
 
-static void on_signal(uv_signal_t *signal, int number)
+static void signalled(uv_signal_t *signal, int number)
 {
 	struct run *r = signal->data;
 
@@ -13,20 +13,20 @@ static void on_signal(uv_signal_t *signal, int number)
 }
 
 int run_start(struct run *r, const struct target *target, uint64_t timeout_ms, lookup_cb on_found,
-	      int extra_signal, void (*signalled)(void *data, int number), void *data)
+	      int extra_signal, void (*on_signal)(void *data, int number), void *data)
 {
 	const int numbers[] = {SIGINT, SIGTERM, extra_signal};
 	int error = uv_loop_init(&r->loop);
 
 	if (error < 0)
 		return error;
-	r->on_signal = signalled;
+	r->on_signal = on_signal;
 	r->data = data;
 	for (int i = 0; i < RUN_SIGNALS; i++) {
 		uv_signal_init(&r->loop, &r->signals[i]);
 		r->signals[i].data = r;
 		if (numbers[i])
-			uv_signal_start(&r->signals[i], on_signal, numbers[i]);
+			uv_signal_start(&r->signals[i], signalled, numbers[i]);
 	}
 	lookup_start(&r->lookup, &r->loop, target, timeout_ms, on_found, data);
 	return 0;
