@@ -241,6 +241,8 @@ static void test_a_change(void **state)
 {
 	unsigned port;
 
+	if (!HAS_METRICS)
+		skip();
 	change(read_candidate("metrics = { address = \"127.0.0.1\"; port = 0; };"
 			      "listeners = (" LISTENER ", " LISTENER ");",
 			      "a", 0, "metrics", 0));
@@ -322,6 +324,8 @@ static void test_metrics_move_to_the_address_of_a_listener(void **state)
 	unsigned first, second;
 	int a, metrics;
 
+	if (!HAS_METRICS)
+		skip();
 	change(read_candidate(text, 0, "a", 0));
 	first = port_of("a", false);
 	second = port_of("metrics", true);
@@ -414,6 +418,8 @@ static void test_a_restart_keeps_the_port(void **state)
 {
 	unsigned port;
 
+	if (!HAS_METRICS)
+		skip();
 	store_max = 32;
 	change(read_candidate("metrics = { address = \"127.0.0.1\"; port = 0; };"
 			      "listeners = (" LISTENER ");",

@@ -359,10 +359,7 @@ static void on_applied(struct server *server)
 static void on_closed(struct server *server)
 {
 	states_move(change_states, &server->change.state, CHANGE_NONE);
-	/*
-	 * A hand-over needs the sockets in the store, and forgetting an old socket would remove new
-	 * ones of the same name. The next process closes the old sockets.
-	 */
+	/* a hand-over leaves the store as it is; the next process closes the old sockets */
 	if (server->state == SERVER_HANDING_OVER)
 		return;
 	close_retired(server);
