@@ -119,6 +119,45 @@ static void test_slow_reader(void **state)
 	end(&f);
 }
 
+/* The same after a pause, in which nothing was sent yet. */
+static void test_slow_reader_after_a_pause(void **state)
+{
+	static char line[250000 + 1];
+	size_t sent = 0;
+	struct fixture f;
+	struct conn *c;
+	int a, unsent;
+	char byte;
+
+	begin(&f, "framing = \"line\"; limits = { max_line = \"256KiB\"; idle_timeout = 64; };"
+		  "ack_prefix = \"\";"
+		  "encoding = { reply_charset = \"ascii\"; reply_errors = \"ignore\"; };");
+	a = connect_small(&f);
+	c = last_conn(&f, QUEUE_IDLE);
+	for (size_t i = 0; i < 200000; i += 2) /* not encodable */
+		memcpy(line + i, "\xd0\x96", 2);
+	memset(line + 200000, 'x', 50000);
+	line[250000] = '\n';
+	while (count_of(&f, COUNTER_RECEIVED_BYTES) < sizeof(line)) {
+		ssize_t n = send(a, line + sent, sizeof(line) - sent, MSG_NOSIGNAL);
+
+		sent += n > 0 ? (size_t)n : 0;
+		step(&f);
+	}
+	assert_true(c->state == CONN_SENDING && !c->output);
+	for (int i = 0; i < STEPS_MAX && !c->output; i++)
+		step(&f);
+	unsent = conn_socket_unsent(c);
+	advance(&f, LIMIT(IDLE_MS) - 1);
+	while (conn_socket_unsent(c) == unsent)
+		assert_int_equal(recv(a, &byte, 1, 0), 1);
+	advance(&f, 1);
+	assert_int_equal(f.reactor.connections, 1);
+	assert_int_equal(c->state, CONN_SENDING);
+	close(a);
+	end(&f);
+}
+
 /* A line that grows by a byte from time to time is not idle. */
 static void test_growing_line(void **state)
 {
@@ -189,10 +228,15 @@ static void test_proxy_header(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_idle),	    cmocka_unit_test(test_activity),
-		cmocka_unit_test(test_never),	    cmocka_unit_test(test_reload),
-		cmocka_unit_test(test_slow_reader), cmocka_unit_test(test_growing_line),
-		cmocka_unit_test(test_linger),	    cmocka_unit_test(test_proxy_header),
+		cmocka_unit_test(test_idle),
+		cmocka_unit_test(test_activity),
+		cmocka_unit_test(test_never),
+		cmocka_unit_test(test_reload),
+		cmocka_unit_test(test_slow_reader),
+		cmocka_unit_test(test_slow_reader_after_a_pause),
+		cmocka_unit_test(test_growing_line),
+		cmocka_unit_test(test_linger),
+		cmocka_unit_test(test_proxy_header),
 	};
 
 	return cmocka_run_group_tests_name("conn_time", tests, NULL, NULL);

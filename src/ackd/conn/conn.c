@@ -82,8 +82,6 @@ void conn_move(struct conn *c, enum conn_state state)
 		return;
 	change_queue(c, state);
 	states_move(states, &c->state, state);
-	if (state == CONN_SENDING)
-		c->unsent = conn_socket_unsent(c);
 	if (state != CONN_CLOSING) /* closing the handle stops polling */
 		conn_poll(c, conn_event(c));
 }
@@ -325,6 +323,7 @@ void conn_pump_sent(struct conn *c, struct session_io *io, int result, int sent)
 			return;
 		}
 		if (pauses) {
+			c->unsent = conn_socket_unsent(c);
 			conn_move(c, CONN_SENDING);
 			return;
 		}
