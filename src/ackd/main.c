@@ -37,11 +37,11 @@ static const char usage[] =
 	"\n"
 	"  -c, --config FILE   read FILE instead of " CONFIG_PATH "\n"
 	"  -p, --port PORT     listen on PORT (0 to 65535) instead of the top-level port\n"
-	"  -t, --check-config  check the configuration and exit: 0 good, 78 not\n"
+	"  -t, --check-config  check the configuration and exit (0: valid, 78: not)\n"
 	"  -T, --dump-config   print the configuration in effect and exit\n"
 	"      --reload        for the unit: make the ackd of $RUNTIME_DIRECTORY, or the\n"
-	"                      process $MAINPID, reload; exit with the outcome\n"
-	"  -h, --help          print this and exit\n"
+	"                      process $MAINPID, reload; exit with the result\n"
+	"  -h, --help          print this help and exit\n"
 	"  -V, --version       print the versions of ackd and what it uses, and exit\n"
 	"\n"
 	"See ackd(8) and ackd.conf(5).\n";
@@ -78,10 +78,10 @@ static int parse_port(const char *text, int *ret_port)
 static enum exit_status check_together(const struct options *o)
 {
 	if (o->reload && o->port >= 0)
-		return usage_error("options '--reload' and '-p' do not go together: the running "
+		return usage_error("options '--reload' and '-p' cannot be combined: the running "
 				   "ackd keeps the port that it was started with");
 	if (o->reload && (o->check || o->dump))
-		return usage_error("options '--reload' and '%s' do not go together",
+		return usage_error("options '--reload' and '%s' cannot be combined",
 				   o->check ? "-t" : "-T");
 	return EXIT_DONE;
 }
@@ -119,8 +119,8 @@ static enum exit_status parse_options(int argc, char *argv[], struct options *re
 			break;
 		case 'p':
 			if (parse_port(optarg, &o->port) < 0)
-				return usage_error("port \"%s\": a number from 0 to 65535 is "
-						   "expected",
+				return usage_error("port \"%s\" is not a number from 0 to "
+						   "65535",
 						   optarg);
 			break;
 		case 't':

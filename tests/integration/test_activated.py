@@ -182,7 +182,7 @@ def test_what_was_passed_is_not_what_was_said(directory, variables):
     daemon = Daemon(directory, "", env=variables, wrapper=[sys.executable, "-c", pass_nothing])
     daemon.start(ready=False)
     assert daemon.wait() == 71
-    assert "error stop: LISTEN_FDS and LISTEN_FDNAMES do not fit what was passed: " in daemon.log
+    assert "error stop: LISTEN_FDS and LISTEN_FDNAMES do not match the passed descriptors: " in daemon.log
 
 
 def test_a_reload_leaves_it_alone(start):

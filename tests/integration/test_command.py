@@ -93,7 +93,7 @@ def test_options_that_do_not_go_with_reload(config_file, other, named):
     for arguments in (["--reload", *other], [*other, "--reload"]):
         done = run_ackd("-c", path, *arguments, env=environment({"MAINPID": "1"}))
         assert (done.returncode, done.stdout) == (64, "")
-        assert f"options '--reload' and '{named}' do not go together" in done.stderr
+        assert f"options '--reload' and '{named}' cannot be combined" in done.stderr
 
 
 def test_check_and_dump_in_either_order(config_file):

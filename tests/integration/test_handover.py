@@ -697,7 +697,7 @@ def test_listener_gone(unit):
     with accepted(daemon) as s:
         daemon = unit.again(daemon, 'address = "127.0.0.1"; name = "new";')
         assert read_to_end(s) == b""
-        daemon.wait_for(r"old: connection 1 from .* closed: the listener is not in")
+        daemon.wait_for(r"old: connection 1 from .* closed: the listener is no longer in")
 
 
 def test_one_listener_of_two_is_gone(unit):

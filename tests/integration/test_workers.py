@@ -84,7 +84,7 @@ def test_the_bound_of_the_memory_is_logged_at_debug_level(ackd):
     daemon = ackd(config % (3, 5000) + 'log = { level = "debug"; };')
     daemon.wait_for(r"debug start: memory: at most 1\d MiB: 7 MiB of data \(limits.max_memory\), "
                     r"\d MiB for 5000 connections, 2 MiB for 3 workers; "
-                    r"a restart takes 1.3 times what connections hold$")
+                    r"a restart needs 1.3 times what connections hold$")
     daemon = ackd(config % (1, 1))
     daemon.wait_for("ready: 1 worker$")
     assert "memory: " not in daemon.log

@@ -230,9 +230,12 @@ static void test_stop(void **state)
 
 /* ---- acceptors ---- */
 
+/* Returns the latest acceptor, or NULL. */
 static struct acceptor *acceptor_of(const struct fixture *f)
 {
-	return f->worker->acceptors;
+	const struct list *list = &f->worker->acceptors;
+
+	return list_is_empty(list) ? NULL : list_entry(list->previous, struct acceptor, node);
 }
 
 /* A retired socket is served until WORKER_CLOSE_RETIRED, and what is queued then is accepted. */
@@ -240,6 +243,7 @@ static void test_retired(void **state)
 {
 	struct worker_socket sockets[2];
 	struct listener *before;
+	struct acceptor *retired;
 	struct fixture f;
 	int first, a, b;
 
@@ -250,14 +254,15 @@ static void test_retired(void **state)
 	listen_somewhere(&f);
 	sockets[1] = (struct worker_socket){.fd = f.socket};
 	apply(&f, sockets, 2);
+	retired = list_entry(f.worker->acceptors.next, struct acceptor, node);
 	assert_int_equal(acceptor_of(&f)->fd, f.socket);
-	assert_int_equal(acceptor_of(&f)->next->fd, first);
-	assert_ptr_equal(acceptor_of(&f)->next->listener, before);
+	assert_int_equal(retired->fd, first);
+	assert_ptr_equal(retired->listener, before);
 	assert_ptr_not_equal(acceptor_of(&f)->listener, before);
 	a = connect_client(&f);
 	order(&f, WORKER_CLOSE_RETIRED);
 	assert_int_equal(acceptor_of(&f)->fd, f.socket);
-	assert_null(acceptor_of(&f)->next);
+	assert_ptr_equal(f.worker->acceptors.next, &acceptor_of(&f)->node);
 	b = connect_client(&f);
 	say(a, "a");
 	expect(&f, a, "a");

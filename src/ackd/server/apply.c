@@ -109,7 +109,7 @@ static void plan_restore(struct worker_plan *plan, struct takeover_connection *f
 	size_t listener = listener_index(plan->config, state.listener);
 
 	if (listener == plan->config->n_listeners) {
-		server_count_lost(&state, "the listener is not in the configuration any more");
+		server_count_lost(&state, "the listener is no longer in the configuration");
 		takeover_release(from);
 		return;
 	}
@@ -236,7 +236,7 @@ static void log_memory_bound(const struct server *server, const struct config *c
 	log_post_at(LOG_LEVEL_DEBUG, LOG_START, NULL,
 		    "memory: at most %" PRIu64 " MiB: %" PRIu64
 		    " MiB of data (limits.max_memory), %" PRIu64 " MiB for %" PRIu64
-		    " connection%s, %" PRIu64 " MiB for %u worker%s; a restart takes 1.3 times "
+		    " connection%s, %" PRIu64 " MiB for %u worker%s; a restart needs 1.3 times "
 		    "what connections hold",
 		    (held + connections + workers + mib - 1) / mib, (held + mib - 1) / mib,
 		    (connections + mib - 1) / mib, max_connections, plural(max_connections),

@@ -251,12 +251,12 @@ static enum exit_status control_ask(const struct sockaddr_un *un)
 		return fail("cannot connect to ackd at %s: %s", un->sun_path, strerror(-fd));
 	n = recv(fd, &status, sizeof(status), 0);
 	if (n < 0 && errno == EAGAIN)
-		fail("%s: no outcome within %d s", un->sun_path, RELOAD_WAIT_S);
+		fail("%s: no result within %d s", un->sun_path, RELOAD_WAIT_S);
 	else if (n <= 0)
-		fail("%s: ackd ends, it does not reload", un->sun_path);
+		fail("%s: ackd is ending and does not reload", un->sun_path);
 	else if (status != EXIT_DONE)
-		fail("the reload failed, the configuration in force stays; the log of ackd has "
-		     "the reason");
+		fail("the reload failed, and the old configuration stays in force; see the log of "
+		     "ackd");
 	close(fd);
 	return n == 1 ? (enum exit_status)status : EXIT_OS;
 }
@@ -269,8 +269,8 @@ enum exit_status control_reload(void)
 	int r;
 
 	if (pid == 0 && !(directory && *directory)) {
-		fail("the environment variable " RUNTIME_DIRECTORY " must be that of the running "
-		     "ackd, or MAINPID its process ID");
+		fail("set the environment variable " RUNTIME_DIRECTORY " as in the running ackd, "
+		     "or MAINPID to its process ID");
 		return EXIT_USAGE;
 	}
 	if (pid != 0 && kill(pid, 0) < 0 && errno == ESRCH)

@@ -35,7 +35,7 @@ static void on_drain_timer(uv_timer_t *timer)
 
 		if (server->state == SERVER_DRAINING)
 			log_post(LOG_DRAIN, NULL,
-				 "drain_timeout is over: closing %" PRIu64 " connection%s",
+				 "drain_timeout has expired: closing %" PRIu64 " connection%s",
 				 stats_open(&s), plural(stats_open(&s)));
 		server_stop(server);
 		return;

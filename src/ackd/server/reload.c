@@ -26,7 +26,7 @@ static void reload_end(struct server *server, struct failure failure)
 	if (failure.kind != FAILURE_NONE) {
 		server->reloads_failed++;
 		log_post(LOG_RELOAD_FAILED, NULL,
-			 "reload failed: %s; the configuration in force stays",
+			 "reload failed: %s; the old configuration stays in force",
 			 failure_text(&failure));
 	} else {
 		server->reloads_done++;

@@ -133,25 +133,6 @@ void server_hand_over_next(struct server *server)
 
 /* ---- from the previous process ---- */
 
-/*
- * Moves the elements of @fds for which @is_one returns true to the end. Returns how many remain
- * before them.
- */
-static size_t partition(struct systemd_fd *fds, size_t n, bool (*is_one)(const struct systemd_fd *))
-{
-	for (size_t i = 0; i < n;) {
-		struct systemd_fd fd = fds[i];
-
-		if (!is_one(&fd)) {
-			i++;
-			continue;
-		}
-		fds[i] = fds[--n];
-		fds[n] = fd;
-	}
-	return n;
-}
-
 /* Returns whether @fd is a connected stream socket. */
 static bool is_connection(int fd)
 {
@@ -169,7 +150,8 @@ struct failure server_take_passed(struct server *server, FILE *errors)
 	int n = systemd_listen_fds(&server->passed);
 
 	if (n < 0) {
-		fprintf(errors, "LISTEN_FDS and LISTEN_FDNAMES do not fit what was passed: %s\n",
+		fprintf(errors,
+			"LISTEN_FDS and LISTEN_FDNAMES do not match the passed descriptors: %s\n",
 			uv_strerror(n));
 		return (struct failure){FAILURE_OS, n};
 	}
@@ -204,22 +186,28 @@ void server_close_passed(struct server *server)
 
 int server_adopt(struct server *server, FILE *errors)
 {
-	struct systemd_fd *fds = server->passed;
-	size_t n = server->n_passed, n_passed, n_left;
+	struct systemd_fd *fds = server->passed, *handed, *stored;
+	size_t n = server->n_passed, n_stored = 0, n_others = 0;
 
 	if (n == 0)
 		return 0;
-	server->handed = calloc(n, sizeof(*fds));
-	if (!server->handed)
+	handed = calloc(2 * n, sizeof(*fds));
+	if (!handed)
 		return -ENOMEM;
+	stored = handed + n;
+	for (size_t i = 0; i < n; i++) {
+		if (takeover_is_part(&fds[i]))
+			handed[server->n_handed++] = fds[i];
+		else if (store_is_socket(&fds[i]))
+			stored[n_stored++] = fds[i];
+		else
+			fds[n_others++] = fds[i];
+	}
 	server->passed = NULL;
 	server->n_passed = 0;
-	n_left = partition(fds, n, takeover_is_part);
-	server->n_handed = n - n_left;
-	memcpy(server->handed, fds + n_left, server->n_handed * sizeof(*fds));
-	n_passed = partition(fds, n_left, store_is_socket);
-	store_take(fds + n_passed, n_left - n_passed, &server->sockets.endpoints);
-	return socket_set_adopt(&server->sockets, server->config, fds, n_passed, errors);
+	server->handed = handed;
+	store_take(stored, n_stored, &server->sockets.endpoints);
+	return socket_set_adopt(&server->sockets, server->config, fds, n_others, errors);
 }
 
 static const char *state_error_text(int error)

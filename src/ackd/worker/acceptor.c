@@ -92,7 +92,7 @@ static void pause_after(struct acceptor *acceptor, const char *what, int error)
 
 	counter_add(acceptor->listener->counters, COUNTER_ACCEPT_ERRORS, 1);
 	if (log_admit(LOG_ACCEPT_ERROR))
-		log_post(LOG_ACCEPT_ERROR, &fields, "%s: %s: %s; trying again in %d ms",
+		log_post(LOG_ACCEPT_ERROR, &fields, "%s: %s: %s; retrying in %d ms",
 			 fields.listener, what, words, ACCEPT_PAUSE_MS);
 	acceptor->resume_ms = uv_now(&reactor->loop) + ACCEPT_PAUSE_MS;
 	reactor_wake_in(reactor, ACCEPT_PAUSE_MS);
@@ -161,6 +161,7 @@ void acceptor_close(struct acceptor *acceptor)
 {
 	bool is_open = acceptor->state != ACCEPTOR_UNOPENED;
 
+	list_remove(&acceptor->node);
 	/* queued clients already consider themselves connected; the kernel queues backlog + 1 */
 	if (!acceptor->passed)
 		acceptor_accept(acceptor, (unsigned)acceptor->listener->settings->backlog + 1);

@@ -3,6 +3,7 @@
 /* The sockets from which a worker accepts connections. Worker thread only. */
 
 #include "ackd/conn/listener.h"
+#include "base/list.h"
 #include "base/states.h"
 
 #include <uv.h>
@@ -18,7 +19,7 @@ extern const struct state_row acceptor_states[];
 
 /* A listening descriptor. The server owns the descriptor itself. */
 struct acceptor {
-	struct acceptor *next;
+	struct list node;	   /* of the worker or of a plan */
 	struct listener *listener; /* a reference */
 	int fd;
 	uint8_t state;
@@ -44,8 +45,8 @@ void acceptor_open(struct acceptor *acceptor, struct listener *listener, int fd,
 void acceptor_serve(struct acceptor *acceptor, struct listener *listener);
 
 /*
- * Accepts the queued connections, unless the queue outlives the process, then stops accepting and
- * frees @acceptor, now or in a later loop iteration.
+ * Removes @acceptor from its list. Accepts the queued connections, unless the queue outlives the
+ * process, then stops accepting and frees @acceptor, now or in a later loop iteration.
  */
 void acceptor_close(struct acceptor *acceptor);
 

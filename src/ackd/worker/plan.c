@@ -10,6 +10,7 @@ struct worker_plan *worker_plan_create(struct config *config, struct counters **
 
 	if (!plan)
 		return NULL;
+	list_init(&plan->acceptors);
 	plan->config = config_ref(config);
 	plan->counters = counters;
 	plan->listeners = calloc(config->n_listeners, sizeof(struct listener *));
@@ -26,8 +27,7 @@ struct worker_plan *worker_plan_create(struct config *config, struct counters **
 
 		if (!acceptor)
 			goto fail;
-		acceptor->next = plan->acceptors;
-		plan->acceptors = acceptor;
+		list_append(&plan->acceptors, &acceptor->node);
 	}
 	return plan;
 
@@ -38,6 +38,8 @@ fail:
 
 void worker_plan_destroy(struct worker_plan *plan)
 {
+	struct acceptor *acceptor, *after;
+
 	if (!plan)
 		return;
 	for (size_t i = 0; i < plan->n_restored; i++)
@@ -46,12 +48,8 @@ void worker_plan_destroy(struct worker_plan *plan)
 	for (size_t i = 0; plan->listeners && i < plan->config->n_listeners; i++)
 		free(plan->listeners[i]);
 	free(plan->listeners);
-	while (plan->acceptors) {
-		struct acceptor *next = plan->acceptors->next;
-
-		free(plan->acceptors);
-		plan->acceptors = next;
-	}
+	list_for_each_safe (acceptor, after, &plan->acceptors, node)
+		free(acceptor);
 	config_unref(plan->config);
 	free(plan);
 }

@@ -25,7 +25,7 @@ struct worker_restored {
 struct worker_plan {
 	struct config *config;	     /* a reference */
 	struct listener **listeners; /* owned: one per listener of the configuration, to begin */
-	struct acceptor *acceptors;  /* owned: one per socket, to open */
+	struct list acceptors;	     /* owned: one per socket, to open */
 	struct counters **counters;  /* per listener: one block per worker; the server's array */
 	struct worker_restored *restored; /* owned */
 	size_t n_restored;

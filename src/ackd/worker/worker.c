@@ -29,8 +29,9 @@ static uint64_t on_timer(struct reactor *reactor)
 {
 	struct worker *worker = worker_of(reactor);
 	uint64_t next_ms = UINT64_MAX;
+	struct acceptor *a;
 
-	for (struct acceptor *a = worker->acceptors; a; a = a->next) {
+	list_for_each (a, &worker->acceptors, node) {
 		uint64_t ms = acceptor_expire(a, uv_now(&reactor->loop));
 
 		next_ms = ms < next_ms ? ms : next_ms;
@@ -51,12 +52,13 @@ const struct state_row worker_phases[] = {
 void worker_check_invariant(const struct worker *worker)
 {
 	uint8_t phase = atomic_load(&worker->phase);
+	const struct acceptor *a;
 	bool loop_ends = uv_is_closing((const uv_handle_t *)&worker->async);
 
-	for (const struct acceptor *a = worker->acceptors; a; a = a->next)
+	list_for_each (a, &worker->acceptors, node)
 		acceptor_check_invariant(a);
 	if (phase != WORKER_SERVING)
-		assert(!worker->acceptors && worker_has_done(worker, WORKER_APPLY));
+		assert(list_is_empty(&worker->acceptors) && worker_has_done(worker, WORKER_APPLY));
 	if (phase == WORKER_HANDING_OVER)
 		assert(!worker_has_done(worker, WORKER_HAND_OVER));
 	assert(loop_ends == (phase == WORKER_ENDED));
@@ -87,28 +89,22 @@ bool worker_has_done(const struct worker *worker, enum worker_order order)
 
 static struct acceptor *acceptor_find(const struct worker *worker, int fd)
 {
-	struct acceptor *a = worker->acceptors;
+	struct acceptor *a;
 
-	while (a && a->fd != fd)
-		a = a->next;
-	return a;
+	list_for_each (a, &worker->acceptors, node)
+		if (a->fd == fd)
+			return a;
+	return NULL;
 }
 
 /* Closes the acceptors for which @ends returns true. */
 static void close_acceptors(struct worker *worker, bool (*ends)(const struct acceptor *acceptor))
 {
-	struct acceptor **link = &worker->acceptors;
+	struct acceptor *a, *after;
 
-	while (*link) {
-		struct acceptor *a = *link;
-
-		if (!ends(a)) {
-			link = &a->next;
-			continue;
-		}
-		*link = a->next;
-		acceptor_close(a);
-	}
+	list_for_each_safe (a, after, &worker->acceptors, node)
+		if (ends(a))
+			acceptor_close(a);
 }
 
 static bool is_retired(const struct acceptor *acceptor)
@@ -135,10 +131,9 @@ static void serve(struct worker *worker, struct worker_plan *plan,
 	if (acceptor && !socket->retired) {
 		acceptor_serve(acceptor, listener);
 	} else if (!acceptor && listener) {
-		acceptor = plan->acceptors;
-		plan->acceptors = acceptor->next;
-		acceptor->next = worker->acceptors;
-		worker->acceptors = acceptor;
+		acceptor = list_entry(plan->acceptors.next, struct acceptor, node);
+		list_remove(&acceptor->node);
+		list_append(&worker->acceptors, &acceptor->node);
 		acceptor_open(acceptor, listener, socket->fd, socket->passed);
 	} else if (!acceptor) {
 		return;
@@ -154,6 +149,7 @@ static void serve(struct worker *worker, struct worker_plan *plan,
 static void worker_carry_out(struct worker *worker, struct worker_plan *plan)
 {
 	struct listener **listeners = plan->listeners;
+	struct acceptor *acceptor;
 	size_t n = plan->config->n_listeners;
 
 	for (size_t i = 0; i < n; i++)
@@ -166,8 +162,8 @@ static void worker_carry_out(struct worker *worker, struct worker_plan *plan)
 		      socket->listener < n ? listeners[socket->listener] : NULL);
 	}
 	close_acceptors(worker, is_unkept);
-	for (struct acceptor *a = worker->acceptors; a; a = a->next)
-		a->kept = false;
+	list_for_each (acceptor, &worker->acceptors, node)
+		acceptor->kept = false;
 	for (size_t i = 0; i < plan->n_restored; i++) {
 		struct worker_restored *restored = &plan->restored[i];
 		struct state_connection state = state_read(restored->from.connection);
@@ -221,8 +217,10 @@ static void worker_end(struct worker *worker, void (*how)(struct conn *c))
  */
 static bool worker_hand_over_some(struct worker *worker)
 {
+	struct acceptor *a;
+
 	if (worker_is_in(worker, STATES_BIT(WORKER_SERVING))) {
-		for (struct acceptor *a = worker->acceptors; a; a = a->next)
+		list_for_each (a, &worker->acceptors, node)
 			a->passed |= !handover_closes(worker->handover, a->fd);
 		close_acceptors(worker, is_any);
 		worker_enter(worker, WORKER_HANDING_OVER);
@@ -349,6 +347,7 @@ int worker_init(struct worker *worker, unsigned index, struct limits *limits, ui
 		.on_news = on_news,
 		.data = data,
 	};
+	list_init(&worker->acceptors);
 	r = reactor_init(&worker->reactor, limits);
 	if (r < 0)
 		return r;

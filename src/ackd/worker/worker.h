@@ -43,7 +43,7 @@ struct worker {
 	struct reactor reactor;
 	uv_thread_t thread;
 	uv_async_t async;
-	struct acceptor *acceptors;
+	struct list acceptors;
 
 	/* between the main thread and this one */
 	struct worker_plan *plan;  /* of WORKER_APPLY */
