@@ -12,9 +12,12 @@
 /*
  * ---- where a message ends ----
  *
- * These functions know the framings in which the data end a message. A further one has its case in
- * each of them.
+ * Only these three functions know how the data end a message; the rest of this file works for any
+ * framing. Lines are the only case so far, so the last two have no switch yet.
  */
+
+/* The longest terminator: CR LF. */
+#define TERMINATOR_MAX 2
 
 /* Where a message ends, as positions in the input: its text, and the terminator after it. */
 struct end {
@@ -336,7 +339,7 @@ static int refuse_long_message(struct session *session, struct session_io *io,
 /* Appends the next @n bytes to the held message, and removes them from the input. */
 static int keep(struct session *session, struct session_io *io, struct session_job *job, size_t n)
 {
-	size_t max = (size_t)session->policy->max_line_bytes + strlen("\r\n");
+	size_t max = (size_t)session->policy->max_line_bytes + TERMINATOR_MAX;
 	int r = 0;
 
 	if (session->policy->reply != REPLY_DISCARD) {
