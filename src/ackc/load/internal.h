@@ -193,19 +193,25 @@ struct load_worker {
 };
 
 /*
- * Prepares worker @number and starts its thread, which waits for LOAD_CONNECT. Returns 0 or a
- * negative errno; on an error nothing needs to be finished.
+ * Prepares worker @number, which then waits for LOAD_CONNECT. Returns 0 or a negative errno; on an
+ * error nothing needs to be finished.
  */
-int load_worker_start(struct load_worker *w, const struct load_plan *plan, unsigned number,
-		      struct load_news *news);
+int load_worker_init(struct load_worker *w, const struct load_plan *plan, unsigned number,
+		     struct load_news *news);
+
+/* Starts the thread, which runs the loop until WORKER_DONE. Returns 0 or a negative errno. */
+int load_worker_start(struct load_worker *w);
 
 /* Sends a command to a worker. Main thread only. */
 void load_worker_command(struct load_worker *w, enum load_command command);
 
-/* Waits for the end of a worker's thread, which may have received LOAD_STOP. */
+/* Waits for the end of a worker's thread. */
 void load_worker_join(struct load_worker *w);
 
-/* Frees what a worker has allocated, except for its counters, which are a part of it. */
+/*
+ * Closes the loop, and frees what a worker has allocated. Its thread has ended or was not started;
+ * then it must not have connected. The counters remain, as they are a part of it.
+ */
 void load_worker_finish(struct load_worker *w);
 
 struct load_result {

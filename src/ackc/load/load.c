@@ -209,8 +209,14 @@ static void start_workers(struct load *l)
 		return;
 	}
 	for (unsigned i = 0; i < l->options->threads; i++) {
-		int r = load_worker_start(&l->workers[i], &l->plan, i, &l->news);
+		struct load_worker *w = &l->workers[i];
+		int r = load_worker_init(w, &l->plan, i, &l->news);
 
+		if (r == 0) {
+			r = load_worker_start(w);
+			if (r < 0)
+				load_worker_finish(w);
+		}
 		if (r < 0) {
 			command_all(l, LOAD_STOP);
 			collect(l);

@@ -242,6 +242,16 @@ static int allocate(struct load_worker *w)
 	return is_scheduled(w) ? load_schedule_init(&w->schedule, w->n) : 0;
 }
 
+static void release(struct load_worker *w)
+{
+	free(w->connections);
+	free(w->times);
+	free(w->shapes);
+	free(w->scratch);
+	free(w->received);
+	load_schedule_finish(&w->schedule);
+}
+
 /* Opens the handles. Returns 0 or a negative errno; on an error the loop must be run and closed. */
 static int open_handles(struct load_worker *w)
 {
@@ -269,46 +279,43 @@ static int open_handles(struct load_worker *w)
 	return 0;
 }
 
-int load_worker_start(struct load_worker *w, const struct load_plan *plan, unsigned number,
-		      struct load_news *news)
+int load_worker_init(struct load_worker *w, const struct load_plan *plan, unsigned number,
+		     struct load_news *news)
 {
 	int r;
 
-	w->plan = plan;
-	w->number = number;
-	w->news = news;
+	*w = (struct load_worker){.plan = plan, .number = number, .news = news};
 	r = allocate(w);
 	if (r == 0)
 		r = uv_loop_init(&w->loop);
 	if (r < 0) {
-		load_worker_finish(w);
+		release(w);
 		return r;
 	}
 	r = open_handles(w);
-	if (r == 0) {
-		r = uv_thread_create(&w->thread, worker_main, w);
-		if (r == 0)
-			return 0;
-		close_handles(w);
+	if (r < 0) {
+		uv_run(&w->loop, UV_RUN_DEFAULT);
+		uv_loop_close(&w->loop);
+		release(w);
 	}
-	uv_run(&w->loop, UV_RUN_DEFAULT);
-	uv_loop_close(&w->loop);
-	load_worker_finish(w);
 	return r;
+}
+
+int load_worker_start(struct load_worker *w)
+{
+	return uv_thread_create(&w->thread, worker_main, w);
 }
 
 void load_worker_join(struct load_worker *w)
 {
 	uv_thread_join(&w->thread);
-	uv_loop_close(&w->loop);
 }
 
 void load_worker_finish(struct load_worker *w)
 {
-	free(w->connections);
-	free(w->times);
-	free(w->shapes);
-	free(w->scratch);
-	free(w->received);
-	load_schedule_finish(&w->schedule);
+	if (w->state != WORKER_DONE)
+		close_handles(w);
+	uv_run(&w->loop, UV_RUN_DEFAULT);
+	uv_loop_close(&w->loop);
+	release(w);
 }

@@ -1,0 +1,263 @@
+/*
+ * A worker of ackc load without a thread: the test steps its loop, and plays the server on the
+ * other ends of the connections.
+ */
+
+#include "ackc/load/internal.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define N 3
+#define SIZE 64
+
+struct fixture {
+	struct options options;
+	struct load_plan plan;
+	struct load_news news;
+	uv_loop_t news_loop; /* the main thread's */
+	struct load_worker *worker;
+	int listener;
+	int servers[2 * N]; /* accepted connections */
+	unsigned n_servers;
+};
+
+static void on_news(uv_async_t *async)
+{
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct sockaddr_in *in;
+	socklen_t n = sizeof(*in);
+
+	assert_non_null(f);
+	f->options = (struct options){.connections = N,
+				      .threads = 1,
+				      .depth = 1,
+				      .duration_ms = 10000,
+				      .timeout_ms = 5000};
+	f->plan.options = &f->options;
+	assert_int_equal(source_generate(SIZE, &f->plan.source), 0);
+	f->plan.addresses.n = 1;
+	in = (struct sockaddr_in *)&f->plan.addresses.list[0];
+	in->sin_family = AF_INET;
+	in->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	f->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	assert_int_equal(bind(f->listener, (struct sockaddr *)in, sizeof(*in)), 0);
+	assert_int_equal(getsockname(f->listener, (struct sockaddr *)in, &n), 0);
+	assert_int_equal(listen(f->listener, 2 * N), 0);
+	assert_int_equal(uv_loop_init(&f->news_loop), 0);
+	assert_int_equal(uv_async_init(&f->news_loop, &f->news.async, on_news), 0);
+	f->worker = calloc(1, sizeof(*f->worker));
+	assert_non_null(f->worker);
+	*state = f;
+	return 0;
+}
+
+static void close_servers(struct fixture *f)
+{
+	while (f->n_servers)
+		close(f->servers[--f->n_servers]);
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	load_worker_finish(f->worker);
+	free(f->worker);
+	uv_close((uv_handle_t *)&f->news.async, NULL);
+	uv_run(&f->news_loop, UV_RUN_DEFAULT);
+	assert_int_equal(uv_loop_close(&f->news_loop), 0);
+	close_servers(f);
+	close(f->listener);
+	source_finish(&f->plan.source);
+	free(f);
+	return 0;
+}
+
+static void accept_all(struct fixture *f)
+{
+	for (;;) {
+		int fd = accept4(f->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+		if (fd < 0)
+			return;
+		assert_true(f->n_servers < 2 * N);
+		f->servers[f->n_servers++] = fd;
+	}
+}
+
+/* Answers what has arrived; closes what the client has half-closed. */
+static void echo_all(struct fixture *f)
+{
+	char bytes[N * SIZE];
+
+	for (unsigned i = 0; i < f->n_servers; i++) {
+		ssize_t n = recv(f->servers[i], bytes, sizeof(bytes), 0);
+
+		/* It fails if the client has reset the connection. */
+		if (n > 0)
+			send(f->servers[i], bytes, (size_t)n, MSG_NOSIGNAL);
+		if (n == 0)
+			shutdown(f->servers[i], SHUT_WR);
+	}
+}
+
+/* Runs one turn of the loop. */
+static void step(struct fixture *f)
+{
+	uv_run(&f->worker->loop, UV_RUN_NOWAIT);
+}
+
+static void run_until(struct fixture *f, enum load_worker_state state, bool answering)
+{
+	while (f->worker->state != state) {
+		step(f);
+		accept_all(f);
+		if (answering)
+			echo_all(f);
+	}
+}
+
+/* Connects all connections. */
+static void get_ready(struct fixture *f)
+{
+	assert_int_equal(load_worker_init(f->worker, &f->plan, 0, &f->news), 0);
+	step(f);
+	assert_int_equal(f->worker->state, WORKER_WAITING);
+	load_worker_command(f->worker, LOAD_CONNECT);
+	run_until(f, WORKER_READY, false);
+	assert_int_equal(f->news.ready, 1);
+	assert_int_equal(f->worker->counters.connected, N);
+	accept_all(f);
+	assert_int_equal(f->n_servers, N);
+}
+
+static void go(struct fixture *f)
+{
+	f->plan.start_ns = uv_hrtime();
+	load_worker_command(f->worker, LOAD_GO);
+	run_until(f, WORKER_RUNNING, false);
+}
+
+static void test_a_count_is_sent_and_answered(void **state)
+{
+	struct fixture *f = *state;
+
+	f->options.count = 100;
+	get_ready(f);
+	go(f);
+	run_until(f, WORKER_DONE, true);
+	assert_int_equal(f->worker->counters.sent, 100);
+	assert_int_equal(f->worker->counters.completed, 100);
+	assert_int_equal(f->worker->counters.latency.count, 100);
+	assert_int_equal(f->worker->counters.received_bytes, 100 * SIZE);
+	assert_int_equal(f->worker->counters.errors.n, 0);
+	assert_int_equal(f->worker->counters.lost, 0);
+}
+
+/* At the end of the time nothing more is sent, and the replies in flight are waited for. */
+static void test_a_drain_waits_for_replies(void **state)
+{
+	struct fixture *f = *state;
+
+	f->options.duration_ms = 1;
+	get_ready(f);
+	go(f);
+	run_until(f, WORKER_DRAINING, false);
+	assert_int_equal(f->worker->counters.sent, N);
+	for (int i = 0; i < 10; i++)
+		step(f);
+	assert_int_equal(f->worker->state, WORKER_DRAINING);
+	run_until(f, WORKER_DONE, true);
+	assert_int_equal(f->worker->counters.sent, N);
+	assert_int_equal(f->worker->counters.completed, N);
+	assert_int_equal(f->worker->counters.errors.n, 0);
+}
+
+static void test_a_reset_loses_a_message_and_is_retried(void **state)
+{
+	static const struct linger reset = {.l_onoff = 1};
+	struct fixture *f = *state;
+
+	f->options.count = N;
+	f->options.connections = 1;
+	assert_int_equal(load_worker_init(f->worker, &f->plan, 0, &f->news), 0);
+	load_worker_command(f->worker, LOAD_CONNECT);
+	run_until(f, WORKER_READY, false);
+	accept_all(f);
+	go(f);
+	assert_int_equal(f->worker->counters.sent, 1);
+	setsockopt(f->servers[0], SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	close_servers(f);
+	run_until(f, WORKER_DONE, true);
+	assert_int_equal(f->worker->counters.connected, 2);
+	assert_int_equal(f->worker->counters.failures, 1);
+	assert_int_equal(f->worker->counters.lost, 1);
+	assert_int_equal(f->worker->counters.completed, N - 1);
+	assert_string_equal(f->worker->counters.errors.kinds[0].words, "connection reset");
+}
+
+static void test_a_wrong_reply_is_counted_by_kind(void **state)
+{
+	struct fixture *f = *state;
+
+	f->options.count = N;
+	get_ready(f);
+	go(f);
+	assert_int_equal(send(f->servers[0], "NAK 17 line too long\n", 21, 0), 21);
+	run_until(f, WORKER_DONE, true);
+	assert_int_equal(f->worker->counters.errors.n, 1);
+	assert_true(f->worker->counters.errors.kinds[0].wrong);
+	assert_string_equal(f->worker->counters.errors.kinds[0].words, "NAK line too long");
+	assert_int_equal(f->worker->counters.completed, N - 1);
+	assert_int_equal(f->worker->counters.lost, 1);
+}
+
+static void test_a_stop_ends_in_any_state(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(load_worker_init(f->worker, &f->plan, 0, &f->news), 0);
+	load_worker_command(f->worker, LOAD_STOP);
+	run_until(f, WORKER_DONE, false);
+	load_worker_finish(f->worker);
+
+	get_ready(f);
+	load_worker_command(f->worker, LOAD_STOP);
+	run_until(f, WORKER_DONE, false);
+	load_worker_finish(f->worker);
+
+	close_servers(f);
+	f->news.ready = 0;
+	get_ready(f);
+	go(f);
+	load_worker_command(f->worker, LOAD_STOP);
+	run_until(f, WORKER_DONE, false);
+	assert_int_equal(f->worker->counters.lost, 0); /* they are not waited for */
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_a_count_is_sent_and_answered),
+		TEST(test_a_drain_waits_for_replies),
+		TEST(test_a_reset_loses_a_message_and_is_retried),
+		TEST(test_a_wrong_reply_is_counted_by_kind),
+		TEST(test_a_stop_ends_in_any_state),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
