@@ -508,17 +508,14 @@ static void make_texts(struct scout *s)
 
 	s->text_n = n < TEXT_MIN ? TEXT_MIN : n > TEXT_MAX ? TEXT_MAX : n;
 	for (int i = 0; i < N_TEXTS; i++) {
-		for (size_t j = 0; j < s->text_n; j++) {
-			char before = j ? s->texts[i][j - 1] : 0;
-			char letter;
+		size_t letter = 0;
 
+		for (size_t j = 0; j < s->text_n; j++) {
 			/* Knuth's linear congruential generator (MMIX) */
 			state = state * UINT64_C(6364136223846793005) +
 				UINT64_C(1442695040888963407);
-			letter = letters[(state >> 33) % n_letters];
-			if (letter == before)
-				letter = letters[((state >> 33) + 1) % n_letters];
-			s->texts[i][j] = letter;
+			letter = (letter + 1 + (state >> 33) % (n_letters - 1)) % n_letters;
+			s->texts[i][j] = letters[letter];
 		}
 		s->texts[i][s->text_n] = '\n';
 	}
