@@ -457,6 +457,98 @@ static void test_numbers_of_a_connection(void **state)
 	}
 }
 
+/* Appends the reply of a server of framing @framing to the line @text. */
+static size_t answer(uint8_t *out, size_t n, const char *prefix, const char *text,
+		     const char *suffix, bool stream)
+{
+	n = put(out, n, prefix, strlen(prefix));
+	n = put(out, n, text, strlen(text));
+	n = put(out, n, stream ? "\n" : suffix, strlen(stream ? "\n" : suffix));
+	return put(out, n, stream ? suffix : "\n", strlen(stream ? suffix : "\n"));
+}
+
+static void test_shapes_are_learnt(void **state)
+{
+	static const struct {
+		const char *greeting;
+		const char *prefixes[2]; /* in replies 1 and 2 */
+		const char *suffixes[2];
+		bool stream;
+		const char *given; /* as the prefix */
+		const char *words; /* of the fault; NULL: none */
+		uint32_t lines;	   /* of the greeting */
+	} cases[] = {
+		{"", {"", ""}, {"", ""}, false, NULL, NULL, 0},
+		{"", {"Got ", "Got "}, {"", ""}, false, NULL, NULL, 0},
+		{"", {"Got ", "Got "}, {"", ""}, true, NULL, NULL, 0},
+		{"", {"<", "<"}, {">", ">"}, true, NULL, NULL, 0},
+		{"", {"<", "<"}, {">", ">"}, false, "<", NULL, 0},
+		{"", {"", ""}, {"!\n", "!\n"}, true, NULL, NULL, 0},
+		{"hello\n", {"Got ", "Got "}, {"", ""}, false, NULL, NULL, 1},
+		{"a\nb\n", {"", ""}, {" ok", " ok"}, false, NULL, NULL, 2},
+		{"a\nb ", {"", ""}, {"", ""}, false, NULL, NULL, 0},
+		{"", {"9: ", "9: "}, {" 7", " 7"}, false, NULL, NULL, 0},
+		{"",
+		 {"Got ", "Gox "},
+		 {"", ""},
+		 false,
+		 NULL,
+		 "prefix changes at byte 2: expected 't ', received 'x '",
+		 0},
+		{"",
+		 {"Got ", "Got "},
+		 {"a", "b"},
+		 false,
+		 NULL,
+		 "suffix changes at byte 0: expected 'a', received 'b'",
+		 0},
+		{"",
+		 {"Got ", "Got "},
+		 {"", ""},
+		 false,
+		 "Get ",
+		 "prefix differs at byte 1: expected 'et ', received 'ot '",
+		 0},
+		{"",
+		 {"Got ", "Got "},
+		 {"", ""},
+		 false,
+		 "",
+		 "prefix differs at byte 0: expected nothing, received 'Got '",
+		 0},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct shape s;
+		struct fault fault = {0};
+		uint8_t out[ROOM];
+		struct shape_evidence e = {.received = out, .text_n = 4, .prefix = cases[i].given};
+		const char *const *suffixes = cases[i].suffixes;
+		bool stream = cases[i].stream;
+		size_t n = put(out, 0, cases[i].greeting, strlen(cases[i].greeting));
+
+		e.texts[0] = n + strlen(cases[i].prefixes[0]);
+		e.ends[0] = answer(out, n, cases[i].prefixes[0], "aaaa", suffixes[0], stream);
+		e.texts[1] = e.ends[0] + strlen(cases[i].prefixes[1]);
+		e.ends[1] =
+			answer(out, e.ends[0], cases[i].prefixes[1], "bbbb", suffixes[1], stream);
+		e.texts[2] = e.ends[1] + strlen(cases[i].prefixes[0]);
+		e.texts[3] = e.texts[2] + (stream ? 5 : 30);
+		assert_int_equal(shape_learn(&e, &s, &fault), !cases[i].words);
+		if (cases[i].words) {
+			assert_string_equal(fault.words, cases[i].words);
+			continue;
+		}
+		assert_int_equal(s.framing, stream ? SHAPE_STREAM : SHAPE_LINES);
+		assert_int_equal(s.greeting_n, strlen(cases[i].greeting));
+		assert_int_equal(s.greeting_lines, cases[i].lines);
+		assert_int_equal(s.prefix.n, strlen(cases[i].prefixes[0]));
+		assert_memory_equal(s.prefix.bytes, cases[i].prefixes[0], s.prefix.n);
+		assert_int_equal(s.suffix.n, strlen(suffixes[0]));
+		assert_memory_equal(s.suffix.bytes, suffixes[0], s.suffix.n);
+	}
+}
+
 /* ---- random servers ---- */
 
 static uint64_t seed = 1;
@@ -619,6 +711,7 @@ int main(void)
 		cmocka_unit_test(test_counters),
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_numbers_of_a_connection),
+		cmocka_unit_test(test_shapes_are_learnt),
 		cmocka_unit_test(test_random_servers),
 		cmocka_unit_test(test_affix_bounds),
 	};

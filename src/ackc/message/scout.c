@@ -184,96 +184,6 @@ static bool find_fault(const struct scout *s, bool more_may_come, struct fault *
 	return true;
 }
 
-/* ---- learning from right replies ---- */
-
-static uint32_t count_lines(const uint8_t *p, size_t n)
-{
-	uint32_t lines = 0;
-
-	for (size_t i = 0; i < n; i++)
-		lines += p[i] == '\n';
-	return lines;
-}
-
-/*
- * Learns what stands before or after the texts from the replies to probes 1 and 2. If it is
- * @given, it must be that.
- */
-static bool learn_affix(struct scout_result *ret, const char *what, const char *given,
-			struct affix *a, const uint8_t *first, size_t first_n,
-			const uint8_t *second, size_t second_n)
-{
-	const uint8_t *expected = given ? (const uint8_t *)given : first;
-	size_t n = given ? strlen(given) : first_n;
-	size_t at = bytes_in_common(expected, n, second, second_n);
-	struct difference d = {expected, n, at, second + at, second_n - at, at};
-	char words[40];
-
-	if (given && at == n && n == second_n && affix_set(a, expected, n))
-		return true;
-	if (!given && affix_learn(a, first, first_n, second, second_n))
-		return true;
-	snprintf(words, sizeof(words), "%s %s", what, given ? "differs" : "changes");
-	difference_describe(&d, FAULT_DIFFERENT, words, &ret->fault);
-	if (at == n && at == second_n)
-		snprintf(ret->fault.words, sizeof(ret->fault.words),
-			 "%s is too long, or has too many numbers", what);
-	return false;
-}
-
-/*
- * Determines the framing from the bytes between texts 3 and 4, which were sent in one write. If
- * they were taken as one message, only the line end is between them.
- */
-static enum shape_framing framing(const struct scout *s, const uint8_t *suffix, size_t suffix_n)
-{
-	size_t third = find(s, 2);
-	size_t fourth = find(s, 3);
-
-	if (third != SIZE_MAX && fourth == third + s->text_n + 1)
-		return SHAPE_STREAM;
-	return suffix[suffix_n - 1] == '\n' ? SHAPE_LINES : SHAPE_STREAM;
-}
-
-/* Splits the received bytes: greeting, prefix, text 1, suffix, prefix, text 2, suffix... */
-static void learn(const struct scout *s, struct scout_result *ret)
-{
-	struct shape *shape = &ret->shape;
-	const uint8_t *received = s->t.received;
-	size_t one = find(s, 0);
-	size_t two = find(s, 1);
-	size_t second = s->t.begins[1];
-	size_t before = two - second < one ? two - second : one;
-	const uint8_t *suffix[2] = {received + one + s->text_n, received + two + s->text_n};
-	size_t n[2] = {second - one - s->text_n, s->t.begins[2] - two - s->text_n};
-	bool lines;
-
-	if (!learn_affix(ret, "prefix", s->task.prefix, &shape->prefix, received + one - before,
-			 before, received + second, two - second))
-		return;
-	shape->greeting_n = (uint32_t)(one - before);
-	if (shape->greeting_n && received[shape->greeting_n - 1] == '\n')
-		shape->greeting_lines = count_lines(received, shape->greeting_n);
-	shape->framing = SHAPE_LINES;
-	if (shape->prefix.n || n[0] != 1)
-		shape->framing = framing(s, suffix[0], n[0]);
-	/*
-	 * The line end belongs to the text. It comes before the suffix of a stream, and after the
-	 * suffix of a line.
-	 */
-	lines = shape->framing == SHAPE_LINES;
-	for (int i = 0; i < 2; i++) {
-		if (suffix[i][lines ? n[i] - 1 : 0] == '\n') {
-			suffix[i] += !lines;
-			n[i]--;
-		}
-	}
-	if (learn_affix(ret, "suffix", s->task.suffix, &shape->suffix, suffix[0], n[0], suffix[1],
-			n[1]) &&
-	    !lines)
-		affix_fix_end(&shape->suffix);
-}
-
 /* ---- the conversation ---- */
 
 static void on_closed(uv_handle_t *handle)
@@ -330,8 +240,17 @@ static bool report_fault(struct scout *s, bool more_may_come)
 static void report_shape(struct scout *s)
 {
 	struct scout_result result = {0};
+	struct shape_evidence e = {
+		.received = s->t.received,
+		.text_n = s->text_n,
+		.ends = {s->t.begins[1], s->t.begins[2]},
+		.prefix = s->task.prefix,
+		.suffix = s->task.suffix,
+	};
 
-	learn(s, &result);
+	for (int i = 0; i < SHAPE_TEXTS; i++)
+		e.texts[i] = find(s, i);
+	shape_learn(&e, &result.shape, &result.fault);
 	report(s, &result);
 }
 

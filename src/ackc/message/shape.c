@@ -166,3 +166,81 @@ bool shape_in_pieces(const struct shape *s)
 	return s->framing == SHAPE_STREAM && !shape_is_echo(s) && !affix_counts(&s->prefix) &&
 	       s->suffix.n_numbers == 0;
 }
+
+/*
+ * Learns what stands before or after the texts from the replies to texts 1 and 2. If it is @given,
+ * it must be that.
+ */
+static bool learn_affix(const char *what, const char *given, const uint8_t *first, size_t first_n,
+			const uint8_t *second, size_t second_n, struct affix *a,
+			struct fault *ret_fault)
+{
+	const uint8_t *expected = given ? (const uint8_t *)given : first;
+	size_t n = given ? strlen(given) : first_n;
+	size_t at = bytes_in_common(expected, n, second, second_n);
+	struct difference d = {expected, n, at, second + at, second_n - at, at};
+	char words[40];
+
+	if (given && at == n && n == second_n && affix_set(a, expected, n))
+		return true;
+	if (!given && affix_learn(a, first, first_n, second, second_n))
+		return true;
+	snprintf(words, sizeof(words), "%s %s", what, given ? "differs" : "changes");
+	difference_describe(&d, FAULT_DIFFERENT, words, ret_fault);
+	if (at == n && at == second_n)
+		snprintf(ret_fault->words, sizeof(ret_fault->words),
+			 "%s is too long, or has too many numbers", what);
+	return false;
+}
+
+/*
+ * Determines the framing. If texts 3 and 4 were taken as one message, only the line end is between
+ * them. Otherwise the server answers lines if its replies end with a line end.
+ */
+static enum shape_framing learn_framing(const struct shape_evidence *e)
+{
+	if (e->texts[2] != SIZE_MAX && e->texts[3] == e->texts[2] + e->text_n + 1)
+		return SHAPE_STREAM;
+	return e->received[e->ends[0] - 1] == '\n' ? SHAPE_LINES : SHAPE_STREAM;
+}
+
+bool shape_learn(const struct shape_evidence *e, struct shape *ret_shape, struct fault *ret_fault)
+{
+	struct shape *s = ret_shape;
+	const uint8_t *second = e->received + e->ends[0];
+	size_t second_n = e->texts[1] - e->ends[0];
+	size_t greeting_n = e->texts[0] - (second_n < e->texts[0] ? second_n : e->texts[0]);
+	const uint8_t *suffix[2];
+	size_t n[2];
+
+	if (!learn_affix("prefix", e->prefix, e->received + greeting_n, e->texts[0] - greeting_n,
+			 second, second_n, &s->prefix, ret_fault))
+		return false;
+	s->greeting_n = (uint32_t)greeting_n;
+	s->greeting_lines = 0;
+	for (size_t i = 0; greeting_n && e->received[greeting_n - 1] == '\n' && i < greeting_n; i++)
+		s->greeting_lines += e->received[i] == '\n';
+	for (int i = 0; i < 2; i++) {
+		suffix[i] = e->received + e->texts[i] + e->text_n;
+		n[i] = e->ends[i] - e->texts[i] - e->text_n;
+	}
+	s->framing = s->prefix.n || n[0] != 1 ? learn_framing(e) : SHAPE_LINES;
+	/*
+	 * The line end belongs to the text. It comes before the suffix of a stream, and after the
+	 * suffix of a line.
+	 */
+	for (int i = 0; i < 2; i++) {
+		bool lines = s->framing == SHAPE_LINES;
+
+		if (suffix[i][lines ? n[i] - 1 : 0] == '\n') {
+			suffix[i] += !lines;
+			n[i]--;
+		}
+	}
+	if (!learn_affix("suffix", e->suffix, suffix[0], n[0], suffix[1], n[1], &s->suffix,
+			 ret_fault))
+		return false;
+	if (s->framing == SHAPE_STREAM)
+		affix_fix_end(&s->suffix);
+	return true;
+}

@@ -1,9 +1,11 @@
 #pragma once
 
 /*
- * The shape of a server's replies: what it puts before and after a text. scout.h learns it from
- * replies to probes.
+ * The shape of a server's replies: what it puts before and after a text. It is learnt from the
+ * replies to a few texts, which scout.h obtains.
  */
+
+#include "ackc/message/difference.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -103,3 +105,24 @@ static inline bool shape_is_echo(const struct shape *s)
  * message must wait for the reply to the one before.
  */
 bool shape_in_pieces(const struct shape *s);
+
+/* The number of texts to learn from. The last two are sent in one write. */
+#define SHAPE_TEXTS 4
+
+/* The bytes that a connection received: greeting, reply 1, reply 2, and the replies to the others.
+ */
+struct shape_evidence {
+	const uint8_t *received;
+	size_t text_n;		   /* bytes of each text, without its line end */
+	size_t texts[SHAPE_TEXTS]; /* their offsets in @received; SIZE_MAX: not there */
+	size_t ends[2];		   /* the offsets at which the replies to texts 1 and 2 end */
+	const char *prefix;	   /* the prefix that is expected, or NULL */
+	const char *suffix;
+};
+
+/*
+ * Learns a shape from replies that contain the texts, each followed by a line end. Texts 3 and 4
+ * are not needed from an echo server. Returns false, and fills @ret_fault, if the replies to texts
+ * 1 and 2 differ in more than counters, or from what is expected.
+ */
+bool shape_learn(const struct shape_evidence *e, struct shape *ret_shape, struct fault *ret_fault);
