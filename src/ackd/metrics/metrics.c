@@ -168,13 +168,15 @@ static void on_connection(void *data, struct MHD_Connection *connection, void **
 	struct place *place = *socket_context;
 
 	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-		place = find_free_place(metrics); /* make_room() has left one */
+		place = find_free_place(metrics);
+		if (!place) /* make_room() could not end any: this one has no deadline */
+			return;
 		place->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)
 				    ->connect_fd;
 		place->since_ms = uv_now(metrics->loop);
 		list_append(&metrics->taken, &place->node);
 		*socket_context = place;
-	} else {
+	} else if (place) {
 		list_remove(&place->node);
 	}
 }
