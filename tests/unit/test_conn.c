@@ -299,7 +299,7 @@ static void test_pause(void **state)
 	say(b, "x\n");
 	expect(&f, b, "Got x\n");
 	assert_int_equal(c->state, CONN_SENDING);
-	assert_null(c->output);
+	assert_null(c->pending);
 	for (int i = 0; i < STEPS_MAX && c->state == CONN_SENDING; i++)
 		step(&f);
 	expect(&f, a, "Got \n");

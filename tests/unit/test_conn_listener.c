@@ -317,7 +317,7 @@ static void test_proxy_without_memory(void **state)
 
 	begin(&f, PROXIED);
 	a = connect_client(&f);
-	take_memory(&f, PROXY_READER_MIN - 1);
+	take_memory(&f, PROXY_PENDING_MIN - 1);
 	say(a, "PROXY ");
 	step(&f);
 	assert_int_equal(refused(&f, REFUSAL_MEMORY), 1);

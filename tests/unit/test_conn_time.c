@@ -144,8 +144,8 @@ static void test_slow_reader_after_a_pause(void **state)
 		sent += n > 0 ? (size_t)n : 0;
 		step(&f);
 	}
-	assert_true(c->state == CONN_SENDING && !c->output);
-	for (int i = 0; i < STEPS_MAX && !c->output; i++)
+	assert_true(c->state == CONN_SENDING && !c->pending);
+	for (int i = 0; i < STEPS_MAX && !c->pending; i++)
 		step(&f);
 	unsent = conn_socket_unsent(c);
 	advance(&f, LIMIT(IDLE_MS) - 1);

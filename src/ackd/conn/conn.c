@@ -15,7 +15,7 @@
 #define DRAIN_READ_MAX ((int)1024 * 1024)
 
 /* every connection has one, even an idle one */
-_Static_assert(sizeof(struct conn) <= 360, "struct conn has grown");
+_Static_assert(sizeof(struct conn) <= 344, "struct conn has grown");
 
 /* ---- states ---- */
 
@@ -102,12 +102,11 @@ void conn_check_invariant(const struct conn *c)
 
 	assert(c->polled == waits[c->state].event);
 	assert(!c->unanswered || c->polled == UV_READABLE);
-	assert(!c->proxy || c->state == CONN_PROXY_HEADER);
-	assert(!c->output || c->state == CONN_SENDING);
+	assert(!c->pending || c->state == CONN_PROXY_HEADER || c->state == CONN_SENDING);
 	assert(!session_is_held(&c->session) || c->state == CONN_SENDING);
 	/* a session that has ended has a last reply to send, or is over */
 	assert(!c->session.place.done || c->state == CONN_SENDING || is_ending);
-	assert(c->state != CONN_SENDING || c->output || session_is_held(&c->session));
+	assert(c->state != CONN_SENDING || c->pending || session_is_held(&c->session));
 	/* the end of input ends the connection unless output is pending */
 	assert(!c->ended || c->state == CONN_SENDING || c->state == CONN_CLOSING);
 	assert(is_ending == (c->reason != CONN_OPEN));
@@ -162,6 +161,40 @@ void conn_release_place(struct conn *c)
 	conn_set_place(c, PLACE_NONE);
 }
 
+/* ---- pending bytes ---- */
+
+size_t conn_pending_held_bytes(const struct conn *c)
+{
+	return c->pending ? sizeof(*c->pending) + c->pending->capacity : 0;
+}
+
+int conn_pending_reserve(struct conn *c, size_t capacity)
+{
+	size_t more = sizeof(*c->pending) + capacity - conn_pending_held_bytes(c);
+	struct budget *budget = &conn_reactor(c)->limits->budget;
+	struct conn_pending *pending;
+
+	if (!budget_take(budget, more))
+		return -ENOBUFS;
+	pending = realloc(c->pending, sizeof(*pending) + capacity);
+	if (!pending) {
+		budget_give(budget, more);
+		return -ENOMEM;
+	}
+	if (!c->pending)
+		pending->length = pending->sent = 0;
+	pending->capacity = (uint32_t)capacity;
+	c->pending = pending;
+	return 0;
+}
+
+void conn_pending_free(struct conn *c)
+{
+	budget_give(&conn_reactor(c)->limits->budget, conn_pending_held_bytes(c));
+	free(c->pending);
+	c->pending = NULL;
+}
+
 /* ---- the end ---- */
 
 size_t conn_names_charge(const char *names)
@@ -205,8 +238,7 @@ void conn_close(struct conn *c, enum conn_reason reason)
 	 * memory
 	 */
 	session_finish(&c->session, &conn_reactor(c)->io);
-	conn_output_free(c);
-	conn_proxy_free(c);
+	conn_pending_free(c);
 	conn_socket_close(c);
 }
 

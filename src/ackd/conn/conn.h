@@ -28,7 +28,6 @@
 #include <uv.h>
 
 struct listener;
-struct proxy_reader;
 
 /* Why a connection ended, for the log. The first reason wins. */
 enum conn_reason {
@@ -71,8 +70,11 @@ enum conn_place {
 	PLACE_REFUSAL, /* one of LIMITS_REFUSALS_MAX */
 };
 
-/* Copied output that the socket has not accepted yet. */
-struct conn_output;
+/*
+ * Bytes that wait: in CONN_PROXY_HEADER the beginning of the header, in CONN_SENDING output that
+ * the socket has not accepted.
+ */
+struct conn_pending;
 
 struct conn {
 	struct listener
@@ -81,21 +83,20 @@ struct conn {
 	uint64_t active_ms; /* last activity, in loop time */
 	uint64_t opened_ns; /* uv_hrtime() */
 	uint64_t sent;	    /* bytes that the socket accepted */
-	struct conn_output *output; /* NULL: nothing is pending */
-	struct proxy_reader *proxy; /* while the header is incomplete */
+	struct conn_pending *pending; /* or NULL */
 	struct session session;
 	struct address address;
 	uint32_t drain_left; /* draining: bytes still to be read and answered */
 	int unsent;	     /* CONN_SENDING: bytes that the kernel held at the last check, or -1 */
+	int fd;
 	int16_t error;	     /* with CONN_RESET: a libuv error */
 	uint8_t state;	     /* enum conn_state */
 	uint8_t place;	     /* enum conn_place */
 	uint8_t reason;	     /* enum conn_reason */
 	uint8_t polled;	     /* the polled event: UV_READABLE, UV_WRITABLE or 0 for none */
-	bool ended;	     /* the peer has closed its side, which will be answered */
-	bool draining;	     /* reads only drain_left more bytes, then ends */
-	bool unanswered;     /* its input is pending in the reactor's turn */
-	int fd;
+	bool ended : 1;	     /* the peer has closed its side, which will be answered */
+	bool draining : 1;   /* reads only drain_left more bytes, then ends */
+	bool unanswered : 1; /* its input is pending in the reactor's turn */
 	uv_poll_t poll;
 };
 

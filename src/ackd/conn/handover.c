@@ -21,8 +21,8 @@ static int save_output(struct conn *c, struct session_io *io, struct handover *h
 {
 	int r = 0, state;
 
-	if (c->output) {
-		const struct conn_output *o = c->output;
+	if (c->pending && c->state == CONN_SENDING) {
+		const struct conn_pending *o = c->pending;
 
 		r = handover_put(handover, o->bytes + o->sent, o->length - o->sent);
 	}
@@ -41,8 +41,8 @@ static int save_input(const struct conn *c, struct handover *handover,
 {
 	int r = 0;
 
-	if (c->proxy)
-		return handover_put(handover, c->proxy->bytes, c->proxy->length);
+	if (c->pending && c->state == CONN_PROXY_HEADER)
+		return handover_put(handover, c->pending->bytes, c->pending->length);
 	for (unsigned i = 0; i < rest->n_input && r == 0; i++)
 		r = handover_put(handover, rest->input[i].iov_base, rest->input[i].iov_len);
 	return r;
@@ -98,8 +98,8 @@ static int save(struct conn *c, struct session_io *io, struct handover *handover
 
 static size_t held_bytes(const struct conn *c)
 {
-	return session_held_bytes(&c->session) + conn_output_held_bytes(c) +
-	       conn_proxy_held_bytes(c) + conn_names_charge(c->session.names);
+	return session_held_bytes(&c->session) + conn_pending_held_bytes(c) +
+	       conn_names_charge(c->session.names);
 }
 
 /*
@@ -127,7 +127,7 @@ static int conn_save(struct conn *c, struct session_io *io, struct handover *han
 		return r;
 	}
 	session_finish(&c->session, io);
-	conn_output_free(c);
+	conn_pending_free(c);
 	budget_add(budget, handover->put_bytes - taken);
 	return 0;
 }

@@ -122,13 +122,26 @@ static inline void conn_count_received(struct conn *c, size_t n)
 	counter_add(c->listener->counters, COUNTER_RECEIVED_BYTES, n);
 }
 
-/* ---- socket.c: errors are libuv errors ---- */
-
-struct conn_output {
-	size_t length;
-	size_t sent; /* bytes of @bytes that were sent */
+struct conn_pending {
+	uint32_t capacity;
+	uint32_t length;
+	uint32_t sent; /* output: bytes of @bytes that were sent */
 	uint8_t bytes[];
 };
+
+/*
+ * Makes room for @capacity pending bytes, which are charged to the budget. Returns 0, -ENOBUFS or
+ * -ENOMEM with nothing changed.
+ */
+int conn_pending_reserve(struct conn *c, size_t capacity);
+
+/* Returns the bytes held by pending bytes, as charged to the budget. */
+size_t conn_pending_held_bytes(const struct conn *c);
+
+/* Drops the pending bytes, if any. */
+void conn_pending_free(struct conn *c);
+
+/* ---- socket.c: errors are libuv errors ---- */
 
 /* Adds the socket @fd to the loop. Takes @fd unless this fails. */
 int conn_socket_open(struct conn *c, int fd);
@@ -140,7 +153,7 @@ void conn_socket_close(struct conn *c);
 void conn_poll(struct conn *c, int event);
 
 /*
- * Sends the spans of @io. The part that the socket does not accept is copied to c->output. Returns
+ * Sends the spans of @io. The part that the socket does not accept is copied to c->pending. Returns
  * 0 when everything was sent, 1 when output is pending, or an error.
  */
 int conn_socket_send(struct conn *c, const struct session_io *io);
@@ -151,12 +164,6 @@ int conn_socket_send(struct conn *c, const struct session_io *io);
  * good part of its buffer, which may be megabytes.
  */
 int conn_socket_unsent(const struct conn *c);
-
-/* Returns the bytes held by pending output, as charged to the budget. */
-size_t conn_output_held_bytes(const struct conn *c);
-
-/* Drops pending output, if any. */
-void conn_output_free(struct conn *c);
 
 /* ---- log.c ---- */
 
@@ -170,13 +177,9 @@ void conn_on_nak(void *data, const struct nak *nak);
 
 /* ---- proxy.c ---- */
 
-/* The beginning of a PROXY header. Nearly all are shorter than the smaller capacity. */
-#define PROXY_READER_MIN 512
-struct proxy_reader {
-	uint16_t length;
-	uint16_t capacity; /* PROXY_READER_MIN or PROXY_HEADER_MAX */
-	uint8_t bytes[];
-};
+/* Room for the beginning of a PROXY header. Nearly all are shorter; a longer one gets the maximum.
+ */
+#define PROXY_PENDING_MIN 512
 
 /*
  * Begins a connection whose peer must be a proxy; any other peer is refused. Takes @fd. Returns
@@ -198,9 +201,3 @@ void conn_proxy_fail(struct conn *c, const char *reason);
  * check, which is counted and logged at level debug. Otherwise @c is refused for @reason.
  */
 void conn_proxy_end(struct conn *c, const char *reason);
-
-/* Returns the bytes held by the reader of @c, as charged to the budget. */
-size_t conn_proxy_held_bytes(const struct conn *c);
-
-/* Releases the reader, if there is one. */
-void conn_proxy_free(struct conn *c);

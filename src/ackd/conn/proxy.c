@@ -38,24 +38,6 @@ struct conn *conn_proxy_open(struct listener *listener, int fd, const struct add
 	return c;
 }
 
-/* Returns the size of a reader with this capacity, in bytes. */
-static size_t reader_size(size_t capacity)
-{
-	return sizeof(struct proxy_reader) + capacity;
-}
-
-size_t conn_proxy_held_bytes(const struct conn *c)
-{
-	return c->proxy ? reader_size(c->proxy->capacity) : 0;
-}
-
-void conn_proxy_free(struct conn *c)
-{
-	budget_give(&conn_reactor(c)->limits->budget, conn_proxy_held_bytes(c));
-	free(c->proxy);
-	c->proxy = NULL;
-}
-
 void conn_proxy_fail(struct conn *c, const char *reason)
 {
 	listener_count_refusal(c->listener, &c->address, REFUSAL_PROXY, reason);
@@ -64,7 +46,7 @@ void conn_proxy_fail(struct conn *c, const char *reason)
 
 void conn_proxy_end(struct conn *c, const char *reason)
 {
-	if (c->proxy) {
+	if (c->pending) {
 		conn_proxy_fail(c, reason);
 		return;
 	}
@@ -91,7 +73,7 @@ static void conn_proxy_admit(struct conn *c, const struct proxy_header *header, 
 
 	if (header->has_source)
 		c->address = address_from_sockaddr((const struct sockaddr *)&header->source);
-	conn_proxy_free(c);
+	conn_pending_free(c);
 	refusal = listener_admit(c->listener, &c->address, true);
 	if (refusal == REFUSAL_NONE) {
 		conn_set_place(c, PLACE_CLIENT);
@@ -107,55 +89,32 @@ static void conn_proxy_admit(struct conn *c, const struct proxy_header *header, 
 	}
 }
 
-/* Makes room for @n bytes, at most PROXY_HEADER_MAX. Returns 0, -ENOBUFS or -ENOMEM. */
-static int reader_reserve(struct conn *c, size_t n)
-{
-	struct budget *budget = &conn_reactor(c)->limits->budget;
-	size_t before = conn_proxy_held_bytes(c);
-	size_t capacity = n <= PROXY_READER_MIN ? PROXY_READER_MIN : PROXY_HEADER_MAX;
-	size_t more = reader_size(capacity) - before;
-	struct proxy_reader *reader;
-
-	if (c->proxy && n <= c->proxy->capacity)
-		return 0;
-	if (!budget_take(budget, more))
-		return -ENOBUFS;
-	reader = realloc(c->proxy, reader_size(capacity));
-	if (!reader) {
-		budget_give(budget, more);
-		return -ENOMEM;
-	}
-	if (!c->proxy)
-		reader->length = 0;
-	reader->capacity = (uint16_t)capacity;
-	c->proxy = reader;
-	return 0;
-}
-
 /*
  * Stores the beginning of a header. Bytes above PROXY_HEADER_MAX are dropped; the parser rejects
  * such a header. Returns false without memory, after closing @c.
  */
 static bool conn_proxy_keep(struct conn *c, const uint8_t *p, size_t n)
 {
-	size_t length = c->proxy ? c->proxy->length : 0;
-	int r;
+	size_t length = c->pending ? c->pending->length : 0;
+	int r = 0;
 
 	if (n > PROXY_HEADER_MAX - length)
 		n = PROXY_HEADER_MAX - length;
-	r = reader_reserve(c, length + n);
+	if (!c->pending || length + n > c->pending->capacity)
+		r = conn_pending_reserve(c, length + n <= PROXY_PENDING_MIN ? PROXY_PENDING_MIN
+									    : PROXY_HEADER_MAX);
 	if (r < 0) {
 		conn_proxy_fail_memory(c, r == -ENOBUFS ? CONN_MEMORY_BUDGET : CONN_MEMORY);
 		return false;
 	}
-	memcpy(c->proxy->bytes + length, p, n);
-	c->proxy->length += (uint16_t)n;
+	memcpy(c->pending->bytes + length, p, n);
+	c->pending->length += (uint32_t)n;
 	return true;
 }
 
 size_t conn_proxy_read(struct conn *c, const uint8_t *p, size_t n)
 {
-	size_t before = c->proxy ? c->proxy->length : 0;
+	size_t before = c->pending ? c->pending->length : 0;
 	const uint8_t *begin = p;
 	struct proxy_header header;
 	const char *reason;
@@ -165,9 +124,9 @@ size_t conn_proxy_read(struct conn *c, const uint8_t *p, size_t n)
 	if (before > 0) {
 		if (!conn_proxy_keep(c, p, n))
 			return n;
-		begin = c->proxy->bytes;
+		begin = c->pending->bytes;
 	}
-	status = proxy_parse(begin, before > 0 ? c->proxy->length : n, &header, &reason);
+	status = proxy_parse(begin, before > 0 ? c->pending->length : n, &header, &reason);
 	switch (status) {
 	case PROXY_MORE:
 		if (before == 0)

@@ -23,18 +23,6 @@ static void count_sent(struct conn *c, size_t n)
 	counter_add(c->listener->counters, COUNTER_SENT_BYTES, n);
 }
 
-size_t conn_output_held_bytes(const struct conn *c)
-{
-	return c->output ? sizeof(*c->output) + c->output->length : 0;
-}
-
-void conn_output_free(struct conn *c)
-{
-	budget_give(&conn_reactor(c)->limits->budget, conn_output_held_bytes(c));
-	free(c->output);
-	c->output = NULL;
-}
-
 int conn_socket_unsent(const struct conn *c)
 {
 	int n;
@@ -49,29 +37,20 @@ int conn_socket_unsent(const struct conn *c)
 __attribute__((noinline, cold)) static int keep_output(struct conn *c, const struct session_io *io,
 						       size_t sent)
 {
-	size_t size = sizeof(struct conn_output) + io->out.n_bytes - sent;
-	struct budget *budget = &conn_reactor(c)->limits->budget;
-	struct conn_output *output;
+	int r = conn_pending_reserve(c, io->out.n_bytes - sent);
+	struct conn_pending *pending = c->pending;
 
-	if (!budget_take(budget, size))
-		return UV_ENOBUFS;
-	output = malloc(size);
-	if (!output) {
-		budget_give(budget, size);
-		return UV_ENOMEM;
-	}
-	output->length = 0;
-	output->sent = 0;
+	if (r < 0)
+		return r;
 	for (unsigned i = 0; i < io->out.n_spans; i++) {
 		const struct iovec *span = &io->out.spans[i];
 		size_t skip = sent < span->iov_len ? sent : span->iov_len;
 
-		memcpy(output->bytes + output->length, (const uint8_t *)span->iov_base + skip,
+		memcpy(pending->bytes + pending->length, (const uint8_t *)span->iov_base + skip,
 		       span->iov_len - skip);
-		output->length += span->iov_len - skip;
+		pending->length += (uint32_t)(span->iov_len - skip);
 		sent -= skip;
 	}
-	c->output = output;
 	return 1;
 }
 
@@ -122,22 +101,22 @@ int conn_socket_send(struct conn *c, const struct session_io *io)
 /* Sends pending output. Returns whether nothing is pending any more. */
 static bool send_output(struct conn *c)
 {
-	struct conn_output *output = c->output;
+	struct conn_pending *pending = c->pending;
 	struct iovec rest;
 	ssize_t sent;
 
-	if (!output)
+	if (!pending)
 		return true;
-	rest = (struct iovec){output->bytes + output->sent, output->length - output->sent};
+	rest = (struct iovec){pending->bytes + pending->sent, pending->length - pending->sent};
 	sent = send_spans(c, &rest, 1);
 	if (sent < 0) {
 		conn_fail(c, (int)sent);
 		return false;
 	}
 	count_sent(c, (size_t)sent);
-	output->sent += (size_t)sent;
-	if (output->sent == output->length) {
-		conn_output_free(c);
+	pending->sent += (uint32_t)sent;
+	if (pending->sent == pending->length) {
+		conn_pending_free(c);
 		return true;
 	}
 	if (sent > 0) { /* a slow reader that accepts data from time to time is not idle */
