@@ -137,10 +137,10 @@ static enum MHD_Result on_request(void *data, struct MHD_Connection *connection,
 
 	if (!is_metrics && strcmp(path, "/healthz") != 0)
 		return respond_text(connection, MHD_HTTP_NOT_FOUND,
-				    "There are /metrics and /healthz.\n");
+				    "Not found. The paths are /metrics and /healthz.\n");
 	if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
 		return respond_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED,
-				    "Only GET and HEAD.\n");
+				    "The methods are GET and HEAD.\n");
 	metrics->look(metrics->data, &view);
 	if (is_metrics)
 		return respond_metrics(connection, &view);

@@ -109,8 +109,8 @@ static const struct family {
 	{"ackd_connections_total", "Connections that were served.", COUNTER_CONNECTIONS, 1, NULL},
 	{"ackd_received_bytes_total", "Bytes received.", COUNTER_RECEIVED_BYTES, 1, NULL},
 	{"ackd_sent_bytes_total", "Bytes sent.", COUNTER_SENT_BYTES, 1, NULL},
-	{"ackd_messages_total", "Messages, those answered with a NAK too.", COUNTER_MESSAGES, 1,
-	 NULL},
+	{"ackd_messages_total", "Messages, including those answered with a NAK.", COUNTER_MESSAGES,
+	 1, NULL},
 	{"ackd_accept_errors_total", "Failures to accept a connection.", COUNTER_ACCEPT_ERRORS, 1,
 	 NULL},
 	{"ackd_health_checks_total",
@@ -178,7 +178,7 @@ static void put_daemon(struct text *text, const struct metrics_view *view)
 	static const char build[] = "ackd_build_info";
 
 	put_number(text, "ackd_max_connections", "gauge",
-		   "limits.max_connections, as fitted under the descriptor limit.",
+		   "limits.max_connections, or less if the descriptor limit allows no more.",
 		   view->max_connections);
 	put_number(text, "ackd_held_bytes", "gauge",
 		   "Unsent and unanswered bytes that all connections hold together.",
@@ -189,7 +189,7 @@ static void put_daemon(struct text *text, const struct metrics_view *view)
 	put(text, "%s{result=\"success\"} %" PRIu64 "\n%s{result=\"failure\"} %" PRIu64 "\n",
 	    reloads, view->reloads_done, reloads, view->reloads_failed);
 	put_number(text, "ackd_log_dropped_total", "counter",
-		   "Log entries that could not be written, or not in time.", log_dropped());
+		   "Log entries that were lost or not written in time.", log_dropped());
 	put_head(text, busy, "gauge",
 		 "Share of one CPU that the worker used in the last interval of 5 s.");
 	for (size_t i = 0; i < view->n_workers; i++)
