@@ -138,18 +138,26 @@ static int finish(void **state)
 	return 0;
 }
 
+static void write_config(const char *text)
+{
+	FILE *file = fopen(config_path, "w");
+
+	assert_non_null(file);
+	fputs(text, file);
+	fclose(file);
+}
+
 __attribute__((format(printf, 1, 2))) static struct candidate *read_candidate(const char *format,
 									      ...)
 {
-	FILE *file = fopen(config_path, "w");
 	struct candidate *candidate;
 	va_list arguments;
+	char text[1024];
 
-	assert_non_null(file);
 	va_start(arguments, format);
-	vfprintf(file, format, arguments);
+	vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
-	fclose(file);
+	write_config(text);
 	assert_int_equal(candidate_read(config_path, -1, stderr, &candidate), 0);
 	return candidate;
 }
@@ -234,6 +242,43 @@ static void restart(void)
 }
 
 #define LISTENER "{ name = \"%s\"; address = \"127.0.0.1\"; port = %u; }"
+
+/* ---- reading in a thread ---- */
+
+static void on_read(uv_async_t *async)
+{
+	uv_stop(async->loop);
+}
+
+static void test_a_candidate_is_read_in_a_thread(void **state)
+{
+	const int expected[] = {0, -EINVAL};
+	struct candidate *candidate;
+	struct candidate_job *job;
+	uv_async_t async;
+	uv_loop_t loop;
+	char *lines;
+
+	assert_int_equal(uv_loop_init(&loop), 0);
+	assert_int_equal(uv_async_init(&loop, &async, on_read), 0);
+	for (int i = 0; i < 2; i++) {
+		write_config(i == 0 ? "workers = 1;" : "workers = nonsense;");
+		assert_int_equal(candidate_job_begin(config_path, 4711, &async, &job), 0);
+		uv_run(&loop, UV_RUN_DEFAULT);
+		assert_true(candidate_job_is_done(job));
+		assert_int_equal(candidate_job_take(job, &candidate, &lines), expected[i]);
+		assert_true(i == 0 ? candidate->config->listeners[0].port == 4711 : !candidate);
+		assert_true(i == 0 ? !*lines : strstr(lines, "workers") != NULL);
+		candidate_destroy(candidate);
+		free(lines);
+	}
+	/* abandoned, whether its thread is still running or not, it leaves the async alone */
+	assert_int_equal(candidate_job_begin(config_path, -1, &async, &job), 0);
+	candidate_job_abandon(job);
+	uv_close((uv_handle_t *)&async, NULL);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_int_equal(uv_loop_close(&loop), 0);
+}
 
 /* ---- changes ---- */
 
@@ -516,6 +561,7 @@ static int group_finish(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(test_a_candidate_is_read_in_a_thread),
 		TEST(test_a_change),
 		TEST(test_a_change_that_fails_changes_nothing),
 		TEST(test_rollback_closes_new_sockets),
