@@ -631,8 +631,10 @@ static size_t serve(enum shape_framing framing, const struct template *prefix,
 	return n;
 }
 
-/* Returns whether a verifier accepts the replies, cut at random if @cut. */
-static bool accepts(const struct shape *s, const uint8_t *p, size_t n, bool cut)
+#define AT_RANDOM SIZE_MAX
+
+/* Returns whether a verifier accepts the replies, cut at @cut. */
+static bool accepts(const struct shape *s, const uint8_t *p, size_t n, size_t cut)
 {
 	static struct shape own;
 	struct fault fault = {0};
@@ -641,49 +643,88 @@ static bool accepts(const struct shape *s, const uint8_t *p, size_t n, bool cut)
 
 	verifier_init(&v, &source, s, &own, 1, 0);
 	for (size_t at = 0; right && at < n;) {
-		size_t part = cut ? 1 + below(20) : n;
+		size_t part = cut == AT_RANDOM ? 1 + below(20) : at < cut ? cut : n;
 
 		part = part < n - at ? part : n - at;
 		right = verifier_feed(&v, MESSAGES, p + at, part, &fault);
 		at += part;
 	}
 	assert_int_equal(right, fault.kind == FAULT_NONE);
+	for (const char *c = fault.words; *c; c++)
+		assert_true(*c >= ' ' && *c <= '~');
 	assert_true(right || fault.words[0]);
 	return right && v.index == MESSAGES && !verifier_suffix_due(&v) && v.offset == 0;
+}
+
+/* Makes a random server; returns the length of its replies, which it writes to @out. */
+static size_t random_server(struct shape *ret_shape, uint8_t *out)
+{
+	static const struct {
+		enum shape_framing framing;
+		const char *prefix;
+		const char *suffix;
+	} kinds[] = {
+		{SHAPE_LINES, "<>#|CP", "<>#|CP"},
+		{SHAPE_STREAM, "<>#|P", "<>#|"},
+		{SHAPE_STREAM, "<>#|CP", "<>#|CP"}, /* one message at a time */
+	};
+	unsigned kind = below(3);
+	struct template prefix = random_template(kinds[kind].prefix);
+	struct template suffix = random_template(kinds[kind].suffix);
+
+	*ret_shape = (struct shape){.framing = kinds[kind].framing};
+	/* In a stream, a number must end where something else begins. */
+	if (kinds[kind].framing == SHAPE_STREAM && prefix.items[0])
+		prefix.items[strlen(prefix.items) - 1] = '>';
+	if (kinds[kind].framing == SHAPE_STREAM && suffix.items[0])
+		suffix.items[strlen(suffix.items) - 1] = '<';
+	learn_template(&prefix, 40000 + below(9), &ret_shape->prefix);
+	learn_template(&suffix, 40000 + below(9), &ret_shape->suffix);
+	return serve(kinds[kind].framing, &prefix, &suffix, below(65536), out);
 }
 
 /* Every right stream is accepted, wherever it is cut, and each change of one byte is rejected. */
 static void test_random_servers(void **state)
 {
-	static const char *const alphabets[] = {
-		/* SHAPE_LINES, SHAPE_STREAM; a stream's suffix has no numbers */
-		"<>#|CP", "<>#|P", "<>#|CP", "<>#|"};
-
-	for (int i = 0; i < 400; i++) {
-		enum shape_framing framing = i % 2 ? SHAPE_STREAM : SHAPE_LINES;
-		struct template prefix = random_template(alphabets[i % 2]);
-		struct template suffix = random_template(alphabets[2 + i % 2]);
-		struct shape s = {.framing = framing};
+	for (int i = 0; i < 300; i++) {
 		uint8_t text[ROOM];
-		size_t n;
+		struct shape s;
+		size_t n = random_server(&s, text);
 
-		/* Where a number ends, and the text goes on after a piece, is not known. */
-		if (framing == SHAPE_STREAM && prefix.items[0])
-			prefix.items[strlen(prefix.items) - 1] = '>';
-		learn_template(&prefix, 40000 + below(9), &s.prefix);
-		learn_template(&suffix, 40000 + below(9), &s.suffix);
-		n = serve(framing, &prefix, &suffix, below(65536), text);
-		assert_true(accepts(&s, text, n, false));
+		for (size_t cut = 1; cut <= n; cut++)
+			assert_true(accepts(&s, text, n, cut));
 		for (int cuts = 0; cuts < 20; cuts++)
-			assert_true(accepts(&s, text, n, true));
+			assert_true(accepts(&s, text, n, AT_RANDOM));
 		for (size_t at = 0; at < n; at++) {
 			uint8_t right = text[at];
 
 			text[at] ^= (uint8_t)(1 + below(255));
-			assert_false(accepts(&s, text, n, false));
-			assert_false(accepts(&s, text, n, true));
+			assert_false(accepts(&s, text, n, n));
+			assert_false(accepts(&s, text, n, AT_RANDOM));
 			text[at] = right;
 		}
+	}
+}
+
+/* Replies from which bytes were cut out, and into which others were put, are not accepted. */
+static void test_damaged_servers(void **state)
+{
+	for (int i = 0; i < 20000; i++) {
+		uint8_t text[ROOM];
+		uint8_t out[2 * ROOM];
+		struct shape s;
+		size_t n = random_server(&s, text);
+		size_t at = below((unsigned)n);
+		size_t lost = below((unsigned)(n - at));
+		size_t m = put(out, 0, text, at);
+
+		for (unsigned added = below(2) * below(100); added > 0; added--)
+			out[m++] = below(2) ? (uint8_t)below(256) : text[below((unsigned)n)];
+		m = put(out, m, text + at + lost, n - at - lost);
+		if (m == n && memcmp(out, text, n) == 0)
+			continue;
+		/* A piece that ends and begins elsewhere is right. */
+		assert_false(accepts(&s, out, m, below(2) ? m : AT_RANDOM) && !shape_in_pieces(&s));
 	}
 }
 
@@ -713,6 +754,7 @@ int main(void)
 		cmocka_unit_test(test_numbers_of_a_connection),
 		cmocka_unit_test(test_shapes_are_learnt),
 		cmocka_unit_test(test_random_servers),
+		cmocka_unit_test(test_damaged_servers),
 		cmocka_unit_test(test_affix_bounds),
 	};
 

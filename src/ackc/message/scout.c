@@ -336,7 +336,7 @@ static void on_ended(void *data, int failure)
 	if (failure == UV_ENOBUFS) {
 		result.fault.kind = FAULT_DIFFERENT;
 		snprintf(result.fault.words, sizeof(result.fault.words),
-			 "more than %d bytes came in reply", RECEIVED_MAX);
+			 "the server sent more than %d bytes in reply", RECEIVED_MAX);
 		report(s, &result);
 	} else if (!report_fault(s, false)) {
 		report_failure(s, failure);
