@@ -3,17 +3,16 @@
 #include "ackd/config/config.h"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
-#include <netinet/in.h>
 #include <time.h>
 
+/* The size of the socket buffers of connect_small(). */
 #define SMALL_BUFFER 4096
 
 /* ---- the clock ---- */
 
 static uint64_t now_ms = 1000000;
 
-/* Replaces libc's, in libuv too. */
+/* Replaces libc's, in libuv too: the linker prefers the program's own function. */
 int clock_gettime(clockid_t clock_id, struct timespec *tp)
 {
 	*tp = (struct timespec){
