@@ -72,22 +72,23 @@ void affix_fix_end(struct affix *a)
 		a->n_numbers--;
 }
 
-bool affix_is_fixed(const struct affix *a)
+static bool has_number(const struct affix *a, bool counts)
 {
 	for (uint32_t i = 0; i < a->n_numbers; i++) {
-		if (!a->numbers[i].counts)
-			return false;
+		if (a->numbers[i].counts == counts)
+			return true;
 	}
-	return true;
+	return false;
+}
+
+bool affix_is_fixed(const struct affix *a)
+{
+	return !has_number(a, false);
 }
 
 bool affix_counts(const struct affix *a)
 {
-	for (uint32_t i = 0; i < a->n_numbers; i++) {
-		if (a->numbers[i].counts)
-			return true;
-	}
-	return false;
+	return has_number(a, true);
 }
 
 enum affix_status affix_match(const struct affix *pattern, size_t text_digits, struct affix *own,

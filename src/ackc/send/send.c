@@ -69,7 +69,8 @@ struct send {
 	struct addresses addresses;
 	struct stream *stream; /* NULL before the connect and after the close */
 	uv_fs_t read_request;
-	char *text; /* the arguments, or the current chunk of standard input */
+	char *text;    /* the arguments, or the current chunk of standard input */
+	size_t text_n; /* bytes of the arguments */
 	char *received;
 	uint8_t state;		 /* one of those above, until run.ended */
 	uint64_t active_ms;	 /* in the loop's clock: last time a byte was sent or received */
@@ -407,7 +408,7 @@ static void on_connected(void *data, int status, struct stream *stream, uint64_t
 	stream_read(stream, s->received, CHUNK, &events, s);
 	active(s);
 	if (s->options->n_texts)
-		write_text(s, strlen(s->text));
+		write_text(s, s->text_n);
 	else
 		read_input(s);
 }
@@ -464,10 +465,10 @@ static int start(struct send *s)
 	return 0;
 }
 
-/* Returns the TEXTs, each with its LF, or a buffer for a chunk of standard input. */
-static char *make_text(const struct options *options)
+/* Returns the texts of the arguments, each with its LF, or NULL. */
+static char *join_texts(const struct options *options, size_t *ret_n)
 {
-	size_t room = options->n_texts ? 1 : CHUNK;
+	size_t room = 1;
 	char *text;
 	char *end;
 
@@ -476,6 +477,7 @@ static char *make_text(const struct options *options)
 	text = end = malloc(room);
 	for (int i = 0; text && i < options->n_texts; i++)
 		end = stpcpy(stpcpy(end, options->texts[i]), "\n");
+	*ret_n = room - 1;
 	return text;
 }
 
@@ -489,7 +491,7 @@ int send_run(const struct options *options)
 		s->options = options;
 		s->began_ns = uv_hrtime();
 		s->terminal = isatty(STDOUT_FILENO);
-		s->text = make_text(options);
+		s->text = options->n_texts ? join_texts(options, &s->text_n) : malloc(CHUNK);
 		s->received = malloc(CHUNK);
 	}
 	if (s && s->text && s->received)
