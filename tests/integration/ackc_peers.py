@@ -214,13 +214,6 @@ def deaf_port(address="127.0.0.1"):
         yield listener.getsockname()[1]
 
 
-def free_port(address="127.0.0.1"):
-    """A port that nobody listens on."""
-    with socket.socket() as s:
-        s.bind((address, 0))
-        return s.getsockname()[1]
-
-
 def can_unshare(*kinds):
     return subprocess.run(["unshare", *kinds, "true"], stdout=subprocess.DEVNULL,
                           stderr=subprocess.DEVNULL, check=False).returncode == 0

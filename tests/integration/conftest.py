@@ -1,6 +1,8 @@
+import ctypes
 import pathlib
 import resource
 import shutil
+import subprocess
 import sys
 import tempfile
 
@@ -13,7 +15,14 @@ import surroundings  # noqa: E402  (needs the path)
 from harness import Daemon, ackd_binary, have, run_ackd, sanitizer  # noqa: E402
 from manager import Manager  # noqa: E402
 
+CLONE_NEWNET = 0x40000000
 surroundings.set_up()
+
+
+def pytest_configure():
+    """Gives each process of pytest-xdist a loopback, and ports, of its own, where it may (as root)."""
+    if have("ip") and ctypes.CDLL(None).unshare(CLONE_NEWNET) == 0:
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 
 def pytest_report_header():

@@ -6,6 +6,7 @@ Everything here has a time bound: what should happen soon is waited for, what do
 import contextlib
 import ctypes
 import errno
+import itertools
 import os
 import pathlib
 import re
@@ -512,10 +513,18 @@ def reset(s):
     s.close()
 
 
+# For free_port(): other processes of pytest have others, and the kernel chooses none of them.
+FIRST_PORT = 12000 + os.getpid() % 180 * 100
+PORTS = itertools.cycle(range(FIRST_PORT, FIRST_PORT + 100))
+
+
 def free_port(host="127.0.0.1"):
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as s:
-        s.bind((host, 0))
-        return s.getsockname()[1]
+    """Returns a port that nobody uses, nor will use unless told to."""
+    for port in PORTS:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as s:
+            with contextlib.suppress(OSError):  # in use
+                s.bind((host, port))
+                return port
 
 
 def have(*programs):

@@ -13,9 +13,8 @@ import time
 import pytest
 
 import ackc_peers
-from ackc_peers import (Peer, Running, ackc, can_unshare, deaf_port, echo, free_port, lines_of,
-                        silent)
-from harness import SOON, sanitizer, within
+from ackc_peers import Peer, Running, ackc, can_unshare, deaf_port, echo, lines_of, silent
+from harness import SOON, free_port, sanitizer, within
 
 peer = ackc_peers.peer
 
@@ -43,16 +42,10 @@ def test_refused_by_ipv6():
     if not socket.has_ipv6 or not os.path.exists("/proc/net/if_inet6"):
         pytest.skip("no IPv6 here")
     try:
-        port = free_port_6()
+        port = free_port("::1")
     except OSError:
         pytest.skip("no IPv6 here")
     check_all(f"[::1]:{port}: connection refused", "::1", port)
-
-
-def free_port_6():
-    with socket.socket(socket.AF_INET6) as s:
-        s.bind(("::1", 0))
-        return s.getsockname()[1]
 
 
 def test_no_such_host(directory):

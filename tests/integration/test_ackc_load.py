@@ -14,8 +14,8 @@ import threading
 import pytest
 
 import ackc_peers
-from ackc_peers import Running, ackc, ackc_binary, echo, free_port, lines_of
-from harness import SOON, die_with_parent, environment, sanitizer, wait_until, within
+from ackc_peers import Running, ackc, ackc_binary, echo, lines_of
+from harness import SOON, die_with_parent, environment, free_port, sanitizer, wait_until, within
 
 peer = ackc_peers.peer
 

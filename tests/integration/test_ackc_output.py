@@ -10,7 +10,7 @@ import pytest
 
 import ackc_peers
 from ackc_peers import ackc, ackc_binary, echo, silent
-from harness import SOON, die_with_parent, environment
+from harness import SOON, die_with_parent, environment, free_port
 
 peer = ackc_peers.peer
 
@@ -124,7 +124,7 @@ def test_json_of_a_server_that_is_not_reached_or_silent(peer, command):
         assert done.status == 1
         return json.loads(done.out.splitlines()[-1])
 
-    failed = summary(ackc_peers.free_port())
+    failed = summary(free_port())
     assert failed["connect_ms"] is None
     assert failed["address"] is None
     port = peer(lambda s: threading.Event().wait(SOON)).port

@@ -12,8 +12,8 @@ from datetime import datetime
 import pytest
 
 import ackc_peers
-from ackc_peers import ackc, can_unshare, each_line, echo, free_port, lines_of
-from harness import SOON, environment, sanitizer
+from ackc_peers import ackc, can_unshare, each_line, echo, lines_of
+from harness import SOON, environment, free_port, sanitizer
 
 peer = ackc_peers.peer
 

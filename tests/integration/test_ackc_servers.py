@@ -9,8 +9,8 @@ import subprocess
 
 import pytest
 
-from ackc_peers import ackc, free_port
-from harness import die_with_parent, have, wait_until, within
+from ackc_peers import ackc
+from harness import die_with_parent, free_port, have, wait_until, within
 
 BYTES = os.urandom(500_000)
 
