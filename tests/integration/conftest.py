@@ -19,9 +19,11 @@ CLONE_NEWNET = 0x40000000
 surroundings.set_up()
 
 
-def pytest_configure():
-    """Gives each process of pytest-xdist a loopback, and ports, of its own, where it may (as root)."""
-    if have("ip") and ctypes.CDLL(None).unshare(CLONE_NEWNET) == 0:
+def pytest_sessionstart(session):
+    """Gives each process that runs tests a loopback, and ports, of its own, where it may (as root)."""
+    config = session.config
+    is_worker = hasattr(config, "workerinput") or not config.getoption("numprocesses", None)
+    if is_worker and have("ip") and ctypes.CDLL(None).unshare(CLONE_NEWNET) == 0:
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 
