@@ -220,7 +220,8 @@ void conn_on_closed(struct conn *c)
 	names_free(c);
 	free(c);
 	listener_unref(listener);
-	reactor_conn_closed(reactor);
+	if (--reactor->connections == 0 && reactor->on_empty)
+		reactor->on_empty(reactor);
 }
 
 void conn_close(struct conn *c, enum conn_reason reason)
@@ -453,7 +454,7 @@ struct conn *conn_create(struct listener *listener, int fd, const struct address
 	if (conn_socket_open(c, fd) < 0)
 		goto fail;
 	listener_ref(listener);
-	reactor_conn_opened(reactor);
+	reactor->connections++;
 	c->place = (uint8_t)place;
 	c->address = *address;
 	c->opened_ns = uv_hrtime();

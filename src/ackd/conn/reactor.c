@@ -62,17 +62,6 @@ void reactor_wake_in(struct reactor *reactor, uint64_t ms)
 
 /* ---- connections ---- */
 
-void reactor_conn_opened(struct reactor *reactor)
-{
-	reactor->connections++;
-}
-
-void reactor_conn_closed(struct reactor *reactor)
-{
-	if (--reactor->connections == 0 && reactor->on_empty)
-		reactor->on_empty(reactor);
-}
-
 void reactor_for_each(struct reactor *reactor, void (*f)(struct conn *c))
 {
 	struct conn *c, *next;

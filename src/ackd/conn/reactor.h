@@ -43,9 +43,5 @@ void reactor_finish(struct reactor *reactor);
 /* Makes the timer fire in at most @ms milliseconds. */
 void reactor_wake_in(struct reactor *reactor, uint64_t ms);
 
-/* Count an opened and a closed connection handle. */
-void reactor_conn_opened(struct reactor *reactor);
-void reactor_conn_closed(struct reactor *reactor);
-
 /* Calls @f for every connection. @f may close the connection that it receives. */
 void reactor_for_each(struct reactor *reactor, void (*f)(struct conn *c));
