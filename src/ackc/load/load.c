@@ -107,61 +107,54 @@ static void command_all(struct load *l, enum load_command command)
 		load_worker_command(&l->workers[i], command);
 }
 
+/* Adds up what the workers count while they run. */
+static void look(const struct load *l, uint64_t *ret_completed, uint64_t *ret_failures,
+		 unsigned *ret_connected)
+{
+	*ret_completed = *ret_failures = *ret_connected = 0;
+	for (unsigned i = 0; i < l->n_workers; i++) {
+		const struct load_counters *c = &l->workers[i].counters;
+
+		*ret_completed += atomic_load_explicit(&c->completed, memory_order_relaxed);
+		*ret_failures += atomic_load_explicit(&c->failures, memory_order_relaxed);
+		*ret_connected += atomic_load_explicit(&c->connected, memory_order_relaxed);
+	}
+}
+
 static void print_progress(struct load *l, uint64_t completed, uint64_t failures)
 {
 	const struct options *o = l->options;
 	uint64_t now_ns = uv_hrtime();
-	double seconds = (double)(now_ns - l->last_ns) / 1e9;
-	double rate = (double)(completed - l->last_completed) / seconds;
-	double total = (double)completed / ((double)(now_ns - l->plan.start_ns) / 1e9);
-	double left =
-		o->count ? (double)(o->count - completed) / (total > 0 ? total : 1)
-			 : (double)o->duration_ms / 1e3 - (double)(now_ns - l->plan.start_ns) / 1e9;
+	double elapsed = (double)(now_ns - l->plan.start_ns) / 1e9;
+	double rate = (double)(completed - l->last_completed) / (double)(now_ns - l->last_ns) * 1e9;
+	double left = (double)o->duration_ms / 1e3 - elapsed;
 
+	if (o->count)
+		left = (double)(o->count - completed) * elapsed /
+		       (double)(completed ? completed : 1);
 	fprintf(stderr, "\r\033[K%llu message%s, %.0f/s, %llu error%s, %.0f s left",
 		(unsigned long long)completed, plural(completed), rate,
 		(unsigned long long)failures, plural(failures), left > 0 ? left : 0);
-	fflush(stderr);
-	l->line = true;
 	l->last_ns = now_ns;
 	l->last_completed = completed;
-}
-
-static unsigned count_connected(const struct load *l)
-{
-	unsigned connected = 0;
-
-	for (unsigned i = 0; i < l->n_workers; i++)
-		connected += atomic_load_explicit(&l->workers[i].counters.connected,
-						  memory_order_relaxed);
-	return connected;
-}
-
-static void print_connecting(struct load *l, uint64_t failures)
-{
-	fprintf(stderr, "\r\033[K%u of %u connection%s open, %llu error%s", count_connected(l),
-		l->options->connections, plural(l->options->connections),
-		(unsigned long long)failures, plural(failures));
-	fflush(stderr);
-	l->line = true;
 }
 
 static void on_progress(uv_timer_t *timer)
 {
 	struct load *l = timer->data;
-	uint64_t completed = 0;
-	uint64_t failures = 0;
+	unsigned connections = l->options->connections;
+	uint64_t completed, failures;
+	unsigned connected;
 
-	for (unsigned i = 0; i < l->n_workers; i++) {
-		completed += atomic_load_explicit(&l->workers[i].counters.completed,
-						  memory_order_relaxed);
-		failures += atomic_load_explicit(&l->workers[i].counters.failures,
-						 memory_order_relaxed);
-	}
+	look(l, &completed, &failures, &connected);
 	if (l->gone)
 		print_progress(l, completed, failures);
 	else
-		print_connecting(l, failures);
+		fprintf(stderr, "\r\033[K%u of %u connection%s open, %llu error%s", connected,
+			connections, plural(connections), (unsigned long long)failures,
+			plural(failures));
+	fflush(stderr);
+	l->line = true;
 }
 
 /* Starts the progress lines, one second from now, if standard error is a terminal. */
@@ -173,7 +166,9 @@ static void start_progress(struct load *l)
 
 static void go(struct load *l)
 {
-	l->result.opened = count_connected(l);
+	uint64_t completed, failures;
+
+	look(l, &completed, &failures, &l->result.opened);
 	if (l->result.opened == 0) {
 		/* No connect succeeded, which is the result. */
 		command_all(l, LOAD_STOP);
