@@ -67,9 +67,8 @@ find "$0" -name "*.gcda" -delete # counts of an earlier run"""
 WITHOUT_OPTIONAL_PARTS = "not ackc_ and not completions and not readme and not quickstart"
 # Runs under valgrind, where a daemon takes seconds to start: the whole life of connections and of
 # daemons, and the client; not the crowds, the servers of others and the injected faults.
-UNDER_VALGRIND = ["activated", "ackc_ping", "ackc_send", "course", "drain", "handover", "limits",
-                  "line", "log", "metrics", "nak", "proxy", "reload", "reload_command", "template",
-                  "workers"]
+UNDER_VALGRIND = ("activated ackc_ping ackc_send course drain handover limits line log metrics nak "
+                  "proxy reload reload_command template workers").split()
 
 # name: (jobs at a time, niceness). Those that wait for time-outs go before those that compute.
 PROCESSORS = max(2, os.cpu_count() or 2)
@@ -278,12 +277,8 @@ class Run:
             self.pytest("integration/" + flavour, "integration", flavour,
                         ["-n", 4 * PROCESSORS, *selected, "tests/integration"])
         if self.options.all:
-            for name in "ackd", "ackc":
-                program = BUILDS / "valgrind/src" / name / name
-                program.parent.mkdir(parents=True, exist_ok=True)
-                program.write_text(f'#!/bin/sh\nexec {TOP}/tests/valgrind {BUILDS}/gcc/src/{name}/{name}'
-                                   ' "$@"\n')
-                program.chmod(0o755)
+            subprocess.run(["tests/valgrind", "--build", BUILDS / "gcc", BUILDS / "valgrind"],
+                           cwd=TOP, check=True)
             files = [f"tests/integration/test_{name}.py" for name in UNDER_VALGRIND]
             self.pytest("integration/valgrind", "integration", "valgrind",
                         ["-n", 2 * PROCESSORS, *files], build="gcc")
@@ -292,13 +287,14 @@ class Run:
         """Returns whether a systemd of its own can be booted for the suite; if not, it is skipped."""
         if os.geteuid() != 0:
             self.skip(suite, "only root can boot a systemd for the tests")
-        elif self.install(suite, *groups):
-            boot = subprocess.run([LAB, "run", "--", "true"], check=False, stdin=subprocess.DEVNULL,
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-            if boot.returncode == 0:
-                return True
+            return False
+        if not self.install(suite, *groups):
+            return False
+        boot = subprocess.run([LAB, "run", "--", "true"], check=False, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if boot.returncode != 0:
             self.skip(suite, "no systemd can be booted here: " + boot.stdout.strip().split("\n")[-1])
-        return False
+        return boot.returncode == 0
 
     def plan_fuzz(self):
         self.meson("fuzz/replay", "fuzz", "gcc")

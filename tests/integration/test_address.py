@@ -8,6 +8,7 @@ import signal
 import socket
 import struct
 import threading
+import time
 
 import pytest
 
@@ -46,7 +47,12 @@ def common_port():
 
 
 class Storm:
-    """Connects, exchanges and closes without pause, at several addresses."""
+    """Connects, exchanges and closes, many hundred times a second, at several addresses.
+
+    Without its pauses it would keep a processor busy while a reload waits for retired sockets.
+    """
+
+    PAUSE = 0.001
 
     def __init__(self, addresses, threads=2):
         self.stopping = False
@@ -72,6 +78,7 @@ class Storm:
                 self.good += 1
             except OSError as e:
                 self.wrong.append((address, repr(e)))
+            time.sleep(self.PAUSE)
 
     def wait_for_more(self, n=20):
         goal = self.good + n
