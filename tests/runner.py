@@ -29,6 +29,7 @@ SUITES = ["build", "unit", "integration", "systemd", "fuzz", "lint", "cross", "b
 LONG_SUITES = ["package"]  # with --all, or when named
 SHOWN_LINES = 60  # of the log of a job that failed
 SKIPPED = 77  # exit status
+FIGURES = re.compile(r"^(?:stat::number_of_executed|lines:|functions:|branches:).*", re.MULTILINE)
 
 WHOLE = ["-Dsystemd=enabled", "-Dmetrics=enabled"]
 BARE = ["-Dsystemd=disabled", "-Dmetrics=disabled"]  # without the optional parts
@@ -97,8 +98,8 @@ def environment(extra):
 def one_case(name):
     """Returns a reader of jobs that are one case. The last line says why it was skipped."""
     def read(log, status):
-        for figure in re.findall(r"number_of_executed_units: (\d+)", log):  # by libFuzzer
-            print(f"      {name}: {figure} runs")
+        for figure in FIGURES.findall(log):
+            print(f"      {name}: {figure}")
         if status == SKIPPED:
             return [Case(name, "skipped", log.strip().rpartition("\n")[2])]
         return [Case(name, "failed" if status else "passed", f"exit status {status}")]
@@ -258,7 +259,7 @@ class Run:
             base + "".join("-" + pathlib.Path(x).name for x in wrapper[1:]) + ".junit.xml")
         log.unlink(missing_ok=True)
         is_whole = self.options.all and flavour in WHOLE_WITH_ALL
-        self.add(name, lane, command, build or flavour, min(600 * slower, 3000), junit_cases(log),
+        self.add(name, lane, command, build or flavour, min(1500 * slower, 3000), junit_cases(log),
                  {"ACKD_TEST_SAMPLE": str(1 if is_whole else sample)})
 
     def pytest(self, name, lane, flavour, arguments, prefix=(), build=None, test_seconds=120):

@@ -287,7 +287,7 @@ def test_lines_asked_of_a_stream_server(peer):
 
 def test_progress_on_a_terminal(peer):
     main, side = pty.openpty()
-    process = subprocess.Popen([ackc_binary(), "load", "-d", "2.5", "127.0.0.1",
+    process = subprocess.Popen([ackc_binary(), "load", "-d", "2.5", "-r", "1000", "127.0.0.1",
                                 str(peer(echo).port)], stderr=side, stdout=subprocess.DEVNULL,
                                env=environment(), preexec_fn=die_with_parent)
     os.close(side)

@@ -2,9 +2,10 @@
 
 #include "ackd/handover/handover.h"
 
-#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -41,8 +42,6 @@ static void test_many_descriptors(void **state)
 		r = send_segment(&handover, fds);
 	handover_finish(&handover);
 	close(reading);
-	if (r == -ETOOMANYREFS) /* a user's limit, which is that on open files */
-		skip();
 	assert_int_equal(r, 0);
 }
 
@@ -51,6 +50,15 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_many_descriptors),
 	};
+	struct rlimit limit;
 
+	/* A user may queue as many descriptors as the limit on open files; root any number. */
+	getrlimit(RLIMIT_NOFILE, &limit);
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_cur <= MANY && geteuid() != 0) {
+		puts("1..0 # SKIP the limit on open files is too low");
+		return 0;
+	}
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
