@@ -14,10 +14,10 @@ int files_teardown(void **state);
 void files_write(const char *path, const char *bytes, size_t n);
 void files_write_text(const char *path, const char *text);
 
-/* Loads @path; fails unless it is refused with exactly these @errors. */
+/* Loads @path; fails unless it is rejected with exactly these @errors. */
 void files_expect_errors(const char *path, int port, const char *errors);
 
-/* Loads @path; fails unless it is accepted without a word. The caller gets the reference. */
+/* Loads @path; fails unless it is accepted without any message. The caller gets the reference. */
 struct config *files_load(const char *path, int port);
 
 /* The same, of @text. */

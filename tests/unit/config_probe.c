@@ -1,5 +1,5 @@
 /*
- * What the loader makes of a file, for tests without a daemon:
+ * Runs the configuration loader on a file, for tests without a daemon:
  *
  *   config_probe FILE [PORT]  prints the configuration in effect (0), or its errors on stderr (78)
  *   config_probe --settings   prints the table of settings, one a line, with tabs between

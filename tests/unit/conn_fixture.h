@@ -19,7 +19,7 @@
 
 #include <cmocka.h>
 
-/* More iterations of the loop than any test needs. */
+/* More loop iterations than any test needs. */
 #define STEPS_MAX 10000
 
 struct fixture {
@@ -80,7 +80,7 @@ void expect_reset(struct fixture *f, int fd);
 /* Sends to @fd until the connection does not read any more. Returns the number of bytes. */
 size_t fill(struct fixture *f, int fd);
 
-/* Receives @n bytes while the loop runs. Returns them; the caller frees. */
+/* Receives @n bytes while the loop runs. Returns them; the caller frees them. */
 char *receive_all(struct fixture *f, int fd, size_t n);
 
 /* Returns the value of a counter of the listener. */

@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * Included before a source file, makes its allocations those of test_config_memory.c, which fail on
- * demand.
+ * Included before a source file, this replaces its allocations by those of test_config_memory.c,
+ * which fail on demand.
  */
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /*
- * Runs sessions over cases from standard input and compares what they say with what the case says.
+ * Runs sessions over cases from standard input and compares their output with the expected one.
  * session_vs_cpython.py writes the cases. Each line is one of
  *
  *	policy REPLY FRAMING DECODE CHARSET ENCODE NAK MAX_LINE GREETING PREFIX SUFFIX
@@ -26,7 +26,7 @@
 #define READS_MAX 65536
 #define REPORTS_MAX 20
 
-/* The smallest output that holds any NAK line of these cases, and how far beyond it is tried. */
+/* The smallest output that holds any NAK line of these cases, and the range of sizes above it. */
 #define REPLY_MAX_LEAST ((size_t)48)
 #define REPLY_MAX_SPREAD ((size_t)24)
 
@@ -49,7 +49,7 @@ struct setting {
 	size_t n_cuts;
 	size_t reply_max;
 	enum hold hold;
-	bool hand_over; /* to another session, whenever nothing but held input is left to be done */
+	bool hand_over; /* to another session, whenever only held input is left */
 	size_t budget;
 };
 
@@ -98,7 +98,7 @@ static void take_output(void)
 		die("spans and their sum do not agree");
 }
 
-/* Lets another session go on where this one stands, as in another process; returns its state. */
+/* Continues in another session, as another process does; returns its state. */
 static int hand_over(struct session *session)
 {
 	struct session next;
@@ -155,7 +155,7 @@ static int answer(struct session *session, int state, struct bytes *data,
 	}
 }
 
-/* Feeds the read from @begin to @end, in memory of its own that is gone afterwards. */
+/* Feeds the read from @begin to @end from memory that is freed afterwards. */
 static int feed(struct session *session, const struct test_case *c, size_t begin, size_t end,
 		const struct setting *setting)
 {
@@ -251,7 +251,7 @@ static void check(struct test_case *c, const struct setting *setting)
 		report(c, setting, state);
 }
 
-/* With too little memory: an error, and before it nothing but what was right. */
+/* With too little memory the session fails, and the output before that is correct. */
 static void check_budget(const struct test_case *c, struct setting setting)
 {
 	static const size_t sizes[] = {0, 100, 256, 300, 350, 600};
@@ -280,7 +280,7 @@ static void check_reads(struct test_case *c, const size_t *at, size_t n)
 	check(c, &setting);
 }
 
-/* The same reads with every kind of trouble. */
+/* The same reads with small outputs, held input, hand-overs and small budgets. */
 static void check_trouble(struct test_case *c, const size_t *at, size_t n)
 {
 	struct setting setting = {.cuts = at, .n_cuts = n, .budget = SIZE_MAX};

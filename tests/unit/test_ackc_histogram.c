@@ -1,4 +1,4 @@
-/* histogram: exact where it says so, and never more than 0.1 % too high elsewhere. */
+/* histogram: exact below 2048, and at most 0.1 % too high elsewhere. */
 
 #include "ackc/output/histogram.h"
 
@@ -31,7 +31,7 @@ static void test_empty(void **state)
 	assert_true(histogram_mean(h) == 0 && histogram_deviation(h) == 0);
 }
 
-/* Each value alone: itself below 2048, else at most 1/1024 more; and its neighbours in order. */
+/* A single value is exact below 2048, else at most 1/1024 too high; neighbours keep their order. */
 static void test_precision(void **state)
 {
 	struct histogram *h = *state;

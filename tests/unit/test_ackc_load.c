@@ -150,7 +150,7 @@ static void go(struct fixture *f)
 	run_until(f, WORKER_RUNNING, false);
 }
 
-static void test_a_count_is_sent_and_answered(void **state)
+static void test_count_of_messages_is_sent_and_answered(void **state)
 {
 	struct fixture *f = *state;
 
@@ -166,8 +166,8 @@ static void test_a_count_is_sent_and_answered(void **state)
 	assert_int_equal(f->worker->counters.lost, 0);
 }
 
-/* At the end of the time nothing more is sent, and the replies in flight are waited for. */
-static void test_a_drain_waits_for_replies(void **state)
+/* When the time is up, the worker sends no more and waits for the replies in flight. */
+static void test_drain_waits_for_replies(void **state)
 {
 	struct fixture *f = *state;
 
@@ -185,7 +185,7 @@ static void test_a_drain_waits_for_replies(void **state)
 	assert_int_equal(f->worker->counters.errors.n, 0);
 }
 
-static void test_a_reset_loses_a_message_and_is_retried(void **state)
+static void test_reset_loses_one_message_and_is_retried(void **state)
 {
 	static const struct linger reset = {.l_onoff = 1};
 	struct fixture *f = *state;
@@ -208,7 +208,7 @@ static void test_a_reset_loses_a_message_and_is_retried(void **state)
 	assert_string_equal(f->worker->counters.errors.kinds[0].words, "connection reset");
 }
 
-static void test_a_wrong_reply_is_counted_by_kind(void **state)
+static void test_wrong_replies_are_counted_by_kind(void **state)
 {
 	struct fixture *f = *state;
 
@@ -224,7 +224,7 @@ static void test_a_wrong_reply_is_counted_by_kind(void **state)
 	assert_int_equal(f->worker->counters.lost, 1);
 }
 
-static void test_a_stop_ends_in_any_state(void **state)
+static void test_stop_ends_worker_in_any_state(void **state)
 {
 	struct fixture *f = *state;
 
@@ -252,11 +252,11 @@ static void test_a_stop_ends_in_any_state(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_a_count_is_sent_and_answered),
-		TEST(test_a_drain_waits_for_replies),
-		TEST(test_a_reset_loses_a_message_and_is_retried),
-		TEST(test_a_wrong_reply_is_counted_by_kind),
-		TEST(test_a_stop_ends_in_any_state),
+		TEST(test_count_of_messages_is_sent_and_answered),
+		TEST(test_drain_waits_for_replies),
+		TEST(test_reset_loses_one_message_and_is_retried),
+		TEST(test_wrong_replies_are_counted_by_kind),
+		TEST(test_stop_ends_worker_in_any_state),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /*
  * Connecting and streams of ackc. The test owns the loop and the server's side, and runs the loop
- * until the expected callback has come.
+ * until the expected callback has run.
  */
 
 #include "ackc/net/dial.h"
@@ -144,7 +144,7 @@ static void connect_pair(struct fixture *f)
 	stream_read(f->stream, f->buffer, sizeof(f->buffer), &events, f);
 }
 
-static void test_the_first_address_that_answers_wins(void **state)
+static void test_first_address_that_answers_wins(void **state)
 {
 	struct fixture *f = *state;
 	int unused = add_address(f, false);
@@ -157,7 +157,7 @@ static void test_the_first_address_that_answers_wins(void **state)
 	close(unused);
 }
 
-static void test_no_address_answers(void **state)
+static void test_dial_fails_if_no_address_answers(void **state)
 {
 	struct fixture *f = *state;
 	int unused[2] = {add_address(f, false), add_address(f, false)};
@@ -170,7 +170,7 @@ static void test_no_address_answers(void **state)
 }
 
 /* A listener with a full queue does not answer, so the connect stays under way. */
-static void test_a_dial_is_cancelled(void **state)
+static void test_pending_dial_can_be_canceled(void **state)
 {
 	struct fixture *f = *state;
 	int fillers[4];
@@ -195,7 +195,7 @@ static void test_a_dial_is_cancelled(void **state)
 		close(fillers[i]);
 }
 
-static void test_the_proxy_header_comes_first(void **state)
+static void test_proxy_header_is_sent_first(void **state)
 {
 	struct fixture *f = *state;
 	char expected[128];
@@ -211,7 +211,7 @@ static void test_the_proxy_header_comes_first(void **state)
 	assert_string_equal(got, expected);
 }
 
-static void test_bytes_arrive(void **state)
+static void test_received_bytes_are_delivered(void **state)
 {
 	struct fixture *f = *state;
 
@@ -224,7 +224,7 @@ static void test_bytes_arrive(void **state)
 	assert_int_equal(f->ended, 0);
 }
 
-static void test_the_rest_of_a_write_is_queued(void **state)
+static void test_unsent_rest_of_write_is_queued(void **state)
 {
 	enum { SIZE = 32 << 20 };
 	struct fixture *f = *state;
@@ -271,7 +271,7 @@ static void test_half_close(void **state)
 	assert_int_equal(f->status, UV_EOF);
 }
 
-static void test_a_reset_is_named(void **state)
+static void test_reset_is_reported(void **state)
 {
 	static const struct linger reset = {.l_onoff = 1};
 	struct fixture *f = *state;
@@ -285,7 +285,7 @@ static void test_a_reset_is_named(void **state)
 	assert_int_equal(f->status, UV_ECONNRESET);
 }
 
-static void test_no_room_to_read(void **state)
+static void test_empty_read_buffer_is_enobufs(void **state)
 {
 	struct fixture *f = *state;
 
@@ -297,7 +297,7 @@ static void test_no_room_to_read(void **state)
 	assert_int_equal(f->status, UV_ENOBUFS);
 }
 
-static void test_a_stream_is_closed_while_it_is_read(void **state)
+static void test_stream_can_be_closed_by_its_read_callback(void **state)
 {
 	struct fixture *f = *state;
 
@@ -309,7 +309,7 @@ static void test_a_stream_is_closed_while_it_is_read(void **state)
 	assert_int_equal(f->ended, 0);
 }
 
-static void test_an_abort_resets(void **state)
+static void test_abort_resets_connection(void **state)
 {
 	struct fixture *f = *state;
 	char byte;
@@ -322,7 +322,7 @@ static void test_an_abort_resets(void **state)
 	assert_int_equal(errno, ECONNRESET);
 }
 
-static void test_the_more_informative_failure(void **state)
+static void test_more_informative_failure_is_chosen(void **state)
 {
 	(void)state;
 	assert_int_equal(failure_prefer(0, UV_ENETUNREACH), UV_ENETUNREACH);
@@ -336,18 +336,18 @@ static void test_the_more_informative_failure(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_the_first_address_that_answers_wins),
-		TEST(test_no_address_answers),
-		TEST(test_a_dial_is_cancelled),
-		TEST(test_the_proxy_header_comes_first),
-		TEST(test_bytes_arrive),
-		TEST(test_the_rest_of_a_write_is_queued),
+		TEST(test_first_address_that_answers_wins),
+		TEST(test_dial_fails_if_no_address_answers),
+		TEST(test_pending_dial_can_be_canceled),
+		TEST(test_proxy_header_is_sent_first),
+		TEST(test_received_bytes_are_delivered),
+		TEST(test_unsent_rest_of_write_is_queued),
 		TEST(test_half_close),
-		TEST(test_a_reset_is_named),
-		TEST(test_no_room_to_read),
-		TEST(test_a_stream_is_closed_while_it_is_read),
-		TEST(test_an_abort_resets),
-		cmocka_unit_test(test_the_more_informative_failure),
+		TEST(test_reset_is_reported),
+		TEST(test_empty_read_buffer_is_enobufs),
+		TEST(test_stream_can_be_closed_by_its_read_callback),
+		TEST(test_abort_resets_connection),
+		cmocka_unit_test(test_more_informative_failure_is_chosen),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

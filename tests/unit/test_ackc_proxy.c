@@ -1,4 +1,4 @@
-/* ackc's PROXY headers: what is written is what core/proxy.h reads. */
+/* ackc's PROXY headers: the parser of core/wire/proxy.h accepts what ackc writes. */
 
 #include "ackc/net/target.h"
 #include "core/wire/proxy.h"
@@ -69,7 +69,7 @@ static const char *source_of(const char *choice, const struct sockaddr_storage *
 	return header.has_source ? text_of(&header.source) : "none";
 }
 
-static void test_the_parser_reads_each_header(void **state)
+static void test_parser_accepts_each_generated_header(void **state)
 {
 	struct sockaddr_storage a = ipv4("192.0.2.1", 1234);
 	struct sockaddr_storage b = ipv4("192.0.2.2", 7);
@@ -96,7 +96,7 @@ static void test_the_parser_reads_each_header(void **state)
 	}
 }
 
-static void test_the_destination(void **state)
+static void test_destination_addresses(void **state)
 {
 	static const char v1[] = "PROXY TCP4 192.0.2.1 192.0.2.2 1234 7\r\n";
 	static const char longest[] = "PROXY TCP6 ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff "
@@ -122,7 +122,7 @@ static void test_the_destination(void **state)
 	assert_int_equal(proxy_send_make(&c, &a, &b, out), 0);
 }
 
-static void test_what_is_refused(void **state)
+static void test_invalid_choices_are_rejected(void **state)
 {
 	static const char *const wrong[] = {
 		"",
@@ -160,9 +160,9 @@ static void test_what_is_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_the_parser_reads_each_header),
-		cmocka_unit_test(test_the_destination),
-		cmocka_unit_test(test_what_is_refused),
+		cmocka_unit_test(test_parser_accepts_each_generated_header),
+		cmocka_unit_test(test_destination_addresses),
+		cmocka_unit_test(test_invalid_choices_are_rejected),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

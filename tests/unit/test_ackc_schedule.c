@@ -9,8 +9,8 @@
 
 #define N 5
 
-/* At the moment when a message is due it counts, and a nanosecond before that it does not. */
-static void test_due_counts_agree_with_due_times(void **state)
+/* A message counts as due at its due time, and not one nanosecond earlier. */
+static void test_due_counts_match_due_times(void **state)
 {
 	static const double rates[] = {0.001, 3, 7000, 123456.789, 1e9};
 
@@ -34,7 +34,7 @@ static void test_due_counts_agree_with_due_times(void **state)
 	}
 }
 
-static void test_connections_are_taken_in_the_order_of_their_slots(void **state)
+static void test_connections_are_served_in_slot_order(void **state)
 {
 	struct options options = {.connections = N};
 	struct load_plan plan = {.options = &options, .interval_ns = 1000, .start_ns = 1000000};
@@ -67,8 +67,8 @@ static void test_connections_are_taken_in_the_order_of_their_slots(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_due_counts_agree_with_due_times),
-		cmocka_unit_test(test_connections_are_taken_in_the_order_of_their_slots),
+		cmocka_unit_test(test_due_counts_match_due_times),
+		cmocka_unit_test(test_connections_are_served_in_slot_order),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,4 @@
-/* What ackc shows and tells: terminal, JSON, NAK lines, targets. */
+/* Output of ackc: terminal, JSON, NAK lines, targets. */
 
 #include "ackc/message/difference.h"
 #include "ackc/message/nak.h"
@@ -65,8 +65,8 @@ static void test_display(void **state)
 	}
 }
 
-/* Whatever comes, nothing that a terminal obeys is shown. */
-static void test_display_is_harmless(void **state)
+/* No input produces output that a terminal interprets. */
+static void test_display_never_emits_control_characters(void **state)
 {
 	char bytes[4];
 
@@ -237,7 +237,7 @@ static void test_differences(void **state)
 	}
 }
 
-static void test_nak_as_a_fault(void **state)
+static void test_nak_line_is_found(void **state)
 {
 	struct fault fault = {0};
 
@@ -302,10 +302,14 @@ static void test_targets(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_display),	       cmocka_unit_test(test_display_is_harmless),
-		cmocka_unit_test(test_json),	       cmocka_unit_test(test_naks),
-		cmocka_unit_test(test_quotations),     cmocka_unit_test(test_differences),
-		cmocka_unit_test(test_nak_as_a_fault), cmocka_unit_test(test_targets),
+		cmocka_unit_test(test_display),
+		cmocka_unit_test(test_display_never_emits_control_characters),
+		cmocka_unit_test(test_json),
+		cmocka_unit_test(test_naks),
+		cmocka_unit_test(test_quotations),
+		cmocka_unit_test(test_differences),
+		cmocka_unit_test(test_nak_line_is_found),
+		cmocka_unit_test(test_targets),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

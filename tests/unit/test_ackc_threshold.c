@@ -101,7 +101,7 @@ static void test_loss(void **state)
 	assert_false(threshold_parse(text, &t));
 }
 
-static void test_nothing_given(void **state)
+static void test_no_threshold_given(void **state)
 {
 	struct range r = {0};
 
@@ -118,7 +118,7 @@ static bool above(const char *warning, const char *critical)
 	return range_above(&w.ms, &c.ms);
 }
 
-static void test_order(void **state)
+static void test_warning_above_critical_is_detected(void **state)
 {
 	assert_true(above("10", "5"));
 	assert_true(above("~:10", "5"));
@@ -135,8 +135,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ranges),
 		cmocka_unit_test(test_loss),
-		cmocka_unit_test(test_nothing_given),
-		cmocka_unit_test(test_order),
+		cmocka_unit_test(test_no_threshold_given),
+		cmocka_unit_test(test_warning_above_critical_is_detected),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

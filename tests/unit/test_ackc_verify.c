@@ -1,6 +1,6 @@
 /*
- * verify: right replies pass wherever they are cut, and every byte that is changed, dropped or
- * doubled is found, wherever they are cut.
+ * verify: correct replies pass wherever they are split, and every byte that is changed, dropped or
+ * duplicated is detected.
  */
 
 #include "ackc/message/verify.h"
@@ -49,7 +49,7 @@ static size_t put(uint8_t *out, size_t n, const void *p, size_t length)
 	return n + length;
 }
 
-/* What a server of shape @s replies to messages 0, 1, 2; a stream server got them in one read. */
+/* The replies of a server of shape @s to messages 0, 1, 2; a stream server got them in one read. */
 static size_t replies(const struct shape *s, uint8_t *out)
 {
 	bool stream = s->framing == SHAPE_STREAM;
@@ -164,8 +164,8 @@ static size_t tell_lie(enum lie lie, const uint8_t *text, size_t n, size_t at, u
 	return put(out, m, text + at + 1, n - at - 1);
 }
 
-/* None passes, at whatever place and wherever it is cut. */
-static void test_lies_are_found(void **state)
+/* Corruption is detected at every place, wherever the reply is split. */
+static void test_corrupt_replies_are_detected(void **state)
 {
 	uint8_t text[ROOM];
 	uint8_t out[ROOM];
@@ -188,8 +188,8 @@ static void test_lies_are_found(void **state)
 	}
 }
 
-/* Each kind of fault has its name at every place, also where one reply ends and the next begins. */
-static void test_lies_are_named(void **state)
+/* Each kind of corruption is classified at every place, also at the boundary of two replies. */
+static void test_corruption_is_classified(void **state)
 {
 	static const enum fault_kind kinds[LIES] = {FAULT_FLIPPED, FAULT_DIFFERENT, FAULT_LOST,
 						    FAULT_DUPLICATED, FAULT_DIFFERENT};
@@ -214,8 +214,8 @@ static void test_lies_are_named(void **state)
 	}
 }
 
-/* Any number of bytes, short of a whole reply, is lost or repeated at any place. */
-static void test_gaps_and_repetitions_are_named(void **state)
+/* Less than a whole reply is lost or repeated, at any place. */
+static void test_gaps_and_repetitions_are_classified(void **state)
 {
 	struct shape s = shape_of(SHAPE_LINES, "<", " ok");
 	uint8_t text[ROOM];
@@ -239,7 +239,7 @@ static void test_gaps_and_repetitions_are_named(void **state)
 	}
 }
 
-static void test_swapped(void **state)
+static void test_swapped_replies_are_detected(void **state)
 {
 	struct shape s = shape_of(SHAPE_LINES, "", "");
 	uint8_t text[ROOM];
@@ -266,7 +266,7 @@ static void test_swapped(void **state)
 	assert_int_equal(completed, 1);
 }
 
-static void test_unasked(void **state)
+static void test_unexpected_bytes_are_detected(void **state)
 {
 	struct shape s = shape_of(SHAPE_LINES, "", "");
 	struct fault fault = {0};
@@ -288,7 +288,7 @@ static void test_unasked(void **state)
 	assert_int_equal(fault.kind, FAULT_DUPLICATED);
 }
 
-/* A greeting with a line end may differ in length; another has the length that was learnt. */
+/* A greeting with a line end may vary in length; without one, it has the learnt length. */
 static void test_greetings(void **state)
 {
 	static const struct {
@@ -397,7 +397,7 @@ static void test_numbers(void **state)
 			   "1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1"));
 }
 
-/* Gives @own the bytes of @text one by one, as they are asked for. */
+/* Feeds the bytes of @text to @own one by one, on demand. */
 static enum affix_status match(const struct affix *pattern, size_t text_digits, const char *text,
 			       struct affix *own, size_t *ret_at)
 {
@@ -413,7 +413,7 @@ static enum affix_status match(const struct affix *pattern, size_t text_digits, 
 	return status;
 }
 
-static void test_numbers_of_a_connection(void **state)
+static void test_connection_numbers(void **state)
 {
 	static const struct {
 		const char *pattern;
@@ -683,7 +683,7 @@ static size_t random_server(struct shape *ret_shape, uint8_t *out)
 	return serve(kinds[kind].framing, &prefix, &suffix, below(65536), out);
 }
 
-/* Every right stream is accepted, wherever it is cut, and each change of one byte is rejected. */
+/* Every correct stream is accepted, wherever it is split; each change of one byte is rejected. */
 static void test_random_servers(void **state)
 {
 	for (int i = 0; i < 300; i++) {
@@ -706,7 +706,7 @@ static void test_random_servers(void **state)
 	}
 }
 
-/* Replies from which bytes were cut out, and into which others were put, are not accepted. */
+/* Replies with bytes removed or inserted are rejected. */
 static void test_damaged_servers(void **state)
 {
 	for (int i = 0; i < 20000; i++) {
@@ -723,7 +723,7 @@ static void test_damaged_servers(void **state)
 		m = put(out, m, text + at + lost, n - at - lost);
 		if (m == n && memcmp(out, text, n) == 0)
 			continue;
-		/* A piece that ends and begins elsewhere is right. */
+		/* A piece with other boundaries is correct. */
 		assert_false(accepts(&s, out, m, below(2) ? m : AT_RANDOM) && !shape_in_pieces(&s));
 	}
 }
@@ -742,16 +742,16 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_right_replies),
 		cmocka_unit_test(test_pieces),
-		cmocka_unit_test(test_lies_are_found),
-		cmocka_unit_test(test_lies_are_named),
-		cmocka_unit_test(test_gaps_and_repetitions_are_named),
-		cmocka_unit_test(test_swapped),
-		cmocka_unit_test(test_unasked),
+		cmocka_unit_test(test_corrupt_replies_are_detected),
+		cmocka_unit_test(test_corruption_is_classified),
+		cmocka_unit_test(test_gaps_and_repetitions_are_classified),
+		cmocka_unit_test(test_swapped_replies_are_detected),
+		cmocka_unit_test(test_unexpected_bytes_are_detected),
 		cmocka_unit_test(test_greetings),
 		cmocka_unit_test(test_nak_in_place_of_a_reply),
 		cmocka_unit_test(test_counters),
 		cmocka_unit_test(test_numbers),
-		cmocka_unit_test(test_numbers_of_a_connection),
+		cmocka_unit_test(test_connection_numbers),
 		cmocka_unit_test(test_shapes_are_learnt),
 		cmocka_unit_test(test_random_servers),
 		cmocka_unit_test(test_damaged_servers),

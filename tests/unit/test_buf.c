@@ -1,4 +1,4 @@
-/* buf and budget: growth, the bounds at N and N + 1, and nothing changed by a failure. */
+/* buf and budget: growth, the bounds at N and N + 1; a failure changes nothing. */
 
 #include "core/session/buf.h"
 

@@ -78,7 +78,7 @@ static void test_strict_stops_before(void **state)
 	assert_memory_equal(out, "a\xe9", 2);
 }
 
-/* Whatever the output's size, the pieces add up to the whole, and nothing is written beyond. */
+/* For every output size, the pieces add up to the whole and nothing is written past the end. */
 static void test_every_output_size(void **state)
 {
 	static const char whole[] = "a\\xe9\\u0400\\u20ac\\U0001f600z";
@@ -118,7 +118,7 @@ static void test_full_at_character_boundary(void **state)
 	assert_int_equal(written, 5);
 }
 
-/* One character at a time comes out as it does in a text: at the ends of every UTF-8 length. */
+/* A single character is encoded as in a text: at the bounds of every UTF-8 length. */
 static void test_single_characters(void **state)
 {
 	static const struct {

@@ -1,4 +1,4 @@
-/* cidr: what parses, what is refused and why, and which prefix wins. */
+/* cidr: accepted and rejected texts, and the choice of the longest prefix. */
 
 #include "core/wire/cidr.h"
 
@@ -141,7 +141,7 @@ static void test_match(void **state)
 	cidr_list_finish(&list);
 }
 
-/* The families are apart, although both are kept in 128 bits. */
+/* The address families are separate, although both are stored in 128 bits. */
 static void test_match_families(void **state)
 {
 	const char *const ipv6[] = {"::/0"};
@@ -204,7 +204,7 @@ static int search_all(const struct cidr *items, size_t n, const uint8_t address[
 	return longest;
 }
 
-/* Fills @address with one of few values a byte, so that ranges nest and addresses meet them. */
+/* Fills @address with few different values, so that ranges nest and addresses fall into them. */
 static void random_address(uint8_t address[16], bool ipv4, uint32_t variety)
 {
 	memset(address, 0, 16);
@@ -283,7 +283,7 @@ static void test_match_random(void **state)
 	check_random_list(200000, 20, 255);
 }
 
-/* A search through all items would take minutes here, beyond the time-out of the test. */
+/* A linear search would exceed the time-out of the test. */
 static void test_match_many(void **state)
 {
 	enum { N = 200000, LOOKUPS = 2000000 };

@@ -1,6 +1,6 @@
 /*
- * config: what is wrong with a configuration is said in these words, at these places, all of it in
- * one go. "F" in what is expected stands for the path of the file.
+ * config: the error messages and their positions; all errors are reported together. "F" in the
+ * expected text stands for the path of the file.
  */
 
 #include "config_files.h"
@@ -243,8 +243,8 @@ static void test_names(void **state)
 	CHECK_ALL(faults);
 }
 
-/* Settings of features that this build lacks are refused; when all are built, none is. */
-static void test_unbuilt(void **state)
+/* Settings of features that this build lacks are rejected. */
+static void test_settings_of_absent_features_are_rejected(void **state)
 {
 	char text[128], errors[256];
 
@@ -265,8 +265,8 @@ static void test_unbuilt(void **state)
 	}
 }
 
-/* After CONFIG_ERRORS_MAX errors, the rest is only said to be there. */
-static void test_too_many_errors(void **state)
+/* After CONFIG_ERRORS_MAX errors, one line reports that there are more. */
+static void test_error_count_is_bounded(void **state)
 {
 	for (int n = CONFIG_ERRORS_MAX; n <= CONFIG_ERRORS_MAX + 1; n++) {
 		char *text, *errors;
@@ -314,7 +314,7 @@ static void test_quotes(void **state)
 	assert_string_equal(config_quote(text, out), expected);
 }
 
-static void test_all_in_one_go(void **state)
+static void test_all_errors_are_reported_together(void **state)
 {
 	static const char text[] = "port = 70000;\n"
 				   "greeting = \"${nobody}\";\n"
@@ -343,10 +343,14 @@ static void test_all_in_one_go(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_types),	cmocka_unit_test(test_addresses),
-		cmocka_unit_test(test_units),	cmocka_unit_test(test_networks),
-		cmocka_unit_test(test_names),	cmocka_unit_test(test_all_in_one_go),
-		cmocka_unit_test(test_unbuilt), cmocka_unit_test(test_too_many_errors),
+		cmocka_unit_test(test_types),
+		cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_units),
+		cmocka_unit_test(test_networks),
+		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_all_errors_are_reported_together),
+		cmocka_unit_test(test_settings_of_absent_features_are_rejected),
+		cmocka_unit_test(test_error_count_is_bounded),
 		cmocka_unit_test(test_quotes),
 	};
 

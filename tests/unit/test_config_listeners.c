@@ -1,4 +1,4 @@
-/* config: defaults, units, several listeners, what contradicts itself, and the dump of it all. */
+/* config: defaults, units, several listeners, contradictions, and the dump. */
 
 #include "config_files.h"
 
@@ -174,7 +174,7 @@ static void expect_round_trip(const char *text)
 	free(again);
 }
 
-static void test_dump_reads_back(void **state)
+static void test_dump_can_be_loaded_again(void **state)
 {
 	expect_round_trip("");
 	expect_round_trip(several);
@@ -213,7 +213,7 @@ static void test_path_or_address(void **state)
 	expect_errors("path = \"/x\"; freebind = true;",
 		      "F:1: freebind: cannot be combined with path; allowed: with an address\n");
 
-	/* what a listener says has precedence over what is said for all */
+	/* a setting of a listener overrides the one for all listeners */
 	config = files_load_text("path = \"/x\"; listeners = ({ name = \"a\"; port = 1; },"
 				 "{ name = \"b\"; });");
 	assert_null(config->listeners[0].path);
@@ -228,7 +228,7 @@ static void test_path_or_address(void **state)
 	config_unref(config);
 }
 
-static void test_names_of_listeners(void **state)
+static void test_listeners_need_names(void **state)
 {
 	expect_errors("listeners = (\n{ port = 1; } );",
 		      "F:2: listeners[0].name: found no name; allowed: a name for each "
@@ -287,7 +287,7 @@ static void test_same_address(void **state)
 #undef TOLD
 }
 
-static void test_lists_that_are_none(void **state)
+static void test_invalid_lists_of_listeners_are_rejected(void **state)
 {
 	expect_errors("listeners = ();",
 		      "F:1: listeners: found an empty list; allowed: at least one listener\n");
@@ -345,7 +345,7 @@ static void test_templates(void **state)
 	}
 }
 
-static void test_port_of_the_command_line(void **state)
+static void test_command_line_port_overrides(void **state)
 {
 	struct config *config;
 
@@ -371,7 +371,7 @@ static void collect(void *data, const char *setting)
 	snprintf(names + n, NAMES_MAX - n, "%s ", setting);
 }
 
-static void test_what_needs_a_restart(void **state)
+static void test_settings_that_need_a_restart(void **state)
 {
 	struct config *a = files_load_text("workers = 1; port = 1;");
 	struct config *b = files_load_text("workers = 2; port = 2; log = { level = \"error\"; };");
@@ -395,14 +395,14 @@ int main(void)
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_units),
 		cmocka_unit_test(test_listeners),
-		cmocka_unit_test(test_dump_reads_back),
+		cmocka_unit_test(test_dump_can_be_loaded_again),
 		cmocka_unit_test(test_path_or_address),
-		cmocka_unit_test(test_names_of_listeners),
+		cmocka_unit_test(test_listeners_need_names),
 		cmocka_unit_test(test_same_address),
-		cmocka_unit_test(test_lists_that_are_none),
+		cmocka_unit_test(test_invalid_lists_of_listeners_are_rejected),
 		cmocka_unit_test(test_templates),
-		cmocka_unit_test(test_port_of_the_command_line),
-		cmocka_unit_test(test_what_needs_a_restart),
+		cmocka_unit_test(test_command_line_port_overrides),
+		cmocka_unit_test(test_settings_that_need_a_restart),
 	};
 
 	return cmocka_run_group_tests_name("config_listeners", tests, files_setup, files_teardown);

@@ -1,8 +1,8 @@
 /*
- * config: every allocation of the loader's own fails once, in turn: the outcome is -ENOMEM or the
- * right one, never a crash, a leak (AddressSanitizer tells) or a configuration that lacks
- * something. The loader is compiled with the functions below in place of the allocating ones.
- * Allocations of libconfig and libc do not fail: libconfig does not survive it.
+ * config: each allocation of the loader fails once, in turn. The outcome is -ENOMEM or the correct
+ * one, never a crash, a leak (AddressSanitizer detects it) or an incomplete configuration. The
+ * loader is compiled with the functions below in place of the allocating ones. Allocations of
+ * libconfig and libc do not fail, because libconfig does not survive that.
  */
 
 #define FAILING_ALLOC_DEFINED_HERE
@@ -41,7 +41,7 @@ FAILING(char *, strdup, (const char *text), (text))
 FAILING(char *, strndup, (const char *text, size_t n), (text, n))
 FAILING(FILE *, open_memstream, (char **text, size_t *n), (text, n))
 
-/* Loads @text with each allocation failing in turn; without any the outcome is @expected. */
+/* Loads @text with each allocation failing in turn; without a failure the outcome is @expected. */
 static void check_every_failure(const char *text, int expected)
 {
 	char *errors = NULL;

@@ -1,6 +1,6 @@
 /*
- * config_text: what libconfig alone reads as something else, or differently from version to
- * version: integers, strings, comments, @include; and files that cannot be read.
+ * config_text: syntax that libconfig misreads, or that its versions read differently: integers,
+ * strings, comments, @include; and files that cannot be read.
  */
 
 #include "config_files.h"
@@ -28,9 +28,9 @@ static void expect_errors(const char *text, const char *errors)
 	files_expect_errors("F", -1, errors);
 }
 
-static void test_integers_that_do_not_fit(void **state)
+static void test_out_of_range_integers_are_rejected(void **state)
 {
-	/* What libconfig 1.5 makes of them: 7007, 0x7fffffff + 1, -1 */
+	/* libconfig 1.5 reads them as 7007, 0x7fffffff + 1, -1 */
 	static const char *const integers[] = {
 		"4294974303", "3221225472", "-2147483649",	    "0x1FFFFFFFF",
 		"0xFFFFFFFF", "0x80000000", "99999999999999999999", "+4294974303",
@@ -54,7 +54,7 @@ static void test_integers_that_do_not_fit(void **state)
 		      "F:1: port: found 4294967295; allowed: an integer from 0 to 65535\n");
 }
 
-/* Versions of libconfig take them for decimal or for octal. */
+/* Some versions of libconfig read them as decimal, others as octal. */
 static void test_leading_zeros(void **state)
 {
 	struct config *config;
@@ -77,7 +77,7 @@ static void test_comment_between_words(void **state)
 	expect_errors("na/**/me = \"x\";", "F:1: syntax error; allowed: name = value;\n");
 }
 
-/* A string of escapes takes time in proportion to its length: a test that times out else. */
+/* Reading a string of escapes takes time linear in its length; otherwise the test times out. */
 static void test_many_escapes(void **state)
 {
 	enum { N = 1 << 20 };
@@ -116,14 +116,14 @@ static void test_integer_in_an_include(void **state)
 		"of 64 bits with the suffix L\n");
 }
 
-/* As large as max_memory may be: beyond 32 bits where a size_t is. */
+/* The largest max_memory: more than 32 bits if size_t has more. */
 #if SIZE_MAX > UINT32_MAX
 #define BIG_NUMBER "4294974303"
 #else
 #define BIG_NUMBER "3221225472"
 #endif
 
-static void test_integers_that_are_none(void **state)
+static void test_digits_outside_of_integers_are_ignored(void **state)
 {
 	struct config *config =
 		files_load_text("# 4294974303\n"
@@ -198,7 +198,7 @@ static void test_syntax(void **state)
 }
 
 /* Values without quotes, as operators write them by mistake. */
-static void test_words(void **state)
+static void test_unquoted_values_are_rejected(void **state)
 {
 #define WORD(word)                                                                                 \
 	"syntax error: found the word " word                                                       \
@@ -225,7 +225,7 @@ static void test_words(void **state)
 	expect_errors("nak = true\nlimits.max_line = 5;",
 		      "F:2: syntax error: found the name limits with a dot; "
 		      "allowed: limits = { name = value; };\n");
-	/* none of these is one */
+	/* no unquoted value among these */
 	config = files_load_text("port = 5 reply = \"echo\" framing : \"line\",nak = FALSE"
 				 " workers=1# limits = { max_line=2}; backlog = 7/**/");
 	assert_int_equal(config->listeners[0].port, 5);
@@ -271,7 +271,7 @@ static void test_include(void **state)
 	assert_int_equal(config->listeners[0].port, 5);
 	config_unref(config);
 
-	/* a string is no place for one, even at the beginning of a line */
+	/* inside a string it is text, even at the beginning of a line */
 	config = files_load_text("greeting = \"\n@include \\\"inc/a.conf\\\"\";");
 	assert_string_equal(config->listeners[0].greeting, "\n@include \"inc/a.conf\"");
 	config_unref(config);
@@ -295,7 +295,7 @@ static void test_include_faults(void **state)
 	expect_errors("\n@include \"none.conf\"\n",
 		      "F:2: @include: cannot read \"none.conf\": No such file or directory\n");
 	expect_errors("@include \"inc\"\n", "F:1: @include: cannot read \"inc\": Is a directory\n");
-	/* All of them, and nothing that may only come of their lack: "found an empty list". */
+	/* All of them, and no error that only follows from them, such as "found an empty list". */
 	files_write_text("inc/bad.conf", "\n@include \"none.conf\"\n");
 	expect_errors("port = 1;\n@include \"none.conf\"\n@include \"inc/bad.conf\"\n"
 		      "greeting = \"\\q\";\n@include \"inc\"\n"
@@ -330,7 +330,7 @@ static void test_include_faults(void **state)
 		      "F:1: @include: cannot read \"F\": files nest more than 10 deep\n");
 }
 
-/* A reader of files that are not there. */
+/* A reader of virtual files. */
 static int read_huge(void *data, const char *path, char **ret_bytes, size_t *ret_n)
 {
 	static const char text[] = "@include \"x\"\n@include \"y\"\n";
@@ -384,7 +384,7 @@ static int read_fails(void *data, const char *path, char **ret_bytes, size_t *re
 	return *(int *)data;
 }
 
-/* The file in sysconfdir: it may be missing, but not be there and unreadable. */
+/* The file in sysconfdir may be missing, but it must be readable if it exists. */
 static void test_default_file(void **state)
 {
 	char *errors = NULL, expected[256];
@@ -409,7 +409,7 @@ static void test_default_file(void **state)
 
 static void test_unreadable_file(void **state)
 {
-	bool root = geteuid() == 0; /* root reads everything */
+	bool root = geteuid() == 0; /* root can read every file */
 	char expected[256];
 
 	files_write_text("secret", "port = 1;");
@@ -426,16 +426,16 @@ static void test_unreadable_file(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_integers_that_do_not_fit),
+		cmocka_unit_test(test_out_of_range_integers_are_rejected),
 		cmocka_unit_test(test_leading_zeros),
 		cmocka_unit_test(test_comment_between_words),
 		cmocka_unit_test(test_many_escapes),
 		cmocka_unit_test(test_too_many_names),
 		cmocka_unit_test(test_integer_in_an_include),
-		cmocka_unit_test(test_integers_that_are_none),
+		cmocka_unit_test(test_digits_outside_of_integers_are_ignored),
 		cmocka_unit_test(test_strings),
 		cmocka_unit_test(test_syntax),
-		cmocka_unit_test(test_words),
+		cmocka_unit_test(test_unquoted_values_are_rejected),
 		cmocka_unit_test(test_nested_too_deeply),
 		cmocka_unit_test(test_include),
 		cmocka_unit_test(test_include_faults),

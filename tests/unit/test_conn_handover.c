@@ -89,7 +89,7 @@ static void test_idle(void **state)
 	expect(&p.new, a, "1: two");
 	close(a);
 	end_pair(&p);
-	/* it was neither begun nor closed by a hand-over */
+	/* a hand-over neither begins nor closes a connection */
 	assert_int_equal(count_of(&p.old, COUNTER_CLOSED), 0);
 	assert_int_equal(count_of(&p.new, COUNTER_CONNECTIONS), 0);
 	assert_int_equal(count_of(&p.new, COUNTER_CLOSED), 1);
@@ -250,7 +250,7 @@ static void test_ended(void **state)
 	end_pair(&p);
 }
 
-/* A NAK that the client has not received yet comes from the next process, which then closes. */
+/* The next process sends a pending NAK, then closes the connection. */
 static void test_pending_nak(void **state)
 {
 	struct pair p = {0};
@@ -335,7 +335,7 @@ static void test_proxy_header(void **state)
 	end_pair(&p);
 }
 
-/* The next process admits connections by its own configuration. */
+/* The next process admits connections according to its own configuration. */
 static void test_other_configuration(void **state)
 {
 	struct pair p = {0};
@@ -458,7 +458,7 @@ static void test_reduced_memory(void **state)
 }
 
 /* The previous process ended during the hand-over: what it had queued is usable. */
-static void test_cut(void **state)
+static void test_incomplete_hand_over_is_usable(void **state)
 {
 	struct pair p = {0};
 	int a;
@@ -488,7 +488,7 @@ static void test_empty(void **state)
 	end_pair(&p);
 }
 
-/* Connections above the number of descriptors that the next process may have get none. */
+/* Connections beyond the descriptor limit of the next process are closed. */
 static void test_few_descriptors(void **state)
 {
 	struct takeover_connection from;
@@ -534,7 +534,7 @@ int main(void)
 		cmocka_unit_test(test_segments),
 		cmocka_unit_test(test_without_memory),
 		cmocka_unit_test(test_reduced_memory),
-		cmocka_unit_test(test_cut),
+		cmocka_unit_test(test_incomplete_hand_over_is_usable),
 		cmocka_unit_test(test_empty),
 		cmocka_unit_test(test_few_descriptors),
 	};

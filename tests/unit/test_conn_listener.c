@@ -9,9 +9,9 @@ static uint64_t refused(const struct fixture *f, enum refusal refusal)
 	return count_of(f, COUNTER_REFUSED + refusal);
 }
 
-/* The connection after the last permitted one gets a NAK; a place that is returned is used again.
+/* The first connection above the limit gets a NAK; a place that is freed is used again.
  */
-static void test_too_many(void **state)
+static void test_max_connections_is_enforced(void **state)
 {
 	struct fixture f;
 	int a, b, c;
@@ -38,7 +38,7 @@ static void test_too_many(void **state)
 	assert_int_equal(count_of(&f, COUNTER_CLOSED), 3);
 }
 
-static void test_too_many_from_an_address(void **state)
+static void test_max_connections_per_address_is_enforced(void **state)
 {
 	struct fixture f;
 	int a, b, c;
@@ -57,7 +57,7 @@ static void test_too_many_from_an_address(void **state)
 }
 
 /* At most LIMITS_REFUSALS_MAX refused clients wait for their end; others are closed immediately. */
-static void test_too_many_refusals(void **state)
+static void test_excess_refused_clients_are_closed_immediately(void **state)
 {
 	int a, fds[LIMITS_REFUSALS_MAX], last;
 	struct fixture f;
@@ -147,7 +147,7 @@ static void test_reload(void **state)
 }
 
 /* A listener without connections ends with the reload. */
-static void test_reload_of_an_idle_listener(void **state)
+static void test_reload_ends_listener_without_connections(void **state)
 {
 	struct fixture f;
 
@@ -255,7 +255,7 @@ static void test_health_check(void **state)
 }
 
 /* Only a proxy in the list may connect. */
-static void test_not_a_proxy(void **state)
+static void test_only_listed_proxies_are_admitted(void **state)
 {
 	struct fixture f;
 	int a;
@@ -330,18 +330,18 @@ static void test_proxy_without_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_too_many),
-		cmocka_unit_test(test_too_many_from_an_address),
-		cmocka_unit_test(test_too_many_refusals),
+		cmocka_unit_test(test_max_connections_is_enforced),
+		cmocka_unit_test(test_max_connections_per_address_is_enforced),
+		cmocka_unit_test(test_excess_refused_clients_are_closed_immediately),
 		cmocka_unit_test(test_refusal_without_nak),
 		cmocka_unit_test(test_denied),
 		cmocka_unit_test(test_reload),
-		cmocka_unit_test(test_reload_of_an_idle_listener),
+		cmocka_unit_test(test_reload_ends_listener_without_connections),
 		cmocka_unit_test(test_proxy),
 		cmocka_unit_test(test_proxy_in_pieces),
 		cmocka_unit_test(test_proxy_invalid),
 		cmocka_unit_test(test_health_check),
-		cmocka_unit_test(test_not_a_proxy),
+		cmocka_unit_test(test_only_listed_proxies_are_admitted),
 		cmocka_unit_test(test_proxy_refusal),
 		cmocka_unit_test(test_proxy_places),
 		cmocka_unit_test(test_proxy_without_memory),

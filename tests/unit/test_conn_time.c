@@ -24,7 +24,7 @@ static void test_idle(void **state)
 	end(&f);
 }
 
-/* Activity within 1/64 of the time-out changes nothing; later activity begins it again. */
+/* Activity within 1/64 of the time-out changes nothing; later activity restarts it. */
 static void test_activity(void **state)
 {
 	struct fixture f;
@@ -53,7 +53,7 @@ static void test_activity(void **state)
 	end(&f);
 }
 
-static void test_never(void **state)
+static void test_zero_timeout_disables_timer(void **state)
 {
 	struct fixture f;
 	int a;
@@ -230,7 +230,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_idle),
 		cmocka_unit_test(test_activity),
-		cmocka_unit_test(test_never),
+		cmocka_unit_test(test_zero_timeout_disables_timer),
 		cmocka_unit_test(test_reload),
 		cmocka_unit_test(test_slow_reader),
 		cmocka_unit_test(test_slow_reader_after_a_pause),

@@ -141,7 +141,7 @@ static void many_descriptors(void)
 		skip();
 }
 
-static void test_end_behind_unanswered_input(void **state)
+static void test_end_of_input_after_unanswered_input(void **state)
 {
 	struct fixture f;
 	int fds[MANY];
@@ -163,8 +163,8 @@ static void test_end_behind_unanswered_input(void **state)
 	end(&f);
 }
 
-/* The same without memory for the beginnings of lines: those connections are closed. */
-static void test_end_behind_a_lack_of_memory(void **state)
+/* The same without memory for incomplete lines: those connections are closed. */
+static void test_end_of_input_after_out_of_memory(void **state)
 {
 	struct fixture f;
 	int fds[MANY];
@@ -393,8 +393,8 @@ int main(void)
 		cmocka_unit_test(test_large),
 		cmocka_unit_test(test_fairness),
 		cmocka_unit_test(test_nak_in_a_turn),
-		cmocka_unit_test(test_end_behind_unanswered_input),
-		cmocka_unit_test(test_end_behind_a_lack_of_memory),
+		cmocka_unit_test(test_end_of_input_after_unanswered_input),
+		cmocka_unit_test(test_end_of_input_after_out_of_memory),
 		cmocka_unit_test(test_drain),
 		cmocka_unit_test(test_drain_much),
 		cmocka_unit_test(test_drain_at_the_end),

@@ -1,4 +1,4 @@
-/* The queue of descriptors has room for very many of them. */
+/* The queue of descriptors holds at least 70,000 of them. */
 
 #include "ackd/handover/handover.h"
 

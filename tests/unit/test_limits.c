@@ -1,4 +1,4 @@
-/* The places that all workers share: every bound at N and N + 1, and all given back. */
+/* Limits shared by all workers: each bound at N and N + 1; all places are freed. */
 
 #include "ackd/admission/admission.h"
 
@@ -37,8 +37,8 @@ static void test_max_connections(void **state)
 	limits_finish(&limits);
 }
 
-/* The last place is passed on, and nobody gets it meanwhile; only the address's own is new. */
-static void test_pass_on(void **state)
+/* The last place is passed on without becoming free; only the count of the address changes. */
+static void test_place_can_be_passed_on(void **state)
 {
 	struct address unix_socket = {.family = AF_UNIX}, a = address("192.0.2.1");
 	struct limits limits;
@@ -63,7 +63,7 @@ static void test_descriptor_limit(void **state)
 	struct limits limits;
 
 	assert_int_equal(limits_init(&limits, 1000), 0);
-	/* nothing is left for connections: one is served all the same */
+	/* no descriptors are left for connections: one is still served */
 	assert_int_equal(limits_configure(&limits, 100, 0, UINT64_MAX), 1);
 	limits_finish(&limits);
 }
@@ -99,7 +99,7 @@ static void test_ipv6_counts_by_64(void **state)
 	limits_finish(&limits);
 }
 
-static void test_unix_has_no_limit_of_its_own(void **state)
+static void test_unix_sockets_have_no_per_address_limit(void **state)
 {
 	struct address a = {.family = AF_UNIX};
 	struct limits limits;
@@ -164,11 +164,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_max_connections),
-		cmocka_unit_test(test_pass_on),
+		cmocka_unit_test(test_place_can_be_passed_on),
 		cmocka_unit_test(test_descriptor_limit),
 		cmocka_unit_test(test_per_address),
 		cmocka_unit_test(test_ipv6_counts_by_64),
-		cmocka_unit_test(test_unix_has_no_limit_of_its_own),
+		cmocka_unit_test(test_unix_sockets_have_no_per_address_limit),
 		cmocka_unit_test(test_many_addresses),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_numbers),

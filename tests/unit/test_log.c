@@ -1,6 +1,6 @@
 /*
- * The log, with this file in the place of systemd: a journal and a service manager that can be told
- * to stand still or to refuse.
+ * The log. This file replaces systemd: a journal and a service manager that block or fail on
+ * demand.
  */
 #include "ackd/log/internal.h"
 #include "ackd/log/log.h"
@@ -23,14 +23,14 @@
 
 #include <cmocka.h>
 
-#define STOP_MS 5000 /* far more than any of these needs */
+#define STOP_MS 5000 /* far more than any of these tests needs */
 
-/* The service manager and the journal. A gate that is shut holds whoever comes. */
+/* The service manager and the journal. A closed gate blocks their callers. */
 static struct fake {
 	pthread_mutex_t mutex;
 	pthread_cond_t changed;
 	bool shut;
-	unsigned held; /* how many wait at the gate */
+	unsigned held; /* number of blocked callers */
 	bool stderr_is_journal;
 	int journal_error;
 	char journal[256][1024]; /* the entries, a field a line */
@@ -106,7 +106,7 @@ void systemd_notify(const char *state)
 	pthread_mutex_unlock(&fake.mutex);
 }
 
-/* stderr is a pipe for the time of a test; what was written is in @said after said_end(). */
+/* During a test stderr is a pipe; after said_end(), @said holds what was written to it. */
 static int stderr_saved, stderr_pipe[2];
 static char said[1 << 20];
 
@@ -125,7 +125,7 @@ static int setup(void **state)
 	return 0;
 }
 
-/* Reads what is there, until the other end is closed. */
+/* Reads until the other end is closed. */
 static void said_read(size_t *n)
 {
 	ssize_t r;
@@ -262,7 +262,7 @@ static void test_journal(void **state)
 					     "ACKD_EVENT=ready\nMESSAGE=ready\n");
 }
 
-/* An entry whose every text is as long as can be, all of it to be escaped, fits. */
+/* An entry fits if all its texts have the maximum length and consist of bytes to escape. */
 static void test_journal_longest(void **state)
 {
 	char text[1024];
@@ -280,7 +280,7 @@ static void test_journal_longest(void **state)
 	assert_int_equal(count(said, "\\x1b"), LOG_MESSAGE_MAX);
 }
 
-static void test_journal_refuses(void **state)
+static void test_journal_failure_falls_back_to_stderr(void **state)
 {
 	fake.stderr_is_journal = true;
 	fake.journal_error = -ENOENT;
@@ -314,21 +314,21 @@ static void test_limit(void **state)
 	for (n = 0; log_limit_take(&limit, 5, 10, now); n++)
 		;
 	assert_int_equal(n, 5);
-	/* One tenth of a second earns one, and not a microsecond less. */
+	/* One tenth of a second permits one event, and not a microsecond less. */
 	assert_false(log_limit_take(&limit, 5, 10, now + 99999));
 	assert_true(log_limit_take(&limit, 5, 10, now + 100000));
 	assert_false(log_limit_take(&limit, 5, 10, now + 100000));
-	/* In the long run: the rate. At 100 tries a second, 10 s give 100. */
+	/* In the long run the rate holds: at 100 attempts a second, 10 s permit 100. */
 	for (n = 0, now += 100000; now < 77100000 + 10000000; now += 10000)
 		n += log_limit_take(&limit, 5, 10, now);
 	assert_in_range(n, 99, 100);
-	/* Silence earns no more than a burst. */
+	/* A pause permits no more than a burst. */
 	for (n = 0, now += 3600000000; log_limit_take(&limit, 5, 10, now); n++)
 		;
 	assert_int_equal(n, 5);
 }
 
-/* A flood of one kind gives a burst and one line that counts; other kinds are not touched. */
+/* A flood of one kind logs a burst and one line with a count; other kinds are unaffected. */
 static void test_flood(void **state)
 {
 	const unsigned burst = log_kinds[LOG_NAK].burst;
@@ -356,8 +356,8 @@ static void test_flood(void **state)
 	assert_int_equal(log_dropped(), 0);
 }
 
-/* What was suppressed is reported within seconds, also when nothing follows. */
-static void test_flood_said(void **state)
+/* Suppressed events are reported within seconds, even if no event follows. */
+static void test_suppressed_events_are_reported(void **state)
 {
 	struct pollfd readable = {.fd = stderr_pipe[0], .events = POLLIN};
 	uint64_t deadline_us = clock_now_us() + 20000000;
@@ -376,7 +376,7 @@ static void test_flood_said(void **state)
 	log_stop(STOP_MS);
 }
 
-/* A journal that stands still: posts return, and the log says how many entries are missing. */
+/* With a blocked journal, posts return, and the log states how many entries are missing. */
 static void test_ring_full(void **state)
 {
 	uint64_t dropped = log_dropped(), stats_dropped, missing = 0;
@@ -391,7 +391,7 @@ static void test_ring_full(void **state)
 	stats_dropped = dropped;
 	assert_true(stats_dropped > 0);
 	pthread_create(&reader, NULL, drain_main, NULL);
-	/* The ring has room again before the next: it carries the count of those before it. */
+	/* The ring has room before the next entry, which carries the count of missing ones. */
 	for (uint64_t deadline_us = clock_now_us() + 5000000;
 	     clock_now_us() < deadline_us && !kept;) {
 		uint64_t before = log_dropped();
@@ -406,7 +406,7 @@ static void test_ring_full(void **state)
 	pthread_join(reader, NULL);
 	written = count(said, "info stats: ");
 	assert_int_equal(written + stats_dropped, 3000);
-	/* Each gap is said where it is, the last one before the entry that found room. */
+	/* Each gap is reported at its place, the last one before the entry that found room. */
 	for (line = said; (line = strstr(line, "warning dropped: ")); last = line)
 		missing += strtoull(line += strlen("warning dropped: "), NULL, 10);
 	assert_int_equal(missing, dropped);
@@ -414,7 +414,7 @@ static void test_ring_full(void **state)
 	assert_true(last < strstr(said, "room again"));
 }
 
-/* The kinds that clients cause cannot take all the room. */
+/* Kinds of events that clients cause cannot fill the whole ring. */
 static void test_ring_reserve(void **state)
 {
 	uint64_t before;
@@ -450,7 +450,7 @@ static void test_stderr_closed(void **state)
 	stderr_pipe[0] = open("/dev/null", O_RDONLY);
 }
 
-/* Someone else set O_NONBLOCK on what stderr is: nothing is lost for that. */
+/* If another process sets O_NONBLOCK on the file behind stderr, no entry is lost. */
 static void test_stderr_nonblocking(void **state)
 {
 	pthread_t reader;
@@ -488,7 +488,7 @@ static void test_notify(void **state)
 	assert_string_equal(fake.notified[4], "READY=1\nSTATUS=with it");
 }
 
-/* A manager that does not read gets the latest state of each name when it reads again. */
+/* A manager that stops reading gets the latest value of each variable when it reads again. */
 static void test_notify_full(void **state)
 {
 	assert_int_equal(log_start(LOG_LEVEL_INFO, LOG_TARGET_STDERR), 0);
@@ -512,7 +512,7 @@ static void test_notify_full(void **state)
 	assert_string_equal(fake.notified[16], "STOPPING=1");
 }
 
-/* Of several reloads, the manager sees the last one, in order. */
+/* The manager receives the states of the last reload, in order. */
 static void test_notify_reloads(void **state)
 {
 	assert_int_equal(log_start(LOG_LEVEL_INFO, LOG_TARGET_STDERR), 0);
@@ -530,8 +530,8 @@ static void test_notify_reloads(void **state)
 	assert_string_equal(fake.notified[2], "READY=1");
 }
 
-/* A journal that stands still does not hold up the watchdog. */
-static void test_notify_beside_journal(void **state)
+/* A blocked journal does not delay the watchdog. */
+static void test_blocked_journal_does_not_delay_watchdog(void **state)
 {
 	uint64_t deadline_us;
 	size_t n = 0;
@@ -562,7 +562,7 @@ static void *poster_main(void *data)
 	return NULL;
 }
 
-/* Many threads at once (for the thread sanitizer): each one's entries stay in order. */
+/* Many threads in parallel (for the thread sanitizer): the entries of each stay in order. */
 static void test_threads(void **state)
 {
 	uint64_t before = log_dropped();
@@ -593,12 +593,12 @@ static void test_threads(void **state)
 		last[poster] = n;
 		written++;
 	}
-	/* The dropped may be connects, too. */
+	/* The dropped events include connects. */
 	assert_in_range(written + log_dropped() - before, 8000, 8000 + 8000);
 }
 
-/* A reader that stands still for good: stopping takes no longer than it may. Comes last. */
-static void test_stop_gives_up(void **state)
+/* With a reader that blocks forever, stopping returns at its time-out. Must be the last test. */
+static void test_stop_times_out(void **state)
 {
 	uint64_t begun, took_us;
 
@@ -609,12 +609,12 @@ static void test_stop_gives_up(void **state)
 	log_stop(200);
 	took_us = clock_now_us() - begun;
 	assert_in_range(took_us, 200000, 3000000);
-	/* Nor do later posts block, or a new start use what the old thread still uses. */
+	/* Later posts do not block, and a new start shares nothing with the old thread. */
 	log_post(LOG_STOP, NULL, "too late");
 	log_stop(1000);
 	assert_int_equal(log_start(LOG_LEVEL_INFO, LOG_TARGET_STDERR), -EBUSY);
 	assert_in_range(clock_now_us() - begun, 200000, 4000000);
-	/* Let go, it ends by itself. */
+	/* When the gate opens, the old thread ends. */
 	close(stderr_pipe[0]);
 	stderr_pipe[0] = open("/dev/null", O_RDONLY);
 }
@@ -629,10 +629,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_long_message, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_journal, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_journal_longest, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_journal_refuses, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_journal_failure_falls_back_to_stderr, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_target_changes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_flood, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_flood_said, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_suppressed_events_are_reported, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_ring_full, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ring_reserve, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stderr_closed, setup, teardown),
@@ -640,9 +642,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_notify, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_notify_full, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_notify_reloads, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_notify_beside_journal, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_blocked_journal_does_not_delay_watchdog, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_threads, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_stop_gives_up, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_stop_times_out, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -181,7 +181,7 @@ static void test_reasons_have_no_spaces(void **state)
 	free(text);
 }
 
-/* Without memory there is no text; never a part of it. */
+/* Out of memory yields no text, never an incomplete one. */
 static void test_out_of_memory(void **state)
 {
 	char name[200], *text;

@@ -30,7 +30,7 @@ static void test_each_kind_of_edit(void **state)
 	assert_string_equal(nearest_to("adress"), "address");
 }
 
-static void test_case_and_dashes_are_equal(void **state)
+static void test_case_and_dashes_are_ignored(void **state)
 {
 	(void)state;
 	assert_string_equal(nearest_to("PORT"), "port");
@@ -48,7 +48,7 @@ static void test_far_words_suggest_nothing(void **state)
 	assert_null(nearest_to("p"));
 }
 
-static void test_the_closest_wins_then_the_first(void **state)
+static void test_closest_then_first_name_wins(void **state)
 {
 	struct nearest n = {.word = "paht"};
 
@@ -64,7 +64,7 @@ static void test_the_closest_wins_then_the_first(void **state)
 	assert_string_equal(n.name, "timeout");
 }
 
-static void test_the_limit_grows_with_the_word(void **state)
+static void test_distance_limit_grows_with_word_length(void **state)
 {
 	struct nearest n = {.word = "abcdef"};
 
@@ -101,10 +101,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_each_kind_of_edit),
-		cmocka_unit_test(test_case_and_dashes_are_equal),
+		cmocka_unit_test(test_case_and_dashes_are_ignored),
 		cmocka_unit_test(test_far_words_suggest_nothing),
-		cmocka_unit_test(test_the_closest_wins_then_the_first),
-		cmocka_unit_test(test_the_limit_grows_with_the_word),
+		cmocka_unit_test(test_closest_then_first_name_wins),
+		cmocka_unit_test(test_distance_limit_grows_with_word_length),
 		cmocka_unit_test(test_long_words),
 	};
 

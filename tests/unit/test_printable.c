@@ -1,4 +1,4 @@
-/* printable: what may reach a terminal, and how the rest is escaped. */
+/* printable: which characters may reach a terminal, and how others are escaped. */
 
 #include "core/text/printable.h"
 
@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 /* The first and the last of each range, and their neighbours. */
-static void test_the_list(void **state)
+static void test_printable_ranges(void **state)
 {
 	static const uint32_t not_printable[] = {
 		0x00,  0x07,   0x09,   0x0a,   0x1b,   0x1f,   0x7f,   0x80,   0x85,   0x9b,   0x9f,
@@ -67,7 +67,7 @@ static void test_escape(void **state)
 		assert_string_equal(out, cases[i].out);
 		assert_int_equal(n, strlen(cases[i].out));
 	}
-	/* What does not fit whole is not begun. */
+	/* A character that does not fit is omitted. */
 	assert_int_equal(printable_escape(out, 4, "\x01\x02"), 0);
 	assert_int_equal(printable_escape(out, 5, "\x01\x02"), 4);
 	assert_int_equal(printable_escape(out, 3, "a\xc3\xbc"), 1);
@@ -78,7 +78,7 @@ static void test_escape(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_the_list),
+		cmocka_unit_test(test_printable_ranges),
 		cmocka_unit_test(test_next),
 		cmocka_unit_test(test_escape),
 	};

@@ -1,4 +1,4 @@
-/* proxy: headers of both versions at every length, TLVs, and what is refused. */
+/* proxy: headers of both versions at every length, TLVs, and rejected headers. */
 
 #include "core/wire/proxy.h"
 
@@ -15,7 +15,7 @@
 #define SIGNATURE "\r\n\r\n\0\r\nQUIT\n"
 #define IPV4_BLOCK "\xc0\x00\x02\x01\xc0\x00\x02\x02\x10\x67\x27\x60"
 
-/* Parses a copy of exactly @n bytes, so that a read beyond is noticed. */
+/* Parses a copy of exactly @n bytes, so that the sanitizer detects a read past the end. */
 static enum proxy_status parse(const char *p, size_t n, struct proxy_header *ret_header,
 			       const char **ret_reason)
 {
@@ -68,7 +68,7 @@ static void check_source(const struct proxy_header *header, int family, const ch
 	assert_string_equal(text, address);
 }
 
-/* Checks that @p is refused for @reason, and so is everything that begins so. */
+/* Checks that @p is rejected for @reason, with and without more bytes after it. */
 static void check_invalid(const char *p, size_t n, const char *reason)
 {
 	struct proxy_header header = {.length = 77};
@@ -182,7 +182,7 @@ static void test_v2_unix(void **state)
 	assert_string_equal(source->sun_path, "/run/client");
 }
 
-/* Connections of the load balancer's own, and families and transports without a stream's source. */
+/* Health checks of the load balancer, and families and transports without a stream source. */
 static void test_v2_without_source(void **state)
 {
 	const char local[] = SIGNATURE "\x20\x00\x00\x00";
@@ -228,7 +228,7 @@ static void add(struct header *h, uint8_t type, const void *value, size_t n)
 	h->n += 3 + n;
 }
 
-/* CRC32C bit by bit, as the polynomial says. */
+/* CRC32C bit by bit, from the polynomial. */
 static uint32_t crc32c(const uint8_t *p, size_t n)
 {
 	uint32_t crc = UINT32_MAX;
@@ -264,7 +264,7 @@ static struct proxy_header check_built(struct header *h, bool has_source)
 	return check((const char *)h->bytes, h->n, has_source);
 }
 
-/* Checks that it is refused once it is whole, and not before. */
+/* Checks that the header is rejected when it is complete, and not before. */
 static void check_built_invalid(struct header *h, const char *reason)
 {
 	struct proxy_header header;
@@ -306,7 +306,7 @@ static void test_tlvs(void **state)
 		header = check_built(&h, (families[i] & 15) == 1);
 		expect_text(&h, &header.authority, "example.org");
 		expect_text(&h, &header.unique_id, "id\\x00\\xff\\x5c \\x0a");
-		/* a change is noticed, in the addresses as in the checksum */
+		/* a change in the addresses or in the checksum is detected */
 		for (size_t at = 16; at < h.n - 4; at++) {
 			const char *reason = NULL;
 
@@ -365,7 +365,7 @@ static void test_tlv_lengths(void **state)
 	}
 }
 
-static void test_tlvs_ill_formed(void **state)
+static void test_invalid_tlvs_are_rejected(void **state)
 {
 	static const uint8_t once[] = {0x02, 0x03, 0x05};
 	struct header h;
@@ -440,7 +440,7 @@ int main(void)
 		cmocka_unit_test(test_tlvs),
 		cmocka_unit_test(test_tlvs_of_local),
 		cmocka_unit_test(test_tlv_lengths),
-		cmocka_unit_test(test_tlvs_ill_formed),
+		cmocka_unit_test(test_invalid_tlvs_are_rejected),
 	};
 
 	return cmocka_run_group_tests_name("proxy", tests, NULL, NULL);

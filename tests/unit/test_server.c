@@ -18,7 +18,7 @@
 
 #define N_WORKERS 2
 
-/* The turns that any sequence of events takes at most. */
+/* The maximum number of turns for any sequence of events. */
 #define TURNS_MAX 100
 
 struct fixture {

@@ -12,7 +12,7 @@
 
 #define OUT_MAX ((size_t)4 * 1024 * 1024)
 
-/* A session, its thread's memory, and everything that it has said. */
+/* A session, the memory of its thread, and its whole output. */
 struct fixture {
 	struct budget budget;
 	struct session_io io;
@@ -113,7 +113,7 @@ static void take(struct fixture *f)
 	assert_int_equal(n, f->io.out.n_bytes);
 }
 
-/* Does with the outcome @state of a call what a connection does; returns the last outcome. */
+/* Handles the outcome @state of a call as a connection does; returns the last outcome. */
 static int answer(struct fixture *f, int state, uint8_t *data, size_t n)
 {
 	for (;;) {
@@ -136,7 +136,7 @@ static int answer(struct fixture *f, int state, uint8_t *data, size_t n)
 	return state;
 }
 
-/* Feeds a copy that is gone afterwards. */
+/* Feeds a copy that is freed afterwards. */
 static int feed(struct fixture *f, const char *p, size_t n)
 {
 	uint8_t *data = malloc(n ? n : 1);
@@ -166,7 +166,7 @@ static void check_out(struct fixture *f, const char *expected)
 	assert_string_equal((const char *)f->out, expected);
 }
 
-/* Checks the whole outcome of @input: in one read, in two at each place, and in single bytes. */
+/* Checks the whole outcome of @input: in one read, split at each place, and byte by byte. */
 static void check(struct fixture *f, const char *input, const char *expected)
 {
 	size_t n = strlen(input);
@@ -287,8 +287,8 @@ static void test_handlers(void **state)
 	check(f, "\xf0\x9f\x98\x80\nz\n", "NAK 0 cannot encode U+1F600\nz\n");
 }
 
-/* Bytes that a handler drops make no message. */
-static void test_only_ignored(void **state)
+/* Bytes that a handler drops form no message. */
+static void test_ignored_bytes_alone_form_no_message(void **state)
 {
 	struct fixture *f = *state;
 
@@ -331,12 +331,13 @@ static void test_line_too_long(void **state)
 	check(f, "1234\r5\n", "NAK 0 line too long\n");
 	check(f, "1234\r\r\n", "NAK 0 line too long\n");
 	check(f, "1234\r", "NAK 0 line too long\n");
-	/* a refused line is never too long */
+	/* the length of a rejected line is not checked */
 	check(f,
 	      "1\xff"
 	      "34567890\nx\n",
 	      "NAK 1 invalid start byte\nx\n");
-	/* the fault that the bytes prove first; at the same byte, the one that begins first */
+	/* the fault that is proven first is reported; at the same byte, the one that begins first
+	 */
 	check(f,
 	      "123\xe2"
 	      "5\nx\n",
@@ -385,7 +386,7 @@ static void test_zero_copy(void **state)
 	session_io_clear(&f->io);
 }
 
-/* A read whose answer is many times as long comes out whole, held or not. */
+/* An answer many times longer than its read is complete, held or not. */
 static void check_full(struct fixture *f, const char *line, const char *reply)
 {
 	size_t n = SESSION_READ_MAX / strlen(line);
@@ -405,7 +406,7 @@ static void check_full(struct fixture *f, const char *line, const char *reply)
 	free(input);
 }
 
-/* Each reply takes two spans, since its line is worth no copy. */
+/* Each reply takes two spans, because its line is too long to be copied. */
 static void check_full_spans(struct fixture *f)
 {
 	char line[1025 + 1], reply[1029 + 1];
@@ -442,7 +443,7 @@ static void check_aside(const struct iovec *answer, const char *expected)
 		assert_memory_equal(answer->iov_base, expected, answer->iov_len);
 }
 
-/* Answers that were set aside are there until they are taken back, whatever comes between. */
+/* Answers that were set aside stay valid until they are taken back. */
 static void test_set_aside(void **state)
 {
 	struct fixture *f = *state;
@@ -475,8 +476,8 @@ static void test_set_aside(void **state)
 	session_io_clear(&f->io);
 }
 
-/* As a whole answer must fit behind what is set aside, that is bounded; and each is one span. */
-static void test_set_aside_no_more(void **state)
+/* The set-aside area is bounded, because a whole answer must fit behind it; each is one span. */
+static void test_set_aside_is_bounded(void **state)
 {
 	struct fixture *f = *state;
 	size_t n = 10000; /* more of these acknowledgements than half of what can be set aside */
@@ -523,7 +524,7 @@ static void test_full(void **state)
 	check_full_spans(f);
 }
 
-/* A held line that is longer than the output has room for. */
+/* A held line that does not fit into the output. */
 static void test_full_held_line(void **state)
 {
 	struct fixture *f = *state;
@@ -552,7 +553,7 @@ static void test_full_held_line(void **state)
 }
 
 /* A connection may be lost while its job is in the thread's memory. */
-static void test_abandoned(void **state)
+static void test_job_can_be_abandoned(void **state)
 {
 	struct fixture *f = *state;
 	struct session other;
@@ -573,7 +574,7 @@ static void test_abandoned(void **state)
 	assert_int_equal(budget_used(&f->budget), 0);
 }
 
-/* What exceeds the budget: earlier replies are still due, and nothing stays charged. */
+/* If a message exceeds the budget, earlier replies are still due, and nothing stays charged. */
 static void test_budget(void **state)
 {
 	struct fixture *f = *state;
@@ -613,7 +614,7 @@ static int hand_over(struct fixture *f, const struct policy *next)
 	return answer(f, session_resume(&f->session, &f->io), NULL, 0);
 }
 
-/* A session that is taken over goes on under the policy that is in force there. */
+/* A session that is taken over continues under the policy of the new process. */
 static void test_hand_over(void **state)
 {
 	struct fixture *f = *state;
@@ -636,7 +637,7 @@ static void test_hand_over(void **state)
 		     "d");
 	stop(f);
 
-	/* what a discarded line began with is gone, so the line is not answered */
+	/* the beginning of a discarded line is lost, so the line is not answered */
 	start(f);
 	f->session.policy = &discard;
 	feed_string(f, "abcd\xe2");
@@ -645,7 +646,7 @@ static void test_hand_over(void **state)
 	check_out(f, "x\n");
 	stop(f);
 
-	/* a limit that became smaller counts for the line that is already longer */
+	/* a reduced limit applies to a line that is already longer */
 	start(f);
 	f->session.policy = &discard;
 	feed_string(f, "abcde");
@@ -660,7 +661,7 @@ static void test_hand_over(void **state)
 	check_out(f, "NAK 0 line too long\n");
 }
 
-/* What only line framing knows does not outlive a session without lines. */
+/* The state of line framing does not survive a session with stream framing. */
 static void test_hand_over_skipping(void **state)
 {
 	struct fixture *f = *state;
@@ -712,7 +713,7 @@ static void test_nak_format(void **state)
  * A long line takes several calls, also where they have nothing to send: here each byte of it is
  * first counted, then transcoded. They end within characters and within ill-formed subsequences.
  */
-static void test_work_of_a_call_is_bounded(void **state)
+static void test_work_per_call_is_bounded(void **state)
 {
 	static const char unit[] = "a\xff\xc3\xa9\xe2\x82\xe2\x82\xac\xf0\x9f\x98\x80\x80\x80\x80"
 				   "\xf0\x9f\x98";
@@ -756,17 +757,17 @@ int main(void)
 		TEST(test_ack_line),
 		TEST(test_ack_stream),
 		TEST(test_handlers),
-		TEST(test_only_ignored),
+		TEST(test_ignored_bytes_alone_form_no_message),
 		TEST(test_discard),
 		TEST(test_line_too_long),
 		TEST(test_greeting),
 		TEST(test_zero_copy),
 		TEST(test_set_aside),
-		TEST(test_set_aside_no_more),
+		TEST(test_set_aside_is_bounded),
 		TEST(test_full),
 		TEST(test_full_held_line),
-		TEST(test_abandoned),
-		TEST(test_work_of_a_call_is_bounded),
+		TEST(test_job_can_be_abandoned),
+		TEST(test_work_per_call_is_bounded),
 		TEST(test_budget),
 		TEST(test_hand_over),
 		TEST(test_hand_over_skipping),

@@ -1,7 +1,7 @@
 /*
- * session: every allocation of a session's life fails once, in turn: each failure is told as
- * -ENOMEM, what was said before it is right, and nothing stays charged or is leaked
- * (AddressSanitizer tells). The linker puts the functions below in place of the allocating ones.
+ * session: each allocation during the life of a session fails once, in turn. Each failure returns
+ * -ENOMEM, the output before it is correct, and nothing stays charged or leaks (AddressSanitizer
+ * detects leaks). The linker puts the functions below in place of the allocating ones.
  */
 
 #include "core/session/session.h"
@@ -54,7 +54,7 @@ static void take(struct life *life)
 	}
 }
 
-/* Does with the outcome @state of a call what a connection does whose socket takes nothing. */
+/* Handles the outcome @state of a call like a connection whose socket buffer is full. */
 static int answer(struct life *life, int state)
 {
 	for (;;) {
@@ -71,7 +71,7 @@ static int answer(struct life *life, int state)
 	}
 }
 
-/* Lets another session go on; the first is finished in any case. */
+/* Continues in another session; the first is finished in any case. */
 static int hand_over(struct life *life)
 {
 	struct session next;

@@ -250,7 +250,7 @@ static void on_read(uv_async_t *async)
 	uv_stop(async->loop);
 }
 
-static void test_a_candidate_is_read_in_a_thread(void **state)
+static void test_candidate_is_read_in_a_thread(void **state)
 {
 	const int expected[] = {0, -EINVAL};
 	struct candidate *candidate;
@@ -272,7 +272,7 @@ static void test_a_candidate_is_read_in_a_thread(void **state)
 		candidate_destroy(candidate);
 		free(lines);
 	}
-	/* abandoned, whether its thread is still running or not, it leaves the async alone */
+	/* an abandoned candidate does not use the async, whether its thread still runs or not */
 	assert_int_equal(candidate_job_begin(config_path, -1, &async, &job), 0);
 	candidate_job_abandon(job);
 	uv_close((uv_handle_t *)&async, NULL);
@@ -282,7 +282,7 @@ static void test_a_candidate_is_read_in_a_thread(void **state)
 
 /* ---- changes ---- */
 
-static void test_a_change(void **state)
+static void test_change_opens_and_closes_sockets(void **state)
 {
 	unsigned port;
 
@@ -307,7 +307,7 @@ static void test_a_change(void **state)
 	assert_true(connects(port_of("metrics", false)));
 }
 
-static void test_a_change_that_fails_changes_nothing(void **state)
+static void test_failed_change_changes_nothing(void **state)
 {
 	struct candidate *candidate;
 	unsigned port;
@@ -350,7 +350,7 @@ static void test_existing_sockets_are_kept(void **state)
 
 	change(read_candidate("listeners = (" LISTENER ");", "a", 0));
 	a = find("a", false)->fds[0];
-	/* a listener that comes first does not get the socket of another that needs it */
+	/* a listener that comes first does not get a socket that another one needs */
 	change(read_candidate("listeners = (" LISTENER ", " LISTENER ");", "0", 0, "a", 0));
 	assert_int_equal(find("a", false)->fds[0], a);
 	change(read_candidate("listeners = (" LISTENER ");", "a", 0));
@@ -361,7 +361,7 @@ static void test_existing_sockets_are_kept(void **state)
 	assert_int_equal(count(ENDPOINT_RETIRED), 0);
 }
 
-/* Nobody else may share the port meanwhile, so the sockets move. */
+/* No other process may take the port meanwhile, so the sockets move. */
 static void test_metrics_move_to_the_address_of_a_listener(void **state)
 {
 	const char text[] = "metrics = { address = \"127.0.0.1\"; port = %u; };"
@@ -384,7 +384,7 @@ static void test_metrics_move_to_the_address_of_a_listener(void **state)
 	assert_int_equal(count(ENDPOINT_RETIRED), 0);
 }
 
-static void test_a_wider_address(void **state)
+static void test_address_can_be_widened(void **state)
 {
 	unsigned port;
 	int fd;
@@ -401,7 +401,7 @@ static void test_a_wider_address(void **state)
 	assert_true(connects(port));
 }
 
-static void test_two_spellings_of_a_path(void **state)
+static void test_two_spellings_of_a_path_conflict(void **state)
 {
 	const char text[] = "listeners = ({ name = \"a\"; path = \"%s/%ss\"; }%s);";
 	char other[128];
@@ -459,7 +459,7 @@ static void test_passed_sockets(void **state)
 	assert_int_equal(n_stored, WORKERS);
 }
 
-static void test_a_restart_keeps_the_port(void **state)
+static void test_restart_keeps_kernel_chosen_port(void **state)
 {
 	unsigned port;
 
@@ -482,7 +482,7 @@ static void test_a_restart_keeps_the_port(void **state)
 }
 
 /* If the start fails, the next one must still find the sockets in the store. */
-static void test_a_start_that_fails_leaves_the_store(void **state)
+static void test_failed_start_leaves_the_store(void **state)
 {
 	struct candidate *candidate;
 
@@ -533,7 +533,7 @@ static void test_sockets_of_one_name_at_start(void **state)
 	assert_int_equal(count(ENDPOINT_INHERITED), 1);
 }
 
-static void test_a_full_store(void **state)
+static void test_full_store_shares_sockets(void **state)
 {
 	store_max = 4; /* of which a hand-over needs one */
 	change(read_candidate("listeners = (" LISTENER ", " LISTENER ", " LISTENER ");", "a", 0,
@@ -561,21 +561,21 @@ static int group_finish(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_a_candidate_is_read_in_a_thread),
-		TEST(test_a_change),
-		TEST(test_a_change_that_fails_changes_nothing),
+		TEST(test_candidate_is_read_in_a_thread),
+		TEST(test_change_opens_and_closes_sockets),
+		TEST(test_failed_change_changes_nothing),
 		TEST(test_rollback_closes_new_sockets),
 		TEST(test_existing_sockets_are_kept),
 		TEST(test_metrics_move_to_the_address_of_a_listener),
-		TEST(test_a_wider_address),
-		TEST(test_two_spellings_of_a_path),
+		TEST(test_address_can_be_widened),
+		TEST(test_two_spellings_of_a_path_conflict),
 		TEST(test_no_port_for_all_addresses),
 		TEST(test_passed_sockets),
-		TEST(test_a_restart_keeps_the_port),
-		TEST(test_a_start_that_fails_leaves_the_store),
+		TEST(test_restart_keeps_kernel_chosen_port),
+		TEST(test_failed_start_leaves_the_store),
 		TEST(test_sockets_of_one_name),
 		TEST(test_sockets_of_one_name_at_start),
-		TEST(test_a_full_store),
+		TEST(test_full_store_shares_sockets),
 	};
 
 	return cmocka_run_group_tests(tests, group_start, group_finish);

@@ -1,4 +1,4 @@
-/* The handed-over state: what was added comes out again, and nothing damaged is believed. */
+/* The handed-over state: records are read back, and damaged ones are rejected. */
 
 #include "ackd/handover/handover.h"
 
@@ -107,7 +107,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* Adds a sample, by more than one piece. */
+/* Adds a sample, in more than one piece. */
 static void add(struct fixture *f, unsigned i)
 {
 	struct handover *h = &f->handover;
@@ -165,7 +165,7 @@ static void send_segment(struct fixture *f, size_t n)
 	receive(f, n);
 }
 
-static void test_comes_out_again(void **state)
+static void test_records_are_read_back(void **state)
 {
 	struct fixture *f = *state;
 	struct state_reader reader;
@@ -211,7 +211,7 @@ static void test_counters(void **state)
 				 0);
 	assert_true(handover_add_counters(&f->handover, "l", NULL, STATE_COUNTERS_MAX + 1) < 0);
 	int r = handover_complete(&f->handover);
-	assert_true(r == 0 || r == -EPIPE); /* -EPIPE: without libsystemd nobody can look */
+	assert_true(r == 0 || r == -EPIPE); /* -EPIPE: without libsystemd there is no reader */
 	receive(f, 0);
 	assert_int_equal(state_open(f->segment, f->length, &reader), 0);
 	assert_true(reader.header.is_last);
@@ -225,7 +225,7 @@ static void test_counters(void **state)
 	assert_false(state_next_counters(&reader, &counters));
 }
 
-/* A segment ends early when its connections hold much. */
+/* A segment ends early if its connections hold much data. */
 static void test_large_records(void **state)
 {
 	struct fixture *f = *state;
@@ -248,8 +248,8 @@ static void test_large_records(void **state)
 	free(large);
 }
 
-/* Every byte changed, and every length cut: none of it is believed. */
-static void test_damage(void **state)
+/* A segment with any byte changed or of any shorter length is rejected. */
+static void test_damaged_state_is_rejected(void **state)
 {
 	struct fixture *f = *state;
 	struct state_reader reader;
@@ -273,7 +273,7 @@ static void test_damage(void **state)
 	assert_int_equal(state_open(f->segment, f->length, &reader), -EPROTO);
 }
 
-/* Changes a byte of the first record, and makes the checksum right again. */
+/* Changes a byte of the first record and corrects the checksum. */
 static int open_with(struct fixture *f, size_t offset, uint8_t value)
 {
 	uint8_t *byte = f->segment + sizeof(struct state_header) + offset, before = *byte;
@@ -290,8 +290,8 @@ static int open_with(struct fixture *f, size_t offset, uint8_t value)
 	return r;
 }
 
-/* With a checksum that fits, records are still looked at. */
-static void test_bad_records(void **state)
+/* Records are validated even if the checksum is correct. */
+static void test_invalid_records_are_rejected(void **state)
 {
 	struct fixture *f = *state;
 
@@ -331,8 +331,11 @@ static void test_bad_records(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_comes_out_again), TEST(test_counters),    TEST(test_large_records),
-		TEST(test_damage),	    TEST(test_bad_records),
+		TEST(test_records_are_read_back),
+		TEST(test_counters),
+		TEST(test_large_records),
+		TEST(test_damaged_state_is_rejected),
+		TEST(test_invalid_records_are_rejected),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

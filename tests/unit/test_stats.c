@@ -1,4 +1,4 @@
-/* Counters belong to a name as long as the configuration has it or a worker uses them. */
+/* The counters of a name are kept while the configuration has it or a worker uses them. */
 
 #include "ackd/metrics/counters.h"
 
@@ -24,7 +24,7 @@ static int finish(void **state)
 	return 0;
 }
 
-/* Does what the main thread does at the end of a reload that leaves the listener @name. */
+/* Does what the main thread does after a reload that keeps only the listener @name. */
 static void reload(const char *name)
 {
 	stats_listener(name);
@@ -46,7 +46,7 @@ static const char *names(void)
 	return text;
 }
 
-static void test_a_name_keeps_its_counters(void **state)
+static void test_name_keeps_its_counters(void **state)
 {
 	struct counters *a = stats_listener("a");
 
@@ -57,7 +57,7 @@ static void test_a_name_keeps_its_counters(void **state)
 	assert_string_equal(names(), "a,");
 }
 
-static void test_a_name_that_is_gone_is_dropped(void **state)
+static void test_removed_name_is_dropped(void **state)
 {
 	counter_add(stats_listener("a"), COUNTER_MESSAGES, 3);
 	reload("b");
@@ -70,7 +70,7 @@ static void test_a_name_that_is_gone_is_dropped(void **state)
 	assert_int_equal(stats_read(NULL).values[COUNTER_MESSAGES], 7);
 }
 
-static void test_not_while_a_worker_uses_them(void **state)
+static void test_counters_in_use_are_kept(void **state)
 {
 	struct counters *a = stats_listener("a");
 
@@ -83,7 +83,7 @@ static void test_not_while_a_worker_uses_them(void **state)
 	counters_use(&a[1], -1);
 	stats_drop_unused();
 	assert_string_equal(names(), "a,b,");
-	counters_use(&a[1], -1); /* that it was closed is not counted: a worker never does this */
+	counters_use(&a[1], -1); /* its closing is not counted: a worker never does this */
 	stats_drop_unused();
 	assert_string_equal(names(), "b,");
 	assert_int_equal(stats_total().values[COUNTER_CONNECTIONS], 2);
@@ -91,7 +91,7 @@ static void test_not_while_a_worker_uses_them(void **state)
 	assert_int_equal(stats_open(&total), 0);
 }
 
-static void test_not_before_a_change_is_over(void **state)
+static void test_counters_are_kept_until_change_ends(void **state)
 {
 	reload("a");
 	stats_listener("b"); /* for a change that is being prepared */
@@ -103,7 +103,7 @@ static void test_not_before_a_change_is_over(void **state)
 	assert_string_equal(names(), "a,");
 }
 
-static void test_carried_over(void **state)
+static void test_counters_are_restored(void **state)
 {
 	static const uint64_t values[COUNTER_COUNT + 1] = {
 		[COUNTER_MESSAGES] = 5, [COUNTER_COUNT] = 6};
@@ -153,11 +153,12 @@ static void test_many_names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_a_name_keeps_its_counters, start, finish),
-		cmocka_unit_test_setup_teardown(test_a_name_that_is_gone_is_dropped, start, finish),
-		cmocka_unit_test_setup_teardown(test_not_while_a_worker_uses_them, start, finish),
-		cmocka_unit_test_setup_teardown(test_not_before_a_change_is_over, start, finish),
-		cmocka_unit_test_setup_teardown(test_carried_over, start, finish),
+		cmocka_unit_test_setup_teardown(test_name_keeps_its_counters, start, finish),
+		cmocka_unit_test_setup_teardown(test_removed_name_is_dropped, start, finish),
+		cmocka_unit_test_setup_teardown(test_counters_in_use_are_kept, start, finish),
+		cmocka_unit_test_setup_teardown(test_counters_are_kept_until_change_ends, start,
+						finish),
+		cmocka_unit_test_setup_teardown(test_counters_are_restored, start, finish),
 		cmocka_unit_test_setup_teardown(test_many_names, start, finish),
 	};
 

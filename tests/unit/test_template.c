@@ -1,4 +1,4 @@
-/* template: what compiles, what is refused and where, and what comes out. */
+/* template: accepted sources, positions of errors, and expansion. */
 
 #include "core/session/template.h"
 
@@ -127,7 +127,7 @@ static void test_refused(void **state)
 }
 
 /* A name that is too long for the error is cut, and not within a character. */
-static void test_refused_name_cut(void **state)
+static void test_long_name_in_error_is_truncated(void **state)
 {
 	struct template_error error;
 
@@ -139,7 +139,7 @@ static void test_refused_name_cut(void **state)
 	assert_string_equal(error.name, "01234567890123456789012345678");
 }
 
-/* The bound holds for the longest that the variables can be. */
+/* The bound holds for variables of their maximum length. */
 static void test_too_long(void **state)
 {
 	char source[TEMPLATE_EXPANDED_MAX + 2] = "${peer}";
@@ -190,7 +190,7 @@ int main(void)
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_too_long),
-		cmocka_unit_test(test_refused_name_cut),
+		cmocka_unit_test(test_long_name_in_error_is_truncated),
 	};
 
 	return cmocka_run_group_tests_name("template", tests, NULL, NULL);

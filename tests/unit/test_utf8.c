@@ -159,7 +159,7 @@ static void test_count(void **state)
 	assert_int_equal(utf8_count((const uint8_t *)text, 0), 0);
 }
 
-/* What a stream of characters and subparts was, whatever the cuts. */
+/* The characters and subparts of a stream, independent of the cuts. */
 struct trace {
 	char text[256];
 	size_t length;

@@ -35,7 +35,7 @@ static const size_t offsets[] = {
 
 #define N_OFFSETS (sizeof(offsets) / sizeof(offsets[0]))
 
-/* What surrounds a string: ASCII takes other paths than the rest. */
+/* The text around a string; ASCII takes other paths than the rest. */
 static const char *const fillers[] = {"a", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80"};
 
 #define N_FILLERS (sizeof(fillers) / sizeof(fillers[0]))
@@ -59,7 +59,7 @@ static bool is_taken(void)
 	return sample_n == 1 || next_random(&sample_seed) % sample_n == 0;
 }
 
-/* How far it is to the next one of the sample: 1, or @sample_n on the average. */
+/* The distance to the next comparison of the sample: 1, or @sample_n on average. */
 static uint32_t next_step(void)
 {
 	return sample_n == 1 ? 1 : 1 + next_random(&sample_seed) % (2 * sample_n - 1);
@@ -351,7 +351,7 @@ static void read_stream(struct faults *faults, struct utf8_carry *carry, const u
 	}
 }
 
-/* The faults of a stream and what it ends with do not depend on where it is cut. */
+/* The faults of a stream and its end do not depend on where it is cut. */
 static void test_streams(void **state)
 {
 	uint8_t text[ROOM];

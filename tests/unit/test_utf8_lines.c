@@ -63,7 +63,7 @@ static void make_text(uint8_t *p, size_t n, uint32_t spacing, uint32_t *seed)
 	}
 }
 
-/* What is expected of the first @count lines; returns its length. */
+/* The expected output for the first @count lines; returns its length. */
 static size_t expect(const struct utf8_lines *lines, const uint8_t *p, size_t count, uint8_t *out)
 {
 	uint8_t *o = out;
@@ -110,7 +110,7 @@ static bool is_ascii(const uint8_t *p, size_t n)
 	return n == 0;
 }
 
-/* Copies, and compares with what is expected. Returns how many lines were copied. */
+/* Copies the lines and compares the output. Returns the number of lines copied. */
 static size_t compare(struct utf8_lines lines)
 {
 	static uint8_t expected[OUT_MAX];
@@ -149,7 +149,7 @@ static void compare_random(const struct edge *in, const struct edge *out, uint32
 	};
 
 	make_text(in->end - n, n, spacings[next_random(seed) % 8], seed);
-	/* room for all, whatever the kernel overwrites: it must not stop before the end */
+	/* room for everything that a kernel writes: it must not stop before the end */
 	lines.out_end = out->end;
 	lines.out = out->end - OUT_MAX + next_random(seed) % 64;
 	longest = (n + 1) * (1 + lines.prefix_length + lines.suffix_length) + lines.max_bytes + 256;
@@ -177,7 +177,7 @@ static void test_every_kernel(void **state)
 	edge_finish(&out);
 }
 
-/* Of the kernel in use, given a byte of 80 or above at each place, and nowhere. */
+/* Tests the kernel in use, with a byte of 80 or above at each place, and without one. */
 static void compare_unchecked(struct utf8_lines lines, const struct edge *in, size_t n)
 {
 	bool scalar = strcmp(utf8_kernel_name(), "scalar") == 0;

@@ -1,6 +1,6 @@
 /*
  * A worker whose loop the test owns and steps: its plans, acceptors, orders and phases. Connections
- * by themselves are tested by test_conn.c and the files beside it.
+ * are tested by test_conn.c and the files next to it.
  */
 
 #include "ackd/config/config.h"
@@ -185,7 +185,7 @@ static void expect_end(struct fixture *f, int fd)
 	assert_int_equal(recv(fd, &byte, 1, 0), 0);
 }
 
-/* A drain answers what has arrived, also from clients that wait to be accepted; then all ends. */
+/* A drain answers all received input, also of clients waiting to be accepted, then ends. */
 static void test_drain(void **state)
 {
 	struct fixture f;
@@ -238,7 +238,8 @@ static struct acceptor *acceptor_of(const struct fixture *f)
 	return list_is_empty(list) ? NULL : list_entry(list->previous, struct acceptor, node);
 }
 
-/* A retired socket is served until WORKER_CLOSE_RETIRED, and what is queued then is accepted. */
+/* A retired socket is served until WORKER_CLOSE_RETIRED; connections queued by then are accepted.
+ */
 static void test_retired(void **state)
 {
 	struct worker_socket sockets[2];
@@ -289,7 +290,7 @@ static void test_queue_of_a_closed_socket(void **state)
 	end(&f);
 }
 
-/* A retired socket that no listener succeeds, and that was not served before, is not served. */
+/* A retired socket without a listener that was not served before is not served. */
 static void test_retired_without_a_listener(void **state)
 {
 	struct fixture f;
@@ -315,7 +316,7 @@ static void end_pause(struct fixture *f)
 }
 
 /* A descriptor that the loop refuses is tried again until the loop takes it. */
-static void test_refused_by_the_loop(void **state)
+static void test_descriptor_refused_by_the_loop_is_retried(void **state)
 {
 	struct fixture f;
 	int listening, file, a;
@@ -344,7 +345,7 @@ static void test_refused_by_the_loop(void **state)
 }
 
 /* An acceptor that the loop has refused is closed like another. */
-static void test_refused_by_the_loop_then_closed(void **state)
+static void test_descriptor_refused_by_the_loop_can_be_closed(void **state)
 {
 	struct fixture f;
 	int first, file;
@@ -397,8 +398,8 @@ static void test_pause(void **state)
 
 /* ---- orders and phases ---- */
 
-/* The main thread is told when an order has been carried out, but not that the loop turns. */
-static void test_news(void **state)
+/* The main thread is notified when an order has been carried out, and not on every turn. */
+static void test_news_after_order_is_carried_out(void **state)
 {
 	struct fixture f;
 
@@ -430,7 +431,7 @@ static void test_plan_and_end_together(void **state)
 	end(&f);
 }
 
-/* A worker without connections ends with the drain; one with a connection when that is gone. */
+/* A worker without connections ends with the drain, another one when its last connection ends. */
 static void test_phases_of_a_drain(void **state)
 {
 	static const char text[256 * 1024];
@@ -462,10 +463,10 @@ int main(void)
 		cmocka_unit_test(test_retired),
 		cmocka_unit_test(test_queue_of_a_closed_socket),
 		cmocka_unit_test(test_retired_without_a_listener),
-		cmocka_unit_test(test_refused_by_the_loop),
-		cmocka_unit_test(test_refused_by_the_loop_then_closed),
+		cmocka_unit_test(test_descriptor_refused_by_the_loop_is_retried),
+		cmocka_unit_test(test_descriptor_refused_by_the_loop_can_be_closed),
 		cmocka_unit_test(test_pause),
-		cmocka_unit_test(test_news),
+		cmocka_unit_test(test_news_after_order_is_carried_out),
 		cmocka_unit_test(test_plan_and_end_together),
 		cmocka_unit_test(test_phases_of_a_drain),
 	};

@@ -5,9 +5,9 @@
  *	transcode DECODE CHARSET ENCODE HEX	-> HEX CHARACTERS
  *	encodable CHARSET HEX			-> BYTES
  *
- * HEX may be empty: "-". Every answer is worked out with each kernel, at several sizes of the
- * output, and for short inputs with the input cut at every place: when these do not agree, that is
- * the answer ("disagree: WHAT").
+ * HEX may be empty: "-". The driver computes each answer with each kernel, at several output sizes,
+ * and for short inputs with the input cut at every place. If the results differ, the answer is
+ * "disagree: WHAT".
  */
 
 #include "core/text/transcode.h"
@@ -65,7 +65,7 @@ static int hex_value(char c)
 	return c <= '9' ? c - '0' : c - 'a' + 10;
 }
 
-/* The bytes are allocated at their exact size, so that the address sanitizer sees each beyond. */
+/* The exact allocation size lets the address sanitizer detect every access past the end. */
 static struct bytes parse_hex(const char *hex)
 {
 	struct bytes bytes;
@@ -93,7 +93,7 @@ static void print_hex(const uint8_t *p, size_t n)
 
 /* ---- check ---- */
 
-/* What a stream says: its text, with each fault as FF, what it is, and its bytes. */
+/* The result of a stream: its text, with each fault as FF, its kind, and its bytes. */
 struct trace {
 	uint8_t bytes[8 * CUT_MAX];
 	size_t n;
