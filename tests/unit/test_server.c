@@ -572,6 +572,30 @@ static void test_signal_while_the_manager_is_silent(void **state)
 	end(&f);
 }
 
+/* The exit status depends on the kind of failure, and the kind on what has failed. */
+static void test_failures(void **state)
+{
+	static const struct {
+		int error;
+		enum exit_status of_preparation, of_change;
+	} rows[] = {
+		{0, EXIT_DONE, EXIT_DONE},
+		{-EINVAL, EXIT_CONFIG, EXIT_UNAVAILABLE},
+		{-EADDRNOTAVAIL, EXIT_UNAVAILABLE, EXIT_UNAVAILABLE},
+		{-EADDRINUSE, EXIT_OS, EXIT_UNAVAILABLE},
+		{-ENOMEM, EXIT_OS, EXIT_OS},
+		{-EMFILE, EXIT_OS, EXIT_OS},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct failure of_preparation = failure_of_preparation(rows[i].error);
+		struct failure of_change = failure_of_change(rows[i].error);
+
+		assert_int_equal(exit_status_of(&of_preparation), rows[i].of_preparation);
+		assert_int_equal(exit_status_of(&of_change), rows[i].of_change);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -589,6 +613,7 @@ int main(void)
 		cmocka_unit_test(test_workers_hand_over_one_by_one),
 		cmocka_unit_test(test_silent_manager),
 		cmocka_unit_test(test_signal_while_the_manager_is_silent),
+		cmocka_unit_test(test_failures),
 	};
 
 	return cmocka_run_group_tests_name("server", tests, NULL, NULL);

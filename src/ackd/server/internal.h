@@ -54,9 +54,10 @@ struct change {
 /* Why a start or a reload failed. */
 enum failure_kind {
 	FAILURE_NONE,
-	FAILURE_CONFIG,	 /* error in the configuration */
-	FAILURE_ADDRESS, /* an address could not be resolved or bound */
-	FAILURE_OS,	 /* memory, descriptors, threads */
+	FAILURE_CONFIG,	  /* error in the configuration */
+	FAILURE_ADDRESS,  /* an address could not be resolved or bound */
+	FAILURE_OS,	  /* memory, descriptors, threads */
+	FAILURE_CANCELED, /* a signal has ended the daemon meanwhile */
 };
 
 struct failure {

@@ -18,8 +18,7 @@
  */
 #define RELOAD_LINES_MAX 100
 
-/* A signal has ended the daemon meanwhile. */
-static const struct failure canceled = {FAILURE_OS, UV_ECANCELED};
+static const struct failure canceled = {FAILURE_CANCELED, UV_ECANCELED};
 
 static void reload_end(struct server *server, struct failure failure)
 {

@@ -53,28 +53,42 @@ void server_check_invariant(const struct server *server)
 
 struct failure failure_of_preparation(int r)
 {
-	enum failure_kind kind = r == 0		       ? FAILURE_NONE
-				 : r == -EINVAL	       ? FAILURE_CONFIG
-				 : r == -EADDRNOTAVAIL ? FAILURE_ADDRESS
-						       : FAILURE_OS;
-
-	return (struct failure){kind, r};
+	switch (r) {
+	case 0:
+		return (struct failure){FAILURE_NONE, 0};
+	case -EINVAL:
+		return (struct failure){FAILURE_CONFIG, r};
+	case -EADDRNOTAVAIL:
+		return (struct failure){FAILURE_ADDRESS, r};
+	case UV_ECANCELED:
+		return (struct failure){FAILURE_CANCELED, r};
+	default:
+		return (struct failure){FAILURE_OS, r};
+	}
 }
 
 struct failure failure_of_change(int r)
 {
-	bool is_of_os = r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == UV_ECANCELED;
-
-	return (struct failure){r == 0 ? FAILURE_NONE : is_of_os ? FAILURE_OS : FAILURE_ADDRESS, r};
+	switch (r) {
+	case 0:
+		return (struct failure){FAILURE_NONE, 0};
+	case -ENOMEM:
+	case -EMFILE:
+	case -ENFILE:
+		return (struct failure){FAILURE_OS, r};
+	case UV_ECANCELED:
+		return (struct failure){FAILURE_CANCELED, r};
+	default:
+		return (struct failure){FAILURE_ADDRESS, r};
+	}
 }
 
 enum exit_status exit_status_of(const struct failure *failure)
 {
 	static const enum exit_status statuses[] = {
-		[FAILURE_NONE] = EXIT_DONE,
-		[FAILURE_CONFIG] = EXIT_CONFIG,
-		[FAILURE_ADDRESS] = EXIT_UNAVAILABLE,
-		[FAILURE_OS] = EXIT_OS,
+		[FAILURE_NONE] = EXIT_DONE,	      [FAILURE_CONFIG] = EXIT_CONFIG,
+		[FAILURE_ADDRESS] = EXIT_UNAVAILABLE, [FAILURE_OS] = EXIT_OS,
+		[FAILURE_CANCELED] = EXIT_OS,
 	};
 
 	return statuses[failure->kind];
@@ -421,8 +435,8 @@ static struct failure server_serve(struct server *server, FILE *errors)
 	for (unsigned i = 0; i < server->n_workers; i++)
 		worker_join(&server->workers[i]);
 	server_finish(server);
-	if (failure.error == UV_ECANCELED)
-		return (struct failure){FAILURE_NONE, 0}; /* a signal has ended the start */
+	if (failure.kind == FAILURE_CANCELED)
+		return (struct failure){FAILURE_NONE, 0};
 	return failure;
 }
 
