@@ -583,9 +583,12 @@ def test_a_restart_while_a_reload_runs(unit):
     """systemd skips ExecStop then, and sends SIGTERM at once."""
     CONFIG.write_text(LINES)
     unit.start()
+    handover = Unit("ackd-handover.service")
     storm = Storm()
     for _ in range(RESTARTS):
         clients = clients_with_a_line()
+        # It starts after ackd, and only a unit that is active is stopped by the restart.
+        wait_until(lambda: handover.show("ActiveState") == "active", "the hand-over unit")
         unit.reload("--no-block")
         unit.restart()
         assert [fate(s) for s in clients] == ["kept"] * len(clients)
