@@ -39,7 +39,6 @@ static struct state_record sample(unsigned i)
 			  .line_start = i * UINT64_C(0x0200000000000017) % (UINT64_MAX - 1000),
 			  .messages = i * UINT64_C(0x100000000),
 			  .skipping = i >> 2 & 1,
-			  .sent_anything = i >> 3 & 1,
 			  .last_byte = (uint8_t)i,
 			  .done = i >> 1 & 1},
 		.address = {.family = families[i % 3], .port = (uint16_t)(i * 7)},
@@ -302,7 +301,8 @@ static void test_invalid_records_are_rejected(void **state)
 	assert_int_equal(open_with(f, offsetof(struct state_record, member) + (byte), value),      \
 			 -EBADMSG)
 	BAD(place.skipping, 0, 2);
-	BAD(place.sent_anything, 0, 255);
+	BAD(place.dirty, 0, 1);
+	BAD(place.carry.length, 0, 1);
 	BAD(place.done, 0, 2);
 	BAD(place.received, 7, 0);
 	BAD(ended, 0, 2);

@@ -15,7 +15,7 @@
 #define DRAIN_READ_MAX ((int)1024 * 1024)
 
 /* every connection has one, even an idle one */
-_Static_assert(sizeof(struct conn) <= 344, "struct conn has grown");
+_Static_assert(sizeof(struct conn) <= 328, "struct conn has grown");
 
 /* ---- states ---- */
 
@@ -61,7 +61,7 @@ int conn_event(const struct conn *c)
 /* Moves @c from the queue of its state to that of the state @next. */
 static void change_queue(struct conn *c, enum conn_state next)
 {
-	struct conn_queue *queues = c->listener->queues;
+	struct conn_queue *queues = conn_listener(c)->queues;
 	unsigned before = waits[c->state].queue, after = waits[next].queue;
 
 	if (before == after)
@@ -88,7 +88,7 @@ void conn_move(struct conn *c, enum conn_state state)
 
 void conn_wait_again(struct conn *c, uint64_t now_ms)
 {
-	struct conn_queue *queue = &c->listener->queues[waits[c->state].queue];
+	struct conn_queue *queue = &conn_listener(c)->queues[waits[c->state].queue];
 
 	c->active_ms = now_ms;
 	list_remove(&c->node);
@@ -211,7 +211,7 @@ static void names_free(struct conn *c)
 
 void conn_on_closed(struct conn *c)
 {
-	struct listener *listener = c->listener;
+	struct listener *listener = conn_listener(c);
 	struct reactor *reactor = listener->reactor;
 
 	if (c->place == PLACE_CLIENT)
@@ -232,7 +232,7 @@ void conn_close(struct conn *c, enum conn_reason reason)
 		c->reason = (uint8_t)reason;
 	/* counted here: a hand-over copies the counters before the handle is closed */
 	if (c->place == PLACE_CLIENT && reason != CONN_HANDED_OVER)
-		counter_add(c->listener->counters, COUNTER_CLOSED, 1);
+		counter_add(conn_listener(c)->counters, COUNTER_CLOSED, 1);
 	conn_move(c, CONN_CLOSING);
 	/*
 	 * released here, not in the next iteration: connections answered meanwhile may need the
@@ -450,7 +450,7 @@ struct conn *conn_create(struct listener *listener, int fd, const struct address
 	if (!c)
 		goto fail;
 	memset(c, 0, offsetof(struct conn, poll));
-	c->listener = listener;
+	c->poll.data = listener;
 	if (conn_socket_open(c, fd) < 0)
 		goto fail;
 	listener_ref(listener);
@@ -505,7 +505,7 @@ void conn_begin(struct conn *c, const char *proxy_id, const char *authority)
 
 	conn_move(c, CONN_SERVING);
 	c->session.connection = limits_number(conn_reactor(c)->limits);
-	counter_add(c->listener->counters, COUNTER_CONNECTIONS, 1);
+	counter_add(conn_listener(c)->counters, COUNTER_CONNECTIONS, 1);
 	conn_log_connect(c);
 	if (r < 0) {
 		conn_fail_memory(c, r);
@@ -522,8 +522,8 @@ void conn_tell_refusal(struct conn *c)
 	char line[NAK_LINE_MAX];
 	int sent = 0;
 
-	counter_add(c->listener->counters, COUNTER_NAKS + nak.reason, 1);
-	if (c->listener->settings->policy.nak) {
+	counter_add(conn_listener(c)->counters, COUNTER_NAKS + nak.reason, 1);
+	if (conn_listener(c)->settings->policy.nak) {
 		out_set(&io->out, line, nak_format(&nak, line));
 		sent = conn_socket_send(c, io);
 		session_io_clear(io);

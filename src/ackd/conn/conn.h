@@ -77,12 +77,10 @@ enum conn_place {
 struct conn_pending;
 
 struct conn {
-	struct listener
-		*listener;  /* a reference; stays in use after a reload replaces the listener */
-	struct list node;   /* in the listener's queue for its state */
-	uint64_t active_ms; /* last activity, in loop time */
-	uint64_t opened_ns; /* uv_hrtime() */
-	uint64_t sent;	    /* bytes that the socket accepted */
+	struct list node;	      /* in the listener's queue for its state */
+	uint64_t active_ms;	      /* last activity, in loop time */
+	uint64_t opened_ns;	      /* uv_hrtime() */
+	uint64_t sent;		      /* bytes that the socket accepted */
 	struct conn_pending *pending; /* or NULL */
 	struct session session;
 	struct address address;
@@ -97,8 +95,17 @@ struct conn {
 	bool ended : 1;	     /* the peer has closed its side, which will be answered */
 	bool draining : 1;   /* reads only drain_left more bytes, then ends */
 	bool unanswered : 1; /* its input is pending in the reactor's turn */
-	uv_poll_t poll;
+	uv_poll_t poll;	     /* its data is the listener */
 };
+
+/*
+ * Returns the listener of @c, to which it has a reference. A reload replaces the listener for new
+ * connections only. The pointer is kept in the handle, to save memory.
+ */
+static inline struct listener *conn_listener(const struct conn *c)
+{
+	return c->poll.data;
+}
 
 /*
  * Begins a connection on the accepted descriptor @fd of the peer @address, if the listener admits

@@ -66,7 +66,7 @@ static int save(struct conn *c, struct session_io *io, struct handover *handover
 {
 	struct session_rest rest = {0};
 	size_t output_bytes, input_bytes;
-	int r = handover_begin(handover, c->listener->settings->name);
+	int r = handover_begin(handover, conn_listener(c)->settings->name);
 
 	if (r == 0)
 		r = save_output(c, io, handover, &rest);

@@ -12,7 +12,7 @@
 
 static inline struct reactor *conn_reactor(const struct conn *c)
 {
-	return c->listener->reactor;
+	return conn_listener(c)->reactor;
 }
 
 /* Returns the thread's session_io, set up to report NAKs for @c. */
@@ -39,7 +39,7 @@ void conn_wait_again(struct conn *c, uint64_t now_ms);
 /* Records activity of @c, which is in CONN_SERVING or CONN_SENDING. */
 static inline void conn_touch(struct conn *c, uint64_t now_ms)
 {
-	if (now_ms - c->active_ms > conn_queue_step_ms(&c->listener->queues[QUEUE_IDLE]))
+	if (now_ms - c->active_ms > conn_queue_step_ms(&conn_listener(c)->queues[QUEUE_IDLE]))
 		conn_wait_again(c, now_ms);
 }
 
@@ -113,13 +113,13 @@ void conn_on_closed(struct conn *c);
 /* Counts the messages that @io has answered. */
 static inline void conn_count_messages(struct conn *c, struct session_io *io)
 {
-	counter_add(c->listener->counters, COUNTER_MESSAGES, io->n_messages);
+	counter_add(conn_listener(c)->counters, COUNTER_MESSAGES, io->n_messages);
 	io->n_messages = 0;
 }
 
 static inline void conn_count_received(struct conn *c, size_t n)
 {
-	counter_add(c->listener->counters, COUNTER_RECEIVED_BYTES, n);
+	counter_add(conn_listener(c)->counters, COUNTER_RECEIVED_BYTES, n);
 }
 
 struct conn_pending {

@@ -29,7 +29,7 @@ const char *conn_reason_name(enum conn_reason reason)
 static struct log_fields fields_of(const struct conn *c, char peer[ADDRESS_TEXT_MAX])
 {
 	return (struct log_fields){
-		.listener = c->listener->settings->name,
+		.listener = conn_listener(c)->settings->name,
 		.peer = address_format(&c->address, peer),
 		.proxy_id = template_name(c->session.names, NAME_PROXY_ID),
 		.authority = template_name(c->session.names, NAME_AUTHORITY),
@@ -83,7 +83,7 @@ void conn_log_health_check(const struct conn *c)
 	if (!log_admit(LOG_HEALTH_CHECK))
 		return;
 	fields = (struct log_fields){
-		.listener = c->listener->settings->name,
+		.listener = conn_listener(c)->settings->name,
 		.peer = address_format(&c->address, peer),
 		.reason = "no data",
 	};
@@ -97,7 +97,7 @@ void conn_on_nak(void *data, const struct nak *nak)
 	char peer[ADDRESS_TEXT_MAX];
 	struct log_fields fields;
 
-	counter_add(c->listener->counters, COUNTER_NAKS + nak->reason, 1);
+	counter_add(conn_listener(c)->counters, COUNTER_NAKS + nak->reason, 1);
 	if (!log_admit(LOG_NAK))
 		return;
 	fields = fields_of(c, peer);

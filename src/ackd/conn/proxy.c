@@ -40,7 +40,7 @@ struct conn *conn_proxy_open(struct listener *listener, int fd, const struct add
 
 void conn_proxy_fail(struct conn *c, const char *reason)
 {
-	listener_count_refusal(c->listener, &c->address, REFUSAL_PROXY, reason);
+	listener_count_refusal(conn_listener(c), &c->address, REFUSAL_PROXY, reason);
 	conn_close(c, CONN_PROXY);
 }
 
@@ -50,7 +50,7 @@ void conn_proxy_end(struct conn *c, const char *reason)
 		conn_proxy_fail(c, reason);
 		return;
 	}
-	counter_add(c->listener->counters, COUNTER_HEALTH_CHECKS, 1);
+	counter_add(conn_listener(c)->counters, COUNTER_HEALTH_CHECKS, 1);
 	conn_log_health_check(c);
 	conn_close(c, CONN_END);
 }
@@ -58,7 +58,8 @@ void conn_proxy_end(struct conn *c, const char *reason)
 /* Refuses @c for lack of memory for its header. */
 static void conn_proxy_fail_memory(struct conn *c, enum conn_reason reason)
 {
-	listener_count_refusal(c->listener, &c->address, REFUSAL_MEMORY, conn_reason_name(reason));
+	listener_count_refusal(conn_listener(c), &c->address, REFUSAL_MEMORY,
+			       conn_reason_name(reason));
 	conn_close(c, reason);
 }
 
@@ -74,14 +75,14 @@ static void conn_proxy_admit(struct conn *c, const struct proxy_header *header, 
 	if (header->has_source)
 		c->address = address_from_sockaddr((const struct sockaddr *)&header->source);
 	conn_pending_free(c);
-	refusal = listener_admit(c->listener, &c->address, true);
+	refusal = listener_admit(conn_listener(c), &c->address, true);
 	if (refusal == REFUSAL_NONE) {
 		conn_set_place(c, PLACE_CLIENT);
 		conn_begin(c, proxy_id, authority);
 		return;
 	}
 	conn_release_place(c);
-	if (listener_may_tell(c->listener, refusal)) {
+	if (listener_may_tell(conn_listener(c), refusal)) {
 		conn_set_place(c, PLACE_REFUSAL);
 		conn_tell_refusal(c);
 	} else {

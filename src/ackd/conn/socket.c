@@ -20,7 +20,7 @@
 static void count_sent(struct conn *c, size_t n)
 {
 	c->sent += n;
-	counter_add(c->listener->counters, COUNTER_SENT_BYTES, n);
+	counter_add(conn_listener(c)->counters, COUNTER_SENT_BYTES, n);
 }
 
 int conn_socket_unsent(const struct conn *c)
@@ -187,7 +187,7 @@ __attribute__((cold)) static void on_error(struct conn *c)
 
 static void on_ready(uv_poll_t *poll, int status, int events)
 {
-	struct conn *c = poll->data;
+	struct conn *c = list_entry(poll, struct conn, poll);
 
 	conn_reactor(c)->n_events++;
 	if (c->unanswered) { /* libuv may report a descriptor twice per iteration if more than 1,024
@@ -238,14 +238,13 @@ int conn_socket_open(struct conn *c, int fd)
 	if (r < 0)
 		return r;
 	keep_urgent_data(fd);
-	c->poll.data = c;
 	c->fd = fd;
 	return 0;
 }
 
 static void on_closed(uv_handle_t *handle)
 {
-	struct conn *c = handle->data;
+	struct conn *c = list_entry(handle, struct conn, poll);
 
 	close(c->fd);
 	conn_on_closed(c);

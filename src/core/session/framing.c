@@ -132,11 +132,11 @@ static void check_fault(const struct policy *policy, struct session_job *job,
  */
 static size_t scan_carry(struct session *session, struct session_job *job, size_t end)
 {
-	uint64_t offset = session->place.received - session->carry.length;
+	uint64_t offset = session->place.received - session->place.carry.length;
 	enum utf8_status status;
 	size_t length, used;
 
-	status = utf8_carry_join(&session->carry, job->input, end, job->head, &length, &used);
+	status = utf8_carry_join(&session->place.carry, job->input, end, job->head, &length, &used);
 	if (status == UTF8_PARTIAL)
 		return used;
 	job->head_length = (uint8_t)length;
@@ -164,7 +164,7 @@ static void scan_fault(struct session *session, struct session_job *job, size_t 
 	enum utf8_status status = utf8_character(p, end - *at, &length);
 
 	if (status == UTF8_PARTIAL)
-		utf8_carry_set(&session->carry, p, length);
+		utf8_carry_set(&session->place.carry, p, length);
 	else
 		check_fault(session->policy, job, status, session->place.received + *at);
 	*at += length;
@@ -256,7 +256,7 @@ static int answer_read(struct session *session, struct session_io *io, struct se
 /* Handles the end of a stream, which may cut off a character. */
 static int next_stream_end(struct session *session, struct session_io *io, struct session_job *job)
 {
-	struct utf8_carry *carry = &session->carry;
+	struct utf8_carry *carry = &session->place.carry;
 
 	if (carry->length == 0)
 		return 0;
@@ -278,7 +278,7 @@ static int next_stream(struct session *session, struct session_io *io, struct se
 
 	if (n == 0)
 		return job->end ? next_stream_end(session, io, job) : 0;
-	if (session->carry.length > 0)
+	if (session->place.carry.length > 0)
 		at = scan_carry(session, job, n);
 	job->body = job->input + at;
 	job->body_length = 0;
@@ -291,7 +291,7 @@ static int next_stream(struct session *session, struct session_io *io, struct se
 		if (job->nak_due)
 			job->body_length = job->nak.offset - session->place.received - begin;
 		else
-			job->body_length = n - session->carry.length - begin;
+			job->body_length = n - session->place.carry.length - begin;
 	}
 	consume(session, job, at);
 	if (job->nak_due)
@@ -318,8 +318,8 @@ static void skip_message(struct session *session, struct session_job *job)
 static int refuse_message(struct session *session, struct session_io *io, struct session_job *job)
 {
 	buf_finish(&session->line, io->budget);
-	session->carry.length = 0;
-	session->line_dirty = false;
+	session->place.carry.length = 0;
+	session->place.dirty = false;
 	session->place.skipping = true;
 	count_message(session, io);
 	job->phase = REPLY_NAK;
@@ -343,7 +343,7 @@ static int keep(struct session *session, struct session_io *io, struct session_j
 	int r = 0;
 
 	if (session->policy->reply != REPLY_DISCARD) {
-		session->line_dirty |= job->dirty;
+		session->place.dirty |= job->dirty;
 		r = buf_append(&session->line, io->budget, max, job->input, n);
 	}
 	if (r == 0)
@@ -375,9 +375,9 @@ static int answer_held(struct session *session, struct session_io *io, struct se
 	size_t terminator = is_terminated ? terminator_length(held.data, held.length) : 0;
 
 	job->line = held;
-	job->dirty |= session->line_dirty;
+	job->dirty |= session->place.dirty;
 	session->line = (struct buf){0};
-	session->line_dirty = false;
+	session->place.dirty = false;
 	return answer_message(session, io, job, held.data, held.length - terminator, terminator);
 }
 
@@ -407,10 +407,10 @@ static int next_framed_end(struct session *session, struct session_io *io, struc
 		return 0;
 	if (length > session->policy->max_line_bytes)
 		return refuse_long_message(session, io, job);
-	if (session->carry.length > 0)
+	if (session->place.carry.length > 0)
 		check_fault(session->policy, job, UTF8_PARTIAL,
-			    session->place.received - session->carry.length);
-	session->carry.length = 0;
+			    session->place.received - session->place.carry.length);
+	session->place.carry.length = 0;
 	if (job->nak_due)
 		return refuse_message(session, io, job);
 	return answer_held(session, io, job, false);
@@ -430,7 +430,7 @@ static int next_framed(struct session *session, struct session_io *io, struct se
 		return job->end ? next_framed_end(session, io, job) : 0;
 	end = message_room(session->policy, session->place.received - session->place.line_start,
 			   job->input, n, &too_long);
-	if (session->carry.length > 0 && end > 0)
+	if (session->place.carry.length > 0 && end > 0)
 		at = scan_carry(session, job, end);
 	job->head_length = 0; /* the held message includes the head */
 	if (!job->nak_due)

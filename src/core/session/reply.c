@@ -32,7 +32,7 @@ static uint8_t last_byte(const struct session *session, const struct session_io 
 {
 	if (io->out.n_spans > 0)
 		return out_last_byte(&io->out);
-	return session->place.sent_anything ? session->place.last_byte : '\n';
+	return session->place.last_byte;
 }
 
 /*

@@ -83,7 +83,12 @@ void session_io_finish(struct session_io *io)
 void session_init(struct session *session, const struct policy *policy, const char *names,
 		  uint64_t connection)
 {
-	*session = (struct session){.policy = policy, .names = names, .connection = connection};
+	*session = (struct session){
+		.policy = policy,
+		.names = names,
+		.connection = connection,
+		.place.last_byte = '\n',
+	};
 }
 
 void session_finish(struct session *session, struct session_io *io)
@@ -93,7 +98,7 @@ void session_finish(struct session *session, struct session_io *io)
 	held_free(session->held, io->budget);
 	session->held = NULL;
 	buf_finish(&session->line, io->budget);
-	session->carry.length = 0;
+	session->place.carry.length = 0;
 }
 
 /* Records the last byte of io->out as the last byte sent. */
@@ -102,7 +107,6 @@ static inline void note_last_byte(struct session *session, const struct session_
 	if (io->out.n_bytes == 0)
 		return;
 	session->place.last_byte = out_last_byte(&io->out);
-	session->place.sent_anything = true;
 }
 
 void session_greet(struct session *session, struct session_io *io)
@@ -199,7 +203,7 @@ __attribute__((noinline)) static bool copy_reply(struct session *session, struct
 {
 	const struct policy *policy = session->policy;
 	struct template_constant prefix = {(const uint8_t *)"", 0}, suffix = prefix;
-	const struct utf8_carry *carry = &session->carry;
+	const struct utf8_carry *carry = &session->place.carry;
 	uint8_t *begin = out_area(&io->out), *out = begin;
 
 	if (n >= OUT_REFERENCE_MIN)
@@ -225,7 +229,7 @@ __attribute__((noinline)) static bool copy_reply(struct session *session, struct
 static bool cut_read(struct session *session, struct session_io *io, const uint8_t *data, size_t n,
 		     struct utf8_checked checked)
 {
-	struct utf8_carry carry = session->carry;
+	struct utf8_carry carry = session->place.carry;
 
 	if (carry.length == 0)
 		utf8_carry_set(&carry, data + checked.valid, checked.length);
@@ -237,7 +241,7 @@ static bool cut_read(struct session *session, struct session_io *io, const uint8
 	if (session->policy->reply != REPLY_DISCARD &&
 	    !copy_reply(session, io, data, checked.valid))
 		return false;
-	session->carry = carry;
+	session->place.carry = carry;
 	return true;
 }
 
@@ -274,7 +278,7 @@ int session_feed(struct session *session, struct session_io *io, const uint8_t *
 	if (session->place.done || io->full || n == 0 || policy->framing != FRAMING_STREAM ||
 	    policy->transcoder.charset != CHARSET_UTF_8)
 		return session_start(session, io, data, n, 0, false);
-	if (session->carry.length > 0)
+	if (session->place.carry.length > 0)
 		return feed_text(session, io, data, n,
 				 (struct utf8_checked){.status = UTF8_PARTIAL});
 	checked = utf8_check(data, n);
@@ -283,7 +287,6 @@ int session_feed(struct session *session, struct session_io *io, const uint8_t *
 		return feed_text(session, io, data, n, checked);
 	out_set(&io->out, data, n);
 	session->place.last_byte = data[n - 1];
-	session->place.sent_anything = true;
 	return answered_read(session, io, n);
 }
 
@@ -408,11 +411,13 @@ static void rest_fill(const struct session *session, const struct session_job *j
 		      struct session_rest *rest)
 {
 	const struct buf *line = &session->line;
-	const struct utf8_carry *carry = &session->carry;
+	const struct utf8_carry *carry = &session->place.carry;
 	size_t again = line->length > 0 ? line->length : carry->length;
 
 	*rest = (struct session_rest){.place = session->place, .ended = job && job->end};
 	rest->place.received -= again;
+	rest->place.dirty = false;
+	rest->place.carry = (struct utf8_carry){0};
 	/* a stream has no lines; if the next session uses line framing, a line begins here */
 	if (!policy_is_framed(session->policy))
 		rest->place.line_start = rest->place.received;

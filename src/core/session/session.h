@@ -100,18 +100,19 @@ struct session_io {
 };
 
 /*
- * The state of a session apart from the bytes it holds. Plain data without padding, so that it can
- * be stored unchanged for the next process. The flags are 0 or 1.
+ * The state of a session apart from the memory it holds. Plain data without padding, so that it can
+ * be stored unchanged for the next process. The flags are 0 or 1. In a stored place, @dirty is 0
+ * and @carry is empty: the bytes of the unfinished line or character are stored as input.
  */
 struct session_place {
-	uint64_t received;   /* bytes consumed so far, which is the offset of the next one */
-	uint64_t line_start; /* offset of the current line's first byte, at most received */
-	uint64_t messages;   /* messages so far, including NAKed ones */
-	uint8_t skipping;    /* line framing: the rest of the current line is dropped */
-	uint8_t sent_anything;
-	uint8_t last_byte; /* the last byte sent, if anything was */
-	uint8_t done;	   /* SESSION_DONE was returned: no reply follows */
-	uint8_t reserved[4];
+	uint64_t received;	 /* bytes consumed so far, which is the offset of the next one */
+	uint64_t line_start;	 /* offset of the current line's first byte, at most received */
+	uint64_t messages;	 /* messages so far, including NAKed ones */
+	uint8_t skipping;	 /* line framing: the rest of the current line is dropped */
+	uint8_t dirty;		 /* the unfinished line has ill-formed subsequences */
+	uint8_t last_byte;	 /* the last byte sent; LF before there was one */
+	uint8_t done;		 /* SESSION_DONE was returned: no reply follows */
+	struct utf8_carry carry; /* the unfinished character, if any */
 };
 
 /* One connection's protocol state. */
@@ -123,8 +124,6 @@ struct session {
 	struct session_held *held; /* input whose earlier replies must be sent first, or NULL */
 	struct buf line; /* the unfinished line, unless it is discarded; a final CR may be the first
 			    half of its terminator */
-	struct utf8_carry carry; /* the unfinished character, if any */
-	bool line_dirty;	 /* the unfinished line has ill-formed subsequences */
 };
 
 /*
