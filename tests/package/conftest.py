@@ -1,4 +1,4 @@
-"""Puts what the tests of the service use within reach; the lab is thrown away afterwards."""
+"""Makes the helpers of tests/systemd importable; the lab is removed afterwards."""
 
 import os
 import pathlib
@@ -9,10 +9,10 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "systemd"))
 
 
-os.umask(0o022)  # the service has a user of its own, which must read what a test writes
+os.umask(0o022)  # the user of the service must be able to read files of the tests
 
 
 def pytest_sessionstart(session):
-    """Never in the system itself: these tests install, start, stop and purge."""
+    """Refuses to run outside of the lab, because these tests install, start, stop and purge."""
     if not os.path.exists("/run/systemd-lab"):
         pytest.exit("run these in the lab: meson test --suite package", returncode=2)

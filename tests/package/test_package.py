@@ -29,7 +29,7 @@ def built(tmp_path_factory):
 
 def installable(directory):
     """ackd and ackc, without their debug symbols."""
-    # In images for containers it keeps packages from starting what they install.
+    # In container images this file keeps packages from starting services.
     pathlib.Path("/usr/sbin/policy-rc.d").unlink(missing_ok=True)
     return sorted(p for p in directory.glob("ack[cd]_*.deb"))
 
@@ -41,7 +41,7 @@ def packages(built):
 
 @pytest.fixture(scope="session")
 def older_packages(tmp_path_factory):
-    """The same files as a version before."""
+    """The same files, packaged as an older version."""
     tree = tmp_path_factory.mktemp("older") / "ackd"
     for name in run("git", "-C", TOP, "ls-files", "-z").stdout.rstrip("\0").split("\0"):
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def dpkg(*arguments):
     return run("env", "DEBIAN_FRONTEND=noninteractive", "dpkg", *arguments, timeout=120).stdout
 
 
-def test_lintian(built):
+def test_lintian_reports_nothing(built):
     changes, = built.glob("*.changes")
     said = run("lintian", "--pedantic", "--display-info", "--fail-on",
                "error,warning,info,pedantic", changes, timeout=300, check=False)
@@ -67,7 +67,7 @@ def test_lintian(built):
     assert said.returncode == 0, said.stdout
 
 
-def test_same_bytes_again(built, tmp_path):
+def test_builds_are_reproducible(built, tmp_path):
     again = build(tmp_path / "somewhere-else")
 
     def digests(directory):
@@ -79,7 +79,7 @@ def test_same_bytes_again(built, tmp_path):
 
 
 def leftovers():
-    """Every path that has ackd or ackc in its name, outside of what knows of packages."""
+    """Returns every path named after ackd or ackc, without the files of dpkg, man and logs."""
     found = set()
     for top in "/etc", "/usr", "/lib", "/var", "/run":
         for directory, names, files in os.walk(top):
@@ -90,7 +90,7 @@ def leftovers():
     return found
 
 
-def test_life_of_a_package(packages):
+def test_install_upgrade_remove_purge(packages):
     before = leftovers()
     dpkg("--install", *packages)
     unit = Unit("ackd.service")
@@ -106,7 +106,7 @@ def test_life_of_a_package(packages):
     assert run("ackc", "localhost", "10080", "hi").stdout == "Got hi\n"
     assert "ackd: ackd is ready" in run("journalctl", "--list-catalog").stdout
 
-    # An upgrade keeps connections, those of instances too.
+    # An upgrade keeps connections, also those of instances.
     pathlib.Path("/etc/ackd").mkdir()
     pathlib.Path("/etc/ackd/blue.conf").write_text("port = 7001;\n")
     instance = Unit("ackd@blue.service")
@@ -121,7 +121,7 @@ def test_life_of_a_package(packages):
         s.sendall(b"\x98\x80")
         assert receive(s, 8) == "Got 😀".encode()
 
-    # A changed configuration is the administrator's.
+    # An upgrade keeps a changed configuration.
     conf = pathlib.Path("/etc/ackd.conf")
     news = gzip.decompress(pathlib.Path("/usr/share/doc/ackd/NEWS.Debian.gz").read_bytes())
     assert b"too_many_connections" in news
@@ -147,8 +147,8 @@ def test_life_of_a_package(packages):
     wait_until(lambda: leftovers() == before, f"nothing to be left: {leftovers() - before}", 5)
 
 
-def test_upgrade_and_downgrade(older_packages, packages):
-    """From one version to another and back, through which connections last."""
+def test_upgrade_and_downgrade_keep_connections(older_packages, packages):
+    """Connections are kept from one version to another and back."""
     unit = Unit("ackd.service")
     dpkg("--install", *older_packages)
     try:
@@ -167,8 +167,8 @@ def test_upgrade_and_downgrade(older_packages, packages):
         dpkg("--purge", "ackd", "ackc")
 
 
-def test_its_own_tests(packages):
-    """debian/tests, as autopkgtest runs them on an installed package."""
+def test_autopkgtest_passes(packages):
+    """Runs debian/tests on the installed packages, as autopkgtest does."""
     dpkg("--install", *packages)
     try:
         run("sh", TOP / "packaging/debian/tests/service", timeout=120)

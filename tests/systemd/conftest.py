@@ -1,4 +1,4 @@
-"""Installs ackd into the lab, which is thrown away with it."""
+"""Installs ackd into the lab, which is removed afterwards."""
 
 import os
 import pathlib
@@ -11,26 +11,26 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import service  # noqa: E402  (needs the path)
 
 
-os.umask(0o022)  # the service has a user of its own, which must read what a test writes
+os.umask(0o022)  # the user of the service must be able to read files of the tests
 
 
 def pytest_sessionstart(session):
-    """Never in the system itself: these tests install, start, stop and purge."""
+    """Refuses to run outside of the lab, because these tests install, start, stop and purge."""
     if not os.path.exists("/run/systemd-lab"):
         pytest.exit("run these in the lab: meson test --suite systemd", returncode=2)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def installed():
-    """As an administrator does it; nothing else is done to make the service work."""
-    service.CONFIG.unlink(missing_ok=True)  # one of the machine, which would be kept
+    """Installs with "meson install" alone, as an administrator does."""
+    service.CONFIG.unlink(missing_ok=True)  # an existing one would be kept
     return service.run(os.environ.get("ACKD_MESON", "meson"), "install", "--no-rebuild", "-C",
                        os.environ["ACKD_BUILD"], timeout=120).stdout
 
 
 @pytest.fixture
 def names():
-    """The units that a test uses, for the cleaning up; it may add to them."""
+    """The units to clean up after a test, which may add more."""
     return ["ackd.socket", "ackd.service"]
 
 

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
-"""Tries what the sandbox of ackd.service takes away: a function for each of its lines.
+"""Tries operations that the sandbox of ackd.service forbids: one function per setting.
 
-Usage: probes.py [NAME...]; prints {NAME: whether it could}, as JSON. Each is tried in a process of
-its own, for some lines end a process that does what they forbid.
+Usage: probes.py [NAME...]; prints {NAME: whether it succeeded} as JSON. Each probe runs in its own
+process, because some settings kill a process that violates them.
 """
 
 import ctypes
@@ -17,7 +17,7 @@ import sys
 import tempfile
 import traceback
 
-# What the test has put there before; each stands for what should be out of sight.
+# The test creates these paths; each represents a location that the sandbox hides.
 MARKED = {
     "home": pathlib.Path("/root/ackd-probe"),
     "tmp": pathlib.Path("/tmp/ackd-probe"),
@@ -33,7 +33,7 @@ KEYCTL_DESCRIBE, KEY_SPEC_SESSION_KEYRING = 6, -3
 
 
 def checked(result):
-    """Of a function of libc: an error is an exception."""
+    """Converts an error of a libc function to an exception."""
     if result < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return result
@@ -120,7 +120,7 @@ def make_files_for_others():
 
 
 def share_keys():
-    """Whether the session's keyring is not one of this service alone, which is called _ses."""
+    """Returns whether the session keyring is not private to this service (named _ses)."""
     text = ctypes.create_string_buffer(256)
     checked(LIBC.syscall(KEYCTL[platform.machine()], KEYCTL_DESCRIBE, KEY_SPEC_SESSION_KEYRING,
                          text, len(text)))
@@ -145,7 +145,7 @@ def see_tmp():
 
 
 def know_other_users():
-    """Whether every user exists in the user namespace."""
+    """Returns whether every user exists in the user namespace."""
     return pathlib.Path("/proc/self/uid_map").read_text().split() == ["0", "0", "4294967295"]
 
 
@@ -172,7 +172,7 @@ def see_the_kernel():
 
 
 def touch_the_clock():
-    """Only asks, which needs no capability."""
+    """Only reads, which needs no capability."""
     return checked(LIBC.adjtimex(ctypes.create_string_buffer(1024))) >= 0
 
 
@@ -197,7 +197,7 @@ def see_modules():
 
 
 def write_to_the_kernel():
-    """Opens it; writing would be another matter."""
+    """Only opens the file; writing would change the system."""
     os.close(os.open("/proc/irq/default_smp_affinity", os.O_WRONLY))
     return True
 
@@ -208,7 +208,7 @@ PROBES = {name: value for name, value in list(globals().items())
 
 
 def could(probe):
-    """Runs the probe in a child. Being ended by a signal, or an error of the system: it could not."""
+    """Runs the probe in a child. A fatal signal or an OSError counts as failure."""
     child = os.fork()
     if child == 0:
         try:

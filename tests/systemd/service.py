@@ -1,6 +1,6 @@
 """ackd as an installed service: its unit, its configuration, its journal, its clients.
 
-Everything has a time bound: what should happen soon is waited for, what does not is an error.
+Every wait has a time bound; exceeding it is an error.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ SOON = 30.0
 PORT = 10080
 CONFIG = pathlib.Path("/etc/ackd.conf")
 DROP_INS = pathlib.Path("/run/systemd/system")
-EDITED = pathlib.Path("/etc/systemd/system")  # what systemctl edit writes
+EDITED = pathlib.Path("/etc/systemd/system")  # written by systemctl edit
 
 
 def wait_until(condition, what, timeout=SOON):
@@ -54,7 +54,7 @@ def systemctl(*arguments, **options):
 
 
 class Unit:
-    """A unit, with the drop-ins that a test gives it."""
+    """A unit and its drop-ins."""
 
     def __init__(self, name="ackd.service"):
         self.name = name
@@ -96,7 +96,7 @@ class Unit:
 
 
 class Journal:
-    """What was written since it was made."""
+    """The journal entries since this object was created."""
 
     def __init__(self):
         shown = run("journalctl", "--sync")
@@ -104,15 +104,15 @@ class Journal:
         self.cursor = shown.stdout.rsplit("-- cursor: ", 1)[1].strip()
 
     def all_entries(self):
-        """Of whatever wrote them, as dictionaries."""
+        """Returns the entries of all services, as dictionaries."""
         run("journalctl", "--sync")
-        # Matches beside --after-cursor lose the first entry, or all, when the cursor's own entry
+        # Matches combined with --after-cursor lose the first entry, or all, if the cursor's own entry
         # does not match.
         shown = run("journalctl", "--after-cursor", self.cursor, "-o", "json", "--all")
         return [json.loads(line) for line in shown.stdout.splitlines()]
 
     def entries(self, **fields):
-        """ackd's own structured entries: those with these fields."""
+        """Returns ackd's structured entries that have these fields."""
         return [e for e in self.all_entries() if "ACKD_EVENT" in e and fields.items() <= e.items()]
 
     def events(self, event, **fields):
@@ -125,7 +125,7 @@ class Journal:
         return wait_until(found, f"an entry of the kind {event}", timeout)
 
     def explained(self):
-        """What journalctl -x shows."""
+        """Returns the output of journalctl -x."""
         run("journalctl", "--sync")
         return run("journalctl", "--after-cursor", self.cursor, "-x").stdout
 
@@ -140,7 +140,7 @@ def connect(address=("127.0.0.1", PORT)):
 
 
 def receive(s, n):
-    """Exactly @n bytes, or as many as there are before the end."""
+    """Returns @n bytes, or fewer if the data ends before."""
     data = b""
     while len(data) < n:
         more = s.recv(n - len(data))
@@ -159,7 +159,7 @@ def receive_all(s):
 
 
 def exchange(text=b"hello", address=("127.0.0.1", PORT)):
-    """Sends text, ends the sending, and returns all that is answered."""
+    """Sends @text, half-closes, and returns the whole answer."""
     s = connect(address)
     s.sendall(text)
     s.shutdown(socket.SHUT_WR)
@@ -174,7 +174,7 @@ def serves(address=("127.0.0.1", PORT)):
 
 
 def revert(names, config):
-    """Back to what was installed: nothing runs, no drop-ins, the configuration as it was."""
+    """Restores the state after the installation: stops the units, removes drop-ins, restores @config."""
     for name in names:
         systemctl("stop", name, check=False, timeout=60)
         systemctl("reset-failed", name, check=False)

@@ -1,4 +1,4 @@
-"""Sockets that the service manager holds."""
+"""Socket activation: the service manager holds the sockets."""
 
 import pathlib
 import socket
@@ -11,7 +11,7 @@ from service import CONFIG, PORT, Unit, connect, exchange, receive, run, systemc
 
 @pytest.fixture
 def sockets(unit):
-    """ackd.socket with other sockets than its own: sockets("ListenStream=...", ...)."""
+    """ackd.socket with replaced sockets: sockets("ListenStream=...", ...)."""
     def listen(*lines, name="ackd.socket"):
         listening = Unit(name)
         listening.drop_in("[Socket]\nListenStream=\n" + "\n".join(lines) + "\n")
@@ -26,7 +26,7 @@ def backlog(port):
         return int(line.split()[2])
 
 
-def test_starts_with_the_first_client(unit):
+def test_first_client_starts_the_service(unit):
     Unit("ackd.socket").start()
     assert unit.state == "inactive"
     assert exchange(address=("::1", PORT)) == b"Got hello"
@@ -35,8 +35,8 @@ def test_starts_with_the_first_client(unit):
     assert backlog(PORT) == 4096
 
 
-def test_takes_the_place_of_the_address(unit, journal, sockets):
-    """Said in the log; the configured port is not bound, and the socket keeps its backlog."""
+def test_passed_socket_replaces_the_address(unit, journal, sockets):
+    """The log reports it; the configured port is not bound, and the socket keeps its backlog."""
     CONFIG.write_text("port = 7001; backlog = 5;\n")
     sockets("ListenStream=127.0.0.1:7002", "Backlog=77")
     unit.start()
@@ -49,14 +49,14 @@ def test_takes_the_place_of_the_address(unit, journal, sockets):
     assert "7002" in notice["ACKD_ADDRESS"]
 
 
-def test_privileged_port(unit, sockets):
+def test_socket_unit_can_bind_a_privileged_port(unit, sockets):
     sockets("ListenStream=127.0.0.1:7")
     assert exchange(address=("127.0.0.1", 7)) == b"Got hello"
     assert unit.show("User") != "root"
 
 
-def test_unix_socket_for_everyone(unit, sockets):
-    """One that users without privileges reach, which /run/ackd is not."""
+def test_unix_socket_can_be_open_to_all_users(unit, sockets):
+    """Unprivileged users can reach it, unlike /run/ackd."""
     sockets("ListenStream=/run/ackd.sock", "SocketMode=0666")
     said = subprocess.run(
         ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/usr/local/bin/ackc",
@@ -64,7 +64,7 @@ def test_unix_socket_for_everyone(unit, sockets):
     assert said.stdout == "Got hello\n"
 
 
-def test_each_socket_to_its_listener(unit, names, sockets):
+def test_sockets_are_assigned_by_name(unit, names, sockets):
     CONFIG.write_text('listeners = ( { name = "one"; port = 7003; ack_prefix = "1 "; },\n'
                       '              { name = "two"; ack_prefix = "2 "; } );\n')
     pathlib.Path("/run/systemd/system/two.socket").write_text(
@@ -79,8 +79,8 @@ def test_each_socket_to_its_listener(unit, names, sockets):
     assert exchange(b"x", ("127.0.0.1", 7001)) == b"1 x"
 
 
-def test_socket_without_a_listener(unit, journal):
-    """The socket unit as it is installed, and a configuration without a listener called "ackd"."""
+def test_socket_without_a_listener_is_an_error(unit, journal):
+    """The installed socket unit, and a configuration without a listener named "ackd"."""
     CONFIG.write_text('listeners = ( { name = "one"; }, { name = "two"; port = 7002; } );\n')
     Unit("ackd.socket").start()
     assert unit.start(check=False).returncode != 0
@@ -90,26 +90,26 @@ def test_socket_without_a_listener(unit, journal):
                   '"one", "two"')
 
 
-def test_accept_yes(journal, sockets):
-    """systemd starts an instance for each connection, which has no configuration."""
+def test_accept_yes_is_an_error(journal, sockets):
+    """systemd starts an instance per connection; it reports the error, as it has no configuration."""
     sockets("ListenStream=127.0.0.1:7001", "Accept=yes")
     with connect(("127.0.0.1", 7001)):
         journal.wait_for("stop", lambda e: "set Accept=no in the socket unit" in e["MESSAGE"])
 
 
-def test_a_restart_refuses_nobody(unit):
-    """The sockets stay where they are, and clients wait in their queue."""
+def test_restart_refuses_no_client(unit):
+    """The sockets stay open, and clients wait in their queues."""
     Unit("ackd.socket").start()
     unit.start()
     for _ in range(5):
-        # One at a time: systemd ends a start by SIGTERM alone, as it does when it is to stop.
+        # One restart at a time: systemd cancels a start by SIGTERM alone, as for a stop.
         systemctl("restart", "--no-block", "ackd.service")
         while run("systemctl", "list-jobs", "--no-legend").stdout.strip():
             assert exchange() == b"Got hello"
         assert exchange() == b"Got hello"
 
 
-def test_stop_and_start_by_a_client(unit):
+def test_client_starts_a_stopped_service(unit):
     Unit("ackd.socket").start()
     unit.start()
     with connect() as s:

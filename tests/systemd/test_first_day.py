@@ -1,4 +1,4 @@
-"""What a new administrator does first: the installation, as the README says."""
+"""Installation according to README.md."""
 
 import os
 import pathlib
@@ -15,7 +15,7 @@ UNIT_TEST_LIBRARY = ["libcmocka-dev", "libcmocka0"]
 
 @pytest.fixture
 def checkout(tmp_path):
-    """A copy of the sources, without what was built in them."""
+    """A copy of the sources without build directories."""
     def built(directory, names):
         at_top = pathlib.Path(directory) == TOP
         return [n for n in names if n in ("__pycache__", ".git")
@@ -24,8 +24,8 @@ def checkout(tmp_path):
     return shutil.copytree(TOP, tmp_path / "ackd", ignore=built, symlinks=True)
 
 
-def test_install_line_of_the_readme(unit, checkout):
-    """It needs no unit-test library, and keeps the configuration of a service that is in use."""
+def test_install_command_of_the_readme(unit, checkout):
+    """It works without the unit-test library and keeps an existing configuration."""
     run("dpkg", "--purge", "--force-depends", *UNIT_TEST_LIBRARY)
     CONFIG.write_text('ack_prefix = "mine ";\n')
     line, = re.findall(r"^    (meson setup build .*meson install.*)$",

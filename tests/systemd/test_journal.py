@@ -1,4 +1,4 @@
-"""What is in the journal, what explains it, and that it never holds up a reply."""
+"""Journal entries, their catalog, and that the journal never delays a reply."""
 
 import json
 import os
@@ -20,7 +20,7 @@ KINDS = dict(re.findall(r'LOG_EVENT\(\w+, "(\w+)", "([0-9a-f]{32})"',
                         (TOP / "src/ackd/log/log.def").read_text()))
 
 
-def test_every_kind_is_explained():
+def test_every_event_has_a_catalog_entry():
     catalog = (TOP / "packaging/ackd.catalog").read_text()
     texts = dict(re.findall(r"^-- ([0-9a-f]{32})\n(.*?)(?=^-- |\Z)", catalog, re.M | re.S))
     assert len(KINDS) == 17
@@ -34,7 +34,7 @@ def test_every_kind_is_explained():
         assert message_id in installed
 
 
-def test_fields(unit, journal):
+def test_fields_of_events(unit, journal):
     CONFIG.write_text('log: { level = "debug"; };\nframing = "line";\n')
     unit.start()
     with connect() as s:
@@ -89,7 +89,7 @@ def test_fields_of_a_proxy_header(unit, journal):
         assert (event["ACKD_PROXY_ID"], event["ACKD_AUTHORITY"]) == ("id-1", "example.org")
 
 
-def test_explained_where_it_happens(unit, journal):
+def test_catalog_shows_fields_of_the_entry(unit, journal):
     CONFIG.write_text('deny = [ "127.0.0.2/32" ];\n')
     unit.start()
     with socket.create_connection(("127.0.0.1", PORT), source_address=("127.0.0.2", 0)) as s:
@@ -105,7 +105,7 @@ def test_explained_where_it_happens(unit, journal):
     assert "-- Documentation: man:ackd.conf(5)" in explained
 
 
-# Two listeners more than the course below needs, for what goes wrong with one, and for proxies.
+# One listener for clients, one that denies all clients, and one for proxies.
 COURSE = """log: { level = "debug"; }; framing = "line"; keep_connections = true; workers = 1;
 listeners = ( { name = "ackd"; address = "127.0.0.1"; },
               { name = "closed"; address = "127.0.0.1"; port = 7001; deny = [ "0.0.0.0/0" ]; },
@@ -114,7 +114,7 @@ listeners = ( { name = "ackd"; address = "127.0.0.1"; },
 
 
 def cause_every_kind(unit, journal):
-    """Makes ackd write at least one entry of each of its kinds."""
+    """Makes ackd write at least one entry of each kind."""
     CONFIG.write_text(COURSE)
     unit.start()  # start, listen, ready
     with connect() as s:  # connect, disconnect; nak, and more than the limit: dropped
@@ -131,7 +131,7 @@ def cause_every_kind(unit, journal):
     unit.kill("--signal=USR1")  # stats
     unit.reload()
     CONFIG.write_text("port = ;\n")
-    unit.kill("--signal=HUP")  # reload_failed: systemctl would find the fault itself
+    unit.kill("--signal=HUP")  # reload_failed: systemctl reload would detect the error itself
     journal.wait_for("reload_failed")
     CONFIG.write_text(COURSE)
     with connect() as kept:
@@ -151,7 +151,7 @@ def cause_every_kind(unit, journal):
 
 
 def test_entries_are_as_documented(unit, journal):
-    """Every kind and field of the journal is in the manual, and every one there in the journal."""
+    """The kinds and fields in the journal are exactly those in the manual."""
     cause_every_kind(unit, journal)
     entries = journal.entries()
     manual = re.search(r"^\.Ss Events$(.*?)^\.Ss", (TOP / "man/ackd.8").read_text(),
@@ -167,8 +167,8 @@ def test_entries_are_as_documented(unit, journal):
     assert fields == {name for entry in entries for name in entry} & fields
 
 
-def test_explained_as_in_the_catalog(unit, journal):
-    """journalctl -x: below each entry the text of its kind, with what the entry says filled in."""
+def test_journalctl_shows_the_catalog_text(unit, journal):
+    """journalctl -x shows the text of the kind below each entry, with its fields filled in."""
     cause_every_kind(unit, journal)
     catalog = (TOP / "packaging/ackd.catalog").read_text()
     shown = re.sub(r"^-- ?", "", journal.explained(), flags=re.M)
@@ -191,8 +191,8 @@ def test_level_changes_with_a_reload(unit, journal):
     assert len(journal.events("connect")) == 1
 
 
-def test_on_stderr(unit, journal):
-    """target = "stderr": lines of text, which the journal still files under their level."""
+def test_log_to_stderr_is_filed_by_level(unit, journal):
+    """With target = "stderr" ackd writes lines of text, which the journal files by level."""
     CONFIG.write_text('log: { target = "stderr"; };\n')
     unit.start()
     assert unit.state == "active"
@@ -208,7 +208,7 @@ def test_on_stderr(unit, journal):
 
 
 def flood(directory, n):
-    """Has @n lines answered by NAKs, as fast as they come; returns how long that took."""
+    """Sends @n invalid lines and receives their NAKs at full speed; returns the seconds that took."""
     faults, answers = directory / "faults", directory / "answers"
     faults.write_bytes(b"\xff\n" * n)
     begun = time.monotonic()
@@ -220,8 +220,8 @@ def flood(directory, n):
     return took
 
 
-def test_flood_of_naks(unit, journal, tmp_path, record_property):
-    """A burst and ten a second, and a line that counts the rest."""
+def test_flood_of_naks_is_rate_limited(unit, journal, tmp_path, record_property):
+    """The log has a burst, then ten NAKs a second, and a line that counts the rest."""
     CONFIG.write_text('framing = "line"; ack_prefix = "";\n')
     unit.start()
     each, rates = 250000, []
@@ -242,7 +242,7 @@ def test_flood_of_naks(unit, journal, tmp_path, record_property):
 
 @pytest.fixture
 def journald(unit):
-    """journald's process ID; it goes on again after the test."""
+    """The process ID of journald, which is resumed after the test."""
     pid = int(systemctl("show", "-P", "MainPID", "systemd-journald").stdout)
     systemctl("service-log-level", "systemd-journald", "info", check=False)
     yield pid
@@ -250,7 +250,7 @@ def journald(unit):
 
 
 def fault_latencies(s, seconds):
-    """Round trips of lines that are answered by a NAK, and logged."""
+    """Returns sorted round-trip times of lines that are answered by a NAK and logged."""
     found = []
     end = time.monotonic() + seconds
     while (begun := time.monotonic()) < end:
@@ -263,8 +263,10 @@ def fault_latencies(s, seconds):
 
 
 def under_load(s, seconds):
-    """What it is like for 50 clients that send 2,000 lines a second, and for @s with its faults:
-    the 99th percentile of each, in seconds; the longest of all; how many faults it were."""
+    """Measures latencies of 50 clients that send 2,000 lines a second, and of invalid lines on @s.
+
+    Returns the 99th percentile of each, in seconds; the longest of all; the number of invalid lines.
+    """
     with subprocess.Popen(["ackc", "load", "--json", "--quiet", "--lines", "--connections=50",
                            "--rate=2000", f"--duration={seconds}", "localhost"],
                           stdout=subprocess.PIPE) as load:
@@ -275,8 +277,8 @@ def under_load(s, seconds):
             max(latency["max"] / 1000, faults[-1]), len(faults))
 
 
-def test_journal_that_stands_still(unit, journal, journald, record_property):
-    """Neither replies nor the watchdog wait for it; what happened meanwhile is told afterwards."""
+def test_blocked_journal_delays_no_reply(unit, journal, journald, record_property):
+    """Neither replies nor the watchdog wait for journald; events are logged or counted afterwards."""
     CONFIG.write_text('framing = "line"; ack_prefix = ""; log: { level = "debug"; };\n')
     unit.drop_in("[Service]\nWatchdogSec=2\n")
     unit.start()
@@ -300,4 +302,4 @@ def test_journal_that_stands_still(unit, journal, journald, record_property):
             int(e["ACKD_DROPPED"]) for e in journal.events("dropped")
             if e.get("ACKD_DROPPED_EVENT", "nak") == "nak")
 
-    wait_until(lambda: told_of() >= n_earlier + n_stopped + n_later, "all to be told of")
+    wait_until(lambda: told_of() >= n_earlier + n_stopped + n_later, "all NAKs to be logged or counted")

@@ -1,6 +1,6 @@
-"""The recipes of the manual: each is run as it is written, while the installed service runs.
+"""The examples of the manual: each is run as written, while the installed service runs.
 
-A display of a page that is neither run nor listed in NO_RECIPES makes test_every_display_is_run fail.
+A display of a page that is neither run nor listed in NO_RECIPES makes test_every_display_is_tested fail.
 """
 
 import os
@@ -17,7 +17,7 @@ from service import CONFIG, Unit, connect, exchange, receive, run, serves, syste
 MAN = pathlib.Path(__file__).resolve().parents[2] / "man"
 BOTH = ["ackd.socket", "ackd.service"]
 
-# Displays that are no recipes: output, syntax, and what needs the sources.
+# Displays that are not run: output, syntax, and commands that need the sources.
 NO_RECIPES = {
     "ackc.1": ["ackc: localhost:8080: connection refused"],
     "ackd-protocol.7": ["NAK offset reason"],
@@ -29,7 +29,7 @@ NO_RECIPES = {
 
 
 def displays(name):
-    """The literal displays of a page, in its order, with the escapes of mdoc replaced."""
+    """Returns the literal displays of a page, in order, with the escapes of mdoc replaced."""
     page = (MAN / name).read_text()
     found = [a or b for a, b in re.findall(r"^\.Bd[^\n]*\n(.*?)^\.Ed$|^\.D[l1] ([^\n]*)$", page,
                                            re.M | re.S)]
@@ -43,7 +43,7 @@ def matching(name, pattern):
 
 
 def commands(display):
-    """What an administrator types after the prompts, or all lines if there are none."""
+    """Returns the commands after the prompts, or all lines if there are none."""
     prompted = re.findall(r"^[#$] (.*)$", display, re.M)
     return prompted or display.splitlines()
 
@@ -56,7 +56,7 @@ CONFIGURATIONS = matching("ackd.conf.5", r"\w+ = ")
 
 
 def edit(command, text):
-    """Runs systemctl edit, which wants a terminal, with an editor that writes @text."""
+    """Runs systemctl edit, which requires a terminal, with an editor that writes @text."""
     recipe = pathlib.Path("/run/recipe")
     recipe.write_text(text + "\n")
     editor = pathlib.Path("/run/editor")
@@ -72,7 +72,7 @@ def edit(command, text):
 
 
 def administrate(lines, drop_in):
-    """Types the commands of the manual, and the drop-in into the editor that one of them opens."""
+    """Runs the commands of the manual; the one that opens an editor gets the drop-in."""
     for line in lines:
         if " edit " in line:
             edit(line, drop_in)
@@ -82,7 +82,7 @@ def administrate(lines, drop_in):
 
 @pytest.fixture
 def addresses():
-    """The addresses of the documentation, on the loopback device of the lab."""
+    """The addresses used in the manual, on the loopback device of the lab."""
     used = ["192.0.2.1", "192.0.2.11"]
     for address in used:
         run("ip", "address", "add", f"{address}/32", "dev", "lo")
@@ -92,7 +92,7 @@ def addresses():
 
 
 def addresses_of(drop_in):
-    """Where clients find the sockets of a drop-in."""
+    """Returns the addresses of the sockets of a drop-in."""
     found = []
     for stream in re.findall(r"^ListenStream=(.+)$", drop_in, re.M):
         if stream.startswith("/"):
@@ -104,7 +104,7 @@ def addresses_of(drop_in):
 
 
 def open_to_all():
-    """Listening TCP sockets of addresses that other hosts reach."""
+    """Returns the listening TCP sockets that other hosts can reach."""
     lines = run("ss", "-Hltn").stdout.splitlines()
     return [line for line in lines if re.search(r" (0\.0\.0\.0|\[::\]|\*):(7|10080) ", line)]
 
@@ -112,7 +112,7 @@ def open_to_all():
 @pytest.mark.parametrize("drop_in", DROP_INS, ids=lambda d: " ".join(d.split()[1:])[:40])
 @pytest.mark.usefixtures("addresses")
 def test_drop_in(unit, drop_in):
-    """Put into effect as the manual says, while the service runs; and systemd has no complaint."""
+    """The drop-in takes effect by the commands of the manual, and systemd-analyze reports nothing."""
     if "FileDescriptorName=one" in drop_in:
         CONFIG.write_text('listeners = ( { name = "one"; }, { name = "two"; port = 7002; } );\n')
     unit.start()
@@ -141,8 +141,8 @@ def test_drop_in(unit, drop_in):
     assert [line for line in verified.splitlines() if "ackd" in line or "override" in line] == []
 
 
-def test_socket_commands_a_second_time(unit):
-    """They also change sockets that are in use: the installed ones, then those of a drop-in."""
+def test_socket_commands_can_be_repeated(unit):
+    """They also replace sockets that are in use: the installed ones, then those of a drop-in."""
     unit.start()
     for drop_in in "", "[Socket]\nListenStream=\nListenStream=127.0.0.1:7\n", "":
         administrate(SOCKET_COMMANDS, drop_in)
@@ -152,7 +152,7 @@ def test_socket_commands_a_second_time(unit):
 
 @pytest.mark.parametrize("configuration", CONFIGURATIONS, ids=lambda c: c.split("\n")[0][:20])
 def test_configuration(unit, configuration):
-    """Put into effect by a reload."""
+    """The configuration takes effect by a reload."""
     unit.start()
     CONFIG.write_text(configuration)
     unit.reload()
@@ -167,7 +167,7 @@ def test_configuration(unit, configuration):
 
 
 def until(command, pattern, number):
-    """Runs a command that does not end by itself until its output has @pattern, then sends the signal."""
+    """Runs a command until its output matches @pattern, then sends it the signal."""
     child = subprocess.Popen(["timeout", "-s", "KILL", "60", *command.split()], text=True,
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     said = ""
@@ -181,8 +181,8 @@ def until(command, pattern, number):
 
 
 @pytest.mark.parametrize("command", [c for d in matching("ackc.1", r"\$ ") for c in commands(d)])
-def test_ackc(unit, tmp_path, command):
-    """The examples of ackc(1): against the service, or an echo server where one is needed."""
+def test_ackc_examples(unit, tmp_path, command):
+    """Runs the examples of ackc(1) against the service, or an echo server where one is needed."""
     CONFIG.write_text('listeners = ( { name = "ackd"; }, '
                       '{ name = "echo"; port = 7777; reply = "echo"; } );\n')
     unit.start()
@@ -202,7 +202,7 @@ def test_ackc(unit, tmp_path, command):
 
 
 def test_scaling(unit):
-    """The commands of ackd-scaling(7): an address of a director on lo, and the pings."""
+    """Runs the commands of ackd-scaling(7) that put the address of a director on lo."""
     unit.start()
     network, = matching("ackd-scaling.7", "sysctl")
     # the lab keeps /proc/sys read-only; the network is its own
@@ -236,8 +236,8 @@ def serves_on(port, answer):
         return False
 
 
-def test_the_commands_of_ackd(unit, tmp_path):
-    """The examples of ackd(8) and ackd-protocol(7), with the installed daemon in PATH."""
+def test_commands_of_ackd(unit, tmp_path):
+    """Runs the examples of ackd(8) and ackd-protocol(7) with the installed daemon in PATH."""
     for display in matching("ackd.8", r"\$ ") + matching("ackd-protocol.7", r"\$ "):
         (tmp_path / "ackd.conf.new").write_text("port = 1;\n")
         child = None
@@ -264,8 +264,8 @@ def test_the_commands_of_ackd(unit, tmp_path):
         assert child.wait(30) == 0
 
 
-def test_every_display_is_run():
-    """Those that a test above finds, and those that are no recipes, are all that there are."""
+def test_every_display_is_tested():
+    """Each display is run by a test above or listed in NO_RECIPES."""
     tested = {
         "ackc.1": r"\$ ",
         "ackd-protocol.7": r"\$ ",

@@ -1,4 +1,4 @@
-"""Each line of the sandbox takes something away, and nothing that ackd needs."""
+"""Each sandbox setting forbids something, and nothing that ackd needs."""
 
 import collections
 import json
@@ -17,7 +17,7 @@ from service import (CONFIG, PORT, SOON, Unit, connect, exchange, receive, run, 
 
 PROBES = "/run/ackd-probes.py"  # where every sandbox sees it
 
-# What a line takes away: the probe that fails with it; what it needs to work without it.
+# probe: fails with the setting; needs: properties that the probe needs to succeed without it.
 Line = collections.namedtuple("Line", "probe needs", defaults=[()])
 FORBID = "SystemCallFilter=~ptrace"
 LINES = {
@@ -54,17 +54,17 @@ LINES = {
     "ProtectKernelTunables=yes": Line("write_to_the_kernel"),
     "RemoveIPC=yes": Line(None),  # has a test of its own
 }
-# What the machine itself may lack: then nobody can, and the line has nothing to take away.
+# Probes that may fail on this machine without any sandbox, so that the setting cannot be tested.
 MAY_LACK = {
     "use_32_bit_calls": "this machine runs no 32-bit code",
-    "take_the_processor": "nobody may have real-time scheduling here",
+    "take_the_processor": "this machine does not permit real-time scheduling",
     "share_keys": "there are no keyrings here",
 }
 
 
 @pytest.fixture(scope="module", autouse=True)
 def marks():
-    """What probes look for."""
+    """The paths that probes look for."""
     shutil.copy(probes.__file__, PROBES)
     os.chmod(PROBES, 0o755)
     for name, path in probes.MARKED.items():
@@ -79,7 +79,7 @@ def marks():
 
 
 def could(*names, properties=()):
-    """{probe: whether it could}, in a service with these properties."""
+    """Returns {probe: whether it succeeded} in a service with these properties."""
     arguments = [x for text in properties for x in ("-p", text)]
     said = run("systemd-run", "--quiet", "--wait", "--pipe", "--collect", *arguments,
                "/usr/bin/python3", "-B", PROBES, *names)
@@ -88,20 +88,20 @@ def could(*names, properties=()):
 
 @pytest.fixture(scope="module")
 def in_the_open():
-    """What a service without any sandbox can do."""
+    """The results of all probes without a sandbox."""
     return could()
 
 
-def test_every_line_is_known(unit):
-    """A line that nobody proves is not to be had."""
+def test_every_sandbox_setting_is_tested(unit):
+    """Each sandbox setting of the unit is in the table of this file."""
     text = unit.cat().stdout
     sandbox = text[text.index("DynamicUser="):text.index("[Install]")]
     assert [x for x in sandbox.splitlines() if x and x[0] != "#"] == list(LINES)
 
 
 @pytest.mark.parametrize("line", [line for line in LINES if LINES[line].probe])
-def test_line(line, in_the_open):
-    """With this line alone the service cannot; without it, it can."""
+def test_sandbox_setting(line, in_the_open):
+    """The probe fails with this setting alone, and succeeds without it."""
     probe, needs = LINES[line]
     without = could(probe, properties=needs) if needs else in_the_open
     if not without[probe] and probe in MAY_LACK:
@@ -111,7 +111,7 @@ def test_line(line, in_the_open):
 
 
 def test_remove_ipc():
-    """What a service leaves of System V's shared memory goes with it."""
+    """System V shared memory of a service is removed when it ends."""
     segments = pathlib.Path("/proc/sysvipc/shm")
     for properties, remains in (("RemoveIPC=no",), 1), (("RemoveIPC=yes",), 0):
         options = [x for text in ("User=games", *properties) for x in ("-p", text)]
@@ -121,8 +121,8 @@ def test_remove_ipc():
         run("ipcrm", "--all=shm")
 
 
-def test_all_together(unit):
-    """In the unit itself none of it can be done; and ackd, which does none of it, serves."""
+def test_all_probes_fail_in_the_unit(unit):
+    """All probes fail in the unit, and ackd serves."""
     unit.drop_in(f"[Service]\nExecStartPre=/usr/bin/python3 -B {PROBES}\n")
     unit.start()
     said = run("journalctl", "-u", "ackd", "-o", "cat", "-t", "python3").stdout
@@ -135,8 +135,8 @@ def status(pid):
     return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
 
 
-def test_of_the_daemon_itself(unit):
-    """What the kernel says of the process that serves."""
+def test_privileges_of_the_daemon(unit):
+    """Checks the status of the daemon in /proc."""
     unit.start()
     now = status(unit.pid)
     for field in "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb":
@@ -144,7 +144,7 @@ def test_of_the_daemon_itself(unit):
     assert (now["NoNewPrivs"], now["Seccomp"], now["Umask"]) == ("1", "2", "0077")
     users = {int(x) for x in now["Uid"].split() + now["Gid"].split()}
     assert len(users) == 1 and 61184 <= users.pop() <= 65519  # systemd's range of dynamic users
-    # systemd gives what is asked for, or what it has itself.
+    # systemd sets the requested limit, or its own if that is lower.
     most = min(524288, resource.prlimit(1, resource.RLIMIT_NOFILE)[1])
     assert resource.prlimit(unit.pid, resource.RLIMIT_NOFILE) == (most, most)
     for namespace in "mnt", "user", "uts":
@@ -165,7 +165,7 @@ def test_mounts_of_the_daemon(unit):
         assert "ro" in mounts[path] and not os.listdir(f"/proc/{unit.pid}/root{path}")
     for path in "/tmp", "/var/tmp":
         assert not os.listdir(f"/proc/{unit.pid}/root{path}")
-    # What was mounted below /tmp and /var/tmp, such as a checkout, is hidden: they are empty.
+    # Mounts below /tmp and /var/tmp, such as a checkout, are hidden: the directories are empty.
     writable = {path for path, options in mounts.items() if "rw" in options
                 and not path.startswith(("/dev/", "/proc", "/tmp/", "/var/tmp/"))}
     assert writable == {"/run/private/ackd", "/tmp", "/var/tmp"}
@@ -178,8 +178,8 @@ listeners = ( { name = "tcp"; address = "*"; },
 """
 
 
-def test_no_call_is_refused(unit):
-    """All that ackd does, while a forbidden system call is deadly: it makes none."""
+def test_daemon_makes_no_forbidden_call(unit):
+    """Exercises ackd while a forbidden system call is fatal."""
     CONFIG.write_text(COURSE)
     unit.drop_in("[Service]\nSystemCallErrorNumber=kill\n")
     unit.start()
@@ -206,8 +206,8 @@ def test_no_call_is_refused(unit):
     assert unit.show("Result") == "success"
 
 
-def test_a_forbidden_call_would_show(unit):
-    """The test above can fail: a deadly call ends the unit, and that is seen."""
+def test_forbidden_call_is_detected(unit):
+    """The test above can fail: a forbidden call ends the unit, which is detected."""
     unit.drop_in("[Service]\nSystemCallErrorNumber=kill\n"
                  "ExecStartPre=/usr/bin/python3 -c 'import os; os.setpriority(0, 0, 1)'\n")
     assert unit.start(check=False, timeout=SOON).returncode != 0
@@ -221,13 +221,13 @@ def exposure(name):
     return float(re.search(r"Overall exposure level for \S+: ([0-9.]+)", shown)[1])
 
 
-def test_exposure(unit):
+def test_exposure_rating(unit):
     unit.start()
     assert exposure("ackd.service") <= 1.1
 
 
-def test_exposure_without_network(unit):
-    """The sockets come from outside: the service itself needs no network at all."""
+def test_exposure_rating_without_network(unit):
+    """With the sockets of the socket unit, the service needs no network access."""
     unit.drop_in("[Service]\nPrivateNetwork=yes\nIPAddressDeny=any\n"
                  "RestrictAddressFamilies=\nRestrictAddressFamilies=AF_UNIX\n")
     Unit("ackd.socket").start()

@@ -1,4 +1,4 @@
-"""What an operator does with systemctl."""
+"""Operation of the service with systemctl."""
 
 import os
 import pathlib
@@ -18,8 +18,8 @@ from service import (CONFIG, PORT, Unit, connect, exchange, receive, receive_all
 LATE = "192.0.2.77"
 
 
-def test_an_address_that_comes_late(unit, journal):
-    """The unit goes on to try, without a limit of starts, until the host has it."""
+def test_start_is_retried_until_the_address_exists(unit, journal):
+    """systemd restarts the service without a limit until the host has the address."""
     CONFIG.write_text(f'address = "{LATE}";\n')
     unit.drop_in("[Service]\nRestartSec=10ms\n")
     assert unit.show("StartLimitIntervalUSec") == "0"
@@ -41,15 +41,15 @@ def test_an_address_that_comes_late(unit, journal):
     ('path = "/run/socket";', "the service can create sockets in /run/ackd"),
     ('path = "/home/socket";', "the service can create sockets in /run/ackd"),
 ])
-def test_what_the_sandbox_does_not_allow(unit, journal, config, advice):
-    """The error says what to set."""
+def test_sandbox_errors_give_advice(unit, journal, config, advice):
+    """The error message names the setting to change."""
     CONFIG.write_text(config)
     assert unit.start(check=False).returncode != 0
     assert advice in journal.wait_for("stop")["MESSAGE"]
 
 
 @pytest.mark.parametrize("directory", ["/tmp", "/var/tmp"])
-def test_a_path_in_a_private_directory(unit, journal, directory):
+def test_path_in_a_private_directory_is_a_warning(unit, journal, directory):
     CONFIG.write_text(f'path = "{directory}/socket";')
     unit.start()
     warning = journal.wait_for("listen", lambda e: e["PRIORITY"] == "4")["MESSAGE"]
@@ -68,11 +68,11 @@ def test_install_leaves_a_working_service(unit, installed):
     assert [line for line in verified.stdout.splitlines() if "ackd" in line] == []
 
 
-def test_enable_now(unit):
+def test_enable_now_starts_the_service(unit):
     unit.enable("--now")
     assert (unit.state, unit.show("UnitFileState")) == ("active", "enabled")
     assert unit.show("User") != "root"
-    # Type=notify: when start returns, it serves.
+    # Type=notify: the service is ready when start returns.
     assert exchange("Grüße".encode()) == "Got Grüße".encode()
     assert exchange(address=("::1", PORT)) == b"Got hello"
 
@@ -88,23 +88,23 @@ def test_status_shows_counters(unit):
                                 r"11 bytes out", unit.show("StatusText")), "the counters")
 
 
-def test_stop_delivers_what_is_unread(unit):
+def test_stop_delivers_unread_replies(unit):
     unit.start()
     clients = []
     for i in range(1000):
         s = connect()
         s.sendall(b"message %d" % i)
         clients.append(s)
-    # The last one has been answered, not read: stop must not throw any away.
-    wait_until(lambda: " 1000 messages" in unit.show("StatusText"), "all to be answered")
+    # All are answered and none is read: stop must not discard any reply.
+    wait_until(lambda: " 1000 messages" in unit.show("StatusText"), "all messages to be answered")
     unit.stop()
     for i, s in enumerate(clients):
         assert receive_all(s) == b"Got message %d" % i
     assert (unit.state, unit.show("Result")) == ("inactive", "success")
 
 
-def test_stop_delivers_more_than_the_kernel_holds(unit, journal):
-    """Of each of 1,000 replies a part still waits in ackd itself."""
+def test_stop_delivers_replies_queued_in_ackd(unit, journal):
+    """Each of 1,000 clients has replies queued in ackd, beyond its socket buffer."""
     count, lines, prefix = 1000, 300, b"p" * 1000
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 20000), hard))
@@ -134,14 +134,14 @@ def test_bad_configuration_does_not_loop(unit, text):
     assert f"{CONFIG}:2: " in unit.status(check=False).stdout
 
 
-def test_usage_does_not_loop(unit):
+def test_usage_error_does_not_loop(unit):
     unit.drop_in("[Service]\nExecStart=\nExecStart=/usr/local/sbin/ackd --nonsense\n")
     assert unit.start(check=False).returncode != 0
     assert (unit.state, unit.restarts, unit.show("ExecMainStatus")) == ("failed", 0, "64")
 
 
-def test_port_taken(unit, journal):
-    """Said, and tried again: when the port is free, ackd has it without anybody's help."""
+def test_start_is_retried_while_the_port_is_in_use(unit, journal):
+    """The error is logged, and systemd restarts ackd until the port is free."""
     with socket.create_server(("127.0.0.1", PORT), backlog=1):
         assert unit.start(check=False).returncode != 0
         unit.wait_for_exit_status(69)
@@ -151,7 +151,7 @@ def test_port_taken(unit, journal):
     assert serves()
 
 
-def test_reload_is_in_force_when_it_returns(unit):
+def test_reload_returns_when_it_is_in_force(unit):
     CONFIG.write_text('ack_prefix = "one ";\n')
     unit.start()
     before = unit.pid
@@ -175,7 +175,7 @@ def test_bad_reload_fails_and_changes_nothing(unit, journal):
     assert serves()
     said = run("journalctl", "-u", "ackd", "--after-cursor", journal.cursor, "-o", "cat").stdout
     assert f"{CONFIG}:2: " in said
-    # By the signal alone it is the daemon that refuses.
+    # With the signal alone, the daemon itself rejects the configuration.
     unit.kill("--signal=HUP")
     journal.wait_for("reload_failed", lambda e: f"{CONFIG}:2: " in e["MESSAGE"] and
                      e["PRIORITY"] == "3")
@@ -195,12 +195,12 @@ os.setuid(65534)
 
 
 def stranger(code, *arguments, **options):
-    """Runs Python code as a user who has no business with ackd."""
+    """Runs Python code as an unprivileged user other than that of ackd."""
     return run("/usr/bin/python3", "-c", AS_A_STRANGER + code, *arguments, **options)
 
 
-def test_a_stranger_cannot_disturb_a_reload(unit, names):
-    """Neither with the socket where requests come, nor with an abstract name."""
+def test_other_users_cannot_disturb_a_reload(unit, names):
+    """Neither through the control socket nor by binding the abstract name."""
     names.append("ackd@blue.service")
     instance = Unit(names[-1])
     directory = CONFIG.parent / "ackd"
@@ -213,7 +213,7 @@ def test_a_stranger_cannot_disturb_a_reload(unit, names):
             done = stranger(f"s = socket.socket(socket.AF_UNIX)\n{attempt}\n", f"{runtime}/control",
                             check=False)
             assert "PermissionError" in done.stdout, (attempt, done.stdout)
-        # Anybody can derive the abstract name, and bind it.
+        # Every user can derive the abstract name and bind it.
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
             s.bind(f"\0ackd-reload-{one.pid}")
             one.reload()
@@ -223,7 +223,7 @@ def test_a_stranger_cannot_disturb_a_reload(unit, names):
         run("env", f"RUNTIME_DIRECTORY={runtime}", "/usr/local/sbin/ackd", "--reload")
 
 
-def test_reload_of_a_taken_port_fails(unit):
+def test_reload_to_a_port_in_use_fails(unit):
     unit.start()
     with socket.create_server(("127.0.0.1", 10081)):
         CONFIG.write_text("port = 10081;\n")
@@ -231,7 +231,7 @@ def test_reload_of_a_taken_port_fails(unit):
     assert serves()
 
 
-def test_twenty_restarts_in_a_row(unit):
+def test_twenty_restarts_succeed(unit):
     unit.start()
     for _ in range(20):
         unit.restart()
@@ -239,7 +239,7 @@ def test_twenty_restarts_in_a_row(unit):
     assert unit.show("Result") == "success"
 
 
-def test_a_killed_daemon_is_started_again(unit):
+def test_killed_daemon_is_restarted(unit):
     unit.start()
     before = unit.pid
     os.kill(before, signal.SIGKILL)
@@ -248,7 +248,7 @@ def test_a_killed_daemon_is_started_again(unit):
     assert serves()
 
 
-def test_instances(unit, names):
+def test_instances_run_in_parallel(unit, names):
     names += ["ackd@blue.service", "ackd@green.service"]
     directory = CONFIG.parent / "ackd"
     directory.mkdir(exist_ok=True)
@@ -269,8 +269,8 @@ def test_instances(unit, names):
     assert serves()
 
 
-def test_an_instance_keeps_its_connections(unit, names):
-    """With a name that systemd escapes, which ExecStop passes on as it is."""
+def test_restarted_instance_keeps_its_connections(unit, names):
+    """The name contains characters that systemd escapes; ExecStop= passes it on unchanged."""
     name = run("systemd-escape", "a-b/c:1.x_y").stdout.strip()
     assert "\\x2d" in name
     names.append(f"ackd@{name}.service")
@@ -290,8 +290,8 @@ def test_an_instance_keeps_its_connections(unit, names):
         assert receive(s, 6) == b"Got b\n"
 
 
-def test_a_long_drain_is_waited_for(unit):
-    """systemd would end it after TimeoutStopSec=, if it were not told that there is progress."""
+def test_long_drain_extends_the_stop_timeout(unit):
+    """ackd extends TimeoutStopSec= by reporting progress."""
     CONFIG.write_text('reply = "echo"; limits: { drain_timeout = 6; };\n')
     unit.drop_in("[Service]\nTimeoutStopSec=2\n")
     unit.start()
@@ -300,7 +300,7 @@ def test_a_long_drain_is_waited_for(unit):
         s.settimeout(1)
         with pytest.raises(TimeoutError):
             while True:
-                s.sendall(b"x" * 65536)  # of which it reads nothing
+                s.sendall(b"x" * 65536)  # the client reads no reply
         begun = time.monotonic()
         unit.stop(timeout=60)
         assert time.monotonic() - begun > 4

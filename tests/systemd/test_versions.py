@@ -1,4 +1,4 @@
-"""A restart from one version of the state to another, as in an upgrade or a downgrade."""
+"""A restart between versions of the saved state, as in an upgrade or a downgrade."""
 
 import os
 import pathlib
@@ -16,7 +16,7 @@ OTHER = "/usr/local/sbin/ackd-of-another-version"
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory):
-    """An ackd whose state has the next version."""
+    """An ackd with the next version of the saved state."""
     tree = tmp_path_factory.mktemp("other") / "ackd"
     shutil.copytree(TOP, tree, symlinks=True,
                     ignore=shutil.ignore_patterns("build*", ".git", "__pycache__"))
@@ -33,8 +33,8 @@ def other(tmp_path_factory):
 
 
 @pytest.mark.parametrize("direction", ["upgrade", "downgrade"])
-def test_across_versions(unit, journal, other, direction):
-    """What cannot be understood is closed in an orderly way, and said; the service is up."""
+def test_restart_across_state_versions(unit, journal, other, direction):
+    """Connections in an unknown state are closed without a reset, the log reports it, and ackd serves."""
     def run_from_now_on(program):
         unit.drop_in(f"[Service]\nExecStart=\nExecStart={program}\n")
 
@@ -60,7 +60,7 @@ def test_across_versions(unit, journal, other, direction):
     assert "version" in entry["MESSAGE"]
     wait_until(lambda: unit.show("NFileDescriptorStore") == stored, "the store without the state")
 
-    # From there on everything is as ever.
+    # Later restarts keep connections.
     with connect() as s:
         s.sendall(b"b\nha")
         assert receive(s, 6) == b"Got b\n"

@@ -1,4 +1,4 @@
-"""A daemon that no longer works is ended and started again."""
+"""The watchdog restarts a daemon that hangs."""
 
 import os
 import pathlib
@@ -10,7 +10,7 @@ import pytest
 
 from service import CONFIG, exchange, run, serves, wait_until
 
-# Stops one thread as a debugger does, while the others go on; stays until the thread is gone.
+# Stops one thread as a debugger does, while the others run; waits until the thread has ended.
 WEDGE = """
 import ctypes, os, sys
 libc = ctypes.CDLL(None, use_errno=True)
@@ -43,20 +43,20 @@ def wedge():
 
 
 def threads(pid):
-    """{thread ID: its name} of all but the first."""
+    """Returns {thread ID: name} of all threads but the first."""
     return {int(t.name): (t / "comm").read_text().strip()
             for t in pathlib.Path(f"/proc/{pid}/task").iterdir() if int(t.name) != pid}
 
 
 def ended_by_the_watchdog(unit, journal):
-    """Waits until systemd has ended and started it again; was it the watchdog's doing?"""
+    """Waits until systemd has restarted the service; returns whether the watchdog was the reason."""
     wait_until(lambda: unit.restarts == 1 and unit.state == "active", "the restart", 60)
     said = run("journalctl", "-u", "ackd", "--after-cursor", journal.cursor, "-o", "cat").stdout
     return "Watchdog timeout (limit 2s)!" in said and "Failed with result 'watchdog'" in said
 
 
-def test_one_wedged_worker(unit, journal, wedge):
-    """All the other threads go on, and do not hide it."""
+def test_one_hung_worker_triggers_the_watchdog(unit, journal, wedge):
+    """Other threads that still run do not hide it."""
     CONFIG.write_text('workers = 2; framing = "line";\n')
     unit.drop_in("[Service]\nWatchdogSec=2\nTimeoutAbortSec=5\n")
     unit.start()
@@ -69,7 +69,7 @@ def test_one_wedged_worker(unit, journal, wedge):
     assert exchange(b"up?\n") == b"Got up?\n"
 
 
-def test_a_stopped_process(unit, journal):
+def test_stopped_process_triggers_the_watchdog(unit, journal):
     unit.drop_in("[Service]\nWatchdogSec=2\nTimeoutAbortSec=5\n")
     unit.start()
     os.kill(unit.pid, signal.SIGSTOP)
@@ -77,9 +77,9 @@ def test_a_stopped_process(unit, journal):
     assert serves()
 
 
-def test_an_idle_daemon_is_left_alone(unit):
-    """Nothing happens for several intervals: the loops turn all the same."""
-    unit.drop_in("[Service]\nWatchdogSec=3\n")  # a busy machine may hold it up for a while
+def test_idle_daemon_feeds_the_watchdog(unit):
+    """Without any event for several intervals, the daemon still notifies the watchdog."""
+    unit.drop_in("[Service]\nWatchdogSec=3\n")  # a busy machine may delay the daemon for a while
     unit.start()
     before = unit.pid
     beats = unit.show("WatchdogTimestampMonotonic")
