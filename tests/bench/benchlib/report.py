@@ -92,12 +92,12 @@ def targets(results):
         yield ("16 lines, ack: CPU to " + title, ratio("lines-ack", base=peer), limit,
                ratio("lines-ack", "epoll_ack", peer))
     yield "64 B x 1, busy_poll: p50 to raw epoll", ratio("64x1", "ackd_busy", key="p50_us"), 0.5, None
-    yield "instructions per 64 B echo", cost("ackd", "instructions"), 450, None
+    yield "instructions per 64 B echo", cost("ackd", "instructions"), 430, None
     yield "allocations per message", cost("ackd", "allocations"), 0.001, None
     yield "system calls per message above raw epoll's", minus(
         cost("ackd", "syscalls"), cost("epoll_echo", "syscalls")), 0.02, None
     yield "epoll_ctl calls per message", cost("ackd", "epoll_ctl"), 0.001, None
-    yield "bytes per idle connection", cost("ackd", "idle_bytes"), 384, None
+    yield "bytes per idle connection", cost("ackd", "idle_bytes"), 360, None
     yield "start to first reply, ms", cost("ackd", "start_ms"), 10, None
     for peer, title, limit in (("uv_usual", "libuv as usual", 1 / 1.5), ("node", "node", 1 / 1.5),
                                ("go", "Go", 1 / 1.4), ("asyncio", "asyncio", 1 / 4)):
