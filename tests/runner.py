@@ -63,9 +63,10 @@ BUILD = """[ -z "$prepare" ] || $prepare || { echo "its libraries could not be f
 ninja -C "$0" && printf %s "$*" >"$0/setup" || exit 1
 find "$0" -name "*.gcda" -delete # counts of an earlier run"""
 
-# With the optional parts left out, what does not contain them is the same program: the client, and
-# what looks at files of the source tree alone.
-WITHOUT_OPTIONAL_PARTS = "not ackc_ and not completions and not readme and not quickstart"
+# Integration tests of files that no flavour changes run in the first one alone; the client has no
+# optional parts, and so the bare one is the same.
+IN_ALL = "not completions and not readme and not quickstart"
+SELECTED = {"gcc": [], "bare": ["-k", IN_ALL + " and not ackc_"]}
 # Runs under valgrind, where a daemon takes seconds to start: the whole life of connections and of
 # daemons, and the client; not the crowds, the servers of others and the injected faults.
 UNDER_VALGRIND = ("activated ackc_ping ackc_send course drain handover limits line log metrics nak "
@@ -274,7 +275,7 @@ class Run:
 
     def plan_integration(self, flavours):
         for flavour in flavours:
-            selected = ["-k", WITHOUT_OPTIONAL_PARTS] if flavour == "bare" else []
+            selected = SELECTED.get(flavour, ["-k", IN_ALL])
             self.pytest("integration/" + flavour, "integration", flavour,
                         ["-n", 4 * PROCESSORS, *selected, "tests/integration"])
         if self.options.all:
