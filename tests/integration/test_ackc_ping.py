@@ -287,7 +287,8 @@ def test_retransmissions(tmp_path):
     assert summary["received"] == 2
 
 
-# Takes the interface down after the first reply, and up when TCP has sent something again.
+# Takes the interface down after the first reply, long before the next probe, and up when TCP has sent
+# something again.
 RETRANSMITTING = """
 import subprocess, sys, time
 
@@ -296,7 +297,7 @@ def retransmitted():
         names, values = [line.split() for line in f if line.startswith("Tcp:")]
     return int(dict(zip(names, values))["RetransSegs"])
 
-ping = subprocess.Popen([sys.argv[1], "ping", "-c", "2", "-i", "1", "-w", "30", "--json",
+ping = subprocess.Popen([sys.argv[1], "ping", "-c", "2", "-i", "5", "-w", "30", "--json",
                          "127.0.0.1", "7007"], stdout=subprocess.PIPE)
 sys.stdout.buffer.write(ping.stdout.readline())
 subprocess.run(["ip", "link", "set", "lo", "down"], check=True)
