@@ -28,29 +28,28 @@ LAB = TOP / "tests/systemd/lab"
 SUITES = ["build", "unit", "integration", "systemd", "fuzz", "lint", "cross", "bench", "package"]
 LONG_SUITES = ["package"]  # with --all, or when named
 SHOWN_LINES = 60  # of the log of a job that failed
-SKIPPED = 77  # exit status
+SKIPPED = 77  # exit status; the log's last line says why
 FIGURES = re.compile(r"^(?:stat::number_of_executed|lines:|functions:|branches:).*", re.MULTILINE)
 
 WHOLE = ["-Dsystemd=enabled", "-Dmetrics=enabled"]
 BARE = ["-Dsystemd=disabled", "-Dmetrics=disabled"]  # without the optional parts
-SANITIZE = [*WHOLE, "-Db_lundef=false", "-Db_sanitize=address,undefined", "-Dfuzz=enabled"]
-TSAN = [*WHOLE, "-Db_lundef=false", "-Db_sanitize=thread"]
-# gcc 12 takes for a leak what was stored through a pointer; LeakSanitizer finds the real ones.
-ANALYZER = [*WHOLE, "-Dtests=disabled", "-Dc_args=-fanalyzer -Wno-analyzer-malloc-leak"]
-# Workers share the counters of gcov.
-COVERAGE = [*WHOLE, "-Db_coverage=true", "-Doptimization=0", "-Dc_args=-fprofile-update=atomic"]
+SANITIZED = [*WHOLE, "-Db_lundef=false"]
 # sample: unit tests make one in so many of their costly comparisons; slower: than a plain build.
 Flavour = collections.namedtuple("Flavour", "compiler options sample slower")
 FLAVOURS = {
     "gcc": Flavour("gcc", WHOLE, 1, 1),
-    "sanitize": Flavour("clang", SANITIZE, 10, 4),
+    "sanitize": Flavour("clang", [*SANITIZED, "-Db_sanitize=address,undefined", "-Dfuzz=enabled"], 10, 4),
     "bare": Flavour("gcc", BARE, 10, 1),
     "arm64": Flavour("gcc", [*BARE, f"--cross-file={BUILDS}/cross-arm64/cross.ini"], 10, 10),
     "i386": Flavour("gcc", [*BARE, f"--cross-file={BUILDS}/cross-i386/cross.ini"], 10, 10),
     "clang": Flavour("clang", WHOLE, 1, 1),
-    "tsan": Flavour("clang", TSAN, 20, 8),
-    "analyzer": Flavour("gcc", ANALYZER, 1, 1),
-    "coverage": Flavour("gcc", COVERAGE, 10, 6),
+    "tsan": Flavour("clang", [*SANITIZED, "-Db_sanitize=thread"], 20, 8),
+    # gcc 12 takes for a leak what was stored through a pointer; LeakSanitizer finds the real ones.
+    "analyzer": Flavour("gcc", [*WHOLE, "-Dtests=disabled",
+                                "-Dc_args=-fanalyzer -Wno-analyzer-malloc-leak"], 1, 1),
+    # Workers share the counters of gcov.
+    "coverage": Flavour("gcc", [*WHOLE, "-Db_coverage=true", "-Doptimization=0",
+                                "-Dc_args=-fprofile-update=atomic"], 10, 6),
     "valgrind": Flavour(None, [], 200, 20),  # the programs of gcc's
 }
 CROSS = ["arm64", "i386"]
@@ -82,27 +81,23 @@ Case = collections.namedtuple("Case", "name outcome reason", defaults=[""])
 Job = collections.namedtuple("Job", "name lane command flavour seconds read environment")
 
 
-def environment(extra):
-    """Returns the environment of a job: Debian's tools first, and faults that end the test."""
-    return {
-        **os.environ,
-        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin:" + os.environ.get("PATH", ""),
-        "LC_ALL": "C.UTF-8",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "ASAN_OPTIONS": "detect_stack_use_after_return=1",
-        "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
-        "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
-        **extra,
-    }
+# Of all jobs: Debian's tools first, and faults that end the test.
+ENVIRONMENT = {
+    **os.environ,
+    "PATH": "/usr/sbin:/usr/bin:/sbin:/bin:" + os.environ.get("PATH", ""),
+    "LC_ALL": "C.UTF-8",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "ASAN_OPTIONS": "detect_stack_use_after_return=1",
+    "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+    "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
+}
 
 
 def one_case(name):
-    """Returns a reader of jobs that are one case. The last line says why it was skipped."""
+    """Returns a reader of jobs that are one case. It prints the figures in the log."""
     def read(log, status):
         for figure in FIGURES.findall(log):
             print(f"      {name}: {figure}")
-        if status == SKIPPED:
-            return [Case(name, "skipped", log.strip().rpartition("\n")[2])]
         return [Case(name, "failed" if status else "passed", f"exit status {status}")]
     return read
 
@@ -167,7 +162,7 @@ class Run:
         niceness = LANES[job.lane][1]
         begin = time.monotonic()
         with open(log, "wb") as output:
-            child = subprocess.Popen(job.command, cwd=TOP, env=environment(job.environment),
+            child = subprocess.Popen(job.command, cwd=TOP, env={**ENVIRONMENT, **job.environment},
                                      stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                                      start_new_session=True)
         self.groups.add(child.pid)
@@ -181,7 +176,11 @@ class Run:
         timer.cancel()
         self.kill(child.pid)  # what it left running
         self.groups.remove(child.pid)
-        cases = job.read(log.read_text(errors="replace"), status)
+        text = log.read_text(errors="replace")
+        if status == SKIPPED:
+            cases = [Case(job.name, "skipped", text.strip().rpartition("\n")[2])]
+        else:
+            cases = job.read(text, status)
         if not cases or status not in (0, SKIPPED) and all(x.outcome != "failed" for x in cases):
             cases.append(Case(job.name, "failed", f"exit status {status}" if status else "no test"))
         took, used = time.monotonic() - begin, usage.ru_utime + usage.ru_stime
@@ -287,15 +286,13 @@ class Run:
 
     def can_boot(self, suite, *groups):
         """Returns whether a systemd of its own can be booted for the suite; if not, it is skipped."""
-        if os.geteuid() != 0:
-            self.skip(suite, "only root can boot a systemd for the tests")
-            return False
-        if not self.install(suite, *groups):
+        if os.geteuid() == 0 and not self.install(suite, *groups):
             return False
         boot = subprocess.run([LAB, "run", "--", "true"], check=False, stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if boot.returncode != 0:
-            self.skip(suite, "no systemd can be booted here: " + boot.stdout.strip().split("\n")[-1])
+            said = boot.stdout.strip().rpartition("\n")[2]
+            self.skip(suite, f"no systemd can be booted here, which only root may: {said}")
         return boot.returncode == 0
 
     def plan_fuzz(self):
