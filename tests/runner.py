@@ -107,16 +107,22 @@ def junit_cases(path):
     def read(log, status):
         cases = []
         for suite in xml.etree.ElementTree.parse(path).iter("testsuite") if path.exists() else []:
+            # meson shows no output of tests that report as TAP: their comments say what failed
+            comments = re.findall(r"^# .*", suite.findtext("system-out") or "", re.MULTILINE)
             for test in suite.iter("testcase"):
                 name = test.get("classname").split(".")[-1] + "::" + test.get("name")
                 found = next((x for x in test if x.tag in ("failure", "error", "skipped")), None)
-                said = [] if found is None else [found.get("message"), test.findtext("system-out"),
-                                                 test.findtext("system-err"), found.tag]
-                outcome = "passed" if found is None else "failed"
-                outcome = "skipped" if found is not None and found.tag == "skipped" else outcome
-                cases.append(Case(name, outcome, next(filter(None, said), "").split("\n")[0]))
+                if found is None:
+                    cases.append(Case(name, "passed"))
+                else:
+                    said = filter(None, (found.get("message"), test.findtext("system-out"),
+                                         test.findtext("system-err"), found.tag))
+                    outcome = "skipped" if found.tag == "skipped" else "failed"
+                    cases.append(Case(name, outcome, next(said).strip().split("\n")[0]))
                 for figure in test.iter("property"):
                     print(f"      {name}: {figure.get('name')}: {figure.get('value')}")
+            if suite.find("testcase/failure") is not None and comments:
+                print("\n".join(comments[:SHOWN_LINES]))
         return cases
     return read
 
