@@ -92,7 +92,8 @@ int config_errors_add_segment(struct config_errors *errors, unsigned first, cons
 		free(copy);
 		return -ENOMEM;
 	}
-	grown[errors->n_segments++] = (struct config_segment){first, copy, line};
+	grown[errors->n_segments] = (struct config_segment){.first = first, .line = line};
+	grown[errors->n_segments++].file = copy;
 	return 0;
 }
 

@@ -200,7 +200,7 @@ static bool duration_from_seconds(double seconds, uint64_t *ret_us)
 static bool read_duration(const struct setting *setting, const struct value *value,
 			  uint64_t *ret_number)
 {
-	uint64_t us, unit = unit_us(setting);
+	uint64_t us = 0, unit = unit_us(setting);
 	bool good = false;
 
 	if (value->type == VALUE_INTEGER)

@@ -161,7 +161,7 @@ static void run_session(enum reply_kind reply, const struct pieces *pieces, unsi
 			uint32_t at = pieces->offsets[i];
 
 			session_feed(&session, &io, pieces->text + at, pieces->offsets[i + 1] - at);
-			sent += io.n_bytes;
+			sent += io.out.n_bytes;
 			session_io_clear(&io);
 		}
 	}
