@@ -1,4 +1,4 @@
-"""What tests need of their surroundings, wherever somebody starts them.
+"""The environment that tests require, set up independently of who starts them.
 
 Temporary files have short paths of plain characters: the address of a UNIX socket has at most 107
 bytes, and some options of tools end at a comma.
@@ -14,9 +14,9 @@ DESCRIPTORS_MIN = 4096
 
 
 def complaint(path):
-    """What makes a directory unsuitable, or None."""
+    """Returns why a directory is unsuitable, or None."""
     if not os.path.isdir(path) or not os.access(path, os.W_OK | os.X_OK):
-        return "it is not a directory that can be written to"
+        return "it is not a writable directory"
     if len(path) > TMPDIR_MAX:
         return f"its path has more than {TMPDIR_MAX} characters, too many for UNIX sockets"
     if not re.fullmatch(r"[\w./+-]+", path, re.A):
@@ -25,7 +25,7 @@ def complaint(path):
 
 
 def raise_descriptors():
-    """Raises the limit of open files, which root may. Returns what is wrong if it is too low, or None."""
+    """Raises the limit of open files if permitted. Returns an error text if it stays too low, or None."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < DESCRIPTORS_MIN:
         try:
@@ -36,10 +36,9 @@ def raise_descriptors():
 
 
 def set_up():
-    """Makes TMPDIR suitable, files readable for other users (some tests start programs as such), and
-    the limit of open files high enough.
+    """Sets TMPDIR, a umask that lets other users read files, and the limit of open files.
 
-    Returns what was wrong with TMPDIR, or None.
+    Some tests start programs as other users. Returns what was wrong with TMPDIR, or None.
     """
     os.umask(0o022)
     raise_descriptors()

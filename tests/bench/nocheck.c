@@ -1,6 +1,6 @@
 /*
- * For measuring what the check of UTF-8 costs: linked into a copy of the daemon with
- * --wrap=utf8_check, this takes its place and believes everything.
+ * For measuring the cost of the UTF-8 check: linked into a copy of the daemon with
+ * --wrap=utf8_check, this function replaces it and accepts everything.
  */
 #include "core/utf8/utf8.h"
 

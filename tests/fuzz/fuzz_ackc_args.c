@@ -1,6 +1,6 @@
 /*
- * ackc's command line: whatever the arguments, a parser ends in options within their bounds or in a
- * complaint. The first byte chooses the command; the others are the arguments, each ended by NUL.
+ * ackc's command line: for any arguments, a parser returns options within their bounds or an error.
+ * The first byte chooses the command; the others are the arguments, each ended by NUL.
  */
 
 #include "ackc/cli/options.h"

@@ -1,7 +1,8 @@
 /*
- * Any bytes as a configuration: it is refused with a reason, or its dump reads back to the same
+ * Any bytes as a configuration: it is rejected with a reason, or its dump loads and yields the same
  * dump. There are no files: the input is cut into parts at each byte 0xFE, and `@include "2"` is
- * part 2. Part 0 is the configuration.
+ * part
+ * 2. Part 0 is the configuration.
  */
 
 #include "ackd/config/config.h"
@@ -20,7 +21,7 @@ struct parts {
 	unsigned n_reads;
 };
 
-/* libconfig 1.5 leaks the strings that it has read when it meets a syntax error. */
+/* libconfig 1.5 leaks the strings that it has read at a syntax error. */
 const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void)
 {

@@ -1,7 +1,6 @@
 /*
- * proxy: the verdict on a header must not depend on how much of the input has arrived, once there
- * is one: the header parser is asked again with each byte more. What it
- * points to lies within the header.
+ * proxy: the parser runs again with each further byte. Once it has accepted or rejected a header,
+ * more bytes must not change the result. Its spans lie within the header.
  */
 
 #include "core/wire/proxy.h"

@@ -3,9 +3,9 @@
  * one reply area, or on whether input had to be held while a reply was unsent.
  *
  * The first SETUP_BYTES of the input choose the policy and the cuts; the rest is what the client
- * sends. It is fed whole to one session and in pieces to another, and what they say is compared,
- * with the faults that they report. In stream framing an acknowledgement depends on the reads by
- * definition, so that only echo and discard are compared there.
+ * sends. One session gets it whole, another one in pieces, and their output and reported faults are
+ * compared. In stream framing an acknowledgement depends on the reads by definition, so only echo
+ * and discard are compared.
  */
 
 #include "core/session/session.h"
@@ -16,7 +16,7 @@
 
 #define SETUP_BYTES 8
 
-/* What the longest template below, or a NAK line, takes. */
+/* The length of the longest template below or NAK line. */
 #define REPLY_MAX_LEAST ((size_t)80)
 
 /* More than the reply bytes that a byte of input can cause: a line of one byte, with a NAK. */
@@ -25,7 +25,7 @@
 /* An input has at most one fault a byte. */
 #define INPUT_MAX ((size_t)16 * 1024)
 
-/* What a session has said. */
+/* The output of a session. */
 struct said {
 	uint8_t bytes[INPUT_MAX * EXPANSION_MAX];
 	size_t n;
@@ -87,7 +87,7 @@ static void policy_finish(struct policy *policy)
 	template_destroy(policy->ack_suffix);
 }
 
-/* Takes what the last call made, as a socket would. */
+/* Takes the output of the last call, as a socket would. */
 static void take(struct run *run)
 {
 	struct said *said = &run->said;
@@ -105,7 +105,7 @@ static void take(struct run *run)
 	       run->io.out.n_bytes <= run->io.out.max_bytes);
 }
 
-/* Does with the outcome @state of a call what a connection does. */
+/* Handles the outcome @state of a call as a connection does. */
 static int answer(struct run *run, int state, uint8_t *data, size_t n)
 {
 	for (;;) {
@@ -159,7 +159,7 @@ static void say(struct run *run, const struct policy *policy, const uint8_t *dat
 	assert(budget_used(&run->budget) == 0);
 }
 
-/* The memory lasts as long as the process: allocating it for each input took most of the time. */
+/* The memory is allocated once, because allocating it for each input took most of the time. */
 static void run_prepare(struct run *run)
 {
 	if (!run->io.out.area) {

@@ -1,7 +1,7 @@
 /*
- * state: a segment of a handed-over state is refused, or everything in it can be read, and sessions
- * can go on from it. The input is looked at as a whole segment, and then once more with a header of
- * its own in front, whose length and checksum are right.
+ * state: a segment of a handed-over state is rejected, or everything in it can be read, and
+ * sessions can continue from it. The input is used as a whole segment, and then as the records
+ * behind a header with a correct length and checksum.
  */
 
 #include "ackd/handover/state.h"
@@ -11,14 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* These bytes at the beginning are the numbers of connections and counters for that header. */
+/* The first bytes are the numbers of connections and counters for that header. */
 #define PREFIX 2
 
 static struct budget budget;
 static struct session_io io;
 static uint64_t touched; /* a sum */
 
-/* Touches every byte, so that the sanitizer sees each that is not ours. */
+/* Reads every byte, so that the sanitizer detects invalid ones. */
 static void touch(const void *p, size_t n)
 {
 	const uint8_t *bytes = p;
@@ -27,7 +27,7 @@ static void touch(const void *p, size_t n)
 		touched += bytes[i];
 }
 
-/* Lets a session go on, as conn/handover.c does when no output is left to send. */
+/* Continues a session, as conn/handover.c does when no output is left to send. */
 static void go_on(const struct state_connection *c, const struct policy *policy)
 {
 	struct session session;
@@ -83,7 +83,7 @@ static void read_segment(const uint8_t *bytes, size_t length)
 	assert(reader.next == bytes + length);
 }
 
-/* Reads the records at @records behind a header that fits them, in memory of just that size. */
+/* Reads the records at @records behind a matching header, in memory of exactly that size. */
 static void read_records(const uint8_t *records, size_t size, uint8_t n_connections,
 			 uint8_t n_counters)
 {

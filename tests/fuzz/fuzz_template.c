@@ -1,7 +1,7 @@
 /*
- * template: whatever the source, compiling ends in a template that keeps its promises or in an
- * error that points into the source. The first byte chooses the charset, the second what is allowed
- * and how long the values are.
+ * template: any source compiles to a template that keeps its contract, or yields an error position
+ * within the source. The first byte chooses the charset, the second the permitted variables and the
+ * length of the values.
  */
 
 #include "core/session/template.h"
@@ -19,7 +19,7 @@ static void fill(char *value, size_t n, size_t size)
 	assert(n < size);
 }
 
-/* Expands @template to memory of just the promised size. */
+/* Expands @template to memory of exactly the promised size. */
 static void expand(const struct template *template, enum charset charset, bool longest)
 {
 	char names[TEMPLATE_PEER_MAX + TEMPLATE_PROXY_ID_MAX + TEMPLATE_AUTHORITY_MAX + 6];
@@ -42,7 +42,7 @@ static void expand(const struct template *template, enum charset charset, bool l
 
 	if (!out)
 		abort();
-	/* longer than the maximum: to be cut */
+	/* longer than the maximum, so it is truncated */
 	for (size_t i = 0; i < sizeof(maxima) / sizeof(maxima[0]); i++) {
 		size_t length = longest ? maxima[i] + 1 : 0;
 

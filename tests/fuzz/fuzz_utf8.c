@@ -1,7 +1,7 @@
 /*
- * utf8 and transcode: every kernel must say what the scalar reference says; a stream must say the
- * same wherever it is cut; transcoding must make the same bytes whatever the size of the output,
- * and what it makes must be what decoding fault by fault makes.
+ * utf8 and transcode: every kernel must agree with the scalar reference. The result of a stream
+ * must not depend on the cuts. The result of transcoding must not depend on the size of the output,
+ * and must equal that of decoding fault by fault.
  *
  * The first SETUP_BYTES of the input choose the handlers, the cut and the size of the output.
  */

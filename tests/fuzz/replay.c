@@ -1,7 +1,7 @@
 /*
- * The main() of fuzz targets where there is no libFuzzer: runs every file of the named directories
- * (and every named file) through the target once. Options of libFuzzer are skipped, so that both
- * kinds of executable take the same command line.
+ * The main() of fuzz targets without libFuzzer: runs every file of the named directories, and every
+ * named file, through the target once. Options of libFuzzer are ignored, so that both kinds of
+ * executable accept the same command line.
  */
 
 #include <dirent.h>
@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static bool replay_stream(FILE *file, size_t size)
 {
-	/* An allocation of the exact size, so that the address sanitizer sees each byte beyond. */
+	/* The exact allocation size lets the address sanitizer detect accesses past the end. */
 	uint8_t *data = malloc(size ? size : 1);
 	bool read = data && fread(data, 1, size, file) == size;
 
@@ -27,7 +27,7 @@ static bool replay_stream(FILE *file, size_t size)
 	return read;
 }
 
-/* Returns how many inputs were run, or -1 when one could not be read. */
+/* Returns the number of inputs run, or -1 if one could not be read. */
 static int replay_file(const char *path, const struct stat *st)
 {
 	FILE *file = fopen(path, "rb");

@@ -1,8 +1,8 @@
-"""Clients that behave in different ways, thousands of them on one epoll loop.
+"""Thousands of clients with different behaviours on one epoll loop.
 
-Happy path of one: connecting -> playing its script -> the end that its behaviour has -> a new
-connection with another script. Whatever it receives must be the next bytes of the script's reply;
-anything else, an end that is not due, or no progress for STALL_S is a fault, which is noted.
+Normal sequence of a client: connect, play the script, end as the behaviour requires, connect again
+with another script. The received bytes must be the next bytes of the script's reply. Other bytes, an
+end that is not due, or no progress for STALL_S is recorded as a fault.
 """
 
 import contextlib
@@ -15,9 +15,9 @@ import struct
 import time
 from dataclasses import dataclass
 
-STALL_S = 60.0  # an answer that takes longer never comes
+STALL_S = 60.0  # an answer that takes longer counts as missing
 RECEIVE_BYTES = 1 << 16
-FAULTS_MAX = 20  # told in full; the rest is counted
+FAULTS_MAX = 20  # reported in full; the rest is counted
 IP_BIND_ADDRESS_NO_PORT = 24  # of linux/in.h
 SOURCES = 32  # loopback addresses to connect from: ports wait a minute after each connection
 
@@ -29,9 +29,9 @@ class Behaviour:
     script: str
     chunk: tuple  # bytes of one send, from and to; (0, 0): up to the next mark
     pause_s: tuple  # between sends
-    waits: bool  # for the reply to what it sent, before it sends more
+    waits: bool  # for the reply before it sends more
     end: str  # half-close, close, reset, silence
-    mute_s: tuple = (0, 0)  # so long after connecting it reads nothing
+    mute_s: tuple = (0, 0)  # after connecting it reads nothing for this time
 
 
 BEHAVIOURS = (
@@ -48,22 +48,22 @@ BEHAVIOURS = (
 
 
 class Wrong(Exception):
-    """The daemon did what it must not do."""
+    """The daemon behaved incorrectly."""
 
 
 @dataclass(frozen=True)
 class Trace:
-    """What identifies a connection in the daemon's log."""
+    """The data that identify a connection in the daemon's log."""
 
     seconds: float  # when the fault was seen, by the monotonic clock
     listener: str
-    peer: str  # as the daemon names it; empty: it does not
+    peer: str  # as in the daemon's log; empty: not named there
     sent: int
     received: int
 
 
 class Client:
-    """One place in the crowd: connection after connection, all with the same behaviour."""
+    """A client of the crowd: one connection after another, all with the same behaviour."""
 
     def __init__(self, crowd, behaviour, number):
         self.crowd = crowd
@@ -71,13 +71,13 @@ class Client:
         self.source = f"127.1.0.{1 + number % SOURCES}"
         self.rng = random.Random(f"{crowd.seed} {number}")
         self.socket = None
-        self.generation = 0  # of the connection: timers of older ones mean nothing
+        self.generation = 0  # of the connection: timers of older ones are ignored
         self.reset_state()
 
     def reset_state(self):
         self.script = None
         self.sent = self.received = self.mark = 0
-        self.reset_at = 0  # of a resetting one: after so many bytes
+        self.reset_at = 0  # number of bytes after which a resetting client resets
         self.connected = self.resting = self.mute = self.half_closed = self.silent = False
         self.events = 0
         self.progress_at = self.sent_at = 0.0
@@ -130,7 +130,7 @@ class Client:
         self.rest()
 
     def watch(self):
-        """Listens for just those events that there is something to do for."""
+        """Polls only for events that the client can handle."""
         events = 0 if self.mute else select.EPOLLIN
         if not self.connected or not (self.resting or self.half_closed or self.silent):
             events |= select.EPOLLOUT
@@ -208,19 +208,19 @@ class Client:
         if resets and self.sent >= self.reset_at:
             self.leave(reset=True)
         elif self.sent < end:
-            if behaviour.waits:  # receive() goes on, once the reply is there
+            if behaviour.waits:  # receive() continues after the reply
                 self.resting = self.sent == to
             elif behaviour.pause_s[1]:
                 self.rest()
         elif behaviour.end == "half-close":
             self.half_closed = True
-            with contextlib.suppress(OSError):  # receive() says whether it was too early
+            with contextlib.suppress(OSError):  # receive() detects a premature end
                 self.socket.shutdown(socket.SHUT_WR)
         else:
             self.silent = True
 
     def on_refused(self, error):
-        """After a NAK that closes, the server takes input for a while and then no more."""
+        """Handles a failed send, which is correct only after a NAK that closes the connection."""
         if not self.script.closes:
             raise Wrong(f"send: {error}")
         self.half_closed = True
@@ -231,10 +231,10 @@ class Client:
             return self.script.marks[self.mark][0]
         return min(self.sent + self.rng.randint(low, high), len(self.script.data))
 
-    # ---- hearing ----
+    # ---- receiving ----
 
     def receive(self):
-        """Takes what has come. Returns whether the connection goes on."""
+        """Receives available data. Returns whether the connection continues."""
         try:
             got = self.socket.recv(RECEIVE_BYTES)
         except BlockingIOError:
@@ -270,7 +270,7 @@ class Client:
         return True
 
     def on_end(self):
-        """The server ended the connection: when it should, and after all that it owed?"""
+        """Checks that the end by the server is due and follows the complete reply."""
         script = self.script
         idle = time.monotonic() - self.sent_at
         if self.silent and self.behaviour.end == "silence":
@@ -304,8 +304,8 @@ class Crowd:
         self.now = time.monotonic()
         self.stopping = False
         self.n_connected = self.exchanges = self.bytes_sent = self.bytes_checked = 0
-        self.n_connecting = 0  # at the end: connected or not, they do not know
-        self.latest_s = 0.0  # the most that a client was late
+        self.n_connecting = 0  # connects in progress at the end
+        self.latest_s = 0.0  # maximum delay of a client's timer
         self.n_faults = 0
         self.faults = []  # (text, Trace or None)
         self.behaviours = behaviours
@@ -316,7 +316,7 @@ class Crowd:
 
     def behaviour_of(self, number):
         shares = sum(behaviour.share for behaviour in self.behaviours)
-        place = number * 37 % 100 * shares // 100  # mixed from the first hundred on
+        place = number * 37 % 100 * shares // 100  # mixes the behaviours in each hundred
         for behaviour in self.behaviours:
             place -= behaviour.share
             if place < 0:
@@ -356,7 +356,7 @@ class Crowd:
             self.fault(client, str(e))
 
     def run(self, seconds):
-        """Lets them play for so long."""
+        """Runs the clients for @seconds."""
         self.now = time.monotonic()
         until = self.now + seconds
         while True:
@@ -371,7 +371,7 @@ class Crowd:
                     self.guarded(client, client.on_events, events)
         for client in list(self.clients.values()):
             if client.is_stalled():
-                self.fault(client, "the answer never comes")
+                self.fault(client, "the answer is missing")
 
     def run_timers(self):
         while self.timers and self.timers[0][0] <= self.now:
@@ -381,7 +381,7 @@ class Crowd:
                 self.guarded(client, client.on_timer, what)
 
     def stop(self):
-        """All leave at once, some without a word."""
+        """Closes all connections, half of them by a reset."""
         self.stopping = True
         self.n_connecting = sum(not client.connected for client in self.clients.values())
         for i, client in enumerate(list(self.clients.values())):

@@ -1,10 +1,10 @@
-"""What was sampled of the daemon, and whether it stayed flat."""
+"""Samples of the daemon's resources, and whether they stayed flat."""
 
 import statistics
 from dataclasses import dataclass
 
-WARM_UP = 0.25  # of the run: until then memory may grow
-GROWTH_KIB = 2048  # what counts as flat: so much more at the end than after the warm-up,
+WARM_UP = 0.25  # part of the run in which memory may grow
+GROWTH_KIB = 2048  # flat means: at most this much more at the end than after the warm-up,
 GROWTH_SHARE = 0.03  # or this part of it
 CURVE_POINTS = 15
 
@@ -35,7 +35,7 @@ def row(sample, before):
 
 
 def condensed(samples):
-    """The run in about CURVE_POINTS rows."""
+    """Returns the run in about CURVE_POINTS rows."""
     step = max(1, len(samples) // CURVE_POINTS)
     chosen = samples[step - 1 :: step]
     previous = [samples[0], *chosen]
@@ -43,7 +43,7 @@ def condensed(samples):
 
 
 def compare(samples, field):
-    """(median of the quarter after the warm-up, median of the last quarter) of a field."""
+    """Returns the medians of a field: of the quarter after the warm-up, and of the last one."""
     values = [getattr(sample, field) for sample in samples]
     start = int(len(values) * WARM_UP)
     quarter = max(1, (len(values) - start) // 3)
@@ -51,7 +51,7 @@ def compare(samples, field):
 
 
 def growth_per_hour(samples, field):
-    """The slope of the straight line that fits best, after the warm-up."""
+    """Returns the slope of the regression line after the warm-up."""
     rest = samples[int(len(samples) * WARM_UP) :]
     times = [sample.seconds for sample in rest]
     if len(set(times)) < 2:

@@ -1,4 +1,4 @@
-"""The daemon whose log is kept as far as it can explain a fault."""
+"""A daemon whose log is kept as far as it can explain a fault."""
 
 import collections
 import re
@@ -11,14 +11,14 @@ DISCONNECT = re.compile(
     r"disconnect: (\S+): connection (\d+) from (\S+) ended: (.*);"
     r" \d+ messages, (\d+) bytes in, (\d+) bytes out")
 CONNECTIONS_KEPT = 50_000
-NEAR_S = 10  # a client that is late hears of the end so much later, at most
+NEAR_S = 10  # the maximum delay with which a client notices the end
 
 
 @dataclass(frozen=True)
 class End:
-    """How a connection ended, in the words of the daemon."""
+    """How a connection ended, from the log of the daemon."""
 
-    seconds: float  # when that was read, by the monotonic clock
+    seconds: float  # when the line was read, by the monotonic clock
     listener: str
     peer: str
     reason: str
@@ -30,7 +30,7 @@ class End:
 
 
 class LoggedDaemon(Daemon):
-    """Of the events of connections, only the last ends are kept: there are hundreds a second."""
+    """Keeps only the latest ends of connections, because there are hundreds a second."""
 
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)
@@ -47,15 +47,15 @@ class LoggedDaemon(Daemon):
         return not match and "debug connect:" not in line
 
     def explain(self, trace):
-        """How the connection of clients.Trace ended, if the log says so."""
+        """Returns how the connection of a clients.Trace ended, if the log has it."""
         found = [end for end in list(self.ends) if is_of(end, trace)]
         if not found:
-            return "the daemon's log does not say why (it is limited to 50 ends a second)"
+            return "the daemon's log has no entry (it is limited to 50 ends a second)"
         return "ackd: " + " or ".join(sorted({str(end) for end in found}))
 
 
 def is_of(end, trace):
-    """Whether @end can be that of the connection @trace: a UNIX socket's peers have no names."""
+    """Returns whether @end can be that of @trace; peers of a UNIX socket have no names."""
     if end.listener != trace.listener or not 0 <= trace.seconds - end.seconds + 1 < NEAR_S:
         return False
     if trace.peer:

@@ -1,4 +1,4 @@
-"""What the clients say, and what they must hear: worked out beforehand with CPython's codecs."""
+"""The input of the clients and the expected replies, computed with CPython's codecs."""
 
 import random
 
@@ -31,7 +31,7 @@ TEXTS = {
 }
 LISTENERS = tuple(TEXTS)
 
-# Ill-formed in every way that has a name: stray, overlong, surrogate, too large, cut off.
+# Ill-formed in every way: stray, overlong, surrogate, too large, truncated.
 ILL_FORMED = (
     b"\x80", b"\xff", b"\xc0\xaf", b"\xe0\x80\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80",
     b"\xf0\x9f\x98", b"\xe2\x82", b"\xd0", b"\xf8\x88\x80\x80\x80",
@@ -39,10 +39,10 @@ ILL_FORMED = (
 
 
 class Script:
-    """One connection's life: all that is sent, and all that must come back, to the byte.
+    """All bytes that one connection sends and must receive.
 
-    marks are (bytes sent, bytes received) at which the server owes nothing; closes: the server
-    ends the connection by itself after the reply's last byte.
+    marks: (bytes sent, bytes received) at which no reply is pending; closes: the server closes the
+    connection after the last byte of the reply.
     """
 
     def __init__(self, listener, segments):
@@ -85,7 +85,7 @@ class Script:
                 if len(body) > MAX_LINE:
                     self.closes = True
                     raise Fault(0, "line too long")
-                # The terminator goes along: it is what proves that a character was cut off.
+                # The terminator is included, because it proves that a character is truncated.
                 reply = self._text.convert(body + terminator)
                 replies.append(prefix + reply)
             except Fault as fault:
@@ -150,6 +150,6 @@ def make_all(seed):
         kind: [make(rng, listener) for listener in LISTENERS for _ in range(n)]
         for kind, (make, n) in MAKERS.items()
     }
-    # A UNIX socket's buffers are small: there the daemon itself must hold what is not read.
+    # The buffers of a UNIX socket are small, so the daemon must hold unread replies.
     scripts["long"] += [script for script in scripts["long"] if script.listener == "local"] * 4
     return scripts

@@ -1,7 +1,7 @@
 /*
- * The yardstick for "ackc load": the same work on bare epoll. Numbered messages, so many under way
- * on each connection, every reply compared, every latency counted; no library, no time-outs, no
- * reconnecting, no greeting, nothing that a benchmark can do without.
+ * The reference for "ackc load": the same work on bare epoll. It sends numbered messages, DEPTH of
+ * them in flight on each connection, compares every reply and counts every latency. It uses no
+ * library, time-outs, reconnects or greeting.
  *
  * loop PORT CONNECTIONS DEPTH SIZE SECONDS: prints one JSON object; exit status 2 for a wrong
  * reply.
@@ -33,7 +33,7 @@ struct conn {
 	uint32_t id;
 	uint64_t sent;
 	uint64_t received; /* whole messages */
-	size_t offset;	   /* into the message that is coming */
+	size_t offset;	   /* into the incoming message */
 	uint64_t *times;
 };
 

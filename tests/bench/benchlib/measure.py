@@ -1,4 +1,4 @@
-"""Starting servers, and running the client against them."""
+"""Starts servers and runs the client against them."""
 
 import contextlib
 import json
@@ -14,11 +14,11 @@ READY_SECONDS = 20
 
 
 class BenchError(Exception):
-    """A measurement that failed; the text says which and why."""
+    """A failed measurement; the text states which and why."""
 
 
 def free_port():
-    """A port that is free now, outside the range that the kernel gives to clients."""
+    """Returns a free port outside of the range of ephemeral ports."""
     for _ in range(1000):
         port = random.randrange(20000, 30000)
         with socket.socket() as probe:
@@ -32,7 +32,7 @@ def free_port():
 
 
 class Bench:
-    """Where things are, and on which processors they run."""
+    """The programs and the processors that they run on."""
 
     def __init__(self, build, directory, server_cpu, client_cpu):
         self.client = os.path.join(build, "tests", "bench", "bench-client")
@@ -42,7 +42,7 @@ class Bench:
 
     @contextlib.contextmanager
     def server(self, peer, mode, wrapper=()):
-        """Runs the peer, pinned, in a session of its own; gives its port and process id."""
+        """Runs the peer, pinned, in a new session; yields its port and process ID."""
         port = free_port()
         log_path = os.path.join(self.directory, f"{peer.name}.log")
         argv = ["taskset", "-c", str(self.server_cpu), *wrapper,
@@ -73,7 +73,7 @@ class Bench:
 
     @staticmethod
     def _end(process):
-        """Ends the whole session: forking servers leave children."""
+        """Ends the whole session, because servers that fork leave children."""
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGTERM)
         try:
@@ -85,7 +85,7 @@ class Bench:
         process.wait()
 
     def run_client(self, what, *arguments, wrapper=(), command=()):
-        """Runs the client, pinned; gives what it printed, as a dictionary."""
+        """Runs the client, pinned; returns its output as a dictionary."""
         argv = ["taskset", "-c", str(self.client_cpu), *wrapper, self.client, what, *arguments,
                 *(["--", *command] if command else [])]
         result = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True,
@@ -96,7 +96,7 @@ class Bench:
         return json.loads(result.stdout), result.stderr
 
     def load(self, server, workload, warm, seconds):
-        """Loads a server that is up: (port, process id)."""
+        """Loads a running server: (port, process ID)."""
         port, pid = server
         return self.run_client("load", f"--port={port}", f"--session={pid}", f"--warm={warm}",
                                f"--seconds={seconds}", *workload.client_arguments())[0]
@@ -117,8 +117,8 @@ class Bench:
                                command=peer.argv(self.directory, port, "echo"))[0]["start_ms"]
 
     def system_calls(self, peer, workload, counts):
-        """System calls a message, and those of epoll_ctl: two runs subtracted, so that connecting
-        does not count."""
+        """Returns system calls and calls of epoll_ctl() per message. The difference of two runs excludes
+        those for connecting."""
         events = ["raw_syscalls:sys_enter", "syscalls:sys_enter_epoll_ctl"]
         sums = []
         for count in counts:
@@ -135,8 +135,8 @@ class Bench:
                 "epoll_ctl": (sums[1][2] - sums[0][2]) / messages}
 
     def instructions(self, peer, workload, counts):
-        """User-space instructions and allocations a message: two runs under callgrind
-        subtracted."""
+        """Returns user-space instructions and allocations per message: the difference of two runs under
+        callgrind."""
         sums = []
         for count in counts:
             out = os.path.join(self.directory, f"callgrind.{peer.name}.{count}")
@@ -154,7 +154,7 @@ ALLOCATORS = {"malloc", "calloc", "realloc", "aligned_alloc", "posix_memalign", 
 
 
 def read_callgrind(path):
-    """The instructions and the calls of allocating functions in a profile."""
+    """Returns the instructions and the calls of allocating functions in a profile."""
     names, instructions, allocations, callee = {}, 0, 0, ""
     with open(path, encoding="utf-8", errors="replace") as profile:
         for line in profile:

@@ -1,4 +1,4 @@
-"""The servers that are compared: how each is started, and what it can do."""
+"""The compared servers: how each is started, and what it supports."""
 
 import os
 import shutil
@@ -40,7 +40,7 @@ class Peer:
     max_conns: int = 100000
     program: list = field(default_factory=list)  # started with the port, and for acks:
     ack: str = "ack"
-    missing: str = ""  # why it cannot run here
+    missing: str = ""  # why it cannot run on this machine
     ackd: str = ""  # for ackd: more configuration
 
     def argv(self, directory, port, mode):
@@ -61,7 +61,7 @@ class Peer:
 
 
 def find_peers(build):
-    """Every peer, in the order of the table; those that cannot run here say why."""
+    """Returns every peer, in the order of the table; missing is set for those that cannot run."""
     built = os.path.join(build, "tests", "bench")
     source = os.path.join(HERE, "peers")
     both = ("echo", "line-echo", "ack")
@@ -104,7 +104,7 @@ def find_peers(build):
         path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
         found = os.access(program, os.X_OK) if "/" in program else shutil.which(program, path=path)
         if not found:
-            peer.missing = f"{os.path.basename(program)} is not here"
+            peer.missing = f"{os.path.basename(program)} is not installed"
         elif isinstance(found, str):
             peer.program[0] = found
     return peers

@@ -12,13 +12,13 @@ def median(values):
 
 
 def ratios(rounds, name, base, key="cpu_ns"):
-    """The ratio to the base, of each round in which both were measured."""
+    """Returns the ratio to the base for each round in which both were measured."""
     return [r[name][key] / r[base][key] for r in rounds
             if name in r and base in r and r[base][key] > 0]
 
 
 def spread(values, form="{:.2f}"):
-    """Median, and the quartiles when there are enough values."""
+    """Returns the median, and the quartiles if there are enough values."""
     text = form.format(median(values))
     if len(values) >= 4:
         low, _, high = statistics.quantiles(values, n=4)
@@ -64,8 +64,8 @@ def print_costs(out, costs, peers):
 
 
 def targets(results):
-    """What the project promises of itself: (text, found, limit, the raw server's own figure or
-    None); found is None if not measured."""
+    """Yields the targets of the project: (text, found, limit, the figure of the raw server or None);
+    found is None if not measured."""
     rounds, costs = results["load"], results["costs"]
 
     def ratio(workload, name="ackd", base="epoll_echo", key="cpu_ns"):
@@ -113,9 +113,9 @@ def print_targets(out, results):
     for text, found, limit, raw in targets(results):
         if found is None:
             continue
-        verdict = "held" if found <= limit + 1e-9 else "MISSED"
+        verdict = "met" if found <= limit + 1e-9 else "MISSED"
         if verdict == "MISSED" and raw is not None and raw > limit:
-            verdict += f": so does raw epoll, with {raw:.3f}"
+            verdict += f" (raw epoll also: {raw:.3f})"
         print(f"  {text:<48}{found:>10.3f}  <= {limit:<8.3f}{verdict}", file=out)
 
 
@@ -136,7 +136,7 @@ def print_report(out, results):
 
 
 def print_markdown(out, results):
-    """The ratios of the plotted peers as the table of README.md."""
+    """Prints the ratios of the plotted peers as the table of README.md."""
     peers = [p for p in results["peers"] if p["name"] in PLOTTED]
     print("| | raw epoll, us | " + " | ".join(p["title"] for p in peers) + " |", file=out)
     print("|---" * (len(peers) + 2) + "|", file=out)

@@ -1,4 +1,4 @@
-"""What is measured under load."""
+"""The workloads."""
 
 from dataclasses import dataclass
 

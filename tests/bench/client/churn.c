@@ -1,6 +1,6 @@
 /*
- * Connect-exchange-close. Several blocking connections take turns: each is opened a lap before its
- * message is sent, and its end is awaited a lap later, so the server always has work waiting.
+ * Connect-exchange-close. Several blocking connections take turns. Each is opened one lap before
+ * its message is sent, and its end is awaited one lap later, so the server always has pending work.
  */
 #include "client.h"
 

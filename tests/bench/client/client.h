@@ -2,8 +2,8 @@
 
 /*
  * The load client of the benchmark. It shares no code with the project's own client and daemon, so
- * that an error they share cannot hide, and it reads the server's processor time itself, at moments
- * when no message is under way: then time and messages belong together exactly.
+ * that a common error cannot hide. It reads the server's processor time when no message is in
+ * flight, so that time and messages match exactly.
  */
 
 #include "corpus.h"
@@ -23,26 +23,26 @@ struct options {
 	double warm_seconds; /* before the measured phase */
 	double seconds;
 	uint64_t count; /* messages a connection in place of seconds; 0: none */
-	bool spin;	/* never sleep: what a wake-up costs the client is not the server's */
+	bool spin;	/* never sleep, so that wake-ups of the client do not count */
 	int server_cpu; /* for start; -1: any */
 	char **command; /* for start */
 };
 
 /*
- * The commands. Each prints one JSON object and returns 0, or says on stderr what went wrong and
+ * The commands. Each prints one JSON object and returns 0, or reports the error on stderr and
  * returns an exit status: 1 the network or the server failed, 2 a reply was wrong.
  */
 
 /* Closed loop: each connection sends a message, compares the reply, and sends the next. */
 int client_load(const struct options *options);
 
-/* Connect, exchange one message, half-close, wait for the end, close; as many as there is time. */
+/* Connect, exchange one message, half-close, wait for the end, close; repeated until time is up. */
 int client_churn(const struct options *options);
 
-/* Opens the connections, exchanges one message on each, and tells what memory they take. */
+/* Opens the connections, exchanges one message on each, and reports their memory. */
 int client_idle(const struct options *options);
 
-/* Starts the command and tells how long it takes until a message has been answered. */
+/* Starts the command and reports the time until a message has been answered. */
 int client_start(const struct options *options);
 
 /* Shared by the commands. */
@@ -55,7 +55,7 @@ int dial(uint16_t port);
 
 /*
  * Exchanges one message of the corpus, which begins at line @start, on a blocking connection.
- * Returns 0 or an exit status, having said what went wrong.
+ * Returns 0, or an exit status after reporting the error.
  */
 int exchange(int fd, const struct corpus *corpus, size_t start, size_t lines);
 

@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* A blocking exchange that takes longer has failed. */
+/* The time limit of a blocking exchange. */
 #define EXCHANGE_TIMEOUT_SECONDS 10
 
 uint64_t now_ns(void)

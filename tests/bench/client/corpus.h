@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * What is sent and what must come back: lines of one size (LF included) that differ from one
- * another, so that a reply that is lost, repeated, swapped or damaged does not compare equal.
+ * The messages and the expected replies: lines of one size (LF included) that differ from one
+ * another, so that a lost, repeated, swapped or damaged reply does not compare equal.
  */
 
 #include <stdbool.h>

@@ -6,10 +6,10 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Whatever a server puts off until it is idle has happened by then. */
+/* After this time the server has done the work that it defers until it is idle. */
 #define SETTLE_US 200000
 
-/* The first connections pay for what all share; they do not count. */
+/* The first connections allocate shared memory; they do not count. */
 #define FIRST 16
 
 static int open_one(const struct options *options, const struct corpus *corpus, unsigned i,

@@ -1,6 +1,6 @@
 /*
- * The closed loop. A phase sends on all connections until its time or count is up, then lets the
- * last replies arrive; between phases nothing is under way.
+ * The closed loop. A phase sends on all connections until its time or count is reached, then
+ * receives the last replies. Between phases no message is in flight.
  */
 #include "client.h"
 #include "histogram.h"
@@ -19,13 +19,13 @@
 #define READ_BYTES ((size_t)256 * 1024)
 #define EVENTS_MAX 512
 
-/* A reply that takes longer never comes. */
+/* A reply that takes longer counts as missing. */
 #define STALL_MS 10000
 
-/* After the last reply the server goes to sleep, and its time is accounted for. */
+/* After the last reply the server sleeps, and the kernel has accounted its time. */
 #define SETTLE_US 10000
 
-/* While connecting, this often the last connection exchanges a message: the queue is empty then. */
+/* While connecting, the last of this many connections exchanges a message to empty the queue. */
 #define ACCEPT_BATCH 64
 
 struct load_conn {
@@ -46,7 +46,7 @@ struct load {
 	int epoll_fd;
 	struct load_conn *conns;
 	unsigned n_conns;
-	unsigned n_active; /* with a message under way */
+	unsigned n_active; /* with a message in flight */
 	bool stopping;
 	uint64_t now;
 	uint64_t messages; /* in this phase */

@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * What a server costs, read from /proc: the sums over all processes of one session. Servers that
- * fork are measured with their children, as long as these live.
+ * The cost of a server, read from /proc: the sums over all processes of one session. Children of
+ * servers that fork are included while they live.
  */
 
 #include <stdint.h>

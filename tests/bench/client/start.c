@@ -34,7 +34,7 @@ static _Noreturn void become(const struct options *options)
 	_exit(127);
 }
 
-/* Connects again and again until one message has been answered. */
+/* Connects repeatedly until one message has been answered. */
 static int first_answer(const struct options *options, const struct corpus *corpus,
 			uint64_t started)
 {

@@ -14,7 +14,7 @@
 #define EVENTS_MAX 1024
 #define FDS_MAX 65536
 
-/* What a socket did not take yet. */
+/* Data that does not fit into the socket buffer yet. */
 struct unsent {
 	size_t length;
 	size_t sent;

@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * The epoll loop of the raw baselines. Nothing is checked, counted or timed: one epoll_wait() a
- * batch, one recv() and one send() a read.
+ * The epoll loop of the raw baselines. It checks, counts and times nothing: one epoll_wait() per
+ * batch, one recv() and one send() per read.
  */
 
 #include <stddef.h>
@@ -12,11 +12,11 @@
 /* The largest read. */
 #define EPOLL_READ_BYTES ((size_t)64 * 1024)
 
-/* Called with what a read gave. Sends through epoll_send(). */
+/* Called with the data of a read. Sends through epoll_send(). */
 typedef void (*epoll_on_read)(int fd, const uint8_t *data, size_t n);
 
 /*
- * Sends, or keeps a copy of what the socket does not take and stops reading until that is sent.
+ * Sends; keeps a copy of the unsent rest and stops reading until that is sent.
  * Closes the connection if it is broken.
  */
 void epoll_send(int fd, const uint8_t *data, size_t n);

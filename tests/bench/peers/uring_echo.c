@@ -3,7 +3,7 @@
  * io_uring_enter() for each batch of completions. Buffers of a connection are sent one at a time,
  * in order; while none is free, receiving stops.
  *
- * Exit status 77: this kernel does not let us.
+ * Exit status 77: the kernel does not permit io_uring.
  */
 #include "listen.h"
 

@@ -1,6 +1,6 @@
 /*
- * A libuv echo server written with care: one read buffer for all, uv_try_write() first, and only
- * what the socket did not take is copied and queued; reading stops until it is sent.
+ * An optimized libuv echo server: one read buffer for all connections, uv_try_write() first. Only
+ * the unsent rest is copied and queued; reading stops until it is sent.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,10 +1,10 @@
 /*
  * bench-text [--json] [--quick] [--peer FILE.so]
  *
- * How fast the text engine is, beside memcpy() over the same bytes in the same run, glibc,
- * libunistring where installed, and a peer of your own (see runs.h). Everything of a row is
- * measured in turns, in rounds; a ratio is taken within a round, and medians are printed. Texts:
- * the files of the directory ACKD_CORPORA, or texts that it makes.
+ * Measures the speed of the text engine, of memcpy() over the same bytes, of glibc, of libunistring
+ * if installed, and of an optional peer (see runs.h). All entries of a row are measured in turns,
+ * in rounds. Ratios are computed within a round, and medians are printed. The texts are the files
+ * of the directory ACKD_CORPORA, or generated ones.
  */
 
 #include "core/utf8/utf8.h"
@@ -62,7 +62,7 @@ static double time_run(const struct run *run, const struct pieces *pieces, unsig
 	return now_ns() - start;
 }
 
-/* Measures @n runs over the pieces that each has: @pieces[i], or the same for all. */
+/* Measures @n runs, each over its pieces @pieces[i], or all over the same ones. */
 static void measure(const struct run *runs, size_t n, const struct pieces *const *pieces,
 		    struct result *ret_results)
 {
@@ -252,7 +252,7 @@ static void bench_transcode(void)
 					     .encode_errors = ENCODE_IGNORE});
 }
 
-/* The small message: what a call of session_feed() takes, in nanoseconds. */
+/* The small message: time of one call of session_feed(), in nanoseconds. */
 static void bench_session(void)
 {
 	static const struct {

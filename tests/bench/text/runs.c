@@ -17,7 +17,7 @@ static uint8_t copies[TEXT_LONG];
 static uint8_t area[AREA];
 static bool (*peer_check)(const char *, size_t);
 
-/* Makes the compiler believe that what @p points to is looked at here. */
+/* Keeps the compiler from removing the computation of what @p points to. */
 static inline void use(const void *p)
 {
 	__asm__ volatile("" : : "r"(p) : "memory");

@@ -1,6 +1,6 @@
 #pragma once
 
-/* What is measured: each goes over all pieces of a text @passes times. */
+/* The measured operations. Each processes all pieces of a text @passes times. */
 
 #include "core/text/transcode.h"
 #include "texts.h"
@@ -21,7 +21,7 @@ void run_memcpy(const struct run *run, const struct pieces *pieces, unsigned pas
 /* utf8_check() of each piece alone. */
 void run_check(const struct run *run, const struct pieces *pieces, unsigned passes);
 
-/* The pieces are one stream: what each cuts off is carried into the next. */
+/* The pieces are one stream: a truncated character is carried into the next piece. */
 void run_stream(const struct run *run, const struct pieces *pieces, unsigned passes);
 
 /* transcode() of each piece alone, into an area of 256 KiB. */
@@ -36,8 +36,8 @@ extern void (*const run_u8_check)(const struct run *run, const struct pieces *pi
 
 /*
  * Opens the shared object @path, whose utf8_peer_name is a string and whose utf8_peer_check(const
- * char *, size_t) says whether a text is well-formed, to be measured beside. Ends the program when
- * that fails. Returns its name.
+ * char *, size_t) returns whether a text is well-formed, as a further measurement. Exits on
+ * failure. Returns its name.
  */
 const char *peer_open(const char *path);
 void run_peer(const struct run *run, const struct pieces *pieces, unsigned passes);
@@ -46,5 +46,5 @@ void run_peer(const struct run *run, const struct pieces *pieces, unsigned passe
 void run_session_echo(const struct run *run, const struct pieces *pieces, unsigned passes);
 void run_session_ack(const struct run *run, const struct pieces *pieces, unsigned passes);
 
-/* How many bytes the last run found well-formed, for the check that it did its work. */
+/* The number of bytes that the last run found well-formed, to verify its work. */
 extern size_t run_proven_bytes;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What a script's words are made of, when no corpora are given. */
+/* The characters of a script, used without corpora. */
 struct script {
 	const char *name; /* of the text, and of its file among the corpora */
 	uint32_t first, last;

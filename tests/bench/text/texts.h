@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What is measured at most in one piece; shorter pieces come from the first TEXT_SHORT bytes. */
+/* The size of the longest piece; shorter pieces come from the first TEXT_SHORT bytes. */
 #define TEXT_LONG ((size_t)1024 * 1024)
 #define TEXT_SHORT ((size_t)64 * 1024)
 
@@ -23,12 +23,12 @@ struct pieces {
 };
 
 /*
- * Returns the texts: files of the directory @corpora, or made here when that is NULL. Ends the
+ * Returns the texts: files of the directory @corpora, or generated ones if that is NULL. Ends the
  * program when a file cannot be read.
  */
 const struct text *texts_load(const char *corpora, size_t *ret_n);
 
-/* Returns the text of that name; NULL when there is none. */
+/* Returns the text of that name, or NULL. */
 const struct text *texts_find(const char *name);
 
 /* Returns the first @n bytes of @text, about @percent of them overwritten by bad ones, and a full
