@@ -1,7 +1,7 @@
-"""Peers for ackc: servers that echo, and servers that lie, each in one thread of the test.
+"""Peers for ackc: correct and faulty echo servers, each in one thread of the test.
 
-As a script: ackc_peers.py PORT COMMAND...  runs COMMAND beside an echo server on 127.0.0.1:PORT,
-for tests that need both in a namespace of their own; the exit status is the command's.
+As a script, ackc_peers.py PORT COMMAND... runs COMMAND and an echo server on 127.0.0.1:PORT, for
+tests that need both in a separate namespace. The exit status is that of the command.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ def argument(value):
 
 
 class Result:
-    """What a run of ackc came to."""
+    """The result of a run of ackc."""
 
     def __init__(self, status, out, err):
         self.status = status
@@ -42,7 +42,7 @@ class Result:
 
 
 def ackc(*arguments, data=None, timeout=SOON, wrapper=(), **options):
-    """Runs `ackc ARGUMENTS` to its end, with data (or nothing) as standard input."""
+    """Runs `ackc ARGUMENTS` to its end, with @data as standard input."""
     options.setdefault("env", environment())
     done = subprocess.run([*wrapper, ackc_binary(), *map(argument, arguments)],
                           input=b"" if data is None else data, capture_output=True,
@@ -51,7 +51,7 @@ def ackc(*arguments, data=None, timeout=SOON, wrapper=(), **options):
 
 
 class Running:
-    """ackc while it runs."""
+    """A running ackc."""
 
     def __init__(self, *arguments, wrapper=(), stdin=subprocess.DEVNULL):
         self.process = subprocess.Popen([*wrapper, ackc_binary(), *map(str, arguments)],
@@ -60,10 +60,10 @@ class Running:
                                         preexec_fn=die_with_parent)
 
     def end(self, number=None, timeout=SOON):
-        """Sends the signal, or else closes the standard input, and waits for the end."""
+        """Sends the signal, or closes the standard input, and waits for the end."""
         kept = None
         if number is not None:
-            # communicate() closes the input that it knows of, and ackc might see that first
+            # communicate() would close the input, and ackc might see that first
             kept, self.process.stdin = self.process.stdin, None
             self.process.send_signal(number)
         try:
@@ -86,7 +86,7 @@ def on_terminal(*arguments):
                                preexec_fn=die_with_parent)
     os.close(side)
     shown = b""
-    with contextlib.suppress(OSError):  # EIO: nobody has the terminal open any more
+    with contextlib.suppress(OSError):  # EIO: no process has the terminal open any more
         while part := os.read(main, 65536):
             shown += part
     os.close(main)
@@ -94,7 +94,7 @@ def on_terminal(*arguments):
 
 
 class Peer:
-    """Serves each connection with handler(socket) in a thread of its own."""
+    """Serves each connection with handler(socket) in a separate thread."""
 
     def __init__(self, handler, address="127.0.0.1", port=0, backlog=128, receive_buffer=None):
         self.handler = handler
@@ -130,7 +130,7 @@ class Peer:
         wait_until(lambda: self.accepted >= n, "a connection of ackc")
 
     def close_all(self):
-        """Closes the listener and then the connections, as when a server dies."""
+        """Closes the listener and then the connections, as after a crash of the server."""
         self.close()
         for s in list(self.open):
             with contextlib.suppress(OSError):
@@ -138,7 +138,7 @@ class Peer:
 
     def close(self):
         self.closing = True
-        # Also wakes the thread that accepts.
+        # This also wakes the accepting thread.
         with contextlib.suppress(OSError):
             self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
@@ -146,7 +146,7 @@ class Peer:
 
 @pytest.fixture
 def peer():
-    """Makes servers: peer(handler). A test file takes it by `peer = ackc_peers.peer`."""
+    """Creates servers: peer(handler). A test file imports it by `peer = ackc_peers.peer`."""
     peers = []
 
     def make(handler, **options):
@@ -169,7 +169,7 @@ def silent(s):
 
 
 def lines_of(s):
-    """Yields the lines that come, each with its LF."""
+    """Yields the received lines, each with its LF."""
     buffer = b""
     while data := s.recv(65536):
         *lines, buffer = (buffer + data).split(b"\n")
@@ -177,9 +177,9 @@ def lines_of(s):
 
 
 def each_line(reply, honest=0):
-    """A handler that echoes the first lines of all connections, then answers with reply(s, line).
+    """A handler that echoes the first @honest lines of all connections, then calls reply(s, line).
 
-    honest counts for the whole server, so that ackc can learn how it answers.
+    The echoed lines are counted over all connections, so that ackc can learn the form of the replies.
     """
     count = iter(range(1 << 60))
 
@@ -194,7 +194,7 @@ def each_line(reply, honest=0):
 
 
 def reset(s):
-    """Closes such that the peer sees a reset."""
+    """Closes with a reset."""
     s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     s.close()
     return False
@@ -202,7 +202,7 @@ def reset(s):
 
 @contextlib.contextmanager
 def deaf_port(address="127.0.0.1"):
-    """A port that is listened on and never answers a connect: its queue is full."""
+    """A listening port that never answers a connect, because its queue is full."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.bind((address, 0))

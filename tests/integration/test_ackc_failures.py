@@ -1,4 +1,4 @@
-"""What the network does to ackc: said in words with the address, exit 1; interrupted: a clean end."""
+"""Network failures of ackc: a message with the address, exit status 1; interrupts end it cleanly."""
 
 import json
 import re
@@ -22,7 +22,7 @@ ALL = (("send",), ("ping", "-c", "1"), ("load", "-n", "1"))
 
 
 def check(done, words, status=1):
-    """One line for each failure, none else."""
+    """Checks that there is exactly one line per failure."""
     assert done.status == status, done
     assert set(done.err.splitlines()) == {f"ackc: {words}"}, done
 
@@ -32,13 +32,13 @@ def check_all(words, *target, options=(), **more):
         check(ackc(*command, *options, *target, **more), words)
 
 
-def test_refused():
+def test_connection_refused_is_reported():
     port = free_port()
     check_all(f"127.0.0.1:{port}: connection refused", "127.0.0.1", port)
     check_all(f"localhost:{port}: connection refused", "localhost", port)
 
 
-def test_refused_by_ipv6():
+def test_connection_refused_over_ipv6_is_reported():
     if not socket.has_ipv6 or not os.path.exists("/proc/net/if_inet6"):
         pytest.skip("no IPv6 here")
     try:
@@ -48,11 +48,11 @@ def test_refused_by_ipv6():
     check_all(f"[::1]:{port}: connection refused", "::1", port)
 
 
-def test_no_such_host(directory):
+def test_unknown_host_is_reported(directory):
     if not can_unshare("--mount"):
         pytest.skip("no mount namespaces here")
     with open(f"{directory}/nsswitch.conf", "w", encoding="ascii") as f:
-        f.write("hosts: files\n")  # whatever name server there may be
+        f.write("hosts: files\n")  # independent of any name server
     check_all("nosuch.invalid:10080: no such host", "nosuch.invalid",
               wrapper=("unshare", "--mount", "sh", "-c", f'mount --bind "{directory}/nsswitch.conf" '
                        '/etc/nsswitch.conf && exec "$@"', "sh"))
@@ -64,7 +64,7 @@ def without_network():
     return ("unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh")
 
 
-def test_wrong_family():
+def test_host_without_address_of_the_family_is_reported():
     for option, host in (("-6", "127.0.0.1"), ("-4", "::1")):
         done = ackc(option, host, "1", "x")
         assert done.status == 1
@@ -72,23 +72,23 @@ def test_wrong_family():
         assert "no address of that family" in done.err or "no such host" in done.err
 
 
-def test_unreachable():
-    """In a namespace without a route."""
+def test_unreachable_network_is_reported():
+    """The test runs in a namespace without a route."""
     check_all("192.0.2.1:7: network unreachable", "192.0.2.1", "7", wrapper=without_network())
 
 
-def test_no_unix_socket(directory):
+def test_missing_unix_socket_is_reported(directory):
     path = f"unix:{directory}/nosuch"
     check_all(f"{path}: no such file or directory", path)
 
 
-def test_unix_socket_that_nobody_serves(directory):
+def test_stale_unix_socket_is_reported(directory):
     with socket.socket(socket.AF_UNIX) as s:
         s.bind(f"{directory}/s")
     check_all(f"unix:{directory}/s: connection refused", f"unix:{directory}/s")
 
 
-def test_timed_out_connecting():
+def test_connect_times_out():
     with deaf_port() as port:
         for command in ALL:
             began = time.monotonic()
@@ -98,15 +98,15 @@ def test_timed_out_connecting():
 
 
 def hosts(text):
-    """A wrapper that gives the command a hosts file of its own."""
+    """A wrapper that replaces /etc/hosts for the command."""
     if not can_unshare("--mount"):
         pytest.skip("no mount namespaces here")
     return ("unshare", "--mount", "sh", "-c",
             f'mount --bind "{text}" /etc/hosts && exec "$@"', "sh")
 
 
-def test_next_address_when_the_first_is_silent(directory, peer):
-    """RFC 8305: the next one starts after 250 ms."""
+def test_next_address_is_tried_after_250_ms(directory, peer):
+    """RFC 8305: the next attempt starts after 250 ms."""
     with deaf_port() as port:
         server = peer(echo, address="127.0.0.2", port=port)
         with open(f"{directory}/hosts", "w", encoding="ascii") as f:
@@ -118,7 +118,7 @@ def test_next_address_when_the_first_is_silent(directory, peer):
         assert time.monotonic() - began >= 0.25
 
 
-def test_next_address_at_once_when_the_first_refuses(directory, peer):
+def test_next_address_is_tried_immediately_after_a_refusal(directory, peer):
     server = peer(echo, address="127.0.0.2")
     with open(f"{directory}/hosts", "w", encoding="ascii") as f:
         f.write("127.0.0.1 twofold\n127.0.0.2 twofold\n")
@@ -131,7 +131,7 @@ def test_next_address_at_once_when_the_first_refuses(directory, peer):
 
 
 def silent_name_server(directory):
-    """A wrapper in which names are asked of a server that never answers."""
+    """A wrapper whose name server never answers."""
     if not can_unshare("--net", "--mount"):
         pytest.skip("no namespaces here")
     with open(f"{directory}/resolv.conf", "w", encoding="ascii") as f:
@@ -146,17 +146,17 @@ def silent_name_server(directory):
             f'exec {sys.executable} -c "{program}" "$@"', "sh")
 
 
-def test_time_out_covers_the_look_up(directory):
+def test_timeout_covers_the_look_up(directory):
     wrapper = silent_name_server(directory)
     for command in ALL:
         began = time.monotonic()
         check(ackc(*command, "-w", "0.4", "slow.example", wrapper=wrapper),
               "slow.example:10080: timed out looking up the name")
-        # And the end does not wait for the resolver's thread.
+        # The exit does not wait for the resolver's thread.
         assert time.monotonic() - began < 25
 
 
-def test_plugin_keeps_its_deadline_while_looking_up(directory):
+def test_plugin_deadline_covers_the_look_up(directory):
     began = time.monotonic()
     done = ackc("ping", "--plugin", "-t", "0.5", "slow.example", wrapper=silent_name_server(directory))
     assert (done.status, done.err) == (2, ""), done
@@ -165,7 +165,7 @@ def test_plugin_keeps_its_deadline_while_looking_up(directory):
     assert time.monotonic() - began < 25
 
 
-def test_reset(peer):
+def test_reset_is_reported(peer):
     server = peer(ackc_peers.each_line(lambda s, line: ackc_peers.reset(s)))
     for command in ALL:
         texts = ("x",) if command == ("send",) else ()
@@ -173,7 +173,7 @@ def test_reset(peer):
               f"127.0.0.1:{server.port}: connection reset")
 
 
-def test_closed_early(peer):
+def test_premature_close_is_reported(peer):
     server = peer(ackc_peers.each_line(lambda s, line: False))
     for command in ALL[1:]:
         check(ackc(*command, "127.0.0.1", server.port),
@@ -185,8 +185,8 @@ OWN_LIMIT = "too many open files in this process (see ulimit -n)"
 
 @pytest.mark.parametrize("arguments", [("-n", "1000"), ("-d", "0.5"), ("-d", "0.5", "-r", "1000"),
                                        ("-n", "1000", "-t", "4")], ids=" ".join)
-def test_too_many_open_files(peer, arguments):
-    """A lack of our own is called so, counted once a connection, and the header tells the truth."""
+def test_too_many_open_files_is_reported(peer, arguments):
+    """The local failure is named and counted once per connection; the header has the true count."""
     server = peer(echo)
 
     def limit():
@@ -214,8 +214,8 @@ def test_too_many_open_files(peer, arguments):
 
 
 @pytest.mark.parametrize("limit", range(3, 16))
-def test_hardly_any_file(limit):
-    """Whatever it is that cannot be opened, it is said; nothing crashes or hangs."""
+def test_any_descriptor_limit_is_survived(limit):
+    """A descriptor that cannot be opened is reported; ackc neither crashes nor hangs."""
     port = free_port()
 
     def set_limit():
@@ -233,7 +233,7 @@ def test_hardly_any_file(limit):
 
 
 def local_ports(first, last):
-    """A wrapper: a namespace with these local ports, and an echo server on port 7007."""
+    """A wrapper: a namespace with a range of local ports and an echo server on port 7007."""
     if not can_unshare("--net"):
         pytest.skip("no network namespaces here")
     return ("unshare", "--net", "sh", "-c", "ip link set lo up && "
@@ -242,14 +242,14 @@ def local_ports(first, last):
             f'exec {sys.executable} {ackc_peers.__file__} 7007 "$@"', "sh")
 
 
-def test_no_local_port_left():
+def test_exhausted_local_ports_are_reported():
     holder = ("import socket, subprocess, sys; s = socket.create_connection(('127.0.0.1', 7007)); "
               "sys.exit(subprocess.call(sys.argv[1:]))")
     check_all("127.0.0.1:7007: no local port or address left", "127.0.0.1", "7007",
               wrapper=(*local_ports(50000, 50000), sys.executable, "-c", holder))
 
 
-def test_local_ports_for_some():
+def test_load_uses_the_available_local_ports():
     done = ackc("load", "-n", "100", "-c", "20", "-w", within(1), "--json", "127.0.0.1", "7007",
                 wrapper=local_ports(50000, 50007))
     summary = json.loads(done.out)
@@ -265,7 +265,7 @@ INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 
 
 @pytest.mark.parametrize("number", INTERRUPTS)
-def test_interrupted_while_looking_up(directory, number):
+def test_interrupt_while_looking_up_ends_ackc(directory, number):
     wrapper = silent_name_server(directory)
     for command in ALL:
         run = Running(*command, "-w", "60", "slow.example", wrapper=wrapper)
@@ -279,7 +279,7 @@ def test_interrupted_while_looking_up(directory, number):
 
 
 def wait_for_ackc(pid):
-    """Waits until the wrapper runs ackc, and that catches signals: returns its process id."""
+    """Waits until the wrapper runs ackc and ackc handles signals; returns its process ID."""
 
     def find():
         todo = [pid]
@@ -301,7 +301,7 @@ def wait_for_ackc(pid):
 
 
 @pytest.mark.parametrize("number", INTERRUPTS)
-def test_interrupted_while_connecting(number):
+def test_interrupt_while_connecting_ends_ackc(number):
     with deaf_port() as port:
         for command in ALL:
             run = Running(*command, "-w", "60", "127.0.0.1", port)
@@ -312,7 +312,7 @@ def test_interrupted_while_connecting(number):
 
 
 @pytest.mark.parametrize("number", INTERRUPTS)
-def test_interrupted_while_waiting(peer, number):
+def test_interrupt_while_waiting_ends_ackc(peer, number):
     def handle(s):
         silent(s)
         threading.Event().wait(SOON)
@@ -326,7 +326,7 @@ def test_interrupted_while_waiting(peer, number):
         assert "statistics" in done.out or "interrupted" in done.err
 
 
-def test_interrupted_ping_that_went_well(peer):
+def test_interrupt_ends_successful_ping_with_0(peer):
     server = peer(echo)
     run = Running("ping", "-i", "0.01", "127.0.0.1", server.port)
     for _ in range(5):
@@ -336,8 +336,8 @@ def test_interrupted_ping_that_went_well(peer):
     assert "0% loss" in done.out
 
 
-def test_interrupted_ping_of_a_server_that_hangs(peer):
-    """What has long been waited for is lost, though the wait was not over."""
+def test_interrupted_ping_counts_old_probes_as_lost(peer):
+    """A probe without a reply for a long time counts as lost, although its timeout is not over."""
     server = peer(ackc_peers.each_line(lambda s, line: None, honest=3))
     run = Running("ping", "-i", "0", "-w", "60", "127.0.0.1", server.port)
     run.process.stdout.readline()
@@ -348,7 +348,7 @@ def test_interrupted_ping_of_a_server_that_hangs(peer):
     assert done.status == 1
 
 
-def test_quit_signal_shows_how_a_ping_goes(peer):
+def test_sigquit_prints_ping_statistics(peer):
     server = peer(echo)
     run = Running("ping", "-i", "0.01", "127.0.0.1", server.port)
     for _ in range(5):
@@ -359,7 +359,7 @@ def test_quit_signal_shows_how_a_ping_goes(peer):
     assert run.end(signal.SIGINT).status == 0
 
 
-def test_interrupted_load_that_went_well(peer):
+def test_interrupt_ends_successful_load_with_0(peer):
     count = iter(range(1 << 60))
     enough = threading.Event()
 
@@ -381,8 +381,8 @@ def test_interrupted_load_that_went_well(peer):
     assert summary["errors"] == []
 
 
-def test_server_that_dies_and_comes_back():
-    """Ping goes on, as ping(8) does, and load opens its connections again."""
+def test_restarted_server_is_reconnected():
+    """Ping continues, as ping(8) does, and load reconnects."""
     server = Peer(echo)
     port = server.port
     pings = Running("ping", "-i", "0.05", "127.0.0.1", port)
@@ -411,8 +411,8 @@ def test_server_that_dies_and_comes_back():
         "connection refused", "connection closed early", "connection reset"}
 
 
-def test_server_that_never_falls_silent(peer):
-    """While it is learnt how the server answers, only silence tells that the answer is over."""
+def test_learning_ends_with_endless_replies(peer):
+    """During learning, only silence marks the end of a reply, so its length is bounded."""
     def handle(s):
         for line in lines_of(s):
             threading.Event().wait(0.1)  # so that a pause of 10 ms is no silence
@@ -426,12 +426,12 @@ def test_server_that_never_falls_silent(peer):
         began = time.monotonic()
         done = ackc(*command, "-w", "1", "127.0.0.1", server.port)
         assert done.status == 2, done
-        # The 16 KiB that it takes at most would last for minutes.
+        # The maximum of 16 KiB would take minutes.
         assert time.monotonic() - began < SOON / 2
 
 
-def test_server_that_comes_to_refuse(peer):
-    """A count ends even if the server accepts and closes before it has greeted."""
+def test_count_ends_with_a_server_that_closes_at_once(peer):
+    """A count ends even if the server accepts and closes before its greeting."""
     first = []
 
     def handle(s):
@@ -448,7 +448,7 @@ def test_server_that_comes_to_refuse(peer):
     assert {e["kind"] for e in summary["errors"]} <= {"connection closed early", "connection reset"}
 
 
-def test_what_cannot_be_a_name():
+def test_invalid_host_name_is_no_such_host():
     done = ackc(b"\xff", "1", "x")
     assert done.status == 1
     assert done.err.endswith(":1: no such host\n")

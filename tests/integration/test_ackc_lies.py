@@ -1,4 +1,4 @@
-"""Servers that lie: ping and load find each lie, name it, and exit with the right status."""
+"""Faulty servers: ping and load detect each wrong reply, classify it, and exit with its status."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from harness import SOON, within
 
 peer = ackc_peers.peer
 
-# The probes by which ackc learns how the server answers: an echo server is asked twice.
+# The probes from which ackc learns the form of the replies; an echo server gets two.
 LEARNING = 2
 
 
@@ -75,7 +75,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("lie", WRONG)
-def test_ping_names_the_lie(peer, lie):
+def test_ping_classifies_wrong_replies(peer, lie):
     answer, kind, words = WRONG[lie]
     server = peer(each_line(answer, honest=LEARNING + 1))
     done = ackc("ping", "-c", "2", "-i", "0", "-w", within(5), "127.0.0.1", server.port)
@@ -94,7 +94,7 @@ def test_ping_names_the_lie(peer, lie):
 
 
 @pytest.mark.parametrize("lie", WRONG)
-def test_load_names_the_lie(peer, lie):
+def test_load_classifies_wrong_replies(peer, lie):
     answer, kind, words = WRONG[lie]
     server = peer(each_line(answer, honest=LEARNING + 50))
     done = ackc("load", "-n", "60", "-c", "1", "-w", within(1), "--json", "127.0.0.1", server.port,
@@ -109,7 +109,7 @@ def test_load_names_the_lie(peer, lie):
     assert "wrong reply: " in done.err
 
 
-def test_swapped_replies(peer):
+def test_swapped_replies_are_detected(peer):
     server = peer(each_line(swapped(), honest=LEARNING))
     done = ackc("load", "-n", "40", "-c", "1", "-p", "4", "-w", within(1), "--json", "127.0.0.1",
                 server.port)
@@ -119,8 +119,8 @@ def test_swapped_replies(peer):
     assert done.status == 2
 
 
-def test_replies_of_the_neighbour(peer):
-    """Two connections get each other's replies."""
+def test_replies_of_another_connection_are_detected(peer):
+    """Each of two connections gets the replies of the other."""
     sockets = []
     first = []
     gate = threading.Event()
@@ -145,7 +145,7 @@ def test_replies_of_the_neighbour(peer):
     assert json.loads(done.out)["first_wrong"]
 
 
-# What breaks the connection or keeps silent is the network's failure.
+# A broken connection or silence counts as a network failure.
 FAILURES = {
     "silence": (nothing, "timed out waiting for a reply"),
     "close": (lambda s, line: False, "connection closed early"),
@@ -161,7 +161,7 @@ FAILURES = {
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-def test_ping_names_the_failure(peer, failure):
+def test_ping_classifies_network_failures(peer, failure):
     answer, words = FAILURES[failure]
     server = peer(each_line(answer, honest=LEARNING + 1))
     done = ackc("ping", "-c", "2", "-i", "0", "-w", within(0.5), "127.0.0.1", server.port)
@@ -171,7 +171,7 @@ def test_ping_names_the_failure(peer, failure):
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-def test_load_names_the_failure(peer, failure):
+def test_load_classifies_network_failures(peer, failure):
     answer, words = FAILURES[failure]
     server = peer(each_line(answer, honest=LEARNING + 10))
     done = ackc("load", "-n", "12", "-c", "1", "-w", within(0.5), "--json", "127.0.0.1",
@@ -186,7 +186,7 @@ def test_load_names_the_failure(peer, failure):
 
 @pytest.mark.parametrize("honest", [0, 1])
 @pytest.mark.parametrize("lie", ["bit", "lost", "duplicated", "added", "nak"])
-def test_lies_from_the_beginning(peer, lie, honest):
+def test_wrong_replies_while_learning_are_detected(peer, lie, honest):
     """While ackc still learns how the server answers."""
     answer, _, words = WRONG[lie]
     server = peer(each_line(answer, honest=honest))
@@ -196,7 +196,7 @@ def test_lies_from_the_beginning(peer, lie, honest):
         assert words in done.err
 
 
-# name: (reply, status, words), by servers that never answer right
+# name: (reply, status, words), for servers that never reply correctly
 FROM_THE_FIRST = {
     "other text": (reply(lambda l: b"502 Bad Gateway\r\n"), 2,
                    r"difference at byte 0: expected '\w{39}'\.\.\., received '502 Bad Gateway\\x0d\\x0a'"),
@@ -216,7 +216,7 @@ FROM_THE_FIRST = {
             r"bytes lost at byte 20: expected '\w{39}'\.\.\., received '\\x0a'"),
     "twice": (reply(lambda l: l + l), 2,
               r"suffix changes at byte \d: expected '\w{39}'\.\.\., received '\w{39}'\.\.\.$"),
-    # Too little may yet become right: only the time-out, or the end, tells.
+    # An incomplete reply may still become correct, until the timeout or the end.
     "half": (reply(lambda l: l[:20]), 1,
              r"timed out waiting for a reply.*received 20 bytes: '\w{20}'"),
     "all but the line end": (reply(lambda l: l[:-1]), 1, r"timed out waiting for a reply"
@@ -229,8 +229,8 @@ FROM_THE_FIRST = {
 
 
 @pytest.mark.parametrize("lie", FROM_THE_FIRST)
-def test_wrong_from_the_first_reply(peer, lie):
-    """What came and what was due is told, and of what can be known not only at the time-out."""
+def test_wrong_first_reply_is_reported(peer, lie):
+    """The message shows the received and the expected reply, before the timeout if possible."""
     answer, status, words = FROM_THE_FIRST[lie]
     wait = within(1) if "timed out" in words else 2 * SOON
     for command in (("ping", "-c", "1"), ("load", "-n", "1")):
@@ -240,7 +240,7 @@ def test_wrong_from_the_first_reply(peer, lie):
         assert re.search(words, said), done
 
 
-def test_wrong_where_a_prefix_was_given(peer):
+def test_reply_without_the_given_prefix_is_reported(peer):
     for prefix, reply_with in (("Got ", b"Gox\n"), ("Got ", b"Go")):
         server = peer(each_line(reply(lambda l: reply_with)))
         done = ackc("ping", "-c", "1", "-w", within(2), "--prefix", prefix, "127.0.0.1", server.port)
@@ -248,7 +248,7 @@ def test_wrong_where_a_prefix_was_given(peer):
         assert re.search(r"at byte 2: expected 't \w+'\.\.\., received ('x\\x0a'|nothing)", done.err)
 
 
-def test_wrong_from_the_second_reply(peer):
+def test_wrong_second_reply_is_reported(peer):
     for end in (None, False):
         server = peer(each_line(lambda s, line: s.sendall(b"-no more\n") or end, honest=1))
         done = ackc("ping", "-c", "1", "-w", 2 * SOON, "127.0.0.1", server.port)
@@ -256,7 +256,7 @@ def test_wrong_from_the_second_reply(peer):
         assert re.search(r"at byte 0: expected '\w+'\.\.\., received '-no more\\x0a'", done.err)
 
 
-def test_one_reply_and_no_more(peer):
+def test_missing_second_reply_is_reported(peer):
     server = peer(each_line(nothing, honest=1))
     done = ackc("ping", "-c", "1", "-w", within(0.3), "--json", "127.0.0.1", server.port)
     events = [json.loads(line) for line in done.out.splitlines()]
@@ -266,8 +266,8 @@ def test_one_reply_and_no_more(peer):
     assert events[-1]["error"] == events[0]["error"]
 
 
-def test_greeting_and_no_reply(peer):
-    """A greeting is no wrong reply."""
+def test_greeting_without_reply_is_a_timeout(peer):
+    """A greeting does not count as a wrong reply."""
     def handle(s):
         s.sendall(b"hello\n")
         ackc_peers.silent(s)
@@ -279,8 +279,8 @@ def test_greeting_and_no_reply(peer):
         assert r"received 6 bytes: 'hello\x0a'" in done.err
 
 
-def test_greeting_and_a_slow_reply(peer):
-    """What it does to find liars does not keep it from learning of a server that is only slow."""
+def test_slow_reply_after_a_greeting_is_learnt(peer):
+    """The detection of wrong replies does not reject a server that is only slow."""
     asked = []
 
     def handle(s):
@@ -297,7 +297,7 @@ def test_greeting_and_a_slow_reply(peer):
     assert (server.accepted, len(asked)) == (3, 7)  # the first two of seven on the first of three
 
 
-def test_load_says_what_came_of_a_reply(peer):
+def test_load_reports_an_incomplete_reply(peer):
     server = peer(each_line(lambda s, line: s.sendall(line[:20]), honest=LEARNING + 3))
     done = ackc("load", "-n", "4", "-c", "1", "-w", within(0.5), "--json", "127.0.0.1", server.port)
     summary = json.loads(done.out)
@@ -307,7 +307,7 @@ def test_load_says_what_came_of_a_reply(peer):
     assert f"ackc: 127.0.0.1:{server.port}: first: 20 of 64 bytes of the reply arrived\n" in done.err
 
 
-def test_silence_from_the_beginning(peer):
+def test_silent_server_is_reported(peer):
     server = peer(each_line(nothing))
     for command in (("ping", "-c", "1"), ("load", "-n", "1")):
         done = ackc(*command, "-w", within(0.3), "127.0.0.1", server.port)
@@ -315,7 +315,7 @@ def test_silence_from_the_beginning(peer):
         assert f"ackc: 127.0.0.1:{server.port}: timed out waiting for a reply\n" in done.err
 
 
-def test_prefix_that_changes(peer):
+def test_changing_prefix_is_reported(peer):
     prefixes = iter([b"Got ", b"Gox "] * 10)
     server = peer(each_line(lambda s, line: s.sendall(next(prefixes) + line)))
     done = ackc("ping", "-c", "1", "127.0.0.1", server.port)
@@ -325,14 +325,14 @@ def test_prefix_that_changes(peer):
 
 @pytest.mark.parametrize("option, value", [("--prefix", "Sent "), ("--suffix", "!"),
                                            ("--prefix", "")])
-def test_prefix_and_suffix_that_were_not_expected(peer, option, value):
+def test_unexpected_prefix_and_suffix_are_reported(peer, option, value):
     server = peer(each_line(lambda s, line: s.sendall(b"Got " + line)))
     done = ackc("ping", "-c", "1", option, value, "127.0.0.1", server.port)
     assert done.status == 2
     assert f"{option[2:]} differs at byte 0: expected " in done.err
 
 
-def test_prefix_and_suffix_that_were_expected(peer):
+def test_given_prefix_and_suffix_are_accepted(peer):
     server = peer(each_line(lambda s, line: s.sendall(b"<" + line[:-1] + b">\n")))
     for command in (("ping", "-c", "2", "-i", "0"), ("load", "-n", "50", "-p", "4")):
         done = ackc(*command, "--prefix", "<", "--suffix", ">", "127.0.0.1", server.port)
@@ -345,8 +345,8 @@ def test_prefix_and_suffix_that_were_expected(peer):
     (lambda l: l[:50_001] + l[50_000:], "bytes duplicated at byte 50001: "),
     (lambda l: change(l, len(l) - 1, 0x01), "bit flipped at byte 99999: "),
 ], ids=["bit", "lost", "duplicated", "last"])
-def test_lies_far_into_a_long_reply(peer, lie, words):
-    # What it learns from is shorter.
+def test_wrong_byte_far_into_a_long_reply_is_found(peer, lie, words):
+    # The replies to learn from are shorter.
     server = peer(each_line(reply(lambda l: lie(l) if len(l) == 100_000 else l)))
     for command in (("ping", "-c", "1"), ("load", "-n", "1")):
         done = ackc(*command, "-s", "100000", "127.0.0.1", server.port)
@@ -354,7 +354,7 @@ def test_lies_far_into_a_long_reply(peer, lie, words):
         assert words in done.err
 
 
-def test_what_a_server_puts_around_cannot_harm_a_terminal(peer):
+def test_learnt_prefix_is_escaped_for_terminals(peer):
     server = peer(each_line(lambda s, line: s.sendall(b"\x1b[31m\xff" + line)))
     for command in (("ping", "-c", "1"), ("load", "-n", "1")):
         done = ackc(*command, "--prefix", "x", "127.0.0.1", server.port)
@@ -362,7 +362,7 @@ def test_what_a_server_puts_around_cannot_harm_a_terminal(peer):
         assert "prefix differs at byte 0: expected 'x', received '\\x1b[31m\\xff'" in done.err
 
 
-# ---- replies that contain something of the connection ----
+# ---- replies that contain numbers of the connection ----
 
 
 def numbered(make, framing="lines"):
@@ -400,13 +400,13 @@ OF_THE_CONNECTION = {
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("reply", OF_THE_CONNECTION)
-def test_something_of_the_connection(peer, reply, command):
+def test_connection_numbers_in_replies_are_learnt(peer, reply, command):
     done = ackc(*COMMANDS[command], "127.0.0.1", peer(numbered(OF_THE_CONNECTION[reply])).port)
     assert done.status == 0, done
 
 
 @pytest.mark.parametrize("size", [2, 17, 5000])
-def test_something_of_the_connection_and_sizes(peer, size):
+def test_connection_numbers_with_sizes_are_learnt(peer, size):
     for reply in "both", "nothing between it and the text":
         server = peer(numbered(OF_THE_CONNECTION[reply]))
         for command in COMMANDS.values():
@@ -419,13 +419,13 @@ def test_something_of_the_connection_and_sizes(peer, size):
                                    lambda c, i, t: b"<%d %s>" % (c, t),
                                    lambda c, i, t: b"Got %d%s" % (c, t)],
                          ids=["prefix", "both", "nothing between"])
-def test_something_of_the_connection_in_a_stream(peer, reply, command):
+def test_connection_numbers_in_a_stream_are_learnt(peer, reply, command):
     done = ackc(*COMMANDS[command], "127.0.0.1", peer(numbered(reply, "stream")).port)
     assert done.status == 0, done
 
 
-def test_something_of_the_connection_behind_a_stream(peer):
-    """A piece cannot be told from the next one there: one message at a time."""
+def test_connection_numbers_after_a_stream_are_learnt(peer):
+    """Adjacent pieces are indistinguishable, so there is one message at a time."""
     server = peer(numbered(lambda c, i, t: b"%s(%d)" % (t, c), "stream"))
     for command in ("ping", "-c", "3", "-i", "0"), ("load", "-n", "50", "-c", "5"):
         done = ackc(*command, "127.0.0.1", server.port)
@@ -434,13 +434,13 @@ def test_something_of_the_connection_behind_a_stream(peer):
     assert "use --depth 1" in done.err
     server = peer(numbered(lambda c, i, t: b"%s%d" % (t, c), "stream"))
     done = ackc("ping", "-c", "1", "127.0.0.1", server.port)
-    # Nothing shows where a number at the end ends, so it is a constant.
+    # The end of a trailing number is ambiguous, so the number is constant.
     assert "at byte 64: expected '8', received '9'" in done.err
     assert done.status == 2
 
 
-def test_something_of_the_connection_in_pieces(peer):
-    """A reply that comes byte by byte."""
+def test_connection_numbers_in_pieces_are_learnt(peer):
+    """The reply arrives byte by byte."""
     def handle(s):
         connection = s.getpeername()[1]
         for line in lines_of(s):
@@ -452,7 +452,7 @@ def test_something_of_the_connection_in_pieces(peer):
         assert done.status == 0, done
 
 
-def test_numbers_that_are_the_same_on_each_connection(peer):
+def test_constant_numbers_are_learnt(peer):
     server = peer(numbered(lambda c, i, t: b"v1.2 %s 3" % t))
     for command in COMMANDS.values():
         assert ackc(*command, "127.0.0.1", server.port).status == 0
@@ -482,26 +482,26 @@ LIES = {
 
 @pytest.mark.parametrize("after", [1, 3])
 @pytest.mark.parametrize("lie", LIES)
-def test_lies_beside_something_of_the_connection(peer, lie, after):
-    """A server that is really wrong is found: in a connection's first reply and in later ones."""
+def test_wrong_replies_with_connection_numbers_are_detected(peer, lie, after):
+    """Wrong replies are detected: the first of a connection and later ones."""
     make, words = LIES[lie]
     for command in COMMANDS["ping"], ("load", "-n", "30", "-c", "3"):
         done = ackc(*command, "-w", within(5), "127.0.0.1", peer(numbered(changing(make, after))).port)
         assert done.status == 2, done
-        # Later the reply is compared as a whole, and other words say the same.
+        # Later replies are compared as a whole, which changes the message.
         assert words in done.err or after > 1, done
 
 
 @pytest.mark.parametrize("other", [lambda c: c + 1, lambda c: 10 * c, lambda c: c // 10])
-def test_connection_number_that_changes(peer, other):
-    """What the first reply of a connection has told is firm."""
+def test_changing_connection_number_is_detected(peer, other):
+    """The number in the first reply of a connection must not change later."""
     make = changing(lambda c, t: b"<%d> %s [%d.%d]" % (other(c), t, 1000 * c, c), 3)
     for command in COMMANDS["ping"], COMMANDS["load"]:
         done = ackc(*command, "127.0.0.1", peer(numbered(make)).port)
         assert done.status == 2, done
 
 
-def test_neighbours_swapped_beside_something_of_the_connection(peer):
+def test_swapped_replies_with_connection_numbers_are_detected(peer):
     def handle(s):
         connection = s.getpeername()[1]
         held = []
@@ -517,14 +517,14 @@ def test_neighbours_swapped_beside_something_of_the_connection(peer):
     assert "another message's reply" in {e["kind"] for e in json.loads(done.out)["errors"]}
 
 
-def test_letters_that_differ_from_connection_to_connection(peer):
+def test_letters_that_differ_per_connection_are_rejected(peer):
     server = peer(numbered(lambda c, i, t: b"%c1 %s" % (97 + c, t)))
     done = ackc("ping", "-c", "1", "127.0.0.1", server.port)
     assert done.status == 2
     assert "difference at byte 0: expected 'i1 ', received 'j1 " in done.err
 
 
-def test_given_prefix_is_not_learnt(peer):
+def test_given_prefix_replaces_learning(peer):
     server = peer(numbered(OF_THE_CONNECTION["prefix"]))
     done = ackc("ping", "-c", "2", "-i", "0", "--prefix", "8: ", "127.0.0.1", server.port)
     assert done.status == 2, done

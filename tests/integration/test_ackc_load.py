@@ -1,4 +1,4 @@
-"""ackc load: counts, schedules, percentiles, real text; and a stall that only a schedule shows."""
+"""ackc load: counts, schedules, percentiles, real text; stalls that only a schedule reveals."""
 
 import contextlib
 import json
@@ -32,7 +32,7 @@ def load(*arguments, status=0, **options):
     (("-s", "100000", "-p", "4"), 60), (("--rate", "2000"), 200), (("--rate", "1e9"[:1] * 5), 50),
     (("-c", "3", "-t", "2", "-p", "2", "--rate", "5000"), 500),
 ])
-def test_counts(peer, arguments, messages):
+def test_count_of_messages_is_exact(peer, arguments, messages):
     received = [0]
     lock = threading.Lock()
 
@@ -47,10 +47,10 @@ def test_counts(peer, arguments, messages):
     assert (summary["lost"], summary["unsent"], summary["errors"]) == (0, 0, [])
     assert summary["latency_ms"]["count"] == messages
     assert summary["sent_bytes"] == summary["received_bytes"]
-    assert received[0] == messages + 2  # and what it learnt from
+    assert received[0] == messages + 2  # the probes included
 
 
-def test_duration(peer):
+def test_duration_is_kept(peer):
     summary = load("-d", "0.5", "127.0.0.1", peer(echo).port)
     assert 500 <= summary["time_ms"] < 5000
     assert summary["completed"] > 100
@@ -67,8 +67,8 @@ def test_rate_is_kept(peer):
 
 @pytest.mark.parametrize("arguments", [("-c", "1"), ("-c", "4", "-p", "8"),
                                        ("-c", "50", "-t", "2")], ids=" ".join)
-def test_rate_that_cannot_be_reached(peer, arguments):
-    """All that was due is counted, and the time goes into what is sent."""
+def test_unreachable_rate_is_reported(peer, arguments):
+    """Sent and unsent messages add up to all due ones, and most of the time goes into sending."""
     server = peer(echo)
     summary = load("-d", "1", "--rate", "100000000", *arguments, "127.0.0.1", server.port)
     assert summary["sent"] + summary["unsent"] == 10 ** 8
@@ -79,8 +79,8 @@ def test_rate_that_cannot_be_reached(peer, arguments):
                      r"\d{8} messages were due but not sent$", done.out, re.M), done
 
 
-def test_unreachable_rate_of_a_server_that_is_silent(peer):
-    """Connections that wait for a reply cost nothing while the schedule goes on."""
+def test_silent_connections_do_not_delay_the_schedule(peer):
+    """Connections that wait for a reply take no CPU time while the schedule continues."""
     server = peer(ackc_peers.each_line(lambda s, line: None, honest=2))
     run = Running("load", "--json", "-d", "1", "-w", "30", "-c", "200", "--rate", "100000000",
                   "127.0.0.1", server.port)
@@ -108,7 +108,7 @@ def test_interrupted_load_counts_what_was_due(peer):
     assert summary["unsent"] > 1000
 
 
-def test_rate_that_a_count_does_not_reach(peer):
+def test_count_too_slow_for_its_rate_is_reported(peer):
     def handle(s):
         for line in lines_of(s):
             threading.Event().wait(0.02)
@@ -128,7 +128,7 @@ def test_percentiles_are_in_order(peer):
     assert latency["min"] <= latency["avg"] <= latency["max"]
 
 
-def test_schema(peer):
+def test_json_has_the_documented_schema(peer):
     summary = load("-n", "10", "127.0.0.1", peer(echo).port)
     assert set(summary) == {
         "event", "command", "target", "address", "connections", "opened", "connected", "depth", "threads",
@@ -137,7 +137,7 @@ def test_schema(peer):
         "connect_ms", "errors", "first_wrong", "status"}
 
 
-def test_report(peer):
+def test_report_is_printed(peer):
     done = ackc("load", "-n", "300", "--histogram", "127.0.0.1", peer(echo).port)
     assert done.status == 0
     assert "300 messages sent, 300 answered correctly, 0 lost" in done.out
@@ -148,7 +148,7 @@ def test_report(peer):
     assert done.err == ""
 
 
-def test_acknowledgements_in_lines(peer):
+def test_acknowledgements_in_lines_are_verified(peer):
     def handle(s):
         for line in lines_of(s):
             s.sendall(b"Got " + line)
@@ -159,11 +159,11 @@ def test_acknowledgements_in_lines(peer):
 
 @pytest.mark.parametrize("prefix, suffix", [(b"Got ", b""), (b"Got ", b" ok"), (b"", b";"),
                                             (b"ab", b"c")])
-def test_acknowledgements_of_a_stream(peer, prefix, suffix):
-    """Whatever a read of the server brings is acknowledged, wherever that cuts the messages."""
+def test_acknowledgements_of_a_stream_are_verified(peer, prefix, suffix):
+    """The server acknowledges each of its reads, wherever these cut the messages."""
     def handle(s):
         n = 0
-        # Two probes of 1000 bytes, by which ackc learns, fit in.
+        # Two probes of 1000 bytes, from which ackc learns, fit.
         while data := s.recv(2100 + n % 1000):
             n += 37
             s.sendall(prefix + data + suffix)
@@ -178,7 +178,7 @@ TEXT = "one\ntwo\r\n\ndrei: äöü €\n𝄞\n" * 50 + "no line end"
 
 
 @pytest.mark.parametrize("prefix", [b"", b"Got "])
-def test_file_in_lines(peer, directory, prefix):
+def test_file_is_sent_in_lines(peer, directory, prefix):
     lines = []
 
     def handle(s):
@@ -195,7 +195,7 @@ def test_file_in_lines(peer, directory, prefix):
     assert sent == (TEXT + "\n").encode() * 2
 
 
-def test_file_in_pieces(peer, directory):
+def test_file_is_sent_in_pieces(peer, directory):
     got = []
 
     def handle(s):
@@ -213,8 +213,8 @@ def test_file_in_pieces(peer, directory):
         assert len(piece) <= 7 or piece.endswith(b"\n")
 
 
-def test_file_that_does_not_tell_its_size(peer, directory):
-    """A pipe, of more than it holds at a time; and one of /proc, which calls itself empty."""
+def test_file_of_unknown_size_is_read(peer, directory):
+    """A pipe with more data than its buffer, and a file of /proc, whose size is 0."""
     os.mkfifo(f"{directory}/pipe")
     text = b"".join(b"%d\n" % i for i in range(300_000))
 
@@ -229,20 +229,20 @@ def test_file_that_does_not_tell_its_size(peer, directory):
     load("-n", "10", "--file", "/proc/cpuinfo", "127.0.0.1", peer(echo).port)
 
 
-def test_file_that_is_too_large(peer):
+def test_too_large_file_is_rejected(peer):
     done = ackc("load", "--file", "/dev/zero", "127.0.0.1", peer(echo).port)
     assert done.status == 1
     assert "/dev/zero: file too large" in done.err
 
 
-def test_interrupted_while_waiting_for_a_file(peer, directory):
+def test_interrupt_while_reading_a_file_ends_ackc(peer, directory):
     os.mkfifo(f"{directory}/pipe")
     run = Running("load", "--file", f"{directory}/pipe", "127.0.0.1", peer(echo).port)
 
     def writer():
         try:
             return os.open(f"{directory}/pipe", os.O_WRONLY | os.O_NONBLOCK)
-        except OSError:  # nobody reads it yet
+        except OSError:  # there is no reader yet
             return None
 
     fd = wait_until(writer, "ackc to open the pipe")
@@ -250,8 +250,8 @@ def test_interrupted_while_waiting_for_a_file(peer, directory):
     os.close(fd)
 
 
-def test_silence_does_not_make_a_server_faster(peer):
-    """The rate is over all of the time, not until the last reply."""
+def test_silence_lowers_the_rate(peer):
+    """The rate is computed over the whole time, not until the last reply."""
     count = iter(range(1 << 60))
 
     def handle(s):
@@ -268,14 +268,14 @@ def test_silence_does_not_make_a_server_faster(peer):
 @pytest.mark.parametrize("what, words", [("nosuch", "no such file or directory"),
                                          ("empty", "the file is empty"),
                                          (".", "")])
-def test_file_that_cannot_be_read(peer, directory, what, words):
+def test_unreadable_file_is_reported(peer, directory, what, words):
     open(f"{directory}/empty", "w", encoding="ascii").close()
     done = ackc("load", "--file", f"{directory}/{what}", "127.0.0.1", peer(echo).port)
     assert done.status == 1
     assert f"{directory}/{what}: {words}" in done.err
 
 
-def test_lines_asked_of_a_stream_server(peer):
+def test_lines_option_with_a_stream_server_is_reported(peer):
     def handle(s):
         while data := s.recv(65536):
             s.sendall(b"Got " + data)
@@ -285,7 +285,7 @@ def test_lines_asked_of_a_stream_server(peer):
     assert "does not answer line by line" in done.err
 
 
-def test_progress_on_a_terminal(peer):
+def test_progress_is_shown_on_a_terminal(peer):
     main, side = pty.openpty()
     process = subprocess.Popen([ackc_binary(), "load", "-d", "2.5", "-r", "1000", "127.0.0.1",
                                 str(peer(echo).port)], stderr=side, stdout=subprocess.DEVNULL,
@@ -303,8 +303,8 @@ def test_progress_on_a_terminal(peer):
     assert shown.endswith(b"\r\x1b[K")
 
 
-def test_progress_while_connecting(peer):
-    """The server's queue is full: the connects that it does not take are waited for."""
+def test_progress_is_shown_while_connecting(peer):
+    """The server's queue is full, so ackc waits for pending connects."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen(4)
@@ -312,7 +312,7 @@ def test_progress_while_connecting(peer):
     done = threading.Event()
 
     def serve():
-        # The learner's, and no more until the progress was seen.
+        # Accepts only the connection for learning until the progress was seen.
         s, _ = listener.accept()
         threading.Thread(target=echo, args=(s,), daemon=True).start()
         done.wait(SOON)
@@ -344,7 +344,7 @@ def test_progress_while_connecting(peer):
     assert b"\n20 connections, depth 1, " in out
 
 
-def test_servers_limit_is_a_nak(peer):
+def test_connection_limit_of_the_server_is_a_nak(peer):
     first = []
 
     def handle(s):
@@ -361,7 +361,7 @@ def test_servers_limit_is_a_nak(peer):
 
 
 class Process:
-    """An echo server in a process of its own, which can be stopped."""
+    """An echo server in a separate process, which can be stopped."""
 
     def __enter__(self):
         self.port = free_port()
@@ -391,7 +391,7 @@ def writes_of(process):
 
 
 def stalled_load(stall, *arguments):
-    """A load of four seconds on one connection, in which the server stands still for @stall s."""
+    """Runs a load of four seconds on one connection, during which the server stops for @stall s."""
     with Process() as server:
         run = Running("load", "--json", "-c", "1", "-d", "4", *arguments, "127.0.0.1", server.port)
         wait_until(lambda: writes_of(run.process) > 300, "a load that runs")
@@ -401,23 +401,23 @@ def stalled_load(stall, *arguments):
     return json.loads(done.out)
 
 
-def test_a_schedule_shows_a_stall(record_property):
-    """A tenth of a second of four: a fortieth of the messages that were due suffered from it."""
+def test_schedule_reveals_a_stall(record_property):
+    """A stall of 0.1 s in 4 s delays one fortieth of the due messages."""
     summary = stalled_load(0.1, "--rate", "1000")
     record_property("p99.9 with a stall of 100 ms", f"{summary['latency_ms']['p99_9']} ms")
     assert summary["completed"] + summary["unsent"] == 4000
-    # The thousandth part that is above p99.9 was due in the stall's first 4 ms.
+    # The messages above p99.9 were due in the first 4 ms of the stall.
     assert summary["latency_ms"]["p99_9"] >= 80
 
 
-def test_a_closed_loop_hides_a_stall():
-    """Counted from sending, it is one message's misfortune: however long, only the maximum shows it.
+def test_closed_loop_hides_a_stall():
+    """Latency from the send time delays one message only, so only the maximum shows the stall.
 
-    Long, since a busy machine has small stalls of its own.
+    The stall is long, because a busy machine causes short ones.
     """
     stall = 1.0
     scheduled, closed = stalled_load(stall, "--rate", "1000"), stalled_load(stall)
-    assert closed["completed"] > 1500  # else p99.9 were that one
+    assert closed["completed"] > 1500  # otherwise that message would be p99.9
     for times in scheduled["service_ms"], closed["latency_ms"]:
         assert times["max"] >= 0.9 * stall * 1000
         assert times["p99_9"] < 0.5 * stall * 1000
@@ -426,15 +426,15 @@ def test_a_closed_loop_hides_a_stall():
 
 @pytest.mark.skipif(sanitizer() is not None, reason="the sanitizer's memory grows by itself")
 @pytest.mark.parametrize("arguments, n, bound_kib", [
-    # At its end it adds up histograms: 552 KiB that it had not touched before.
+    # At its end ackc adds up histograms, which touches 552 KiB for the first time.
     (("load", "-q", "-p", "8", "-n", "{}"), 200_000, 1024),
     (("ping", "-q", "-i", "0", "-c", "{}"), 40_000, 512),
     (("send",), 400_000_000, 512),
 ], ids=("load", "ping", "send"))
 def test_memory_does_not_grow(peer, arguments, n, bound_kib):
-    """From a quarter of its time to the end; the smallest leak in a message or probe is 32 bytes.
+    """Memory is compared from a quarter of the time to the end; the smallest leak is 32 bytes.
 
-    The peak that wait4() tells is no use: it begins with that of Python, which forked.
+    The peak of wait4() is not usable, because it includes that of Python before exec().
     """
     command = [ackc_binary(), *(a.format(n) for a in arguments), "127.0.0.1",
                str(peer(echo).port)]

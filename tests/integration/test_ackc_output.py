@@ -1,4 +1,4 @@
-"""ackc when its standard descriptors are not what they should be: gone, full, closed."""
+"""ackc with unusable standard descriptors: closed, full, without a reader."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from harness import SOON, die_with_parent, environment, free_port
 
 peer = ackc_peers.peer
 
-# Each says something on the standard output, and goes well.
+# Each command writes to the standard output and succeeds.
 COMMANDS = {
     "send": (("send",), ("x",)),
     "ping": (("ping", "-c", "2", "-i", "0"), ()),
@@ -32,12 +32,12 @@ def arguments(request, peer):
 
 
 def unwritable(arguments):
-    """The exit status when the output cannot be written: of a plugin, that nothing is known."""
+    """Returns the exit status for output that cannot be written; for a plugin UNKNOWN."""
     return 3 if "--plugin" in arguments else 1
 
 
 def run(redirection, *arguments):
-    """Runs ackc as a shell does that redirects as told."""
+    """Runs ackc with the redirections of a shell."""
     done = subprocess.run(["sh", "-c", f'exec "$@" {redirection}', "sh", ackc_binary(), *arguments],
                           stdin=subprocess.DEVNULL, capture_output=True, timeout=SOON, check=False,
                           env=environment())
@@ -45,22 +45,22 @@ def run(redirection, *arguments):
 
 
 @pytest.mark.parametrize("redirection", ["<&-", "2>&-", "<&- 2>&-"])
-def test_closed_descriptors_that_are_not_needed(arguments, redirection):
+def test_unneeded_descriptors_may_be_closed(arguments, redirection):
     done = run(redirection, *arguments)
     assert done.status == 0, done
     assert done.out
 
 
 @pytest.mark.parametrize("redirection", [">&-", "<&- >&-", ">&- 2>&-", "<&- >&- 2>&-"])
-def test_closed_output(arguments, redirection):
-    """What is said must not end in a socket or pipe that got the descriptor."""
+def test_closed_output_is_an_error(arguments, redirection):
+    """Output must not go to a socket or pipe that reuses the descriptor."""
     done = run(redirection, *arguments)
     assert done.status == unwritable(arguments), done
     if "2>" not in redirection:
         assert "ackc: standard output: Bad file descriptor\n" in done.err
 
 
-def test_closed_input(peer):
+def test_closed_input_is_an_error(peer):
     port = str(peer(echo).port)
     done = run("<&-", "127.0.0.1", port)
     assert (done.status, done.out) == (1, ""), done
@@ -71,14 +71,14 @@ def test_closed_input(peer):
     assert summary["status"] == done.status == 1
 
 
-def test_full_output(arguments):
+def test_full_output_is_an_error(arguments):
     done = run(">/dev/full", *arguments)
     assert done.status == unwritable(arguments), done
     assert done.err.count("standard output: No space left on device") == 1
 
 
 @pytest.mark.parametrize("option", ["--help", "--version"])
-def test_full_output_of_what_is_no_command(option):
+def test_full_output_of_help_is_an_error(option):
     done = run(">/dev/full", option)
     assert done.status == 1
     assert done.err == "ackc: standard output: No space left on device\n"
@@ -99,8 +99,8 @@ def test_ping_ends_with_its_reader(peer):
     (("--plugin", "--count", "1", "127.0.0.1", None), 3), (("--plugin",), 3),
     (("--plugin", "--help"), 3), (("-c", "1", "127.0.0.1", None), -signal.SIGPIPE),
 ])
-def test_reader_that_has_gone(peer, arguments, status):
-    """Of a plugin it is an output that cannot be written."""
+def test_missing_reader_ends_ackc(peer, arguments, status):
+    """A plugin reports unwritable output instead."""
     port = str(peer(echo).port)
     read, write = os.pipe()
     os.close(read)
@@ -110,14 +110,14 @@ def test_reader_that_has_gone(peer, arguments, status):
     assert done.returncode == status, done
 
 
-def test_naks_that_were_only_sent(peer):
+def test_echoed_naks_do_not_count(peer):
     done = ackc("--json", "127.0.0.1", peer(silent).port, "NAK 1 x")
     assert json.loads(done.out)["naks"] == 0
     assert (done.status, "no reply" in done.err) == (1, True)
 
 
 @pytest.mark.parametrize("command", [("send",), ("ping", "-c", "1"), ("load", "-n", "1")])
-def test_json_of_a_server_that_is_not_reached_or_silent(peer, command):
+def test_json_reports_failures(peer, command):
     def summary(port):
         done = ackc(*command, "--json", "-w", "0.3", "127.0.0.1", port,
                     *(("x",) if command == ("send",) else ()))
@@ -131,7 +131,7 @@ def test_json_of_a_server_that_is_not_reached_or_silent(peer, command):
     assert summary(port)["address"] == f"127.0.0.1:{port}"
 
 
-def test_one_of_something_is_singular(peer):
+def test_count_of_one_is_singular(peer):
     port = peer(ackc_peers.echo).port
     shown = ackc("ping", "-c", "1", "127.0.0.1", port).out
     assert "\n1 probe transmitted, 1 received, 0% loss" in shown

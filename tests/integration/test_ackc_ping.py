@@ -1,4 +1,4 @@
-"""ackc ping: output and habits of ping(8), thresholds for monitoring, JSON."""
+"""ackc ping: output and conventions of ping(8), thresholds for monitoring, JSON."""
 
 import json
 import re
@@ -21,7 +21,7 @@ RFC_3339 = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 TIMES = r"\d+\.\d{3}/\d+\.\d{3}/\d+\.\d{3}/\d+\.\d{3} ms"
 
 
-def test_output(peer):
+def test_output_resembles_ping(peer):
     server = peer(echo)
     done = ackc("ping", "-c", "3", "-i", "0.01", "localhost", "-4", server.port)
     where = re.escape(f"127.0.0.1:{server.port}")
@@ -39,7 +39,7 @@ def test_output(peer):
         + rf"connect min/avg/max/mdev = {TIMES}\n", done.out), done
 
 
-def test_quiet(peer):
+def test_quiet_prints_only_the_summary(peer):
     done = ackc("ping", "-q", "-c", "2", "-i", "0", "127.0.0.1", peer(echo).port)
     assert "seq=" not in done.out
     assert "2 probes transmitted, 2 received" in done.out
@@ -50,17 +50,17 @@ def test_quiet(peer):
     assert done.status == 1
 
 
-def test_interval(peer):
+def test_interval_is_kept(peer):
     server = peer(echo)
     began = time.monotonic()
     assert ackc("ping", "-c", "4", "-i", "0.2", "127.0.0.1", server.port).status == 0
     assert time.monotonic() - began >= 0.6
-    # One connection to learn on, one for the probes.
+    # One connection for learning, one for the probes.
     assert server.accepted == 2
 
 
 @pytest.mark.parametrize("size", [2, 3, 9, 19, 20, 100, 4096, 200_000, "1MiB"])
-def test_sizes(peer, size):
+def test_message_sizes_are_exact(peer, size):
     done = ackc("ping", "-c", "2", "-i", "0", "-s", size, "--json", "127.0.0.1", peer(echo).port)
     summary = json.loads(done.out.splitlines()[-1])
     assert done.status == 0, done
@@ -68,7 +68,7 @@ def test_sizes(peer, size):
     assert summary["received"] == 2
 
 
-def test_new_connection(peer):
+def test_new_connection_per_probe(peer):
     server = peer(echo)
     done = ackc("ping", "--new-connection", "-c", "3", "-i", "0", "--json", "127.0.0.1",
                 server.port)
@@ -79,7 +79,7 @@ def test_new_connection(peer):
     assert done.status == 0
 
 
-def test_time_of_a_slow_server(peer):
+def test_time_of_a_slow_server_is_separate(peer):
     def slow(s):
         for line in lines_of(s):
             threading.Event().wait(0.1)
@@ -88,12 +88,12 @@ def test_time_of_a_slow_server(peer):
     done = ackc("ping", "-c", "2", "-i", "0", "--json", "127.0.0.1", peer(slow).port)
     summary = json.loads(done.out.splitlines()[-1])
     assert 100 <= summary["rtt_ms"]["min"] <= summary["rtt_ms"]["avg"] <= summary["rtt_ms"]["max"]
-    # The network is not to blame.
+    # The time is attributed to the server, not to the network.
     if summary["kernel_rtt_ms"]:
         assert summary["kernel_rtt_ms"]["min"] < 50
 
 
-def test_reply_in_pieces(peer):
+def test_reply_in_pieces_is_accepted(peer):
     def pieces(s):
         for line in lines_of(s):
             for i in range(0, len(line), 7):
@@ -107,7 +107,7 @@ def test_reply_in_pieces(peer):
 @pytest.mark.parametrize("greeting", [b"hello\n", b"two\nlines\n", b"no line end: ", b"Got \n",
                                       "grüß 1 2 3\r\n".encode()])
 @pytest.mark.parametrize("prefix, suffix", [(b"", b""), (b"Got ", b""), (b"<", b">")])
-def test_greetings(peer, greeting, prefix, suffix):
+def test_greetings_are_skipped(peer, greeting, prefix, suffix):
     def handle(s):
         s.sendall(greeting)
         for line in lines_of(s):
@@ -121,7 +121,7 @@ def test_greetings(peer, greeting, prefix, suffix):
     assert done.status == 0, done
 
 
-def test_greeting_with_the_number_of_the_connection(peer):
+def test_greeting_with_a_connection_number_is_skipped(peer):
     numbers = iter(range(8, 1000))
 
     def handle(s):
@@ -133,8 +133,8 @@ def test_greeting_with_the_number_of_the_connection(peer):
 
 
 @pytest.mark.parametrize("command", [("ping", "-c", "12", "-i", "0"), ("load", "-n", "500")])
-def test_replies_with_numbers(peer, command):
-    """As ackd's ack_prefix = "${message} ${bytes} "."""
+def test_counters_in_replies_are_learnt(peer, command):
+    """The replies are those of ack_prefix = "${message} ${bytes} "."""
     def handle(s):
         for i, line in enumerate(lines_of(s), 1):
             s.sendall(b"%d %d %s #%d\n" % (i, len(line) - 1, line[:-1], i + 99))
@@ -143,11 +143,11 @@ def test_replies_with_numbers(peer, command):
     assert done.status == 0, done
 
 
-def test_a_server_that_closes_after_each_reply(peer):
+def test_close_after_each_reply_is_reported(peer):
     def once(s):
         s.sendall(s.recv(65536))
 
-    # It cannot be learnt how it answers a second message.
+    # ackc cannot learn the form of a second reply.
     done = ackc("ping", "-c", "1", "127.0.0.1", peer(once).port)
     assert done.status == 1
     assert "connection closed early" in done.err
@@ -157,7 +157,7 @@ def test_a_server_that_closes_after_each_reply(peer):
 
 
 def cutting(end, replies=1, learners=1):
-    """A server that ends a connection @replies replies after it began, but the first @learners."""
+    """A server that closes each connection after @replies replies, except the first @learners."""
     connections = iter(range(1 << 60))
 
     def handle(s):
@@ -165,7 +165,7 @@ def cutting(end, replies=1, learners=1):
         for i, line in enumerate(lines_of(s), 1):
             s.sendall(line)
             if cut and i == replies:
-                threading.Event().wait(0.05)  # so that the reply is there before the reset
+                threading.Event().wait(0.05)  # the reply must arrive before the reset
                 return end(s)
         return None
 
@@ -177,8 +177,8 @@ CUTS = {"fin": (lambda s: None, "connection closed by peer"),
 
 
 @pytest.mark.parametrize("cut", CUTS)
-def test_cut_between_probes(peer, cut):
-    """A reconnect is not silent: each cut is reported, counted, and no loss; the status is 1."""
+def test_reconnect_between_probes_is_reported(peer, cut):
+    """Each reconnect is reported and counted, and is no loss; the exit status is 1."""
     end, kind = CUTS[cut]
     server = peer(cutting(end))
     done = ackc("ping", "-c", "3", "-i", "1", "127.0.0.1", server.port)
@@ -189,7 +189,7 @@ def test_cut_between_probes(peer, cut):
     assert [" connect=" in l for l in done.out.splitlines() if "seq=" in l] == [False, True, True]
 
 
-def test_cut_in_json(peer):
+def test_reconnect_is_in_json(peer):
     done = ackc("ping", "-c", "2", "-i", "1", "--json", "127.0.0.1",
                 peer(cutting(lambda s: None)).port)
     first, cut, second, summary = [json.loads(line) for line in done.out.splitlines()]
@@ -200,14 +200,14 @@ def test_cut_in_json(peer):
     assert (summary["loss_percent"], summary["status"], done.status) == (0, 1, 1)
 
 
-def test_quiet_reports_a_kind_of_cut_once(peer):
+def test_quiet_reports_each_kind_of_reconnect_once(peer):
     done = ackc("ping", "-q", "-c", "3", "-i", "1", "127.0.0.1",
                 peer(cutting(lambda s: None)).port)
     assert done.err.count("\n") == 1
     assert "+2 cuts while idle" in done.out
 
 
-def test_no_reconnect(peer):
+def test_no_reconnect_option_ends_ping(peer):
     server = peer(cutting(lambda s: None, replies=2))
     done = ackc("ping", "--no-reconnect", "-i", "1", "127.0.0.1", server.port)
     assert done.status == 1, done
@@ -215,7 +215,7 @@ def test_no_reconnect(peer):
     assert server.accepted == 2
 
 
-def test_no_reconnect_after_a_lost_probe(peer):
+def test_no_reconnect_option_after_a_lost_probe(peer):
     server = peer(each_line(lambda s, line: None, honest=4))
     done = ackc("ping", "--no-reconnect", "-i", "0", "-W", "0.3", "127.0.0.1", server.port)
     assert done.status == 1, done
@@ -223,14 +223,14 @@ def test_no_reconnect_after_a_lost_probe(peer):
     assert server.accepted == 2
 
 
-def test_no_reconnect_waits_for_the_first_connection():
-    """There is nothing yet that could be cut."""
+def test_no_reconnect_option_permits_the_first_connection():
+    """A failed first connect is not a reconnect."""
     port = free_port()
     done = ackc("ping", "--no-reconnect", "-c", "3", "-i", "0", "127.0.0.1", port)
     assert "3 probes transmitted, 0 received, +3 errors" in done.out
 
 
-def test_plugin_warns_of_a_cut(peer):
+def test_plugin_warns_of_a_reconnect(peer):
     done = ackc("ping", "--plugin", "-i", "1", "--count", "2", "127.0.0.1",
                 peer(cutting(lambda s: None)).port)
     assert done.status == 1, done
@@ -247,7 +247,7 @@ def test_reconnect_after_a_lost_probe_is_counted(peer):
     assert (summary["cuts"], summary["reconnects"], summary["received"]) == (0, 1, 2)
 
 
-def test_new_connection_is_no_reconnect(peer):
+def test_new_connection_does_not_count_as_reconnect(peer):
     drop = iter([True, False])
     server = peer(each_line(lambda s, line: None if next(drop, False) else s.sendall(line), honest=3))
     done = ackc("ping", "--new-connection", "-c", "3", "-i", "0", "-W", "0.3", "--json", "127.0.0.1",
@@ -256,7 +256,7 @@ def test_new_connection_is_no_reconnect(peer):
     assert (summary["received"], summary["reconnects"]) == (2, 0)
 
 
-def test_wall_clock(peer):
+def test_wall_clock_is_printed(peer):
     def handle(s):
         s.sendall(b"hello\n")
         echo(s)
@@ -270,8 +270,8 @@ def test_wall_clock(peer):
     assert re.match(rf"{RFC_3339} ackc: 127", done.err), done
 
 
-def test_retransmissions(tmp_path):
-    """In a namespace whose interface is down for a while."""
+def test_retransmissions_are_reported(tmp_path):
+    """The interface of the namespace is down for a while."""
     if not can_unshare("--net"):
         pytest.skip("no network namespaces here")
     script = tmp_path / "run"
@@ -321,7 +321,7 @@ def plugin(*arguments):
     return done.status, words, performance
 
 
-def test_plugin_ok(peer):
+def test_plugin_reports_ok(peer):
     port = peer(echo).port
     status, words, performance = plugin("-w", "5000,20%", "-c", "9000,60%", "127.0.0.1", port)
     assert status == 0
@@ -347,7 +347,7 @@ def slow(s):
         s.sendall(line)
 
 
-def test_plugin_slow(peer):
+def test_plugin_reports_slow_replies(peer):
     port = peer(slow).port
     for warn, crit, expected, word in (("20", "9000", 1, "WARNING"), ("10", "20", 2, "CRITICAL")):
         status, words, _ = plugin("--count", "2", "--warn", warn, "-c", crit, "127.0.0.1", port)
@@ -355,7 +355,7 @@ def test_plugin_slow(peer):
         assert words.startswith(f"ACKC {word} - ")
 
 
-def test_plugin_no_server():
+def test_plugin_without_server_is_critical():
     port = free_port()
     status, words, performance = plugin("--count", "2", "127.0.0.1", port)
     assert status == 2
@@ -364,14 +364,14 @@ def test_plugin_no_server():
     assert performance == "pl=100%;0;100;0;100"
 
 
-def test_plugin_no_host():
+def test_plugin_with_unknown_host():
     status, words, performance = plugin("nosuch.invalid")
     assert status == 2
     assert words.startswith("ACKC CRITICAL - nosuch.invalid:10080: no probe sent, ")
     assert performance == "pl=100%;0;100;0;100"
 
 
-def test_nothing_transmitted_is_all_lost():
+def test_no_transmitted_probe_is_total_loss():
     done = ackc("ping", "-c", "1", "nosuch.invalid")
     assert "\n0 probes transmitted, 0 received, +1 error, 100% loss, " in done.out
     assert done.status == 1
@@ -379,8 +379,8 @@ def test_nothing_transmitted_is_all_lost():
     assert (summary["transmitted"], summary["loss_percent"], summary["status"]) == (0, 100, 1)
 
 
-def test_plugin_loss(peer):
-    # Two to learn, then every other one is lost.
+def test_plugin_reports_loss(peer):
+    # Two probes for learning, then every other one is lost.
     def lossy():
         count = iter(range(1 << 60))
 
@@ -399,15 +399,15 @@ def test_plugin_loss(peer):
         assert status == expected
 
 
-def test_plugin_wrong_reply(peer):
+def test_plugin_reports_a_wrong_reply(peer):
     server = peer(each_line(lambda s, line: s.sendall(line.upper()), honest=3))
     status, words, _ = plugin("--count", "2", "127.0.0.1", server.port)
     assert status == 2
     assert "wrong reply to probe 2" in words
 
 
-def test_plugin_nak_with_a_bar(peer):
-    """A bar in the server's words must not begin the performance data."""
+def test_plugin_escapes_a_bar_in_a_nak(peer):
+    """A bar in the text of the server must not begin the performance data."""
     server = peer(each_line(lambda s, line: s.sendall(b"NAK 0 a|b\n"), honest=3))
     status, words, _ = plugin("--count", "2", "127.0.0.1", server.port)
     assert status == 2
@@ -429,19 +429,19 @@ def test_plugin_nak_with_a_bar(peer):
     (("host", "1", "2", "--cri", "5"), "'2': too many arguments"),
     (("--warn", "2", "--crit", "1", "host"), "--warning is above --critical"),
 ], ids=lambda a: " ".join(a) if isinstance(a, tuple) else None)
-def test_plugin_usage(arguments, words):
-    """What monitoring looks at is the standard output, wherever --plugin stands."""
+def test_plugin_usage_error_goes_to_standard_output(arguments, words):
+    """Monitoring reads the standard output, wherever --plugin is on the command line."""
     done = ackc("ping", *arguments)
     assert done.status == 3
     assert done.out.startswith(f"ACKC UNKNOWN - ackc: {words}")
     assert done.err == ""
 
 
-def test_plugin_help():
+def test_plugin_help_is_printed():
     assert ackc("ping", "--plugin", "--help").status == 3
 
 
-def test_plugin_target_with_a_bar(directory):
+def test_plugin_escapes_a_bar_in_the_target(directory):
     status, words, _ = plugin("--count", "1", f"unix:{directory}/a|b\nc")
     assert status == 2
     assert words.startswith(f"ACKC CRITICAL - unix:{directory}/a/b\\x0ac: 0 of 1 probe answered, ")
@@ -466,23 +466,23 @@ RANGES = {
 
 
 @pytest.mark.parametrize("case", RANGES)
-def test_plugin_thresholds(peer, case):
-    """-w and -c are thresholds, as of every plugin, and in the guidelines' format."""
+def test_plugin_thresholds_set_the_state(peer, case):
+    """-w and -c are thresholds in the format of the plugin guidelines."""
     options, expected = RANGES[case]
     status, words, _ = plugin("--count", "2", *options, "127.0.0.1", peer(echo).port)
     assert status == expected
     assert words.startswith(f"ACKC {('OK', 'WARNING', 'CRITICAL')[expected]} - ")
 
 
-def test_plugin_ranges_in_performance_data(peer):
+def test_performance_data_has_ranges(peer):
     _, _, performance = plugin("-w", "@10ms:1s,5:20%", "-c", "~:9000,@50:%", "127.0.0.1",
                                peer(echo).port)
     assert re.fullmatch(r"rta=\d+\.\d+ms;@10:1000;~:9000;0 rtmin=\S+ rtmax=\S+ pl=0%;5:20;@50:;0;100",
                         performance)
 
 
-def test_options_outside_of_a_plugin(peer):
-    """There -w is the time-out, -c the count, and -t an end like ^C."""
+def test_options_have_ping_meaning_without_plugin(peer):
+    """Without --plugin, -w is the timeout, -c the count, and -t ends like ^C."""
     server = peer(echo)
     done = ackc("ping", "-w", "10", "-c", "2", "-i", "0", "127.0.0.1", server.port)
     assert "\n2 probes transmitted, 2 received, 0% loss" in done.out
@@ -492,14 +492,14 @@ def test_options_outside_of_a_plugin(peer):
 
 
 def dripping(s):
-    """Sends a byte now and then, for ever."""
+    """Sends a byte from time to time, forever."""
     while True:
         s.sendall(b"z")
         threading.Event().wait(0.02)
 
 
 def deadline(*arguments, **options):
-    """Runs a plugin that does not finish within its deadline; returns its words."""
+    """Runs a plugin that does not finish within its deadline; returns its output."""
     began = time.monotonic()
     done = ackc("ping", "--plugin", "-W", "60", *arguments, **options)
     assert done.status == 2, done
@@ -510,26 +510,26 @@ def deadline(*arguments, **options):
 
 
 @pytest.mark.parametrize("handler", [ackc_peers.silent, dripping], ids=lambda h: h.__name__)
-def test_plugin_keeps_its_deadline(peer, handler):
+def test_plugin_deadline_is_kept(peer, handler):
     words, took = deadline("-t", "1", "127.0.0.1", peer(handler).port)
     assert words.endswith(": 0 of 1 probe answered, not finished after 1 s")
     assert 1 <= took < SOON
 
 
-def test_plugin_keeps_its_deadline_while_connecting():
+def test_plugin_deadline_covers_connecting():
     with ackc_peers.deaf_port() as port:
         words, took = deadline("--timeout", "1", "127.0.0.1", port)
     assert words.endswith(": 0 of 1 probe answered, not finished after 1 s")
     assert 1 <= took < SOON
 
 
-def test_plugin_has_a_deadline_of_10_s(peer):
+def test_default_plugin_deadline_is_10_s(peer):
     words, took = deadline("127.0.0.1", peer(ackc_peers.silent).port, timeout=2 * SOON)
     assert words.endswith(", not finished after 10 s")
     assert 10 <= took < 10 + SOON
 
 
-def test_plugin_with_some_replies_before_the_deadline(peer):
+def test_plugin_evaluates_replies_before_the_deadline(peer):
     done = ackc("ping", "--plugin", "-W", "60", "-t", "2", "127.0.0.1",
                 peer(each_line(lambda s, line: None, honest=4)).port)
     assert done.status == 2, done
@@ -537,7 +537,7 @@ def test_plugin_with_some_replies_before_the_deadline(peer):
     assert ", not finished after 2 s | rta=" in done.out
 
 
-def test_plugin_without_descriptors():
+def test_plugin_without_descriptors_is_unknown():
     def limit():
         resource.setrlimit(resource.RLIMIT_NOFILE, (6, 6))
 
@@ -550,7 +550,7 @@ def test_plugin_without_descriptors():
 # ---- JSON: the schema of the manual page ----
 
 
-def test_json_schema(peer):
+def test_json_has_the_documented_schema(peer):
     def handle(s):
         s.sendall(b"hello\n")
         echo(s)
@@ -572,7 +572,7 @@ def test_json_schema(peer):
                                       "p99", "p99_9", "p99_99"}
 
 
-def test_json_failures():
+def test_json_reports_failures():
     port = free_port()
     done = ackc("ping", "-c", "2", "-i", "0", "--json", "127.0.0.1", port)
     *failures, summary = [json.loads(line) for line in done.out.splitlines()]

@@ -1,4 +1,4 @@
-"""ackc --proxy: every command can talk to a listener that expects PROXY headers."""
+"""ackc --proxy: every command supports listeners that expect PROXY headers."""
 
 import json
 import re
@@ -15,7 +15,7 @@ peer = ackc_peers.peer
 CONFIG = """address = "127.0.0.1"; port = 0; proxies = ["127.0.0.1"]; greeting = "${peer}\\n";
 ack_prefix = "Got ";"""
 
-# (--proxy, what the server takes for the client)
+# (--proxy, the client address that the server uses)
 CHOICES = [
     ("v1", r"127\.0\.0\.1:\d+"), ("v2", r"127\.0\.0\.1:\d+"),
     ("v1,192.0.2.7:5000", r"192\.0\.2\.7:5000"), ("v2,192.0.2.7:5000", r"192\.0\.2\.7:5000"),
@@ -25,7 +25,7 @@ CHOICES = [
 
 
 @pytest.mark.parametrize("choice, client", CHOICES, ids=[c for c, _ in CHOICES])
-def test_send(ackd, choice, client):
+def test_send_with_a_proxy_header(ackd, choice, client):
     port = ackd(CONFIG).address().port
     done = ackc("--proxy", choice, "127.0.0.1", port, "text")
     assert done.status == 0, done
@@ -33,7 +33,7 @@ def test_send(ackd, choice, client):
 
 
 @pytest.mark.parametrize("choice", ["v1", "v2", "v2,192.0.2.7:5000"])
-def test_ping_and_load(ackd, choice):
+def test_ping_and_load_with_a_proxy_header(ackd, choice):
     config = CONFIG.replace("${peer}", "hello")
     port = ackd(config + ' framing = "line";').address().port
     for command in (("ping", "-c", "3", "-i", "0"), ("ping", "-c", "3", "-i", "0", "--new-connection"),
@@ -42,8 +42,8 @@ def test_ping_and_load(ackd, choice):
         assert (done.status, done.err) == (0, ""), (command, done)
 
 
-def test_refused_without(ackd):
-    """The listener is one where a connection without a header is closed."""
+def test_connection_without_header_is_closed(ackd):
+    """The listener closes connections without a header."""
     port = ackd(CONFIG).address().port
     assert ackc("127.0.0.1", port, "text").status == 1
 
@@ -54,8 +54,8 @@ def test_refused_without(ackd):
     ("v2", lambda s: b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x7f\0\0\x01\x7f\0\0\x01"
      + s.getpeername()[1].to_bytes(2, "big") + s.getsockname()[1].to_bytes(2, "big")),
 ])
-def test_header_comes_once_and_first(peer, version, header):
-    """It states both ends, and counts neither as text nor as a reply."""
+def test_header_is_sent_once_and_first(peer, version, header):
+    """The header contains both addresses, and counts neither as text nor as a reply."""
     faults = []
 
     def handle(s):
@@ -75,7 +75,7 @@ def test_header_comes_once_and_first(peer, version, header):
     ("v1", b"PROXY UNKNOWN\r\n"), ("v1,192.0.2.7:5000", b"PROXY TCP4 192.0.2.7 0.0.0.0 5000 0\r\n"),
     ("v2", b"\r\n\r\n\0\r\nQUIT\n\x21\0\0\0"),
 ])
-def test_unix_socket(directory, choice, header):
+def test_unix_socket_with_a_proxy_header(directory, choice, header):
     path = f"{directory}/s"
     got = []
     with socket.socket(socket.AF_UNIX) as listener:
@@ -94,7 +94,7 @@ def test_unix_socket(directory, choice, header):
 
 
 @pytest.mark.parametrize("choice", ["", "v3", "v1,", "v2,localhost:1", "v2,192.0.2.1", "v1,::1:80"])
-def test_usage(choice):
+def test_invalid_proxy_options_are_rejected(choice):
     done = ackc("ping", "--proxy", choice, "localhost")
     assert done.status == 64
     assert done.err.startswith(f"ackc: --proxy: '{choice}' is not v1|v2[,SRC:PORT], where ")

@@ -1,7 +1,6 @@
 """ackc send through real relays that do not support half-close: no reply may be lost.
 
-Each of them ends both directions when the client half-closes, so a reply that is not there by then is
-lost.
+Each relay closes both directions when the client half-closes, so a reply that arrives later is lost.
 """
 
 import os
@@ -41,7 +40,7 @@ class Relay:
         self.process = None
 
     def _run(self, *command, env=None, **options):
-        # A group of its own, since ncat has children that outlive it.
+        # A separate process group, because children of ncat outlive it.
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment(env),
                                         start_new_session=True, preexec_fn=die_with_parent, **options)
 
@@ -99,15 +98,16 @@ def is_ncat(relayed):
 
 
 def linger_of(relayed):
-    """ncat starts two processes for a connection, and ends neither when the server closes.
+    """Returns the linger time for a relay.
 
-    Behind the others the server's end ends ackc, so that the linger time never passes.
+    ncat starts two processes per connection, and ends neither when the server closes. With other
+    relays, the server's close ends ackc before the linger time.
     """
     return min(within(4), SOON / 2) if is_ncat(relayed) else SOON
 
 
 def answer_and_close(n, delay=0.0):
-    """A server that sends the first @n bytes back, a while later, and closes."""
+    """A server that echoes the first @n bytes after a delay, and closes."""
     def handle(s):
         while n > handle.returned and (data := s.recv(65536)):
             time.sleep(delay)
@@ -127,16 +127,16 @@ def test_no_reply_is_lost(peer, relayed):
         assert (done.status, done.out, done.err) == (0, f"text {i}\n", ""), done
 
 
-def test_a_file_comes_back_in_full(peer, relayed):
-    # ncat and its child wait for each other when much more is under way both ways.
+def test_file_is_echoed_completely(peer, relayed):
+    # ncat and its child deadlock if much more data is in flight both ways.
     data = os.urandom(100_000 if is_ncat(relayed) else 5_000_000)
     port = relayed(peer(answer_and_close(len(data))).port)
     done = ackc("--linger", linger_of(relayed), "127.0.0.1", port, data=data)
     assert (done.status, done.raw == data, done.err) == (0, True, "")
 
 
-def test_a_lost_reply_is_reported(peer, relayed):
-    """A half-close before the reply loses it: that must not look like success."""
+def test_lost_reply_is_reported(peer, relayed):
+    """A half-close before the reply loses the reply, which must be an error."""
     port = relayed(peer(answer_and_close(5, delay=1)).port)
     done = ackc("--linger", "0", "127.0.0.1", port, "text")
     assert (done.status, done.out) == (1, "")

@@ -1,4 +1,4 @@
-"""ackc send: every byte there and back, whoever is slow."""
+"""ackc send: every byte is sent and received, with any slow side."""
 
 import base64
 import json
@@ -17,7 +17,7 @@ from harness import SOON, within
 
 peer = ackc_peers.peer
 
-# More than all the buffers on the way hold together.
+# More than the capacity of all buffers on the path.
 BIG = 32 * 1024 * 1024
 
 
@@ -30,14 +30,14 @@ def test_texts_are_sent_as_lines(peer):
 
 @pytest.mark.parametrize("data", [b"", b"x", b"no line end", b"\xff\xfe\x00\xc3\r\n\x1b[2J",
                                   os.urandom(300_000)], ids=len)
-def test_input_is_sent_and_replies_are_printed_untouched(peer, data):
+def test_input_and_replies_are_unchanged(peer, data):
     server = peer(echo)
     done = ackc("127.0.0.1", server.port, data=data)
     assert (done.status, done.raw) == (0, data)
 
 
-def test_input_of_any_size_never_deadlocks(peer):
-    """The server echoes as it reads: whoever only writes, or only reads, stands still."""
+def test_large_input_does_not_deadlock(peer):
+    """The server echoes as it reads, so a client that only writes or only reads deadlocks."""
     server = peer(echo)
     data = os.urandom(1 << 20) * (BIG >> 20)
     done = ackc("-w", "60", "127.0.0.1", server.port, data=data, timeout=4 * SOON)
@@ -45,7 +45,7 @@ def test_input_of_any_size_never_deadlocks(peer):
     assert done.raw == data
 
 
-def test_server_that_answers_at_the_end(peer):
+def test_reply_after_the_end_of_input_is_printed(peer):
     got = []
 
     def handle(s):
@@ -58,7 +58,7 @@ def test_server_that_answers_at_the_end(peer):
     assert (done.status, done.out) == (0, "5000000 bytes\n")
 
 
-def test_greeting_and_replies_are_printed_as_they_come(peer):
+def test_greeting_and_replies_are_printed_immediately(peer):
     def handle(s):
         s.sendall(b"hello\n")
         echo(s)
@@ -75,7 +75,7 @@ def test_greeting_and_replies_are_printed_as_they_come(peer):
     assert run.end().status == 0
 
 
-def test_regular_file_as_input(peer, tmp_path):
+def test_regular_file_is_accepted_as_input(peer, tmp_path):
     server = peer(echo)
     path = tmp_path / "text"
     path.write_bytes(b"one\ntwo\n" * 20_000)
@@ -85,7 +85,7 @@ def test_regular_file_as_input(peer, tmp_path):
     assert (done.status, done.raw) == (0, path.read_bytes())
 
 
-def test_directory_as_input(peer, tmp_path):
+def test_directory_as_input_is_an_error(peer, tmp_path):
     server = peer(echo)
     fd = os.open(tmp_path, os.O_RDONLY)
     done = Running("127.0.0.1", server.port, stdin=fd).end()
@@ -95,7 +95,7 @@ def test_directory_as_input(peer, tmp_path):
 
 
 def test_input_pipe_stays_blocking(peer):
-    """Other processes share the pipe: a non-blocking one would break them."""
+    """Other processes share the pipe, and O_NONBLOCK would break them."""
     server = peer(echo)
     reader, writer = os.pipe()
     run = Running("127.0.0.1", server.port, stdin=reader)
@@ -107,7 +107,7 @@ def test_input_pipe_stays_blocking(peer):
     os.close(reader)
 
 
-def test_terminal_is_not_harmed(peer):
+def test_terminal_output_is_escaped(peer):
     def handle(s):
         silent(s)
         s.sendall("\x1b]0;title\x07 \x9b2J é\t\u202eevil\rok\r\n\x7f\n".encode() + b"\xc3(\xff\n")
@@ -120,7 +120,7 @@ def test_terminal_is_not_harmed(peer):
     assert status == 0
 
 
-def test_character_in_pieces_on_terminal(peer):
+def test_split_character_is_shown_on_a_terminal(peer):
     gate = threading.Event()
 
     def handle(s):
@@ -142,7 +142,7 @@ def test_silent_server_times_out(peer):
 
 @pytest.mark.parametrize("reply", [b"good morning\n", b"good"])
 def test_server_that_does_not_close_times_out(peer, reply):
-    """That a reply came, or a part of it, must not read as if none had."""
+    """The message states whether a reply, or a part of one, was received."""
     def handle(s):
         s.sendall(reply)
         silent_for_ever(s)
@@ -159,7 +159,7 @@ def silent_for_ever(s):
     threading.Event().wait(SOON)
 
 
-def test_time_out_is_of_silence_not_of_the_whole(peer):
+def test_timeout_applies_to_silence_only(peer):
     def handle(s):
         for i in range(8):
             s.sendall(b"%d" % i)
@@ -171,7 +171,7 @@ def test_time_out_is_of_silence_not_of_the_whole(peer):
     assert (done.status, done.out) == (0, "01234567")
 
 
-def test_no_time_out_while_the_user_thinks(peer):
+def test_no_timeout_while_waiting_for_input(peer):
     server = peer(echo)
     run = Running("-w", within(0.2), "127.0.0.1", server.port, stdin=subprocess.PIPE)
     server.wait_for_connection()
@@ -188,7 +188,7 @@ def test_server_that_reads_nothing_times_out(peer):
     assert done.err == f"ackc: 127.0.0.1:{server.port}: timed out waiting for a reply\n"
 
 
-def test_closed_before_the_end_of_input(peer):
+def test_close_before_the_end_of_input_is_reported(peer):
     server = peer(lambda s: s.sendall(b"bye\n"))
     run = Running("127.0.0.1", server.port, stdin=subprocess.PIPE)
     run.process.wait(SOON)
@@ -197,8 +197,8 @@ def test_closed_before_the_end_of_input(peer):
     assert done.err == f"ackc: 127.0.0.1:{server.port}: connection closed early\n"
 
 
-def test_reset_after_the_last_bytes(peer):
-    """A reset is none the less one for bytes that came just before it."""
+def test_reset_after_the_last_bytes_is_reported(peer):
+    """Bytes received immediately before a reset do not hide it."""
     def handle(s):
         silent(s)
         s.sendall(b"some")
@@ -212,7 +212,7 @@ def test_reset_after_the_last_bytes(peer):
 
 
 class EndOfInput:
-    """A server that sends the replies, one every interval, and measures when the half-close comes."""
+    """A server that sends one reply per interval and measures the time of the half-close."""
 
     def __init__(self, replies=(), interval=0.0):
         self.replies = replies
@@ -231,22 +231,22 @@ class EndOfInput:
 
 
 def test_half_close_waits_for_silence(peer):
-    """Many relays end both directions at a half-close: it must come after the last reply."""
-    # A reply must not be later than the linger time, even where the machine is busy.
+    """Many relays close both directions at a half-close, so it must follow the last reply."""
+    # A reply must arrive within the linger time, even on a busy machine.
     handler = EndOfInput((b"one", b"two", b"three"), interval=0.3)
     done = ackc("--linger", "4s", "127.0.0.1", peer(handler).port, "x")
     assert (done.status, done.out) == (0, "onetwothree")
     assert handler.silence > 3.9
 
 
-def test_default_linger_time(peer):
+def test_default_linger_time_is_used(peer):
     handler = EndOfInput()
     assert ackc("127.0.0.1", peer(handler).port, "x").status == 1
     assert handler.silence > 0.45
 
 
-def test_half_close_comes_at_once_without_linger(peer):
-    """The server replies after the half-close only, and a linger time would outlast the test."""
+def test_half_close_is_immediate_without_linger(peer):
+    """The server replies only after the half-close, and a linger time would outlast the test."""
     def handle(s):
         while s.recv(65536):
             pass
@@ -259,7 +259,7 @@ def test_half_close_comes_at_once_without_linger(peer):
 
 
 def test_server_may_close_first(peer):
-    """The linger time is not waited for when the server has closed."""
+    """ackc does not wait for the linger time if the server has closed."""
     def handle(s):
         s.sendall(s.recv(65536))
 
@@ -267,8 +267,8 @@ def test_server_may_close_first(peer):
     assert (done.status, done.out, done.err) == (0, "x\n", "")
 
 
-def test_server_closes_while_the_end_of_input_is_read(peer, tmp_path):
-    """Whether the end of input or that of the server is seen first makes no difference."""
+def test_simultaneous_ends_are_no_error(peer, tmp_path):
+    """The order in which ackc sees the end of input and the close does not matter."""
     def handle(s):
         s.sendall(s.recv(65536))
 
@@ -281,7 +281,7 @@ def test_server_closes_while_the_end_of_input_is_read(peer, tmp_path):
         assert (done.status, done.out, done.err) == (0, "x\n", "")
 
 
-def test_server_closes_before_all_is_sent(peer, tmp_path):
+def test_close_before_all_is_sent_is_reported(peer, tmp_path):
     server = peer(lambda s: s.sendall(s.recv(1)))
     path = tmp_path / "text"
     path.write_bytes(b"x" * (1 << 22))
@@ -297,7 +297,7 @@ TRY_LONGER = "; for a slow server try a longer --linger"
 @pytest.mark.parametrize("after, words", [
     ("the text", NO_REPLY), ("the half-close", NO_REPLY + TRY_LONGER),
 ], ids=["text", "half-close"])
-def test_no_reply_is_reported(peer, after, words):
+def test_missing_reply_is_reported(peer, after, words):
     def handle(s):
         s.recv(65536)
         if after == "the half-close":
@@ -313,7 +313,7 @@ def test_no_reply_is_reported(peer, after, words):
     assert (done.status, summary["status"], summary["error"]) == (1, 1, words)
 
 
-def test_a_greeting_is_no_reply(peer):
+def test_greeting_does_not_count_as_reply(peer):
     def handle(s):
         s.sendall(b"hello\n")
         silent(s)
@@ -331,8 +331,8 @@ def test_nothing_sent_needs_no_reply(peer):
     assert (done.status, done.out, done.err) == (0, "", "")
 
 
-def test_linger_begins_when_the_peer_has_everything(peer):
-    """Bytes in our own send buffer are not sent: a half-close right behind them would be too early."""
+def test_linger_begins_after_the_last_acknowledgement(peer):
+    """Bytes in the local send buffer count as unsent, so the half-close waits for them."""
     size = 200_000
     early = []
 
@@ -361,7 +361,7 @@ def test_peer_that_acknowledges_nothing_times_out(peer):
     assert done.err == f"ackc: 127.0.0.1:{server.port}: timed out waiting for a reply\n"
 
 
-def test_json(peer):
+def test_json_has_the_documented_members(peer):
     def handle(s):
         s.sendall(b"a\n")
         echo(s)
@@ -382,7 +382,7 @@ def test_json(peer):
     assert summary["address"] == f"127.0.0.1:{server.port}"
 
 
-def test_json_of_a_failure(peer):
+def test_json_reports_a_failure(peer):
     server = peer(silent_for_ever)
     done = ackc("--json", "-w", within(0.2), "127.0.0.1", server.port, "x")
     summary = json.loads(done.out)
@@ -390,7 +390,7 @@ def test_json_of_a_failure(peer):
     assert summary["error"] == "timed out waiting for a reply"
 
 
-def test_naks(peer):
+def test_naks_set_the_exit_status(peer):
     def handle(s):
         s.sendall(b"Got ab\nNAK 2 invalid start byte\n")
         silent(s)
@@ -401,7 +401,7 @@ def test_naks(peer):
     assert done.err == f"ackc: 127.0.0.1:{server.port}: NAK 2 invalid start byte\n"
 
 
-def test_nak_in_pieces(peer):
+def test_nak_in_pieces_is_recognized(peer):
     def handle(s):
         for byte in b"x\nNAK 12 line too long\n":
             s.sendall(bytes([byte]))
@@ -415,14 +415,14 @@ def test_echoed_nak_is_no_nak(peer):
     assert (done.status, done.err) == (0, "")
 
 
-def test_text_like_a_nak_is_no_nak(peer):
+def test_text_resembling_a_nak_is_no_nak(peer):
     for text in ("NAK", "NAK x y", "NAK 1", "xNAK 1 y", "nak 1 y", "NAK  1 y"):
         server = peer(lambda s, text=text: (s.sendall(text.encode() + b"\n"), silent(s)))
         done = ackc("--linger", "0", "127.0.0.1", server.port, "x")
         assert (done.status, done.err) == (0, ""), text
 
 
-def test_interrupted(peer):
+def test_interrupt_ends_send(peer):
     server = peer(echo)
     run = Running("127.0.0.1", server.port, stdin=subprocess.PIPE)
     run.process.stdin.write(b"abc\n")
@@ -434,8 +434,8 @@ def test_interrupted(peer):
                         "4 received\n")
 
 
-def test_output_closed(peer):
-    """As in `ackc HOST PORT < file | head -1`: ends as any filter does, without a word."""
+def test_sigpipe_ends_send(peer):
+    """As in `ackc HOST PORT < file | head -1`: SIGPIPE ends ackc without a message."""
     server = peer(echo)
     run = Running("127.0.0.1", server.port, stdin=subprocess.PIPE)
     run.process.stdout.close()
@@ -447,7 +447,7 @@ def test_output_closed(peer):
     run.process.stderr.close()
 
 
-def test_output_full(peer):
+def test_full_output_is_an_error(peer):
     server = peer(echo)
     with open("/dev/full", "wb") as full:
         done = subprocess.run([ackc_binary(), "127.0.0.1", str(server.port), "x"], stdout=full,
@@ -457,7 +457,7 @@ def test_output_full(peer):
     assert b"standard output: No space left on device" in done.stderr
 
 
-def test_unix_socket(directory):
+def test_unix_socket_is_supported(directory):
     path = f"{directory}/s"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
@@ -473,7 +473,7 @@ def test_unix_socket(directory):
     assert (done.status, done.out) == (0, "text\n8080\n")
 
 
-def test_ipv6(peer):
+def test_ipv6_is_supported(peer):
     try:
         listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
     except OSError:

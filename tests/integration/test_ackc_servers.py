@@ -1,4 +1,4 @@
-"""ackc against servers that others wrote, and against ackd in all its modes."""
+"""ackc with third-party servers, and with all modes of ackd."""
 
 import contextlib
 import json
@@ -41,14 +41,14 @@ def serving(command, *target):
         process.wait()
 
 
-# socat's PIPE is a pipe that it writes and reads itself, in one thread. A pipe that poll() calls
-# writable has room for PIPE_BUF bytes; socat writes its block of 8192, and waits for ever if that
-# did not fit. With blocks of PIPE_BUF it cannot. And half a second after the client's end of input,
-# which -t lengthens, it would drop what a slow client has not taken.
+# socat's PIPE is a pipe that it writes and reads in one thread. A pipe that poll() reports as writable
+# has room for PIPE_BUF bytes only, and socat blocks forever if its block of 8192 does not fit. Blocks
+# of PIPE_BUF avoid that. By default socat discards unsent data half a second after the client's end of
+# input; -t lengthens that time.
 SOCAT = ("socat", "-b", "4096", "-t", "30")
 
 
-def test_socat():
+def test_socat_echo():
     if not have("socat"):
         pytest.skip("socat is not installed")
     port = free_port()
@@ -57,7 +57,7 @@ def test_socat():
         check_echo("127.0.0.1", port, data=BYTES)
 
 
-def test_socat_unix(directory):
+def test_socat_echo_on_a_unix_socket(directory):
     if not have("socat"):
         pytest.skip("socat is not installed")
     path = f"{directory}/s"
@@ -65,17 +65,17 @@ def test_socat_unix(directory):
         check_echo(f"unix:{path}", data=BYTES)
 
 
-def test_ncat():
+def test_ncat_echo():
     if not have("ncat"):
         pytest.skip("ncat is not installed")
     port = free_port()
-    # What cat still writes after the client's end of input, ncat does not deliver.
+    # ncat discards the output of cat after the client's end of input.
     with serving(["ncat", "-k", "-l", "127.0.0.1", str(port), "-e", shutil.which("cat")],
                  "127.0.0.1", port):
         check_measuring("127.0.0.1", port)
 
 
-def test_xinetd(directory):
+def test_xinetd_echo(directory):
     if not have("xinetd"):
         pytest.skip("xinetd is not installed")
     port = free_port()
@@ -125,7 +125,7 @@ MODES = {
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_ackd(ackd, mode):
+def test_ackd_replies_are_verified(ackd, mode):
     daemon = ackd(MODES[mode])
     port = port_of(daemon)
     for command in (("ping", "-c", "3", "-i", "0"), ("ping", "-c", "3", "-i", "0", "--new-connection"),
@@ -150,22 +150,22 @@ def test_ackd_acknowledges(ackd):
     assert (done.status, done.out, done.err) == (0, "Got good morning\n", "")
 
 
-def test_ackd_naks(ackd):
+def test_ackd_naks_are_reported(ackd):
     port = port_of(ackd())
     done = ackc("localhost", port, data=b"ab\xffcd")
     assert (done.status, done.out) == (2, "Got ab\nNAK 2 invalid start byte\n")
     assert done.err == f"ackc: localhost:{port}: NAK 2 invalid start byte\n"
 
 
-def test_ackd_naks_lines_and_goes_on(ackd):
+def test_ackd_continues_after_the_nak_of_a_line(ackd):
     port = port_of(ackd('framing = "line";'))
     done = ackc("--json", "localhost", port, data=b"ab\xff\nok\n\xe2\x82\n")
     summary = json.loads(done.out.splitlines()[-1])
     assert (done.status, summary["naks"]) == (2, 2)
 
 
-def test_ackd_naks_while_much_is_sent(ackd):
-    """It closes while ackc still writes: the NAK must not be lost to the reset."""
+def test_nak_during_a_large_send_is_received(ackd):
+    """ackd closes while ackc still writes; the reset must not discard the NAK."""
     port = port_of(ackd())
     for _ in range(5):
         done = ackc("localhost", port, data=b"a\xff" + b"x" * 8_000_000)
@@ -173,7 +173,7 @@ def test_ackd_naks_while_much_is_sent(ackd):
         assert "NAK 1 invalid start byte" in done.out
 
 
-def test_ackd_is_full(ackd):
+def test_full_ackd_is_reported(ackd):
     daemon = ackd("limits = { max_connections = 1; };")
     with daemon.connect():
         wait_until(lambda: ackc("localhost", port_of(daemon), "x").status == 2, "the limit")
@@ -183,7 +183,7 @@ def test_ackd_is_full(ackd):
             assert "NAK 0 too many connections" in done.err or "NAK" in done.err
 
 
-def test_ackd_discards(ackd):
+def test_discarding_ackd_needs_no_reply(ackd):
     port = port_of(ackd('reply = "discard";'))
     done = ackc("localhost", port, "x")
     assert (done.status, "no reply: the server closed" in done.err) == (1, True)
@@ -192,7 +192,7 @@ def test_ackd_discards(ackd):
     assert "timed out waiting for a reply" in done.err
 
 
-def test_ackd_stops(ackd):
+def test_stopped_ackd_is_reported(ackd):
     daemon = ackd()
     port = port_of(daemon)
     daemon.stop()
@@ -206,7 +206,7 @@ def test_ackd_on_a_unix_socket(ackd, directory):
 
 
 def test_ackd_with_real_text(ackd, directory):
-    """In lines to a server in line framing, in pieces to one in stream framing."""
+    """The text is sent in lines for line framing, and in pieces for stream framing."""
     with open(f"{directory}/text", "w", encoding="utf-8") as f:
         f.write("Über allen Gipfeln\nIst Ruh,\n\nІ мертвим, і живим\n天地玄黃 宇宙洪荒\n🙂🙃\n" * 20)
     for config in ('framing = "line";', "", 'reply = "echo";', 'framing = "line"; ack_suffix = ";";'):

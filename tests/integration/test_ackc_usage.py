@@ -1,4 +1,4 @@
-"""ackc's command line: what is refused, in words, with 64."""
+"""Command-line errors of ackc: messages and exit status 64."""
 
 import re
 
@@ -28,7 +28,7 @@ peer = ackc_peers.peer
     ("ping", "host:1", "1"), ("load", "[::1]:1", "1"), ("-w", "5x", "host"), ("-w", "1s2", "host"),
     ("-w", "12d", "host"), ("ping", "-s", "1TiB", "host"), ("ping", "-s", "1.5KiB", "host"),
 ], ids=lambda a: " ".join(x[:20] for x in a))
-def test_refused(arguments):
+def test_usage_errors_are_rejected(arguments):
     done = ackc(*arguments)
     assert done.status == 64
     assert done.out == ""
@@ -71,7 +71,7 @@ def test_refused(arguments):
      "'--size' cannot be combined with '--lines' and '--file'"),
     (("unix:",), "unix:: the PATH of a socket is missing"),
 ], ids=lambda a: " ".join(a) if isinstance(a, tuple) else None)
-def test_words(arguments, words):
+def test_usage_error_messages(arguments, words):
     assert ackc(*arguments).err.splitlines()[0] == f"ackc: {words}"
 
 
@@ -79,20 +79,20 @@ def test_words(arguments, words):
     ("send", "pign", "x"), ("ping", "pign", "x"), ("far-away", "x"), ("-4", "--", "host", "x"),
 ])
 def test_no_command_is_suggested(arguments):
-    """Where a command was given, or nothing resembles one, the PORT is what is wrong."""
+    """With a given command, or without a similar one, the message is about PORT."""
     assert "did you mean" not in ackc(*arguments).err
     assert "a PORT is a number" in ackc(*arguments).err
 
 
-def test_misspelt_command_without_arguments():
-    """The word is a valid HOST, so the look-up comes first."""
+def test_misspelt_command_is_suggested_after_the_look_up():
+    """The word is a valid HOST, so it is looked up first."""
     done = ackc("pign")
     assert done.status == 1
     assert re.fullmatch(r"ackc: pign:10080: [a-z -]+; did you mean 'ackc ping'\?\n", done.err)
     assert "did you mean" not in ackc("send", "pign").err
 
 
-def test_host_and_port_in_one_word(peer):
+def test_host_and_port_may_be_one_argument(peer):
     server = peer(echo)
     target = f"127.0.0.1:{server.port}"
     assert ackc(target, "one", "2").out == "one\n2\n"
@@ -102,27 +102,27 @@ def test_host_and_port_in_one_word(peer):
     assert ackc("load", "-n", "10", target).status == 0
 
 
-def test_ipv6_address_and_port_in_one_word():
-    with deaf_port() as port:  # some port number
+def test_ipv6_address_and_port_may_be_one_argument():
+    with deaf_port() as port:  # any port number
         for host in (f"[::1]:{port}", "[::1]"):
             assert re.fullmatch(r"ackc: \[::1\]:\d+: .*\n", ackc("-w", "0.1", host).err)
 
 
 @pytest.mark.parametrize("wait", ["300ms", "0.3s", "300000us", "0.3"])
-def test_durations_take_units(peer, wait):
+def test_durations_accept_units(peer, wait):
     server = peer(silent)
     done = ackc("ping", "-c", "1", "-i", "10ms", "-W", wait, "127.0.0.1", server.port)
     assert (done.status, "timed out" in done.err + done.out) == (1, True)
 
 
 @pytest.mark.parametrize("size", ["2KiB", "2048B", "2048"])
-def test_sizes_take_units(peer, size):
+def test_sizes_accept_units(peer, size):
     server = peer(echo)
     done = ackc("ping", "-c", "1", "-s", size, "127.0.0.1", server.port)
     assert "2048 bytes" in done.out, done
 
 
-def test_text_needs_a_port():
+def test_text_requires_a_port():
     assert "TEXT needs a PORT" in ackc("host", "hello").err
 
 
@@ -131,7 +131,7 @@ def test_text_needs_a_port():
     ("ping", "--crit", "1,2", "host"), ("ping", "--crit", "1,101%", "host"),
     ("ping", "--plugin", "--json", "host"), ("ping", "--json", "--warn", "1", "host"),
 ])
-def test_a_plugin_that_cannot_run_says_unknown(arguments):
+def test_plugin_with_usage_error_is_unknown(arguments):
     assert ackc(*arguments).status == 3
 
 
@@ -139,7 +139,7 @@ def options_in(text):
     return {o for o in re.findall(r"--[a-z][a-z-]+", text)}
 
 
-def test_help_and_version():
+def test_help_and_version_are_printed():
     for command in ((), ("send",), ("ping",), ("load",)):
         done = ackc(*command, "--help")
         assert (done.status, done.err) == (0, "")
@@ -149,7 +149,7 @@ def test_help_and_version():
 
 
 def test_help_manual_and_completions_agree():
-    """Every option of the help is in the manual and the completions, and the other way round."""
+    """Help, manual and completions have the same options."""
     shown = options_in(ackc("--help").out)
     manual = (ROOT / "man/ackc.1").read_text(encoding="utf-8")
     documented = {f"--{o}" for o in re.findall(r"Fl \\-([a-z-]+)", manual)}
