@@ -20,7 +20,7 @@ surroundings.set_up()
 
 
 def pytest_sessionstart(session):
-    """Gives each process that runs tests a loopback, and ports, of its own, where it may (as root)."""
+    """Gives each test process its own loopback interface and ports, if permitted (as root)."""
     config = session.config
     is_worker = hasattr(config, "workerinput") or not config.getoption("numprocesses", None)
     if is_worker and have("ip") and ctypes.CDLL(None).unshare(CLONE_NEWNET) == 0:
@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture
 def directory():
-    """A directory of its own, with a path short enough for a UNIX socket's address."""
+    """A temporary directory whose path is short enough for the address of a UNIX socket."""
     path = tempfile.mkdtemp(prefix="ackd-test-")
     yield path
     shutil.rmtree(path)
@@ -47,9 +47,9 @@ def directory():
 
 @pytest.fixture
 def ackd():
-    """Makes daemons: ackd("reply = \\"echo\\";") is one that is ready.
+    """Starts daemons: ackd("reply = \\"echo\\";") returns one that is ready.
 
-    A daemon that still runs at the end of the test is stopped, and must stop well.
+    A daemon that still runs at the end of the test is stopped, and must exit with 0.
     """
     made = []
     directories = []
@@ -77,7 +77,7 @@ def ackd():
 
 @pytest.fixture
 def unit(directory):
-    """The service manager, and the daemons that it has started."""
+    """A service manager, which stops its daemons after the test."""
     if "libsystemd none" in run_ackd("--version").stdout:
         pytest.skip("this build has no libsystemd")
     manager = Manager(directory)
@@ -127,7 +127,7 @@ def shim_library(tmp_path_factory):
 
 @pytest.fixture
 def faults(shim_library):
-    """What the daemons that are started with faults.environment() suffer; at first nothing."""
+    """The faults to inject into daemons started with faults.environment(); none at first."""
     control = shim.Faults(shim_library)
     yield control
     control.close()

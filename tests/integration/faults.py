@@ -1,4 +1,4 @@
-"""The control block of shims/faults.c: what a preloaded daemon is to suffer."""
+"""The control block of shims/faults.c: the faults to inject into a preloaded daemon."""
 
 import mmap
 import os
@@ -47,7 +47,7 @@ def build(directory):
 
 
 class Faults:
-    """Its fields are those of the control block, read and written while the daemon runs."""
+    """The attributes are the fields of the control block, accessible while the daemon runs."""
 
     def __init__(self, library):
         self.file = tempfile.NamedTemporaryFile(prefix="ackd-faults-")
@@ -56,7 +56,7 @@ class Faults:
         self.library = library
 
     def environment(self):
-        """For the daemon."""
+        """Returns the environment for the daemon."""
         return {
             "LD_PRELOAD": str(self.library),
             "ACKD_FAULTS": self.file.name,
@@ -81,7 +81,7 @@ class Faults:
 
 
 class Draining:
-    """Inside nothing is read; at its end all workers drain, and what came meanwhile has arrived."""
+    """In this context ackd reads nothing; at its end all workers drain, with the data received."""
 
     def __init__(self, daemon, faults):
         self.daemon = daemon

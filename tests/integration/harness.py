@@ -1,6 +1,6 @@
-"""Runs ackd as its users do, and talks to it as its clients do.
+"""Runs ackd, and connects to it as a client.
 
-Everything here has a time bound: what should happen soon is waited for, what does not is an error.
+Every wait has a time bound; exceeding it is an error.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 def build_directory():
-    """ACKD_BUILD, or the newest build directory in the source tree."""
+    """Returns ACKD_BUILD, or the newest build directory in the source tree."""
     if os.environ.get("ACKD_BUILD"):
         return pathlib.Path(os.environ["ACKD_BUILD"]).resolve()
     built = [p.parents[2] for p in ROOT.glob("build*/src/ackd/ackd")]
@@ -40,7 +40,7 @@ def ackd_binary():
 
 
 def sanitizer():
-    """Which sanitizer the binary was built with, "address" or "thread"; "valgrind"; or None."""
+    """Returns the sanitizer of the build, "address" or "thread"; "valgrind"; or None."""
     binary = ackd_binary().read_bytes()
     if binary.startswith(b"#!"):
         return "valgrind"
@@ -50,7 +50,7 @@ def sanitizer():
     return None
 
 
-# How many times as long as a plain build the one under test may take: bounds on time grow with it.
+# The slowness of the build under test relative to a plain build; time bounds are multiplied by it.
 SLOWNESS = float(
     os.environ.get("ACKD_TEST_SLOWNESS")
     or {None: 1, "address": 4, "thread": 8, "valgrind": 20}[sanitizer()]
@@ -58,11 +58,11 @@ SLOWNESS = float(
 
 
 def within(seconds):
-    """The bound on what a plain build does in far less than @seconds."""
+    """Returns the time bound for an action that a plain build completes in far less than @seconds."""
     return seconds * SLOWNESS
 
 
-# For what should happen at once. Generous: the machine may be busy with something else.
+# The bound for actions that should be immediate; generous, because the machine may be busy.
 SOON = 30.0 * max(1.0, SLOWNESS / 8)
 
 SANITIZER_REPORT = re.compile(
@@ -71,12 +71,12 @@ SANITIZER_REPORT = re.compile(
 
 
 def die_with_parent():
-    """In the child: no daemon outlives an interrupted test run."""
+    """Runs in the child: ends the daemon with an interrupted test run."""
     ctypes.CDLL(None).prctl(1, SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def environment(extra=None):
-    """What a daemon of a test gets: nothing of the service manager that may run the tests."""
+    """Returns the environment of a daemon, without variables of a service manager."""
     env = {
         k: v
         for k, v in os.environ.items()
@@ -88,7 +88,7 @@ def environment(extra=None):
 
 
 def run_ackd(*arguments, timeout=SOON, **options):
-    """Runs `ackd ARGUMENTS` to its end: a CompletedProcess with text."""
+    """Runs `ackd ARGUMENTS` to its end; returns a CompletedProcess with text."""
     options.setdefault("env", environment())
     done = subprocess.run(
         [str(ackd_binary()), *map(str, arguments)],
@@ -117,13 +117,13 @@ def wait_until(condition, what, timeout=SOON):
 
 
 def control_by_hand(pid):
-    """The socket for "ackd --reload" of a daemon without a runtime directory."""
+    """Returns the path of the control socket of a daemon without a runtime directory."""
     uid = os.geteuid()
     return pathlib.Path("/run", *(["user", str(uid)] if uid else []), f"ackd-{pid}.control")
 
 
 class Address:
-    """Where a listener listens, as its `listen` event says it."""
+    """An address of a listener, from its `listen` event."""
 
     def __init__(self, text):
         self.text = text
@@ -146,7 +146,7 @@ class Address:
         return self.sockaddr[1]
 
     def connect_if_listening(self):
-        """Returns None while nobody listens: a UNIX socket's file is there before that."""
+        """Returns None while no process listens; the file of a UNIX socket exists before that."""
         try:
             return self.connect()
         except (ConnectionRefusedError, FileNotFoundError):
@@ -173,7 +173,7 @@ class Address:
 
 
 class Daemon:
-    """An ackd process with the configuration text given; listens on port 0 unless told otherwise."""
+    """An ackd process with a configuration text; by default it listens on port 0."""
 
     LISTEN = re.compile(r"(\S+): listening on (\S+)")
     READY = re.compile(r"\bready: \d+ worker")
@@ -184,22 +184,22 @@ class Daemon:
         self.directory = pathlib.Path(directory)
         self.config_path = self.directory / "ackd.conf"
         self.write_config(config)
-        if arguments is None:  # the kernel's choice, which nobody else has
+        if arguments is None:  # the kernel chooses a free port
             own_path = re.search(r"\bpath = ", config.split("listeners", 1)[0])
             arguments = () if own_path else ("-p", "0")
         self.arguments = [str(a) for a in arguments]
         self.env = environment(env)
         self.wrapper = [str(w) for w in wrapper]
         self.pass_fds = pass_fds
-        self.stderr = stderr  # a descriptor, when the test reads it itself
+        self.stderr = stderr  # a descriptor if the test reads it itself
         self.process = None
         self.lines = []
         self._news = threading.Condition()
         self._reader = None
-        self._ended = False  # no more lines will come
+        self._ended = False  # no more lines follow
 
     def write_config(self, config):
-        """At once: a daemon that reads it meanwhile finds the old one or the new one, whole."""
+        """Replaces the file atomically: a daemon reads the complete old or new one."""
         new = self.config_path.with_suffix(".new")
         new.write_text(config, encoding="utf-8")
         new.replace(self.config_path)
@@ -238,7 +238,7 @@ class Daemon:
             self._news.notify_all()
 
     def keep_line(self, line):
-        """Whether @line of the log is to be kept: for those who would have too many."""
+        """Returns whether @line of the log is kept; subclasses reduce the number of lines."""
         return True
 
     @property
@@ -251,12 +251,12 @@ class Daemon:
         return self.process.pid
 
     def mark(self):
-        """How many lines there are so far: for wait_for(after=)."""
+        """Returns the number of lines so far, for wait_for(after=)."""
         with self._news:
             return len(self.lines)
 
     def wait_for(self, pattern, timeout=SOON, after=0):
-        """Waits for a line of stderr in which @pattern is found; returns the match."""
+        """Waits for a line of stderr that matches @pattern; returns the match."""
         pattern = re.compile(pattern)
         deadline = time.monotonic() + timeout
         seen = after
@@ -285,7 +285,7 @@ class Daemon:
         return status
 
     def stop(self, number=SIGTERM, timeout=SOON):
-        """Ends it and checks that it went well."""
+        """Stops the daemon and checks that it exits with 0."""
         if self.process.poll() is None:
             self.signal(number)
         status = self.wait(timeout)
@@ -303,7 +303,7 @@ class Daemon:
             control_by_hand(self.pid).unlink(missing_ok=True)  # a killed one leaves it
 
     def reload(self):
-        """Sends SIGHUP and waits for the outcome: whether it worked."""
+        """Sends SIGHUP, waits for the outcome, and returns whether the reload succeeded."""
         mark = self.mark()
         self.signal(SIGHUP)
         return self.wait_for(r"reloaded the configuration|reload failed", after=mark)[0].startswith(
@@ -313,7 +313,7 @@ class Daemon:
     # ---- its listeners ----
 
     def addresses(self, listener=None):
-        """The addresses of a listener; of all, when None, but that of the metrics."""
+        """Returns the addresses of a listener, or with None of all listeners except the metrics."""
         found = []
         for line in list(self.lines):
             match = self.LISTEN.search(line)
@@ -328,7 +328,7 @@ class Daemon:
         return self.address(listener).connect(**options)
 
     def exchange(self, data, listener=None, **options):
-        """Connects, sends @data, half-closes, and returns all that comes back."""
+        """Connects, sends @data, half-closes, and returns the whole answer."""
         with self.connect(listener) as s:
             return converse(s, data, **options)
 
@@ -342,7 +342,7 @@ class Daemon:
         return self.status_kib("VmRSS")
 
     def descriptors(self):
-        """What each open descriptor is, as the kernel says it."""
+        """Returns the target of each open descriptor, from /proc."""
         found = []
         for name in os.listdir(f"/proc/{self.pid}/fd"):
             try:
@@ -355,7 +355,7 @@ class Daemon:
         return sum(what.startswith("socket:") for what in self.descriptors())
 
     def sockets(self):
-        """Duplicates of the daemon's own sockets, one after another; the caller closes them."""
+        """Yields duplicates of the daemon's sockets; the caller closes them."""
         pidfd = os.pidfd_open(self.pid)
         try:
             for name in os.listdir(f"/proc/{self.pid}/fd"):
@@ -373,7 +373,7 @@ class Daemon:
             os.close(pidfd)
 
     def socket_of(self, client):
-        """The daemon's own socket, whose peer is @client."""
+        """Returns the daemon's socket whose peer is @client."""
         for s in self.sockets():
             with contextlib.suppress(OSError):  # it has no peer
                 if s.getpeername() == client.getsockname():
@@ -382,7 +382,7 @@ class Daemon:
         raise LookupError(client)
 
     def listening_sockets(self, address):
-        """The daemon's own sockets that listen at @address, one after another."""
+        """Yields the daemon's sockets that listen at @address."""
         for s in self.sockets():
             if s.family == address.family and s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
                 if s.getsockname()[:2] == address.sockaddr:
@@ -396,7 +396,7 @@ class Daemon:
 
 
 class Frozen:
-    """Inside, the daemon stands still: what happens meanwhile comes to it at once."""
+    """In this context the daemon is stopped, so that it receives all events together afterwards."""
 
     def __init__(self, daemon):
         self.daemon = daemon
@@ -417,9 +417,9 @@ class Frozen:
 
 
 def converse(s, data, half_close=True, timeout=SOON, until=None, chunk=1 << 18):
-    """Sends @data and reads at the same time, to end of input (or until @until bytes came).
+    """Sends @data and reads in parallel, to the end of input or until @until bytes were received.
 
-    Half-closes once everything is sent, unless told not to.
+    By default it half-closes after sending.
     """
     received = bytearray()
     view = memoryview(data)
@@ -454,7 +454,7 @@ def converse(s, data, half_close=True, timeout=SOON, until=None, chunk=1 << 18):
 
 
 def read_exactly(s, n, timeout=SOON):
-    """Reads @n bytes: fewer only if the connection ends."""
+    """Reads @n bytes, or fewer if the connection ends."""
     received = bytearray()
     deadline = time.monotonic() + timeout
     while len(received) < n:
@@ -485,7 +485,7 @@ def read_to_end(s, timeout=SOON):
 
 
 def is_silent(s, seconds):
-    """Whether nothing at all comes for so long (no data, no end)."""
+    """Returns whether neither data nor the end arrives for that time."""
     s.settimeout(seconds)
     try:
         s.recv(1, socket.MSG_PEEK)
@@ -495,7 +495,7 @@ def is_silent(s, seconds):
 
 
 def fill(s, piece, quiet=0.5, limit=1 << 30):
-    """Sends @piece again and again until nothing is taken for @quiet s; returns the byte count."""
+    """Sends @piece repeatedly until the socket is full for @quiet s; returns the byte count."""
     block = piece * (1 + (1 << 16) // len(piece))
     sent = 0
     s.setblocking(False)
@@ -513,13 +513,13 @@ def reset(s):
     s.close()
 
 
-# For free_port(): other processes of pytest have others, and the kernel chooses none of them.
+# For free_port(): each pytest process has its own range, outside of the ephemeral ports.
 FIRST_PORT = 12000 + os.getpid() % 180 * 100
 PORTS = itertools.cycle(range(FIRST_PORT, FIRST_PORT + 100))
 
 
 def free_port(host="127.0.0.1"):
-    """Returns a port that nobody uses, nor will use unless told to."""
+    """Returns an unused port that the kernel does not choose for others."""
     for port in PORTS:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as s:
             with contextlib.suppress(OSError):  # in use

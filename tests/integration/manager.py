@@ -1,5 +1,5 @@
-"""What a service manager does for a daemon: it takes notifications, keeps descriptors in a store and
-passes them on. Stands in for systemd where only the daemon's side is tested."""
+"""A service manager for daemons: it receives notifications, keeps descriptors in a store and passes
+them on. It replaces systemd in tests of the daemon's side."""
 
 import array
 import os
@@ -11,8 +11,8 @@ import threading
 
 from harness import SOON, Daemon
 
-# Runs a command with the descriptors in PASS as 3, 4, ...: what LISTEN_FDS promises. If the unit
-# sets them, $LIMIT_NOFILE is its limit of descriptors, and $JOIN_CGROUP the directory of its cgroup.
+# Runs a command with the given descriptors as 3, 4, ..., as LISTEN_FDS requires. Optional variables of
+# the unit: $LIMIT_NOFILE is its limit of descriptors, $JOIN_CGROUP the directory of its cgroup.
 PASS = """
 import fcntl, os, resource, sys
 given = [int(fd) for fd in sys.argv[1].split(",") if fd]
@@ -40,13 +40,13 @@ class Manager:
     def __init__(self, directory, store_max=64):
         self.path = f"{directory}/notify"
         self.store_max = store_max
-        # As systemd 254 does: FDSTORE in the environment, and the first descriptor of a message that
-        # does not fit is closed by a child process, in its own time.
+        # As systemd 254: FDSTORE is in the environment, and a child process closes the first
+        # descriptor of a message that does not fit, asynchronously.
         self.states_max = False
-        self.environment = {}  # what else the unit sets
+        self.environment = {}  # further variables of the unit
         self.store = []  # (name, descriptor)
-        self.at_barrier = None  # what is done, with the sender's process ID, while a daemon waits
-        self.said = []  # every notification, without those of the store
+        self.at_barrier = None  # called with the process ID of a daemon that waits at a barrier
+        self.said = []  # all notifications except those of the store
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(self.path)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
@@ -85,7 +85,7 @@ class Manager:
                 else:
                     os.close(fd)
             return
-        for fd in fds:  # of a barrier: closing it is the answer
+        for fd in fds:  # closing the descriptor of a barrier is the answer
             os.close(fd)
         if "FDSTOREREMOVE" in fields:
             self._remove(name)
@@ -98,7 +98,7 @@ class Manager:
             os.close(stored[1])
 
     def drop(self, name):
-        """What systemctl clean --what=fdstore does, for one name."""
+        """Removes one name from the store, as systemctl clean --what=fdstore does."""
         with self._lock:
             self._remove(name)
 
@@ -106,7 +106,7 @@ class Manager:
         return any(os.path.sameopenfile(fd, stored) for _, stored in self.store)
 
     def names(self):
-        """Those of what is stored, without the file that the name of a UNIX socket identifies."""
+        """Returns the stored names; that of a UNIX socket without the identity of its file."""
         with self._lock:
             return sorted(name.partition("/")[0] for name, _ in self.store)
 
@@ -115,7 +115,7 @@ class Manager:
             return any(fields.get(field) == value for fields in self.said)
 
     def daemon(self, directory, config, sockets=(), ready=True, **options):
-        """A daemon of the unit, with the store and the named @sockets passed to it."""
+        """Returns a daemon of the unit, which gets the store and the named @sockets."""
         with self._lock:
             passed = [(name, s.fileno()) for name, s in sockets]
             passed += [(name, os.dup(fd)) for name, fd in self.store]
@@ -136,7 +136,7 @@ class Manager:
         return daemon
 
     def restart(self, daemon, config=None, signals=("USR2", "TERM"), **options):
-        """A restart job: what ExecStop does, then the next process."""
+        """A restart job: does what ExecStop= does, then starts the next process."""
         for name in signals:
             if daemon.process.poll() is None:
                 daemon.signal(getattr(signal, f"SIG{name}"))
@@ -148,7 +148,7 @@ class Manager:
         return self.daemon(daemon.directory, config, arguments=daemon.arguments, **options)
 
     def close(self):
-        # First the thread: it could go on to read from whatever gets the number of the descriptor.
+        # The thread ends first, because the number of the descriptor may be reused.
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
             s.sendto(END, self.path)
         self._thread.join(SOON)

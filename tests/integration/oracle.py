@@ -1,4 +1,4 @@
-"""What ackd must answer, worked out with CPython's codecs."""
+"""The expected replies of ackd, computed with CPython's codecs."""
 
 import codecs
 
@@ -14,20 +14,20 @@ ENCODE_ERRORS = ("strict", "replace", "ignore", "xmlcharrefreplace", "backslashr
 
 
 class Fault(Exception):
-    """An error in the data: becomes a NAK."""
+    """An error in the data, which causes a NAK."""
 
     def __init__(self, offset, reason, before=b""):
         super().__init__(offset, reason)
         self.offset = offset
         self.reason = reason
-        self.before = before  # the reply to what came before it
+        self.before = before  # the reply to the text before the error
 
     def line(self):
         return b"NAK %d %s\n" % (self.offset, self.reason.encode())
 
 
 class Text:
-    """How a listener's `encoding` group treats text."""
+    """Text conversion by a listener's `encoding` group."""
 
     def __init__(self, errors="strict", charset="utf-8", reply_errors="strict"):
         self.errors = errors
@@ -35,7 +35,7 @@ class Text:
         self.reply_errors = reply_errors
 
     def characters(self, data):
-        """(character, offset of the first byte it was made of) of @data, and the fault or None."""
+        """Returns (character, offset of its first byte) pairs of @data, and the fault or None."""
         characters = []
         start = 0
         while start < len(data):
@@ -60,7 +60,7 @@ class Text:
         return characters, None
 
     def encode(self, characters):
-        """The reply bytes of what characters() gave; raises Fault for one that has none."""
+        """Returns the reply bytes for the result of characters(); raises Fault for a character without any."""
         text = "".join(character for character, _ in characters)
         try:
             return text.encode(self.charset, self.reply_errors)
@@ -71,7 +71,7 @@ class Text:
             raise Fault(offset, reason, before) from None
 
     def convert(self, data):
-        """The reply bytes for @data; raises the first Fault, with what is answered before it."""
+        """Returns the reply bytes for @data; raises the first Fault, with the reply before it."""
         characters, fault = self.characters(data)
         converted = self.encode(characters)
         if fault:
@@ -81,7 +81,7 @@ class Text:
 
 
 def stream_echo(data, text, nak=True):
-    """All that a client gets that sends @data to an echo in stream framing and half-closes."""
+    """Returns the answer to a client that sends @data to an echo in stream framing and half-closes."""
     try:
         return text.convert(data)
     except Fault as fault:
@@ -92,7 +92,7 @@ def stream_echo(data, text, nak=True):
 
 
 def split_lines(data):
-    """(body, terminator) of each line."""
+    """Yields (body, terminator) of each line."""
     *lines, last = data.split(b"\n")
     result = []
     for line in lines:
@@ -106,7 +106,7 @@ def split_lines(data):
 
 
 def line_replies(data, text, prefix=b"", suffix=b"", max_line=65536, nak=True):
-    """All that a client gets that sends @data in line framing and half-closes."""
+    """Returns the answer to a client that sends @data in line framing and half-closes."""
     replies = []
     offset = 0
     for body, terminator in split_lines(data):
@@ -115,7 +115,7 @@ def line_replies(data, text, prefix=b"", suffix=b"", max_line=65536, nak=True):
             fault = Fault(offset, "line too long")
         else:
             try:
-                # The terminator goes along: it is what proves that a character was cut off.
+                # The terminator is included, because it proves that a character is truncated.
                 converted = text.convert(body + terminator)
                 converted = converted[: len(converted) - len(terminator)]
                 replies.append(prefix + converted + suffix + terminator)

@@ -1,4 +1,4 @@
-"""Reads what ackd's metrics listener says."""
+"""Reads the metrics of ackd."""
 
 import http.client
 import re
@@ -10,14 +10,14 @@ LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
 def is_built(config_file):
-    """Whether this ackd has metrics."""
+    """Returns whether this ackd has metrics."""
     done = run_ackd("-t", "-c", config_file("metrics = { port = 0; };"))
     assert done.returncode in (0, 78), done
     return done.returncode == 0
 
 
 def request(address, path="/metrics", method="GET", timeout=SOON):
-    """One HTTP request: (status, headers, body)."""
+    """Sends one HTTP request; returns (status, headers, body)."""
     connection = http.client.HTTPConnection(*address.sockaddr, timeout=timeout)
     try:
         connection.request(method, path)
@@ -28,7 +28,7 @@ def request(address, path="/metrics", method="GET", timeout=SOON):
 
 
 def parse(text):
-    """The samples: {("name", "value of label", ...): number}, labels in the order of their names."""
+    """Returns the samples: {("name", "value of label", ...): number}, labels ordered by name."""
     samples = {}
     for line in text.splitlines():
         if line.startswith("#"):

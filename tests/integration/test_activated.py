@@ -1,4 +1,4 @@
-"""Sockets that were bound before the daemon began, and passed to it."""
+"""Sockets passed to the daemon at its start."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from manager import Manager
 
 @pytest.fixture
 def start(directory):
-    """start(config, ("name", socket)...) is a daemon that these sockets were passed to."""
+    """start(config, ("name", socket)...) returns a daemon that gets these sockets."""
     if "libsystemd none" in run_ackd("--version").stdout:
         pytest.skip("this build has no libsystemd")
     manager = Manager(directory, store_max=0)
@@ -36,7 +36,7 @@ def listening(host="127.0.0.1", backlog=7):
 
 
 def say(s, data=b"x"):
-    """The answer of who listens on the socket @s."""
+    """Returns the answer from the listening socket @s."""
     with socket.socket(s.family) as client:
         client.settimeout(30)
         client.connect(s.getsockname())
@@ -50,7 +50,7 @@ TWO = """listeners = (
 
 
 @pytest.mark.parametrize("name", ["ackd", "ackd.socket", "", "unknown"])
-def test_replaces_the_configured_address(start, name):
+def test_passed_socket_replaces_the_configured_address(start, name):
     with listening() as s:
         daemon = start('address = "127.0.0.1"; port = 1;', (name, s))
         assert say(s) == b"Got x"
@@ -59,8 +59,8 @@ def test_replaces_the_configured_address(start, name):
         assert f"socket {told} replaces the configured 127.0.0.1 port 1" in daemon.log
 
 
-def test_urgent_data_of_a_connection_that_waited_for_the_start(start):
-    """The kernel accepted it before the daemon had the socket, and could set an option on it."""
+def test_urgent_data_sent_before_the_start_is_received(start):
+    """The kernel accepts the connection before the daemon can set an option on the socket."""
     with listening() as s, socket.create_connection(s.getsockname(), 30) as client:
         client.sendall(b"a")
         client.send(b"b", socket.MSG_OOB)
@@ -69,7 +69,7 @@ def test_urgent_data_of_a_connection_that_waited_for_the_start(start):
         assert converse(client, b"d") == b"abcd"
 
 
-def test_replaces_the_configured_path(start, directory):
+def test_passed_socket_replaces_the_configured_path(start, directory):
     with listening() as s:
         daemon = start(f'path = "{directory}/unused";', ("ackd", s))
         assert say(s) == b"Got x"
@@ -77,7 +77,7 @@ def test_replaces_the_configured_path(start, directory):
         assert not os.path.exists(f"{directory}/unused")
 
 
-def test_a_socket_with_an_abstract_name(start):
+def test_abstract_unix_socket_can_be_passed(start):
     name = f"ackd-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX) as s:
         s.bind("\0" + name)
@@ -87,22 +87,22 @@ def test_a_socket_with_an_abstract_name(start):
         assert f"listening on unix:@{name}" in daemon.log
 
 
-def test_all_of_one_name_go_to_that_listener(start):
+def test_all_sockets_of_a_name_go_to_its_listener(start):
     with listening() as first, listening("::1") as second:
         daemon = start(TWO, ("two", first), ("two", second))
         assert say(first) == say(second) == b"2 x"
         assert daemon.exchange(b"x", "one") == b"1 x"  # its own socket
 
 
-def test_those_without_a_name_get_what_is_left(start):
-    """Whatever the order in which they were passed."""
+def test_unnamed_sockets_go_to_remaining_listeners(start):
+    """The order in which the sockets are passed does not matter."""
     with listening() as nameless, listening() as named:
         start(TWO, ("", nameless), ("one", named))
         assert say(named) == b"1 x"
         assert say(nameless) == b"2 x"
 
 
-def test_a_unix_socket(start, directory):
+def test_unix_socket_can_be_passed(start, directory):
     with socket.socket(socket.AF_UNIX) as s:
         s.bind(f"{directory}/passed")
         s.listen()
@@ -110,18 +110,18 @@ def test_a_unix_socket(start, directory):
         assert say(s) == b"Got x"
         assert [a.text for a in daemon.addresses()] == [f"unix:{directory}/passed"]
         daemon.stop()
-        assert os.path.exists(f"{directory}/passed")  # it is not the daemon's to remove
+        assert os.path.exists(f"{directory}/passed")  # the daemon must not remove it
 
 
-def test_its_backlog_stays(start):
+def test_passed_socket_keeps_its_backlog(start):
     with listening(backlog=7) as s:
         start("backlog = 100;", ("ackd", s))
-        # TCP_INFO of a listening socket: tcpi_sacked is its backlog
+        # in TCP_INFO of a listening socket, tcpi_sacked is the backlog
         information = s.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
         assert int.from_bytes(information[28:32], "little") == 7
 
 
-def test_who_waits_in_its_queue_is_answered(start):
+def test_queued_connections_are_answered(start):
     with listening() as s, socket.create_connection(s.getsockname(), timeout=30) as early:
         early.sendall(b"early")
         start("", ("ackd", s))
@@ -131,8 +131,8 @@ def test_who_waits_in_its_queue_is_answered(start):
 SET_THE_NAME = "; set FileDescriptorName= in its socket unit to the name of a listener: "
 
 
-def test_one_that_fits_no_listener(start):
-    """The socket unit that comes with ackd names its socket "ackd", and no listener need."""
+def test_socket_without_a_listener_is_an_error(start):
+    """The socket unit of ackd names its socket "ackd", but no listener needs that name."""
     names = "abcdef"
     groups = ", ".join(f'{{ name = "{name}"; port = {i + 1}; }}' for i, name in enumerate(names))
     said = ('passed a socket named "ackd", but no listener has that name' + SET_THE_NAME
@@ -141,14 +141,14 @@ def test_one_that_fits_no_listener(start):
         start(f"listeners = ( {groups} );", ("ackd", s))
 
 
-def test_one_left_over(start):
+def test_surplus_socket_is_an_error(start):
     with listening() as first, listening() as second:
         said = 'socket named "b.socket", but every listener has a socket' + SET_THE_NAME + '"ackd"'
         with pytest.raises(TimeoutError, match=said):
             start("", ("a.socket", first), ("b.socket", second))
 
 
-def test_what_does_not_listen(start):
+def test_socket_that_does_not_listen_is_an_error(start):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         s.bind(("127.0.0.1", 0))
         with pytest.raises(TimeoutError, match="not a listening TCP or UNIX stream socket; set "
@@ -156,8 +156,8 @@ def test_what_does_not_listen(start):
             start("", ("ackd", s))
 
 
-def test_a_connection(directory, start):
-    """As with Accept=yes, where the configuration of the instance does not exist."""
+def test_passed_connection_is_an_error(directory, start):
+    """With Accept=yes systemd passes a connection, and the instance has no configuration."""
     with listening() as s, socket.create_connection(s.getsockname()), s.accept()[0] as one, \
             pytest.raises(TimeoutError, match="set Accept=no in the socket unit"):
         start("", ("connection", one), arguments=("-c", f"{directory}/missing.conf"))
@@ -175,8 +175,8 @@ def test_a_connection(directory, start):
     ids=str,
 )
 @pytest.mark.usefixtures("start")
-def test_what_was_passed_is_not_what_was_said(directory, variables):
-    """Nothing of ackd's own is taken for a socket that was passed."""
+def test_own_descriptors_are_not_used_as_passed_sockets(directory, variables):
+    """ackd does not use its own descriptors as passed sockets."""
     pass_nothing = "import os, sys; os.environ['LISTEN_PID'] = str(os.getpid());"
     pass_nothing += "os.closerange(3, 100); os.execv(sys.argv[1], sys.argv[1:])"
     daemon = Daemon(directory, "", env=variables, wrapper=[sys.executable, "-c", pass_nothing])
@@ -185,7 +185,7 @@ def test_what_was_passed_is_not_what_was_said(directory, variables):
     assert "error stop: LISTEN_FDS and LISTEN_FDNAMES do not match the passed descriptors: " in daemon.log
 
 
-def test_a_reload_leaves_it_alone(start):
+def test_reload_keeps_passed_sockets(start):
     with listening() as s:
         daemon = start("", ("ackd", s))
         daemon.write_config('port = 2; ack_prefix = "New ";')

@@ -1,4 +1,4 @@
-"""The address of a listener changes, by a reload and by a restart: no client is refused or reset."""
+"""A reload or a restart changes the address of a listener: no client is refused or reset."""
 
 import contextlib
 import ctypes
@@ -15,7 +15,7 @@ import pytest
 from harness import Address, free_port, read_exactly, read_to_end, wait_until
 from prom import is_built, scrape
 
-# The hosts that each address serves. Another IPv4 loopback address stands for the outside.
+# The hosts that each address serves. Another IPv4 loopback address represents external addresses.
 HOSTS = {
     "localhost": {"127.0.0.1", "::1"},
     "*": {"127.0.0.1", "127.1.2.3", "::1"},
@@ -36,7 +36,7 @@ def at(host, port):
 
 
 def common_port():
-    """One that is free on every address."""
+    """Returns a port that is free on every address."""
     while True:
         port = free_port()
         with contextlib.suppress(OSError), socket.socket() as v4, socket.socket(socket.AF_INET6) as v6:
@@ -47,9 +47,9 @@ def common_port():
 
 
 class Storm:
-    """Connects, exchanges and closes, many hundred times a second, at several addresses.
+    """Connects, exchanges and closes several hundred times a second, at several addresses.
 
-    Without its pauses it would keep a processor busy while a reload waits for retired sockets.
+    Its pauses keep it from occupying a processor while a reload waits for retired sockets.
     """
 
     PAUSE = 0.001
@@ -100,7 +100,7 @@ def refused(address):
 
 
 def check_served(address, port):
-    """Those of @address are served and all others are refused."""
+    """Checks that the hosts of @address are served and all others are refused."""
     for host in HOSTS["*"]:
         if host in HOSTS[address]:
             with at(host, port).connect() as s:
@@ -112,7 +112,7 @@ def check_served(address, port):
 
 @contextlib.contextmanager
 def storm_at_both(old, new, port):
-    """A storm at the addresses that are served before a change and after it."""
+    """Starts a storm at the addresses that are served before and after a change."""
     storm = Storm([at(host, port) for host in HOSTS[old] & HOSTS[new]])
     if storm.threads:
         storm.wait_for_more()
@@ -128,14 +128,14 @@ def reload_to(daemon, text):
 
 
 @pytest.mark.parametrize("old, new", PAIRS, ids=[f"{a} to {b}" for a, b in PAIRS])
-def test_reload(ackd, old, new):
+def test_reload_changes_the_address_without_refusals(ackd, old, new):
     port = common_port()
     daemon = ackd(config(old, port), arguments=())
     check_served(old, port)
     with storm_at_both(old, new, port):
         reload_to(daemon, config(new, port))
         check_served(new, port)
-    # back again: the sockets that went are not there any more
+    # back again: the removed sockets do not exist any more
     with storm_at_both(old, new, port):
         reload_to(daemon, config(old, port))
         check_served(old, port)
@@ -143,8 +143,8 @@ def test_reload(ackd, old, new):
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_reloads_one_after_another(ackd, workers):
-    """Through every address, and there is one socket for each worker and address in the end."""
+def test_successive_reloads_leave_no_sockets(ackd, workers):
+    """After all addresses there is one socket for each worker and address."""
     port = common_port()
     more = f"workers = {workers};"
     daemon = ackd(config("localhost", port).replace("workers = 2;", more), arguments=())
@@ -160,7 +160,7 @@ def test_reloads_one_after_another(ackd, workers):
 
 
 @pytest.mark.parametrize("old, new", PAIRS, ids=[f"{a} to {b}" for a, b in PAIRS])
-def test_restart(unit, old, new):
+def test_restart_changes_the_address_without_refusals(unit, old, new):
     port = common_port()
     daemon = unit.start(config(old, port), arguments=())
     with storm_at_both(old, new, port):
@@ -171,8 +171,8 @@ def test_restart(unit, old, new):
     daemon.stop()
 
 
-def test_a_restart_soon_after_a_reload(unit):
-    """While the retired sockets are still there."""
+def test_restart_soon_after_a_reload_refuses_no_client(unit):
+    """The restart happens while the retired sockets still exist."""
     port = common_port()
     daemon = unit.start(config("localhost", port), arguments=())
     for address in "*", "127.0.0.1", "localhost":
@@ -187,8 +187,8 @@ def test_a_restart_soon_after_a_reload(unit):
     daemon.stop()
 
 
-def test_a_restart_as_another_user(unit, directory):
-    """The kernel does not let one user's address overlap another's: the stored sockets go first."""
+def test_restart_as_another_user_can_change_the_address(unit, directory):
+    """Addresses of different users must not overlap, so the stored sockets are closed first."""
     if os.geteuid() != 0:
         pytest.skip("only root can run ackd as other users")
     port = common_port()
@@ -202,21 +202,23 @@ def test_a_restart_as_another_user(unit, directory):
     daemon.stop()
 
 
-# ---- handshakes that take longer than the change ----
+# ---- handshakes that last longer than the change ----
 
 ACK, PSH = 0x10, 0x08
 DROP_ACKS = [
     # opcode, jump if true, jump if false, constant: offsets are those of the TCP header
     (0x30, 0, 0, 13),  # load the flags
-    (0x15, 0, 1, ACK),  # nothing but ACK?
+    (0x15, 0, 1, ACK),  # only ACK?
     (0x06, 0, 0, 0),  # drop
     (0x06, 0, 0, 0xFFFF),  # accept
 ]
 
 
 def drop_acks(daemon, address):
-    """From here on the listening sockets of @daemon at @address do not see an ACK without data: a
-    client believes that it is connected, and the server waits for the end of the handshake."""
+    """Makes the listening sockets of @daemon at @address ignore an ACK without data.
+
+    The client is then connected, while the server waits for the end of the handshake.
+    """
     program = b"".join(struct.pack("HBBI", *line) for line in DROP_ACKS)
     buffer = ctypes.create_string_buffer(program)
     option = struct.pack("HL", len(DROP_ACKS), ctypes.addressof(buffer))
@@ -233,7 +235,7 @@ CHANGES = [("localhost", "*"), ("*", "localhost"), ("0.0.0.0", "127.0.0.1"), ("1
 
 
 @pytest.mark.parametrize("old, new", CHANGES, ids=[f"{a} to {b}" for a, b in CHANGES])
-def test_a_handshake_under_way(ackd, old, new):
+def test_handshake_in_progress_survives_a_reload(ackd, old, new):
     port = common_port()
     daemon = ackd(config(old, port), arguments=())
     drop_acks(daemon, daemon.addresses()[-1] if old != "*" else at("0.0.0.0", port))
@@ -248,7 +250,7 @@ def test_a_handshake_under_way(ackd, old, new):
     daemon.stop()
 
 
-def test_a_handshake_under_way_in_a_restart(unit):
+def test_handshake_in_progress_survives_a_restart(unit):
     port = common_port()
     daemon = unit.start(config("0.0.0.0", port), arguments=())
     drop_acks(daemon, at("0.0.0.0", port))
@@ -262,11 +264,11 @@ def test_a_handshake_under_way_in_a_restart(unit):
     daemon.stop()
 
 
-# ---- a reload that fails ----
+# ---- failed reloads ----
 
 
-def test_a_reload_that_fails_loses_no_connection(ackd):
-    """The narrower socket is bound by then, but connections still come to the wider one."""
+def test_failed_reload_loses_no_connection(ackd):
+    """The narrower socket is already bound, but connections still go to the wider one."""
     port = common_port()
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -285,10 +287,10 @@ def test_a_reload_that_fails_loses_no_connection(ackd):
     check_served("*", port)
 
 
-# ---- other sockets that move ----
+# ---- other sockets ----
 
 
-def test_two_listeners_exchange_their_addresses(ackd):
+def test_listeners_can_exchange_their_addresses(ackd):
     port, other = common_port(), common_port()
     text = (
         'workers = 2; ack_prefix = "${{listener}} "; listeners = ('
@@ -302,7 +304,7 @@ def test_two_listeners_exchange_their_addresses(ackd):
             assert read_exactly(s, 3) == name
 
 
-def test_a_path_changes(ackd, directory):
+def test_path_can_change(ackd, directory):
     text = 'listeners = ( {{ name = "a"; path = "{}"; }} );'
     old, new = Address(f"unix:{directory}/old"), Address(f"unix:{directory}/new")
     daemon = ackd(text.format(old.path), arguments=())
@@ -332,7 +334,7 @@ def test_a_path_changes(ackd, directory):
         assert read_exactly(s, 5) == b"Got x"
 
 
-def test_the_address_of_the_metrics_changes(ackd, config_file):
+def test_address_of_the_metrics_can_change(ackd, config_file):
     if not is_built(config_file):
         pytest.skip("this ackd has no metrics")
     port = common_port()
@@ -344,7 +346,7 @@ def test_the_address_of_the_metrics_changes(ackd, config_file):
         assert refused(at("127.1.2.3", port)) == ("127.1.2.3" not in HOSTS[address])
 
 
-def test_a_listener_moves_to_where_the_metrics_were(ackd, config_file):
+def test_listener_can_move_to_the_address_of_the_metrics(ackd, config_file):
     if not is_built(config_file):
         pytest.skip("this ackd has no metrics")
     port, other = common_port(), common_port()

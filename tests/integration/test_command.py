@@ -1,4 +1,4 @@
-"""The command line, and the exit statuses."""
+"""The command line and the exit statuses."""
 
 import os
 import re
@@ -30,7 +30,7 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("option", ["-V", "--version"])
-def test_version(option):
+def test_version_is_printed(option):
     done = run_ackd(option)
     assert (done.returncode, done.stderr) == (0, "")
     assert re.match(r"ackd \d+\.\d+", done.stdout)
@@ -39,7 +39,7 @@ def test_version(option):
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
-def test_help(option):
+def test_help_is_printed(option):
     done = run_ackd(option)
     assert (done.returncode, done.stderr) == (0, "")
     for short, long in OPTIONS.items():
@@ -77,7 +77,7 @@ def test_help(option):
         (["-t", "extra"], "extra"),
     ],
 )
-def test_usage_error(arguments, named):
+def test_usage_error_exits_with_64(arguments, named):
     done = run_ackd(*arguments)
     assert (done.returncode, done.stdout) == (64, "")
     assert named in done.stderr
@@ -87,8 +87,8 @@ def test_usage_error(arguments, named):
 @pytest.mark.parametrize(
     "other, named", [(["-p", "1"], "-p"), (["--port=1"], "-p"), (["-t"], "-t"), (["-T"], "-T")]
 )
-def test_options_that_do_not_go_with_reload(config_file, other, named):
-    """Nothing of it is done in silence: neither a reload, nor only that."""
+def test_invalid_options_with_reload_are_rejected(config_file, other, named):
+    """The command does nothing, neither a reload nor the other action."""
     path = config_file("port = 1;")
     for arguments in (["--reload", *other], [*other, "--reload"]):
         done = run_ackd("-c", path, *arguments, env=environment({"MAINPID": "1"}))
@@ -96,7 +96,7 @@ def test_options_that_do_not_go_with_reload(config_file, other, named):
         assert f"options '--reload' and '{named}' cannot be combined" in done.stderr
 
 
-def test_check_and_dump_in_either_order(config_file):
+def test_check_and_dump_can_be_combined(config_file):
     path = config_file("port = 1;")
     dumped = run_ackd("-T", "-c", path).stdout
     for options in (["-t", "-T"], ["-T", "-t"], ["-Tt"]):
@@ -105,7 +105,7 @@ def test_check_and_dump_in_either_order(config_file):
 
 
 @pytest.mark.parametrize("options", [["-t"], ["--check-config"]])
-def test_check(config_file, options):
+def test_check_reports_errors(config_file, options):
     done = run_ackd(*options, "-c", config_file("port = 1;"))
     assert (done.returncode, done.stderr) == (0, "")
     done = run_ackd(*options, "--config", config_file("port = x;"))
@@ -113,7 +113,7 @@ def test_check(config_file, options):
 
 
 def test_output_that_cannot_be_written_is_an_error(config_file):
-    """A full disk must not look like success."""
+    """A full disk must not end in success."""
     if not os.path.exists("/dev/full"):
         pytest.skip("no /dev/full")
     path = config_file("port = 1;")
@@ -131,7 +131,7 @@ def test_output_that_cannot_be_written_is_an_error(config_file):
         assert done.stderr == b"ackd: cannot write the output: No space left on device\n"
 
 
-def test_it_never_forks(ackd):
+def test_daemon_does_not_fork(ackd):
     daemon = ackd()
     children = subprocess.run(
         ["ps", "--ppid", str(daemon.pid), "-o", "pid="], capture_output=True, text=True, check=False
@@ -143,8 +143,8 @@ def test_it_never_forks(ackd):
 
 
 @pytest.mark.parametrize("closed", [(0, 1, 2), (2,), (1, 2), (0,)])
-def test_closed_standard_descriptors(config_file, directory, closed):
-    """What is logged does not get into a socket or a pipe that has taken their place."""
+def test_closed_standard_descriptors_are_not_reused(config_file, directory, closed):
+    """Log lines do not go to a socket or pipe that reuses their numbers."""
 
     def close():
         for fd in closed:
@@ -178,7 +178,7 @@ def test_closed_standard_descriptors(config_file, directory, closed):
 
 
 
-def test_statuses(ackd, config_file):
+def test_exit_statuses(ackd, config_file):
     daemon = ackd()
     port = daemon.address().port
     assert run_ackd("-c", config_file(f"port = {port};")).returncode == 69
@@ -187,8 +187,8 @@ def test_statuses(ackd, config_file):
     assert daemon.wait() == 0
 
 
-def test_too_few_descriptors_to_start(config_file):
-    """An error of the system is 71, said in words."""
+def test_too_few_descriptors_exit_with_71(config_file):
+    """A system error exits with 71 and a message."""
 
     def few():
         resource.setrlimit(resource.RLIMIT_NOFILE, (8, 8))
@@ -199,12 +199,12 @@ def test_too_few_descriptors_to_start(config_file):
     assert "too many open files" in done.stderr.lower()
 
 
-def test_port_option_is_checked_like_the_setting(config_file):
+def test_port_option_is_validated_like_the_setting(config_file):
     assert run_ackd("-t", "-p", "65535", "-c", config_file("")).returncode == 0
     assert run_ackd("-t", "-p", "0", "-c", config_file("")).returncode == 0
 
 
-def test_reload_command_outside_a_unit():
+def test_reload_command_outside_a_unit_is_an_error():
     env = environment()
     env.pop("MAINPID", None)
     done = run_ackd("--reload", env=env)

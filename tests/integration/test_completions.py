@@ -1,4 +1,4 @@
-"""What bash, fish and zsh themselves offer to complete a command line."""
+"""Completions of command lines by bash, fish and zsh themselves."""
 
 import os
 import pty
@@ -13,7 +13,7 @@ from harness import ROOT, SOON, environment, have
 
 COMPLETIONS = ROOT / "packaging/completions"
 
-# ^T lists the choices and then tells that they are all.
+# ^T lists the choices, then prints a marker at their end.
 ZSH_SETUP = f"""
 PS1= fpath=({COMPLETIONS}/zsh $fpath)
 autoload -U compinit && compinit -u -D
@@ -28,7 +28,7 @@ OF_SEND = {"--linger"}
 OF_PING = {"--interval", "--new-connection", "--no-reconnect", "--plugin", "--warning", "--size"}
 OF_LOAD = {"--depth", "--file", "--rate", "--size"}
 
-# (line, what is among the offers, what is not)
+# (line, expected offers, offers that must be missing)
 CASES = [
     ("ackc ", COMMANDS, {"some.conf"}),
     ("ackc --", OF_ALL | OF_SEND, OF_PING | OF_LOAD),
@@ -39,7 +39,7 @@ CASES = [
     # A command is the first word.
     ("ackc -4 ", set(), COMMANDS),
     ("ackc load ", set(), COMMANDS),
-    # What follows the host is text.
+    # The text follows the host.
     ("ackc localhost --", set(), OF_ALL),
     ("ackc localhost 10080 ping --", set(), OF_ALL | OF_PING),
     ("ackc send -w 3 localhost --", set(), OF_ALL),
@@ -70,7 +70,7 @@ def fish(directory, line):
 
 
 def bash(directory, line):
-    words = re.findall(r"=|[^= ]+|(?<= )$", line)  # as bash cuts it
+    words = re.findall(r"=|[^= ]+|(?<= )$", line)  # as bash splits it
     return run(directory, "bash", "--norc", "-c",
                f'. {COMPLETIONS}/bash/{words[0]}; COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)); '
                f'_{words[0]}; echo "${{COMPREPLY[@]}}"', "bash", *words)
@@ -86,7 +86,7 @@ def read_to_the_end(terminal):
 
 
 def zsh(directory, line):
-    """On a terminal: it completes nowhere else."""
+    """Runs zsh on a terminal, which its completion requires."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(directory)
@@ -104,12 +104,12 @@ def zsh(directory, line):
 
 @pytest.mark.parametrize("shell", [bash, fish, zsh], ids=lambda f: f.__name__)
 @pytest.mark.parametrize("line, wanted, unwanted", CASES, ids=[case[0] for case in CASES])
-def test_offers(directory, shell, line, wanted, unwanted):
+def test_completions_are_offered(directory, shell, line, wanted, unwanted):
     if not have(shell.__name__):
         pytest.skip(f"{shell.__name__} is not installed")
     with open(f"{directory}/some.conf", "w", encoding="ascii"):
         pass
-    # "--file=some.conf" is a choice of fish; others list what follows "=", or the option with that.
+    # fish offers "--file=some.conf"; other shells offer the part after "=", or both forms.
     offered = {word.rstrip("=").rpartition("=")[2] for word in shell(directory, line).split()}
     assert wanted <= offered
     assert not unwanted & offered

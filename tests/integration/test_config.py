@@ -1,4 +1,4 @@
-"""What a configuration may not be: each mistake is named, with its place."""
+"""Invalid configurations: each mistake is reported with its place."""
 
 import os
 import pwd
@@ -16,7 +16,7 @@ def check(path):
 
 
 def errors_of(path):
-    """The lines of stderr for a configuration that must be refused."""
+    """Returns the lines of stderr for a configuration that must be rejected."""
     done = check(path)
     assert done.returncode == 78, done
     assert done.stdout == ""
@@ -25,7 +25,7 @@ def errors_of(path):
     return lines
 
 
-# (what is wrong, the configuration, line, setting, what else the message must contain)
+# (mistake, configuration, line, setting, further text of the message)
 MISTAKES = [
     ("unknown setting", 'port = 1;\ncolour = "red";', 2, "colour", ["unknown|no such|not exist"]),
     ("unknown in a group", "limits = { max_lin = 5; };", 1, "limits.max_lin", []),
@@ -120,7 +120,7 @@ MISTAKES = [
     ("unterminated string", 'port = 1;\ngreeting = "abc\n', None, None, ["string|syntax"]),
     ("unterminated comment", "port = 1; /* never ends", None, None, ["comment|syntax"]),
     ("unterminated group", "limits = { max_line = 5;", None, None, ["syntax error"]),
-    # integers that libconfig 1.5 reads as others
+    # integers that libconfig 1.5 misreads
     ("wraps to 7007", "\nport = 4294974303;", 2, "port", ["4294974303", "32 bits"]),
     ("wraps to -2147483648", "workers = 2147483648;", 1, "workers", ["2147483648", "32 bits"]),
     ("hexadecimal", "port = 0x1FFFFFFFF;", 1, "port", ["0x1FFFFFFFF", "32 bits"]),
@@ -147,7 +147,7 @@ MISTAKES = [
 @pytest.mark.parametrize(
     "text, line, setting, words", [m[1:] for m in MISTAKES], ids=[m[0] for m in MISTAKES]
 )
-def test_mistake(config_file, text, line, setting, words):
+def test_mistake_is_reported_with_its_place(config_file, text, line, setting, words):
     path = config_file(text)
     lines = errors_of(path)
     assert len(lines) == 1, lines
@@ -160,7 +160,7 @@ def test_mistake(config_file, text, line, setting, words):
         assert re.search(word, said[len(path) :]), f"no {word!r} in {said!r}"
 
 
-def test_all_setting_errors_in_one_go(config_file):
+def test_all_setting_errors_are_reported_together(config_file):
     path = config_file(
         'port = 70000;\nreply = "shout";\nlimits = {\n  max_line = 0;\n};\ncolour = 1;\n'
         'listeners = (\n  { name = "a"; backlog = 0; },\n  { name = "a"; deny = ["x"]; }\n);\n'
@@ -180,16 +180,16 @@ def test_all_setting_errors_in_one_go(config_file):
     assert len(lines) == len(set(lines))
 
 
-def test_control_characters_of_a_file_are_not_printed_raw(config_file):
+def test_control_characters_of_a_file_are_escaped(config_file):
     path = config_file(b'reply = "\x1b[31mred\x07";\n')
     for line in errors_of(path):
         assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", line), repr(line)
 
 
-# ---- integers that are none ----
+# ---- digits that are no integers ----
 
 
-def test_large_integers_in_strings_and_comments_are_none(config_file):
+def test_large_numbers_in_strings_and_comments_are_ignored(config_file):
     done = check(
         config_file(
             "# port = 4294974303;\n// 99999999999999999999\n/* 4294974303\n4294974303 */\n"
@@ -200,7 +200,7 @@ def test_large_integers_in_strings_and_comments_are_none(config_file):
     assert done.stderr == ""
 
 
-def test_large_integer_in_an_include(config_file):
+def test_large_integer_in_an_include_is_reported(config_file):
     included = config_file("\n\nport = 4294974303;\n", "included.conf")
     path = config_file('workers = 1;\n@include "included.conf"\n')
     (said,) = errors_of(path)
@@ -210,22 +210,22 @@ def test_large_integer_in_an_include(config_file):
 # ---- files ----
 
 
-def test_missing_file(directory):
+def test_missing_file_is_reported(directory):
     (said,) = errors_of(f"{directory}/none.conf")
     assert f"{directory}/none.conf" in said and "No such file" in said
 
 
-def test_directory_instead_of_a_file(directory):
+def test_directory_instead_of_a_file_is_reported(directory):
     (said,) = errors_of(directory)
     assert directory in said and "directory" in said
 
 
-def test_unreadable_file(config_file, directory):
+def test_unreadable_file_is_reported(config_file, directory):
     path = config_file("port = 1;")
     os.chmod(path, 0)
     os.chmod(directory, 0o755)
     options = {}
-    if os.geteuid() == 0:  # root can read everything
+    if os.geteuid() == 0:  # root can read every file
         nobody = pwd.getpwnam("nobody")
         options = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
     binary = shutil.copy(ackd_binary(), directory)  # the build directory may be closed to others
@@ -236,26 +236,26 @@ def test_unreadable_file(config_file, directory):
     assert path in done.stderr and "Permission denied" in done.stderr
 
 
-def test_include_of_a_bad_file(config_file):
+def test_error_in_an_included_file_is_reported(config_file):
     included = config_file('port = 1;\nreply = "shout";\n', "bad.conf")
     (said,) = errors_of(config_file('@include "bad.conf"\n'))
     assert said.startswith(f"{included}:2: reply: ")
 
 
-def test_include_of_a_file_with_a_syntax_error(config_file):
+def test_syntax_error_in_an_included_file_is_reported(config_file):
     included = config_file("port = 1;\nreply reply\n", "bad.conf")
     (said,) = errors_of(config_file('workers = 1;\n@include "bad.conf"\n'))
     assert said.startswith(f"{included}:2") and "syntax error" in said
 
 
-def test_include_of_a_missing_file(config_file):
+def test_missing_included_file_is_reported(config_file):
     path = config_file('workers = 1;\n@include "none.conf"\n')
     (said,) = errors_of(path)
     assert said.startswith(f"{path}:2: ") and "none.conf" in said and "No such file" in said
 
 
-def test_include_of_files_that_cannot_be_read(config_file, directory):
-    """All in one go; of the rest only what cannot come of it."""
+def test_all_unreadable_included_files_are_reported(config_file, directory):
+    """All are reported, with those other errors that they cannot cause."""
     inner = config_file('\n@include "none.conf"\n', "inner.conf")
     os.mkdir(f"{directory}/dir")
     path = config_file(
@@ -268,7 +268,7 @@ def test_include_of_files_that_cannot_be_read(config_file, directory):
     assert all("@include: cannot read " in line for line in said)
 
 
-def test_include_of_itself(config_file):
+def test_recursive_include_is_reported(config_file):
     said = errors_of(config_file('@include "ackd.conf"\n'))
     assert "nest" in said[0]
 
@@ -284,7 +284,7 @@ def test_include_is_relative_to_the_including_file(ackd, directory):
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# only a comment\n", "\ufeff"])
-def test_empty_file_means_the_defaults(config_file, text):
+def test_empty_file_yields_the_defaults(config_file, text):
     path = config_file(text)
     done = check(path)
     assert (done.returncode, done.stderr) == (0, "")
@@ -292,8 +292,8 @@ def test_empty_file_means_the_defaults(config_file, text):
     assert empty.stdout == run_ackd("-T", "-c", config_file("port = 10080;", "other")).stdout
 
 
-def test_many_mistakes_and_long_ones(config_file):
-    """Bounded, and no crash."""
+def test_many_long_mistakes_are_reported(config_file):
+    """Each mistake is reported, in a line of bounded length."""
     text = "".join(f'unknown_{i} = "{"x" * 1000}";\n' for i in range(500))
     lines = errors_of(config_file(text))
     assert len(lines) == 500
@@ -303,7 +303,7 @@ def test_many_mistakes_and_long_ones(config_file):
 # ---- the daemon itself ----
 
 
-def test_a_daemon_does_not_start_with_a_mistake(config_file):
+def test_daemon_does_not_start_with_a_mistake(config_file):
     path = config_file("port = 70000;")
     done = run_ackd("-c", path)
     assert done.returncode == 78
@@ -338,7 +338,7 @@ ROUND_TRIPS = [
 
 
 @pytest.mark.parametrize("text", ROUND_TRIPS)
-def test_dump_reads_back_to_itself(config_file, text):
+def test_dump_can_be_loaded_again(config_file, text):
     first = run_ackd("-T", "-c", config_file(text))
     assert (first.returncode, first.stderr) == (0, "")
     second = run_ackd("-T", "-c", config_file(first.stdout, "dumped.conf"))
@@ -353,18 +353,18 @@ def test_dump_shows_what_is_in_effect(config_file):
     assert re.search(r'^\s*framing = "stream";', done.stdout, re.M)
 
 
-def test_dump_of_what_does_not_parse(config_file):
+def test_dump_of_an_invalid_configuration_fails(config_file):
     done = run_ackd("-T", "-c", config_file("port = 70000;"))
     assert (done.returncode, done.stdout) == (78, "")
 
 
-def test_dump_with_the_port_option(config_file):
+def test_dump_includes_the_port_option(config_file):
     done = run_ackd("-T", "-p", "4711", "-c", config_file("port = 1;"))
     assert re.search(r"^\s*port = 4711;", done.stdout, re.M)
 
 
 def test_locale_does_not_matter(config_file):
-    """1.5 stays 1.5 where a comma is the decimal point."""
+    """1.5 is read as 1.5 in a locale whose decimal separator is a comma."""
     path = config_file("limits = { idle_timeout = 1.5; };")
     outputs = {
         run_ackd("-T", "-c", path, env=environment({"LC_ALL": locale})).stdout

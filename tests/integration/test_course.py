@@ -1,4 +1,4 @@
-"""The programs of a course on network programming, with ackd as their server."""
+"""Client programs of a course on network programming, with ackd as the server."""
 
 import select
 import socket
@@ -29,7 +29,7 @@ def test_client_reads_greeting_confirms_and_closes(ackd):
             assert read_to_end(s) == b""
 
 
-def test_client_closes_at_once_after_the_greeting(ackd):
+def test_client_may_close_after_the_greeting(ackd):
     daemon = ackd('greeting = "hi\\n";')
     for _ in range(50):
         with daemon.connect() as s:
@@ -59,7 +59,7 @@ def test_selectors_server_registers_and_echoes(ackd):
             assert read_exactly(s, len(data)) == data
 
 
-def test_several_clients_one_of_them_silent(ackd):
+def test_silent_client_does_not_block_others(ackd):
     daemon = ackd("workers = 2;")
     with daemon.connect() as silent:
         clients = [daemon.connect() for _ in range(20)]
@@ -76,7 +76,7 @@ def test_several_clients_one_of_them_silent(ackd):
             s.close()
 
 
-def test_clients_in_threads(ackd):
+def test_clients_in_threads_are_served(ackd):
     daemon = ackd('reply = "echo";')
     wrong = []
 
@@ -93,7 +93,7 @@ def test_clients_in_threads(ackd):
     assert wrong == []
 
 
-def test_client_resets_in_the_middle(ackd):
+def test_reset_of_one_client_does_not_affect_others(ackd):
     daemon = ackd('log = { level = "debug"; };')
     with daemon.connect() as witness:
         for _ in range(20):
@@ -105,12 +105,12 @@ def test_client_resets_in_the_middle(ackd):
     assert daemon.exchange(b"and new ones") == b"Got and new ones"
 
 
-def test_refused_connection_is_a_clear_error():
+def test_refused_connection_is_reported():
     with pytest.raises(ConnectionRefusedError, match="[Rr]efused"):
         Address(f"127.0.0.1:{free_port()}").connect()
 
 
-def test_refused_after_the_server_has_stopped(ackd):
+def test_stopped_server_refuses_connections(ackd):
     daemon = ackd()
     address = daemon.address()
     assert daemon.exchange(b"x") == b"Got x"
@@ -119,8 +119,8 @@ def test_refused_after_the_server_has_stopped(ackd):
         address.connect()
 
 
-def test_client_with_select_and_many_small_sends(ackd):
-    """A client that writes one byte at a time and reads what comes: nothing is lost or added."""
+def test_single_byte_sends_are_answered_completely(ackd):
+    """The client sends single bytes and reads in parallel; nothing is lost or added."""
     daemon = ackd('reply = "echo";')
     data = "Съешь же ещё этих мягких французских булок, да выпей чаю".encode()
     received = b""
@@ -134,7 +134,7 @@ def test_client_with_select_and_many_small_sends(ackd):
     assert received == data
 
 
-def test_ipv6_client(ackd):
+def test_ipv6_client_is_served(ackd):
     daemon = ackd('address = "::1";')
     with daemon.connect() as s:
         assert s.family == socket.AF_INET6

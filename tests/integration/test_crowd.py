@@ -1,4 +1,4 @@
-"""Many clients that behave badly beside some that do not."""
+"""Many misbehaving clients together with good ones."""
 
 import socket
 import threading
@@ -10,7 +10,7 @@ from harness import converse, fill, read_exactly, read_to_end, reset, sanitizer,
 
 
 def round_trips(clients, seconds):
-    """The sorted times in which @clients were answered, one after the other."""
+    """Returns the sorted response times of @clients, asked one after another."""
     times = []
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -26,7 +26,7 @@ def quantile(times, q):
     return times[min(len(times) - 1, int(len(times) * q))]
 
 
-def test_good_clients_beside_slow_ones_and_non_readers(ackd, many_descriptors, capsys):
+def test_slow_clients_do_not_delay_good_ones(ackd, many_descriptors, capsys):
     n = 200 if sanitizer() else 1000
     daemon = ackd('framing = "line"; workers = 2;')
     good = [daemon.connect() for _ in range(100)]
@@ -68,8 +68,8 @@ def test_good_clients_beside_slow_ones_and_non_readers(ackd, many_descriptors, c
         reset(s)
 
 
-def test_unfinished_lines_are_bounded_together(ackd, many_descriptors, capsys):
-    """Far more than max_memory is sent: what is held stays below it, and the rest is served."""
+def test_total_of_unfinished_lines_is_bounded(ackd, many_descriptors, capsys):
+    """Clients send far more than max_memory; the held data stays below it, and others are served."""
     n, line = 600 if sanitizer() else min(10_000, many_descriptors - 500), 65_536
     daemon = ackd('framing = "line"; limits = { max_memory = "32MiB"; };')
     daemon.exchange(b"x" * line + b"\n")
@@ -110,13 +110,13 @@ def test_unfinished_lines_are_bounded_together(ackd, many_descriptors, capsys):
             f" RSS grew by {grown} KiB"
         )
     assert grown < (6 * 32768 if sanitizer() else 32768 + 8192)  # with its shadow memory
-    # Those that were held fit, and not only a few of them were let live.
+    # Many connections fit into the limit and are kept.
     assert 100 < alive <= (32 << 20) // line
     wait_until(lambda: daemon.exchange(b"x" * line + b"\n"), "the memory to be free again")
 
 
-def test_unsent_replies_are_bounded_together(ackd, directory, capsys):
-    """What each could hold is far more than max_memory in all: those that would exceed it are closed."""
+def test_total_of_unsent_replies_is_bounded(ackd, directory, capsys):
+    """The buffers would exceed max_memory in total, so ackd closes the connections that exceed it."""
     n = 200
     daemon = ackd(
         f'path = "{directory}/s"; framing = "line"; workers = 1; limits = {{ max_memory = "4MiB"; }};'
@@ -135,15 +135,15 @@ def test_unsent_replies_are_bounded_together(ackd, directory, capsys):
     with capsys.disabled():
         print(f"\n{n} that never read, 4 MiB for all: {ended} closed, RSS grew by {grown} KiB")
     assert grown < (65536 if sanitizer() else 4096 + 4096)
-    assert ended > 0 or sanitizer()  # which may be too slow to send so much
+    assert ended > 0 or sanitizer()  # a sanitizer build may be too slow to send so much
     for s in crowd:
         s.close()
     wait_until(lambda: daemon.exchange(b"fine\n") == b"Got fine\n", "the memory to be free again")
 
 
 @pytest.mark.parametrize("framing", ["stream", "line"])
-def test_one_peer_that_floods(ackd, framing, capsys):
-    """Work is bounded per turn: others on the same worker are answered soon."""
+def test_flooding_client_does_not_delay_others(ackd, framing, capsys):
+    """Work per turn is bounded, so other clients of the same worker are answered soon."""
     daemon = ackd(f'framing = "{framing}"; workers = 1;')
     stop = threading.Event()
     sent = []
@@ -182,7 +182,7 @@ def test_one_peer_that_floods(ackd, framing, capsys):
     assert quantile(times, 0.9) < (10 if sanitizer() else within(0.25))
 
 
-def test_a_thousand_clients_at_once(ackd, many_descriptors):
+def test_thousand_simultaneous_clients_are_served(ackd, many_descriptors):
     n = 1000
     daemon = ackd('framing = "line"; workers = 2;')
     clients = [daemon.connect() for _ in range(n)]
@@ -198,7 +198,7 @@ def test_a_thousand_clients_at_once(ackd, many_descriptors):
         s.close()
 
 
-def test_clients_that_connect_and_do_nothing_cost_little(ackd, many_descriptors, capsys):
+def test_idle_clients_take_little_memory(ackd, many_descriptors, capsys):
     n = 2000
     daemon = ackd("workers = 1;")
     assert converse(daemon.connect(), b"x") == b"Got x"

@@ -1,4 +1,4 @@
-"""How it ends: SIGTERM and SIGINT."""
+"""The drain after SIGTERM and SIGINT."""
 
 import fcntl
 import signal
@@ -16,7 +16,7 @@ ENDS = [signal.SIGTERM, signal.SIGINT]
 
 
 @pytest.mark.parametrize("number", ENDS)
-def test_idle_daemon_ends_at_once(ackd, number):
+def test_idle_daemon_ends_immediately(ackd, number):
     daemon = ackd("limits = { drain_timeout = 60; };")
     begin = time.monotonic()
     daemon.stop(number)
@@ -24,7 +24,7 @@ def test_idle_daemon_ends_at_once(ackd, number):
 
 
 @pytest.mark.parametrize("number", ENDS)
-def test_idle_connections_are_closed_at_once(ackd, number):
+def test_idle_connections_are_closed_immediately(ackd, number):
     daemon = ackd("limits = { drain_timeout = 60; };")
     clients = [daemon.connect() for _ in range(20)]
     for s in clients:
@@ -39,7 +39,7 @@ def test_idle_connections_are_closed_at_once(ackd, number):
     assert time.monotonic() - begin < 30
 
 
-def test_what_has_arrived_is_answered(ackd):
+def test_received_input_is_answered(ackd):
     daemon = ackd('framing = "line";')
     clients = [daemon.connect() for _ in range(10)]
     for s in clients:
@@ -56,7 +56,7 @@ def test_what_has_arrived_is_answered(ackd):
     assert daemon.wait() == 0
 
 
-def test_half_a_line_is_neither_answered_nor_naked(ackd):
+def test_half_a_line_gets_no_reply_and_no_nak(ackd):
     daemon = ackd('framing = "line";')
     with daemon.connect() as s:
         s.sendall(b"whole\nhalf")
@@ -66,8 +66,8 @@ def test_half_a_line_is_neither_answered_nor_naked(ackd):
     assert daemon.wait() == 0
 
 
-def test_half_a_line_that_is_wrong_already(ackd):
-    """Neither: the NAK of a line belongs to its end, and a half line has none."""
+def test_invalid_half_line_gets_no_nak(ackd):
+    """The NAK of a line is sent at its end, which a half line lacks."""
     daemon = ackd('framing = "line";')
     with daemon.connect() as s:
         with Frozen(daemon):
@@ -77,7 +77,7 @@ def test_half_a_line_that_is_wrong_already(ackd):
     assert daemon.wait() == 0
 
 
-def test_half_a_character_is_neither_answered_nor_naked(ackd):
+def test_half_a_character_gets_no_reply_and_no_nak(ackd):
     daemon = ackd()
     with daemon.connect() as s:
         s.sendall("да".encode()[:3])
@@ -87,7 +87,7 @@ def test_half_a_character_is_neither_answered_nor_naked(ackd):
     assert daemon.wait() == 0
 
 
-def test_a_fault_that_has_arrived_is_naked(ackd):
+def test_received_fault_gets_nak(ackd):
     daemon = ackd()
     with daemon.connect() as s:
         with Frozen(daemon):
@@ -97,7 +97,7 @@ def test_a_fault_that_has_arrived_is_naked(ackd):
     assert daemon.wait() == 0
 
 
-def test_not_more_than_1_mib_is_read(ackd, faults):
+def test_at_most_1_mib_per_connection_is_read(ackd, faults):
     daemon = ackd('reply = "echo";', env=faults.environment())
     data = b"0123456789abcdef" * (1 << 16)
 
@@ -105,7 +105,7 @@ def test_not_more_than_1_mib_is_read(ackd, faults):
         return struct.unpack("i", fcntl.ioctl(theirs, termios.FIONREAD, b"\0" * 4))[0]
 
     with daemon.connect() as s:
-        for _ in range(40):  # the kernel gives room to who reads fast
+        for _ in range(40):  # the kernel enlarges the buffer of a fast reader
             assert converse(s, data, half_close=False, until=len(data)) == data
         with daemon.socket_of(s) as theirs, Draining(daemon, faults):
             sent = fill(s, data)
@@ -116,8 +116,8 @@ def test_not_more_than_1_mib_is_read(ackd, faults):
     assert daemon.wait() == 0
 
 
-def test_replies_that_are_unsent_are_delivered(ackd):
-    """A slow reader gets all of what was said before the signal, while the daemon drains."""
+def test_unsent_replies_are_delivered(ackd):
+    """A slow reader gets all replies from before the signal, while the daemon drains."""
     daemon = ackd('reply = "echo"; log = { level = "debug"; }; limits = { drain_timeout = 60; };')
     with daemon.connect(receive_buffer=4096) as s:
         sent = fill(s, b"0123456789")
@@ -127,13 +127,13 @@ def test_replies_that_are_unsent_are_delivered(ackd):
     assert received == (b"0123456789" * (sent // 10 + 1))[: len(received)]
     assert len(received) > 1 << 20
     assert daemon.wait() == 0
-    # What the client's own kernel still had has not arrived. All that did was answered.
+    # Data still in the client's kernel did not arrive. All received input was answered.
     assert "ended: drained; " in daemon.log
     assert f"{len(received)} bytes in, {len(received)} bytes out" in daemon.log
 
 
-def test_what_waits_behind_unsent_replies_is_answered(ackd, directory):
-    """On a UNIX socket what is sent has arrived: all of it is answered, read before or not."""
+def test_input_behind_unsent_replies_is_answered(ackd, directory):
+    """On a UNIX socket sent data has arrived, so all of it is answered, even if unread so far."""
     daemon = ackd(
         f'path = "{directory}/s"; reply = "echo"; limits = {{ drain_timeout = 60; }};'
     )
@@ -145,7 +145,7 @@ def test_what_waits_behind_unsent_replies_is_answered(ackd, directory):
     assert daemon.wait() == 0
 
 
-def test_nobody_new_is_accepted(ackd):
+def test_new_connections_are_not_accepted(ackd):
     daemon = ackd('reply = "echo"; limits = { drain_timeout = 60; };')
     address = daemon.address()
     with daemon.connect(receive_buffer=4096) as s:
@@ -159,7 +159,7 @@ def test_nobody_new_is_accepted(ackd):
             except ConnectionRefusedError:
                 return True
             except ConnectionResetError:
-                pass  # it was in the queue of the socket that was closed
+                pass  # it was in the queue of the closed socket
             return False
 
         wait_until(refused, "connections to be refused")
@@ -167,7 +167,7 @@ def test_nobody_new_is_accepted(ackd):
     assert daemon.wait() == 0
 
 
-def test_signals_together(ackd):
+def test_simultaneous_signals_end_the_daemon(ackd):
     for _ in range(10):
         daemon = ackd("limits = { drain_timeout = 60; };")
         with daemon.connect() as s:
@@ -180,8 +180,8 @@ def test_signals_together(ackd):
 
 
 @pytest.mark.parametrize("number", [*ENDS, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
-def test_signals_until_the_very_end(ackd, number):
-    """None finds the process without a handler: the end stays an orderly one."""
+def test_signals_during_the_exit_are_harmless(ackd, number):
+    """The process always has a handler, so the exit stays orderly."""
     for _ in range(5):
         daemon = ackd()
         daemon.signal(signal.SIGTERM)
@@ -190,8 +190,8 @@ def test_signals_until_the_very_end(ackd, number):
         assert daemon.process.returncode == 0
 
 
-def test_signal_during_the_start(ackd):
-    """At any moment of the start: it ends well or was not there yet, it never hangs."""
+def test_signal_during_the_start_never_hangs(ackd):
+    """At any moment of the start, the process ends cleanly or by the signal, and never hangs."""
     for delay in range(20):
         daemon = ackd(ready=False)
         time.sleep(delay / 1000)
@@ -200,7 +200,7 @@ def test_signal_during_the_start(ackd):
         daemon.check_log()
 
 
-def test_without_a_descriptor_store_sigusr2_drains(ackd):
+def test_sigusr2_without_a_store_drains(ackd):
     daemon = ackd()
     with daemon.connect() as s:
         s.sendall(b"x")
@@ -210,8 +210,8 @@ def test_without_a_descriptor_store_sigusr2_drains(ackd):
     assert daemon.wait() == 0
 
 
-def test_unfinished_line_beside_a_busy_one(ackd):
-    """Drain ends each connection by its own state."""
+def test_drain_ends_each_connection_separately(ackd):
+    """Drain ends each connection according to its state."""
     daemon = ackd('framing = "line"; workers = 2;')
     half, busy, silent = (daemon.connect() for _ in range(3))
     half.sendall(b"no end")
@@ -225,7 +225,7 @@ def test_unfinished_line_beside_a_busy_one(ackd):
     assert daemon.wait() == 0
 
 
-def test_sigterm_while_a_nak_lingers(ackd):
+def test_lingering_nak_is_delivered_in_a_drain(ackd):
     daemon = ackd()
     with daemon.connect() as s:
         s.sendall(b"\xff" + b"x" * 100)
@@ -235,8 +235,8 @@ def test_sigterm_while_a_nak_lingers(ackd):
     assert daemon.wait() == 0
 
 
-def test_an_echo_under_way_is_whole_up_to_the_end(ackd):
-    """Whatever a client that keeps on sending got is a prefix of what it sent."""
+def test_interrupted_echo_is_a_prefix_of_the_input(ackd):
+    """A client that keeps sending receives a prefix of its input."""
     daemon = ackd('reply = "echo";')
     data = "целиком ".encode() * 400_000
     with daemon.connect() as s:
@@ -251,12 +251,12 @@ def test_an_echo_under_way_is_whole_up_to_the_end(ackd):
     assert daemon.wait() == 0
 
 
-# ---- while a name is being looked up ----
+# ---- during the look-up of a name ----
 
 
 @pytest.fixture
 def hanging(faults):
-    """Look-ups that do not return before the test is over."""
+    """Makes look-ups hang until the end of the test."""
     faults.lookup_hangs = 1
     yield faults
     faults.lookup_hangs = 0
@@ -268,7 +268,7 @@ def reload_that_hangs(daemon, faults):
     wait_until(lambda: faults.lookup_calls > 0, "the look-up")
 
 
-def test_the_end_does_not_wait_for_a_look_up(ackd, hanging):
+def test_exit_does_not_wait_for_a_look_up(ackd, hanging):
     daemon = ackd('framing = "line";', env=hanging.environment())
     with daemon.connect() as s:
         s.sendall(b"warm up\n")
@@ -282,8 +282,8 @@ def test_the_end_does_not_wait_for_a_look_up(ackd, hanging):
     assert "reload failed: operation canceled" in daemon.log
 
 
-def test_the_second_signal_does_not_wait_for_a_look_up(ackd, hanging, directory):
-    """Nor for the connection whose reply nobody reads."""
+def test_second_signal_does_not_wait_for_a_look_up(ackd, hanging, directory):
+    """It does not wait for a connection with unread replies either."""
     config = f'path = "{directory}/s"; framing = "line"; limits = {{ drain_timeout = 60; }};'
     daemon = ackd(config, env=hanging.environment())
     with daemon.connect() as s:
@@ -297,7 +297,7 @@ def test_the_second_signal_does_not_wait_for_a_look_up(ackd, hanging, directory)
         assert time.monotonic() - begin < 30
 
 
-def test_a_look_up_that_ends_while_draining(ackd, hanging, directory):
+def test_reload_fails_if_its_look_up_ends_in_a_drain(ackd, hanging, directory):
     config = f'path = "{directory}/s"; framing = "line"; limits = {{ drain_timeout = 60; }};'
     daemon = ackd(config, env=hanging.environment())
     with daemon.connect() as s:
@@ -312,7 +312,7 @@ def test_a_look_up_that_ends_while_draining(ackd, hanging, directory):
 
 
 @pytest.mark.parametrize("number", ENDS)
-def test_a_start_that_hangs_in_a_look_up_can_be_ended(ackd, hanging, number):
+def test_signal_ends_a_start_that_waits_for_a_look_up(ackd, hanging, number):
     config = 'address = "no-such-host.invalid";'
     daemon = ackd(config, env=hanging.environment(), ready=False)
     wait_until(lambda: hanging.lookup_calls > 0, "the look-up")
@@ -321,8 +321,8 @@ def test_a_start_that_hangs_in_a_look_up_can_be_ended(ackd, hanging, number):
     assert "stopped" in daemon.log
 
 
-def test_signals_while_the_start_looks_up_a_name(ackd, hanging):
-    """They change nothing; it goes on when the name is there."""
+def test_other_signals_do_not_end_a_start(ackd, hanging):
+    """The start continues when the name is resolved, and the reload follows it."""
     config = 'listeners = ( { name = "a"; address = "127.0.0.1"; port = 0; },'
     config += ' { name = "b"; address = "0x7f000001"; port = 0; } );'
     daemon = ackd(config, env=hanging.environment(), arguments=(), ready=False)
