@@ -1,5 +1,6 @@
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
 
 /*
@@ -7,3 +8,9 @@
  * none.
  */
 uint64_t descriptors_raise_limit(void);
+
+/*
+ * Reads @fd, which may be a pipe, to its end. The caller frees *@ret_bytes, which has room for at
+ * least one byte more. Blocks. Returns 0 or a negative errno: -EFBIG for more than @max bytes.
+ */
+int descriptor_read_all(int fd, size_t max, char **ret_bytes, size_t *ret_n);

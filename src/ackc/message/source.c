@@ -1,12 +1,12 @@
 #include "ackc/message/source.h"
 
+#include "base/descriptors.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#define READ_MIN ((size_t)64 * 1024)
 
 int source_generate(size_t size, struct source *ret_source)
 {
@@ -24,41 +24,22 @@ int source_generate(size_t size, struct source *ret_source)
 
 int source_read(const char *path, struct source *ret_source)
 {
-	uint8_t *bytes = NULL;
-	size_t room = 0;
-	size_t n = 0;
-	ssize_t got = 1;
-	int r = 0;
+	char *bytes;
+	size_t n;
+	int r;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0)
 		return -errno;
-	/* Read without stat(): a pipe or a file in /proc does not report its size. */
-	while (r == 0 && got > 0) {
-		if (n == room) {
-			uint8_t *more = realloc(bytes, room = room ? 2 * room : READ_MIN);
-
-			if (!more) {
-				r = -ENOMEM;
-				break;
-			}
-			bytes = more;
-		}
-		got = read(fd, bytes + n, room - n);
-		if (got < 0)
-			r = -errno;
-		else if ((n += (size_t)got) > SOURCE_FILE_MAX)
-			r = -EFBIG;
-	}
+	r = descriptor_read_all(fd, SOURCE_FILE_MAX, &bytes, &n);
 	close(fd);
-	if (r == 0 && n == 0)
-		r = -ENODATA;
-	if (r < 0) {
+	if (r == 0 && n == 0) {
 		free(bytes);
-		return r;
+		r = -ENODATA;
 	}
-	*ret_source = (struct source){.bytes = bytes, .n_bytes = n};
-	return 0;
+	if (r == 0)
+		*ret_source = (struct source){.bytes = (uint8_t *)bytes, .n_bytes = n};
+	return r;
 }
 
 /* Returns the length of the piece at @p: a line, or at most @size bytes of whole characters. */
@@ -86,7 +67,7 @@ int source_cut(struct source *s, bool lines, size_t size)
 {
 	size_t room = 0;
 
-	/* There is room: reading leaves at least one byte free. */
+	/* There is room: see descriptor_read_all(). */
 	if (lines && s->bytes[s->n_bytes - 1] != '\n')
 		s->bytes[s->n_bytes++] = '\n';
 	for (size_t offset = 0; offset < s->n_bytes;) {

@@ -10,6 +10,7 @@
 
 #include "ackd/config/text.h"
 
+#include "base/descriptors.h"
 #include "core/text/printable.h"
 #include "core/utf8/utf8.h"
 
@@ -477,39 +478,6 @@ static int scan_file(struct scanner *scanner, const char *path, const struct inp
 	return r;
 }
 
-static int read_descriptor(int fd, char **ret_bytes, size_t *ret_n)
-{
-	size_t n = 0, capacity = 16384;
-	char *bytes = malloc(capacity), *grown;
-	ssize_t n_read;
-
-	while (bytes != NULL) {
-		n_read = read(fd, bytes + n, capacity - n);
-		if (n_read == 0) {
-			*ret_bytes = bytes;
-			*ret_n = n;
-			return 0;
-		}
-		if (n_read < 0 && errno == EINTR)
-			continue;
-		n += n_read > 0 ? (size_t)n_read : 0;
-		if (n_read < 0 || n > CONFIG_TEXT_BYTES_MAX) {
-			int r = n_read < 0 ? -errno : -EFBIG;
-
-			free(bytes);
-			return r;
-		}
-		if (n == capacity) {
-			capacity *= 2;
-			grown = realloc(bytes, capacity);
-			if (grown == NULL)
-				free(bytes);
-			bytes = grown;
-		}
-	}
-	return -ENOMEM;
-}
-
 /* The default reader. It also reads pipes such as /dev/stdin. */
 static int read_path(void *data, const char *path, char **ret_bytes, size_t *ret_n)
 {
@@ -517,7 +485,7 @@ static int read_path(void *data, const char *path, char **ret_bytes, size_t *ret
 
 	if (fd < 0)
 		return -errno;
-	r = read_descriptor(fd, ret_bytes, ret_n);
+	r = descriptor_read_all(fd, CONFIG_TEXT_BYTES_MAX, ret_bytes, ret_n);
 	close(fd);
 	return r;
 }
@@ -534,7 +502,7 @@ int config_read_again(void *data, const char *path, char **ret_bytes, size_t *re
 	else if (S_ISFIFO(st.st_mode))
 		r = -ESPIPE;
 	else
-		r = read_descriptor(fd, ret_bytes, ret_n);
+		r = descriptor_read_all(fd, CONFIG_TEXT_BYTES_MAX, ret_bytes, ret_n);
 	close(fd);
 	return r;
 }
