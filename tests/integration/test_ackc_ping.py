@@ -1,5 +1,6 @@
 """ackc ping: output and conventions of ping(8), thresholds for monitoring, JSON."""
 
+import itertools
 import json
 import re
 import resource
@@ -12,7 +13,7 @@ from datetime import datetime
 import pytest
 
 import ackc_peers
-from ackc_peers import ackc, can_unshare, each_line, echo, lines_of
+from ackc_peers import ackc, can_unshare, each_line, echo, lines_of, reset
 from harness import SOON, environment, free_port, sanitizer
 
 peer = ackc_peers.peer
@@ -48,6 +49,25 @@ def test_quiet_prints_only_the_summary(peer):
     assert done.err == f"ackc: 127.0.0.1:{port}: connection refused\n"
     assert "3 probes transmitted, 0 received, +3 errors, 100% loss" in done.out
     assert done.status == 1
+
+
+def test_quiet_prints_the_first_failure_of_each_kind(peer):
+    """Kinds that alternate are not printed again."""
+    replies = itertools.cycle([
+        lambda s, line: False,
+        lambda s, line: reset(s),
+        lambda s, line: s.sendall(bytes([line[0] ^ 1]) + line[1:]),
+        lambda s, line: s.sendall(b"NAK 0 invalid UTF-8\n"),
+    ])
+    server = peer(each_line(lambda s, line: next(replies)(s, line), honest=2))
+    done = ackc("ping", "-q", "-c", "8", "-i", "0", "127.0.0.1", server.port)
+    prefix = f"ackc: 127.0.0.1:{server.port}: "
+    lines = done.err.splitlines()
+    assert [line.removeprefix(prefix).split(" at byte")[0] for line in lines] == [
+        "connection closed early", "connection reset", "wrong reply to probe 3: bit flipped",
+        "NAK 0 invalid UTF-8"], done
+    assert "8 probes transmitted, 0 received, +4 wrong, +4 errors, 100% loss" in done.out
+    assert done.status == 2
 
 
 def test_interval_is_kept(peer):
@@ -201,10 +221,12 @@ def test_reconnect_is_in_json(peer):
 
 
 def test_quiet_reports_each_kind_of_reconnect_once(peer):
-    done = ackc("ping", "-q", "-c", "3", "-i", "1", "127.0.0.1",
-                peer(cutting(lambda s: None)).port)
-    assert done.err.count("\n") == 1
-    assert "+2 cuts while idle" in done.out
+    ends = itertools.cycle(end for end, _ in CUTS.values())
+    done = ackc("ping", "-q", "-c", "5", "-i", "1", "127.0.0.1",
+                peer(cutting(lambda s: next(ends)(s))).port)
+    assert [done.err.count(kind) for _, kind in CUTS.values()] == [1, 1], done
+    assert done.err.count("\n") == 2
+    assert "+4 cuts while idle" in done.out
 
 
 def test_no_reconnect_option_ends_ping(peer):

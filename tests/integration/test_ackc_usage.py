@@ -57,7 +57,7 @@ def test_usage_errors_are_rejected(arguments):
     (("laod", "-c", "5", "localhost"), "unknown command 'laod'; did you mean 'load'?"),
     (("pign", "localhost:10080"), "unknown command 'pign'; did you mean 'ping'?"),
     (("host:0",), "host:0: a PORT is a number from 1 to 65535"),
-    (("[::1]x",), "[::1]x: after '[' an IPv6 address and ']' must follow, then only ':PORT'"),
+    (("[::1]x",), "[::1]x: write an IPv6 address as [ADDRESS] or [ADDRESS]:PORT"),
     (("ping", "localhost:1", "1"), "'1': too many arguments"),
     (("load", "--rate", "0", "host"),
      "--rate: '0' is not a number from 0.001 to 1000000000"),

@@ -96,8 +96,8 @@ static const struct row rows[] = {
 	{PING, 't', TYPE_SECONDS, "deadline", "SECONDS", AT(deadline_ms), SECONDS_MIN, SECONDS_MAX,
 	 NULL, "time limit for everything"},
 	{PING, 0, TYPE_FLAG, "plugin", NULL, AT(plugin), true, 0, NULL,
-	 "be a monitoring plugin: print one line, use its exit statuses;\n"
-	 "-w and -c mean the next two, --timeout means --deadline (10)"},
+	 "act as a monitoring plugin: one line, the plugins' exit statuses;\n"
+	 "-w is --warning, -c is --critical, --timeout is --deadline (10)"},
 	{PING, 0, TYPE_THRESHOLD, "warning", "MS[,LOSS%]", AT(warn), 0, 0, NULL,
 	 "range of the mean time, and of the loss; implies --plugin"},
 	{PING, 0, TYPE_THRESHOLD, "critical", "MS[,LOSS%]", AT(crit), 0, 0, NULL,
@@ -125,9 +125,9 @@ static const struct row rows[] = {
 	{PING | LOAD, 's', TYPE_SIZE, "size", "BYTES", AT(size), SOURCE_SIZE_MIN, SOURCE_SIZE_MAX,
 	 "64", "size of a probe or message, its line end included"},
 	{PING | LOAD, 0, TYPE_TEXT, "prefix", "TEXT", AT(prefix), 0, AFFIX_MAX, NULL,
-	 "what the server must add before a text (else learnt)"},
+	 "what the server must add before a text\n(default: learnt from the first replies)"},
 	{PING | LOAD, 0, TYPE_TEXT, "suffix", "TEXT", AT(suffix), 0, AFFIX_MAX, NULL,
-	 "what the server must add after a text (else learnt)"},
+	 "what the server must add after a text\n(default: learnt from the first replies)"},
 };
 /* clang-format on */
 

@@ -32,7 +32,7 @@ struct options {
 	uint64_t count; /* messages in all; 0: ping until interrupted, load for duration_ms */
 	size_t size;	/* of a message in bytes, with its LF */
 	bool quiet;
-	const char *prefix; /* NULL: learned */
+	const char *prefix; /* NULL: learnt */
 	const char *suffix;
 
 	/* ping */

@@ -1,5 +1,6 @@
 #include "ackc/net/failure.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <stddef.h>
 #include <uv.h>
@@ -31,18 +32,28 @@ static const struct row {
 	{UV_EAI_NODATA, 0, "no such host"},
 	{UV_EAI_ADDRFAMILY, 0, "no address of that family"},
 	{UV_EAI_FAMILY, 0, "no address of that family"},
-	{UV_EAI_AGAIN, 0, "name look-up failed for now"},
+	{UV_EAI_AGAIN, 0, "temporary failure of the name look-up"},
 	{UV_EAI_FAIL, 0, "name look-up failed"},
 };
+
+#define N_FAILURES (sizeof(failures) / sizeof(failures[0]))
+static_assert(N_FAILURES < FAILURE_KINDS, "failure_kind() returns the row, or N_FAILURES");
+
+unsigned failure_kind(int failure)
+{
+	unsigned i = 0;
+
+	while (i < N_FAILURES && failures[i].failure != failure)
+		i++;
+	return i;
+}
 
 /* Returns the row of @failure, or NULL. */
 static const struct row *find(int failure)
 {
-	for (size_t i = 0; i < sizeof(failures) / sizeof(failures[0]); i++) {
-		if (failures[i].failure == failure)
-			return &failures[i];
-	}
-	return NULL;
+	unsigned i = failure_kind(failure);
+
+	return i < N_FAILURES ? &failures[i] : NULL;
 }
 
 const char *failure_text(int failure)

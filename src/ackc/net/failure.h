@@ -21,3 +21,9 @@ const char *failure_text(int failure);
  * more useful than "network unreachable" for another.
  */
 int failure_prefer(int a, int b);
+
+/* More than the highest value of failure_kind(). */
+#define FAILURE_KINDS 32
+
+/* Returns a number for @failure. All failures that failure_text() has no words for share one. */
+unsigned failure_kind(int failure);

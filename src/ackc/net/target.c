@@ -63,7 +63,7 @@ static const char *parse_host(const char *host, size_t length, struct target *t)
 {
 	if (length > 0 && host[0] == '[') {
 		if (length < 2 || memchr(host, ']', length) != host + length - 1)
-			return "after '[' an IPv6 address and ']' must follow, then only ':PORT'";
+			return "write an IPv6 address as [ADDRESS] or [ADDRESS]:PORT";
 		host++;
 		length -= 2;
 	}

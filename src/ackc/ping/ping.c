@@ -35,7 +35,7 @@
 enum ping_state {
 	LOOKING_UP,
 	IDLE,	  /* between two probes */
-	SCOUTING, /* the first probes, until one has learned the shape */
+	SCOUTING, /* the first probes, until one has learnt the shape */
 	DIALLING,
 	GREETING, /* connected; the greeting is not complete */
 	ASKED,	  /* the probe's message is written */

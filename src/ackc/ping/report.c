@@ -138,30 +138,34 @@ static void print_trouble(const struct ping_report *r, uint64_t seq, const char 
 	fprintf(stderr, "ackc: %s: %s\n", r->options->target.label, words);
 }
 
+/* Adds @kind to the set @seen. Returns whether to print it: with -q, the first of each kind. */
+static bool is_news(const struct ping_report *r, uint32_t *seen, unsigned kind)
+{
+	bool first = !(*seen >> kind & 1);
+
+	*seen |= UINT32_C(1) << kind;
+	return first || !r->options->quiet;
+}
+
 void ping_report_failure(struct ping_report *r, uint64_t seq, int failure, const char *detail)
 {
-	/* with -q, consecutive equal failures are printed once */
-	bool news = failure != r->last_failure;
-
 	r->failed++;
-	r->last_failure = failure;
 	snprintf(r->last_words, sizeof(r->last_words), *detail ? "%s (%s)" : "%s",
 		 failure_text(failure), detail);
-	if (news || !r->options->quiet)
+	if (is_news(r, &r->seen_failures, failure_kind(failure)))
 		print_trouble(r, seq, "failure", failure_text(failure), r->last_words);
 }
 
 void ping_report_wrong(struct ping_report *r, uint64_t seq, const struct fault *fault)
 {
-	bool nak = fault->kind == FAULT_NAK;
-
 	r->wrong++;
-	if (nak)
+	if (fault->kind == FAULT_NAK)
 		snprintf(r->last_words, sizeof(r->last_words), "%s", fault->words);
 	else
 		snprintf(r->last_words, sizeof(r->last_words),
 			 "wrong reply to probe %" PRIu64 ": %s", seq, fault->words);
-	print_trouble(r, seq, "wrong", fault_name(fault->kind), r->last_words);
+	if (is_news(r, &r->seen_wrong, fault->kind))
+		print_trouble(r, seq, "wrong", fault_name(fault->kind), r->last_words);
 }
 
 void ping_report_cut(struct ping_report *r, uint64_t seq, int status, uint64_t idle_ns)
@@ -169,13 +173,11 @@ void ping_report_cut(struct ping_report *r, uint64_t seq, int status, uint64_t i
 	const char *kind = status == UV_EOF	     ? "connection closed by peer"
 			   : status == UV_ECONNRESET ? "connection reset by peer"
 						     : failure_text(status);
-	bool news = status != r->last_failure;
 
 	r->cuts++;
-	r->last_failure = status;
 	snprintf(r->last_words, sizeof(r->last_words), "%s after %.1f s idle", kind,
 		 (double)idle_ns / 1e9);
-	if (news || !r->options->quiet)
+	if (is_news(r, &r->seen_cuts, failure_kind(status)))
 		print_trouble(r, seq, "cut", kind, r->last_words);
 }
 

@@ -19,7 +19,10 @@ struct ping_report {
 	uint64_t reconnects;
 	uint64_t retransmissions;
 	bool late; /* the plugin's deadline passed before the probes were complete */
-	int last_failure;
+	/* The kinds already printed, a bit each: of failure_kind() and enum fault_kind. */
+	uint32_t seen_failures;
+	uint32_t seen_wrong;
+	uint32_t seen_cuts;
 	char last_words[FAULT_WORDS_MAX + 64]; /* words of the fault plus a short prefix */
 	struct histogram rtt;
 	struct histogram connect;
