@@ -60,7 +60,7 @@ class Text:
         return characters, None
 
     def encode(self, characters):
-        """Returns the reply bytes for the result of characters(); raises Fault for a character without any."""
+        """Returns the reply for the result of characters(); raises Fault for a character without one."""
         text = "".join(character for character, _ in characters)
         try:
             return text.encode(self.charset, self.reply_errors)

@@ -1,4 +1,4 @@
-"""Bytes in both directions at once, slow readers, and the ends of connections."""
+"""Simultaneous traffic in both directions, slow readers, and the ends of connections."""
 
 import hashlib
 import random
@@ -21,7 +21,7 @@ MIB = 1 << 20
 
 
 def text_of(n_bytes, seed=1):
-    """About @n_bytes of UTF-8 with characters of every length."""
+    """Returns about @n_bytes of UTF-8 with characters of every length."""
     rng = random.Random(seed)
     block = "".join(
         chr(rng.choice((rng.randrange(32, 127), rng.randrange(0x400, 0x500), 0x20AC, 0x1F600)))
@@ -31,7 +31,7 @@ def text_of(n_bytes, seed=1):
 
 
 @pytest.mark.parametrize("where", ["tcp", "unix"])
-def test_64_mib_both_ways_at_once(ackd, where, directory):
+def test_64_mib_in_both_directions_are_echoed(ackd, where, directory):
     listener = "" if where == "tcp" else f'path = "{directory}/s";'
     daemon = ackd('reply = "echo";' + listener)
     data = text_of(64 * MIB)
@@ -41,7 +41,7 @@ def test_64_mib_both_ways_at_once(ackd, where, directory):
     assert hashlib.sha256(received).digest() == hashlib.sha256(data).digest()
 
 
-def test_16_mib_through_another_charset(ackd):
+def test_16_mib_are_transcoded(ackd):
     daemon = ackd(
         'reply = "echo"; encoding = { reply_charset = "ascii"; reply_errors = "xmlcharrefreplace";'
         " };"
@@ -52,7 +52,7 @@ def test_16_mib_through_another_charset(ackd):
     assert received == data.decode().encode("ascii", "xmlcharrefreplace")
 
 
-def test_lines_of_all_lengths_both_ways_at_once(ackd):
+def test_lines_of_all_lengths_are_echoed(ackd):
     daemon = ackd('framing = "line"; reply = "ack"; ack_prefix = "${message} ${bytes}: ";')
     rng = random.Random(7)
     lines = [b"z" * rng.choice((0, 1, 10, 100, 1000, 30000, 65536)) for _ in range(2000)]
@@ -61,7 +61,7 @@ def test_lines_of_all_lengths_both_ways_at_once(ackd):
 
 
 def growth_allowed_kib(n_connections):
-    """One read and one reply area for each connection, and room for the allocator."""
+    """Returns the allowance for one read, one reply area per connection, and the allocator."""
     bound = 4096 + n_connections * (64 + 256 + 64)
     return bound * 4 + 32768 if sanitizer() else bound
 
@@ -71,16 +71,16 @@ def growth_allowed_kib(n_connections):
     [
         'reply = "echo";',
         'reply = "ack"; framing = "line"; limits = { max_line = "1MiB"; };',
-        # replies that are longer than what they answer
+        # replies longer than their input
         'reply = "echo"; encoding = { reply_charset = "ascii"; reply_errors = "xmlcharrefreplace";'
         " };",
     ],
     ids=["echo", "line", "expanding"],
 )
-def test_a_reader_that_never_reads(ackd, config, capsys):
+def test_client_that_never_reads_is_bounded(ackd, config, capsys):
     daemon = ackd("workers = 1; " + config)
     piece = ("щ" * 500 + "\n").encode()
-    assert daemon.exchange(piece)  # what is allocated once is there now
+    assert daemon.exchange(piece)  # memory that is allocated once is allocated now
     before = daemon.rss_kib()
     with daemon.connect() as s:
         sent = fill(s, piece)
@@ -88,14 +88,14 @@ def test_a_reader_that_never_reads(ackd, config, capsys):
         with capsys.disabled():
             print(f"\nnever reads: {sent >> 10} KiB sent, RSS grew by {grown} KiB")
         assert grown < growth_allowed_kib(1)
-        assert daemon.exchange(piece)  # the others do not notice
+        assert daemon.exchange(piece)  # other connections are not affected
         s.shutdown(socket.SHUT_WR)
         received = read_to_end(s, timeout=60)
     assert received == reply_to_what_was_taken((piece * (sent // len(piece) + 1))[:sent], config)
 
 
 def reply_to_what_was_taken(data, config):
-    """@data may end within a character."""
+    """Returns the reply to @data, which may end within a character."""
     text = data.decode("utf-8", "ignore")
     whole = len(text.encode())
     nak = b"" if whole == len(data) else b"NAK %d unexpected end of data\n" % whole
@@ -110,7 +110,7 @@ def reply_to_what_was_taken(data, config):
     return reply + (b"\n" + nak if nak and not reply.endswith(b"\n") else nak)
 
 
-def test_many_readers_that_never_read(ackd, capsys):
+def test_many_clients_that_never_read_are_bounded(ackd, capsys):
     n = 40
     daemon = ackd('reply = "echo"; workers = 2;')
     piece = text_of(1 << 16)
@@ -127,7 +127,7 @@ def test_many_readers_that_never_read(ackd, capsys):
         reset(s)
 
 
-def test_a_half_closed_client_gets_everything(ackd):
+def test_half_closed_client_gets_all_replies(ackd):
     daemon = ackd('reply = "echo";')
     data = text_of(2 * MIB)
     with daemon.connect() as s:
@@ -136,12 +136,12 @@ def test_a_half_closed_client_gets_everything(ackd):
         assert received == data
 
 
-def test_half_close_with_nothing_sent(ackd):
+def test_half_close_without_data_ends_the_connection(ackd):
     daemon = ackd('greeting = "hello\\n";')
     assert daemon.exchange(b"") == b"hello\n"
 
 
-def test_half_close_never_hangs_in_any_reply(ackd):
+def test_half_close_ends_with_every_reply_kind(ackd):
     for reply in ("ack", "echo", "discard"):
         for framing in ("stream", "line"):
             daemon = ackd(f'reply = "{reply}"; framing = "{framing}";')
@@ -151,13 +151,13 @@ def test_half_close_never_hangs_in_any_reply(ackd):
             assert daemon.exchange(b"x\ny") == body
 
 
-def test_cut_off_character_at_the_end(ackd):
+def test_truncated_character_at_the_end_is_a_fault(ackd):
     daemon = ackd()
     assert daemon.exchange(b"ab\xe2\x82") == b"Got ab\nNAK 2 unexpected end of data\n"
     assert daemon.exchange(b"\xe2\x82") == b"NAK 0 unexpected end of data\n"
 
 
-def test_connections_that_ended_leave_nothing(ackd):
+def test_ended_connections_leave_nothing(ackd):
     daemon = ackd("workers = 2;")
 
     def round_(n):
@@ -185,7 +185,7 @@ def test_connections_that_ended_leave_nothing(ackd):
     assert daemon.rss_kib() - rss < (65536 if sanitizer() else 2048)
 
 
-def test_client_that_stays_open_is_not_closed(ackd):
+def test_open_client_is_not_closed(ackd):
     daemon = ackd("limits = { idle_timeout = 0; };")
     with daemon.connect() as s:
         s.sendall(b"x")
@@ -194,12 +194,12 @@ def test_client_that_stays_open_is_not_closed(ackd):
 
 
 def send_urgent(s):
-    """Sends six bytes, of which two are urgent."""
+    """Sends six bytes, two of them urgent."""
     for data, flags in ((b"a", 0), (b"b", socket.MSG_OOB), (b"c", 0), (b"de", 0), (b"f", socket.MSG_OOB)):
         assert s.send(data, flags) == len(data)
 
 
-def test_urgent_data_stays_in_the_stream(ackd):
+def test_urgent_data_is_kept_in_the_stream(ackd):
     daemon = ackd('reply = "echo";')
     with daemon.connect() as s:
         send_urgent(s)
@@ -208,7 +208,7 @@ def test_urgent_data_stays_in_the_stream(ackd):
         assert read_to_end(s) == b"\nNAK 6 invalid start byte\n"
 
 
-def test_urgent_data_behind_a_proxy_header(ackd):
+def test_urgent_data_after_a_proxy_header_is_kept(ackd):
     daemon = ackd('address = "127.0.0.1"; reply = "echo"; proxies = ["127.0.0.1"];')
     with daemon.connect() as s:
         s.sendall(b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 10080\r\n")

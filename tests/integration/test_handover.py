@@ -1,4 +1,4 @@
-"""A restart hands every connection over to the next process: nothing lost, repeated or reordered."""
+"""A restart hands each connection over to the next process: no data is lost, repeated or reordered."""
 
 import errno
 import fcntl
@@ -34,14 +34,16 @@ def status(pid, field):
 
 
 def send_signal(pid, number):
-    """Returns when it has reached the process: of pending signals the lowest number comes first,
-    and one that is pending already is not sent again."""
+    """Sends a signal and returns when the process has received it.
+
+    The kernel delivers the lowest number of several pending signals first, and merges equal ones.
+    """
     os.kill(pid, number)
     wait_until(lambda: int(status(pid, "ShdPnd"), 16) == 0, "the signal to reach it")
 
 
 def accepted(daemon, reply=b"Got x"):
-    """A connection that the daemon has; one that waits to be accepted would not be handed over."""
+    """An accepted connection; one that waits to be accepted would not be handed over."""
     s = daemon.connect()
     s.sendall(b"x")
     assert read_exactly(s, len(reply)) == reply
@@ -54,8 +56,8 @@ def test_ready_and_listening_sockets_are_stored(unit):
     assert set(unit.names()) == {"ackd-listen.ackd"}
 
 
-def test_the_end_of_a_service_leaves_no_socket_in_the_store(unit, faults):
-    """Not even when a reload is being put into effect when it comes: nobody would ever accept."""
+def test_stopped_service_leaves_no_socket_in_the_store(unit, faults):
+    """Also if the signal arrives during a reload; no process would accept from a stored socket."""
     unit.environment.update(faults.environment())
     daemon = unit.start('address = "127.0.0.1"; workers = 1;')
     wait_until(lambda: unit.names() == ["ackd-listen.ackd"], "the socket in the store")
@@ -66,7 +68,7 @@ def test_the_end_of_a_service_leaves_no_socket_in_the_store(unit, faults):
     listeners = '{ name = "ackd"; port = 0; }, { name = "b"; port = 0; }'
     daemon.write_config(f'address = "127.0.0.1"; workers = 1; listeners = ( {listeners} );')
     daemon.signal(signal.SIGHUP)
-    daemon.wait_for("b: listening on")  # it is certain now, but the worker has to carry it out yet
+    daemon.wait_for("b: listening on")  # the change is final, but not yet applied by the worker
     daemon.signal(signal.SIGTERM)
     daemon.wait_for("draining")
     faults.delay_us = 0
@@ -80,8 +82,8 @@ def test_the_end_of_a_service_leaves_no_socket_in_the_store(unit, faults):
     assert unit.names() == []
 
 
-def test_a_reload_that_fails_forgets_no_port(unit):
-    """A socket from the store may be asked for by its port, or by port 0: the last time counts."""
+def test_failed_reload_keeps_the_ports_of_stored_sockets(unit):
+    """A stored socket can be configured by its port or by port 0; the last successful load counts."""
     port = free_port()
     config = 'listeners = ( { name = "a"; address = "127.0.0.1"; port = %d; }, %s );'
     other = '{ name = "b"; address = "127.0.0.1"; port = %d; }'
@@ -98,15 +100,15 @@ def test_a_reload_that_fails_forgets_no_port(unit):
 
 
 def numbers(daemon):
-    """Connections open, connections served, and NAKs."""
+    """Returns the numbers of open connections, served connections, and NAKs."""
     mark = daemon.mark()
     daemon.signal(signal.SIGUSR1)
     said = daemon.wait_for(r"(\d+) connections? open, (\d+) served, .*, (\d+) NAKs?", after=mark)
     return tuple(map(int, said.groups()))
 
 
-def test_the_counters_go_on(unit):
-    """Those of the connections that end meanwhile, too: none is counted twice or forgotten."""
+def test_counters_continue(unit):
+    """Connections that end during the restart count, too: none is counted twice or forgotten."""
 
     daemon = unit.start('address = "127.0.0.1"; workers = 2;')
     clients = [daemon.connect() for _ in range(40)]
@@ -127,8 +129,8 @@ def test_the_counters_go_on(unit):
         s.close()
 
 
-def test_a_nak_that_is_due_is_its_own_connections(unit):
-    """Who does not read has one when the hand-over begins; another client was served last."""
+def test_pending_nak_goes_to_its_own_connection(unit):
+    """A client that does not read has a pending NAK at the hand-over; another was served last."""
     daemon = unit.start("""workers = 1; listeners = (
         { name = "bad"; address = "127.0.0.1"; port = 0; framing = "line"; },
         { name = "good"; address = "127.0.0.1"; port = 0; reply = "echo"; });""", arguments=())
@@ -148,8 +150,8 @@ def test_a_nak_that_is_due_is_its_own_connections(unit):
         assert (naks("bad"), naks("good")) == ((sent + 1) // 2, 0)
 
 
-def test_it_ends_only_when_the_store_has_everything(unit):
-    """What comes from a process that is gone the service manager cannot assign to a unit."""
+def test_old_process_exits_after_the_store_has_everything(unit):
+    """The service manager cannot assign messages of an exited process to a unit."""
     daemon = unit.start('address = "127.0.0.1"; reply = "echo";')
     stored, go_on = threading.Event(), threading.Event()
 
@@ -175,8 +177,8 @@ def test_it_ends_only_when_the_store_has_everything(unit):
         assert read_exactly(s, 1) == b"y"
 
 
-def test_a_new_process_looks_only_at_what_has_left_the_store(unit):
-    """Else one that the state makes crash would find it again, and again."""
+def test_new_process_reads_only_state_removed_from_the_store(unit):
+    """Otherwise a state that crashes the process would crash each start."""
     daemon = unit.start('address = "127.0.0.1"; reply = "echo";')
     names, go_on = [], threading.Event()
 
@@ -199,7 +201,7 @@ def test_a_new_process_looks_only_at_what_has_left_the_store(unit):
         assert read_exactly(s, 1) == b"y"
 
 
-def test_half_a_character(unit):
+def test_half_a_character_is_continued(unit):
     daemon = unit.start('reply = "echo"; address = "127.0.0.1";')
     with daemon.connect() as s:
         s.sendall(b"ab\xf0\x9f")
@@ -209,12 +211,12 @@ def test_half_a_character(unit):
         assert read_exactly(s, 5) == "😀!".encode()
         after = unit.again(after)
         s.sendall(b"\xff")
-        # nothing was forgotten: the offset counts from the start of the connection
+        # the offset counts from the start of the connection
         assert read_to_end(s) == b"\nNAK 7 invalid start byte\n"
 
 
 @pytest.mark.parametrize("reply", ["ack", "echo", "discard"])
-def test_half_a_line(unit, reply):
+def test_half_a_line_is_continued(unit, reply):
     daemon = unit.start(
         f'framing = "line"; reply = "{reply}"; ack_prefix = "${{message}} ${{bytes}}:";'
         ' address = "127.0.0.1";'
@@ -240,14 +242,14 @@ def test_half_a_line(unit, reply):
         assert read_to_end(s) == replied(prefix(4, 4) + b"last")
 
 
-def test_signals_while_the_service_manager_is_waited_for(unit):
-    """As SIGTERM, which comes right after what makes ackd hand over."""
+def test_signals_during_a_barrier_are_harmless(unit):
+    """Such as SIGTERM, which systemd sends immediately after the request to hand over."""
     daemon = unit.start('address = "127.0.0.1"; reply = "echo";')
     interrupted = []
 
     def interrupt(pid):
         if interrupted and interrupted[-1] == pid:
-            interrupted.append(None)  # each wait once
+            interrupted.append(None)  # once per wait
             return
         wait_until(lambda: status(pid, "State") == "S", "the daemon to wait")
         send_signal(pid, signal.SIGUSR1)
@@ -264,7 +266,7 @@ def test_signals_while_the_service_manager_is_waited_for(unit):
         assert not re.search("^error ", daemon.log + "\n" + after.log, re.M)
 
 
-def test_unread_replies_and_unanswered_input(unit):
+def test_unread_replies_and_unanswered_input_are_kept(unit):
     daemon = unit.start('framing = "line"; ack_prefix = "${message}:"; address = "127.0.0.1";')
     with daemon.connect(receive_buffer=4096) as s:
         sent = fill(s, b"0123456789abcdef\n", quiet=1.0)
@@ -279,7 +281,7 @@ def test_unread_replies_and_unanswered_input(unit):
     assert got == expected
 
 
-def test_half_closed_with_unread_replies(unit):
+def test_half_closed_connection_keeps_unread_replies(unit):
     data = b"".join(b"%d\n" % i for i in range(200000))
     daemon = unit.start('reply = "echo"; address = "127.0.0.1"; encoding = { errors = "replace"; };')
     with daemon.connect(receive_buffer=4096) as s:
@@ -300,7 +302,7 @@ def test_half_closed_with_unread_replies(unit):
     assert got == data + "\ufffd".encode()
 
 
-def test_a_message_that_expands_is_half_sent(unit):
+def test_half_sent_expanding_message_is_completed(unit):
     daemon = unit.start(
         'encoding = { errors = "replace"; reply_charset = "ascii";'
         ' reply_errors = "xmlcharrefreplace"; }; framing = "line"; address = "127.0.0.1";'
@@ -317,8 +319,8 @@ def test_a_message_that_expands_is_half_sent(unit):
     assert got == b"&#65533;" * (4 << 20) + b"\nnext\n"
 
 
-def test_a_message_that_expands_beyond_the_budget(unit):
-    """The rest of its reply has no room in the state: it is closed, and nobody else."""
+def test_reply_beyond_the_budget_closes_its_connection_only(unit):
+    """The rest of the reply does not fit into the state; other connections are kept."""
     daemon = unit.start(
         'encoding = { errors = "replace"; reply_charset = "ascii";'
         ' reply_errors = "xmlcharrefreplace"; }; framing = "line"; address = "127.0.0.1";'
@@ -338,8 +340,8 @@ def test_a_message_that_expands_beyond_the_budget(unit):
         assert len(read_to_end(s, timeout=60)) < 8 * (2 << 20)
 
 
-def test_a_client_through_many_restarts(unit):
-    """It sends and checks without pause, cut anywhere."""
+def test_client_survives_many_restarts(unit):
+    """The client sends and checks without pause; a restart can cut any message."""
     daemon = unit.start(
         'framing = "line"; reply = "echo"; address = "127.0.0.1";'
         ' greeting = "${connection} hello\\n";'
@@ -385,10 +387,10 @@ def test_a_client_through_many_restarts(unit):
     assert rounds
 
 
-def test_urgent_data_after_a_restart(unit):
+def test_urgent_data_after_a_restart_is_kept(unit):
     daemon = unit.start('address = "127.0.0.1"; reply = "echo";')
     with accepted(daemon, b"x") as s:
-        # as a process without the option leaves it
+        # the state left by a process without the option
         with daemon.socket_of(s) as theirs:
             theirs.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 0)
         unit.again(daemon)
@@ -398,14 +400,14 @@ def test_urgent_data_after_a_restart(unit):
         assert read_exactly(s, 3) == b"abc"
 
 
-def test_many_connections(unit):
+def test_many_connections_are_kept(unit):
     n = 2000
     daemon = unit.start('address = "127.0.0.1"; reply = "echo"; workers = 3;')
     sockets = [daemon.connect() for _ in range(n)]
     try:
         for i, s in enumerate(sockets):
             s.sendall(b"%d\xc3" % i)
-        for s in sockets:  # those that still wait to be accepted are not handed over
+        for s in sockets:  # connections that wait to be accepted are not handed over
             assert s.recv(1, socket.MSG_PEEK)
         daemon = unit.again(daemon, daemon.config_path.read_text().replace("3", "2"))
         restored = daemon.wait_for(r"taking up (\d+) connections?")
@@ -420,8 +422,8 @@ def test_many_connections(unit):
             s.close()
 
 
-def test_who_has_not_been_accepted_is_not_lost(unit):
-    """Neither taken up nor refused: the queues of all listening sockets go on."""
+def test_unaccepted_connections_are_kept(unit):
+    """The queues of all listening sockets are kept."""
     daemon = unit.start('address = "127.0.0.1"; reply = "echo"; workers = 3;')
     with Frozen(daemon):
         daemon.signal(signal.SIGUSR2)
@@ -435,7 +437,7 @@ def test_who_has_not_been_accepted_is_not_lost(unit):
             assert read_to_end(s) == b"%d" % i
 
 
-def test_unix_and_several_listeners(unit, directory):
+def test_unix_and_several_listeners_are_kept(unit, directory):
     config = f"""listeners = (
         {{ name = "a"; address = "127.0.0.1"; port = 0; reply = "echo"; }},
         {{ name = "b"; path = "{directory}/b.sock"; }});"""
@@ -453,7 +455,7 @@ def test_unix_and_several_listeners(unit, directory):
         assert daemon.exchange(b"new", "b") == b"Got new"
 
 
-def test_connects_wait_while_nobody_runs(unit):
+def test_connects_wait_while_no_process_runs(unit):
     daemon = unit.start('address = "127.0.0.1"; reply = "echo";')
     address = daemon.address()
     daemon.kill()  # a crash: the listening sockets are in the store
@@ -464,8 +466,8 @@ def test_connects_wait_while_nobody_runs(unit):
         assert read_to_end(s) == b"are you there?"
 
 
-def test_connects_to_a_path_wait_too(unit, directory):
-    """The file stays the stored socket's, whether ackd ends in a restart or in a crash."""
+def test_connects_to_a_path_wait_while_no_process_runs(unit, directory):
+    """The file belongs to the stored socket, after a restart as after a crash."""
     daemon = unit.start(f'path = "{directory}/s"; reply = "echo";', arguments=())
     wait_until(lambda: unit.has_said("READY"), "READY=1")
     address, inode = daemon.address(), os.stat(f"{directory}/s").st_ino
@@ -479,16 +481,16 @@ def test_connects_to_a_path_wait_too(unit, directory):
             assert read_to_end(s) == b"are you there?"
     assert os.stat(f"{directory}/s").st_ino == inode
     wait_until(lambda: unit.names() == ["ackd-listen.ackd"], "one socket in the store")
-    daemon.stop()  # for good
+    daemon.stop()  # without a restart
     assert not os.path.exists(f"{directory}/s")
 
 
-def test_more_workers_than_the_store_has_room_for(unit):
-    """They share sockets, so that still nobody is refused."""
+def test_workers_share_sockets_if_the_store_is_small(unit):
+    """Workers share sockets, so that no client is refused."""
     unit.store_max = 9
     daemon = unit.start('address = "localhost"; reply = "echo"; workers = 8;')
     wait_until(lambda: unit.has_said("READY"), "READY=1")
-    assert unit.names() == ["ackd-listen.ackd"] * 8  # four an address, and room for a hand-over
+    assert unit.names() == ["ackd-listen.ackd"] * 8  # four per address, and room for a hand-over
     assert "a restart closes" not in daemon.log
     addresses = daemon.addresses()
     assert len(addresses) == 2
@@ -509,8 +511,8 @@ def test_more_workers_than_the_store_has_room_for(unit):
 
 @pytest.mark.parametrize("states_max", [False, True], ids=["limit unknown", "limit stated"])
 @pytest.mark.parametrize("store_max", range(8))
-def test_any_size_of_the_store(unit, store_max, states_max):
-    """Either connections and sockets go on, or the end of them is reported and orderly."""
+def test_any_store_size_keeps_or_reports(unit, store_max, states_max):
+    """Connections and sockets are kept, or their orderly end is reported."""
     unit.store_max, unit.states_max = store_max, states_max
     daemon = unit.start('address = "localhost"; reply = "echo"; workers = 2;')
     wait_until(lambda: unit.has_said("READY"), "READY=1")
@@ -540,8 +542,8 @@ def test_any_size_of_the_store(unit, store_max, states_max):
     assert ("taking up 10 connections" in daemon.log) == (store_max > 0)
 
 
-def test_the_store_shrinks(unit):
-    """As after an edit of the unit and a daemon-reload: what was true at the start is not now."""
+def test_reduced_store_is_reported(unit):
+    """The store size changes after the start, as by an edit of the unit and daemon-reload."""
     unit.states_max = True
     daemon = unit.start('address = "127.0.0.1"; reply = "echo"; workers = 1;')
     wait_until(lambda: unit.has_said("READY"), "READY=1")
@@ -554,8 +556,8 @@ def test_the_store_shrinks(unit):
     assert unit.names() == ["ackd-listen.ackd"]
 
 
-def test_the_store_is_lost_while_handing_over(unit, faults):
-    """It is not called handed over then."""
+def test_store_lost_during_the_hand_over_is_reported(unit, faults):
+    """The log does not state that connections were handed over."""
     unit.environment.update(faults.environment())
     daemon = unit.start('address = "127.0.0.1"; workers = 1;')
     with accepted(daemon):
@@ -574,16 +576,16 @@ def test_the_store_is_lost_while_handing_over(unit, faults):
     assert "handed over" not in daemon.log
 
 
-def test_killed_while_it_looks_for_room(unit):
-    """What it has put into the store to find out is no socket of socket activation."""
+def test_descriptors_of_the_store_probe_are_ignored(unit):
+    """A killed process leaves descriptors of its probe of the store; they are no passed sockets."""
     unit.store.append(("ackd-probe", os.open("/dev/null", os.O_RDONLY)))
     daemon = unit.start('address = "127.0.0.1"; reply = "echo"; workers = 1;')
     assert daemon.exchange(b"x") == b"x"
     wait_until(lambda: unit.names() == ["ackd-listen.ackd"], "the socket alone in the store")
 
 
-def test_more_sockets_than_one_message_carries(unit):
-    """A message takes 253 descriptors."""
+def test_more_sockets_than_fit_into_one_message_are_stored(unit):
+    """One message holds at most 253 descriptors."""
     unit.store_max = 1000
     daemon = unit.start('address = "127.0.0.1"; reply = "echo"; workers = 260;')
     wait_until(lambda: unit.has_said("READY"), "READY=1")
@@ -594,8 +596,8 @@ def test_more_sockets_than_one_message_carries(unit):
     assert len(unit.names()) == 260
 
 
-def test_who_waits_at_a_socket_that_is_not_stored(unit, faults):
-    """The end of the socket would reset those in its queue: they are accepted, and handed over."""
+def test_connections_of_an_unstored_socket_are_kept(unit, faults):
+    """Closing the socket would reset connections in its queue, so they are accepted and handed over."""
     unit.environment.update(faults.environment())
     unit.store_max = 1
     daemon = unit.start('address = "127.0.0.1"; reply = "echo"; workers = 1;')
@@ -613,8 +615,8 @@ def test_who_waits_at_a_socket_that_is_not_stored(unit, faults):
 
 
 @pytest.mark.parametrize("whose", ["a listener's", "the metrics'"])
-def test_a_start_that_fails_costs_nothing(unit, directory, config_file, whose):
-    """A port is taken. The next start finds the sockets and the connections in the store."""
+def test_failed_start_loses_nothing(unit, directory, config_file, whose):
+    """A port is in use. The next start finds the sockets and connections in the store."""
     if whose == "the metrics'" and not is_built(config_file):
         pytest.skip("this ackd has no metrics")
 
@@ -647,8 +649,8 @@ def test_a_start_that_fails_costs_nothing(unit, directory, config_file, whose):
                "both sockets in the store")
 
 
-def test_a_stored_socket_whose_file_is_gone(unit, directory):
-    """Nobody can reach it any more: it leaves the store, and another one takes its place."""
+def test_stored_socket_without_its_file_is_replaced(unit, directory):
+    """The socket is unreachable, so it is removed from the store and replaced."""
     daemon = unit.start(f'path = "{directory}/s"; reply = "echo";', arguments=())
     wait_until(lambda: unit.has_said("READY"), "READY=1")
     for _ in range(3):
@@ -659,8 +661,8 @@ def test_a_stored_socket_whose_file_is_gone(unit, directory):
     wait_until(lambda: unit.names() == ["ackd-listen.ackd"], "one socket in the store")
 
 
-def test_a_stored_socket_whose_path_is_anothers(unit, directory):
-    """A service that has put its socket there meanwhile keeps it as it is."""
+def test_file_of_another_service_is_kept(unit, directory):
+    """Another service has created its socket at the path, which stays unchanged."""
     path = f"{directory}/s"
     daemon = unit.start(f'path = "{path}"; mode = "0666";', arguments=())
     wait_until(lambda: unit.has_said("READY"), "READY=1")
@@ -678,8 +680,8 @@ def test_a_stored_socket_whose_path_is_anothers(unit, directory):
     wait_until(lambda: "ackd-listen.ackd" not in unit.names(), "the socket to leave the store")
 
 
-def test_a_stored_socket_from_before_its_file_was_stored(unit, directory):
-    """It serves; since its file may be another's, nobody changes it or removes it."""
+def test_stored_socket_of_an_older_version_serves(unit, directory):
+    """The socket serves; its file may belong to another service, so ackd does not change or remove it."""
     path = f"{directory}/s"
     daemon = unit.start(f'path = "{path}"; mode = "0600";', arguments=())
     wait_until(lambda: unit.has_said("READY"), "READY=1")
@@ -692,7 +694,7 @@ def test_a_stored_socket_from_before_its_file_was_stored(unit, directory):
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
 
 
-def test_listener_gone(unit):
+def test_connections_of_a_removed_listener_are_closed(unit):
     daemon = unit.start('address = "127.0.0.1"; name = "old";')
     with accepted(daemon) as s:
         daemon = unit.again(daemon, 'address = "127.0.0.1"; name = "new";')
@@ -700,8 +702,8 @@ def test_listener_gone(unit):
         daemon.wait_for(r"old: connection 1 from .* closed: the listener is no longer in")
 
 
-def test_one_listener_of_two_is_gone(unit):
-    """Nobody is left to serve its stored sockets."""
+def test_stored_sockets_of_a_removed_listener_are_closed(unit):
+    """No listener remains for its stored sockets."""
     listener = '{ name = "%s"; address = "127.0.0.1"; port = 0; reply = "echo"; }'
     stays, goes = listener % "stays", listener % "goes"
     daemon = unit.start(f"listeners = ( {stays}, {goes} );", arguments=())
@@ -715,8 +717,8 @@ def test_one_listener_of_two_is_gone(unit):
         assert read_exactly(kept, 1) == b"y"
 
 
-def test_what_only_lines_have_does_not_outlive_them(unit):
-    """A refused line is not skipped on the other side of a restart without lines."""
+def test_line_state_does_not_survive_stream_framing(unit):
+    """The rest of a rejected line is not skipped after a restart with stream framing in between."""
 
     def config(framing):
         return f'address = "127.0.0.1"; reply = "echo"; framing = "{framing}";'
@@ -734,8 +736,8 @@ def test_what_only_lines_have_does_not_outlive_them(unit):
         assert read_to_end(s) == b"d\nx\n"
 
 
-def test_the_time_out_in_the_kernel_is_the_new_one(unit):
-    """TCP_USER_TIMEOUT would end a client that does not read before idle_timeout does."""
+def test_tcp_user_timeout_is_updated(unit):
+    """An old TCP_USER_TIMEOUT would end a client that does not read before idle_timeout."""
 
     def config(seconds):
         return f'address = "127.0.0.1"; limits = {{ idle_timeout = {seconds}; }};'
@@ -755,8 +757,8 @@ def test_the_time_out_in_the_kernel_is_the_new_one(unit):
         assert timeouts == [600_000]
 
 
-def test_a_listener_of_two_addresses_is_gone(unit):
-    """Its sockets have one name in the store: both leave it, and are closed."""
+def test_both_stored_addresses_of_a_removed_listener_are_closed(unit):
+    """The sockets have the same name in the store; both are removed and closed."""
     listeners = [f'{{ name = "{name}"; port = {free_port()}; }}' for name in ("stays", "goes")]
     daemon = unit.start(f"listeners = ( {', '.join(listeners)} );", arguments=())
     goes = [a for a in daemon.addresses("goes")]
@@ -768,7 +770,7 @@ def test_a_listener_of_two_addresses_is_gone(unit):
             address.connect()
 
 
-def test_access_is_checked_anew(unit):
+def test_access_lists_apply_to_restored_connections(unit):
     daemon = unit.start('address = "127.0.0.1";')
     with accepted(daemon) as s:
         daemon = unit.again(daemon, 'address = "127.0.0.1"; deny = ["127.0.0.0/8"];')
@@ -776,7 +778,7 @@ def test_access_is_checked_anew(unit):
         daemon.wait_for("refused: denied")
 
 
-def test_not_wanted(unit):
+def test_keep_connections_false_closes_connections(unit):
     daemon = unit.start('address = "127.0.0.1"; keep_connections = false; reply = "echo";')
     with daemon.connect() as s:
         s.sendall(b"x")
@@ -786,8 +788,8 @@ def test_not_wanted(unit):
 
 
 @pytest.mark.parametrize("store_max", [64, 0])
-def test_what_is_not_handed_over_is_delivered(unit, directory, store_max):
-    """The SIGTERM that follows in a restart does not cut it short."""
+def test_replies_are_delivered_without_hand_over(unit, directory, store_max):
+    """The SIGTERM that follows in a restart does not shorten the drain."""
     unit.store_max = store_max
     prefix = "p" * 1000
     daemon = unit.start(f'path = "{directory}/s"; framing = "line"; ack_prefix = "{prefix}";'
@@ -800,18 +802,18 @@ def test_what_is_not_handed_over_is_delivered(unit, directory, store_max):
         daemon.wait_for("draining 1 connection,")
         send_signal(daemon.pid, signal.SIGTERM)
         daemon.signal(signal.SIGUSR1)
-        daemon.wait_for(" messages, 0 NAKs")  # so it has taken notice of the signal before
+        daemon.wait_for(" messages, 0 NAKs")  # the daemon has handled the earlier signal by then
         got += read_to_end(s)
     assert len(got) == 1002 * 4000
     assert daemon.wait() == 0
-    # Who connects now is refused only if there is no store.
+    # New connections are refused only without a store.
     assert os.path.exists(f"{directory}/s") == bool(store_max)
     daemon = unit.start(daemon.config_path.read_text(), arguments=())
     assert daemon.exchange(b"y\n") == prefix.encode() + b"y\n"
     wait_until(lambda: len(unit.names()) == bool(store_max), "the socket to be stored")
 
 
-def test_a_second_sigterm_ends_the_draining(unit):
+def test_second_sigterm_ends_the_drain(unit):
     daemon = unit.start('address = "127.0.0.1"; reply = "echo"; keep_connections = false;'
                         " limits = { drain_timeout = 600; };")
     with daemon.connect(receive_buffer=4096) as s:
@@ -824,8 +826,8 @@ def test_a_second_sigterm_ends_the_draining(unit):
 
 
 @pytest.mark.parametrize("address", ["", "/nonexistent", "nonsense"])
-def test_a_store_that_nobody_keeps(unit, address):
-    """$FDSTORE without a service manager: nothing would take what is handed over."""
+def test_store_without_a_manager_drains(unit, address):
+    """With $FDSTORE but without a service manager, no process would keep the state."""
     unit.environment["NOTIFY_SOCKET"] = address
     daemon = unit.start('address = "127.0.0.1"; reply = "echo";')
     with daemon.connect() as s:
@@ -837,8 +839,8 @@ def test_a_store_that_nobody_keeps(unit, address):
     assert daemon.wait() == 0
 
 
-def test_no_room_for_all(unit, faults):
-    """Those that cannot be queued are closed, and it is said how many."""
+def test_connections_without_room_are_reported(unit, faults):
+    """Connections that cannot be queued are closed, and their number is logged."""
     unit.environment.update(faults.environment())
     daemon = unit.start('address = "127.0.0.1"; reply = "echo"; workers = 1;')
     sockets = [daemon.connect() for _ in range(3)]
@@ -859,13 +861,13 @@ def test_no_room_for_all(unit, faults):
         s.close()
 
 
-def test_short_of_memory(unit, faults):
-    """A connection is lost only for want of room for it: counters are worth less."""
+def test_out_of_memory_loses_only_connections_without_room(unit, faults):
+    """A failed allocation costs a connection only if its state has no room; counters are dropped first."""
     unit.environment.update(faults.environment())
     for n in itertools.count(1):
         faults.alloc_fail = 0
         daemon = unit.start('address = "127.0.0.1"; reply = "echo"; workers = 1;')
-        faults.alloc_calls = 0  # those before are of the wrapper, too
+        faults.alloc_calls = 0  # earlier calls include those of the wrapper
         with accepted(daemon, b"x") as s:
             needs_allocations(faults, daemon)
             faults.alloc_calls = faults.alloc_outcome = 0
@@ -887,12 +889,12 @@ def test_short_of_memory(unit, faults):
 
 
 def queue_of(unit):
-    """What is handed over: a queue of messages, each with a segment and its connections."""
+    """Returns the handed-over messages, each with a segment and its connections."""
     return next(fd for name, fd in unit.store if name == "ackd-handover")
 
 
 def edit_queue(unit, edit):
-    """Puts the messages that edit() makes of those in the queue in their place."""
+    """Replaces the messages in the queue by the result of edit()."""
     ours, theirs = socket.socketpair()
     with ours, socket.socket(fileno=queue_of(unit)) as queue:
         queue.setblocking(False)
@@ -914,7 +916,7 @@ def edit_queue(unit, edit):
 
 
 def damage_state(unit, how):
-    """Puts another memfd in the place of the first segment of the state."""
+    """Replaces the first segment of the state by another memfd."""
 
     def edit(messages):
         fds = messages[0]
@@ -954,7 +956,7 @@ def nothing(data):
         (other_version, "handed over are lost: their state is of another version"),
     ],
 )
-def test_a_state_that_is_not_understood(unit, how, why):
+def test_unknown_state_closes_all_connections(unit, how, why):
     daemon = unit.start('address = "127.0.0.1"; reply = "echo";')
     with daemon.connect() as s:
         s.sendall(b"x")
@@ -964,7 +966,7 @@ def test_a_state_that_is_not_understood(unit, how, why):
         damage_state(unit, how)
         daemon = unit.start('address = "127.0.0.1"; reply = "echo";')
         daemon.wait_for(why)
-        # closed, in order or not, and not left hanging
+        # closed, possibly by a reset, and not left open
         try:
             assert read_to_end(s) == b""
         except ConnectionResetError:
@@ -973,8 +975,8 @@ def test_a_state_that_is_not_understood(unit, how, why):
     assert "ackd-handover" not in unit.names()
 
 
-def test_a_segment_that_is_damaged(unit):
-    """It costs the connections in it, and no others."""
+def test_damaged_segment_costs_only_its_connections(unit):
+    """Only the connections in the segment are closed."""
     n = 300
     daemon = unit.start('address = "127.0.0.1"; reply = "echo"; workers = 1;')
     sockets = [accepted(daemon, b"x") for _ in range(n)]
@@ -997,8 +999,8 @@ def test_a_segment_that_is_damaged(unit):
 
 
 @pytest.mark.parametrize("n", [300, 900])
-def test_a_lower_limit_of_descriptors(unit, n):
-    """What fits is taken up; the rest is closed, and the log says why."""
+def test_connections_above_a_lower_descriptor_limit_are_closed(unit, n):
+    """Connections within the limit are kept; the rest is closed, and the log states the reason."""
     daemon = unit.start('address = "127.0.0.1"; reply = "echo"; workers = 2;')
     sockets = [accepted(daemon, b"x") for _ in range(n)]
     unit.environment["LIMIT_NOFILE"] = "400"
@@ -1022,11 +1024,11 @@ def test_a_lower_limit_of_descriptors(unit, n):
 
 
 def first_version(unit):
-    """A state as the first version stored it: a memfd beside the queue."""
+    """Stores a state as the first version did: a memfd next to the queue."""
     unit.store.append(("ackd-handover", os.memfd_create("state")))
 
 
-def test_the_state_of_the_first_version(unit):
+def test_state_of_the_first_version_is_rejected(unit):
     daemon = unit.start('address = "127.0.0.1"; reply = "echo";')
     with accepted(daemon, b"x") as s:
         daemon.signal(signal.SIGUSR2)
@@ -1037,8 +1039,8 @@ def test_the_state_of_the_first_version(unit):
         assert read_to_end(s) == b""
 
 
-def test_a_state_without_an_end(unit):
-    """What is there is taken up, and the numbers of connections go on."""
+def test_state_without_an_end_is_used(unit):
+    """The existing connections are taken over, and the numbers of connections continue."""
     daemon = unit.start('address = "127.0.0.1"; reply = "echo"; greeting = "${connection} ";')
     with accepted(daemon, b"1 x") as s:
         daemon.signal(signal.SIGUSR2)
@@ -1051,8 +1053,8 @@ def test_a_state_without_an_end(unit):
         assert daemon.exchange(b"z") == b"2 z"
 
 
-def test_killed_while_it_takes_up(unit):
-    """The state has left the store before it is looked into: a poisoned one does not come back."""
+def test_state_is_removed_from_the_store_before_use(unit):
+    """The state is removed before it is read, so a state that crashes the process does not return."""
     daemon = unit.start('address = "127.0.0.1"; reply = "echo";')
     with daemon.connect() as s:
         s.sendall(b"x")
@@ -1068,8 +1070,8 @@ def test_killed_while_it_takes_up(unit):
         assert daemon.exchange(b"up") == b"up"
 
 
-def test_ended_before_the_start_is_over(unit):
-    """What was taken up is drained, as if the start had been over."""
+def test_signal_during_the_start_drains_connections(unit):
+    """Connections that were taken over are drained, as after the start."""
     daemon = unit.start('address = "127.0.0.1"; reply = "echo";')
     with accepted(daemon, b"x") as s:
         daemon.signal(signal.SIGUSR2)
@@ -1089,15 +1091,15 @@ def test_ended_before_the_start_is_over(unit):
         assert read_to_end(s) == b"y"
 
 
-def test_ended_before_the_hand_over_is_read(unit):
-    """What has not been taken up stays in the store, for the next start."""
+def test_unread_state_stays_in_the_store(unit):
+    """A state that was not read stays in the store for the next start."""
     daemon = unit.start('address = "127.0.0.1"; reply = "echo";')
     with accepted(daemon, b"x") as s:
         daemon.signal(signal.SIGUSR2)
         assert daemon.wait() == 0
         signalled = []
 
-        def interrupt(pid):  # while it looks for room for more sockets
+        def interrupt(pid):  # while the daemon probes the room of the store
             if not signalled:
                 signalled.append(pid)
                 assert "ackd-handover" in unit.names()
@@ -1117,8 +1119,8 @@ def test_ended_before_the_hand_over_is_read(unit):
 
 
 @pytest.mark.parametrize("file", ["ackd.conf", "included.conf"])
-def test_a_configuration_that_the_next_process_could_not_read(unit, directory, file):
-    """It would not start: what is open is answered to its end."""
+def test_unreadable_configuration_drains(unit, directory, file):
+    """The next process would not start, so open connections are answered and closed."""
     included = f"{directory}/included.conf"
     with open(included, "w", encoding="ascii") as f:
         f.write('reply = "echo";')
@@ -1134,8 +1136,8 @@ def test_a_configuration_that_the_next_process_could_not_read(unit, directory, f
     assert "ackd-handover" not in unit.names()
 
 
-def test_a_configuration_from_a_pipe(unit, directory):
-    """The next process could wait for a writer forever."""
+def test_configuration_from_a_pipe_drains(unit, directory):
+    """The next process could block forever, waiting for a writer."""
     daemon = unit.start('reply = "echo"; address = "127.0.0.1";')
     with accepted(daemon, b"x") as s:
         os.unlink(daemon.config_path)
@@ -1146,7 +1148,7 @@ def test_a_configuration_from_a_pipe(unit, directory):
     assert daemon.wait() == 0
 
 
-def test_numbers_go_on(unit):
+def test_connection_numbers_continue(unit):
     daemon = unit.start('address = "127.0.0.1"; greeting = "${connection}\\n"; reply = "echo";')
     with daemon.connect() as first:
         assert read_exactly(first, 2) == b"1\n"
@@ -1154,13 +1156,13 @@ def test_numbers_go_on(unit):
         assert daemon.exchange(b"") == b"2\n"
 
 
-def test_half_a_proxy_header(unit):
+def test_half_a_proxy_header_is_continued(unit):
     daemon = unit.start(
         'workers = 1; address = "127.0.0.1"; proxies = ["127.0.0.0/8"]; greeting = "${peer}\\n";'
     )
     with daemon.connect() as s:
         s.sendall(b"PROXY TCP4 192.0.2.1 ")
-        with daemon.connect() as other:  # the daemon has read the first one's bytes by then
+        with daemon.connect() as other:  # when served, the daemon has read the bytes of the first
             other.sendall(b"PROXY UNKNOWN\r\n")
             assert read_exactly(other, 10) == b"127.0.0.1:"
             daemon = unit.again(daemon)
@@ -1169,8 +1171,8 @@ def test_half_a_proxy_header(unit):
         assert read_to_end(s) == b"192.0.2.1:1234\nGot hi"
 
 
-def test_what_a_proxy_header_said(unit):
-    """Its ID and its authority, for templates, through two restarts."""
+def test_id_and_authority_of_a_proxy_header_are_kept(unit):
+    """Templates have the ID and the authority after two restarts."""
     daemon = unit.start(
         'address = "127.0.0.1"; proxies = ["127.0.0.1"]; framing = "line";'
         ' ack_prefix = "${proxy_id}|${authority}|${peer}|";'
@@ -1196,13 +1198,13 @@ def test_what_a_proxy_header_said(unit):
         assert read_exactly(half, len(expected)) == expected
 
 
-def test_a_proxy_that_is_none_any_more(unit):
-    """It cannot complete its header, which would let it choose the client's address."""
+def test_removed_proxy_cannot_complete_its_header(unit):
+    """Its header would otherwise let it choose the client's address."""
     config = 'workers = 1; address = "127.0.0.1"; proxies = ["%s"]; log = { level = "debug"; };'
     daemon = unit.start(config % "127.0.0.1")
     with daemon.connect() as s:
         s.sendall(b"PROXY TCP4 192.0.2.1 ")
-        with daemon.connect() as other:  # the daemon has read the first one's bytes by then
+        with daemon.connect() as other:  # when served, the daemon has read the bytes of the first
             other.sendall(b"PROXY UNKNOWN\r\nhi")
             assert read_exactly(other, 6) == b"Got hi"
             daemon = unit.again(daemon, config % "127.0.0.2")
@@ -1210,18 +1212,18 @@ def test_a_proxy_that_is_none_any_more(unit):
         assert read_to_end(s) == b""
 
 
-def test_the_address_has_changed(unit):
+def test_connections_survive_a_changed_address(unit):
     daemon = unit.start('address = "127.0.0.1"; reply = "echo";')
     port = daemon.address().port
     with accepted(daemon, b"x") as s:
-        # the old socket would be in the way of the new one
+        # the old socket would conflict with the new one
         daemon = unit.again(daemon, f'address = "*"; port = {port}; reply = "echo";')
         assert any(re.match(r"0\.0\.0\.0:", a.text) for a in daemon.addresses())
         s.sendall(b"still here")
         assert read_exactly(s, 10) == b"still here"
 
 
-def test_without_a_store_usr2_drains(unit, ackd):
+def test_sigusr2_without_a_store_drains(unit, ackd):
     daemon = ackd('address = "127.0.0.1"; reply = "echo";')
     with daemon.connect() as s:
         s.sendall(b"x")
@@ -1230,8 +1232,8 @@ def test_without_a_store_usr2_drains(unit, ackd):
         assert read_to_end(s) == b""
 
 
-def test_stopped_for_good_nobody_is_left_waiting(unit):
-    """Without a next process the stored sockets would take clients that nobody will serve."""
+def test_stop_empties_the_store(unit):
+    """Without a next process, stored sockets would accept clients that are never served."""
     daemon = unit.start('address = "127.0.0.1"; reply = "echo";')
     wait_until(lambda: unit.has_said("READY"), "READY=1")
     address = daemon.address()

@@ -1,4 +1,4 @@
-"""What a restart takes of memory: at most 1.3 times what connections hold, in each process."""
+"""Memory of a restart: at most 1.3 times the held data of connections, in each process."""
 
 import os
 import pathlib
@@ -12,12 +12,12 @@ from harness import read_exactly, sanitizer, wait_until
 
 MIB = 1 << 20
 FACTOR = 1.3
-FIXED = 8 * MIB  # what a process takes beside what connections hold, and more than that
+FIXED = 8 * MIB  # upper bound of the memory of a process without held data
 
 
 @pytest.fixture(name="group")
 def make_group():
-    """A cgroup whose memory can be limited."""
+    """Creates a cgroup with a memory controller."""
     name = f"ackd-test-{os.getpid()}"
     first = pathlib.Path("/sys/fs/cgroup/memory") / name
     second = pathlib.Path("/sys/fs/cgroup") / name
@@ -43,10 +43,10 @@ def memory(daemon, field):
 
 
 def hold(daemon, n, length):
-    """@n connections with an unfinished line each, and how many bytes they make the daemon hold."""
+    """Opens @n connections with an unfinished line each; returns them and the number of held bytes."""
     before = memory(daemon, "RssAnon")
     clients = [daemon.connect() for _ in range(n)]
-    for first in range(0, length, 65536):  # in turns: the memory of each is in pieces
+    for first in range(0, length, 65536):  # in turns, which fragments the memory
         for s in clients:
             s.sendall(b"x" * min(65536, length - first))
 
@@ -75,8 +75,8 @@ plain = pytest.mark.skipif(sanitizer() is not None, reason="a sanitizer takes me
 
 @plain
 @pytest.mark.parametrize("n,length", [(64, MIB - 1000), (8000, 8000)])
-def test_the_next_process(unit, record_property, n, length):
-    """The state is released as it is read."""
+def test_next_process_releases_the_state_while_reading(unit, record_property, n, length):
+    """The next process releases the state while it reads it."""
     daemon = unit.start(CONFIG)
     clients, held = hold(daemon, n, length)
     assert held > 50 * MIB
@@ -89,8 +89,8 @@ def test_the_next_process(unit, record_property, n, length):
 
 @plain
 @pytest.mark.parametrize("n,length", [(120, MIB - 1000), (8000, 16000)])
-def test_with_a_limit(group, unit, record_property, n, length):
-    """Connections survive where there is no memory for what they hold and a copy of it."""
+def test_connections_survive_a_memory_limit(group, unit, record_property, n, length):
+    """Connections survive if memory does not suffice for their data and a copy of it."""
     directory, limit, peak = group
     unit.environment["JOIN_CGROUP"] = str(directory)
     daemon = unit.start(CONFIG)

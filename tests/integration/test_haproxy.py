@@ -1,4 +1,4 @@
-"""Three ackds behind HAProxy, with the configuration that packaging/haproxy/ackd.cfg ships."""
+"""Three ackds behind HAProxy, with the configuration of packaging/haproxy/ackd.cfg."""
 
 import contextlib
 import csv
@@ -44,7 +44,7 @@ log = {{ level = "debug"; }};
 
 
 class Backend:
-    """One of the ackds, and where it listens; with a @manager it is a unit that can be restarted."""
+    """An ackd and its address; with a @manager it is a unit that can be restarted."""
 
     def __init__(self, directory, manager=None):
         self.directory = directory
@@ -75,7 +75,7 @@ class Backend:
 
 
 class HAProxy:
-    """haproxy with ackd.cfg, in which only addresses and paths are others."""
+    """haproxy with ackd.cfg, of which only addresses and paths are changed."""
 
     def __init__(self, directory, backends, protocol="send-proxy-v2"):
         self.backends = backends
@@ -85,7 +85,7 @@ class HAProxy:
         text = (ROOT / "packaging/haproxy/ackd.cfg").read_text()
         replaced = {
             r"^ +(user|group|log /dev/log).*\n": "",
-            r"maxconn 20000": "maxconn 1000",  # whatever the descriptor limit here is
+            r"maxconn 20000": "maxconn 1000",  # for a low descriptor limit
             r"/run/haproxy/admin\.sock mode 660": self.socket,
             r"bind 0\.0\.0\.0:10080": f"bind {self.ipv4.text}",
             r"bind \[::\]:10080": f"bind {self.ipv6.text}",
@@ -128,7 +128,7 @@ class HAProxy:
             return read_to_end(s).decode()
 
     def states(self):
-        """What HAProxy thinks of each server: UP, DOWN, DRAIN ..."""
+        """Returns the state of each server in HAProxy: UP, DOWN, DRAIN ..."""
         rows = csv.DictReader(io.StringIO(self.command("show stat")[2:]))
         servers = [r for r in rows if r["pxname"] == "ackd" and r["svname"].startswith("ackd")]
         assert len(servers) == len(self.backends)
@@ -145,7 +145,7 @@ class HAProxy:
 
 @pytest.fixture
 def lab(config_file):
-    """Makes an HAProxy and its ackds."""
+    """Starts an HAProxy and its ackds."""
     if not have("haproxy"):
         pytest.skip("there is no haproxy here")
     if not is_built(config_file):
@@ -171,7 +171,7 @@ def lab(config_file):
 
 
 def name_of(s):
-    """What ackd must call the client that has this socket."""
+    """Returns the client address that ackd must report for this socket."""
     host, port = s.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
@@ -187,7 +187,7 @@ def read_line(s):
 
 
 class Load:
-    """Clients that exchange without pause; every reply is checked, every failure kept."""
+    """Clients that exchange without pause; every reply is checked, every failure recorded."""
 
     def __init__(self, address, short=4, long=4):
         self.address = address
@@ -236,24 +236,24 @@ class Load:
             thread.join(SOON)
 
     def wait_for_more(self, n=200):
-        """Waits until so many more exchanges were good."""
+        """Waits for that number of further correct exchanges."""
         goal = self.exchanges + n
         wait_until(lambda: self.exchanges >= goal or self.failures, f"{n} more exchanges")
 
 
-# ---- who the client is ----
+# ---- identity of the client ----
 
 
 @pytest.mark.parametrize("protocol", ["send-proxy-v2", "send-proxy"])
 @pytest.mark.parametrize("family", ["ipv4", "ipv6"])
-def test_clients_keep_their_addresses(lab, protocol, family):
+def test_client_addresses_are_kept(lab, protocol, family):
     haproxy = lab(n=1, protocol=protocol)
     daemon = haproxy.backends[0].daemon
     source = "127.0.0.77" if family == "ipv4" else None
     with getattr(haproxy, family).connect(source=source) as s:
         name = name_of(s)
         assert read_line(s) == name
-        # its own PROXY header is a message like any other
+        # a PROXY header from the client is an ordinary message
         s.sendall(b"PROXY TCP4 198.51.100.1 198.51.100.2 1 2\r\n")
         assert read_line(s) == "1 PROXY TCP4 198.51.100.1 198.51.100.2 1 2\r"
         s.shutdown(socket.SHUT_WR)
@@ -293,7 +293,7 @@ def make_certificate(directory, name):
 
 @contextlib.contextmanager
 def tls_haproxy(directory, address, options):
-    """Terminates TLS, with certificates of clients, in front of the ackd at @address."""
+    """Starts an HAProxy with TLS and client certificates in front of the ackd at @address."""
     for name in ("server", "client"):
         make_certificate(directory, name)
     frontend = Address(f"127.0.0.1:{free_port()}")
@@ -323,14 +323,14 @@ def tls_haproxy(directory, address, options):
 
 
 OPTIONS = "proxy-v2-options ssl,cert-cn,ssl-cipher,cert-sig,cert-key,authority,crc32c,unique-id"
-# The longest names that DNS has make a header of more than 536 bytes.
+# The longest DNS names yield a header of more than 536 bytes.
 NAMES = ["a.example", ".".join(["x" * 61] * 4)]
 
 
 @pytest.mark.parametrize("sni", NAMES, ids=["short", "long"])
 @pytest.mark.parametrize("options", [f"send-proxy-v2-ssl-cn {OPTIONS}", f"send-proxy-v2 {OPTIONS}"])
-def test_what_haproxy_says_of_a_tls_client(ackd, directory, options, sni):
-    """Unique ID, authority, certificate and checksum; and its health checks send nothing."""
+def test_tls_information_of_haproxy_is_used(ackd, directory, options, sni):
+    """Unique ID, authority, certificate and checksum are parsed; health checks send no data."""
     if not have("haproxy", "openssl"):
         pytest.skip("there is no haproxy or no openssl here")
     daemon = ackd(
@@ -359,8 +359,8 @@ FORGED = [
 
 
 @pytest.mark.parametrize("header", FORGED, ids=["v1", "v2"])
-def test_a_forged_header_gets_nowhere(lab, header):
-    """One who gets round HAProxy is not served, whatever he says of himself."""
+def test_forged_header_is_rejected(lab, header):
+    """A client that bypasses HAProxy is not served, whatever its header contains."""
     haproxy = lab(n=1)
     backend = haproxy.backends[0]
     refused = ("ackd_connections_refused_total", "ackd", "denied")
@@ -374,11 +374,11 @@ def test_a_forged_header_gets_nowhere(lab, header):
     assert "198.51.100.1" not in backend.daemon.log
 
 
-# ---- ackds that come and go ----
+# ---- restarts, upgrades and failures ----
 
 
-def test_rolling_restart(lab):
-    """Every ackd is restarted under load: no exchange fails, and connections outlive all of it."""
+def test_rolling_restart_fails_no_exchange(lab):
+    """Every ackd is restarted under load; no exchange fails, and connections survive."""
     haproxy = lab(units=True)
     with Load(haproxy.ipv4) as load:
         load.wait_for_more()
@@ -392,7 +392,7 @@ def test_rolling_restart(lab):
         assert load.failures == []
         kept = load.connections
     assert load.failures == []
-    assert load.connections >= kept + 4  # the long ones, which have seen every restart
+    assert load.connections >= kept + 4  # the long ones, which survived every restart
     print(f"{load.exchanges} exchanges on {load.connections} connections, none failed")
     for backend in haproxy.backends:
         wait_until(
@@ -401,7 +401,7 @@ def test_rolling_restart(lab):
 
 
 def newer_version(directory):
-    """The binary with another version number: (path, number)."""
+    """Returns the path of the binary with another version number, and the number."""
     old = run_ackd("-V").stdout.split()[1]
     new = str((int(old[0]) + 1) % 10) + old[1:]  # other strings may share its end
     data = ackd_binary().read_bytes()
@@ -413,8 +413,8 @@ def newer_version(directory):
     return path, new
 
 
-def test_rolling_upgrade(lab, directory):
-    """As ackd.cfg says it: drain, wait, stop, upgrade, start, ready. No exchange fails."""
+def test_rolling_upgrade_fails_no_exchange(lab, directory):
+    """The procedure of ackd.cfg (drain, wait, stop, upgrade, start, ready) fails no exchange."""
     haproxy = lab()
     path, version = newer_version(directory)
     with Load(haproxy.ipv4, short=8, long=0) as load:
@@ -441,12 +441,12 @@ def test_rolling_upgrade(lab, directory):
 
 
 @pytest.mark.parametrize("traffic", [True, False], ids=["busy", "idle"])
-def test_a_killed_ackd_is_out(lab, traffic):
-    """Within the interval of the check; and no new connection fails meanwhile."""
+def test_killed_ackd_is_removed_by_the_check(lab, traffic):
+    """The check removes the server within its interval, and no new connection fails meanwhile."""
     haproxy = lab()
     victim = haproxy.backends[1]
-    time.sleep(INTERVAL / 2)  # the worst moment is early between two checks; this is within
-    victim.daemon.kill()  # and wait: until its sockets are closed, the kernel accepts for it
+    time.sleep(INTERVAL / 2)  # a moment between two checks
+    victim.daemon.kill()  # and waits, because the kernel accepts until its sockets are closed
     begun = time.monotonic()
     failed = 0
     while haproxy.states()[1] != "DOWN":
@@ -467,8 +467,8 @@ def test_a_killed_ackd_is_out(lab, traffic):
     wait_until(lambda: haproxy.states()[1] == "UP", "HAProxy to take it back")
 
 
-def test_a_draining_ackd_gets_no_new_connections(lab):
-    """503 from /healthz takes it out; what it has is answered to the end."""
+def test_draining_ackd_gets_no_new_connections(lab):
+    """A 503 from /healthz removes the server; its open connections are served to their end."""
     haproxy = lab()
     assert haproxy.states() == ["UP"] * N
     backend = haproxy.backends[2]

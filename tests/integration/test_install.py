@@ -1,4 +1,4 @@
-"""`meson install` puts everything in its place, below DESTDIR and nowhere else."""
+"""`meson install` installs all files below DESTDIR, and none elsewhere."""
 
 import json
 import pathlib
@@ -44,20 +44,20 @@ def installed(destination, install):
     return place
 
 
-def test_daemon_in_sbindir(installed):
-    """It runs from there, and answers with its version."""
+def test_daemon_is_installed_in_sbindir(installed):
+    """The installed program prints its version."""
     done = subprocess.run([installed("sbindir", "ackd"), "--version"], capture_output=True,
                           text=True, timeout=30, check=True)
     assert done.stdout.startswith("ackd ")
 
 
-def test_example_is_documentation(installed):
+def test_example_is_installed_as_documentation(installed):
     assert installed("datadir", "doc/ackd/examples/ackd.conf").read_bytes() \
         == (ROOT / "conf/ackd.conf").read_bytes()
 
 
-def test_configuration_in_sysconfdir(installed):
-    """It is the example, and the installed daemon accepts it."""
+def test_configuration_is_installed_in_sysconfdir(installed):
+    """It equals the example, and the installed daemon accepts it."""
     path = installed("sysconfdir", "ackd.conf")
     assert path.read_bytes() == (ROOT / "conf/ackd.conf").read_bytes()
     assert path.stat().st_mode & 0o777 == 0o644
@@ -65,7 +65,7 @@ def test_configuration_in_sysconfdir(installed):
 
 
 def test_existing_configuration_is_kept(installed, install, tmp_path):
-    """An edited file and a dangling link belong to the administrator; the example is updated."""
+    """An edited file or dangling link is not replaced; the example is updated."""
     path = installed("sysconfdir", "ackd.conf")
     example = installed("datadir", "doc/ackd/examples/ackd.conf")
     shown = path.read_bytes()
@@ -85,12 +85,12 @@ def test_existing_configuration_is_kept(installed, install, tmp_path):
         path.write_bytes(shown)
 
 
-def test_sysconfdir_is_etc(installed):
-    """Whatever the prefix, the documented place is /etc/ackd.conf."""
+def test_sysconfdir_is_etc_for_any_prefix(installed):
+    """The documented path is /etc/ackd.conf for any prefix."""
     assert installed("sysconfdir", "ackd.conf").parts[-2:] == ("etc", "ackd.conf")
 
 
-def test_manual_pages(installed):
+def test_manual_pages_are_installed(installed):
     pages = sorted(ROOT.glob("man/*.[1-8]"))
     assert [page.name for page in pages if page.name in ("ackd.8", "ackd.conf.5")] \
         == ["ackd.8", "ackd.conf.5"]
@@ -99,14 +99,14 @@ def test_manual_pages(installed):
             == page.read_bytes()
 
 
-def test_examples(installed):
+def test_examples_are_installed(installed):
     names = ("haproxy/ackd.cfg", "prometheus/ackd.rules.yml", "prometheus/ackd_test.yml")
     for name in names:
         assert installed("datadir", "doc/ackd/examples", name).read_bytes() \
             == (ROOT / "packaging" / name).read_bytes()
 
 
-def test_client_in_bindir(installed):
+def test_client_is_installed_in_bindir(installed):
     if not (build_directory() / "src/ackc/ackc").exists():
         pytest.skip("this build has no ackc")
     assert installed("bindir", "ackc").stat().st_mode & 0o111

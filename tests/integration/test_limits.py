@@ -1,4 +1,4 @@
-"""Who is let in, how many, and for how long."""
+"""Admission, limits and timeouts of connections."""
 
 import contextlib
 import signal
@@ -22,7 +22,7 @@ TOO_MANY = b"NAK 0 too many connections\n"
 
 
 def admitted(daemon, **options):
-    """Whether a new connection is served; closes it."""
+    """Returns whether a new connection is served; closes it."""
     with daemon.connect(**options) as s:
         try:
             return converse(s, b"in") == b"Got in"
@@ -31,7 +31,7 @@ def admitted(daemon, **options):
 
 
 def occupy(daemon, n, **options):
-    """@n connections that are in."""
+    """Opens @n connections and waits until they are admitted."""
     clients = []
     for _ in range(n):
         s = daemon.connect(**options)
@@ -42,7 +42,7 @@ def occupy(daemon, n, **options):
 
 
 @pytest.mark.parametrize("workers", [1, 4])
-def test_max_connections(ackd, workers):
+def test_max_connections_is_enforced(ackd, workers):
     daemon = ackd(f"workers = {workers}; limits = {{ max_connections = 5; }};")
     clients = occupy(daemon, 5)
     for _ in range(3):
@@ -55,7 +55,7 @@ def test_max_connections(ackd, workers):
         assert read_exactly(s, 9) == b"Got still"
 
 
-def test_too_many_instead_of_a_greeting(ackd):
+def test_refused_client_gets_a_nak_instead_of_the_greeting(ackd):
     daemon = ackd('greeting = "hello\\n"; limits = { max_connections = 1; };')
     with daemon.connect() as s:
         assert read_exactly(s, 6) == b"hello\n"
@@ -64,8 +64,8 @@ def test_too_many_instead_of_a_greeting(ackd):
             assert read_to_end(other) == TOO_MANY
 
 
-def test_too_many_without_nak(ackd):
-    """Nothing is said, but it is counted like any fault that nothing is said of."""
+def test_refusal_without_nak_sends_nothing(ackd):
+    """The refusal is counted like any suppressed NAK."""
     daemon = ackd("nak = false; limits = { max_connections = 1; };")
     clients = occupy(daemon, 1)
     with daemon.connect() as s:
@@ -75,8 +75,8 @@ def test_too_many_without_nak(ackd):
     clients[0].close()
 
 
-def test_64_at_a_time_are_told(ackd):
-    """Beyond them a connection is closed at once; the refused ones do not cost a place."""
+def test_at_most_64_refusals_get_a_nak(ackd):
+    """Further ones are closed immediately; refused clients do not count towards max_connections."""
     daemon = ackd("limits = { max_connections = 1; };")
     first = occupy(daemon, 1)[0]
     with Frozen(daemon):
@@ -88,7 +88,7 @@ def test_64_at_a_time_are_told(ackd):
         except ConnectionResetError:
             answers.append(b"")
     assert set(answers) == {TOO_MANY, b""}
-    # A place becomes free again after 2 s at the latest: a slow machine may serve a few more.
+    # A place becomes free after at most 2 s, so a slow machine may answer a few more.
     assert 64 <= answers.count(TOO_MANY) < 150
     for s in crowd:
         s.close()
@@ -98,7 +98,7 @@ def test_64_at_a_time_are_told(ackd):
     wait_until(lambda: admitted(daemon), "a free place")
 
 
-def test_max_connections_per_address(ackd):
+def test_max_connections_per_address_is_enforced(ackd):
     daemon = ackd("workers = 2; limits = { max_connections_per_address = 2; };")
     clients = occupy(daemon, 2, source="127.0.0.1")
     with daemon.connect(source="127.0.0.1") as s:
@@ -130,7 +130,7 @@ def served(daemon, source):
     return admitted(daemon, source=source)
 
 
-def test_deny(ackd):
+def test_denied_clients_are_closed(ackd):
     daemon = ackd('greeting = ""; deny = ["127.0.0.2/32", "127.1.0.0/16"];')
     assert served(daemon, "127.0.0.1")
     assert closed_at_once(daemon, "127.0.0.2")
@@ -138,20 +138,20 @@ def test_deny(ackd):
     assert served(daemon, "127.2.2.3")
 
 
-def test_nothing_is_sent_to_the_denied(ackd):
+def test_denied_clients_receive_nothing(ackd):
     daemon = ackd('greeting = "secret\\n"; deny = ["127.0.0.2"];')
     for _ in range(10):
         assert closed_at_once(daemon, "127.0.0.2")
     daemon.wait_for("refused.*denied")
 
 
-def test_allow_denies_the_others(ackd):
+def test_allow_denies_other_clients(ackd):
     daemon = ackd('allow = ["127.0.0.1/32", "10.0.0.0/8"];')
     assert served(daemon, "127.0.0.1")
     assert closed_at_once(daemon, "127.0.0.2")
 
 
-def test_the_longest_prefix_wins(ackd):
+def test_longest_prefix_wins(ackd):
     daemon = ackd(
         'allow = ["127.0.0.0/8", "127.5.5.0/24"]; deny = ["127.5.0.0/16", "127.5.5.5/32"];'
     )
@@ -161,14 +161,14 @@ def test_the_longest_prefix_wins(ackd):
     assert closed_at_once(daemon, "127.5.5.5")
 
 
-def test_access_of_ipv6(ackd):
+def test_access_lists_apply_to_ipv6(ackd):
     daemon = ackd('address = "::1"; deny = ["::/0"];')
     assert closed_at_once(daemon, "::1")
     daemon = ackd('address = "::1"; allow = ["::1/128"];')
     assert served(daemon, "::1")
 
 
-def test_ipv4_clients_of_a_listener_on_every_address(ackd):
+def test_ipv4_rules_apply_on_dual_stack_listeners(ackd):
     daemon = ackd('address = "*"; deny = ["127.0.0.2/32"];')
     with socket.create_connection(
         ("127.0.0.1", daemon.address().port), source_address=("127.0.0.2", 0)
@@ -179,7 +179,7 @@ def test_ipv4_clients_of_a_listener_on_every_address(ackd):
             pass
 
 
-def test_idle_timeout(ackd):
+def test_idle_timeout_closes_connections(ackd):
     daemon = ackd('log = { level = "debug"; }; limits = { idle_timeout = "2s"; };')
     with daemon.connect() as s:
         begin = time.monotonic()
@@ -189,8 +189,8 @@ def test_idle_timeout(ackd):
 
 
 @pytest.mark.parametrize("idle_timeout_s", [7, 0])
-def test_the_kernel_looks_for_dead_peers(ackd, idle_timeout_s):
-    """As soon as the idle time-out, which overrides the probes; without one within five minutes."""
+def test_kernel_timeouts_detect_dead_peers(ackd, idle_timeout_s):
+    """They detect a dead peer at the idle timeout, or without one within five minutes by probes."""
 
     def options(s):
         return [
@@ -215,9 +215,9 @@ def test_the_kernel_looks_for_dead_peers(ackd, idle_timeout_s):
         assert daemon.reload()
 
 
-def test_max_memory_closes_the_one_that_would_exceed_it(ackd):
+def test_connection_that_exceeds_max_memory_is_closed(ackd):
     daemon = ackd(
-        # several workers at once could find the memory full, each because of the others
+        # several workers could find the memory full at the same time
         'workers = 1; framing = "line"; limits = { max_line = "1MiB"; max_memory = "2MiB"; };'
         ' log = { level = "debug"; };'
     )
@@ -241,10 +241,10 @@ def test_max_memory_closes_the_one_that_would_exceed_it(ackd):
     assert daemon.exchange(b"fine\n") == b"Got fine\n"
 
 
-def test_one_closed_over_memory_makes_room_for_the_next(ackd):
-    """Though all ask for more in the same turn of the loop, no more are closed than have to be."""
+def test_closing_one_connection_frees_memory_for_others(ackd):
+    """All connections need memory in the same turn; no more than necessary are closed."""
     n, piece = 8, b"x" * 30_000
-    # All can hold a piece; the first to ask for room for another one does not get it.
+    # Each can hold one piece; the first that needs room for another does not get it.
     daemon = ackd(
         'workers = 1; framing = "line";'
         f" limits = {{ max_memory = {n * len(piece) + len(piece) - 1}; }};"
@@ -275,20 +275,20 @@ def test_one_closed_over_memory_makes_room_for_the_next(ackd):
 
 
 def announced(daemon, after=0):
-    """The number of connections that is said to fit under the descriptor limit."""
+    """Returns the logged number of connections that fit under the descriptor limit."""
     return int(daemon.wait_for(r"limits.max_connections is (\d+) instead of 10000", after=after)[1])
 
 
 @pytest.fixture
 def limited(ackd):
-    """limited(CONFIG, n): a daemon that may have n descriptors."""
-    if not have("prlimit") or sanitizer() == "valgrind":  # which has descriptors of its own
+    """limited(CONFIG, n) returns a daemon with a limit of n descriptors."""
+    if not have("prlimit") or sanitizer() == "valgrind":  # valgrind uses descriptors itself
         pytest.skip("the limit cannot be set")
     return lambda config, n: ackd(config, wrapper=["prlimit", f"--nofile={n}"], arguments=())
 
 
-def test_as_many_connections_as_are_announced(limited):
-    """And a reload that moves every socket still has the descriptors for it."""
+def test_announced_number_of_connections_is_accepted(limited):
+    """A reload that moves every socket still has enough descriptors."""
     names = [f"l{i}" for i in range(40)]
 
     def config(address):
@@ -316,8 +316,8 @@ def test_as_many_connections_as_are_announced(limited):
     assert "too many open files" not in daemon.log
 
 
-def test_descriptors_are_reserved_for_the_sockets_that_there_are(limited, directory):
-    """Of a UNIX socket there is one, however many workers there are; a reload may change that."""
+def test_descriptors_are_reserved_per_socket(limited, directory):
+    """A UNIX socket needs one descriptor for any number of workers; a reload may change that."""
 
     def config(n):
         listeners = (f'{{ name = "l{i}"; path = "{directory}/s{i}"; }}' for i in range(n))

@@ -37,12 +37,12 @@ def answer(data, **options):
         b"",
     ],
 )
-def test_terminators(ackd, data):
+def test_terminator_of_the_line_ends_the_reply(ackd, data):
     assert lines_daemon(ackd).exchange(data) == answer(data)
 
 
-def test_the_expected_value_itself():
-    """The oracle, against answers typed in by hand."""
+def test_oracle_matches_fixed_answers():
+    """Compares the oracle with fixed answers."""
     assert answer(b"one\r\n\ntwo") == b"Got one\r\nGot \nGot two"
     assert answer(b"a\xff\nb\n") == b"NAK 1 invalid start byte\nGot b\n"
     assert answer(b"a\n\xe2\x82\nb\xd0") == (
@@ -59,20 +59,20 @@ def test_lines_are_answered_before_the_end(ackd):
             assert read_exactly(s, len(expected)) == expected
 
 
-def test_a_line_in_pieces(ackd):
-    """CR and LF, and the bytes of one character, arrive apart."""
+def test_line_in_pieces_is_answered_once(ackd):
+    """CR and LF, and the bytes of one character, arrive separately."""
     data = "слово\r\nи слово\n".encode()
     with lines_daemon(ackd).connect() as s:
         for i in range(len(data)):
             s.sendall(data[i : i + 1])
-            time.sleep(0.002)  # so that most arrive alone; the answer is the same if they do not
+            time.sleep(0.002)  # most arrive alone; the answer does not depend on it
         expected = answer(data)
         assert read_exactly(s, len(expected)) == expected
 
 
 @pytest.mark.parametrize("max_line", [1, 2, 5, 1000, 65536, 65537, 200000])
 @pytest.mark.parametrize("terminator", [b"\n", b"\r\n", b""])
-def test_exactly_max_line_and_one_more(ackd, max_line, terminator):
+def test_max_line_is_exact(ackd, max_line, terminator):
     daemon = lines_daemon(ackd, f"limits = {{ max_line = {max_line}; }};")
     fits = b"x" * max_line + terminator
     assert daemon.exchange(fits) == b"Got " + fits
@@ -81,22 +81,22 @@ def test_exactly_max_line_and_one_more(ackd, max_line, terminator):
     assert daemon.exchange(too_long) == answer(too_long, max_line=max_line)
 
 
-def test_cr_counts_unless_lf_follows(ackd):
+def test_cr_counts_towards_max_line_unless_lf_follows(ackd):
     daemon = lines_daemon(ackd, "limits = { max_line = 4; };")
     assert daemon.exchange(b"abcd\r\nabc\r") == b"Got abcd\r\nGot abc\r"
     assert daemon.exchange(b"abcd\rx\n") == b"NAK 0 line too long\n"
     assert daemon.exchange(b"abcd\r") == b"NAK 0 line too long\n"
 
 
-def test_line_too_long_is_said_before_its_end_comes(ackd):
+def test_line_too_long_is_reported_before_the_end_of_line(ackd):
     daemon = lines_daemon(ackd, "limits = { max_line = 100; };")
     with daemon.connect() as s:
         s.sendall(b"ok\n" + b"x" * 101)
-        # Neither LF nor a half-close: the proof is there already (the 101st is no CR).
+        # Neither LF nor a half-close is needed: byte 101 is no CR, which proves it.
         assert read_to_end(s) == b"Got ok\nNAK 3 line too long\n"
 
 
-def test_a_fault_in_any_line_leaves_the_others(ackd):
+def test_fault_affects_only_its_line(ackd):
     daemon = lines_daemon(ackd)
     faults = [b"\xff", b"ab\xc0\x80", b"\xe2\x82", "я".encode() + b"\xd0", b"\xed\xa0\x80" * 3]
     for bad in range(5):
@@ -111,7 +111,7 @@ def test_a_fault_in_any_line_leaves_the_others(ackd):
             assert replies.count(b"Got ") == 4
 
 
-def test_the_rest_of_a_faulted_line_is_skipped_whatever_its_length(ackd):
+def test_rest_of_an_invalid_line_is_skipped(ackd):
     daemon = lines_daemon(ackd, "limits = { max_line = 1000; };")
     data = b"before\n\xff" + b"x" * 3_000_000 + b"\xfe\nafter\n"
     expected = b"Got before\nNAK 7 invalid start byte\nGot after\n"
@@ -120,14 +120,14 @@ def test_the_rest_of_a_faulted_line_is_skipped_whatever_its_length(ackd):
     assert daemon.rss_kib() - before < 4096
 
 
-def test_cannot_encode_in_a_line(ackd):
+def test_unencodable_character_affects_only_its_line(ackd):
     daemon = lines_daemon(ackd, 'encoding = { reply_charset = "iso-8859-1"; };')
     assert daemon.exchange("é\n€uro\nü\n".encode()) == (
         b"Got \xe9\nNAK 3 cannot encode U+20AC\nGot \xfc\n"
     )
 
 
-def test_discard_answers_nothing_but_faults(ackd):
+def test_discard_answers_only_faults(ackd):
     daemon = lines_daemon(ackd, 'reply = "discard";')
     assert daemon.exchange(b"a\nb\xff\n\nc") == b"NAK 3 invalid start byte\n"
 
@@ -136,7 +136,7 @@ def pipelined(n):
     return "".join(f"строка {i}\n" for i in range(n)).encode()
 
 
-def test_10000_pipelined_lines_in_one_write(ackd):
+def test_10000_pipelined_lines_are_answered(ackd):
     daemon = lines_daemon(ackd)
     data = pipelined(10_000)
     with daemon.connect() as s:
@@ -145,7 +145,7 @@ def test_10000_pipelined_lines_in_one_write(ackd):
     assert replies.count(b"\n") == 10_000
 
 
-def test_pipelined_lines_take_few_writes(ackd, capsys):
+def test_pipelined_lines_need_few_writes(ackd, capsys):
     if not have("strace"):
         pytest.skip("no strace to count system calls with")
     daemon = lines_daemon(ackd, "workers = 1;")
@@ -160,7 +160,7 @@ def test_pipelined_lines_take_few_writes(ackd, capsys):
         said = strace.stderr.readline()
         if "attached" not in said:
             pytest.skip(f"strace cannot attach: {said.strip()}")
-        # -f attaches the threads one after another: asked until the trace has seen an answer.
+        # -f attaches to one thread after another, so this asks until the trace has an answer.
         wait_until(
             lambda: daemon.exchange(b"probe\n") and b"Got probe" in trace.read_bytes(),
             "a traced write",

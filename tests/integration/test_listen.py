@@ -1,4 +1,4 @@
-"""Addresses: which are bound, and what is said when they cannot be."""
+"""Addresses: which are bound, and the errors if that fails."""
 
 import ctypes
 import os
@@ -17,7 +17,7 @@ IN_ATTRIB = 0x4
 
 
 def refusal(config_file, text, **options):
-    """The stderr of an ackd that must not start for want of an address."""
+    """Returns the stderr of an ackd that must not start, because its address is unavailable."""
     done = run_ackd("-c", config_file(text), **options)
     assert done.returncode == 69, done
     return done.stderr
@@ -30,7 +30,7 @@ def is_without_systemd():
 # ---- addresses ----
 
 
-def test_the_kernels_port_is_told(ackd):
+def test_port_chosen_by_the_kernel_is_logged(ackd):
     daemon = ackd('address = "127.0.0.1";')
     address = daemon.address("ackd")
     assert address.family == socket.AF_INET and address.port > 0
@@ -47,7 +47,7 @@ def test_localhost_is_both_loopbacks_with_one_port(ackd):
             assert converse(s, b"x") == b"Got x"
 
 
-def test_every_address(ackd):
+def test_asterisk_binds_every_address(ackd):
     daemon = ackd('address = "*";')
     assert sorted(a.sockaddr[0] for a in daemon.addresses()) == ["0.0.0.0", "::"]
     port = daemon.address().port
@@ -56,7 +56,7 @@ def test_every_address(ackd):
             assert converse(s, b"x") == b"Got x"
 
 
-def test_from_outside_only_when_someone_says_so(ackd):
+def test_default_address_is_not_external(ackd):
     daemon = ackd()
     assert {a.sockaddr[0] for a in daemon.addresses()} <= {"127.0.0.1", "::1"}
 
@@ -64,24 +64,24 @@ def test_from_outside_only_when_someone_says_so(ackd):
 @pytest.mark.parametrize("address", [
     "192.0.2.1",
     "ff02::1",
-    "fe80::1",  # without its zone
+    "fe80::1",  # without a zone
 ])
-def test_an_address_that_this_host_lacks(config_file, address):
+def test_address_that_the_host_lacks_is_an_error(config_file, address):
     said = refusal(config_file, f'address = "{address}"; port = 0;')
     assert address in said and "address not available" in said.lower()
 
 
-def test_freebind(ackd):
+def test_freebind_binds_a_missing_address(ackd):
     daemon = ackd('address = "192.0.2.1"; freebind = true;')
     assert daemon.address().sockaddr[0] == "192.0.2.1"
 
 
-def test_a_name_that_has_no_address(config_file):
+def test_name_without_address_is_an_error(config_file):
     said = refusal(config_file, 'address = "no-such-host.invalid";')
     assert "no-such-host.invalid" in said and "resolve" in said
 
 
-def test_port_option_beats_the_top_level_port(ackd):
+def test_port_option_overrides_the_top_level_port(ackd):
     port = free_port()
     daemon = ackd('port = 1; address = "127.0.0.1";', arguments=["-p", port])
     assert daemon.address().port == port
@@ -110,11 +110,11 @@ def test_several_listeners_with_different_replies(ackd, directory, workers):
     assert len(daemon.addresses()) == 6
 
 
-# ---- addresses that are taken ----
+# ---- addresses in use ----
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_port_taken_by_another_program(config_file, host):
+def test_port_in_use_by_another_program_is_an_error(config_file, host):
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as other:
         other.bind((host, 0))
@@ -126,8 +126,8 @@ def test_port_taken_by_another_program(config_file, host):
             assert shown in said and "address already in use" in said.lower()
 
 
-def test_port_taken_by_a_program_that_shares_ports(config_file):
-    """SO_REUSEPORT on the other side is no invitation."""
+def test_port_in_use_with_so_reuseport_is_an_error(config_file):
+    """SO_REUSEPORT of the other program does not permit sharing."""
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         other.bind(("127.0.0.1", 0))
@@ -137,7 +137,7 @@ def test_port_taken_by_a_program_that_shares_ports(config_file):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_port_taken_by_another_ackd_of_the_same_user(ackd, config_file, workers):
+def test_port_in_use_by_another_ackd_is_an_error(ackd, config_file, workers):
     first = ackd(f"workers = {workers};")
     port = first.address().port
     said = refusal(config_file, f"workers = {workers}; port = {port};")
@@ -146,12 +146,12 @@ def test_port_taken_by_another_ackd_of_the_same_user(ackd, config_file, workers)
         assert first.exchange(b"mine") == b"Got mine"
 
 
-def test_port_of_a_drained_daemon_is_free_at_once(ackd):
+def test_port_of_a_drained_daemon_is_free_immediately(ackd):
     for _ in range(5):
         daemon = ackd('address = "127.0.0.1";')
         port = daemon.address().port
         with daemon.connect() as s:
-            s.sendall(b"\xff")  # the daemon closes first: TIME_WAIT is on its side
+            s.sendall(b"\xff")  # the daemon closes first, so it has the TIME_WAIT
             assert s.recv(100)
         daemon.stop()
         again = ackd('address = "127.0.0.1";', arguments=["-p", port])
@@ -159,8 +159,8 @@ def test_port_of_a_drained_daemon_is_free_at_once(ackd):
         again.stop()
 
 
-def test_two_listeners_on_one_port(config_file):
-    """Seen in the configuration already."""
+def test_two_listeners_on_one_port_are_rejected(config_file):
+    """The check of the configuration detects it."""
     done = run_ackd(
         "-c",
         config_file(
@@ -173,8 +173,8 @@ def test_two_listeners_on_one_port(config_file):
     assert re.search(said, done.stderr), done
 
 
-def test_two_listeners_on_one_port_by_different_names(config_file, faults):
-    """Seen only when they are bound."""
+def test_same_port_under_different_names_is_rejected(config_file, faults):
+    """Binding detects it."""
     faults.lookup_finds = 1
     port = free_port("127.1.0.1")
     said = refusal(
@@ -211,7 +211,7 @@ def mode_of(path):
 
 
 @pytest.mark.parametrize("mode, expected", [(None, 0o660), ("0600", 0o600), ("0666", 0o666)])
-def test_mode_of_a_unix_socket(ackd, directory, mode, expected):
+def test_mode_of_a_unix_socket_is_set(ackd, directory, mode, expected):
     config = f'path = "{directory}/s";' + (f' mode = "{mode}";' if mode else "")
     old = os.umask(0o077)  # must not matter
     try:
@@ -224,8 +224,8 @@ def test_mode_of_a_unix_socket(ackd, directory, mode, expected):
     assert daemon.exchange("да".encode()) == "Got да".encode()
 
 
-def test_mode_of_a_unix_socket_is_never_another(ackd, directory):
-    """The file has its mode from the beginning: nothing is changed by its name afterwards."""
+def test_unix_socket_is_created_with_its_mode(ackd, directory):
+    """The file has its mode from its creation; no later call changes it by name."""
     libc = ctypes.CDLL(None, use_errno=True)
     watch = libc.inotify_init1(os.O_NONBLOCK)
     assert libc.inotify_add_watch(watch, os.fsencode(directory), IN_ATTRIB) >= 0
@@ -236,13 +236,13 @@ def test_mode_of_a_unix_socket_is_never_another(ackd, directory):
     os.close(watch)
 
 
-def test_a_unix_sockets_file_goes_with_the_daemon(ackd, directory):
+def test_file_of_a_unix_socket_is_removed_at_exit(ackd, directory):
     daemon = ackd(f'path = "{directory}/s";')
     daemon.stop()
     assert not os.path.lexists(f"{directory}/s")
 
 
-def test_a_stale_unix_socket_is_replaced(ackd, directory):
+def test_stale_unix_socket_is_replaced(ackd, directory):
     path = f"{directory}/s"
     daemon = ackd(f'path = "{path}";')
     daemon.kill()
@@ -251,7 +251,7 @@ def test_a_stale_unix_socket_is_replaced(ackd, directory):
     assert again.exchange(b"x") == b"Got x"
 
 
-def test_a_path_that_a_live_daemon_has(ackd, directory, config_file):
+def test_path_in_use_by_a_daemon_is_an_error(ackd, directory, config_file):
     path = f"{directory}/s"
     first = ackd(f'path = "{path}";')
     said = refusal(config_file, f'path = "{path}";')
@@ -259,7 +259,7 @@ def test_a_path_that_a_live_daemon_has(ackd, directory, config_file):
     assert first.exchange(b"x") == b"Got x"
 
 
-def test_a_path_that_is_another_file(config_file, directory):
+def test_path_of_another_file_is_an_error(config_file, directory):
     path = f"{directory}/file"
     with open(path, "w") as f:
         f.write("precious")
@@ -269,8 +269,8 @@ def test_a_path_that_is_another_file(config_file, directory):
         assert f.read() == "precious"
 
 
-def test_two_spellings_of_one_path(config_file, directory):
-    """The second listener must not take the socket of the first."""
+def test_two_spellings_of_one_path_are_rejected(config_file, directory):
+    """The second listener must not replace the socket of the first."""
     directory = pathlib.Path(directory)
     (directory / "link").symlink_to(directory)
     for other in (f"{directory}/./s", f"{directory}/link/s"):
@@ -280,7 +280,7 @@ def test_two_spellings_of_one_path(config_file, directory):
         assert not (directory / "s").exists()
 
 
-def test_a_reload_that_spells_the_path_differently(ackd, directory):
+def test_reload_with_another_spelling_keeps_the_socket(ackd, directory):
     path = pathlib.Path(directory, "s")
     daemon = ackd(f'path = "{path}";')
     inode = path.stat().st_ino
@@ -290,12 +290,12 @@ def test_a_reload_that_spells_the_path_differently(ackd, directory):
     assert daemon.exchange(b"x") == b"Got x"
 
 
-def test_a_path_in_no_directory(config_file, directory):
+def test_path_in_a_missing_directory_is_an_error(config_file, directory):
     said = refusal(config_file, f'path = "{directory}/no/s";')
     assert f"{directory}/no/s" in said and "no such file or directory" in said.lower()
 
 
-def test_a_file_that_replaced_ours_is_left_alone(ackd, directory):
+def test_replaced_file_is_not_removed(ackd, directory):
     path = f"{directory}/s"
     daemon = ackd(f'path = "{path}"; mode = "0666";')
     os.unlink(path)
@@ -308,7 +308,7 @@ def test_a_file_that_replaced_ours_is_left_alone(ackd, directory):
         assert os.path.lexists(path)
 
 
-# ---- what to set ----
+# ---- advice ----
 
 FREEBIND = "; freebind = true listens on an address that the host does not have yet"
 
@@ -318,18 +318,18 @@ FREEBIND = "; freebind = true listens on an address that the host does not have 
     ("2001:db8::1", FREEBIND),
     ("fe80::1", "; a link-local address needs its zone, as in fe80::1%eth0"),
 ])
-def test_an_address_that_may_come_later(config_file, address, advice):
+def test_freebind_is_advised_for_a_missing_address(config_file, address, advice):
     said = refusal(config_file, f'address = "{address}"; port = 7001;')
     assert f": address not available{advice}\n" in said
 
 
-def test_freebind_is_not_advised_where_it_is_set(config_file):
+def test_freebind_is_not_advised_if_it_is_set(config_file):
     said = refusal(config_file, 'address = "fe80::1"; port = 7001; freebind = true;')
     assert "fe80::1" in said and FREEBIND not in said
 
 
-def test_a_port_that_needs_a_capability(directory):
-    """ackd runs as another user, in a network of its own where that port is closed to users."""
+def test_capability_is_advised_for_a_privileged_port(directory):
+    """ackd runs as another user, in a network namespace where that port is privileged."""
     if os.geteuid() != 0 or not have("unshare", "setpriv"):
         pytest.skip("no root, unshare or setpriv")
     os.chmod(directory, 0o755)
@@ -349,7 +349,7 @@ def test_a_port_that_needs_a_capability(directory):
     ) in done.stderr
 
 
-def test_a_directory_where_a_service_cannot_create_sockets(config_file, directory):
+def test_runtime_directory_is_advised_for_a_missing_directory(config_file, directory):
     env = environment({"RUNTIME_DIRECTORY": "/run/ackd"})
     text = f'path = "{directory}/no/s";'
     assert (
@@ -359,8 +359,8 @@ def test_a_directory_where_a_service_cannot_create_sockets(config_file, director
     assert "/run/ackd" not in refusal(config_file, text)
 
 
-def test_a_path_that_is_private_to_the_service(ackd, directory):
-    """As PrivateTmp=yes does it: a mount of a directory with such a name."""
+def test_path_in_a_private_directory_is_a_warning(ackd, directory):
+    """The mount has a name as those of PrivateTmp=yes."""
     if os.geteuid() != 0 or not have("unshare", "mount") or is_without_systemd():
         pytest.skip("no root, unshare, mount or libsystemd")
     private, seen = f"{directory}/systemd-private-1-ackd.service-x/tmp", f"{directory}/tmp"
@@ -379,8 +379,8 @@ def test_a_path_that_is_private_to_the_service(ackd, directory):
 
 
 @pytest.mark.parametrize("n", [64, 65, 70])
-def test_a_name_with_many_addresses(ackd, faults, n):
-    """The first 64 are bound, and a notice says how many are not."""
+def test_first_64_addresses_of_a_name_are_bound(ackd, faults, n):
+    """A notice reports the number of addresses that are not bound."""
     faults.lookup_finds = n
     daemon = ackd('address = "many.example"; workers = 1;', env=faults.environment())
     assert [a.sockaddr[0] for a in daemon.addresses()] == [f"127.1.0.{i}" for i in range(1, 65)]
@@ -388,14 +388,14 @@ def test_a_name_with_many_addresses(ackd, faults, n):
     assert (said in daemon.log) == (n > 64)
 
 
-def test_an_ipv4_mapped_address_is_the_ipv4_address(ackd):
+def test_ipv4_mapped_address_equals_the_ipv4_address(ackd):
     daemon = ackd('address = "::ffff:127.0.0.1";')
     assert daemon.address().sockaddr[0] == "127.0.0.1"
     assert daemon.exchange(b"x") == b"Got x"
 
 
-def test_metrics_and_a_listener_at_one_address(config_file):
-    """Found by the check, whatever the address is called."""
+def test_metrics_at_the_address_of_a_listener_are_rejected(config_file):
+    """The check detects it for every spelling of the address."""
     if not is_built(config_file):
         pytest.skip("this ackd has no metrics")
     for listener, metrics, clash in (
@@ -422,7 +422,7 @@ def test_metrics_and_a_listener_at_one_address(config_file):
 
 
 def in_namespace(*command):
-    """Runs a shell command in a network namespace of its own that has no IPv6."""
+    """Runs a command in a separate network namespace without IPv6."""
     return [
         "unshare",
         "--net",
@@ -444,10 +444,10 @@ def without_ipv6():
 
 
 @pytest.mark.parametrize("address", ["localhost", "*"])
-def test_where_ipv6_is_off(ackd, address):
+def test_missing_ipv6_is_skipped(ackd, address):
     without_ipv6()
     daemon = ackd(f'address = "{address}";', wrapper=in_namespace())
-    if address == "localhost":  # "::" can be bound even so
+    if address == "localhost":  # "::" can still be bound
         assert [a.sockaddr[0] for a in daemon.addresses()] == ["127.0.0.1"]
         daemon.wait_for(r"not listening on \[::1\]\S*: address not available")
     client = (
@@ -465,7 +465,7 @@ def test_where_ipv6_is_off(ackd, address):
     assert done.stdout == "Got x", done
 
 
-def test_only_ipv6_where_it_is_off(config_file):
+def test_ipv6_address_without_ipv6_is_an_error(config_file):
     without_ipv6()
     done = subprocess.run(
         in_namespace(ackd_binary(), "-c", config_file('address = "::1"; port = 0;')),
@@ -478,11 +478,11 @@ def test_only_ipv6_where_it_is_off(config_file):
     assert "[::1]" in done.stderr
 
 
-# ---- the crowd ----
+# ---- backlog and workers ----
 
 
-def test_backlog(ackd):
-    """As many as configured may wait while nobody accepts."""
+def test_backlog_is_set(ackd):
+    """The backlog of the sockets is the configured one."""
     daemon = ackd('address = "127.0.0.1"; backlog = 17; workers = 1;')
     sockets = subprocess.run(["ss", "-ltnH"], capture_output=True, text=True, check=False)
     if sockets.returncode != 0:

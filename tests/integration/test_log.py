@@ -1,4 +1,4 @@
-"""What is said on stderr: one readable line an event, never a byte of a peer's."""
+"""The log on stderr: one readable line per event, never a byte of a peer."""
 
 import contextlib
 import os
@@ -27,7 +27,7 @@ def assert_clean(daemon):
             assert secret not in line, repr(line)
 
 
-def test_a_peers_bytes_are_never_printed(ackd):
+def test_bytes_of_a_peer_are_never_logged(ackd):
     for config in (
         'log = { level = "debug"; };',
         'log = { level = "debug"; }; framing = "line";',
@@ -41,7 +41,7 @@ def test_a_peers_bytes_are_never_printed(ackd):
         assert_clean(daemon)
 
 
-def test_the_name_of_a_unix_peer_is_not_printed(ackd, directory):
+def test_name_of_a_unix_peer_is_not_logged(ackd, directory):
     daemon = ackd(f'path = "{directory}/s"; log = {{ level = "debug"; }};')
     with daemon.connect(source=f"{directory}/\x1b[31mowned\n") as s:
         s.sendall(b"\xff")
@@ -51,7 +51,7 @@ def test_the_name_of_a_unix_peer_is_not_printed(ackd, directory):
     assert_clean(daemon)
 
 
-def test_events_of_a_connection(ackd):
+def test_events_of_a_connection_are_logged(ackd):
     daemon = ackd('log = { level = "debug"; };')
     with daemon.connect() as s:
         peer = "%s:%d" % s.getsockname()
@@ -64,7 +64,7 @@ def test_events_of_a_connection(ackd):
     assert "4 bytes in" in line and "33 bytes out" in line
 
 
-def test_why_a_connection_ended(ackd):
+def test_reason_of_the_end_is_logged(ackd):
     daemon = ackd('log = { level = "debug"; }; limits = { idle_timeout = "300ms"; };')
 
     def reason(number):
@@ -88,8 +88,8 @@ def test_why_a_connection_ended(ackd):
     assert "reset" in was_reset and "idle" in idle
 
 
-def test_levels(ackd, directory):
-    words = {  # the least level at which it is said
+def test_events_have_their_levels(ackd, directory):
+    words = {  # the lowest level at which it is logged
         "connection 1 from": "debug",
         "listening on": "info",
         "NAK to": "notice",
@@ -112,7 +112,7 @@ def test_levels(ackd, directory):
 
 
 def test_repeated_events_are_rate_limited(ackd):
-    """No client can flood the log; what was suppressed is counted."""
+    """No client can flood the log; suppressed events are counted."""
     daemon = ackd('framing = "line";')
     n = 20_000
     daemon.exchange(b"\xff\n" * n)
@@ -123,7 +123,7 @@ def test_repeated_events_are_rate_limited(ackd):
     assert left_out + len(lines) == n, daemon.log[-2000:]
 
 
-def test_counters_on_sigusr1(ackd):
+def test_sigusr1_logs_counters(ackd):
     daemon = ackd()
     daemon.exchange(b"abc")
     daemon.exchange(b"\xff")
@@ -136,20 +136,20 @@ def test_counters_on_sigusr1(ackd):
             daemon.signal(signal.SIGUSR1)
             return daemon.wait_for(r"ackd: .*connections? open.*", after=mark)[0]
 
-        # the others see their end before the daemon has counted it
+        # the other clients see their end before the daemon has counted it
         wait_until(lambda: re.search(r"\b1 connections? open", counters()), "the others to be closed")
         line = counters()
     for part in ("3 served", "1 NAK,", "5 bytes in"):
         assert re.search(part, line), line
 
 
-def test_start_names_version_and_configuration(ackd):
+def test_start_logs_version_and_configuration(ackd):
     daemon = ackd()
     daemon.wait_for(r"ackd \d+\.\d+\S*, configuration: " + re.escape(str(daemon.config_path)))
 
 
-def test_it_runs_with_stderr_closed(ackd, directory):
-    """No log at all is no reason not to serve."""
+def test_daemon_runs_with_stderr_closed(ackd, directory):
+    """The daemon serves without a log."""
     read_end, write_end = os.pipe()
     daemon = ackd(f'path = "{directory}/s";', stderr=write_end, ready=False)
     os.close(write_end)

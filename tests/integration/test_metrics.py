@@ -1,4 +1,4 @@
-"""Metrics say what happened, and whoever asks for them harms nobody."""
+"""Metrics are correct, and their clients do not affect others."""
 
 import contextlib
 import errno
@@ -40,12 +40,12 @@ METRICS = 'metrics = { address = "127.0.0.1"; port = 0; };'
 
 @pytest.fixture(autouse=True)
 def built(config_file, request):
-    without = request.function is test_a_build_without_metrics_says_so
+    without = request.function is test_build_without_metrics_reports_it
     if is_built(config_file) == without:
         pytest.skip("this ackd has metrics" if without else "this ackd has no metrics")
 
 
-def test_a_build_without_metrics_says_so(config_file):
+def test_build_without_metrics_reports_it(config_file):
     path = config_file("port = 1;\nmetrics = {\n\tport = 0;\n};")
     done = run_ackd("-t", "-c", path)
     assert done.returncode == 78
@@ -55,7 +55,7 @@ def test_a_build_without_metrics_says_so(config_file):
     )
 
 
-# ---- what the numbers say ----
+# ---- values ----
 
 THREE = """
 limits = { max_line = 8; };
@@ -70,7 +70,7 @@ listeners = (
 
 
 def do_three(daemon):
-    """Does something on each listener; returns the samples that must have grown, and by how much."""
+    """Causes events on each listener; returns the expected increases of the samples."""
     assert daemon.exchange("hé".encode(), "echo") == "hé".encode()
     assert daemon.exchange(b"a\xff", "echo") == b"a\nNAK 1 invalid start byte\n"
     assert daemon.exchange(b"\xe2\x28", "echo") == b"NAK 0 invalid continuation byte\n"
@@ -87,7 +87,7 @@ def do_three(daemon):
         ("ackd_connections_total", "echo"): 4,
         ("ackd_received_bytes_total", "echo"): 3 + 2 + 2 + 3,
         ("ackd_sent_bytes_total", "echo"): n_replies,
-        ("ackd_messages_total", "echo"): 3,  # of a lone fault there is no text to answer
+        ("ackd_messages_total", "echo"): 3,  # a message of invalid bytes only has no text to answer
         ("ackd_naks_total", "echo", "invalid_start_byte"): 1,
         ("ackd_naks_total", "echo", "invalid_continuation_byte"): 1,
         ("ackd_naks_total", "echo", "unexpected_end_of_data"): 1,
@@ -102,7 +102,7 @@ def do_three(daemon):
     }
 
 
-# Not what clients did.
+# Samples that do not depend on clients.
 STATE = ("ackd_build_info", "ackd_max_", "ackd_worker_", "ackd_reloads_total")
 
 
@@ -111,14 +111,14 @@ def counted(samples):
 
 
 def expect_counted(daemon, expected):
-    """A client sees the end of its connection before the daemon has counted it as closed."""
+    """Waits for the counters, because a client sees its end before the daemon has counted it."""
     address = daemon.address("metrics")
     with contextlib.suppress(TimeoutError):
         wait_until(lambda: counted(scrape(address)) == expected, "the counters", 5)
     assert counted(scrape(address)) == expected
 
 
-def test_counters_equal_what_happened(ackd):
+def test_counters_match_the_traffic(ackd):
     daemon = ackd(METRICS + THREE)
     expect_counted(daemon, {})
     expected = do_three(daemon)
@@ -137,7 +137,7 @@ def test_counters_equal_what_happened(ackd):
         assert scrape(daemon.address("metrics"))["ackd_open_connections", "echo"] == 1
 
 
-def test_refusals_by_limit(ackd):
+def test_refusals_are_counted_by_limit(ackd):
     limits = "limits = { max_connections = 2; max_connections_per_address = 1; };"
     daemon = ackd(METRICS + limits + 'address = "127.0.0.1"; reply = "echo";')
     with contextlib.ExitStack() as stack:
@@ -163,7 +163,7 @@ def test_refusals_by_limit(ackd):
     assert scrape(daemon.address("metrics"))["ackd_max_connections",] == 2
 
 
-def test_held_bytes(ackd):
+def test_held_bytes_are_reported(ackd):
     daemon = ackd(METRICS + 'address = "127.0.0.1"; reply = "echo"; limits = { max_memory = "32MiB"; };')
 
     def held():
@@ -178,7 +178,7 @@ def test_held_bytes(ackd):
     wait_until(lambda: held() == 0, "the end of that connection")
 
 
-def test_over_a_reload(ackd):
+def test_counters_survive_a_reload(ackd):
     daemon = ackd(METRICS + THREE)
     once = do_three(daemon)
     with daemon.connect("echo") as s:
@@ -197,7 +197,7 @@ def test_over_a_reload(ackd):
         assert samples["ackd_open_connections", "echo"] == 1
 
 
-def test_over_a_restart_that_keeps_connections(directory):
+def test_counters_survive_a_restart_that_keeps_connections(directory):
     manager = Manager(directory)
     config = METRICS + THREE
     daemon = manager.daemon(directory, config)
@@ -219,7 +219,7 @@ def test_over_a_restart_that_keeps_connections(directory):
         manager.close()
 
 
-# ---- names that come and go ----
+# ---- added and removed names ----
 
 
 def named(name, more=""):
@@ -232,8 +232,8 @@ def listeners_of(address):
     return {key[1] for key in scrape(address) if key[0] == "ackd_connections_total"}
 
 
-def test_counters_of_listeners_that_are_gone_are_dropped(ackd, record_property):
-    """Neither the size nor the time of a scrape grows with the names that there have been."""
+def test_counters_of_removed_listeners_are_dropped(ackd, record_property):
+    """Size and time of a scrape do not grow with the number of former names."""
     daemon = ackd(named("l0"))
     metrics = daemon.address("metrics")
     assert daemon.exchange(b"x", "l0") == b"x"
@@ -275,8 +275,8 @@ def test_counters_stay_while_a_connection_uses_them(ackd):
     assert listeners_of(metrics) == {"new"}
 
 
-def test_a_restart_does_not_bring_dropped_counters_back(directory):
-    """The total in the status goes on, and counts what was dropped too."""
+def test_dropped_counters_do_not_return_after_a_restart(directory):
+    """The total in the status continues and includes dropped counters."""
     manager = Manager(directory)
     daemon = manager.daemon(directory, named("old"))
     try:
@@ -295,7 +295,7 @@ def test_a_restart_does_not_bring_dropped_counters_back(directory):
         manager.close()
 
 
-def test_build_info(ackd):
+def test_build_info_is_reported(ackd):
     daemon = ackd(METRICS)
     body = request(daemon.address("metrics"))[2]
     version = dict(line.rsplit(" ", 1) for line in run_ackd("-V").stdout.splitlines())
@@ -305,7 +305,7 @@ def test_build_info(ackd):
     )
 
 
-def test_busy_ratio(ackd):
+def test_busy_ratio_is_reported(ackd):
     daemon = ackd(METRICS + 'workers = 2; address = "127.0.0.1"; reply = "discard";')
 
     def ratios():
@@ -320,14 +320,14 @@ def test_busy_ratio(ackd):
             s.sendall(b"x" * 65536 * 16)
             busy = ratios()
     assert 0.02 <= max(busy) <= 1.1
-    assert min(busy) < 0.01  # the other one has nothing to do
+    assert min(busy) < 0.01  # the other worker is idle
     wait_until(lambda: max(ratios()) < 0.01, "idle workers")
 
 
 # ---- HTTP ----
 
 
-def test_health_while_draining(ackd):
+def test_healthz_returns_503_while_draining(ackd):
     daemon = ackd(METRICS + 'address = "127.0.0.1"; reply = "echo"; limits = { drain_timeout = 60; };')
     metrics = daemon.address("metrics")
     assert request(metrics, "/healthz")[0] == 200
@@ -379,7 +379,7 @@ def test_localhost_is_the_default(ackd, host):
         ("GET", "host:9100/metrics", 404),
     ],
 )
-def test_methods_and_paths(ackd, method, path, status):
+def test_status_by_method_and_path(ackd, method, path, status):
     daemon = ackd(METRICS)
     got, headers, body = request(daemon.address("metrics"), path, method)
     assert got == status
@@ -407,8 +407,8 @@ BROKEN = [
 
 
 @pytest.mark.parametrize("data", BROKEN, ids=range(len(BROKEN)))
-def test_broken_requests(ackd, data):
-    """Whatever comes, the connection ends, and the next client is served."""
+def test_invalid_requests_end_the_connection(ackd, data):
+    """Any request ends its connection, and the next client is served."""
     daemon = ackd(METRICS + 'address = "127.0.0.1"; reply = "echo";')
     metrics = daemon.address("metrics")
     before = daemon.n_sockets()
@@ -427,7 +427,7 @@ def test_broken_requests(ackd, data):
     wait_until(lambda: daemon.n_sockets() == before, "closed sockets")
 
 
-def test_a_request_has_ten_seconds_in_all(ackd):
+def test_request_times_out_after_ten_seconds(ackd):
     daemon = ackd(METRICS)
     begun = time.monotonic()
     with daemon.address("metrics").connect() as s, contextlib.suppress(ConnectionError):
@@ -438,14 +438,14 @@ def test_a_request_has_ten_seconds_in_all(ackd):
                 assert s.recv(100) == b""
                 break
             except TimeoutError:
-                s.sendall(b"x: y\r\n")  # never idle for long; a reset if it crosses the end
+                s.sendall(b"x: y\r\n")  # never idle for long; may cause a reset after the end
     assert 9 < time.monotonic() - begun < 20
 
 
-# ---- where it listens ----
+# ---- addresses ----
 
 
-def test_a_reload_moves_it(ackd):
+def test_reload_moves_the_metrics(ackd):
     daemon = ackd('address = "127.0.0.1";')
     assert not daemon.addresses("metrics")
     daemon.write_config('address = "127.0.0.1"; port = 0;' + METRICS)
@@ -469,8 +469,8 @@ def test_a_reload_moves_it(ackd):
         second.connect()
 
 
-def test_a_reload_exchanges_its_address_with_a_listener(ackd):
-    """From the end of the reload on, each address has one service only."""
+def test_reload_can_exchange_addresses_with_a_listener(ackd):
+    """After the reload, each address has only one service."""
     ports = [free_port("127.0.0.1"), free_port("127.0.0.1")]
 
     def config(metrics, listener):
@@ -488,7 +488,7 @@ def test_a_reload_exchanges_its_address_with_a_listener(ackd):
                 assert converse(s, b"GET /healthz HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200")
 
 
-def test_a_reload_that_moves_nothing_keeps_the_socket(ackd):
+def test_reload_without_a_move_keeps_the_socket(ackd):
     daemon = ackd(METRICS)
     metrics = daemon.address("metrics")
     assert daemon.reload()
@@ -496,7 +496,7 @@ def test_a_reload_that_moves_nothing_keeps_the_socket(ackd):
     assert request(metrics)[0] == 200
 
 
-def test_a_taken_port(ackd, config_file):
+def test_port_in_use_is_an_error(ackd, config_file):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         config = f'port = 0; metrics = {{ address = "127.0.0.1"; port = {port}; }};'
@@ -512,11 +512,11 @@ def test_a_taken_port(ackd, config_file):
         assert daemon.exchange(b"as before") == b"as before"
 
 
-# ---- what it costs, and whom ----
+# ---- costs ----
 
 
 def thread_cpu_us(pid):
-    """CPU time by thread, from the scheduler's own account: {name or ID: microseconds}."""
+    """Returns the CPU time per thread from schedstat: {name or ID: microseconds}."""
     used = {}
     for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
         used[int(task.name)] = int((task / "schedstat").read_text().split()[0]) / 1000
@@ -528,8 +528,8 @@ def is_asleep(pid):
     return all(text.rsplit(")", 1)[1].split()[0] == "S" for text in stats)
 
 
-def test_cost_of_a_scrape(ackd, record_property):
-    """At most 1 ms of CPU time in the main thread, and nothing elsewhere, with 8 listeners."""
+def test_scrape_takes_at_most_1_ms(ackd, record_property):
+    """With 8 listeners it takes at most 1 ms of CPU time in the main thread, and none elsewhere."""
     listeners = ",".join(f'{{ name = "l{i}"; port = 0; }}' for i in range(8))
     daemon = ackd(METRICS + f"listeners = ({listeners});")
     metrics = daemon.address("metrics")
@@ -550,7 +550,7 @@ def test_cost_of_a_scrape(ackd, record_property):
 
 
 def percentile_99_us(s, n):
-    """Round trips of an echo."""
+    """Returns the 99th percentile of the round-trip times of an echo."""
     took = []
     for _ in range(n):
         begun = time.perf_counter()
@@ -566,14 +566,14 @@ def raise_descriptor_limit():
     return hard
 
 
-def test_a_thousand_slow_clients(ackd):
-    """They wait for a place or lose it; echo, memory and a scraper do not suffer."""
+def test_thousand_slow_clients_do_not_delay_others(ackd):
+    """They wait for a place or lose it; echo, memory and scrapes are not affected."""
     raise_descriptor_limit()
     echo = METRICS + 'address = "127.0.0.1"; reply = "echo";'
     daemon, other = ackd(echo), ackd(echo)
     metrics = daemon.address("metrics")
     with daemon.connect() as s, other.connect() as left_alone, contextlib.ExitStack() as stack:
-        percentile_99_us(s, 500)  # what is allocated once is there now
+        percentile_99_us(s, 500)  # allocates memory that is allocated only once
         rss_kib, descriptors = daemon.rss_kib(), len(daemon.descriptors())
         slow = []
         for i in range(1000):
@@ -583,14 +583,14 @@ def test_a_thousand_slow_clients(ackd):
             slow.append(c)
 
         def trickle(*pieces):
-            """One kind of client in four sends nothing at all; the kernel keeps most waiting."""
+            """One of four kinds of clients sends nothing; most clients wait in the kernel's queue."""
             for i, c in enumerate(slow):
                 with contextlib.suppress(OSError):
                     c.send(pieces[i % 4])
 
         trickle(b"", b"GE", b"GET /metrics HTTP/1.1\r\n", b"\xff")
         with_them_us, alone_us, most_descriptors, most_rss_kib = [], [], 0, 0
-        for _ in range(5):  # in turns: whatever else the machine does hits both
+        for _ in range(5):  # in turns, so that other load of the machine affects both
             trickle(b"", b"T", b"X: y\r\n", b"\x00")
             with_them_us.append(percentile_99_us(s, 500))
             alone_us.append(percentile_99_us(left_alone, 500))
@@ -606,12 +606,12 @@ def test_a_thousand_slow_clients(ackd):
     )
     assert most_descriptors <= 64
     assert most_rss_kib < 4096 or sanitizer()
-    assert with_them < 3 * alone + within(5000)  # a machine that others use too
+    assert with_them < 3 * alone + within(5000)  # tolerates other load of the machine
     assert waited < within(1)
 
 
-def test_silent_clients_do_not_delay_a_health_check(ackd, record_property):
-    """1,000 more of them are in the queue before each one, and stay silent."""
+def test_silent_clients_do_not_delay_health_checks(ackd, record_property):
+    """Before each check, 1,000 more silent clients are in the queue."""
     raise_descriptor_limit()
     daemon = ackd(METRICS)
     metrics = daemon.address("metrics")
@@ -633,8 +633,8 @@ def test_silent_clients_do_not_delay_a_health_check(ackd, record_property):
     assert max(waited) < within(1)
 
 
-def test_no_descriptors_left(ackd):
-    """Accepting pauses instead of keeping the loop busy, and goes on when there are some again."""
+def test_accepting_pauses_without_descriptors(ackd):
+    """Accepting pauses without a busy loop, and continues when descriptors are available."""
     daemon = ackd(METRICS)
     metrics = daemon.address("metrics")
     limits = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
@@ -667,27 +667,27 @@ def promtool(*arguments, **options):
     )
 
 
-def test_promtool_finds_nothing_to_say(ackd):
+def test_promtool_accepts_the_metrics(ackd):
     daemon = ackd(METRICS + THREE)
     do_three(daemon)
     done = promtool("check", "metrics", input=request(daemon.address("metrics"))[2])
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_the_alerting_rules():
+def test_alerting_rules_pass_their_tests():
     done = promtool("test", "rules", RULES / "ackd_test.yml")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_rules_use_metrics_that_there_are(ackd):
+def test_rules_use_existing_metrics(ackd):
     body = request(ackd(METRICS).address("metrics"))[2]
     used = set(re.findall(r"\backd_[a-z_]+\b", re.sub("#.*", "", (RULES / "ackd.rules.yml").read_text())))
     assert len(used) > 5
     assert used <= set(re.findall(r"^# TYPE (\w+) ", body, re.M))
 
 
-def test_prometheus_scrapes(ackd, directory):
-    """Prometheus itself, with the rules loaded: what it stores is what happened."""
+def test_prometheus_stores_the_metrics(ackd, directory):
+    """Prometheus, with the rules loaded, stores the correct values."""
     if not have("prometheus"):
         pytest.skip("there is no prometheus here")
     daemon = ackd(METRICS + THREE)
