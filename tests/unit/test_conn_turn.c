@@ -2,7 +2,7 @@
 
 #include "conn_fixture.h"
 
-#include "ackd/conn/turn.h"
+#include "ackd/conn/reactor.h"
 
 #include <sys/resource.h>
 

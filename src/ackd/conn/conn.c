@@ -7,12 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 /* The most input that is read from a connection after draining began. */
-#define DRAIN_READ_MAX ((int)1024 * 1024)
+#define DRAIN_READ_MAX ((size_t)1024 * 1024)
 
 /* every connection has one, even an idle one */
 _Static_assert(sizeof(struct conn) <= 328, "struct conn has grown");
@@ -265,7 +263,7 @@ void conn_fail(struct conn *c, int error)
 static void conn_finish(struct conn *c, enum conn_reason reason)
 {
 	/* if all input has been read, closing sends no reset */
-	if (c->ended || shutdown(c->fd, SHUT_WR) < 0) {
+	if (c->ended || !conn_socket_end_output(c)) {
 		conn_close(c, reason);
 		return;
 	}
@@ -297,9 +295,7 @@ bool conn_time_out(struct conn *c)
 /* Ends a draining connection, all of whose input has been answered. */
 static void conn_drained(struct conn *c)
 {
-	char byte;
-
-	if (recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+	if (conn_socket_at_end(c))
 		conn_on_end(c); /* the end of input must be answered */
 	else
 		conn_finish(c, CONN_DRAIN);
@@ -425,12 +421,12 @@ void conn_drain(struct conn *c)
 {
 	const uint32_t begun =
 		STATES_BIT(CONN_PROXY_HEADER) | STATES_BIT(CONN_SERVING) | STATES_BIT(CONN_SENDING);
-	int arrived = 0;
+	size_t arrived;
 
 	if (c->draining || !states_in(c->state, begun) || c->session.place.done)
 		return; /* it already ends */
 	c->draining = true;
-	ioctl(c->fd, FIONREAD, &arrived);
+	arrived = conn_socket_arrived(c);
 	c->drain_left = (uint32_t)(arrived < DRAIN_READ_MAX ? arrived : DRAIN_READ_MAX);
 	if (c->drain_left == 0 && c->state == CONN_PROXY_HEADER)
 		conn_close(c, CONN_DRAIN);

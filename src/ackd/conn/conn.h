@@ -3,10 +3,9 @@
 /*
  * One connection: its handle, backpressure, timeouts and closing. The protocol is in core/session.
  *
- * The normal sequence: conn_accept() -> turn_answer() -> session_feed() -> conn_socket_send() ->
- * ...
- * -> end of input -> session_end() -> conn_close() -> conn_on_closed(), which frees. conn_pump() is
- * the general form of the middle part.
+ * The normal sequence is conn_accept(), then for each read reactor_answer(), session_feed() and
+ * conn_socket_send(), then at the end of input session_end() and conn_close(), and finally
+ * conn_on_closed(), which frees. conn_pump() is the general form of the middle part.
  *
  * Exceptions:
  * - The socket accepts only a part of the output. The rest is copied and queued, and reading stops,

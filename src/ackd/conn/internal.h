@@ -5,7 +5,6 @@
 #include "ackd/conn/conn.h"
 #include "ackd/conn/listener.h"
 #include "ackd/conn/reactor.h"
-#include "ackd/conn/turn.h"
 #include "core/wire/proxy.h"
 
 /* ---- conn.c ---- */
@@ -164,6 +163,15 @@ int conn_socket_send(struct conn *c, const struct session_io *io);
  * good part of its buffer, which may be megabytes.
  */
 int conn_socket_unsent(const struct conn *c);
+
+/* Tells the peer that no output follows. Returns whether the socket is still connected. */
+bool conn_socket_end_output(const struct conn *c);
+
+/* Returns whether all input has been read and the peer has closed its sending side. */
+bool conn_socket_at_end(const struct conn *c);
+
+/* Returns how many bytes of input have arrived and not been read, 0 if unknown. */
+size_t conn_socket_arrived(const struct conn *c);
 
 /* ---- log.c ---- */
 

@@ -1,17 +1,45 @@
 #pragma once
 
 /*
- * The part of a thread that connections use: the loop and its timer, the memory for a turn, the
+ * The part of a thread that connections use: the loop and its timer, the input of a turn, the
  * limits and the listeners. A worker embeds one. Everything here runs in that thread.
  */
 
 #include "ackd/admission/admission.h"
-#include "ackd/conn/turn.h"
 #include "base/list.h"
+#include "core/session/session.h"
 
 #include <uv.h>
 
+/* Limits of a turn; reaching either one ends it. */
+#define TURN_READS_MAX 64
+#define TURN_BYTES_MAX ((size_t)64 * 1024)
+
+/* The buffer of a turn. A read that begins one byte below the limit must still fit. */
+#define TURN_BUFFER_BYTES (TURN_BYTES_MAX + SESSION_READ_MAX)
+
+/* Reads are aligned to cache lines. */
+#define TURN_ALIGNMENT ((size_t)64)
+
 struct conn;
+
+struct turn_read {
+	struct conn *conn;
+	struct iovec bytes; /* the input; later the answer that remains to be sent */
+};
+
+/*
+ * The input that a worker has received in one loop iteration. All ready sockets are read first,
+ * then the sessions answer, then the answers are sent. The code of each step thus stays in the
+ * nearest caches from one connection to the next; kernel code would displace it in between. The
+ * size of a turn is limited so that its bytes stay there, too.
+ */
+struct turn {
+	uint8_t *buffer; /* TURN_BUFFER_BYTES */
+	size_t n_bytes;	 /* where the next read begins */
+	unsigned n_reads;
+	struct turn_read reads[TURN_READS_MAX];
+};
 
 struct reactor {
 	uv_loop_t loop;
@@ -39,6 +67,12 @@ void reactor_close(struct reactor *reactor);
 
 /* Releases @reactor. Its loop must have no handles. */
 void reactor_finish(struct reactor *reactor);
+
+/*
+ * Answers the input that the connections of @reactor have received in this loop iteration. Called
+ * after all ready connections have been read, and before any other event of one of them is handled.
+ */
+void reactor_answer(struct reactor *reactor);
 
 /* Makes the timer fire in at most @ms milliseconds. */
 void reactor_wake_in(struct reactor *reactor, uint64_t ms);

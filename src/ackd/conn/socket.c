@@ -98,6 +98,11 @@ int conn_socket_send(struct conn *c, const struct session_io *io)
 	return (size_t)sent == io->out.n_bytes ? 0 : keep_output(c, io, (size_t)sent);
 }
 
+bool conn_socket_end_output(const struct conn *c)
+{
+	return shutdown(c->fd, SHUT_WR) == 0;
+}
+
 /* Sends pending output. Returns whether nothing is pending any more. */
 static bool send_output(struct conn *c)
 {
@@ -145,16 +150,28 @@ static inline size_t read_size(const struct conn *c)
 	return c->draining && c->drain_left < SESSION_READ_MAX ? c->drain_left : SESSION_READ_MAX;
 }
 
+/*
+ * Adds the @n bytes that @c has received at the end of the turn's buffer. Returns whether the turn
+ * must be answered now.
+ */
+static inline bool turn_add(struct turn *turn, struct conn *c, size_t n)
+{
+	turn->reads[turn->n_reads++] = (struct turn_read){c, {turn->buffer + turn->n_bytes, n}};
+	turn->n_bytes += (n + TURN_ALIGNMENT - 1) & ~(TURN_ALIGNMENT - 1);
+	return turn->n_reads == TURN_READS_MAX || turn->n_bytes >= TURN_BYTES_MAX;
+}
+
 /* Returns false when there was nothing to read. */
 static inline __attribute__((always_inline)) bool receive(struct conn *c)
 {
 	struct reactor *reactor = conn_reactor(c);
-	ssize_t n = recv(c->fd, turn_room(&reactor->turn), read_size(c), 0);
+	struct turn *turn = &reactor->turn;
+	ssize_t n = recv(c->fd, turn->buffer + turn->n_bytes, read_size(c), 0);
 
 	if (n > 0) {
 		c->unanswered = true;
-		if (turn_add(&reactor->turn, c, (size_t)n))
-			turn_answer(reactor);
+		if (turn_add(turn, c, (size_t)n))
+			reactor_answer(reactor);
 	} else if (n == 0) {
 		conn_on_end(c);
 	} else if (is_transient(errno)) {
@@ -163,6 +180,21 @@ static inline __attribute__((always_inline)) bool receive(struct conn *c)
 		conn_fail(c, socket_error(errno));
 	}
 	return true;
+}
+
+bool conn_socket_at_end(const struct conn *c)
+{
+	char byte;
+
+	return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+size_t conn_socket_arrived(const struct conn *c)
+{
+	int n = 0;
+
+	ioctl(c->fd, FIONREAD, &n);
+	return (size_t)n;
 }
 
 /* ---- the handle ---- */
@@ -192,7 +224,7 @@ static void on_ready(uv_poll_t *poll, int status, int events)
 	conn_reactor(c)->n_events++;
 	if (c->unanswered) { /* libuv may report a descriptor twice per iteration if more than 1,024
 				events are pending */
-		turn_answer(conn_reactor(c));
+		reactor_answer(conn_reactor(c));
 		if (c->polled != UV_READABLE)
 			return;
 	}

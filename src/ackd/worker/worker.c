@@ -241,7 +241,7 @@ static void on_async(uv_async_t *async)
 	unsigned orders = atomic_load(&worker->orders);
 	unsigned done = orders;
 
-	turn_answer(&worker->reactor);
+	reactor_answer(&worker->reactor);
 	if (orders & WORKER_CLOSE_RETIRED)
 		close_acceptors(worker, is_retired);
 	if (orders & WORKER_APPLY)
