@@ -35,7 +35,7 @@ METRICS = 'metrics = { address = "127.0.0.1"; port = 0; };'
 
 
 def assert_nothing_is_left(daemon, config):
-    """No place, none of an address, and no byte is taken any more: no error has made them drift."""
+    """Checks that no place and no memory is in use, so that no error has made the counts drift."""
     one = "max_connections = 1; max_connections_per_address = 1;"
     daemon.write_config(f"{config} limits = {{ {one} }};")
     assert daemon.reload()
@@ -48,7 +48,7 @@ def assert_nothing_is_left(daemon, config):
 
 # ---- accept ----
 
-# Those of the system, after which accept is pointless for a while, and those of one connection.
+# Errors of the system, after which accepting pauses, and errors of one connection.
 ACCEPT_ERRORS = [
     errno.EMFILE,
     errno.ENFILE,
@@ -66,14 +66,14 @@ ACCEPT_ERRORS = [
 
 
 def calm(daemon, seconds):
-    """What share of a core it uses."""
+    """Returns the share of a processor that the daemon uses."""
     before = daemon.cpu_seconds()
     time.sleep(seconds)
     return (daemon.cpu_seconds() - before) / seconds
 
 
 def ask(s, data=b"x"):
-    """How long the answer took."""
+    """Returns the time until the answer."""
     begin = time.monotonic()
     s.sendall(data)
     assert read_exactly(s, 4 + len(data)) == b"Got " + data
@@ -81,7 +81,7 @@ def ask(s, data=b"x"):
 
 
 @pytest.mark.parametrize("error", ACCEPT_ERRORS, ids=errno.errorcode.get)
-def test_accept_error(ackd, faults, error):
+def test_accept_error_is_survived(ackd, faults, error):
     daemon = ackd("workers = 1;", env=faults.environment())
     with daemon.connect() as old:
         ask(old)
@@ -109,8 +109,8 @@ def test_accept_errors_are_counted(ackd, faults):
         assert int(daemon.wait_for(r"(\d+) accept errors?")[1]) >= 1
 
 
-def test_out_of_descriptors(ackd):
-    """The real thing: nothing is lost, and it goes on where it stopped."""
+def test_accepting_continues_after_descriptor_exhaustion(ackd):
+    """The descriptors are really exhausted: no connection is lost, and accepting continues."""
     if sanitizer() == "valgrind":
         pytest.skip("valgrind has descriptors of its own")
     daemon = ackd("workers = 1;")
@@ -130,7 +130,7 @@ def test_out_of_descriptors(ackd):
         assert time.monotonic() - begin < within(2)
 
 
-def test_a_storm_of_connects_does_not_starve_traffic(ackd):
+def test_many_connects_do_not_starve_traffic(ackd):
     daemon = ackd("workers = 1;")
     address = daemon.address()
     stop = threading.Event()
@@ -154,7 +154,7 @@ def test_a_storm_of_connects_does_not_starve_traffic(ackd):
 
 
 def test_accepting_is_bounded_per_turn(ackd, faults):
-    """However many wait to be accepted, who is there already is answered in between."""
+    """Open connections are answered while many others wait to be accepted."""
     daemon = ackd("workers = 1;", env=faults.environment())
     with daemon.connect() as old:
         ask(old)
@@ -170,7 +170,7 @@ def test_accepting_is_bounded_per_turn(ackd, faults):
 
 
 def test_reading_is_bounded_per_turn(ackd, faults):
-    """However much one has sent, the others of its worker have their turn in between."""
+    """Other connections of the worker are answered between the reads of a large input."""
     daemon = ackd('framing = "line"; workers = 1;', env=faults.environment())
     with daemon.connect() as flooding, daemon.connect() as other:
         ask(other, b"x\n")
@@ -195,7 +195,7 @@ def assorted_text():
 
 @pytest.mark.parametrize("where", ["tcp", "unix"])
 @pytest.mark.parametrize("most, again", [(1, 0), (1, 1), (7, 2), (0, 1), (0, 3), (4096, 1)])
-def test_short_writes_and_eagain(ackd, faults, directory, where, most, again):
+def test_short_writes_and_eagain_are_handled(ackd, faults, directory, where, most, again):
     listener = "" if where == "tcp" else f'path = "{directory}/s";'
     daemon = ackd(
         listener + ' framing = "line"; greeting = "привет\\n"; workers = 1;',
@@ -213,8 +213,8 @@ def test_short_writes_and_eagain(ackd, faults, directory, where, most, again):
 
 @pytest.mark.parametrize("where", ["tcp", "unix"])
 @pytest.mark.parametrize("most, again", [(1, 0), (2, 0), (3, 1), (7, 0), (0, 1)])
-def test_short_reads_and_eagain(ackd, faults, directory, where, most, again):
-    """Reads end where they end; what is said never depends on it."""
+def test_short_reads_and_eagain_are_handled(ackd, faults, directory, where, most, again):
+    """The replies do not depend on the ends of reads."""
     listener = "" if where == "tcp" else f'path = "{directory}/s";'
     daemon = ackd(
         listener + ' framing = "line"; workers = 1; encoding = { errors = "backslashreplace"; };',
@@ -229,7 +229,7 @@ def test_short_reads_and_eagain(ackd, faults, directory, where, most, again):
 
 
 @pytest.mark.parametrize("errors", DECODE_ERRORS)
-def test_one_byte_a_read_in_stream_framing(ackd, faults, errors):
+def test_single_byte_reads_in_stream_framing(ackd, faults, errors):
     daemon = ackd(
         f'reply = "echo"; encoding = {{ errors = "{errors}"; }};', env=faults.environment()
     )
@@ -242,10 +242,10 @@ def test_one_byte_a_read_in_stream_framing(ackd, faults, errors):
 @pytest.mark.parametrize("error, reason", [
     (errno.EPIPE, "broken pipe"),
     (errno.EHOSTUNREACH, "host is unreachable"),
-    (errno.ENOBUFS, "out of memory"),  # the kernel is: not the budget
+    (errno.ENOBUFS, "out of memory"),  # the kernel, not the budget
     (errno.ENOMEM, "out of memory"),
 ])
-def test_a_reply_that_cannot_be_sent(ackd, faults, error, reason):
+def test_send_error_closes_the_connection(ackd, faults, error, reason):
     daemon = ackd('workers = 1; log = { level = "debug"; };', env=faults.environment())
     with daemon.connect() as s:
         ask(s)
@@ -301,8 +301,8 @@ def needs_allocations(faults, daemon):
         pytest.skip("the sanitizer's allocator comes before the shim")
 
 
-def test_an_allocation_fails_at_the_start(ackd, faults, directory, capsys):
-    """The n-th, for every n: it says so and ends, or does without; it never crashes or leaks."""
+def test_allocation_failure_during_the_start(ackd, faults, directory, capsys):
+    """For each n, the n-th allocation fails. ackd reports it and exits, or serves; it never leaks."""
     daemon = ackd(env=faults.environment())
     needs_allocations(faults, daemon)
     n_start = faults.alloc_calls
@@ -325,7 +325,7 @@ def test_an_allocation_fails_at_the_start(ackd, faults, directory, capsys):
         else:
             status = daemon.wait()
             assert status in (69, 71), (n, status, daemon.log)
-            # what a thread that cannot start says is the latter
+            # the latter if a thread cannot start
             assert re.search("memory|temporarily unavailable", daemon.log), (n, daemon.log)
             daemon.check_log()
             outcomes["ended"] += 1
@@ -335,8 +335,8 @@ def test_an_allocation_fails_at_the_start(ackd, faults, directory, capsys):
 
 
 @pytest.mark.parametrize("command", ["--check-config", "--dump-config", "--reload"])
-def test_an_allocation_fails_in_a_command(faults, config_file, command):
-    """What ends it is said. Without MAINPID --reload does no more than read the configuration."""
+def test_allocation_failure_in_a_command(faults, config_file, command):
+    """The failure is reported. Without MAINPID, --reload only reads the configuration."""
     path, failed = config_file(""), 0
     for n in itertools.count(1):
         faults.alloc_calls = faults.alloc_outcome = 0
@@ -354,7 +354,7 @@ def test_an_allocation_fails_in_a_command(faults, config_file, command):
 
 
 def busy_scene(daemon):
-    """A greeting, a line held, a long reply held back, a NAK, a half-close. Errors are fine here."""
+    """A greeting, a held line, a long held reply, a NAK, a half-close; errors are permitted."""
     sockets = []
     whole = 0
     try:
@@ -363,7 +363,7 @@ def busy_scene(daemon):
         held, slow = sockets
         held.sendall(b"the beginning of a line")
         slow.sendall(b"0123456789" * 5000 + b"\n" + b"\n" * 60_000 + b"\xff\n")
-        time.sleep(0.02)  # so that replies wait; what fails does not depend on it
+        time.sleep(0.02)  # lets replies wait; the failures do not depend on it
         held.sendall(b" and its end\n")
         for s in sockets:
             s.shutdown(socket.SHUT_WR)
@@ -373,21 +373,21 @@ def busy_scene(daemon):
     except TimeoutError:
         raise
     except OSError:
-        pass  # closed on: reset, a broken pipe, not connected
+        pass  # the connection was closed: reset, broken pipe, not connected
     finally:
         for s in sockets:
             s.close()
     return whole
 
 
-def test_an_allocation_fails_while_serving(ackd, faults, config_file, capsys):
+def test_allocation_failure_while_serving(ackd, faults, config_file, capsys):
     config = (
         'framing = "line"; greeting = "hello ${peer}\\n"; workers = 1; log = { level = "debug"; };'
     )
     config += METRICS if is_built(config_file) else ""
     daemon = ackd(config, env=faults.environment())
     needs_allocations(faults, daemon)
-    faults.write_max = 50_000  # so that replies wait, whatever the sockets could take
+    faults.write_max = 50_000  # lets replies wait, independent of the socket buffers
     assert busy_scene(daemon) == 2
     n_sockets = daemon.n_sockets()
     failed = untouched = n = 0
@@ -417,8 +417,10 @@ def test_an_allocation_fails_while_serving(ackd, faults, config_file, capsys):
 
 
 def refuses(address):
-    """Whether nobody accepts there. A socket that a reload has retired answers no SYN for 2 s; the
-    kernel answers that of a connection to a socket which listens without waiting for its process.
+    """Returns whether no socket listens there.
+
+    A socket that a reload has retired answers no SYN for 2 s; the kernel answers a SYN to any other
+    listening socket without its process.
     """
     try:
         address.connect(timeout=0.2).close()
@@ -427,13 +429,13 @@ def refuses(address):
     return False
 
 
-# A reload waits 2 s for the sockets that the last one has retired: parts of the allocations wait side
-# by side.
+# A reload waits 2 s for the sockets retired by the last one, so parts of the allocations are tested in
+# parallel.
 PARTS = 8
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_an_allocation_fails_in_a_reload(ackd, faults, directory, config_file, capsys, part):
+def test_allocation_failure_in_a_reload(ackd, faults, directory, config_file, capsys, part):
     metrics = {name: Address(f"127.0.0.1:{free_port()}") for name in ("one", "two")}
     modes = {"one": 0o600, "two": 0o666}
     has_metrics = is_built(config_file)
@@ -447,7 +449,7 @@ def test_an_allocation_fails_in_a_reload(ackd, faults, directory, config_file, c
         )
 
     def in_force():
-        """The configurations of which something is in force."""
+        """Returns the configurations that are at least partly in effect."""
         found = {daemon.exchange(b"x", "a").decode().removeprefix("Got x")}
         mode = os.stat(f"{directory}/s").st_mode & 0o777
         found |= {name for name in modes if modes[name] == mode}
@@ -486,15 +488,15 @@ def test_an_allocation_fails_in_a_reload(ackd, faults, directory, config_file, c
     assert failures >= 2
 
 
-def test_a_loop_refuses_a_socket(ackd, faults):
-    """The worker tries again. Clients of that socket wait, at a start and after a reload."""
+def test_socket_refused_by_the_loop_is_retried(ackd, faults):
+    """The worker retries; clients of that socket wait, at a start and after a reload."""
 
     def config(reply):
         listener = f'{{ name = "{reply}"; address = "{addresses[reply]}"; port = 0; }}'
         return f'reply = "{reply}"; workers = 1; listeners = ( {listener} );'
 
     addresses = {"ack": "127.0.0.1", "echo": "127.0.0.2"}
-    faults.poll_fail = 2  # the first is the socket for --reload
+    faults.poll_fail = 2  # the first is the control socket
     daemon = ackd(config("ack"), env=faults.environment(), arguments=())
     error = "cannot poll a listening socket: no space left on device"
     daemon.wait_for("accept_error: ack: " + error)
@@ -506,7 +508,7 @@ def test_a_loop_refuses_a_socket(ackd, faults):
     assert daemon.exchange(b"x", "echo") == b"x"
 
 
-def test_an_allocation_fails_at_the_stop(ackd, faults):
+def test_allocation_failure_during_the_stop(ackd, faults):
     daemon = ackd(env=faults.environment())
     needs_allocations(faults, daemon)
     daemon.stop()
@@ -581,7 +583,7 @@ def with_replies_unsent_after_half_close(daemon):
 
 def while_it_lingers(daemon):
     s = daemon.connect()
-    s.sendall(b"x" * 2000)  # too long: NAK, and the close in order
+    s.sendall(b"x" * 2000)  # too long: a NAK and an orderly close
     s.recv(1000)
     return s
 
@@ -600,12 +602,12 @@ STAGES = [
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda f: f.__name__)
-def test_reset(ackd, config_file, stage):
+def test_resets_leave_nothing(ackd, config_file, stage):
     config = 'greeting = "hello\\n"; framing = "line"; workers = 1;'
     config += METRICS if is_built(config_file) else ""
     daemon = ackd(config + " limits = { max_line = 1000; max_connections = 20; };")
     rounds = 3 if "unsent" in stage.__name__ else 15
-    for _ in range(2):  # the first time it may allocate what it keeps
+    for _ in range(2):  # the first time it may allocate memory that it keeps
         for _ in range(rounds):
             reset(stage(daemon))
         wait_until(
@@ -615,7 +617,7 @@ def test_reset(ackd, config_file, stage):
     for _ in range(rounds * 2):
         reset(stage(daemon))
 
-    def has_none_open():  # those that the kernel still holds are not among its sockets yet
+    def has_none_open():  # connections still in the kernel's queue are not among its sockets
         mark = daemon.mark()
         daemon.signal(signal.SIGUSR1)
         n_open = daemon.wait_for(r"(\d+) connections? open", after=mark)[1]
@@ -630,8 +632,8 @@ def test_reset(ackd, config_file, stage):
 
 
 @pytest.mark.parametrize("jump", [86400, -86400])
-def test_the_wall_clock_jumps(ackd, faults, jump):
-    """Nobody is idle for longer because of it: the one that was there first is, half a time later."""
+def test_wall_clock_jumps_do_not_affect_timeouts(ackd, faults, jump):
+    """A jump of the clock neither shortens nor extends the idle timeout."""
     idle_s = within(2)
     daemon = ackd(
         f"workers = 1; limits = {{ idle_timeout = {idle_s}; }};", env=faults.environment()
@@ -643,7 +645,7 @@ def test_the_wall_clock_jumps(ackd, faults, jump):
         for s in clients:
             ask(s)
         faults.clock_offset_s = jump
-        assert read_to_end(first) == b""  # time-outs have been looked at
+        assert read_to_end(first) == b""  # timeouts have been checked
     for s in clients:
         ask(s)
         s.close()
@@ -651,8 +653,8 @@ def test_the_wall_clock_jumps(ackd, faults, jump):
     daemon.stop()
 
 
-def test_a_log_reader_that_stands_still(ackd, directory):
-    """stderr is a full pipe: replies go on, and what was lost is counted once it moves again."""
+def test_blocked_log_reader_delays_no_reply(ackd, directory):
+    """stderr is a full pipe: replies continue, and lost entries are counted once it is read again."""
     read_end, write_end = os.pipe()
     daemon = ackd(f'path = "{directory}/s"; workers = 1;', stderr=write_end, ready=False)
     os.close(write_end)
@@ -664,7 +666,7 @@ def test_a_log_reader_that_stands_still(ackd, directory):
             return converse(s, b"x")
 
     assert exchange() == b"Got x"
-    for _ in range(3000):  # of a kind that is not limited
+    for _ in range(3000):  # events of a kind without a rate limit
         daemon.signal(signal.SIGUSR1)
         time.sleep(0.0003)
     times = []
@@ -690,7 +692,7 @@ def test_a_log_reader_that_stands_still(ackd, directory):
     os.close(read_end)
 
 
-def test_it_ends_though_the_log_reader_stands_still(ackd, directory):
+def test_daemon_ends_with_a_blocked_log_reader(ackd, directory):
     read_end, write_end = os.pipe()
     daemon = ackd(f'path = "{directory}/s"; workers = 1;', stderr=write_end, ready=False)
     os.close(write_end)
@@ -705,7 +707,7 @@ def test_it_ends_though_the_log_reader_stands_still(ackd, directory):
     os.close(read_end)
 
 
-def test_kill_and_start_again_at_once(ackd, record_property):
+def test_killed_daemon_can_be_restarted_immediately(ackd, record_property):
     daemon = ackd('address = "127.0.0.1";')
     port = daemon.address().port
     for _ in range(3):
@@ -726,8 +728,8 @@ def test_kill_and_start_again_at_once(ackd, record_property):
 # ---- limits of the system ----
 
 
-def test_few_descriptors_fit_max_connections(ackd):
-    """max_connections is what the descriptor limit allows, and said to be."""
+def test_descriptor_limit_reduces_max_connections(ackd):
+    """max_connections is reduced to what the descriptor limit permits, and this is logged."""
     daemon = ackd(
         "workers = 1; limits = { max_connections = 5000; };", wrapper=["prlimit", "--nofile=200:200"]
     )
@@ -743,7 +745,7 @@ def test_few_descriptors_fit_max_connections(ackd):
         s.close()
 
 
-def test_no_descriptors_to_start_with(config_file):
+def test_start_without_descriptors_is_an_error(config_file):
     def none():
         resource.setrlimit(resource.RLIMIT_NOFILE, (10, 10))
 

@@ -1,4 +1,4 @@
-"""Errors in the data: what is said, and that it arrives."""
+"""Errors in the data: the text and the delivery of NAKs."""
 
 import pytest
 
@@ -18,12 +18,12 @@ from oracle import Text, stream_echo
         (b"\xc0\x80", b"NAK 0 invalid start byte\n"),
     ],
 )
-def test_stream_echo(ackd, data, reply):
+def test_stream_echo_ends_with_the_nak(ackd, data, reply):
     assert stream_echo(data, Text()) == reply
     assert ackd('reply = "echo";').exchange(data) == reply
 
 
-def test_ack_answers_the_valid_text_first(ackd):
+def test_ack_answers_valid_text_before_the_nak(ackd):
     daemon = ackd('ack_prefix = "<"; ack_suffix = ">";')
     assert daemon.exchange("да".encode() + b"\xff rest") == (
         "<да>\nNAK 4 invalid start byte\n".encode()
@@ -31,13 +31,13 @@ def test_ack_answers_the_valid_text_first(ackd):
     assert daemon.exchange(b"\xff") == b"NAK 0 invalid start byte\n"
 
 
-def test_discard_checks_too(ackd):
+def test_discard_reports_faults(ackd):
     daemon = ackd('reply = "discard";')
     assert daemon.exchange(b"fine") == b""
     assert daemon.exchange(b"fine \xff") == b"NAK 5 invalid start byte\n"
 
 
-def test_on_a_line_of_its_own_after_a_greeting(ackd):
+def test_nak_after_a_greeting_is_a_separate_line(ackd):
     assert ackd('greeting = "hi";').exchange(b"\xff") == b"hi\nNAK 0 invalid start byte\n"
     assert ackd('greeting = "hi\\n";').exchange(b"\xff") == b"hi\nNAK 0 invalid start byte\n"
 
@@ -51,8 +51,8 @@ def test_offset_counts_the_whole_connection(ackd):
         assert read_to_end(s) == b"ab\nNAK 38 invalid start byte\n"
 
 
-def test_offset_of_a_character_in_pieces(ackd):
-    """The fault is where the character began, though its first bytes came with an earlier read."""
+def test_offset_of_a_split_character_is_its_beginning(ackd):
+    """The offset is that of the first byte, even if an earlier read contained it."""
     with ackd('reply = "echo";').connect() as s:
         s.sendall(b"ab\xe2\x82")
         assert read_exactly(s, 2) == b"ab"
@@ -70,19 +70,19 @@ def test_offset_of_a_character_in_pieces(ackd):
         ("ascii", "\n😀", b"\nNAK 1 cannot encode U+1F600\n"),
     ],
 )
-def test_cannot_encode(ackd, charset, text, reply):
+def test_unencodable_character_gets_a_nak(ackd, charset, text, reply):
     daemon = ackd(f'reply = "echo"; encoding = {{ reply_charset = "{charset}"; }};')
     assert daemon.exchange(text.encode()) == reply
 
 
-def test_the_first_of_two_faults_is_reported(ackd):
+def test_first_of_two_faults_is_reported(ackd):
     daemon = ackd('reply = "echo"; encoding = { reply_charset = "ascii"; };')
     assert daemon.exchange("é".encode() + b"\xff") == b"NAK 0 cannot encode U+00E9\n"
     assert daemon.exchange(b"\xff" + "é".encode()) == b"NAK 0 invalid start byte\n"
 
 
 def test_fault_is_reported_as_soon_as_it_is_proven(ackd):
-    """No half-close, nothing more to come: what is there suffices."""
+    """Neither a half-close nor more data is necessary."""
     for data, reply in (
         (b"\xed\xa0", b"NAK 0 invalid continuation byte\n"),
         (b"\xe0\x80", b"NAK 0 invalid continuation byte\n"),
@@ -96,8 +96,8 @@ def test_fault_is_reported_as_soon_as_it_is_proven(ackd):
 
 
 @pytest.mark.parametrize("where", ["tcp", "unix"])
-def test_the_whole_nak_arrives_though_the_client_goes_on_sending(ackd, directory, where):
-    """An orderly close: the client's unread bytes must not turn it into a reset."""
+def test_nak_is_delivered_while_the_client_sends(ackd, directory, where):
+    """Unread bytes of the client must not turn the close into a reset."""
     listener = "" if where == "tcp" else f'path = "{directory}/s";'
     daemon = ackd('reply = "echo";' + listener)
     for extra in (1, 1000, 100_000, 8_000_000):
@@ -106,14 +106,14 @@ def test_the_whole_nak_arrives_though_the_client_goes_on_sending(ackd, directory
             assert converse(s, data) == b"good\nNAK 4 invalid start byte\n"
 
 
-def test_line_too_long_arrives_though_the_client_goes_on_sending(ackd):
+def test_line_too_long_is_delivered_while_the_client_sends(ackd):
     daemon = ackd('framing = "line"; limits = { max_line = 10; };')
     with daemon.connect() as s:
         assert converse(s, b"ok\n" + b"x" * 4_000_000) == b"Got ok\nNAK 3 line too long\n"
 
 
-def test_a_nak_waits_for_a_slow_reader(ackd):
-    """The replies before the fault are more than the sockets hold: nothing is lost."""
+def test_nak_waits_for_a_slow_reader(ackd):
+    """The replies before the fault exceed the socket buffers; nothing is lost."""
     daemon = ackd('reply = "echo";')
     with daemon.connect(receive_buffer=4096) as s:
         sent = fill(s, b"0123456789")
@@ -122,7 +122,7 @@ def test_a_nak_waits_for_a_slow_reader(ackd):
     assert received == expected + b"\nNAK %d invalid start byte\n" % sent
 
 
-def test_nak_false_says_nothing_and_closes(ackd):
+def test_nak_false_closes_without_an_answer(ackd):
     daemon = ackd('reply = "echo"; nak = false;')
     with daemon.connect() as s:
         s.sendall(b"good\xffbad")

@@ -1,4 +1,4 @@
-"""Networks that lose packets, and peers that are gone without a word: in a namespace of its own."""
+"""Networks that lose packets, and peers that vanish, in a separate namespace."""
 
 import contextlib
 import ctypes
@@ -13,7 +13,7 @@ CLONE_NEWNET = 0x40000000
 
 
 def enter(namespace):
-    """From here on this thread's new sockets are in that network: an open /proc/PID/ns/net."""
+    """Moves this thread to the network namespace of an open /proc/PID/ns/net."""
     if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), CLONE_NEWNET) != 0:
         raise OSError(ctypes.get_errno(), "setns")
 
@@ -26,7 +26,7 @@ class Network:
         self.daemon = None
 
     def start(self, config, *setup):
-        """Runs the shell commands of @setup in the namespace, and then the daemon."""
+        """Runs the shell commands @setup in the namespace, then the daemon."""
         commands = " && ".join(["ip link set lo up", *setup, 'exec "$@"'])
         self.daemon = self.make(config, wrapper=["unshare", "--net", "sh", "-ec", commands, "sh"])
         return self.daemon
@@ -36,7 +36,7 @@ class Network:
 
     @contextlib.contextmanager
     def inside(self):
-        """Connects from inside."""
+        """Connects from within the namespace."""
         with open("/proc/self/ns/net") as ours, open(f"/proc/{self.daemon.pid}/ns/net") as theirs:
             enter(theirs)
             try:
@@ -72,7 +72,7 @@ def check_echo(network, n_bytes):
 
 
 @pytest.mark.parametrize("mtu", [1280, 68])
-def test_tiny_mtu(network, mtu):
+def test_small_mtu(network, mtu):
     network.start('address = "127.0.0.1"; reply = "echo";', f"ip link set lo mtu {mtu}")
     check_echo(network, 500_000 if mtu > 1000 else 50_000)
 
@@ -81,7 +81,7 @@ def test_tiny_mtu(network, mtu):
     "netem",
     ["loss 2%", "delay 10ms 5ms reorder 25% 50%", "duplicate 10%", "loss 1% delay 5ms rate 50mbit"],
 )
-def test_loss_reordering_delay(network, netem):
+def test_loss_reordering_and_delay(network, netem):
     tried = subprocess.run(
         ["unshare", "--net", "tc", "qdisc", "add", "dev", "lo", "root", "netem", *netem.split()],
         capture_output=True,
@@ -95,7 +95,7 @@ def test_loss_reordering_delay(network, netem):
 
 
 def test_small_socket_buffers(network):
-    """The kernel takes little at a time from the daemon, and gives it little."""
+    """Each send and receive of the daemon transfers few bytes."""
     network.start(
         'reply = "echo";',
         'sysctl -qw net.ipv4.tcp_wmem="4096 4096 4096" net.ipv4.tcp_rmem="4096 4096 4096"',
@@ -103,8 +103,8 @@ def test_small_socket_buffers(network):
     check_echo(network, 300_000)
 
 
-def test_peer_gone_with_replies_unsent(network):
-    """Half-open: no packet comes or goes any more. The idle time-out frees the slot."""
+def test_vanished_peer_with_unsent_replies_is_closed(network):
+    """The connection is half-open: no packet passes. The idle timeout closes it."""
     daemon = network.start('reply = "echo"; limits = { idle_timeout = "1s"; };')
     with network.inside():
         s = daemon.connect()
@@ -117,7 +117,7 @@ def test_peer_gone_with_replies_unsent(network):
         wait_until(lambda: daemon.n_sockets() < n_sockets, "the connection to be closed")
 
 
-def test_peer_gone_that_was_silent(network):
+def test_vanished_idle_peer_is_closed(network):
     daemon = network.start('limits = { idle_timeout = "1s"; }; log = { level = "debug"; };')
     with network.inside():
         s = daemon.connect()
@@ -128,7 +128,7 @@ def test_peer_gone_that_was_silent(network):
         daemon.wait_for("connection 1 from .* ended: idle")
 
 
-def test_stop_while_a_peer_is_gone(network):
+def test_stop_with_a_vanished_peer_ends(network):
     daemon = network.start('reply = "echo"; limits = { drain_timeout = "1s"; };')
     with network.inside():
         s = daemon.connect()

@@ -1,4 +1,4 @@
-"""What the service manager is told, and when: READY, RELOADING, STATUS, WATCHDOG, STOPPING."""
+"""Notifications of the service manager: READY, RELOADING, STATUS, WATCHDOG, STOPPING."""
 
 import re
 import signal
@@ -34,13 +34,13 @@ def start(manager, directory):
 
 
 def index(manager, field, after=-1):
-    """Which of the notifications is the first with this field, after that one."""
+    """Returns the index of the first notification with this field, after a given one."""
     return wait_until(lambda: [i for i, said in enumerate(manager.said)
                                if i > after and field in said], field)[0]
 
 
-def test_reload(manager, start):
-    """RELOADING and when it began, then READY again; of a reload that fails, too."""
+def test_reload_is_notified(manager, start):
+    """RELOADING with its start time, then READY, also for a failed reload."""
     daemon = start('address = "127.0.0.1";')
     for config, works in ('reply = "echo"; address = "127.0.0.1";', True), ("port = ;", False):
         daemon.config_path.write_text(config)
@@ -64,8 +64,8 @@ def test_status_has_live_counters(manager, start):
                                for said in manager.said), "the counters in the status")
 
 
-def test_drain(manager, start):
-    """STOPPING, and more time as long as something is delivered; a second signal ends it."""
+def test_drain_extends_the_timeout(manager, start):
+    """ackd sends STOPPING and extends the timeout while it delivers data; a second signal ends it."""
     daemon = start('address = "127.0.0.1"; reply = "echo"; limits: { drain_timeout = 60; };')
     with daemon.connect(receive_buffer=4096) as s:
         fill(s, b"x")
@@ -74,24 +74,24 @@ def test_drain(manager, start):
         assert manager.said[at]["STOPPING"] == "1"
         first = index(manager, "EXTEND_TIMEOUT_USEC")
         again = index(manager, "EXTEND_TIMEOUT_USEC", first)
-        # Each gives more time than passes until the next one.
+        # Each notification extends the timeout beyond the next one.
         assert all(int(manager.said[i]["EXTEND_TIMEOUT_USEC"]) >= 1000000 for i in (first, again))
         daemon.signal(signal.SIGTERM)
         assert daemon.wait() == 0
 
 
-def test_hand_over(manager, start):
+def test_hand_over_is_notified(manager, start):
     daemon = start('address = "127.0.0.1";')
     daemon.signal(signal.SIGUSR2)
     assert daemon.wait() == 0
     assert manager.has_said("STOPPING")
 
 
-def test_watchdog_while_draining(manager, start):
-    """A worker that has ended does not hold back the watchdog of the others."""
+def test_watchdog_continues_while_draining(manager, start):
+    """A worker that has ended does not stop the watchdog notifications."""
     manager.environment["WATCHDOG_USEC"] = "1000000"
     daemon = start('address = "127.0.0.1"; workers = 2; reply = "echo";')
-    with daemon.connect() as s:  # does not read its replies: one of the workers cannot end
+    with daemon.connect() as s:  # unread replies keep one of the workers from ending
         fill(s, b"x")
         daemon.signal(signal.SIGTERM)
         wait_until(lambda: "draining" in daemon.log, "the drain")
@@ -101,8 +101,8 @@ def test_watchdog_while_draining(manager, start):
     assert daemon.wait() == 0
 
 
-def test_watchdog(manager, start):
-    """At least twice in an interval, while nothing else happens."""
+def test_watchdog_is_notified_at_least_twice_per_interval(manager, start):
+    """The notifications are sent while nothing else happens."""
     manager.environment["WATCHDOG_USEC"] = "1000000"
     start('address = "127.0.0.1"; workers = 2;')
     at = index(manager, "WATCHDOG")
@@ -110,4 +110,4 @@ def test_watchdog(manager, start):
     for _ in range(6):
         at = index(manager, "WATCHDOG", at)
     assert manager.said[at]["WATCHDOG"] == "1"
-    assert 1 < time.monotonic() - begun < within(6)  # by the clock, and not as fast as it can
+    assert 1 < time.monotonic() - begun < within(6)  # periodic, without a busy loop

@@ -1,4 +1,4 @@
-"""No writer passes on characters that control a terminal or make text look like other text."""
+"""All output escapes characters that control a terminal or make text resemble other text."""
 
 import json
 import os
@@ -15,7 +15,7 @@ peer = ackc_peers.peer
 BIDIRECTIONAL = "\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 CONTROLS = "".join(map(chr, (*range(0x01, 0x20), *range(0x7f, 0xa0))))
 DANGEROUS = CONTROLS + BIDIRECTIONAL
-# No LF, which ends a line, and few enough bytes for a path.
+# Without LF, which ends a line, and short enough for a path.
 IN_A_NAME = "\x1b\x7f\x85\x9b" + BIDIRECTIONAL
 
 
@@ -33,14 +33,14 @@ def sends(text):
     return handle
 
 
-def test_json_of_send(peer):
+def test_json_of_send_is_escaped(peer):
     done = ackc("--json", "127.0.0.1", peer(sends("é" + DANGEROUS + "€")).port, "x")
     assert_harmless(done.raw)
     texts = [json.loads(line).get("text", "") for line in done.out.splitlines()]
     assert "".join(texts) == "é" + DANGEROUS + "€"
 
 
-def test_json_of_a_greeting(peer):
+def test_json_of_a_greeting_is_escaped(peer):
     def handle(s):
         s.sendall((DANGEROUS.replace("\n", "") + "\n").encode())
         ackc_peers.echo(s)
@@ -51,7 +51,7 @@ def test_json_of_a_greeting(peer):
     assert greeting["text"] == DANGEROUS.replace("\n", "") + "\n"
 
 
-def test_terminal(peer):
+def test_terminal_output_is_escaped(peer):
     for command in (("send",), ("ping", "-c", "1", "-w", "1", "-W", "0.1")):
         _, shown = on_terminal(*command, "127.0.0.1", peer(sends(DANGEROUS + "\n")).port,
                                *(("x",) if command == ("send",) else ()))
@@ -65,7 +65,7 @@ def test_terminal(peer):
     ("load", "--json", "-n", "1", "unix:/" + IN_A_NAME),
     ("load", "-n", "1", "--file", "/nowhere/" + IN_A_NAME, "127.0.0.1:1"),
 ], ids=range(9))
-def test_arguments_of_ackc(arguments):
+def test_arguments_are_escaped_in_errors_of_ackc(arguments):
     done = ackc(*arguments)
     assert done.status != 0
     assert_harmless(done.out + done.err)
@@ -74,13 +74,13 @@ def test_arguments_of_ackc(arguments):
 @pytest.mark.parametrize("arguments", [
     (f"--{IN_A_NAME}",), ("-p", IN_A_NAME), ("-t", "-c", "/nowhere/" + IN_A_NAME), (IN_A_NAME,),
 ], ids=range(4))
-def test_arguments_of_ackd(arguments):
+def test_arguments_are_escaped_in_errors_of_ackd(arguments):
     done = run_ackd(*arguments)
     assert done.returncode != 0
     assert_harmless(done.stdout + done.stderr)
 
 
-def test_errors_of_the_configuration(directory):
+def test_configuration_errors_are_escaped(directory):
     path = f"{directory}/{IN_A_NAME}.conf"
     for text in (f'name = "{IN_A_NAME}";', f'reply = "{IN_A_NAME}";', f'framing = "\\x{IN_A_NAME}";',
                  f"port = {IN_A_NAME};", "port = 1; port = 2;", "port = 1;"):
@@ -91,8 +91,8 @@ def test_errors_of_the_configuration(directory):
         assert_harmless(done.stdout + done.stderr)
 
 
-def test_dumped_configuration(config_file):
-    """The dump escapes them, and means the same."""
+def test_dumped_configuration_is_escaped(config_file):
+    """The dump escapes the characters and has the same values."""
     text = IN_A_NAME + "\t\n\r \"\\ é€"
     quoted = "".join(f"\\x{b:02x}" for b in text.encode())
     done = run_ackd("-T", "-c", config_file(f'address = "127.0.0.1"; greeting = "{quoted}";'))
@@ -103,8 +103,8 @@ def test_dumped_configuration(config_file):
     assert again.stdout == done.stdout
 
 
-def test_log_of_the_daemon(directory):
-    path = os.path.join(directory, IN_A_NAME.lstrip("\x1b\x7f"))  # these two are refused
+def test_log_of_the_daemon_is_escaped(directory):
+    path = os.path.join(directory, IN_A_NAME.lstrip("\x1b\x7f"))  # these two are rejected
     daemon = Daemon(directory, f'path = "{path}"; log = {{ level = "debug"; }};', arguments=())
     daemon.start()
     try:

@@ -1,4 +1,4 @@
-"""The PROXY protocol: whose connection a load balancer says that it is."""
+"""The PROXY protocol: client addresses from a load balancer."""
 
 import contextlib
 import socket
@@ -32,7 +32,7 @@ def v2(source="192.0.2.7", port=4711, command=PROXY, family=None, tlvs=b"", body
 
 
 def with_checksum(header):
-    """@header with the right checksum in the place of the zeros at its end."""
+    """Returns @header with the correct checksum in place of the zeros at its end."""
     crc = 0xFFFFFFFF
     for byte in header:
         crc ^= byte
@@ -48,7 +48,7 @@ CONFIG = (
 
 
 def refused(daemon, data=b"", **options):
-    """Whether the connection is closed without a byte."""
+    """Returns whether the connection is closed without a byte."""
     with daemon.connect(**options) as s:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             s.sendall(data)
@@ -67,7 +67,7 @@ HEADERS = [
     (with_checksum(v2(tlvs=b"\x03\0\4" + bytes(4))), "192.0.2.7:4711"),
     (v2(family=UNIX, body=b"/client".ljust(108, b"\0") + b"/ackd".ljust(108, b"\0")), "unix"),
 ]
-# The peer is the client: the proxy's own connections, and families that say nothing.
+# Headers without a client: health checks of the proxy, and families without an address.
 WITHOUT_SOURCE = [
     b"PROXY UNKNOWN\r\n",
     b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n",
@@ -84,14 +84,14 @@ WITHOUT_SOURCE = [
 
 
 @pytest.mark.parametrize("header, peer", HEADERS, ids=range(len(HEADERS)))
-def test_the_source_is_the_client(ackd, header, peer):
+def test_source_address_is_the_client(ackd, header, peer):
     daemon = ackd(CONFIG)
     assert daemon.exchange(header + b"hi\n") == f"{peer} hi\n".encode()
     daemon.wait_for(f"connection 1 from {'unix' if peer == 'unix' else '.*4711'}")
 
 
 @pytest.mark.parametrize("header", WITHOUT_SOURCE, ids=range(len(WITHOUT_SOURCE)))
-def test_a_header_that_names_nobody(ackd, header):
+def test_header_without_a_client_keeps_the_peer(ackd, header):
     daemon = ackd(CONFIG)
     with daemon.connect() as s:
         peer = "%s:%d" % s.getsockname()
@@ -110,27 +110,27 @@ NO_HEADERS = [
     b"PROXY " + b"x" * 200,
     b"\r\n\r\n\0\r\nQUIX\n" + b"\0" * 20,
     SIGNATURE + b"\x11\x11\x00\x0c" + b"\0" * 12,  # version 1
-    SIGNATURE + b"\x22\x11\x00\x0c" + b"\0" * 12,  # a command that there is not
+    SIGNATURE + b"\x22\x11\x00\x0c" + b"\0" * 12,  # an undefined command
     v2(body=b"\0" * 4, family=TCP4),  # too short for its family
     SIGNATURE + b"\x21\x11\xff\xff" + b"\0" * 500,  # too long
     v2(tlvs=b"\x04\x0f\xe2" + b"\0" * 4066),  # 4,097 bytes
     v2(family=0x13),
     v2(family=0x41),
     v2(tlvs=b"\x03\0\4" + bytes(4)),  # a wrong checksum
-    v2(tlvs=b"\x05\0\x81" + bytes(129)),  # the ID has a byte too many
-    v2(tlvs=b"\x02\0\5abcd"),  # cut off
+    v2(tlvs=b"\x05\0\x81" + bytes(129)),  # the ID is one byte too long
+    v2(tlvs=b"\x02\0\5abcd"),  # truncated
 ]
 
 
 @pytest.mark.parametrize("data", NO_HEADERS, ids=range(len(NO_HEADERS)))
-def test_what_is_no_header_is_never_guessed(ackd, data):
+def test_invalid_headers_are_rejected(ackd, data):
     daemon = ackd(CONFIG)
     assert refused(daemon, data + b"hi\n")
     daemon.wait_for("refuse.*connection from 127.0.0.1:")
     assert daemon.exchange(v1() + b"hi\n") == b"192.0.2.7:4711 hi\n"
 
 
-def test_an_end_within_the_header(ackd):
+def test_end_within_the_header_is_a_refusal(ackd):
     daemon = ackd(CONFIG)
     for header in (v2()[:1], v2()[:5], v2()[:12], v2()[:20], v1()[:-1]):
         mark = daemon.mark()
@@ -139,8 +139,8 @@ def test_an_end_within_the_header(ackd):
 
 
 @pytest.mark.parametrize("end", [socket.socket.close, reset], ids=["FIN", "RST"])
-def test_a_health_check_is_no_refusal(ackd, config_file, end):
-    """It connects, sends nothing and closes."""
+def test_health_check_is_no_refusal(ackd, config_file, end):
+    """A health check connects, sends nothing and closes."""
     metrics = 'metrics = { address = "127.0.0.1"; port = 0; };' if is_built(config_file) else ""
     daemon = ackd(CONFIG + metrics)
     for _ in range(3):
@@ -155,7 +155,7 @@ def test_a_health_check_is_no_refusal(ackd, config_file, end):
         assert not any(v for k, v in samples.items() if k[0] == "ackd_connections_refused_total")
 
 
-def test_a_reset_within_the_header(ackd):
+def test_reset_within_the_header_is_survived(ackd):
     daemon = ackd(CONFIG)
     for n in (1, 20):
         mark = daemon.mark()
@@ -166,14 +166,14 @@ def test_a_reset_within_the_header(ackd):
         daemon.wait_for("connection from 127.0.0.1:.* refused: connection lost", after=mark)
 
 
-def test_no_memory_to_keep_half_a_header(ackd):
+def test_half_a_header_without_memory_is_refused(ackd):
     daemon = ackd(CONFIG + " limits = { max_memory = 500; };")
     assert refused(daemon, v1()[:20])
     daemon.wait_for("connection from 127.0.0.1:.* refused: out of memory budget")
     assert daemon.exchange(v1() + b"x\n") == b"192.0.2.7:4711 x\n"
 
 
-def test_no_memory_to_keep_half_of_a_long_header(ackd):
+def test_half_of_a_long_header_without_memory_is_refused(ackd):
     daemon = ackd(CONFIG + " limits = { max_memory = 1000; };")
     header = v2(tlvs=b"\x04\x0f\xe1" + b"\0" * 4065)
     with daemon.connect() as s:
@@ -190,7 +190,7 @@ NAMED = [
     (b"\x05\0\4id-1\x02\0\x0bexample.org", "id-1|example.org"),
     (b"\x02\0\1a", "|a"),
     (b"\x05\0\x80" + b"x" * 128, "x" * 128 + "|"),
-    # what could end a line, or is not ASCII, is escaped; and so is the backslash
+    # line ends, bytes outside of ASCII, and backslashes are escaped
     (b"\x05\0\5a\n\0\\\x7f\x02\0\3z\xc3\xa9", "a\\x0a\\x00\\x5c\\x7f|z\\xc3\\xa9"),
     (b"\x02\1\0" + b"y" * 256, "|" + "y" * 255),
 ]
@@ -208,14 +208,14 @@ def test_id_and_authority_in_templates(ackd, tlvs, names):
             peer = peer or "%s:%d" % s.getsockname()
             expected = f"{names}\n{names}|{peer} hi\n"
             assert converse(s, header + b"hi\n") == expected.encode()
-    # those of the load balancer's own connection are not used
+    # the names of a LOCAL connection are not used
     with daemon.connect() as s:
         peer = "%s:%d" % s.getsockname()
         assert converse(s, v2(command=LOCAL, tlvs=tlvs) + b"hi\n") == f"|\n||{peer} hi\n".encode()
 
 
-def test_names_are_charged_and_given_back(ackd):
-    """What a PROXY header makes ackd keep counts for max_memory."""
+def test_names_are_charged_and_released(ackd):
+    """Data kept from a PROXY header counts towards max_memory."""
     daemon = ackd(
         'address = "127.0.0.1"; proxies = ["127.0.0.1"]; reply = "echo"; log = { level = "debug"; };'
         " limits = { max_memory = 300; };"
@@ -233,7 +233,7 @@ def test_names_are_charged_and_given_back(ackd):
         assert daemon.exchange(header + b"hi") == b"hi"
 
 
-def test_only_proxies_may_connect(ackd):
+def test_only_listed_proxies_may_connect(ackd):
     daemon = ackd(CONFIG)
     assert refused(daemon, v1() + b"hi\n", source="127.0.0.2")
     daemon.wait_for("connection from 127.0.0.2:.* refused: denied")
@@ -244,18 +244,18 @@ def test_only_proxies_may_connect(ackd):
     assert daemon.exchange(v1() + b"hi\n") == b"192.0.2.7:4711 hi\n"
 
 
-def test_access_is_the_clients(ackd):
+def test_access_lists_apply_to_the_client(ackd):
     daemon = ackd(CONFIG + ' allow = ["192.0.2.0/24", "2001:db8::/32"]; deny = ["192.0.2.66"];')
     assert daemon.exchange(v1() + b"hi\n") == b"192.0.2.7:4711 hi\n"
     assert daemon.exchange(v2("2001:db8::5") + b"hi\n") == b"[2001:db8::5]:4711 hi\n"
     assert refused(daemon, v1("192.0.2.66") + b"hi\n")
     assert refused(daemon, v1("198.51.100.1") + b"hi\n")
     daemon.wait_for("connection from 198.51.100.1:4711 refused: denied")
-    # The proxy's own health check is not its client: it counts as the proxy, who is not allowed.
+    # A health check has the address of the proxy, which allow does not include.
     assert refused(daemon, v2(command=LOCAL) + b"hi\n")
 
 
-def test_the_limit_per_address_is_the_clients(ackd):
+def test_limit_per_address_applies_to_the_client(ackd):
     daemon = ackd(CONFIG + " limits = { max_connections_per_address = 2; };")
     kept = []
     for source in ("192.0.2.7", "192.0.2.7", "192.0.2.8"):
@@ -267,7 +267,7 @@ def test_the_limit_per_address_is_the_clients(ackd):
     assert daemon.exchange(v1() + b"hi\n") == b"NAK 0 too many connections\n"
     kept.pop(0).close()
     wait_until(lambda: daemon.exchange(v1() + b"hi\n") == b"192.0.2.7:4711 hi\n", "a free place")
-    # A /64 is one client.
+    # A /64 counts as one client.
     for host in ("::1", "::2"):
         s = daemon.connect()
         s.sendall(v1("2001:db8:1:2" + host) + b"hi\n")
@@ -279,7 +279,7 @@ def test_the_limit_per_address_is_the_clients(ackd):
         s.close()
 
 
-def test_waiting_for_a_header_takes_a_place(ackd):
+def test_connection_without_header_counts_towards_the_limit(ackd):
     daemon = ackd(CONFIG + " workers = 1; limits = { max_connections = 2; };")
     waiting = [daemon.connect() for _ in range(2)]
     with daemon.connect() as s:
@@ -289,8 +289,8 @@ def test_waiting_for_a_header_takes_a_place(ackd):
     wait_until(lambda: daemon.exchange(v1() + b"x\n").endswith(b"x\n"), "a free place")
 
 
-def test_the_place_is_the_clients_own(ackd):
-    """It has it from the accept on: not even a lower limit that comes meanwhile takes it away."""
+def test_admitted_client_keeps_its_place(ackd):
+    """The connection counts from the accept; a lower limit set meanwhile does not close it."""
     config = CONFIG + " limits = { max_connections = %d; };"
     daemon = ackd(config % 2)
     with daemon.connect() as waiting, daemon.connect() as other:
@@ -308,7 +308,7 @@ def test_the_place_is_the_clients_own(ackd):
     wait_until(lambda: daemon.exchange(v1() + b"x\n").endswith(b" x\n"), "a free place")
 
 
-def test_proxies_on_a_unix_socket(ackd, directory):
+def test_proxies_can_use_a_unix_socket(ackd, directory):
     daemon = ackd(
         f'path = "{directory}/s"; proxies = ["unix"]; framing = "line"; ack_prefix = "${{peer}} ";'
     )
@@ -316,8 +316,8 @@ def test_proxies_on_a_unix_socket(ackd, directory):
     assert daemon.exchange(b"hi\n") == b""
 
 
-def test_the_header_is_not_counted(ackd):
-    """Offsets and byte counts are those of the client's own bytes."""
+def test_header_is_not_counted(ackd):
+    """Offsets and byte counts include only the bytes of the client."""
     daemon = ackd(CONFIG + ' ack_suffix = " ${bytes}";')
     assert daemon.exchange(v2() + b"a\nb\xff\n") == (
         b"192.0.2.7:4711 a 1\nNAK 3 invalid start byte\n"
@@ -325,7 +325,7 @@ def test_the_header_is_not_counted(ackd):
     daemon.wait_for("; 2 messages, 5 bytes in")
 
 
-def test_a_greeting_after_the_header(ackd):
+def test_greeting_follows_the_header(ackd):
     daemon = ackd(CONFIG + ' greeting = "hello ${peer}\\n";')
     with daemon.connect() as s:
         s.sendall(v1())
@@ -333,7 +333,7 @@ def test_a_greeting_after_the_header(ackd):
         assert read_exactly(s, len(expected)) == expected
 
 
-def test_drain_while_waiting_for_a_header(ackd):
+def test_drain_closes_connections_without_header(ackd):
     daemon = ackd(CONFIG)
     with daemon.connect() as s:
         s.sendall(v1()[:10])

@@ -1,6 +1,6 @@
-"""packaging/quickstart on machines and in checkouts where something is wrong: one line says what to do.
+"""packaging/quickstart with faulty machines and checkouts: one line states the solution.
 
-It builds nothing here: build/ has the programs of the build under test, and nothing to do for ninja.
+The tests build nothing: build/ has the programs of the build under test, and an empty ninja file.
 """
 
 import os
@@ -30,7 +30,7 @@ def checkout(tmp_path):
 
 
 def quickstart(checkout, *wrapper, **variables):
-    """Returns its exit status and the last line of what it printed."""
+    """Returns the exit status and the last line of the output."""
     done = subprocess.run([*wrapper, str(checkout / "packaging/quickstart"), str(free_port())],
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
                           stderr=subprocess.STDOUT, timeout=2 * SOON, check=False,
@@ -40,23 +40,23 @@ def quickstart(checkout, *wrapper, **variables):
     return done.returncode, done.stdout.splitlines()[-1]
 
 
-def test_done(checkout):
+def test_success_is_reported(checkout):
     assert quickstart(checkout) == (0, DONE)
 
 
-def test_bad_tmpdir(checkout):
+def test_unusable_tmpdir_is_reported(checkout):
     said = quickstart(checkout, TMPDIR="/nonexistent")
     assert said == (1, "quickstart: FAILED: cannot create a file in /nonexistent: "
                        "set TMPDIR to a directory that you can write to")
 
 
 @pytest.mark.parametrize("broken", ["file", "empty", "garbage", "other"])
-def test_broken_build_directory(checkout, broken):
+def test_broken_build_directory_is_reported(checkout, broken):
     build = checkout / "build"
     if broken == "file":
         shutil.rmtree(build)
         build.write_text("")
-    elif broken == "empty":  # here, as the sources are missing
+    elif broken == "empty":  # fails, because the sources are missing
         (build / "build.ninja").unlink()
     elif broken == "garbage":
         (build / "build.ninja").write_text("!\n")
@@ -67,7 +67,7 @@ def test_broken_build_directory(checkout, broken):
     assert last.startswith("quickstart: FAILED: ") and str(build) in last and "remove" in last
 
 
-def test_read_only_checkout(checkout):
+def test_read_only_checkout_is_reported(checkout):
     shutil.rmtree(checkout / "build")
     if os.geteuid() == 0:
         wrapper = ["unshare", "-m", "sh", "-ec",
@@ -85,7 +85,7 @@ def test_read_only_checkout(checkout):
                        "copy the checkout to where you can")
 
 
-def test_no_loopback_interface(checkout):
+def test_missing_loopback_interface_is_reported(checkout):
     wrapper = ["unshare", "--net"]
     if subprocess.run([*wrapper, "true"], check=False, stderr=subprocess.DEVNULL).returncode:
         pytest.skip("no network namespaces here")

@@ -1,6 +1,6 @@
-"""The tour of README.md as it is written there: each command is run, and prints what is shown.
+"""The tour of README.md: each command is run and must print the output shown there.
 
-Only these numbers may differ: times, ports, the number of a connection and the number of workers.
+Only times, ports, the number of a connection and the number of workers may differ.
 """
 
 import re
@@ -17,7 +17,7 @@ SIGNALS = {"-USR1": signal.SIGUSR1, "-HUP": signal.SIGHUP}
 
 
 def tour():
-    """The commands of README.md, each with the lines that follow it."""
+    """Returns the commands of README.md, each with its expected output."""
     text = (ROOT / "README.md").read_text()
     blocks = re.findall(r"^```console\n(.*?)^```$", text, re.M | re.S)
     for command, shown in re.findall(r"^\$ (.*)\n((?:[^$].*\n)*)", "".join(blocks), re.M):
@@ -30,7 +30,7 @@ FREE_NUMBERS = re.compile(
 
 
 def pattern(line):
-    """Matches the line with other times and ports, and with other spacing."""
+    """Returns a pattern for the line with any times, ports and spacing."""
     parts = []
     for part in re.split(r"(\s+)", FREE_NUMBERS.sub("\0", line.strip())):
         parts.append(r"\s+" if part.isspace() else re.escape(part).replace("\0", r"[\d.]+"))
@@ -38,7 +38,7 @@ def pattern(line):
 
 
 class Visitor:
-    """Someone who follows the tour."""
+    """Runs the commands of the tour."""
 
     def __init__(self, ackd, directory):
         self.ackd = ackd
@@ -65,7 +65,7 @@ class Visitor:
             self.daemon.wait_for(line, after=mark)
 
     def shell(self, command, said):
-        """Runs it where ackd and ackc are the build's, and checks what it says."""
+        """Runs a command with the built ackd and ackc in PATH, and checks its output."""
         for name in ("ackd", "ackc"):
             command = re.sub(rf"^{name}\b", str(build_directory() / "src" / name / name), command)
         if self.daemon:
@@ -85,7 +85,7 @@ class Visitor:
             assert re.search(pattern(shown), line), (command, line, shown)
 
 
-def test_tour(ackd, tmp_path):
+def test_tour_of_the_readme(ackd, tmp_path):
     if not (have("nc") and (build_directory() / "src/ackc/ackc").exists()):
         pytest.skip("the tour needs nc and ackc")
     visitor = Visitor(ackd, tmp_path)

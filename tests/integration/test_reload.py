@@ -1,4 +1,4 @@
-"""SIGHUP: a new configuration comes into effect as a whole, or not at all, and nobody notices."""
+"""SIGHUP: a new configuration takes effect completely or not at all, without disturbing clients."""
 
 import os
 import signal
@@ -41,7 +41,7 @@ def test_new_connections_have_the_new_settings(ackd):
         assert ask(old) == b"old x"
 
 
-def test_a_bad_configuration_changes_nothing(ackd):
+def test_invalid_configuration_changes_nothing(ackd):
     daemon = ackd('ack_prefix = "old ";')
     for bad, said in (
         ("port = 70000;", "port: found 70000"),
@@ -61,7 +61,7 @@ def test_a_bad_configuration_changes_nothing(ackd):
     assert daemon.exchange(b"x") == b"new x"
 
 
-def test_the_outcome_is_said_after_any_number_of_errors(ackd):
+def test_outcome_is_logged_after_any_number_of_errors(ackd):
     daemon = ackd("")
     mark = daemon.mark()
     assert not reload_with(daemon, "".join(f"unknown_{i} = 1;\n" for i in range(900)))
@@ -71,8 +71,8 @@ def test_the_outcome_is_said_after_any_number_of_errors(ackd):
     assert "reload failed: error in the configuration" in said[-1]
 
 
-def test_one_bad_listener_changes_nothing(ackd):
-    """The others of the same file are bound already by then: they are let go again."""
+def test_one_invalid_listener_changes_nothing(ackd):
+    """The other listeners of the file are already bound, and are closed again."""
     port = free_port()
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -91,8 +91,8 @@ def test_one_bad_listener_changes_nothing(ackd):
     assert daemon.exchange(b"x", "a") == b"Got x"
 
 
-def test_a_bad_metrics_address_changes_nothing(ackd, config_file, directory):
-    """Not even the mode of a socket that stays."""
+def test_invalid_metrics_address_changes_nothing(ackd, config_file, directory):
+    """The mode of a kept socket does not change either."""
     if not is_built(config_file):
         pytest.skip("this ackd has no metrics")
     config = f'path = "{directory}/s"; mode = "%s"; metrics = {{ address = "127.0.0.1"; port = %d; }};'
@@ -105,7 +105,7 @@ def test_a_bad_metrics_address_changes_nothing(ackd, config_file, directory):
     assert scrape(daemon.address("metrics"))
 
 
-def test_listeners_come_and_go(ackd, directory):
+def test_listeners_can_be_added_and_removed(ackd, directory):
     daemon = ackd('listeners = ( { name = "a"; }, { name = "b"; } );')
     a, b = daemon.address("a"), daemon.address("b")
     with b.connect() as kept:
@@ -118,12 +118,12 @@ def test_listeners_come_and_go(ackd, directory):
         assert daemon.exchange(b"x", "c") == b"Got x"
         assert daemon.address("a").port == a.port
         assert daemon.exchange(b"x", "a") == b"Got x"
-        assert ask(kept) == b"Got x"  # a connection outlives its listener
+        assert ask(kept) == b"Got x"  # a connection survives its listener
     assert reload_with(daemon, 'listeners = ( { name = "a"; } );')
     wait_until(lambda: not os.path.lexists(f"{directory}/s"), "the socket's file to be removed")
 
 
-def test_max_memory_of_a_reload(ackd):
+def test_reload_changes_max_memory(ackd):
     config = (
         'framing = "line"; log = { level = "debug"; };'
         ' limits = { max_line = "1MiB"; max_memory = "%s"; };'
@@ -145,8 +145,8 @@ def test_max_memory_of_a_reload(ackd):
             daemon.wait_for("out of memory budget")
 
 
-def test_an_unchanged_listener_is_not_closed(ackd):
-    """The very same sockets, so that nobody in their queue is lost."""
+def test_unchanged_listener_is_not_closed(ackd):
+    """The sockets stay the same, so that no connection in their queues is lost."""
     daemon = ackd('workers = 2; listeners = ( { name = "a"; } );')
 
     def listening():
@@ -160,7 +160,7 @@ def test_an_unchanged_listener_is_not_closed(ackd):
     assert listening() == before
 
 
-def test_a_renamed_listener_keeps_its_socket(ackd):
+def test_renamed_listener_keeps_its_socket(ackd):
     port = free_port()
     config = (
         'listeners = ( {{ name = "{}"; address = "127.0.0.1"; port = {};'
@@ -173,7 +173,7 @@ def test_a_renamed_listener_keeps_its_socket(ackd):
         assert daemon.exchange(b"") == f"{name}:".encode()
 
 
-def test_a_changed_address(ackd):
+def test_address_can_change(ackd):
     daemon = ackd('address = "127.0.0.1";')
     old = daemon.address()
     assert reload_with(daemon, 'address = "127.0.0.2";')
@@ -184,8 +184,8 @@ def test_a_changed_address(ackd):
     wait_until(lambda: refused(old), "the old address to be closed")
 
 
-def test_who_waits_at_a_listener_that_goes_is_served(ackd, faults):
-    """The kernel has told them that they are connected."""
+def test_queued_clients_of_a_removed_listener_are_served(ackd, faults):
+    """These clients are already connected from their point of view."""
 
     def config(name, address, port):
         return (
@@ -212,7 +212,7 @@ def test_who_waits_at_a_listener_that_goes_is_served(ackd, faults):
     wait_until(lambda: refused(daemon.address("old")), "the old address to be closed")
 
 
-def test_limits_access_and_log_level(ackd):
+def test_limits_access_and_log_level_are_reloaded(ackd):
     daemon = ackd("limits = { max_connections = 1; };")
     with daemon.connect() as s:
         assert ask(s) == b"Got x"
@@ -232,7 +232,7 @@ def test_limits_access_and_log_level(ackd):
     assert daemon.exchange(b"x") == b"Got x"
 
 
-def test_a_line_under_way_goes_on(ackd):
+def test_incomplete_line_is_continued_after_a_reload(ackd):
     daemon = ackd('framing = "line"; limits = { max_line = 100; };')
     with daemon.connect() as s:
         assert ask(s, b"x\n") == b"Got x\n"  # so it has been accepted
@@ -244,7 +244,7 @@ def test_a_line_under_way_goes_on(ackd):
     assert daemon.exchange(b"x") == b"x"
 
 
-def test_what_needs_a_restart_is_said(ackd):
+def test_settings_that_need_a_restart_are_logged(ackd):
     daemon = ackd("workers = 1;")
     mark = daemon.mark()
     assert reload_with(daemon, "workers = 2;")
@@ -252,15 +252,15 @@ def test_what_needs_a_restart_is_said(ackd):
     assert daemon.exchange(b"x") == b"Got x"
 
 
-def test_mode_of_a_unix_socket_changes(ackd, directory):
+def test_mode_of_a_unix_socket_can_change(ackd, directory):
     daemon = ackd(f'path = "{directory}/s"; mode = "0600";')
     assert reload_with(daemon, f'path = "{directory}/s"; mode = "0666";')
     assert os.stat(f"{directory}/s").st_mode & 0o777 == 0o666
     assert daemon.exchange(b"x") == b"Got x"
 
 
-def test_sighup_during_the_start_is_not_forgotten(ackd):
-    """The configuration that is there when it comes is the one in force in the end."""
+def test_sighup_during_the_start_is_not_lost(ackd):
+    """The configuration at the time of the signal is in effect in the end."""
     for delay in range(8):
         listeners = 'listeners = ( { name = "a"; }, { name = "b"; } );'
         daemon = ackd('greeting = "old"; ' + listeners, ready=False)
@@ -271,24 +271,24 @@ def test_sighup_during_the_start_is_not_forgotten(ackd):
             try:
                 daemon.wait_for(daemon.READY)
             except TimeoutError:
-                assert daemon.wait() == -signal.SIGHUP  # not there yet
+                assert daemon.wait() == -signal.SIGHUP  # the handler was not set yet
                 continue
             wait_until(lambda: daemon.exchange(b"", "a") == b"new", "the new configuration")
         daemon.kill()
 
 
 def n_descriptors(daemon):
-    """Without the spare one that libuv opens for each worker at its first connection."""
+    """Returns the number of descriptors, without the spare one that libuv opens per worker."""
     return sum(what != "/dev/null" for what in daemon.descriptors())
 
 
-def test_a_storm_of_reloads_under_load(ackd, capsys):
-    """SIGHUP without end: no failed connect, no dropped connection, no growth.
+def test_many_reloads_under_load(ackd, capsys):
+    """Continuous SIGHUPs cause no failed connect, no dropped connection, and no growth.
 
-    AddressSanitizer keeps freed memory, 256 MiB unless told otherwise: that is no leak.
+    AddressSanitizer keeps up to 256 MiB of freed memory by default, which is no leak.
     """
     n = 200 if sanitizer() else 1000
-    networks = ", ".join(f'"10.{i // 256}.{i % 256}.0/24"' for i in range(5000))  # a leak is to show
+    networks = ", ".join(f'"10.{i // 256}.{i % 256}.0/24"' for i in range(5000))  # makes a leak visible
     daemon = ackd(f"workers = 2; deny = [{networks}];", env={
         "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=1"})
     address = daemon.address()
@@ -351,7 +351,7 @@ def test_a_storm_of_reloads_under_load(ackd, capsys):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signals_during_reloads(ackd, number):
+def test_signals_during_reloads_end_the_daemon(ackd, number):
     for delay in range(6):
         daemon = ackd("limits = { drain_timeout = 60; };")
         with daemon.connect() as s:

@@ -1,4 +1,4 @@
-"""ackd --reload: what a unit's ExecReload runs, and what it tells the service manager."""
+"""ackd --reload, the command of ExecReload=, and its result for the service manager."""
 
 import contextlib
 import os
@@ -27,7 +27,7 @@ from harness import (
 
 @pytest.fixture
 def ackd(ackd, directory):
-    """Daemons with a runtime directory, as a unit gives them one."""
+    """Starts daemons with a runtime directory, as those of a unit."""
 
     def make(config="", env=None, **options):
         return ackd(config, env={"RUNTIME_DIRECTORY": directory, **(env or {})}, **options)
@@ -48,15 +48,15 @@ def control_of(daemon):
 
 
 def n_requests(daemon):
-    """How many requests are connected, whether the daemon has accepted them or not."""
+    """Returns the number of connected requests, accepted or not."""
     path = str(control_of(daemon))
     lines = pathlib.Path("/proc/net/unix").read_text().splitlines()
-    return sum(line.split()[-1] == path for line in lines) - 1  # that which listens
+    return sum(line.split()[-1] == path for line in lines) - 1  # without the listening socket
 
 
 @contextlib.contextmanager
 def requests(daemon, n=1):
-    """Commands whose requests wait while the daemon stands still; it goes on at the end."""
+    """Runs commands whose requests wait while the daemon is stopped; it is resumed at the end."""
     with Frozen(daemon):
         waiting = [
             subprocess.Popen(
@@ -69,7 +69,7 @@ def requests(daemon, n=1):
         yield waiting
 
 
-def test_is_in_force_when_it_returns(ackd):
+def test_reload_is_in_force_when_the_command_returns(ackd):
     daemon = ackd()
     for i in range(5):
         daemon.write_config(f'ack_prefix = "{i} ";')
@@ -78,7 +78,7 @@ def test_is_in_force_when_it_returns(ackd):
         assert daemon.exchange(b"x") == b"%d x" % i
 
 
-def test_a_bad_configuration_never_reaches_the_daemon(ackd):
+def test_invalid_configuration_does_not_reach_the_daemon(ackd):
     daemon = ackd()
     daemon.write_config("colour = 1;")
     mark = daemon.mark()
@@ -90,7 +90,7 @@ def test_a_bad_configuration_never_reaches_the_daemon(ackd):
     assert "reload failed" not in "\n".join(daemon.lines[mark:])
 
 
-def test_an_address_that_is_taken(ackd):
+def test_address_in_use_fails_the_reload(ackd):
     daemon = ackd('listeners = ( { name = "a"; address = "127.0.0.1"; port = 0; } );', arguments=())
     with socket.create_server(("127.0.0.1", 0)) as taken:
         daemon.write_config(
@@ -106,8 +106,8 @@ def test_an_address_that_is_taken(ackd):
 
 
 @pytest.mark.parametrize("pid", [None, "", "0", "1", "-5", "12x", "99999999999999999999999"])
-def test_which_process_must_be_said(config_file, pid):
-    """Without a runtime directory."""
+def test_mainpid_is_required(config_file, pid):
+    """There is no runtime directory."""
     env = environment({} if pid is None else {"MAINPID": pid})
     done = run_ackd("-c", config_file(""), "--reload", env=env)
     assert done.returncode == 64
@@ -115,7 +115,7 @@ def test_which_process_must_be_said(config_file, pid):
     assert "RUNTIME_DIRECTORY" in done.stderr
 
 
-def test_no_such_process(config_file):
+def test_missing_process_is_an_error(config_file):
     gone = subprocess.Popen(["true"])
     gone.wait()
     env = environment({"MAINPID": str(gone.pid)})
@@ -124,14 +124,14 @@ def test_no_such_process(config_file):
     assert f"process {gone.pid}: No such process" in done.stderr
 
 
-def test_nobody_listens(directory, config_file):
+def test_missing_control_socket_is_an_error(directory, config_file):
     env = environment({"RUNTIME_DIRECTORY": directory})
     done = run_ackd("-c", config_file(""), "--reload", env=env)
     assert done.returncode == 71
     assert f"cannot connect to ackd at {directory}/control: No such file or directory" in done.stderr
 
 
-def test_a_daemon_that_dies_meanwhile(ackd):
+def test_daemon_that_dies_meanwhile_is_an_error(ackd):
     daemon = ackd()
     with requests(daemon) as (waiting,):
         assert waiting.poll() is None
@@ -141,7 +141,7 @@ def test_a_daemon_that_dies_meanwhile(ackd):
     assert "ackd is ending" in said
 
 
-def test_a_daemon_that_drains_does_not_reload(ackd):
+def test_draining_daemon_does_not_reload(ackd):
     daemon = ackd('address = "127.0.0.1"; reply = "echo"; limits = { drain_timeout = 60; };')
     with daemon.connect() as s:
         fill(s, b"unread")
@@ -153,7 +153,7 @@ def test_a_daemon_that_drains_does_not_reload(ackd):
         daemon.kill()
 
 
-def test_two_at_once_take_turns(ackd):
+def test_parallel_requests_are_served_one_after_another(ackd):
     daemon = ackd()
     outcomes = []
     threads = [
@@ -167,9 +167,9 @@ def test_two_at_once_take_turns(ackd):
     assert outcomes == [0, 0, 0, 0]
 
 
-def test_more_requests_than_one_reload_answers(ackd):
+def test_many_waiting_requests_are_answered(ackd):
     daemon = ackd()
-    with requests(daemon, 17) as waiting:  # as many as the queue has room for
+    with requests(daemon, 17) as waiting:  # the length of the queue
         daemon.write_config('ack_prefix = "new ";')
     for process in waiting:
         _, said = process.communicate(timeout=SOON)
@@ -177,7 +177,7 @@ def test_more_requests_than_one_reload_answers(ackd):
     assert daemon.exchange(b"x") == b"new x"
 
 
-def test_a_request_that_is_given_up(ackd):
+def test_abandoned_request_is_harmless(ackd):
     daemon = ackd()
     with requests(daemon) as (waiting,):
         waiting.kill()
@@ -187,8 +187,8 @@ def test_a_request_that_is_given_up(ackd):
     assert daemon.exchange(b"x") == b"new x"
 
 
-def test_a_reload_by_signal_meanwhile(ackd):
-    """Each request is answered by a reload that began after it."""
+def test_request_during_a_reload_by_signal(ackd):
+    """Each request is answered by a reload that begins after it."""
     daemon = ackd()
     with requests(daemon) as (waiting,):
         daemon.signal(signal.SIGHUP)
@@ -198,10 +198,10 @@ def test_a_reload_by_signal_meanwhile(ackd):
     assert daemon.exchange(b"x") == b"new x"
 
 
-# ---- where it listens ----
+# ---- the control socket ----
 
 
-def test_only_its_user_and_root_can_ask(ackd, directory):
+def test_only_the_user_and_root_can_request_a_reload(ackd, directory):
     daemon = ackd()
     assert stat.S_IMODE(control_of(daemon).lstat().st_mode) == 0o600
     if os.geteuid() != 0:
@@ -219,8 +219,8 @@ def test_only_its_user_and_root_can_ask(ackd, directory):
     assert reload(daemon).returncode == 0
 
 
-def test_an_abstract_name_does_not_block_it(ackd):
-    """Anyone can bind one, and so none may matter."""
+def test_bound_abstract_name_does_not_block_reloads(ackd):
+    """Every user can bind abstract names, so ackd must not depend on them."""
     daemon = ackd()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
         stranger.bind(f"\0ackd-reload-{daemon.pid}")
@@ -229,16 +229,16 @@ def test_an_abstract_name_does_not_block_it(ackd):
 
 
 @pytest.mark.parametrize("form, used", [("{}:/nonexistent", ""), ("{}/a:b", "a:b")])
-def test_colons_in_the_runtime_directory(ackd, directory, form, used):
-    """They separate several, of which the first counts, or belong to the name of the only one."""
+def test_runtime_directory_may_contain_colons(ackd, directory, form, used):
+    """Colons separate several directories, of which the first is used, or belong to a name."""
     os.mkdir(f"{directory}/a:b")
     daemon = ackd(env={"RUNTIME_DIRECTORY": form.format(directory)})
     assert (pathlib.Path(directory) / used / "control").is_socket()
     assert reload(daemon).returncode == 0
 
 
-def test_by_hand(ackd):
-    """Without a runtime directory the process says where it listens."""
+def test_reload_without_a_runtime_directory(ackd):
+    """Without a runtime directory the path is derived from the process ID."""
     daemon = ackd(env={"RUNTIME_DIRECTORY": ""})
     control = control_by_hand(daemon.pid)
     if not os.access(control.parent, os.W_OK):
@@ -252,7 +252,7 @@ def test_by_hand(ackd):
     assert not control.exists()
 
 
-def test_the_socket_of_a_killed_daemon_is_replaced(ackd):
+def test_control_socket_of_a_killed_daemon_is_replaced(ackd):
     first = ackd()
     first.kill()
     assert control_of(first).exists()
@@ -262,7 +262,7 @@ def test_the_socket_of_a_killed_daemon_is_replaced(ackd):
     assert not control_of(second).exists()
 
 
-def test_the_socket_of_another_daemon_is_left_alone(ackd):
+def test_control_socket_of_another_daemon_is_kept(ackd):
     first = ackd()
     second = ackd()
     second.wait_for(r"cannot listen on \S+/control: address already in use")
@@ -273,16 +273,16 @@ def test_the_socket_of_another_daemon_is_left_alone(ackd):
 
 
 @pytest.mark.parametrize("name", ["missing", "x" * 100])
-def test_no_place_for_the_socket(ackd, directory, name):
-    """It serves, and the log has the reason."""
+def test_daemon_runs_without_a_control_socket(ackd, directory, name):
+    """The daemon serves, and the log has the reason."""
     daemon = ackd(env={"RUNTIME_DIRECTORY": f"{directory}/{name}"})
     daemon.wait_for('"ackd --reload" will fail: cannot listen on ')
     assert daemon.exchange(b"x") == b"Got x"
     assert reload(daemon).returncode == 71
 
 
-def test_no_descriptors_left(ackd):
-    """The request waits, and the loop does not spin meanwhile."""
+def test_request_waits_without_descriptors(ackd):
+    """The request waits, without a busy loop."""
     daemon = ackd()
     limits = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
     with requests(daemon) as (waiting,):
@@ -296,8 +296,8 @@ def test_no_descriptors_left(ackd):
     waiting.stderr.close()
 
 
-def test_needs_no_port(ackd):
-    """The check does not bind: the daemon itself has the port."""
+def test_command_does_not_bind_the_port(ackd):
+    """The check does not bind the port, which the daemon uses."""
     port = free_port()
     daemon = ackd(f'address = "127.0.0.1"; port = {port};', arguments=())
     assert reload(daemon).returncode == 0

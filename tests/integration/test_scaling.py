@@ -1,4 +1,4 @@
-"""The arithmetic of ackd-scaling(7), done again with the figures that it starts from."""
+"""Recomputes the tables of ackd-scaling(7) from its basic figures."""
 
 import re
 
@@ -46,7 +46,7 @@ def row(name):
         ("CPUs", 2 * CPU_US / 1e6, 0),
     ],
 )
-def test_table(name, of_rate, of_clients):
+def test_table_of_the_manual_is_correct(name, of_rate, of_clients):
     for clients, (value, cell) in zip((1e4, 1e6, 1e8), row(name), strict=True):
         expected = clients / EVERY_S * of_rate + clients * of_clients
         assert value == pytest.approx(expected, rel=0.1 if value < 0.1 else 0.03), cell

@@ -7,7 +7,7 @@ import pytest
 from harness import converse, read_exactly
 
 
-def test_names(ackd):
+def test_greeting_expands_all_variables(ackd):
     daemon = ackd('greeting = "${peer}|${host}|${listener}|${connection}|$$\\n"; reply = "discard";')
     with daemon.connect() as s:
         peer = "%s:%d" % s.getsockname()
@@ -15,13 +15,13 @@ def test_names(ackd):
         assert converse(s, b"") == expected
 
 
-def test_peer_in_ipv6(ackd):
+def test_ipv6_peer_is_in_brackets(ackd):
     daemon = ackd('address = "::1"; greeting = "${peer}";')
     with daemon.connect() as s:
         assert converse(s, b"") == f"[::1]:{s.getsockname()[1]}".encode()
 
 
-def test_peer_of_a_unix_socket(ackd, directory):
+def test_peer_of_a_unix_socket_is_expanded(ackd, directory):
     daemon = ackd(f'path = "{directory}/s"; greeting = "${{peer}}";')
     assert daemon.exchange(b"") == b"unix"
 
@@ -32,7 +32,7 @@ def test_connection_numbers_are_unique(ackd):
     assert sorted(numbers) == list(range(1, 101))
 
 
-def test_counters_of_messages(ackd):
+def test_messages_are_numbered(ackd):
     daemon = ackd('framing = "line"; ack_prefix = "${message} ${bytes} ${characters} ";')
     data = "a\nжук\n\r\n😀\n".encode() + b"\xff\nlast"
     assert daemon.exchange(data) == (
@@ -40,7 +40,7 @@ def test_counters_of_messages(ackd):
     )
 
 
-def test_counters_in_stream_framing(ackd):
+def test_messages_are_numbered_in_stream_framing(ackd):
     daemon = ackd('ack_prefix = "${message}/${bytes}:"; ack_suffix = ";";')
     with daemon.connect() as s:
         for i, text in enumerate(("раз", "два", "три"), 1):
@@ -49,7 +49,7 @@ def test_counters_in_stream_framing(ackd):
             assert read_exactly(s, len(expected)) == expected
 
 
-def test_bytes_are_those_received_and_characters_those_decoded(ackd):
+def test_bytes_are_received_and_characters_decoded_ones(ackd):
     daemon = ackd(
         'framing = "line"; ack_prefix = "${bytes} ${characters} ";'
         ' encoding = { errors = "backslashreplace"; };'
@@ -62,7 +62,7 @@ def test_bytes_are_those_received_and_characters_those_decoded(ackd):
 
 
 @pytest.mark.parametrize("prefix", ["Got ", "Получено: ", "", "$$${message}$$", "two\\nlines\\t"])
-def test_prefixes(ackd, prefix):
+def test_prefix_escapes_are_expanded(ackd, prefix):
     daemon = ackd(f'ack_prefix = "{prefix}"; ack_suffix = "!";', start=False)
     daemon.start()
     text = prefix.replace("${message}", "1").replace("$$", "$")
@@ -70,7 +70,7 @@ def test_prefixes(ackd, prefix):
     assert daemon.exchange(b"x") == f"{text}x!".encode()
 
 
-def test_templates_are_encoded_as_the_replies_are(ackd):
+def test_templates_are_encoded_like_replies(ackd):
     daemon = ackd(
         'greeting = "café\\n"; ack_prefix = "é:"; encoding = { reply_charset = "iso-8859-1"; };'
     )

@@ -1,4 +1,4 @@
-"""Every decode handler, reply charset and encode handler over real sockets, against CPython."""
+"""Every decode handler, reply charset and encode handler over sockets, compared with CPython."""
 
 import itertools
 import json
@@ -62,7 +62,7 @@ def listener_name(*combination):
 
 
 def config_of_all(**settings):
-    """A UNIX socket for every combination."""
+    """Returns a configuration with a UNIX socket for every combination."""
     more = " ".join(f"{k} = {json.dumps(v)};" for k, v in settings.items())
     listeners = ",\n".join(
         f'{{ name = "{listener_name(e, c, r)}"; path = "{listener_name(e, c, r)}"; encoding = {{'
@@ -88,7 +88,7 @@ class Listeners:
         return s
 
     def ask_all(self, questions):
-        """The answers to (listener, data) pairs, each on a connection of its own."""
+        """Returns the answers to (listener, data) pairs, each on a separate connection."""
         answers = []
         for begin in range(0, len(questions), 64):
             sockets = []
@@ -126,7 +126,7 @@ def check(listeners, questions, expectations):
     assert not wrong, f"{len(wrong)} of {len(questions)} wrong:\n" + "\n".join(wrong[:20])
 
 
-def test_every_combination_is_cpythons(all_combinations):
+def test_every_combination_matches_cpython(all_combinations):
     listeners = all_combinations(reply="echo")
     for combination in COMBINATIONS:
         text = Text(*combination)
@@ -138,8 +138,8 @@ def test_every_combination_is_cpythons(all_combinations):
         )
 
 
-def test_every_combination_in_lines(all_combinations):
-    """All cases as lines of one connection: a fault costs its line only."""
+def test_every_combination_matches_cpython_in_lines(all_combinations):
+    """All cases are lines of one connection; a fault affects only its line."""
     listeners = all_combinations(reply="echo", framing="line")
     data = b"\r\n".join(case.replace(b"\n", b"") for case in CASES) + b"\n\nlast"
     for combination in COMBINATIONS:
@@ -150,7 +150,7 @@ def test_every_combination_in_lines(all_combinations):
         )
 
 
-def test_without_nak_the_rest_is_the_same(all_combinations):
+def test_replies_without_nak_are_otherwise_equal(all_combinations):
     listeners = all_combinations(reply="echo", nak=False)
     for combination in COMBINATIONS[:: len(ENCODE_ERRORS)]:
         text = Text(*combination)
@@ -161,8 +161,8 @@ def test_without_nak_the_rest_is_the_same(all_combinations):
         )
 
 
-def test_generated_cases(all_combinations):
-    """Random mixtures of characters, cut characters and bytes that are none."""
+def test_generated_cases_match_cpython(all_combinations):
+    """The data are random mixtures of characters, truncated characters and invalid bytes."""
     listeners = all_combinations(reply="echo")
     rng = random.Random(1)
     pieces = [text.encode() for text in ("a", "é", "Ж", "€", "漢", "😀", "\x81", "\n", "word ")]
@@ -178,8 +178,8 @@ def test_generated_cases(all_combinations):
 
 
 @pytest.mark.parametrize("errors", DECODE_ERRORS)
-def test_reads_may_fall_anywhere(ackd, errors):
-    """One byte at a time, each sent only after all that the bytes before it prove has come back."""
+def test_replies_do_not_depend_on_read_boundaries(ackd, errors):
+    """Sends single bytes, each after receiving the complete reply to the bytes before it."""
     daemon = ackd(f'reply = "echo"; encoding = {{ errors = "{errors}"; }};')
     text = Text(errors)
     for data in ("aя€😀b".encode(), b"\xe2\x82\xf0\x9f\x98\x80\xffz\xc3", b"\xed\xa0\x80\xf4\x90z"):
@@ -187,7 +187,7 @@ def test_reads_may_fall_anywhere(ackd, errors):
         received = b""
         with daemon.connect() as s:
             for i in range(len(data)):
-                # What is complete whatever follows: an ill-formed end may still become a character.
+                # The part that later bytes cannot change; a truncated end may still become a character.
                 sure = text.characters(data[:i])
                 done = "".join(c for c, o in sure[0] if o < i - 3).encode()
                 received += read_exactly(s, max(0, len(done) - len(received)))
@@ -214,8 +214,8 @@ def rows_of(files):
                 yield json.loads(line)
 
 
-def test_decode_suites(all_combinations, capsys):
-    """Every row with each decode handler, and with one of the other charsets in turn."""
+def test_decode_suites_match(all_combinations, capsys):
+    """Each row is tested with each decode handler, and with one of the other charsets in turn."""
     rows = list(rows_of(suite_files().glob("*.jsonl")))
     assert rows
     listeners = all_combinations(reply="echo")
@@ -232,7 +232,7 @@ def test_decode_suites(all_combinations, capsys):
         print(f"\n{len(rows)} rows of decode suites over sockets, {len(questions)} exchanges")
 
 
-def test_encode_suites(all_combinations, capsys):
+def test_encode_suites_match(all_combinations, capsys):
     rows = list(rows_of((suite_files() / "encode").glob("*.jsonl")))
     assert rows
     listeners = all_combinations(reply="echo")
@@ -250,7 +250,7 @@ def test_encode_suites(all_combinations, capsys):
         questions.append((listener_name(*combination), data))
         expectations.append(expected)
     check(listeners, questions, expectations)
-    # Handlers of Python's that ackd does not have; every charset of the suites it does.
+    # Only handlers of Python may be unknown; ackd has every charset of the suites.
     assert {charset for _, charset, _ in unknown} <= set(CHARSETS)
     with capsys.disabled():
         print(

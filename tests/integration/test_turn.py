@@ -1,4 +1,4 @@
-"""Much that is ready in the same turn of a worker's loop."""
+"""Many events in the same turn of a worker's loop."""
 
 import contextlib
 import signal
@@ -8,12 +8,12 @@ import pytest
 
 from harness import Frozen, converse, read_exactly, read_to_end, reset, sanitizer
 
-# libuv takes 1,024 events at a time, and goes on in the same turn when there are more.
+# libuv fetches 1,024 events at a time, and more in the same turn if they are pending.
 N = 400 if sanitizer() else 1500
 
 
 def say(s, i):
-    """Sends what the client @i says; returns the answer to it, and whether that is the last."""
+    """Sends the message of client @i; returns the expected answer, and whether it is the last one."""
     kind = i % 8
     if kind == 0:
         return b"", False
@@ -36,7 +36,7 @@ def say(s, i):
     return b"Got %d\n" % i, False
 
 
-def test_each_gets_its_own_answer(ackd, many_descriptors):
+def test_each_client_gets_its_own_answer(ackd, many_descriptors):
     daemon = ackd('framing = "line"; workers = 1; limits = { max_line = "32KiB"; };')
     clients = [daemon.connect() for _ in range(N)]
     open_clients = dict(enumerate(clients))
@@ -44,7 +44,7 @@ def test_each_gets_its_own_answer(ackd, many_descriptors):
         with Frozen(daemon):
             expected = {i: say(s, i) for i, s in open_clients.items() if turn == 0 or i % 8 != 2}
             for i in [i for i in open_clients if i % 100 == 7]:
-                reset(open_clients.pop(i))  # with its answer on the way
+                reset(open_clients.pop(i))  # while its answer is in flight
                 del expected[i]
         for i, (answer, last) in expected.items():
             if last:
@@ -57,7 +57,7 @@ def test_each_gets_its_own_answer(ackd, many_descriptors):
         assert read_exactly(s, 9) == b"Got last\n"
 
 
-def test_answers_that_nobody_reads(ackd, many_descriptors):
+def test_unread_answers_are_kept_apart(ackd, many_descriptors):
     daemon = ackd('reply = "echo"; workers = 1;')
     clients = [daemon.connect(receive_buffer=4096) for _ in range(40)]
     sent = [bytearray() for _ in clients]
@@ -74,7 +74,7 @@ def test_answers_that_nobody_reads(ackd, many_descriptors):
         assert read_to_end(s) == sent[i]
 
 
-def test_a_drain_answers_it(ackd, many_descriptors):
+def test_drain_answers_all_clients(ackd, many_descriptors):
     daemon = ackd('framing = "line"; workers = 1;')
     clients = [daemon.connect() for _ in range(N)]
     for i, s in enumerate(clients):
@@ -98,8 +98,8 @@ EXPANDING = [
 
 
 @pytest.mark.parametrize("config, data, answer", EXPANDING, ids=["message", "messages"])
-def test_expanding_input_takes_turns(ackd, faults, config, data, answer):
-    """However fast it is read, a turn of the loop sends little of the answer."""
+def test_output_per_turn_is_bounded(ackd, faults, config, data, answer):
+    """A turn of the loop sends a bounded part of the answer, even to a fast reader."""
     daemon = ackd(
         'workers = 1; framing = "line"; limits = { max_line = "16MiB"; };'
         'encoding = { errors = "replace"; reply_charset = "ascii";'

@@ -1,4 +1,4 @@
-"""Workers, and what the process takes of the machine."""
+"""Workers, and the resources of the process."""
 
 import os
 import pathlib
@@ -16,7 +16,7 @@ def n_workers(daemon):
 
 
 @pytest.mark.parametrize("workers", [1, 2, 7, 64])
-def test_as_many_workers_as_configured(ackd, workers):
+def test_number_of_workers_is_the_configured_one(ackd, workers):
     daemon = ackd(f"workers = {workers};")
     assert n_workers(daemon) == workers
     assert len(os.listdir(f"/proc/{daemon.pid}/task")) >= workers
@@ -24,7 +24,7 @@ def test_as_many_workers_as_configured(ackd, workers):
         assert daemon.exchange(b"x") == b"Got x"
 
 
-def test_one_worker_for_each_cpu_that_it_may_use(ackd):
+def test_default_is_one_worker_per_usable_cpu(ackd):
     allowed = sorted(os.sched_getaffinity(0))
     assert n_workers(ackd()) == len(allowed)
     if not have("taskset"):
@@ -33,7 +33,7 @@ def test_one_worker_for_each_cpu_that_it_may_use(ackd):
 
 
 def worker_threads(daemon):
-    """{thread ID: (state, ns on a processor)} of those that have the main thread's name."""
+    """Returns {thread ID: (state, ns of CPU time)} of threads with the name of the main thread."""
     found = {}
     for task in pathlib.Path(f"/proc/{daemon.pid}/task").iterdir():
         name, rest = (task / "stat").read_text().split("(", 1)[1].rsplit(")", 1)
@@ -44,7 +44,7 @@ def worker_threads(daemon):
 
 
 def test_every_worker_accepts(ackd):
-    """With a listening socket each, the kernel spreads connections over them."""
+    """Each worker has a listening socket, and the kernel distributes connections over them."""
     daemon = ackd("workers = 4;")
     wait_until(
         lambda: all(state == "S" for state, _ in worker_threads(daemon).values()),
@@ -53,7 +53,7 @@ def test_every_worker_accepts(ackd):
     before = worker_threads(daemon)
     assert len(before) >= 4
     deadline = time.monotonic() + SOON
-    # From here on nothing but a connection makes a worker run.
+    # From now on only a connection makes a worker run.
     while idle := [t for t, what in worker_threads(daemon).items() if what[1] == before[t][1]]:
         assert time.monotonic() < deadline, f"{len(idle)} of {len(before)} have never run"
         clients = [daemon.connect() for _ in range(20)]
@@ -64,7 +64,7 @@ def test_every_worker_accepts(ackd):
             s.close()
 
 
-def test_the_descriptor_limit_is_raised_to_the_hard_one(ackd):
+def test_descriptor_limit_is_raised_to_the_hard_limit(ackd):
     if not have("prlimit"):
         pytest.skip("no prlimit")
     if sanitizer() == "valgrind":
@@ -79,7 +79,7 @@ def test_the_descriptor_limit_is_raised_to_the_hard_one(ackd):
         s.close()
 
 
-def test_the_bound_of_the_memory_is_logged_at_debug_level(ackd):
+def test_memory_bound_is_logged_at_debug_level(ackd):
     config = 'workers = %d; limits = { max_connections = %d; max_memory = "7MiB"; };'
     daemon = ackd(config % (3, 5000) + 'log = { level = "debug"; };')
     daemon.wait_for(r"debug start: memory: at most 1\d MiB: 7 MiB of data \(limits.max_memory\), "
@@ -91,7 +91,7 @@ def test_the_bound_of_the_memory_is_logged_at_debug_level(ackd):
 
 
 @pytest.mark.parametrize("busy_poll", ["0", '"200us"', '"10ms"'])
-def test_an_idle_daemon_uses_no_cpu_time(ackd, busy_poll):
+def test_idle_daemon_uses_no_cpu_time(ackd, busy_poll):
     daemon = ackd(f"workers = 2; busy_poll = {busy_poll};")
     with daemon.connect() as s:
         for _ in range(100):
@@ -104,7 +104,7 @@ def test_an_idle_daemon_uses_no_cpu_time(ackd, busy_poll):
     assert used < (0.5 if sanitizer() == "valgrind" else 0.05)
 
 
-def test_busy_polling_takes_cpu_time_after_an_event(ackd):
+def test_busy_polling_uses_cpu_time_after_an_event(ackd):
     daemon = ackd('workers = 1; busy_poll = "1s";')
 
     def polls():
@@ -126,10 +126,10 @@ def test_busy_polling_ends_with_the_daemon(ackd):
         begin = time.monotonic()
         daemon.signal(signal.SIGTERM)
     assert daemon.wait() == 0
-    assert time.monotonic() - begin < 30  # long before the drain_timeout
+    assert time.monotonic() - begin < 30  # much less than drain_timeout
 
 
-def test_timers_fire_while_polling_busily(ackd):
+def test_timers_fire_during_busy_polling(ackd):
     daemon = ackd('workers = 1; busy_poll = "1s"; limits = { idle_timeout = "300ms"; };')
     with daemon.connect() as s:
         begin = time.monotonic()

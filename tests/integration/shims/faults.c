@@ -1,7 +1,7 @@
 /*
- * Preloaded into the daemon by tests: makes system calls and allocations fail, and the wall clock
- * jump. What fails is told by a control block in the file that $ACKD_FAULTS names, which the test
- * has mapped too (faults.py has the same layout); without it everything is passed on.
+ * Tests preload this library into the daemon. It makes system calls and allocations fail, and the
+ * wall clock jump, as a control block requests. The block is in the file $ACKD_FAULTS, which the
+ * test maps, too (faults.py has the same layout). Without the file all calls are passed on.
  */
 
 #include <dlfcn.h>
@@ -28,10 +28,10 @@
 #include <unwind.h>
 
 struct control {
-	_Atomic int64_t accept_errno; /* what accept fails with; 0: it does not */
+	_Atomic int64_t accept_errno; /* error of accept; 0: none */
 	_Atomic int64_t accept_calls;
-	_Atomic int64_t write_max; /* the most bytes that a write to a socket takes; 0: no limit */
-	_Atomic int64_t write_again; /* every such write fails with EAGAIN first, so many times */
+	_Atomic int64_t write_max;   /* maximum bytes of a write to a socket; 0: no limit */
+	_Atomic int64_t write_again; /* every such write first fails with EAGAIN this many times */
 	_Atomic int64_t write_calls;
 	_Atomic int64_t read_max; /* the same for reading from a socket */
 	_Atomic int64_t read_again;
@@ -39,23 +39,24 @@ struct control {
 	_Atomic int64_t clock_offset_s; /* of the wall clock */
 	_Atomic int64_t alloc_fail;	/* which allocation fails, counted from 1; 0: none */
 	_Atomic int64_t alloc_calls;
-	_Atomic int64_t alloc_outcome; /* 1: one failed; -1: it was one that is left out */
+	_Atomic int64_t alloc_outcome; /* 1: one failed; -1: it was an excluded one */
 	_Atomic int64_t lookup_hangs;  /* looking up a name does not return while this is set */
 	_Atomic int64_t lookup_calls;
-	_Atomic int64_t delay_us;   /* how long each accept, and each read from a socket, takes */
-	_Atomic int64_t pass_errno; /* what passing descriptors to another process fails with */
-	_Atomic int64_t send_errno; /* what send fails with; 0: it does not */
-	_Atomic int64_t poll_fail;  /* which new handle a loop refuses, from 1; 0: none */
+	_Atomic int64_t delay_us;   /* duration of each accept and each read from a socket */
+	_Atomic int64_t pass_errno; /* error of passing descriptors to another process; 0: none */
+	_Atomic int64_t send_errno; /* error of send; 0: none */
+	_Atomic int64_t
+		poll_fail; /* number of the new handle that a loop refuses, from 1; 0: none */
 	_Atomic int64_t poll_calls;
-	_Atomic int64_t turn_sent_max; /* the most bytes that a loop has sent between two waits */
-	_Atomic int64_t lookup_finds;  /* a name has that many addresses, from 127.1.0.1 on; 0: what
-					  it has */
+	_Atomic int64_t turn_sent_max; /* maximum bytes that a loop has sent between two waits */
+	_Atomic int64_t lookup_finds;  /* a name has that many addresses, from 127.1.0.1 on; 0: its
+					  real ones */
 };
 
 static struct control nothing;
 static struct control *control = &nothing;
 
-/* The code of a library, or without a name of the program. */
+/* The code of a library, or without a name that of the program. */
 struct code {
 	const char *name;
 	uintptr_t begin, end;
@@ -67,7 +68,7 @@ static struct code program = {.name = ""};
 static struct code loader = {.name = "/ld-linux"};
 static struct code shim = {.name = "/faults.so"};
 
-/* ---- what is behind ---- */
+/* ---- the replaced functions ---- */
 
 static int (*next_accept4)(int, struct sockaddr *, socklen_t *, int);
 static ssize_t (*next_write)(int, const void *, size_t);
@@ -90,7 +91,7 @@ static void (*next_free)(void *);
 static void *(*next_aligned_alloc)(size_t, size_t);
 static int (*next_posix_memalign)(void **, size_t, size_t);
 
-/* dlsym() allocates before there is anything to allocate with. */
+/* dlsym() allocates before the real allocator is known. */
 static _Alignas(16) char early[65536];
 static size_t early_used;
 
@@ -212,7 +213,7 @@ static bool is_socket(int fd)
 	return fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
 }
 
-/* Whether this call, the last of @calls, is to fail with EAGAIN. */
+/* Returns whether this call, the last of @calls, must fail with EAGAIN. */
 static bool fails_again(int64_t again, int64_t calls)
 {
 	if (again == 0 || calls % (again + 1) == 0)
@@ -263,7 +264,7 @@ ssize_t writev(int fd, const struct iovec *iov, int n)
 	return next_writev(fd, iov, n);
 }
 
-/* ---- what a turn of a loop sends ---- */
+/* ---- bytes sent per turn of a loop ---- */
 
 static _Thread_local int64_t turn_sent;
 
@@ -325,7 +326,7 @@ ssize_t recv(int fd, void *p, size_t n, int flags)
 {
 	size_t max = (size_t)control->read_max;
 
-	if (flags & MSG_PEEK) /* takes nothing */
+	if (flags & MSG_PEEK) /* consumes nothing */
 		return next_recv(fd, p, n, flags);
 	delay();
 	if (control->read_max || control->read_again) {
@@ -337,7 +338,7 @@ ssize_t recv(int fd, void *p, size_t n, int flags)
 	return next_recv(fd, p, n, flags);
 }
 
-/* libuv tries a descriptor, with the data -1, before it takes a handle; later it would abort. */
+/* libuv tests a descriptor, with the data -1, before it adds a handle; later it would abort. */
 int epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *event)
 {
 	if (operation == EPOLL_CTL_ADD && event->data.fd == -1 &&
@@ -406,14 +407,14 @@ time_t time(time_t *ret_time)
 struct callers {
 	bool is_realloc;
 	bool in_program; /* one of the frames so far */
-	bool seen;	 /* the first one has been looked at */
+	bool seen;	 /* the first frame has been examined */
 	bool left_out;
 };
 
 /*
- * Some do not survive it, which is known and not what is tested: libconfig 1.5, the sanitizer,
- * libuv where its table of descriptors grows (that is all it reallocates), and, in a build that
- * measures coverage, gcov, which the loader calls when the program has ended.
+ * Excludes code that is known not to survive a failed allocation: libconfig 1.5, the sanitizer,
+ * libuv where its table of descriptors grows (its only reallocation), and, in a build that measures
+ * coverage, gcov, which the loader calls after the end of the program.
  */
 static _Unwind_Reason_Code look_at_frame(struct _Unwind_Context *context, void *data)
 {
