@@ -155,10 +155,10 @@ static void test_naks(void **state)
 		for (size_t step = 1; step < 40; step++)
 			assert_int_equal(naks_in(cases[i].text, step), cases[i].naks);
 	}
-	memset(longest + 6, 'x', NAK_LINE_MAX - 6);
-	strcpy(longest + NAK_LINE_MAX, "\nNAK 1 y\n");
+	memset(longest + 6, 'x', NAK_KEPT_MAX - 6);
+	strcpy(longest + NAK_KEPT_MAX, "\nNAK 1 y\n");
 	assert_int_equal(naks_in(longest, 7), 2);
-	strcpy(longest + NAK_LINE_MAX, "x\nNAK 1 y\n");
+	strcpy(longest + NAK_KEPT_MAX, "x\nNAK 1 y\n");
 	assert_int_equal(naks_in(longest, 7), 1);
 }
 

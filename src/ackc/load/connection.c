@@ -50,11 +50,6 @@ static uint64_t timeout_ns(const struct load_worker *w)
 	return w->plan->options->timeout_ms * 1000000;
 }
 
-static bool is_scheduled(const struct load_worker *w)
-{
-	return w->plan->interval_ns > 0;
-}
-
 static bool running(const struct load_worker *w)
 {
 	return w->state == WORKER_RUNNING;
@@ -133,7 +128,7 @@ static void fail(struct load_connection *c, int failure)
 
 	if (c->stream && in_flight(c))
 		verifier_partial(&c->verifier, detail);
-	load_errors_add(&c->worker->counters.errors, false, failure_text(failure), detail);
+	load_errors_add(&c->worker->counters.errors, false, failure_text(failure), detail, 1);
 	retry(c);
 }
 
@@ -147,7 +142,7 @@ static void wrong(struct load_connection *c, const struct fault *fault)
 		memcpy(reason, "NAK ", 4);
 		words = reason;
 	}
-	load_errors_add(&c->worker->counters.errors, true, words, fault->words);
+	load_errors_add(&c->worker->counters.errors, true, words, fault->words, 1);
 	retry(c);
 }
 
@@ -174,7 +169,7 @@ static void record(struct load_connection *c, uint64_t from, uint64_t to, uint64
 	for (uint64_t i = from; i < to; i++) {
 		uint64_t sent_ns = c->times[i & w->mask];
 
-		if (is_scheduled(w)) {
+		if (load_is_scheduled(w->plan)) {
 			uint64_t due = load_due_ns(w->plan, c->id, i);
 
 			histogram_record(&counters->service, now_ns - sent_ns);
@@ -279,7 +274,8 @@ uint64_t load_connection_unsent(const struct load_connection *c, uint64_t now_ns
 {
 	/* With a count, the unsent messages of a connection that is done were already added. */
 	const struct load_worker *w = c->worker;
-	bool counts = is_scheduled(w) && !(c->state == LOAD_FINISHED && w->plan->options->count);
+	bool counts = load_is_scheduled(w->plan) &&
+		      !(c->state == LOAD_FINISHED && w->plan->options->count);
 	uint64_t limit = counts ? limit_at(c, now_ns) : 0;
 
 	return limit > c->sent ? limit - c->sent : 0;
@@ -298,7 +294,7 @@ void load_connection_send(struct load_connection *c, uint64_t now_ns)
 
 	if (!is_sending(w, now_ns))
 		return;
-	limit = is_scheduled(w) ? limit_at(c, now_ns) : c->share;
+	limit = load_is_scheduled(w->plan) ? limit_at(c, now_ns) : c->share;
 	while (c->sent < limit && can_send(c)) {
 		size_t n = make_batch(c, limit);
 		int r = stream_write(c->stream, w->scratch, n);
@@ -306,7 +302,7 @@ void load_connection_send(struct load_connection *c, uint64_t now_ns)
 		if (r < 0)
 			fail(c, r);
 	}
-	if (is_scheduled(w) && c->stream && c->sent == limit && c->sent < c->share)
+	if (load_is_scheduled(w->plan) && c->stream && c->sent == limit && c->sent < c->share)
 		load_schedule_add(&w->schedule, c);
 }
 
@@ -324,7 +320,7 @@ static bool is_beyond_limit(struct load_connection *c, int status)
 	if (status == UV_EMFILE)
 		snprintf(detail, sizeof(detail), "ackc may open %llu files",
 			 (unsigned long long)descriptors_raise_limit());
-	load_errors_add(&w->counters.errors, false, failure_text(status), detail);
+	load_errors_add(&w->counters.errors, false, failure_text(status), detail, 1);
 	atomic_fetch_add_explicit(&w->counters.failures, 1, memory_order_relaxed);
 	if (w->plan->options->count)
 		w->counters.unsent += c->share;

@@ -26,6 +26,11 @@ struct load_plan {
 	uint64_t start_ns;  /* set before LOAD_GO */
 };
 
+static inline bool load_is_scheduled(const struct load_plan *plan)
+{
+	return plan->interval_ns > 0;
+}
+
 /* Errors by kind. When all places are taken, further kinds are counted as "other". */
 #define LOAD_ERROR_KINDS 32
 
@@ -58,8 +63,9 @@ struct load_counters {
 	uint64_t last_ns; /* time of the last reply */
 };
 
-/* Counts one error. @detail is kept for the first of its kind. */
-void load_errors_add(struct load_errors *e, bool wrong, const char *words, const char *detail);
+/* Counts @count errors of a kind. @first is the detail of the first; kept if the kind is new. */
+void load_errors_add(struct load_errors *e, bool wrong, const char *words, const char *first,
+		     uint64_t count);
 
 /* Adds @from to @to; the later of the two times remains. */
 void load_counters_add(struct load_counters *to, const struct load_counters *from);

@@ -66,7 +66,7 @@ static void over(struct load *l)
 
 static void fail(struct load *l, bool wrong, const char *words, const char *detail)
 {
-	load_errors_add(&l->result.sum.errors, wrong, words, detail);
+	load_errors_add(&l->result.sum.errors, wrong, words, detail, 1);
 	over(l);
 }
 
@@ -107,52 +107,58 @@ static void command_all(struct load *l, enum load_command command)
 		load_worker_command(&l->workers[i], command);
 }
 
-/* Adds up what the workers count while they run. */
-static void look(const struct load *l, uint64_t *ret_completed, uint64_t *ret_failures,
-		 unsigned *ret_connected)
+/* The sums of the counters that the workers update while they run. */
+struct progress {
+	uint64_t completed;
+	uint64_t failures;
+	unsigned connected;
+};
+
+static struct progress look(const struct load *l)
 {
-	*ret_completed = *ret_failures = *ret_connected = 0;
+	struct progress sum = {0};
+
 	for (unsigned i = 0; i < l->n_workers; i++) {
 		const struct load_counters *c = &l->workers[i].counters;
 
-		*ret_completed += atomic_load_explicit(&c->completed, memory_order_relaxed);
-		*ret_failures += atomic_load_explicit(&c->failures, memory_order_relaxed);
-		*ret_connected += atomic_load_explicit(&c->connected, memory_order_relaxed);
+		sum.completed += atomic_load_explicit(&c->completed, memory_order_relaxed);
+		sum.failures += atomic_load_explicit(&c->failures, memory_order_relaxed);
+		sum.connected += atomic_load_explicit(&c->connected, memory_order_relaxed);
 	}
+	return sum;
 }
 
-static void print_progress(struct load *l, uint64_t completed, uint64_t failures)
+static void print_progress(struct load *l, struct progress now)
 {
 	const struct options *o = l->options;
 	uint64_t now_ns = uv_hrtime();
 	double elapsed = (double)(now_ns - l->plan.start_ns) / 1e9;
-	double rate = (double)(completed - l->last_completed) / (double)(now_ns - l->last_ns) * 1e9;
+	double rate =
+		(double)(now.completed - l->last_completed) / (double)(now_ns - l->last_ns) * 1e9;
 	double left = (double)o->duration_ms / 1e3 - elapsed;
 
 	if (o->count)
-		left = (double)(o->count - completed) * elapsed /
-		       (double)(completed ? completed : 1);
+		left = (double)(o->count - now.completed) * elapsed /
+		       (double)(now.completed ? now.completed : 1);
 	fprintf(stderr, "\r\033[K%llu message%s, %.0f/s, %llu error%s, %.0f s left",
-		(unsigned long long)completed, plural(completed), rate,
-		(unsigned long long)failures, plural(failures), left > 0 ? left : 0);
+		(unsigned long long)now.completed, plural(now.completed), rate,
+		(unsigned long long)now.failures, plural(now.failures), left > 0 ? left : 0);
 	l->last_ns = now_ns;
-	l->last_completed = completed;
+	l->last_completed = now.completed;
 }
 
 static void on_progress(uv_timer_t *timer)
 {
 	struct load *l = timer->data;
 	unsigned connections = l->options->connections;
-	uint64_t completed, failures;
-	unsigned connected;
+	struct progress now = look(l);
 
-	look(l, &completed, &failures, &connected);
 	if (l->gone)
-		print_progress(l, completed, failures);
+		print_progress(l, now);
 	else
-		fprintf(stderr, "\r\033[K%u of %u connection%s open, %llu error%s", connected,
-			connections, plural(connections), (unsigned long long)failures,
-			plural(failures));
+		fprintf(stderr, "\r\033[K%u of %u connection%s open, %llu error%s", now.connected,
+			connections, plural(connections), (unsigned long long)now.failures,
+			plural(now.failures));
 	fflush(stderr);
 	l->line = true;
 }
@@ -166,9 +172,7 @@ static void start_progress(struct load *l)
 
 static void go(struct load *l)
 {
-	uint64_t completed, failures;
-
-	look(l, &completed, &failures, &l->result.opened);
+	l->result.opened = look(l).connected;
 	if (l->result.opened == 0) {
 		/* No connect succeeded, which is the result. */
 		command_all(l, LOAD_STOP);
@@ -343,34 +347,32 @@ static bool read_file(struct load *l)
 	printable_escape(name, sizeof(name), file);
 	snprintf(words, sizeof(words), "%s: %s", name,
 		 r == -ENODATA ? "the file is empty" : failure_text(r));
-	load_errors_add(&l->result.sum.errors, false, words, "");
+	load_errors_add(&l->result.sum.errors, false, words, "", 1);
 	return false;
 }
 
 int load_run(const struct options *options)
 {
-	struct load *l = calloc(1, sizeof(*l));
+	static struct load load;
+	struct load *l = &load;
 	int status = EXIT_NETWORK;
-	int r = -ENOMEM;
+	int r;
 
-	if (l) {
-		l->options = l->plan.options = options;
-		l->result.plan = &l->plan;
-		if (options->rate > 0)
-			l->plan.interval_ns = 1e9 / options->rate;
-		descriptors_raise_limit();
-		if (read_file(l)) {
-			r = start(l);
-			status = r < 0 ? EXIT_NETWORK : run_wait(&l->run);
-		} else {
-			r = 0;
-			status = output_end(load_report(&l->result));
-		}
-		source_finish(&l->plan.source);
-		free(l->workers);
+	l->options = l->plan.options = options;
+	l->result.plan = &l->plan;
+	if (options->rate > 0)
+		l->plan.interval_ns = 1e9 / options->rate;
+	descriptors_raise_limit();
+	if (!read_file(l)) {
+		status = output_end(load_report(&l->result));
+	} else {
+		r = start(l);
+		if (r < 0)
+			fprintf(stderr, "ackc: %s\n", failure_text(r));
+		else
+			status = run_wait(&l->run);
 	}
-	if (r < 0)
-		fprintf(stderr, "ackc: %s\n", failure_text(r));
-	free(l);
+	source_finish(&l->plan.source);
+	free(l->workers);
 	return status;
 }

@@ -10,8 +10,8 @@
 
 #define BAR_WIDTH 50
 
-static void add(struct load_errors *e, bool wrong, const char *words, const char *first,
-		uint64_t count)
+void load_errors_add(struct load_errors *e, bool wrong, const char *words, const char *first,
+		     uint64_t count)
 {
 	unsigned i;
 
@@ -32,19 +32,15 @@ static void add(struct load_errors *e, bool wrong, const char *words, const char
 	e->kinds[i].count += count;
 }
 
-void load_errors_add(struct load_errors *e, bool wrong, const char *words, const char *detail)
-{
-	add(e, wrong, words, detail, 1);
-}
-
 void load_counters_add(struct load_counters *to, const struct load_counters *from)
 {
 	histogram_merge(&to->latency, &from->latency);
 	histogram_merge(&to->service, &from->service);
 	histogram_merge(&to->connect, &from->connect);
 	for (unsigned i = 0; i < from->errors.n; i++)
-		add(&to->errors, from->errors.kinds[i].wrong, from->errors.kinds[i].words,
-		    from->errors.kinds[i].first, from->errors.kinds[i].count);
+		load_errors_add(&to->errors, from->errors.kinds[i].wrong,
+				from->errors.kinds[i].words, from->errors.kinds[i].first,
+				from->errors.kinds[i].count);
 	to->completed += from->completed;
 	to->failures += from->failures;
 	to->connected += from->connected;
@@ -83,7 +79,7 @@ static bool missed_rate(const struct load_result *r)
 {
 	double scheduled_ns = (double)r->sum.sent * r->plan->interval_ns;
 
-	return r->plan->interval_ns > 0 && r->sum.sent > 0 &&
+	return load_is_scheduled(r->plan) && r->sum.sent > 0 &&
 	       (r->sum.unsent > 0 || (double)r->sending_ns > scheduled_ns * 1.01 + 1e8);
 }
 
@@ -117,12 +113,13 @@ static void print_histogram(const struct histogram *h)
 
 static void print_percentiles(const struct load_result *r)
 {
-	printf(r->plan->interval_ns > 0 ? "              latency, from schedule     from sending\n"
-					: "              latency\n");
+	printf(load_is_scheduled(r->plan)
+		       ? "              latency, from schedule     from sending\n"
+		       : "              latency\n");
 	for (size_t i = 0; i < N_PERCENTILES; i++) {
 		printf("%10.4g %% %11.3f ms", percentiles[i].percent,
 		       percentile_ms(&r->sum.latency, percentiles[i].percent));
-		if (r->plan->interval_ns > 0)
+		if (load_is_scheduled(r->plan))
 			printf("      %14.3f ms",
 			       percentile_ms(&r->sum.service, percentiles[i].percent));
 		putchar('\n');

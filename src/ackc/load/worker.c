@@ -43,17 +43,12 @@ static void move(struct load_worker *w, enum load_worker_state next)
 	states_move(worker_states, &w->state, (uint8_t)next);
 }
 
-static bool is_scheduled(const struct load_worker *w)
-{
-	return w->plan->interval_ns > 0;
-}
-
 static void close_handles(struct load_worker *w)
 {
 	uv_close((uv_handle_t *)&w->wake, NULL);
 	uv_close((uv_handle_t *)&w->rounds, NULL);
 	uv_close((uv_handle_t *)&w->settle, NULL);
-	if (is_scheduled(w))
+	if (load_is_scheduled(w->plan))
 		ticker_close(&w->ticker);
 }
 
@@ -108,7 +103,7 @@ static void on_settle(uv_prepare_t *prepare)
 	if (w->finished == w->n) {
 		move(w, WORKER_DONE);
 		close_handles(w);
-	} else if (w->state == WORKER_RUNNING && is_scheduled(w)) {
+	} else if (w->state == WORKER_RUNNING && load_is_scheduled(w->plan)) {
 		set_ticker(w);
 	}
 	check_invariant(w);
@@ -239,7 +234,7 @@ static int allocate(struct load_worker *w)
 	    !w->received)
 		return -ENOMEM;
 	place_connections(w);
-	return is_scheduled(w) ? load_schedule_init(&w->schedule, w->n) : 0;
+	return load_is_scheduled(w->plan) ? load_schedule_init(&w->schedule, w->n) : 0;
 }
 
 static void release(struct load_worker *w)
@@ -256,13 +251,13 @@ static void release(struct load_worker *w)
 static int open_handles(struct load_worker *w)
 {
 	uint64_t every_ms = w->plan->options->timeout_ms / 8;
-	int r = is_scheduled(w) ? ticker_init(&w->ticker, &w->loop, on_tick, w) : 0;
+	int r = load_is_scheduled(w->plan) ? ticker_init(&w->ticker, &w->loop, on_tick, w) : 0;
 
 	if (r < 0)
 		return r;
 	r = uv_async_init(&w->loop, &w->wake, on_wake);
 	if (r < 0) {
-		if (is_scheduled(w))
+		if (load_is_scheduled(w->plan))
 			ticker_close(&w->ticker);
 		return r;
 	}

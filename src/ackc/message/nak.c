@@ -15,7 +15,7 @@ size_t nak_length(const uint8_t *p, size_t n)
 		digits++;
 	if (digits == strlen(opening) || digits == n || p[digits] != ' ')
 		return 0;
-	for (end = digits; end < n && end < NAK_LINE_MAX && p[end] >= ' ' && p[end] <= '~';)
+	for (end = digits; end < n && end < NAK_KEPT_MAX && p[end] >= ' ' && p[end] <= '~';)
 		end++;
 	return end;
 }

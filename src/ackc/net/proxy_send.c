@@ -1,17 +1,12 @@
 #include "ackc/net/proxy_send.h"
 
+#include "core/wire/proxy_v2.h"
+
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-
-#define V2_SIGNATURE "\r\n\r\n\0\r\nQUIT\n"
-#define V2_SIGNATURE_LENGTH (sizeof(V2_SIGNATURE) - 1)
-#define V2_PROXY 0x21
-#define V2_UNSPECIFIED 0x00
-#define V2_TCP_IPV4 0x11
-#define V2_TCP_IPV6 0x21
 
 /* One end of a connection, in network byte order. */
 struct end {
@@ -73,7 +68,7 @@ static size_t make_v2(const struct end *source, const struct end *destination, b
 
 	memcpy(p, V2_SIGNATURE, V2_SIGNATURE_LENGTH);
 	p += V2_SIGNATURE_LENGTH;
-	*p++ = V2_PROXY;
+	*p++ = V2_COMMAND_PROXY;
 	*p++ = !source->known ? V2_UNSPECIFIED : ipv4 ? V2_TCP_IPV4 : V2_TCP_IPV6;
 	*p++ = 0;
 	*p++ = source->known ? (uint8_t)(2 * length + 4) : 0;

@@ -1,7 +1,6 @@
 #include "ackc/output/histogram.h"
 
 #include <math.h>
-#include <stdlib.h>
 
 #define SUB_COUNT (1U << HISTOGRAM_SUB_BITS)
 
@@ -26,16 +25,6 @@ static uint64_t highest_of(unsigned i)
 	shift = (i >> HISTOGRAM_SUB_BITS) - 1;
 	lead = i - (shift << HISTOGRAM_SUB_BITS);
 	return ((lead + 1) << shift) - 1;
-}
-
-struct histogram *histogram_create(void)
-{
-	return calloc(1, sizeof(struct histogram));
-}
-
-void histogram_destroy(struct histogram *h)
-{
-	free(h);
 }
 
 void histogram_record(struct histogram *h, uint64_t ns)

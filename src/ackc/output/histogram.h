@@ -16,6 +16,7 @@
 #define HISTOGRAM_MAX_NS ((UINT64_C(1) << 42) - 1)
 #define HISTOGRAM_BUCKETS ((42 - HISTOGRAM_SUB_BITS + 1) << HISTOGRAM_SUB_BITS)
 
+/* Initially zero. */
 struct histogram {
 	uint64_t count;
 	uint64_t min_ns; /* exact; meaningless while count is 0 */
@@ -24,12 +25,6 @@ struct histogram {
 	double sum_squares; /* of nanoseconds */
 	uint64_t buckets[HISTOGRAM_BUCKETS];
 };
-
-/* Returns an empty histogram, or NULL if out of memory. */
-struct histogram *histogram_create(void);
-
-/* Accepts NULL. */
-void histogram_destroy(struct histogram *h);
 
 /* Records one time. Does not allocate; takes constant time. */
 void histogram_record(struct histogram *h, uint64_t ns);

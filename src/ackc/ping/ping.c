@@ -469,29 +469,23 @@ static int start(struct ping *p)
 
 int ping_run(const struct options *options)
 {
-	struct ping *p = calloc(1, sizeof(*p));
+	static struct ping ping;
+	struct ping *p = &ping;
 	int status = EXIT_NETWORK;
-	int r = -ENOMEM;
+	int r = source_generate(options->size, &p->source);
 
-	if (p) {
-		p->options = p->report.options = options;
-		p->report.began_ns = uv_hrtime();
-		p->message = malloc(options->size);
-		r = source_generate(options->size, &p->source);
-	}
+	p->options = p->report.options = options;
+	p->report.began_ns = uv_hrtime();
+	p->message = malloc(options->size);
 	if (r == 0)
 		r = p->message ? start(p) : -ENOMEM;
-	if (r == 0) {
+	if (r == 0)
 		status = run_wait(&p->run);
-	} else if (options->plugin) {
+	else if (options->plugin)
 		status = ping_plugin_unknown(failure_text(r));
-	} else {
+	else
 		fprintf(stderr, "ackc: %s\n", failure_text(r));
-	}
-	if (p) {
-		source_finish(&p->source);
-		free(p->message);
-	}
-	free(p);
+	source_finish(&p->source);
+	free(p->message);
 	return status;
 }

@@ -71,7 +71,7 @@ struct send {
 	uv_fs_t read_request;
 	char *text;    /* the arguments, or the current chunk of standard input */
 	size_t text_n; /* bytes of the arguments */
-	char *received;
+	char received[CHUNK];
 	uint8_t state;		 /* one of those above, until run.ended */
 	uint64_t active_ms;	 /* in the loop's clock: last time a byte was sent or received */
 	uint64_t unacknowledged; /* in bytes, at the last look while it lingers */
@@ -483,27 +483,20 @@ static char *join_texts(const struct options *options, size_t *ret_n)
 
 int send_run(const struct options *options)
 {
-	struct send *s = calloc(1, sizeof(*s));
+	static struct send send;
+	struct send *s = &send;
 	int status = EXIT_NETWORK;
-	int r = -ENOMEM;
+	int r;
 
-	if (s) {
-		s->options = options;
-		s->began_ns = uv_hrtime();
-		s->terminal = isatty(STDOUT_FILENO);
-		s->text = options->n_texts ? join_texts(options, &s->text_n) : malloc(CHUNK);
-		s->received = malloc(CHUNK);
-	}
-	if (s && s->text && s->received)
-		r = start(s);
+	s->options = options;
+	s->began_ns = uv_hrtime();
+	s->terminal = isatty(STDOUT_FILENO);
+	s->text = options->n_texts ? join_texts(options, &s->text_n) : malloc(CHUNK);
+	r = s->text ? start(s) : -ENOMEM;
 	if (r < 0)
 		fprintf(stderr, "ackc: %s\n", failure_text(r));
 	else
 		status = run_wait(&s->run);
-	if (s) {
-		free(s->text);
-		free(s->received);
-	}
-	free(s);
+	free(s->text);
 	return status;
 }
