@@ -38,9 +38,9 @@ static const char usage[] =
 	"  -c, --config FILE   read FILE instead of " CONFIG_PATH "\n"
 	"  -p, --port PORT     listen on PORT (0 to 65535) instead of the top-level port\n"
 	"  -t, --check-config  check the configuration and exit (0: valid, 78: not)\n"
-	"  -T, --dump-config   print the configuration in effect and exit\n"
-	"      --reload        for the unit: make the ackd of $RUNTIME_DIRECTORY, or the\n"
-	"                      process $MAINPID, reload; exit with the result\n"
+	"  -T, --dump-config   print the checked configuration with defaults and exit\n"
+	"      --reload        make a running ackd (the one of $RUNTIME_DIRECTORY, or the\n"
+	"                      process $MAINPID) reload, and exit with the result\n"
 	"  -h, --help          print this help and exit\n"
 	"  -V, --version       print the versions of ackd and what it uses, and exit\n"
 	"\n"
@@ -188,7 +188,7 @@ static enum exit_status run_command(const struct options *options)
 		return EXIT_OS;
 	}
 	if (options->dump)
-		config_dump(config, stdout);
+		config_dump(config, stdout); /* finish_output() reports a failure */
 	else if (options->check)
 		print_no_errors(config->path ? config->path : "built-in defaults");
 	config_unref(config);
@@ -220,7 +220,7 @@ int main(int argc, char *argv[])
 	enum exit_status status;
 
 	if (utf8_kernel_select(getenv("ACKD_UTF8_KERNEL")) < 0)
-		return usage_error("ACKD_UTF8_KERNEL=%s: this machine has no such kernel",
+		return usage_error("ACKD_UTF8_KERNEL=%s: this processor has no such UTF-8 kernel",
 				   getenv("ACKD_UTF8_KERNEL"));
 	status = parse_options(argc, argv, &options);
 	if (status != EXIT_DONE)

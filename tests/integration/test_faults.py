@@ -684,7 +684,7 @@ def test_blocked_log_reader_delays_no_reply(ackd, directory):
             said += os.read(read_end, 65536)
         except BlockingIOError:
             pass
-        return b"log entries missing here" in said
+        return b"log entries are missing here" in said
 
     wait_until(read_more, "the count of what is missing")
     daemon.signal(signal.SIGTERM)

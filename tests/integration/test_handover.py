@@ -196,7 +196,7 @@ def test_new_process_reads_only_state_removed_from_the_store(unit):
         assert names and "ackd-handover" not in names[0]
         s.sendall(b"y")
         assert is_silent(s, 0.5)
-        assert "taking up" not in daemon.log
+        assert "taking over" not in daemon.log
         go_on.set()
         assert read_exactly(s, 1) == b"y"
 
@@ -410,7 +410,7 @@ def test_many_connections_are_kept(unit):
         for s in sockets:  # connections that wait to be accepted are not handed over
             assert s.recv(1, socket.MSG_PEEK)
         daemon = unit.again(daemon, daemon.config_path.read_text().replace("3", "2"))
-        restored = daemon.wait_for(r"taking up (\d+) connections?")
+        restored = daemon.wait_for(r"taking over (\d+) connections?")
         assert int(restored[1]) == n
         for i, s in enumerate(sockets):
             s.sendall(b"\xa4")
@@ -539,7 +539,7 @@ def test_any_store_size_keeps_or_reports(unit, store_max, states_max):
     assert ("handed over 10 connections" in log) == (store_max > 0)
     assert ("draining connections instead of handing them over: the service manager's store "
             "has no room" in log) == (store_max == 0)
-    assert ("taking up 10 connections" in daemon.log) == (store_max > 0)
+    assert ("taking over 10 connections" in daemon.log) == (store_max > 0)
 
 
 def test_reduced_store_is_reported(unit):
@@ -572,7 +572,7 @@ def test_store_lost_during_the_hand_over_is_reported(unit, faults):
         assert daemon.wait() == 0
         for s in clients:
             s.close()
-    assert re.search("error handover: .* connections? lost: the queue has left", daemon.log)
+    assert re.search("error handover: .* connections? lost: the service manager has dropped", daemon.log)
     assert "handed over" not in daemon.log
 
 
@@ -985,7 +985,7 @@ def test_damaged_segment_costs_only_its_connections(unit):
     damage_state(unit, flip)
     daemon = unit.start(daemon.config_path.read_text())
     lost = int(daemon.wait_for(r"(\d+) handed-over connections lost: .* damaged")[1])
-    daemon.wait_for(f"taking up {n - lost} connections")
+    daemon.wait_for(f"taking over {n - lost} connections")
     assert 0 < lost < n
     survivors = 0
     for s in sockets:
@@ -1008,7 +1008,7 @@ def test_connections_above_a_lower_descriptor_limit_are_closed(unit, n):
     closed, of, room = map(int, daemon.wait_for(
         r"(\d+) of (\d+) connections closed: the descriptor limit .* has room for (\d+)").groups())
     assert of == n and closed == n - room and 100 < room < 400
-    daemon.wait_for(f"taking up {room} connections")
+    daemon.wait_for(f"taking over {room} connections")
     daemon.wait_for(r"warning restore: ackd: connection \d+ from .* closed: the descriptor limit")
     survivors = 0
     for s in sockets:
@@ -1110,7 +1110,7 @@ def test_unread_state_stays_in_the_store(unit):
         after = unit.start(config, ready=False, arguments=())
         assert after.wait() == 0
         assert signalled == [after.pid]
-        assert "taking up" not in after.log
+        assert "taking over" not in after.log
         assert "ackd-handover" in unit.names()
         unit.at_barrier = None
         unit.start(config, arguments=())

@@ -228,7 +228,7 @@ def test_connection_that_exceeds_max_memory_is_closed(ackd):
             s.sendall(b"x" * 900_000)
         except (BrokenPipeError, ConnectionResetError):
             pass
-    daemon.wait_for("out of memory budget")
+    daemon.wait_for("limits.max_memory is used up")
     for s in clients:
         try:
             s.sendall(b"\n")

@@ -51,7 +51,7 @@ def test_build_without_metrics_reports_it(config_file):
     assert done.returncode == 78
     assert done.stderr == (
         f"{path}:3: metrics.port: this ackd was built without that feature; "
-        "allowed: leaving it out\n"
+        "remove the setting\n"
     )
 
 

@@ -169,7 +169,7 @@ def test_reset_within_the_header_is_survived(ackd):
 def test_half_a_header_without_memory_is_refused(ackd):
     daemon = ackd(CONFIG + " limits = { max_memory = 500; };")
     assert refused(daemon, v1()[:20])
-    daemon.wait_for("connection from 127.0.0.1:.* refused: out of memory budget")
+    daemon.wait_for("connection from 127.0.0.1:.* refused: limits.max_memory is used up")
     assert daemon.exchange(v1() + b"x\n") == b"192.0.2.7:4711 x\n"
 
 
@@ -181,7 +181,7 @@ def test_half_of_a_long_header_without_memory_is_refused(ackd):
         daemon.exchange(v1() + b"x\n")
         s.sendall(header[100:1000])
         assert read_to_end(s) == b""
-    daemon.wait_for("connection from 127.0.0.1:.* refused: out of memory budget")
+    daemon.wait_for("connection from 127.0.0.1:.* refused: limits.max_memory is used up")
     assert daemon.exchange(v1() + b"x\n") == b"192.0.2.7:4711 x\n"
 
 
@@ -226,7 +226,7 @@ def test_names_are_charged_and_released(ackd):
             s.sendall(header + b"hi")
             assert read_exactly(s, 2) == b"hi"
         assert daemon.exchange(header + b"hi") == b""
-        daemon.wait_for("connection 3 from 192.0.2.7:4711 ended: out of memory budget")
+        daemon.wait_for("connection 3 from 192.0.2.7:4711 ended: limits.max_memory is used up")
     for n in (1, 2):
         daemon.wait_for(f"connection {n} from 192.0.2.7:4711 ended: end of input")
     for _ in range(5):

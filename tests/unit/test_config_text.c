@@ -102,7 +102,7 @@ static void test_too_many_names(void **state)
 	for (unsigned i = 0; i <= CONFIG_TEXT_NAMES_MAX; i++)
 		fprintf(f, "x%u = 1;\n", i);
 	assert_int_equal(fclose(f), 0);
-	expect_errors(text, "F:20001: found more than 20000 settings; allowed: fewer\n");
+	expect_errors(text, "F:20001: found more than 20000 settings; allowed: at most 20000\n");
 	free(text);
 }
 

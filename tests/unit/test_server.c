@@ -550,7 +550,8 @@ static void test_silent_manager(void **state)
 	end(&f);
 }
 
-/* A signal ends the wait. The connections are taken up, and drained when the start is complete. */
+/* A signal ends the wait. The connections are taken over, and drained when the start is complete.
+ */
 static void test_signal_while_the_manager_is_silent(void **state)
 {
 	struct fixture f;

@@ -7,7 +7,7 @@ complete -c ackd -f
 complete -c ackd -s c -l config -r -F -d 'Configuration file'
 complete -c ackd -n $run -s p -l port -x -d 'Port to listen on'
 complete -c ackd -n $run -s t -l check-config -d 'Check the configuration and exit'
-complete -c ackd -n $run -s T -l dump-config -d 'Print the configuration in effect'
+complete -c ackd -n $run -s T -l dump-config -d 'Print the checked configuration with defaults'
 complete -c ackd -n $reload -l reload -d 'Make the running ackd reload and wait for the outcome'
 complete -c ackd -s h -l help -d 'Print a summary of the options'
 complete -c ackd -s V -l version -d 'Print the versions'

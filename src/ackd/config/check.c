@@ -44,7 +44,7 @@ static const char *other_text(struct config_loader *loader, size_t i, const char
 	struct config_origin origin =
 		config_errors_origin(&loader->errors, place_of(loader, i, name).line);
 
-	if (origin.file != NULL)
+	if (origin.file)
 		snprintf(out, QUOTE_MAX, "%.100s:%u", origin.file, origin.line);
 	else
 		snprintf(out, QUOTE_MAX, "the default");
@@ -73,22 +73,21 @@ static void check_socket(struct config_loader *loader, size_t i)
 			address == last				 ? "address"
 			: source_of(loader, i, "port")->line > 0 ? "port"
 								 : "-p");
-	if (l->path != NULL && path < last) {
+	if (l->path && path < last) {
 		free(l->path);
 		l->path = NULL;
 	}
-	if (l->path != NULL) {
+	if (l->path) {
 		free(l->address);
 		l->address = NULL;
 		l->port = 0;
 		place = place_of(loader, i, "freebind");
 		if (l->freebind && source_of(loader, i, "freebind")->level >= path)
-			config_error(&place, "cannot be combined with path; allowed: with an "
-					     "address");
+			config_error(&place, "cannot be combined with path");
 		l->freebind = false;
 	} else if (mode->level == own && !mode->bad && !source_of(loader, i, "path")->bad) {
 		place = place_of(loader, i, "mode");
-		config_error(&place, "cannot be set without path; allowed: with a path");
+		config_error(&place, "cannot be set without path");
 	}
 }
 
@@ -245,9 +244,8 @@ static bool check_overlap(struct config_loader *loader, const struct config_plac
 	const struct config_listener *l = &loader->config->listeners[i];
 	char other[QUOTE_MAX];
 
-	if (l->address == NULL || l->port == 0 || l->port != port ||
-	    source_of(loader, i, "port")->bad || source_of(loader, i, "address")->bad ||
-	    !addresses_overlap(address, l->address))
+	if (!l->address || l->port == 0 || l->port != port || source_of(loader, i, "port")->bad ||
+	    source_of(loader, i, "address")->bad || !addresses_overlap(address, l->address))
 		return false;
 	config_error(place,
 		     "found port %d on \"%s\", which overlaps with \"%s\" of listener %zu (%s); "
@@ -278,13 +276,13 @@ static void check_pair(struct config_loader *loader, size_t i, size_t j)
 			     "allowed: a name of its own",
 			     b->name, j, other_text(loader, j, "name", other));
 	}
-	if (a->path != NULL && b->path != NULL && strcmp(a->path, b->path) == 0) {
+	if (a->path && b->path && strcmp(a->path, b->path) == 0) {
 		place = place_of(loader, i, "path");
 		config_error(&place,
 			     "found the path of listener %zu (%s); allowed: a path of its own", j,
 			     other_text(loader, j, "path", other));
 	}
-	if (b->address != NULL && a->port == b->port && !source_of(loader, i, "port")->bad &&
+	if (b->address && a->port == b->port && !source_of(loader, i, "port")->bad &&
 	    !source_of(loader, i, "address")->bad) {
 		place = place_of(loader, i, "port");
 		place.listener = (int)i;
@@ -300,10 +298,10 @@ static int check_metrics(struct config_loader *loader)
 	struct config_place place = {&loader->errors, address->line, -1, "metrics.port"};
 
 	if (address->level != SOURCE_DEFAULT && !address->bad && port->level == SOURCE_DEFAULT)
-		config_error(&place, "found none; allowed: a port for metrics.address");
+		config_error(&place, "metrics.address needs a port");
 	if (address->level == SOURCE_DEFAULT && port->level != SOURCE_DEFAULT && !port->bad) {
 		loader->config->metrics_address = strdup("localhost");
-		if (loader->config->metrics_address == NULL)
+		if (!loader->config->metrics_address)
 			return -ENOMEM;
 	}
 	return 0;
@@ -315,7 +313,7 @@ static void check_metrics_overlap(struct config_loader *loader)
 	const struct config *config = loader->config;
 	const struct setting_source *port = daemon_source(loader, "metrics.port");
 	struct config_place place = {&loader->errors, port->line, -1, "metrics.port"};
-	bool found = config->metrics_address == NULL || port->bad ||
+	bool found = !config->metrics_address || port->bad ||
 		     daemon_source(loader, "metrics.address")->bad;
 
 	for (size_t i = 0; i < config->n_listeners && !found; i++)

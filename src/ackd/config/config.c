@@ -26,8 +26,7 @@ static void clear_settings(enum setting_scope scope, void *object)
 
 struct config *config_unref(struct config *config)
 {
-	if (config == NULL ||
-	    atomic_fetch_sub_explicit(&config->references, 1, memory_order_acq_rel) > 1)
+	if (!config || atomic_fetch_sub_explicit(&config->references, 1, memory_order_acq_rel) > 1)
 		return NULL;
 	for (size_t i = 0; i < config->n_listeners; i++) {
 		clear_settings(SCOPE_LISTENER, &config->listeners[i]);
@@ -48,7 +47,7 @@ int config_set_defaults(enum setting_scope scope, void *object)
 	int r = 0;
 
 	for (size_t i = 0; i < n_settings && r == 0; i++) {
-		if (settings[i].scope == scope && settings[i].default_text != NULL &&
+		if (settings[i].scope == scope && settings[i].default_text &&
 		    settings[i].type->kind != KIND_ARRAY)
 			r = setting_set_text(&settings[i], object, settings[i].default_text,
 					     &place);
@@ -73,7 +72,7 @@ static int create(struct config **ret_config)
 	struct config *config = calloc(1, sizeof(*config));
 	int r;
 
-	if (config == NULL)
+	if (!config)
 		return -ENOMEM;
 	atomic_init(&config->references, 1);
 	set_host(config->host);
@@ -96,10 +95,9 @@ static int read_text(const char *path, config_reader reader, void *reader_data,
 		     struct config_errors *errors, char **ret_text)
 {
 	struct config_place place = {.errors = errors, .listener = -1};
-	int r = config_text_read(path != NULL ? path : CONFIG_PATH, reader, reader_data, errors,
-				 ret_text);
+	int r = config_text_read(path ? path : CONFIG_PATH, reader, reader_data, errors, ret_text);
 
-	if (r == -ENOENT && path != NULL)
+	if (r == -ENOENT && path)
 		r = config_error(&place, "%s: cannot read: %s", path, strerror(ENOENT));
 	return r;
 }
@@ -112,9 +110,9 @@ static int load(struct config_loader *loader, const char *path, int port, config
 
 	if (r < 0 && r != -ENOENT)
 		return r;
-	if (text != NULL) {
-		loader->config->path = strdup(path != NULL ? path : CONFIG_PATH);
-		if (loader->config->path == NULL) {
+	if (text) {
+		loader->config->path = strdup(path ? path : CONFIG_PATH);
+		if (!loader->config->path) {
 			free(text);
 			return -ENOMEM;
 		}
@@ -184,8 +182,8 @@ static bool is_in_effect(const struct setting *setting, const void *object)
 
 	if (setting->scope == SCOPE_DAEMON)
 		return strncmp(setting->name, "metrics.", strlen("metrics.")) != 0 ||
-		       config->metrics_address != NULL;
-	return !(setting->flags & (listener->path != NULL ? SETTING_TCP : SETTING_UNIX));
+		       config->metrics_address;
+	return !(setting->flags & (listener->path ? SETTING_TCP : SETTING_UNIX));
 }
 
 /*
@@ -200,7 +198,7 @@ static void dump_settings(enum setting_scope scope, const void *object, int inde
 	for (size_t i = 0; i < n_settings; i++) {
 		const struct setting *s = &settings[i];
 		const char *dot = strchr(s->name, '.');
-		size_t n = dot != NULL ? (size_t)(dot - s->name) : 0;
+		size_t n = dot ? (size_t)(dot - s->name) : 0;
 
 		if (s->scope != scope || !is_in_effect(s, object))
 			continue;
@@ -212,7 +210,7 @@ static void dump_settings(enum setting_scope scope, const void *object, int inde
 			group = s->name;
 			n_group = n;
 		}
-		fprintf(out, "%.*s%s = ", indent + (n > 0), tabs, dot != NULL ? dot + 1 : s->name);
+		fprintf(out, "%.*s%s = ", indent + (n > 0), tabs, dot ? dot + 1 : s->name);
 		setting_print(s, object, out);
 		fputs(";\n", out);
 	}

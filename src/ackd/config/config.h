@@ -29,7 +29,7 @@ struct config_listener {
 	uint16_t port;
 	char *path; /* path of a UNIX socket; NULL otherwise */
 	mode_t mode;
-	int backlog;
+	unsigned backlog;
 	char *greeting; /* template sources; the compiled templates are in policy */
 	char *ack_prefix;
 	char *ack_suffix;
@@ -37,7 +37,7 @@ struct config_listener {
 	struct cidr_list allow;
 	struct cidr_list deny;
 	struct cidr_list proxies;
-	struct policy policy; /* its name and host point into this struct config */
+	struct policy policy; /* its listener and host point into this struct config */
 };
 
 struct config {

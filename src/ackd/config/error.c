@@ -34,7 +34,7 @@ static char *escaped(char *line)
 	size_t size = PRINTABLE_SIZE(strlen(line));
 	char *copy = malloc(size);
 
-	if (copy != NULL)
+	if (copy)
 		printable_escape(copy, size, line);
 	free(line);
 	return copy;
@@ -53,26 +53,26 @@ int config_error(const struct config_place *place, const char *format, ...)
 	if (errors->too_many)
 		return -EINVAL;
 	f = open_memstream(&line, &n);
-	if (f == NULL) {
+	if (!f) {
 		errors->no_memory = true;
 		return -EINVAL;
 	}
-	if (origin.file != NULL)
+	if (origin.file)
 		fprintf(f, "%s:%u: ", origin.file, origin.line);
-	if (place->setting != NULL && place->listener >= 0)
+	if (place->setting && place->listener >= 0)
 		fprintf(f, "listeners[%d].", place->listener);
-	if (place->setting != NULL)
+	if (place->setting)
 		fprintf(f, "%s: ", place->setting);
 	va_start(args, format);
 	vfprintf(f, format, args);
 	va_end(args);
-	if (fclose(f) == 0 && line != NULL) { /* glibc can fail to allocate it without an error */
-		line = escaped(line);	      /* values are quoted; other names are not */
+	if (fclose(f) == 0 && line) { /* glibc can fail to allocate it without an error */
+		line = escaped(line); /* values are quoted; other names are not */
 	} else {
 		free(line);
 		line = NULL;
 	}
-	if (line != NULL)
+	if (line)
 		keep(errors, line, place->line);
 	else
 		errors->no_memory = true;
@@ -86,9 +86,9 @@ int config_errors_add_segment(struct config_errors *errors, unsigned first, cons
 		reallocarray(errors->segments, errors->n_segments + 1, sizeof(*grown));
 	char *copy = strdup(file);
 
-	if (grown != NULL)
+	if (grown)
 		errors->segments = grown;
-	if (grown == NULL || copy == NULL) {
+	if (!grown || !copy) {
 		free(copy);
 		return -ENOMEM;
 	}
@@ -148,8 +148,8 @@ static size_t quote_character(const char *text, char out[5], size_t *ret_n)
 		char c = text[0];
 		const char *letter = c == '\n' ? "n" : c == '\r' ? "r" : c == '\t' ? "t" : NULL;
 
-		*ret_n = (size_t)(letter != NULL ? snprintf(out, 5, "\\%s", letter)
-						 : snprintf(out, 5, "\\x%02x", p[0]));
+		*ret_n = (size_t)(letter ? snprintf(out, 5, "\\%s", letter)
+					 : snprintf(out, 5, "\\x%02x", p[0]));
 		return 1;
 	}
 	if (text[0] == '"' || text[0] == '\\')

@@ -55,7 +55,7 @@ static struct value value_of(const config_setting_t *node)
 	case CONFIG_TYPE_STRING:
 		value.type = VALUE_STRING;
 		value.string = config_setting_get_string(node);
-		if (value.string == NULL) /* libconfig represents "" like this */
+		if (!value.string) /* libconfig represents "" like this */
 			value.string = "";
 		break;
 	case CONFIG_TYPE_ARRAY:
@@ -87,8 +87,8 @@ static int read_value(struct walk *walk, const struct setting *setting, void *ob
 	int r, result = 0;
 
 	if (setting->flags & SETTING_UNBUILT)
-		return config_error(&place, "this ackd was built without that feature; allowed: "
-					    "leaving it out");
+		return config_error(&place, "this ackd was built without that feature; remove the "
+					    "setting");
 	if (setting->type->kind != KIND_ARRAY)
 		return setting_set(setting, object, &value, &place);
 	if (value.type != VALUE_ARRAY && value.type != VALUE_LIST)
@@ -184,7 +184,7 @@ static const config_setting_t *find_listeners(struct config_loader *loader,
 	struct walk top = {loader, -1};
 	struct config_place place;
 
-	if (list == NULL)
+	if (!list)
 		return NULL;
 	place = place_of(&top, list, "listeners");
 	if (!config_setting_is_list(list))
@@ -206,7 +206,7 @@ static int add_listeners(struct config_loader *loader, size_t n)
 
 	loader->listeners = calloc(n, sizeof(*loader->listeners));
 	config->listeners = calloc(n, sizeof(*config->listeners));
-	if (loader->listeners == NULL || config->listeners == NULL)
+	if (!loader->listeners || !config->listeners)
 		return -ENOMEM;
 	config->n_listeners = n;
 	return config_set_defaults(SCOPE_LISTENER, &config->listeners[0]);
@@ -242,19 +242,19 @@ static void set_port(struct config_loader *loader, int port)
 /* Reads the tree @root (NULL: the file does not exist). */
 static int walk_tree(struct config_loader *loader, const config_setting_t *root, int port)
 {
-	const config_setting_t *list = root != NULL ? find_listeners(loader, root) : NULL;
-	size_t n = list != NULL ? (size_t)config_setting_length(list) : 1;
+	const config_setting_t *list = root ? find_listeners(loader, root) : NULL;
+	size_t n = list ? (size_t)config_setting_length(list) : 1;
 	struct walk top = {loader, -1};
 	int r = add_listeners(loader, n);
 
 	loader->config->listed = list != NULL;
-	if (r == 0 && root != NULL)
+	if (r == 0 && root)
 		r = walk_group(&top, root, "");
 	if (r == 0 && port >= 0)
 		set_port(loader, port);
 	if (r == 0)
 		r = copy_first_listener(loader);
-	for (size_t i = 0; list != NULL && i < n && r == 0; i++)
+	for (size_t i = 0; list && i < n && r == 0; i++)
 		r = walk_listener(loader, i, config_setting_get_elem(list, (unsigned)i));
 	return r;
 }
@@ -279,11 +279,11 @@ static int parse_error(struct config_loader *loader, const config_t *tree)
 	};
 	const char *found = config_error_text(tree);
 
-	for (size_t i = 0; found != NULL && i < sizeof(messages) / sizeof(messages[0]); i++) {
+	for (size_t i = 0; found && i < sizeof(messages) / sizeof(messages[0]); i++) {
 		if (strncmp(found, messages[i].begin, strlen(messages[i].begin)) == 0)
 			return config_error(&place, "%s", messages[i].message);
 	}
-	return config_error(&place, "syntax error: %s", found != NULL ? found : "unknown error");
+	return config_error(&place, "syntax error: %s", found ? found : "unknown error");
 }
 
 int config_parse(struct config_loader *loader, const char *text, int port)
@@ -291,7 +291,7 @@ int config_parse(struct config_loader *loader, const char *text, int port)
 	config_t tree;
 	int r;
 
-	if (text == NULL)
+	if (!text)
 		return walk_tree(loader, NULL, port);
 	config_init(&tree);
 	if (config_read_string(&tree, text) == CONFIG_TRUE)

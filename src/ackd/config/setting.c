@@ -3,6 +3,7 @@
 #include "ackd/config/internal.h"
 #include "base/nearest.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -35,7 +36,7 @@ const struct setting settings[] = {
 #include "ackd/config/settings.def"
 };
 const size_t n_settings = sizeof(settings) / sizeof(settings[0]);
-_Static_assert(sizeof(settings) / sizeof(settings[0]) <= SETTINGS_MAX, "SETTINGS_MAX is too small");
+static_assert(sizeof(settings) / sizeof(settings[0]) <= SETTINGS_MAX, "SETTINGS_MAX is too small");
 
 int setting_find(enum setting_scope scope, const char *name)
 {
@@ -135,7 +136,7 @@ static void offer(struct guess *guess, const char *prefix, const char *name, siz
 void setting_unknown(const char *name, bool top, const struct config_place *place)
 {
 	const char *dot = strrchr(name, '.');
-	struct guess guess = {.nearest.word = dot != NULL ? dot + 1 : name};
+	struct guess guess = {.nearest.word = dot ? dot + 1 : name};
 	char prefix[GUESS_MAX];
 	size_t n = (size_t)(guess.nearest.word - name);
 
@@ -152,12 +153,12 @@ void setting_unknown(const char *name, bool top, const struct config_place *plac
 	for (size_t i = 0; i < n_settings; i++) {
 		const char *full = settings[i].name, *last = strrchr(full, '.');
 
-		last = last != NULL ? last + 1 : full;
+		last = last ? last + 1 : full;
 		snprintf(prefix, sizeof(prefix), "%.*s", (int)(last - full), full);
 		offer(&guess, prefix, last, strlen(last),
 		      settings[i].scope == SCOPE_DAEMON && !top ? " at top level" : "");
 	}
-	if (guess.nearest.name != NULL)
+	if (guess.nearest.name)
 		config_error(place, "no such setting; did you mean %s?", guess.text);
 	else
 		config_error(place, "no such setting; ackd.conf(5) lists all settings");

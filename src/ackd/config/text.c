@@ -129,10 +129,10 @@ static int scan_comment(struct input *in)
 	bool block = in->p[0] == '/' && in->p[1] == '*';
 	const char *end = block ? memmem(in->p + 2, n - 2, "*/", 2) : memchr(in->p, '\n', n);
 
-	if (end == NULL && block)
+	if (!end && block)
 		return config_error(&place, "syntax error: found a comment without end; allowed: "
 					    "/* ... */");
-	skip_blank(in, end == NULL ? n : (size_t)(end - in->p) + (block ? 2 : 0));
+	skip_blank(in, !end ? n : (size_t)(end - in->p) + (block ? 2 : 0));
 	return 0;
 }
 
@@ -147,7 +147,7 @@ static size_t check_escape(const char *p, const char *end, const struct config_p
 			config_error(place, "found a string with \\x00; allowed: text without NUL");
 		return 4;
 	}
-	if (n >= 2 && strchr("nrtf\\\"", p[1]) != NULL)
+	if (n >= 2 && strchr("nrtf\\\"", p[1]))
 		return 2;
 	config_error(place,
 		     "found the escape \\%.*s in a string; "
@@ -186,7 +186,7 @@ static enum number classify_number(const char *p, size_t n)
 		return NUMBER_NONE;
 	memcpy(text, p, n);
 	text[n] = '\0';
-	if (!hex && strspn(text, "0123456789+-.eE") == n && strpbrk(text, ".eE") != NULL) {
+	if (!hex && strspn(text, "0123456789+-.eE") == n && strpbrk(text, ".eE")) {
 		strtod(text, &end);
 		return end != text && *end == '\0' ? NUMBER_FITS : NUMBER_NONE;
 	}
@@ -219,7 +219,7 @@ static size_t word_length(const char *p, const char *end, const char *others)
 {
 	const char *begin = p;
 
-	while (p < end && (isalnum((unsigned char)*p) || strchr(others, *p) != NULL))
+	while (p < end && (isalnum((unsigned char)*p) || strchr(others, *p)))
 		p++;
 	return (size_t)(p - begin);
 }
@@ -256,7 +256,7 @@ static int check_name(struct input *in, size_t n)
 	const char *dot = memchr(in->p, '.', n);
 	int length = (int)(n < QUOTE_MAX ? n : QUOTE_MAX);
 
-	if (dot != NULL) {
+	if (dot) {
 		length = dot - in->p < length ? (int)(dot - in->p) : length;
 		return config_error(&place,
 				    "syntax error: found the name %.*s with a dot; "
@@ -264,8 +264,8 @@ static int check_name(struct input *in, size_t n)
 				    length, in->p, length, in->p);
 	}
 	if (++in->scanner->n_names > CONFIG_TEXT_NAMES_MAX)
-		return config_error(&place, "found more than %u settings; allowed: fewer",
-				    CONFIG_TEXT_NAMES_MAX);
+		return config_error(&place, "found more than %u settings; allowed: at most %u",
+				    CONFIG_TEXT_NAMES_MAX, CONFIG_TEXT_NAMES_MAX);
 	snprintf(in->scanner->name, sizeof(in->scanner->name), "%.*s", length, in->p);
 	return 0;
 }
@@ -296,10 +296,10 @@ static int scan_file(struct scanner *scanner, const char *path, const struct inp
 static char *include_path(const char *file, const char *p, size_t n)
 {
 	const char *slash = strrchr(file, '/');
-	size_t n_directory = slash != NULL && p[0] != '/' ? (size_t)(slash - file) + 1 : 0;
+	size_t n_directory = slash && p[0] != '/' ? (size_t)(slash - file) + 1 : 0;
 	char *path = malloc(n_directory + n + 1), *out = path;
 
-	if (path == NULL)
+	if (!path)
 		return NULL;
 	memcpy(path, file, n_directory);
 	out += n_directory;
@@ -335,7 +335,7 @@ static int scan_include(struct input *in)
 		return config_error(&place, "syntax error; allowed: @include \"FILE\" at the start "
 					    "of a line");
 	path = include_path(in->file, begin, (size_t)(p - begin));
-	if (path == NULL)
+	if (!path)
 		return -ENOMEM;
 	r = scan_file(scanner, path, in);
 	free(path);
@@ -358,11 +358,11 @@ static int scan_token(struct input *in)
 		return scan_comment(in);
 	if (*p == '@')
 		return scan_include(in);
-	if (isalnum((unsigned char)*p) || strchr("*-+.", *p) != NULL)
+	if (isalnum((unsigned char)*p) || strchr("*-+.", *p))
 		return scan_word(in);
-	if (strchr("=:,;{}[]()", *p) == NULL)
+	if (!strchr("=:,;{}[]()", *p))
 		return fail_at_character(in);
-	in->scanner->before = strchr("=:[(", *p) != NULL ? *p : '\0';
+	in->scanner->before = strchr("=:[(", *p) ? *p : '\0';
 	put_token(in, 1);
 	return 0;
 }
@@ -375,7 +375,7 @@ static int check_encoding(const struct input *in)
 	size_t valid = utf8_check((const uint8_t *)in->p, n).valid;
 	const char *nul = memchr(in->p, '\0', n);
 
-	if (nul != NULL && (size_t)(nul - in->p) < valid)
+	if (nul && (size_t)(nul - in->p) < valid)
 		valid = (size_t)(nul - in->p);
 	if (valid == n)
 		return 0;
@@ -392,7 +392,7 @@ static int scan(struct input *in)
 	if (in->end - in->p >= 3 && memcmp(in->p, "\xef\xbb\xbf", 3) == 0)
 		in->p += 3; /* a byte order mark */
 	while (in->p < in->end && r == 0) {
-		if (strchr(" \t\r\f\n", *in->p) != NULL)
+		if (strchr(" \t\r\f\n", *in->p))
 			skip_blank(in, 1);
 		else
 			r = scan_token(in);
@@ -407,7 +407,7 @@ static void report_unread(const struct scanner *scanner, const char *path,
 	struct config_place place = {.errors = scanner->errors, .listener = -1};
 	char quoted[QUOTE_MAX], reason[160];
 
-	if (parent != NULL)
+	if (parent)
 		place = place_of(parent, "@include");
 	snprintf(reason, sizeof(reason), "%s", strerror(-error));
 	if (error == -ELOOP)
@@ -420,7 +420,7 @@ static void report_unread(const struct scanner *scanner, const char *path,
 		snprintf(reason, sizeof(reason),
 			 "%s; the user that runs ackd (user ID %u) must be able to read it",
 			 strerror(EACCES), (unsigned)geteuid());
-	if (parent != NULL)
+	if (parent)
 		config_error(&place, "cannot read %s: %s", config_quote(path, quoted), reason);
 	else
 		config_error(&place, "%s: cannot read: %s", path, reason);
@@ -439,7 +439,7 @@ static int read_file(struct scanner *scanner, const char *path, const struct inp
 
 	if (scanner->depth < CONFIG_TEXT_DEPTH_MAX)
 		r = scanner->reader(scanner->reader_data, path, &bytes, &n);
-	if (r == -ENOMEM || (r == -ENOENT && parent == NULL))
+	if (r == -ENOMEM || (r == -ENOENT && !parent))
 		return r;
 	if (r == 0 && n > CONFIG_TEXT_BYTES_MAX - scanner->n_read) {
 		free(bytes);
@@ -449,7 +449,7 @@ static int read_file(struct scanner *scanner, const char *path, const struct inp
 		report_unread(scanner, path, parent, r);
 		scanner->lacks_file = true;
 		/* Stop here: these two errors could repeat without bound. */
-		return parent == NULL || r == -ELOOP || r == -EFBIG ? -EINVAL : 0;
+		return !parent || r == -ELOOP || r == -EFBIG ? -EINVAL : 0;
 	}
 	scanner->n_read += n;
 	*ret_bytes = bytes;
@@ -465,7 +465,7 @@ static int scan_file(struct scanner *scanner, const char *path, const struct inp
 	int r;
 
 	r = read_file(scanner, path, parent, &bytes, &n);
-	if (r < 0 || bytes == NULL)
+	if (r < 0 || !bytes)
 		return r;
 	in.p = bytes;
 	in.end = bytes + n;
@@ -512,7 +512,7 @@ int config_text_read(const char *path, config_reader reader, void *reader_data,
 {
 	struct scanner scanner = {
 		.errors = errors,
-		.reader = reader != NULL ? reader : read_path,
+		.reader = reader ? reader : read_path,
 		.reader_data = reader_data,
 		.line = 1,
 	};
@@ -521,14 +521,14 @@ int config_text_read(const char *path, config_reader reader, void *reader_data,
 	int r;
 
 	scanner.out = open_memstream(&text, &n);
-	if (scanner.out == NULL)
+	if (!scanner.out)
 		return -ENOMEM;
 	errors->in_text = true;
 	r = scan_file(&scanner, path, NULL);
 	errors->in_text = false;
 	for (; scanner.n_held > 0; scanner.n_held--)
 		put(&scanner, "\n", 1);
-	if (fclose(scanner.out) != 0 || text == NULL || n != scanner.n_put)
+	if (fclose(scanner.out) != 0 || !text || n != scanner.n_put)
 		r = -ENOMEM;
 	if (r == 0 && scanner.lacks_file)
 		r = -EINVAL;

@@ -38,13 +38,13 @@ void setting_print(const struct setting *setting, const void *object, FILE *out)
 
 void setting_clear(const struct setting *setting, void *object)
 {
-	if (setting->type->class->clear != NULL)
+	if (setting->type->class->clear)
 		setting->type->class->clear(member_of(setting, object));
 }
 
 int setting_copy(const struct setting *setting, void *to, const void *from)
 {
-	if (setting->type->class->copy != NULL)
+	if (setting->type->class->copy)
 		return setting->type->class->copy(member_of(setting, to),
 						  member_const(setting, from));
 	memcpy(member_of(setting, to), member_const(setting, from), setting->size);
@@ -53,7 +53,7 @@ int setting_copy(const struct setting *setting, void *to, const void *from)
 
 bool setting_equal(const struct setting *setting, const void *a, const void *b)
 {
-	if (setting->type->class->equal != NULL)
+	if (setting->type->class->equal)
 		return setting->type->class->equal(member_const(setting, a),
 						   member_const(setting, b));
 	return memcmp(member_const(setting, a), member_const(setting, b), setting->size) == 0;
@@ -66,7 +66,7 @@ int setting_mismatch(const struct setting *setting, const struct value *value,
 
 	setting->type->class->describe(setting, allowed);
 	return config_error(place, "found %s%s%s; allowed: %s", value_text(value, found),
-			    because != NULL ? ", " : "", because != NULL ? because : "", allowed);
+			    because ? ", " : "", because ? because : "", allowed);
 }
 
 /* ---- numbers ---- */
@@ -92,7 +92,7 @@ static int set_number(const struct setting *setting, void *member, const struct 
 	uint64_t number;
 
 	if (!setting->type->read(setting, value, &number) ||
-	    (setting->words == NULL && (number < setting->minimum || number > setting->maximum)))
+	    (!setting->words && (number < setting->minimum || number > setting->maximum)))
 		return setting_mismatch(setting, value, place, NULL);
 	switch (setting->size) {
 	case sizeof(uint8_t):
@@ -278,7 +278,7 @@ static bool read_word(const struct setting *setting, const struct value *value,
 
 	if (value->type != VALUE_STRING)
 		return false;
-	while (setting->words[i] != NULL && strcmp(value->string, setting->words[i]) != 0)
+	while (setting->words[i] && strcmp(value->string, setting->words[i]) != 0)
 		i++;
 	*ret_number = i;
 	return setting->words[i] != NULL;
@@ -295,11 +295,11 @@ static void describe_word(const struct setting *setting, char out[VALUE_TEXT_MAX
 	const char *const *words = setting->words;
 	size_t n = 0;
 
-	for (size_t i = 0; words[i] != NULL; i++)
+	for (size_t i = 0; words[i]; i++)
 		n += (size_t)snprintf(out + n, VALUE_TEXT_MAX - n, "%s\"%s\"",
-				      i == 0		     ? ""
-				      : words[i + 1] != NULL ? ", "
-							     : " or ",
+				      i == 0	     ? ""
+				      : words[i + 1] ? ", "
+						     : " or ",
 				      words[i]);
 	if (strcmp(setting->name, "encoding.errors") == 0)
 		snprintf(out + n, VALUE_TEXT_MAX - n,
@@ -352,16 +352,15 @@ static int copy_string(void *to, const void *from)
 	const char *text = *(const char *const *)from;
 	char **copy = to;
 
-	*copy = text != NULL ? strdup(text) : NULL;
-	return text != NULL && *copy == NULL ? -ENOMEM : 0;
+	*copy = text ? strdup(text) : NULL;
+	return text && !*copy ? -ENOMEM : 0;
 }
 
 static bool equal_strings(const void *a, const void *b)
 {
 	const char *text_a = *(const char *const *)a, *text_b = *(const char *const *)b;
 
-	return text_a == text_b ||
-	       (text_a != NULL && text_b != NULL && strcmp(text_a, text_b) == 0);
+	return text_a == text_b || (text_a && text_b && strcmp(text_a, text_b) == 0);
 }
 
 static int set_string(const struct setting *setting, void *member, const struct value *value,
@@ -374,8 +373,7 @@ static int set_string(const struct setting *setting, void *member, const struct 
 	if (r < 0)
 		return r;
 	n = strlen(value->string);
-	if (is_good != NULL &&
-	    (n < setting->minimum || n > setting->maximum || !is_good(value->string)))
+	if (is_good && (n < setting->minimum || n > setting->maximum || !is_good(value->string)))
 		return setting_mismatch(setting, value, place, NULL);
 	clear_string(member);
 	return copy_string(member, &value->string);
@@ -388,7 +386,7 @@ static void print_string(const struct setting *setting, const void *member, FILE
 
 static void describe_string(const struct setting *setting, char out[VALUE_TEXT_MAX])
 {
-	if (setting->type->is_good != NULL)
+	if (setting->type->is_good)
 		snprintf(out, VALUE_TEXT_MAX, "a string of %" PRIu64 " to %" PRIu64 " bytes: %s",
 			 setting->minimum, setting->maximum, setting->type->allowed);
 	else
@@ -407,7 +405,7 @@ static const struct setting_class string_class = {
 static bool name_is_good(const char *text)
 {
 	for (; *text != '\0'; text++) {
-		if (!isalnum((unsigned char)*text) && strchr("._-", *text) == NULL)
+		if (!isalnum((unsigned char)*text) && !strchr("._-", *text))
 			return false;
 	}
 	return true;
@@ -426,7 +424,7 @@ static bool address_is_good(const char *text)
 	if (strcmp(text, "*") == 0)
 		return true;
 	n = strcspn(text, "%"); /* fe80::1%eth0 */
-	if (strchr(text, ':') == NULL) {
+	if (!strchr(text, ':')) {
 		if (text[strspn(text, "0123456789.")] == '\0')
 			return inet_pton(AF_INET, text, &address) == 1;
 		return text[0] != '-' && name_is_good(text);
@@ -468,8 +466,7 @@ static int host_bits(const struct value *value, const struct config_place *place
 
 	snprintf(address, sizeof(address), "%.*s", (int)(slash - value->string), value->string);
 	cidr_parse(address, &meant);
-	meant.prefix =
-		(uint8_t)(strtoul(slash + 1, NULL, 10) + (strchr(address, ':') == NULL ? 96 : 0));
+	meant.prefix = (uint8_t)(strtoul(slash + 1, NULL, 10) + (strchr(address, ':') ? 0 : 96));
 	for (unsigned bit = meant.prefix; bit < 128; bit++)
 		meant.address[bit / 8] &= (uint8_t) ~(0x80 >> bit % 8);
 	return config_error(
@@ -500,7 +497,7 @@ static int add_network(const struct setting *setting, void *member, const struct
 				     : "which is not an address");
 	if ((list->n & (list->n - 1)) == 0) { /* a power of 2: full */
 		grown = reallocarray(list->items, list->n > 0 ? list->n * 2 : 1, sizeof(*grown));
-		if (grown == NULL)
+		if (!grown)
 			return -ENOMEM;
 		list->items = grown;
 	}
@@ -525,7 +522,7 @@ static int copy_networks(void *to, const void *from)
 	if (list->n == 0)
 		return 0;
 	copy->items = calloc(list->n, sizeof(*copy->items));
-	if (copy->items == NULL)
+	if (!copy->items)
 		return -ENOMEM;
 	memcpy(copy->items, list->items, list->n * sizeof(*copy->items));
 	copy->n = list->n;

@@ -3,6 +3,7 @@
 #include "ackd/conn/internal.h"
 #include "base/states.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@
 #define DRAIN_READ_MAX ((size_t)1024 * 1024)
 
 /* every connection has one, even an idle one */
-_Static_assert(sizeof(struct conn) <= 328, "struct conn has grown");
+static_assert(sizeof(struct conn) <= 328, "struct conn has grown");
 
 /* ---- states ---- */
 

@@ -13,7 +13,7 @@ const char *conn_reason_name(enum conn_reason reason)
 		[CONN_NAK] = "NAK",
 		[CONN_IDLE] = "idle time-out",
 		[CONN_RESET] = "connection lost",
-		[CONN_MEMORY_BUDGET] = "out of memory budget",
+		[CONN_MEMORY_BUDGET] = "limits.max_memory is used up",
 		[CONN_MEMORY] = "out of memory",
 		[CONN_PROXY] = "no valid PROXY header",
 		[CONN_REFUSED] = "refused",

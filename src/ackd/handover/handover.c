@@ -3,6 +3,7 @@
 #include "base/states.h"
 #include "base/trim.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -29,7 +30,7 @@ union fds_control {
 	struct cmsghdr first;
 };
 
-_Static_assert(sizeof(union fds_control) <= 1024, "sendmsg() of musl takes no more");
+static_assert(sizeof(union fds_control) <= 1024, "sendmsg() of musl takes no more");
 
 /* Room for the kernel's maximum per message (SCM_MAX_FD), which exceeds MESSAGE_FDS. */
 union fds_control_max {

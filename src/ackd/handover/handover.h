@@ -187,7 +187,8 @@ int takeover_withdraw(void);
 
 /*
  * Receives and checks the hand-over after takeover_withdraw(), whose last result is @withdrawn.
- * @fds are the @n descriptors that takeover_is_part() identified; they are consumed. At most
+ * @fds are the @n descriptors that takeover_is_part() identified. Closes them and frees
+ * their names, but not the array. At most
  * @max_fds descriptors are kept; further connections get none. Returns 0 and gives *@ret_takeover
  * to the caller. Otherwise the connections are closed, and it returns -EPROTO (another version),
  * -ENODATA (no segment) or another negative errno.

@@ -1,13 +1,14 @@
 #include "ackd/handover/state.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
 static const char magic[8] = "ackd-st";
 
-_Static_assert(sizeof(struct state_header) == 48, "no padding");
-_Static_assert(sizeof(struct state_record) == 80, "no padding");
-_Static_assert(sizeof(struct state_counters_record) == 8, "no padding");
+static_assert(sizeof(struct state_header) == 48, "no padding");
+static_assert(sizeof(struct state_record) == 80, "no padding");
+static_assert(sizeof(struct state_counters_record) == 8, "no padding");
 
 /*
  * FNV-1a over 64-bit words. It detects damage, not manipulation: no other process can write to the

@@ -109,8 +109,8 @@ static int write_dropped(uint64_t n)
 	};
 
 	return write_own(log_kinds[LOG_DROPPED].level, &fields,
-			 "%" PRIu64 " log entr%s missing here: not written in time", n,
-			 n == 1 ? "y" : "ies");
+			 "%" PRIu64 " log entr%s missing here because %s not be written", n,
+			 n == 1 ? "y is" : "ies are", n == 1 ? "it could" : "they could");
 }
 
 /* Writes how many events of each kind were suppressed since the last report. */

@@ -23,7 +23,6 @@ enum log_event {
 enum log_number {
 #define LOG_NUMBER(number, ...) LOG_NUMBER_##number,
 #include "ackd/log/log.def"
-	LOG_NUMBER_COUNT,
 };
 
 /* LOG_HAS_CONNECTION and so on. */

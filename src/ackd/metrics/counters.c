@@ -177,7 +177,6 @@ struct stats stats_read(const struct stats_entry *entry)
 struct stats stats_total(void)
 {
 	struct stats sum = dropped;
-
 	const struct stats_entry *entry;
 
 	list_for_each (entry, &entries, node) {

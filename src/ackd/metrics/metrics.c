@@ -38,7 +38,7 @@
 #define ACCEPT_BATCH 16
 
 /* The pause after an accept error. */
-#define ACCEPT_PAUSE_MS 100
+#define METRICS_PAUSE_MS 100
 
 struct listening_socket {
 	struct list node;
@@ -264,7 +264,7 @@ static void pause_accepting(struct metrics *metrics)
 
 	list_for_each (s, &metrics->sockets, node)
 		uv_poll_stop(&s->poll);
-	uv_timer_start(&metrics->pause_timer, on_pause_end, ACCEPT_PAUSE_MS, 0);
+	uv_timer_start(&metrics->pause_timer, on_pause_end, METRICS_PAUSE_MS, 0);
 }
 
 static void on_acceptable(uv_poll_t *poll, int status, int events)

@@ -14,6 +14,7 @@
 #include "ackd/sockets/store.h"
 #include "base/plural.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -24,7 +25,7 @@
  * include room for the segments of a hand-over, which count as open descriptors of the user.
  */
 #define RESERVE_PER_WORKER 8
-_Static_assert(RESERVE_PER_WORKER >= HANDOVER_SEGMENTS_PER_WORKER, "room for segments");
+static_assert(RESERVE_PER_WORKER >= HANDOVER_SEGMENTS_PER_WORKER, "room for segments");
 #define RESERVE 64
 
 const struct state_row change_states[] = {

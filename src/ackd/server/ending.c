@@ -28,7 +28,7 @@ void server_stop(struct server *server)
 static void on_drain_timer(uv_timer_t *timer)
 {
 	struct server *server = timer->data;
-	uint64_t now_ms = uv_now(&server->loop);
+	uint64_t now_ms = uv_now(&server->loop), left_ms;
 
 	if (now_ms >= server->drain_deadline_ms) {
 		struct stats s = stats_total();
@@ -41,7 +41,7 @@ static void on_drain_timer(uv_timer_t *timer)
 		return;
 	}
 	log_notify("EXTEND_TIMEOUT_USEC=%u", 5 * EXTEND_EVERY_MS * 1000);
-	uint64_t left_ms = server->drain_deadline_ms - now_ms;
+	left_ms = server->drain_deadline_ms - now_ms;
 	uv_timer_start(timer, on_drain_timer, left_ms < EXTEND_EVERY_MS ? left_ms : EXTEND_EVERY_MS,
 		       0);
 }

@@ -140,8 +140,8 @@ void report_lines(enum log_event event, char *lines, unsigned max)
 		if (*line && n++ < max)
 			log_post_at(LOG_LEVEL_ERROR, event, NULL, "%s", line);
 	if (n > max)
-		log_post_at(LOG_LEVEL_ERROR, event, NULL, "and %u more: \"ackd -t\" reports all",
-			    n - max);
+		log_post_at(LOG_LEVEL_ERROR, event, NULL, "%u more error%s; \"ackd -t\" shows all",
+			    n - max, plural(n - max));
 }
 
 /* ---- metrics ---- */

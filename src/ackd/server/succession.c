@@ -9,6 +9,7 @@
 #include "ackd/sockets/store.h"
 #include "base/plural.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -84,7 +85,7 @@ static void save_counters(struct handover *handover)
 {
 	const struct stats_entry *entry = NULL;
 
-	_Static_assert(COUNTER_COUNT <= STATE_COUNTERS_MAX, "room for all");
+	static_assert(COUNTER_COUNT <= STATE_COUNTERS_MAX, "room for all");
 	do { /* first the sum of dropped listeners, which has no name */
 		struct stats stats = stats_read(entry);
 
@@ -106,7 +107,7 @@ static void all_handed_over(struct server *server)
 		log_post_at(LOG_LEVEL_ERROR, LOG_HANDOVER, NULL,
 			    "%" PRIu64 " connection%s lost: %s", handover->n_handed_over,
 			    plural(handover->n_handed_over),
-			    r == -EPIPE ? "the queue has left the service manager's store"
+			    r == -EPIPE ? "the service manager has dropped the hand-over"
 					: error_text(r));
 	else
 		log_post(LOG_HANDOVER, NULL, "handed over %" PRIu64 " connection%s",
@@ -150,9 +151,8 @@ struct failure server_take_passed(struct server *server, FILE *errors)
 	int n = systemd_listen_fds(&server->passed);
 
 	if (n < 0) {
-		fprintf(errors,
-			"LISTEN_FDS and LISTEN_FDNAMES do not match the passed descriptors: %s\n",
-			uv_strerror(n));
+		fprintf(errors, "cannot take the descriptors of the service manager%s: %s\n",
+			n == -ENOMEM ? "" : " ($LISTEN_FDS, $LISTEN_FDNAMES)", uv_strerror(n));
 		return (struct failure){FAILURE_OS, n};
 	}
 	server->n_passed = (size_t)n;
@@ -288,6 +288,6 @@ void server_take_over(struct server *server)
 	       stats_carry(counters.listener, counters.values, counters.n) == 0)
 		;
 	n = takeover->n - takeover->n_without_fd;
-	log_post(LOG_RESTORE, NULL, "taking up %zu connection%s", n, plural(n));
+	log_post(LOG_RESTORE, NULL, "taking over %zu connection%s", n, plural(n));
 	report_losses(takeover, room);
 }

@@ -184,14 +184,15 @@ static int bind_unix(struct endpoint *endpoint, const struct endpoint_options *o
 	return 0;
 }
 
-static struct endpoint *endpoint_new(const char *listener, unsigned n_fds)
+static struct endpoint *endpoint_new(const char *listener, unsigned n_fds,
+				     enum endpoint_state state)
 {
 	struct endpoint *endpoint = calloc(1, sizeof(*endpoint));
 
 	if (!endpoint)
 		return NULL;
 	list_init(&endpoint->node);
-	endpoint->state = ENDPOINT_NEW;
+	endpoint->state = (uint8_t)state;
 	endpoint->listener = strdup(listener);
 	endpoint->fds = calloc(n_fds, sizeof(int));
 	if (!endpoint->listener || !endpoint->fds) {
@@ -204,7 +205,7 @@ static struct endpoint *endpoint_new(const char *listener, unsigned n_fds)
 int endpoint_create(const char *listener, const struct sockaddr *address, socklen_t length,
 		    const struct endpoint_options *options, struct endpoint **ret_endpoint)
 {
-	struct endpoint *endpoint = endpoint_new(listener, options->n_sockets);
+	struct endpoint *endpoint = endpoint_new(listener, options->n_sockets, ENDPOINT_NEW);
 	int r;
 
 	if (!endpoint)
@@ -245,14 +246,13 @@ static int adopt_check(int fd, struct endpoint *endpoint)
 /* Creates an endpoint from the listening socket @fd, which it takes even on failure. */
 static int endpoint_inherit(const char *listener, int fd, struct endpoint **ret_endpoint)
 {
-	struct endpoint *endpoint = endpoint_new(listener, 1);
+	struct endpoint *endpoint = endpoint_new(listener, 1, ENDPOINT_INHERITED);
 	int r;
 
 	if (!endpoint) {
 		close(fd);
 		return -ENOMEM;
 	}
-	endpoint->state = ENDPOINT_INHERITED;
 	endpoint->fds[endpoint->n_fds++] = fd;
 	r = adopt_check(fd, endpoint);
 	if (r < 0) {
@@ -407,7 +407,7 @@ int endpoint_listen(struct endpoint *endpoint, const struct endpoint_options *op
 			set_inherited(endpoint->fds[i], options);
 		if (endpoint->passed)
 			continue;
-		if (listen(endpoint->fds[i], options->backlog) < 0 ||
+		if (listen(endpoint->fds[i], (int)options->backlog) < 0 ||
 		    (tcp && set_int(endpoint->fds[i], SOL_SOCKET, SO_REUSEPORT, 1) < 0))
 			return -errno;
 	}

@@ -54,7 +54,7 @@ struct endpoint {
 /* Options from the settings of the listener and the daemon. */
 struct endpoint_options {
 	unsigned n_sockets; /* number of SO_REUSEPORT sockets if the address is TCP */
-	int backlog;
+	unsigned backlog;
 	bool freebind;
 	bool shared; /* the address overlaps that of an endpoint that is about to be retired */
 	mode_t mode;

@@ -9,7 +9,7 @@
 /* The most addresses of a name; further ones are skipped. */
 #define RESOLVED_MAX 64
 
-/* The addresses of a listener: at least one, without duplicates. */
+/* The addresses of a listener, without duplicates; at least one after resolve_listener(). */
 struct resolved {
 	struct sockaddr_storage addresses[RESOLVED_MAX];
 	socklen_t lengths[RESOLVED_MAX];

@@ -20,8 +20,8 @@
  */
 #define METRICS_BACKLOG 4096
 
-/* A change that is beginning. */
-struct change {
+/* The missing addresses of a change are being bound. */
+struct binding {
 	struct socket_set *set;
 	const struct candidate *candidate;
 	unsigned n_sockets; /* per TCP address of a listener */
@@ -159,24 +159,24 @@ static void drop_inherited(struct socket_set *set, const struct config *config)
  * Returns whether @error means that this host does not have the address, rather than that it is in
  * use.
  */
-static bool is_lacking(int error)
+static bool is_absent(int error)
 {
 	return error == -EADDRNOTAVAIL || error == -EAFNOSUPPORT;
 }
 
 /* Writes advice after an address could not be bound. */
-static void advise(const struct change *change, size_t user, const struct sockaddr_storage *address,
-		   int error)
+static void advise(const struct binding *binding, size_t user,
+		   const struct sockaddr_storage *address, int error)
 {
 	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
 	const char *directory = getenv("RUNTIME_DIRECTORY");
-	FILE *errors = change->errors;
+	FILE *errors = binding->errors;
 
 	if (error == -EADDRNOTAVAIL && address->ss_family == AF_INET6 &&
 	    IN6_IS_ADDR_LINKLOCAL(&in6->sin6_addr) && in6->sin6_scope_id == 0)
 		fputs("; a link-local address needs its zone, as in fe80::1%eth0", errors);
-	else if (error == -EADDRNOTAVAIL && !is_metrics(change->candidate->config, user) &&
-		 !candidate_listener(change->candidate, user)->freebind)
+	else if (error == -EADDRNOTAVAIL && !is_metrics(binding->candidate->config, user) &&
+		 !candidate_listener(binding->candidate, user)->freebind)
 		fputs("; freebind = true listens on an address that the host does not have yet",
 		      errors);
 	else if (error == -EACCES && address->ss_family != AF_UNIX)
@@ -192,21 +192,21 @@ static void advise(const struct change *change, size_t user, const struct sockad
 }
 
 /* Reports that @user cannot listen on @address. @by: our own conflicting endpoint, or NULL. */
-static void explain(const struct change *change, size_t user,
+static void explain(const struct binding *binding, size_t user,
 		    const struct sockaddr_storage *address, int error, const struct endpoint *by)
 {
 	char text[ADDRESS_TEXT_MAX];
-	FILE *errors = change->errors;
+	FILE *errors = binding->errors;
 
 	fprintf(errors, "listener \"%s\": cannot listen on %s: %s",
-		candidate_listener(change->candidate, user)->name,
+		candidate_listener(binding->candidate, user)->name,
 		sockaddr_format((const struct sockaddr *)address, text), uv_strerror(error));
 	if (by)
 		fprintf(errors, " by listener \"%s\" on %s", by->listener,
 			sockaddr_format((const struct sockaddr *)&by->bound, text));
 	if (error == -EEXIST)
 		fputs(" and is not a socket", errors);
-	advise(change, user, address, error);
+	advise(binding, user, address, error);
 	fputc('\n', errors);
 }
 
@@ -304,21 +304,21 @@ static struct endpoint *find_conflict(const struct socket_set *set,
  * Binds @address for @user, as the first of its addresses with port 0 decides the port. Returns 0
  * and *@ret_endpoint, or a negative errno and *@ret_by: our own conflicting endpoint, or NULL.
  */
-static int bind_address(const struct change *change, size_t user,
+static int bind_address(const struct binding *binding, size_t user,
 			const struct sockaddr_storage *address, socklen_t length,
 			struct endpoint **ret_endpoint, struct endpoint **ret_by)
 {
 	struct endpoint_options options =
-		options_of(change->candidate->config, user, change->n_sockets);
+		options_of(binding->candidate->config, user, binding->n_sockets);
 	int r;
 
-	*ret_by = find_conflict(change->set, address, &options.shared);
+	*ret_by = find_conflict(binding->set, address, &options.shared);
 	if (*ret_by)
 		return -EADDRINUSE;
-	r = endpoint_create(candidate_listener(change->candidate, user)->name,
+	r = endpoint_create(candidate_listener(binding->candidate, user)->name,
 			    (const struct sockaddr *)address, length, &options, ret_endpoint);
 	if (r == 0)
-		list_append(&change->set->endpoints, &(*ret_endpoint)->node);
+		list_append(&binding->set->endpoints, &(*ret_endpoint)->node);
 	return r;
 }
 
@@ -327,26 +327,26 @@ static int bind_address(const struct change *change, size_t user,
  * first. Unless this is the @last_try, returns -EAGAIN without an error line if that port is in use
  * on another address.
  */
-static int bind_user(const struct change *change, size_t user, bool last_try)
+static int bind_user(const struct binding *binding, size_t user, bool last_try)
 {
-	const struct config_listener *l = candidate_listener(change->candidate, user);
-	const struct resolved *resolved = &change->candidate->resolved[user];
+	const struct config_listener *l = candidate_listener(binding->candidate, user);
+	const struct resolved *resolved = &binding->candidate->resolved[user];
 	uint16_t port = l->port;
 	int last = 0;
 	size_t n = 0;
 
 	for (size_t a = 0; a < resolved->n; a++) {
 		struct sockaddr_storage address = resolved->addresses[a];
-		struct endpoint *e = find_used(change->set, user, &address), *by = NULL;
+		struct endpoint *e = find_used(binding->set, user, &address), *by = NULL;
 		int r = 0;
 
 		sockaddr_set_port(&address, port);
 		if (!e) {
-			r = bind_address(change, user, &address, resolved->lengths[a], &e, &by);
+			r = bind_address(binding, user, &address, resolved->lengths[a], &e, &by);
 			if (r == 0)
 				use(e, user, &resolved->addresses[a]);
 		}
-		if (r < 0 && resolved->lenient && is_lacking(r)) {
+		if (r < 0 && resolved->lenient && is_absent(r)) {
 			notice_skipped(l->name, &address, r);
 			last = r;
 			continue;
@@ -354,7 +354,7 @@ static int bind_user(const struct change *change, size_t user, bool last_try)
 		if (r == -EADDRINUSE && l->port == 0 && port != 0 && !last_try)
 			return -EAGAIN;
 		if (r < 0) {
-			explain(change, user, &address, r, by);
+			explain(binding, user, &address, r, by);
 			return r;
 		}
 		port = sockaddr_port(&e->bound);
@@ -365,7 +365,7 @@ static int bind_user(const struct change *change, size_t user, bool last_try)
 	if (n > 0 && l->path && systemd_is_private(l->path))
 		warn_private(l);
 	if (n == 0 && resolved->n > 0)
-		explain(change, user, &resolved->addresses[0], last, NULL);
+		explain(binding, user, &resolved->addresses[0], last, NULL);
 	return n > 0 ? 0 : last;
 }
 
@@ -383,20 +383,20 @@ int socket_set_bind(struct socket_set *set, const struct candidate *candidate, u
 		    unsigned max_sockets, FILE *errors)
 {
 	const struct config *config = candidate->config;
-	struct change change = {.set = set, .candidate = candidate, .errors = errors};
+	struct binding binding = {.set = set, .candidate = candidate, .errors = errors};
 	int r = 0;
 
 	choose_all(set, candidate);
 	drop_inherited(set, config);
-	change.n_sockets = store_share(candidate, &set->endpoints, n_handed, max_sockets);
+	binding.n_sockets = store_share(candidate, &set->endpoints, n_handed, max_sockets);
 	for (size_t user = 0; user <= config->n_listeners && r == 0; user++) {
 		if (!is_metrics(config, user) &&
 		    endpoint_find_passed(&set->endpoints, config->listeners[user].name))
 			continue;
-		r = bind_user(&change, user, false);
+		r = bind_user(&binding, user, false);
 		for (int tries = 1; tries < PORT_TRIES && r == -EAGAIN; tries++) {
 			unbind_user(set, user);
-			r = bind_user(&change, user, tries == PORT_TRIES - 1);
+			r = bind_user(&binding, user, tries == PORT_TRIES - 1);
 		}
 	}
 	if (r < 0)

@@ -64,14 +64,17 @@ int systemd_listen_fds(struct systemd_fd **ret_fds);
 bool systemd_has_store(void);
 
 /*
- * The service manager's descriptor store, which outlives the process. Each of these functions may
- * block, for at most 5 s while the manager is silent. The manager keeps FileDescriptorStoreMax=
- * descriptors, drops the others, and reports neither.
+ * ---- the service manager's descriptor store, which outlives the process ----
  *
- * Returns for how many more descriptors, at most @wanted, the store has room now; 0 without a
- * store. @n_stored: how many of ours it already contains. The function stores socket pairs and
- * detects which of them have been closed. If the manager states its limit ($FDSTORE, systemd 254),
- * the result respects it.
+ * The functions that wait for the manager block for at most 5 s while it is silent. The manager
+ * keeps FileDescriptorStoreMax= descriptors, drops the others, and reports neither.
+ */
+
+/*
+ * Waits for the manager. Returns for how many more descriptors, at most @wanted, the store has room
+ * now; 0 without a store. @n_stored: how many of ours it already contains. The function stores
+ * socket pairs and detects which of them have been closed. If the manager states its limit
+ * ($FDSTORE, systemd 254), the result respects it.
  */
 unsigned systemd_store_room(unsigned wanted, unsigned n_stored);
 

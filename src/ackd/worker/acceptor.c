@@ -164,7 +164,7 @@ void acceptor_close(struct acceptor *acceptor)
 	list_remove(&acceptor->node);
 	/* queued clients already consider themselves connected; the kernel queues backlog + 1 */
 	if (!acceptor->passed)
-		acceptor_accept(acceptor, (unsigned)acceptor->listener->settings->backlog + 1);
+		acceptor_accept(acceptor, acceptor->listener->settings->backlog + 1);
 	states_move(acceptor_states, &acceptor->state, ACCEPTOR_CLOSED);
 	listener_unref(acceptor->listener);
 	acceptor->listener = NULL;

@@ -35,7 +35,7 @@ struct acceptor {
 #define ACCEPT_PAUSE_MS 200
 
 /*
- * Begins to accept from @fd for @listener, in the loop of its reactor. @acceptor is zeroed (malloc)
+ * Begins to accept from @fd for @listener, in the loop of its reactor. @acceptor is zeroed (calloc)
  * and must be closed by acceptor_close(). @fd listens, is non-blocking, and must stay open until
  * then. If the loop refuses @fd, acceptor_expire() tries again after ACCEPT_PAUSE_MS.
  */
