@@ -41,16 +41,33 @@ struct config *config_unref(struct config *config)
 	return NULL;
 }
 
+/* Sets the member in @object to the default of @setting. Returns 0 or -ENOMEM. */
+static int set_default(const struct setting *setting, void *object)
+{
+	const char *text = setting->default_text;
+	struct config_place place = {0}; /* a default is never wrong */
+	struct value value = {.type = VALUE_STRING, .string = text};
+	char *end;
+
+	if (setting->type->kind == KIND_BOOLEAN) {
+		value.type = VALUE_BOOLEAN;
+		value.integer = strcmp(text, "true") == 0;
+	} else if (setting->type->kind == KIND_NUMBER) {
+		value.integer = strtoll(text, &end, 10);
+		if (*end == '\0')
+			value.type = VALUE_INTEGER;
+	}
+	return setting_set(setting, object, &value, &place);
+}
+
 int config_set_defaults(enum setting_scope scope, void *object)
 {
-	struct config_place place = {0}; /* a default is never wrong */
 	int r = 0;
 
 	for (size_t i = 0; i < n_settings && r == 0; i++) {
 		if (settings[i].scope == scope && settings[i].default_text &&
 		    settings[i].type->kind != KIND_ARRAY)
-			r = setting_set_text(&settings[i], object, settings[i].default_text,
-					     &place);
+			r = set_default(&settings[i], object);
 	}
 	return r;
 }

@@ -2,14 +2,14 @@
 
 /*
  * For the files of this folder: the table of settings and the operations on one setting
- * (setting.c, types.c), and the state of the steps of config_load_with() (parse.c, check.c).
+ * (settings.c), and the state of the steps of config_load_with() (parse.c, check.c).
  */
 
 #include "ackd/config/config.h"
 #include "ackd/config/error.h"
 #include "base/units.h"
 
-/* ---- settings: setting.c ---- */
+/* ---- settings: settings.c ---- */
 
 enum setting_scope { SCOPE_LISTENER, SCOPE_DAEMON };
 
@@ -58,22 +58,6 @@ struct value {
 /* Returns the index in settings[] of the setting with the dotted @name, or -1. */
 int setting_find(enum setting_scope scope, const char *name);
 
-/* Returns whether @name is a group: the first part of the dotted name of a setting in @scope. */
-bool setting_is_group(enum setting_scope scope, const char *name);
-
-/*
- * Sets the member in @object to @text, which is written as a default in settings.def. Returns 0,
- * -EINVAL after reporting an error at @place, or -ENOMEM.
- */
-int setting_set_text(const struct setting *setting, void *object, const char *text,
-		     const struct config_place *place);
-
-/*
- * Reports that there is no setting @name (dotted), at top level or, if @top is false, in a
- * listener. The message suggests the nearest known name.
- */
-void setting_unknown(const char *name, bool top, const struct config_place *place);
-
 /* The size of the buffer for value_text(). */
 #define VALUE_TEXT_MAX 256
 
@@ -81,8 +65,6 @@ void setting_unknown(const char *name, bool top, const struct config_place *plac
  * Describes @value for a message: "70000", "the string \"abc\"", "a group { ... }". Returns @out.
  */
 const char *value_text(const struct value *value, char out[VALUE_TEXT_MAX]);
-
-/* ---- types of settings: types.c ---- */
 
 /* The operations on the members of some types. */
 struct setting_class {
@@ -128,20 +110,6 @@ struct setting_type {
 	/* Strings: whether a value of valid length is valid. NULL: all are. */
 	bool (*is_good)(const char *text);
 };
-
-extern const struct setting_type type_integer;	    /* an integer: any unsigned type */
-extern const struct setting_type type_size;	    /* bytes, or a string with a unit: unsigned */
-extern const struct setting_type type_milliseconds; /* seconds, or with a unit: uint64_t */
-extern const struct setting_type type_microseconds; /* the same: uint64_t */
-extern const struct setting_type type_boolean;	    /* bool */
-extern const struct setting_type type_name;	    /* [A-Za-z0-9._-]: char * */
-extern const struct setting_type type_address;	    /* address, name or "*": char * */
-extern const struct setting_type type_path;	    /* char * */
-extern const struct setting_type type_mode;	    /* a string of octal digits: mode_t */
-extern const struct setting_type type_template;	    /* the source of a template: char * */
-extern const struct setting_type type_word;	    /* one of setting->words: an enum */
-extern const struct setting_type type_networks;	    /* strings in CIDR notation: struct cidr_list */
-extern const struct setting_type type_proxies;	    /* the same, or "unix" */
 
 /*
  * Checks @value and stores it in the member in @object; for an array, adds one element. Returns 0,

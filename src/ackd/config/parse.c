@@ -6,6 +6,7 @@
  */
 
 #include "ackd/config/internal.h"
+#include "base/nearest.h"
 
 #include <errno.h>
 #include <libconfig.h>
@@ -125,6 +126,76 @@ static int read_setting(struct walk *walk, int index, const config_setting_t *no
 	return r == -EINVAL ? 0 : r;
 }
 
+/* Returns whether @name is a group: the first part of the dotted name of a setting in @scope. */
+static bool is_group(enum setting_scope scope, const char *name)
+{
+	size_t n = strlen(name);
+
+	for (size_t i = 0; i < n_settings; i++) {
+		if (settings[i].scope == scope && strncmp(settings[i].name, name, n) == 0 &&
+		    settings[i].name[n] == '.')
+			return true;
+	}
+	return false;
+}
+
+/* The longest name that is looked for; no setting has a longer one. */
+#define GUESS_MAX 80
+
+struct guess {
+	struct nearest nearest;
+	char text[GUESS_MAX]; /* the suggestion, if nearest.name is set */
+};
+
+/* Offers the @n bytes at @name, which are suggested as @prefix, the name and @suffix. */
+static void offer(struct guess *guess, const char *prefix, const char *name, size_t n,
+		  const char *suffix)
+{
+	char copy[GUESS_MAX];
+
+	snprintf(copy, sizeof(copy), "%.*s", (int)n, name);
+	nearest_offer(&guess->nearest, copy);
+	if (guess->nearest.name != copy)
+		return;
+	guess->nearest.name = guess->text;
+	snprintf(guess->text, sizeof(guess->text), "%s%s%s", prefix, copy, suffix);
+}
+
+/*
+ * Reports that there is no setting @name (dotted), at top level or, if @top is false, in a
+ * listener. The message suggests the nearest known name.
+ */
+static void report_unknown(const char *name, bool top, const struct config_place *place)
+{
+	const char *dot = strrchr(name, '.');
+	struct guess guess = {.nearest.word = dot ? dot + 1 : name};
+	char prefix[GUESS_MAX];
+	size_t n = (size_t)(guess.nearest.word - name);
+
+	snprintf(prefix, sizeof(prefix), "%.*s", (int)n, name);
+	/* the names in the same group first, because the first of equally near ones wins */
+	for (size_t i = 0; i < n_settings; i++) {
+		const char *full = settings[i].name;
+
+		if ((settings[i].scope == SCOPE_LISTENER || top) && strncmp(full, name, n) == 0)
+			offer(&guess, prefix, full + n, strcspn(full + n, "."), "");
+	}
+	if (top && n == 0)
+		offer(&guess, "", "listeners", strlen("listeners"), "");
+	for (size_t i = 0; i < n_settings; i++) {
+		const char *full = settings[i].name, *last = strrchr(full, '.');
+
+		last = last ? last + 1 : full;
+		snprintf(prefix, sizeof(prefix), "%.*s", (int)(last - full), full);
+		offer(&guess, prefix, last, strlen(last),
+		      settings[i].scope == SCOPE_DAEMON && !top ? " at top level" : "");
+	}
+	if (guess.nearest.name)
+		config_error(place, "no such setting; did you mean %s?", guess.text);
+	else
+		config_error(place, "no such setting; ackd.conf(5) lists all settings");
+}
+
 /*
  * Reads the settings in the group @node. @prefix is its dotted name with a dot at the end, or
  * empty.
@@ -146,15 +217,15 @@ static int walk_group(struct walk *walk, const config_setting_t *node, const cha
 			index = setting_find(SCOPE_DAEMON, name);
 		if (index >= 0) {
 			r = read_setting(walk, index, child);
-		} else if (setting_is_group(SCOPE_LISTENER, name) ||
-			   (top && setting_is_group(SCOPE_DAEMON, name))) {
+		} else if (is_group(SCOPE_LISTENER, name) ||
+			   (top && is_group(SCOPE_DAEMON, name))) {
 			snprintf(inner, sizeof(inner), "%s.", name);
 			if (config_setting_is_group(child))
 				r = walk_group(walk, child, inner);
 			else
 				wrong_form(walk, child, name, "a group { ... }");
 		} else if (!top || strcmp(name, "listeners") != 0) {
-			setting_unknown(name, top, &place);
+			report_unknown(name, top, &place);
 		}
 	}
 	return r;
@@ -229,8 +300,8 @@ static int copy_first_listener(struct config_loader *loader)
 }
 
 /*
- * Sets what the command line sets at top level. An option for any setting would belong here, with
- * setting_set_text() and a source_level of its own.
+ * Sets what the command line sets at top level. An option for any setting would belong here, with a
+ * source_level of its own.
  */
 static void set_port(struct config_loader *loader, int port)
 {

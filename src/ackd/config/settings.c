@@ -1,6 +1,7 @@
 /*
- * The types of settings, in three classes by what the member holds: a number, a string, or a list
- * of networks. A class has the operations; a type of the first two adds how it differs.
+ * The table of settings, and their types in three classes by what the member holds: a number, a
+ * string, or a list of networks. A class has the operations; a type of the first two adds how it
+ * differs.
  */
 
 #include "ackd/config/internal.h"
@@ -8,6 +9,7 @@
 #include "core/utf8/utf8.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -57,6 +59,41 @@ bool setting_equal(const struct setting *setting, const void *a, const void *b)
 		return setting->type->class->equal(member_const(setting, a),
 						   member_const(setting, b));
 	return memcmp(member_const(setting, a), member_const(setting, b), setting->size) == 0;
+}
+
+/* 5.0 must not look like an integer. */
+static void float_text(double value, char out[VALUE_TEXT_MAX])
+{
+	int n = snprintf(out, VALUE_TEXT_MAX, "%.15g", value);
+
+	if (out[strspn(out, "-0123456789")] == '\0')
+		snprintf(out + n, VALUE_TEXT_MAX - (size_t)n, ".0");
+}
+
+const char *value_text(const struct value *value, char out[VALUE_TEXT_MAX])
+{
+	char quoted[QUOTE_MAX];
+
+	switch (value->type) {
+	case VALUE_INTEGER:
+		snprintf(out, VALUE_TEXT_MAX, "%" PRId64, value->integer);
+		break;
+	case VALUE_FLOAT:
+		float_text(value->real, out);
+		break;
+	case VALUE_BOOLEAN:
+		return value->integer ? "true" : "false";
+	case VALUE_STRING:
+		snprintf(out, VALUE_TEXT_MAX, "the string %s", config_quote(value->string, quoted));
+		break;
+	case VALUE_GROUP:
+		return "a group { ... }";
+	case VALUE_ARRAY:
+		return "an array [ ... ]";
+	case VALUE_LIST:
+		return "a list ( ... )";
+	}
+	return out;
 }
 
 int setting_mismatch(const struct setting *setting, const struct value *value,
@@ -154,7 +191,7 @@ static const char *integer_text(const struct setting *setting, uint64_t number,
 	return out;
 }
 
-const struct setting_type type_integer = {
+static const struct setting_type type_integer = {
 	&number_class, KIND_NUMBER, "an integer", "", .read = read_integer, .text = integer_text};
 
 static bool read_size(const struct setting *setting, const struct value *value,
@@ -171,10 +208,12 @@ static const char *bytes_text(const struct setting *setting, uint64_t number,
 	return size_text(number, out);
 }
 
-const struct setting_type type_size = {
+static const struct setting_type type_size = {
 	&number_class,	   KIND_NUMBER,
 	"a size",	   ": a number of bytes, or a string such as \"64KiB\", \"1MiB\"",
 	.read = read_size, .text = bytes_text};
+
+static const struct setting_type type_milliseconds, type_proxies;
 
 /* Returns the unit of the member in microseconds. */
 static uint64_t unit_us(const struct setting *setting)
@@ -224,11 +263,11 @@ static const char *time_text(const struct setting *setting, uint64_t number,
 
 #define DURATION_FORM                                                                              \
 	": a number of seconds, or a string such as \"500ms\", \"30s\", \"5min\", \"1h\""
-const struct setting_type type_milliseconds = {
+static const struct setting_type type_milliseconds = {
 	&number_class,	       KIND_NUMBER,
 	"a duration",	       " in whole milliseconds" DURATION_FORM,
 	.read = read_duration, .text = time_text};
-const struct setting_type type_microseconds = {
+static const struct setting_type type_microseconds = {
 	&number_class,	       KIND_NUMBER,
 	"a duration",	       " in whole microseconds" DURATION_FORM,
 	.read = read_duration, .text = time_text};
@@ -246,8 +285,8 @@ static const char *boolean_text(const struct setting *setting, uint64_t number,
 	return number != 0 ? "true" : "false";
 }
 
-const struct setting_type type_boolean = {&number_class, KIND_BOOLEAN, "true or false",
-					  .read = read_boolean, .text = boolean_text};
+static const struct setting_type type_boolean = {&number_class, KIND_BOOLEAN, "true or false",
+						 .read = read_boolean, .text = boolean_text};
 
 static bool read_mode(const struct setting *setting, const struct value *value,
 		      uint64_t *ret_number)
@@ -267,9 +306,9 @@ static const char *mode_text(const struct setting *setting, uint64_t number,
 	return out;
 }
 
-const struct setting_type type_mode = {&number_class, KIND_STRING,
-				       "a string of octal digits from \"0000\" to \"0777\"",
-				       .read = read_mode, .text = mode_text};
+static const struct setting_type type_mode = {&number_class, KIND_STRING,
+					      "a string of octal digits from \"0000\" to \"0777\"",
+					      .read = read_mode, .text = mode_text};
 
 static bool read_word(const struct setting *setting, const struct value *value,
 		      uint64_t *ret_number)
@@ -312,8 +351,8 @@ static const struct setting_class word_class = {
 	.describe = describe_word,
 };
 
-const struct setting_type type_word = {&word_class, KIND_WORD, .read = read_word,
-				       .text = word_text};
+static const struct setting_type type_word = {&word_class, KIND_WORD, .read = read_word,
+					      .text = word_text};
 
 /* ---- strings ---- */
 
@@ -411,9 +450,9 @@ static bool name_is_good(const char *text)
 	return true;
 }
 
-const struct setting_type type_name = {&string_class, KIND_STRING,
-				       "letters, digits and the characters . _ -",
-				       .is_good = name_is_good};
+static const struct setting_type type_name = {&string_class, KIND_STRING,
+					      "letters, digits and the characters . _ -",
+					      .is_good = name_is_good};
 
 static bool address_is_good(const char *text)
 {
@@ -436,9 +475,9 @@ static bool address_is_good(const char *text)
 	return inet_pton(AF_INET6, copy, &address) == 1;
 }
 
-const struct setting_type type_address = {&string_class, KIND_STRING,
-					  "an IPv4 or IPv6 address, a host name, or \"*\"",
-					  .is_good = address_is_good};
+static const struct setting_type type_address = {&string_class, KIND_STRING,
+						 "an IPv4 or IPv6 address, a host name, or \"*\"",
+						 .is_good = address_is_good};
 
 static bool path_is_good(const char *text)
 {
@@ -449,11 +488,11 @@ static bool path_is_good(const char *text)
 	return true;
 }
 
-const struct setting_type type_path = {
+static const struct setting_type type_path = {
 	&string_class, KIND_STRING, "a path without control characters", .is_good = path_is_good};
 
 /* check.c compiles templates, because that depends on other settings. */
-const struct setting_type type_template = {&string_class, KIND_STRING, .is_good = NULL};
+static const struct setting_type type_template = {&string_class, KIND_STRING, .is_good = NULL};
 
 /* ---- arrays of networks ---- */
 
@@ -572,5 +611,46 @@ static const struct setting_class networks_class = {
 	.equal = equal_networks,
 };
 
-const struct setting_type type_networks = {&networks_class, KIND_ARRAY, .allowed = ""};
-const struct setting_type type_proxies = {&networks_class, KIND_ARRAY, .allowed = ", \"unix\""};
+static const struct setting_type type_networks = {&networks_class, KIND_ARRAY, .allowed = ""};
+static const struct setting_type type_proxies = {&networks_class, KIND_ARRAY,
+						 .allowed = ", \"unix\""};
+
+/* ---- the table ---- */
+
+#define WORDS(name, ...) static const char *const name[] = {__VA_ARGS__, NULL};
+#define SETTING(...)
+#include "ackd/config/settings.def"
+#undef WORDS
+#undef SETTING
+
+#define STRUCT_LISTENER struct config_listener
+#define STRUCT_DAEMON struct config
+#define WORDS(...)
+#define SETTING(scope, name, type, member, minimum, maximum, words, default, flags)                \
+	{                                                                                          \
+		SCOPE_##scope,                                                                     \
+		name,                                                                              \
+		&type_##type,                                                                      \
+		offsetof(STRUCT_##scope, member),                                                  \
+		sizeof(((STRUCT_##scope *)NULL)->member),                                          \
+		minimum,                                                                           \
+		maximum,                                                                           \
+		words,                                                                             \
+		default,                                                                           \
+		flags,                                                                             \
+	},
+
+const struct setting settings[] = {
+#include "ackd/config/settings.def"
+};
+const size_t n_settings = sizeof(settings) / sizeof(settings[0]);
+static_assert(sizeof(settings) / sizeof(settings[0]) <= SETTINGS_MAX, "SETTINGS_MAX is too small");
+
+int setting_find(enum setting_scope scope, const char *name)
+{
+	for (size_t i = 0; i < n_settings; i++) {
+		if (settings[i].scope == scope && strcmp(settings[i].name, name) == 0)
+			return (int)i;
+	}
+	return -1;
+}
