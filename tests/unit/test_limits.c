@@ -1,6 +1,6 @@
 /* Limits shared by all workers: each bound at N and N + 1; all places are freed. */
 
-#include "ackd/admission/admission.h"
+#include "ackd/limits/limits.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

@@ -2,7 +2,7 @@
 
 #include "ackd/metrics/text.h"
 
-#include "ackd/metrics/counters.h"
+#include "ackd/metrics/stats.h"
 
 #include <errno.h>
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /* The counters of a name are kept while the configuration has it or a worker uses them. */
 
-#include "ackd/metrics/counters.h"
+#include "ackd/metrics/stats.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

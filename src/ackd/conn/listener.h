@@ -9,7 +9,7 @@
  */
 
 #include "ackd/config/config.h"
-#include "ackd/metrics/counters.h"
+#include "ackd/metrics/stats.h"
 #include "base/address.h"
 #include "base/list.h"
 

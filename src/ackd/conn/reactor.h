@@ -5,7 +5,7 @@
  * limits and the listeners. A worker embeds one. Everything here runs in that thread.
  */
 
-#include "ackd/admission/admission.h"
+#include "ackd/limits/limits.h"
 #include "base/list.h"
 #include "core/session/session.h"
 

@@ -19,8 +19,8 @@
  * must not return on every start.
  */
 
-#include "ackd/admission/admission.h"
 #include "ackd/handover/state.h"
+#include "ackd/limits/limits.h"
 #include "ackd/systemd/systemd.h"
 
 /*

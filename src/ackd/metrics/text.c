@@ -1,7 +1,7 @@
 #include "ackd/metrics/text.h"
 
 #include "ackd/log/log.h"
-#include "ackd/metrics/counters.h"
+#include "ackd/metrics/stats.h"
 #include "core/utf8/utf8.h"
 
 #include <errno.h>

@@ -8,7 +8,7 @@
 
 #define METRICS_CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
-/* The state of the daemon that counters.h and log.h do not provide. */
+/* The state of the daemon that stats.h and log.h do not provide. */
 struct metrics_view {
 	bool accepting; /* ready and neither draining nor handing over */
 	uint64_t max_connections;

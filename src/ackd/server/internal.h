@@ -3,8 +3,9 @@
 /*
  * Shared by the files of this folder: the daemon as one object, which owns the workers and the
  * listening sockets. Everything here runs in the main thread. server.c contains start and main
- * loop, ending.c the end, apply.c the application of a configuration, reload.c the reload,
- * succession.c the hand-over between processes, report.c status, metrics and statistics.
+ * loop, ending.c the end, change.c the change to another configuration, at start and in a reload,
+ * control.c the requests of "ackd --reload", handover.c the hand-over between processes, report.c
+ * status, metrics and statistics.
  */
 
 #include "ackd/log/log.h"
@@ -150,7 +151,7 @@ enum exit_status exit_status_of(const struct failure *failure);
 /* Returns a description of @failure. Static. */
 const char *failure_text(const struct failure *failure);
 
-/* ---- apply.c ---- */
+/* ---- change.c ---- */
 
 /*
  * Begins a change: finds or creates the sockets of @candidate, including those of the metrics.
@@ -189,6 +190,15 @@ uint64_t server_descriptor_room(const struct server *server);
 /* Counts and logs that a connection of the previous process is closed for @reason. */
 void server_count_lost(const struct state_connection *state, const char *reason);
 
+/* Begins a reload, or records the request until the current change has ended. */
+void reload_request(struct server *server);
+
+/* Continues a reload if its configuration has been read. */
+void reload_continue(struct server *server);
+
+/* Cancels a reload that is still reading, without waiting, because the loop is about to end. */
+void reload_cancel(struct server *server);
+
 /* ---- ending.c ---- */
 
 /*
@@ -202,7 +212,7 @@ void server_end(struct server *server, int signum);
 /* Closes everything immediately. Idempotent. */
 void server_stop(struct server *server);
 
-/* ---- succession.c ---- */
+/* ---- handover.c ---- */
 
 /*
  * Begins the hand-over to the next process. Returns 0, or a negative errno, which has been logged,
@@ -233,17 +243,6 @@ int server_adopt(struct server *server, FILE *errors);
 
 /* Reads the hand-over. Errors are logged and never stop the start. */
 void server_take_over(struct server *server);
-
-/* ---- reload.c ---- */
-
-/* Begins a reload, or records the request until the current change has ended. */
-void reload_request(struct server *server);
-
-/* Continues a reload if its configuration has been read. */
-void reload_continue(struct server *server);
-
-/* Cancels a reload that is still reading, without waiting, because the loop is about to end. */
-void reload_cancel(struct server *server);
 
 /* ---- report.c ---- */
 

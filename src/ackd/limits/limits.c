@@ -1,4 +1,4 @@
-#include "ackd/admission/admission.h"
+#include "ackd/limits/limits.h"
 
 #include "base/descriptors.h"
 

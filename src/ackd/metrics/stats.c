@@ -1,4 +1,4 @@
-#include "ackd/metrics/counters.h"
+#include "ackd/metrics/stats.h"
 
 #include "base/list.h"
 

@@ -1,8 +1,10 @@
 /*
- * Puts a configuration into effect, at start and in a reload, completely or not at all. The normal
- * sequence: the sockets are bound -> each worker's plan is made -> the new sockets listen, and
- * those no longer needed are retired -> the configuration is in effect -> the workers carry out
- * their plans -> later the workers and then the daemon close the retired sockets.
+ * A change to another configuration, at start and in a reload: completely or not at all. A reload
+ * begins with SIGHUP or "ackd --reload". A separate thread reads the configuration; the end of the
+ * daemon never waits for that thread. The rest is the same for both: the sockets are bound -> each
+ * worker's plan is made -> the new sockets listen, and those no longer needed are retired -> the
+ * configuration is in effect -> the workers carry out their plans -> the result is reported ->
+ * later the workers and then the daemon close the retired sockets.
  *
  * Everything that can fail comes before the retiring, and changes nothing: the new sockets are
  * closed again. The plans contain all memory that the workers take.
@@ -12,6 +14,7 @@
 
 #include "ackd/conn/conn.h"
 #include "ackd/sockets/store.h"
+#include "base/clock.h"
 #include "base/plural.h"
 
 #include <assert.h>
@@ -27,6 +30,12 @@
 #define RESERVE_PER_WORKER 8
 static_assert(RESERVE_PER_WORKER >= HANDOVER_SEGMENTS_PER_WORKER, "room for segments");
 #define RESERVE 64
+
+/*
+ * The most errors that are logged one by one; fewer than the log's ring holds, so that the summary
+ * fits.
+ */
+#define RELOAD_LINES_MAX 100
 
 const struct state_row change_states[] = {
 	[CHANGE_NONE] = {"none", STATES_BIT(CHANGE_READING) | STATES_BIT(CHANGE_APPLYING)},
@@ -377,4 +386,124 @@ void change_continue(struct server *server)
 	else if (server->change.state == CHANGE_CLOSING &&
 		 server_has_done(server, WORKER_CLOSE_RETIRED))
 		on_closed(server);
+}
+
+/* ---- a reload ---- */
+
+static const struct failure canceled = {FAILURE_CANCELED, UV_ECANCELED};
+
+static void reload_end(struct server *server, struct failure failure)
+{
+	if (failure.kind != FAILURE_NONE) {
+		server->reloads_failed++;
+		log_post(LOG_RELOAD_FAILED, NULL,
+			 "reload failed: %s; the old configuration stays in force",
+			 failure_text(&failure));
+	} else {
+		server->reloads_done++;
+		log_post(LOG_RELOAD, NULL, "reloaded the configuration");
+	}
+	if (server->state == SERVER_RUNNING) {
+		server_drop_counters(server);
+		log_notify("READY=1");
+		report_status(server);
+	}
+	control_report(&server->control, exit_status_of(&failure));
+	control_accept(&server->control);
+	if (server->change.again)
+		reload_request(server);
+}
+
+static void reload_done(struct server *server)
+{
+	reload_end(server, (struct failure){FAILURE_NONE, 0});
+}
+
+/* Ends a reload that has not begun to be applied. */
+static void reload_fail(struct server *server, struct failure failure)
+{
+	states_move(change_states, &server->change.state, CHANGE_NONE);
+	reload_end(server, failure);
+}
+
+static void log_errors(char *lines)
+{
+	if (lines)
+		report_lines(LOG_RELOAD_FAILED, lines, RELOAD_LINES_MAX);
+}
+
+/* Puts the configuration of @candidate into effect. Logs errors line by line. */
+static struct failure reload_apply(struct server *server, const struct candidate *candidate)
+{
+	char *lines = NULL;
+	size_t length;
+	FILE *errors = open_memstream(&lines, &length);
+	int r = -ENOMEM;
+
+	if (errors) {
+		r = change_bind(server, candidate, errors);
+		fclose(errors);
+	}
+	if (r < 0)
+		log_errors(lines);
+	else
+		r = change_commit(server, candidate, reload_done);
+	free(lines);
+	return failure_of_change(r);
+}
+
+void reload_continue(struct server *server)
+{
+	struct change *change = &server->change;
+	struct candidate *candidate;
+	struct failure failure;
+	char *lines;
+
+	if (change->state != CHANGE_READING || !candidate_job_is_done(change->job))
+		return;
+	failure = failure_of_preparation(candidate_job_take(change->job, &candidate, &lines));
+	change->job = NULL;
+	if (failure.kind != FAILURE_NONE)
+		log_errors(lines);
+	else if (server->state != SERVER_RUNNING)
+		failure = canceled;
+	else
+		failure = reload_apply(server, candidate);
+	free(lines);
+	candidate_destroy(candidate);
+	if (failure.kind != FAILURE_NONE)
+		reload_fail(server, failure);
+}
+
+void reload_cancel(struct server *server)
+{
+	if (server->change.state != CHANGE_READING)
+		return;
+	candidate_job_abandon(server->change.job);
+	server->change.job = NULL;
+	reload_fail(server, canceled);
+}
+
+static void reload_begin(struct server *server)
+{
+	struct change *change = &server->change;
+	int r;
+
+	change->again = false;
+	if (server->state != SERVER_RUNNING)
+		return;
+	states_move(change_states, &change->state, CHANGE_READING);
+	control_hold(&server->control); /* later requests are answered by the next reload */
+	log_notify("RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_now_us());
+	r = candidate_job_begin(server->path, server->port, &server->prepared, &change->job);
+	if (r < 0)
+		reload_fail(server, (struct failure){FAILURE_OS, r});
+}
+
+void reload_request(struct server *server)
+{
+	if (server->change.state != CHANGE_NONE || server->state == SERVER_STARTING)
+		server->change.again = true;
+	else
+		reload_begin(server);
 }

@@ -8,7 +8,7 @@
  * Everything below is for the main thread, except counter_add() and counters_use().
  */
 
-#include "ackd/admission/admission.h"
+#include "ackd/limits/limits.h"
 #include "core/session/nak.h"
 
 #include <stdatomic.h>

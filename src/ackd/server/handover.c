@@ -1,7 +1,7 @@
 /*
- * Hands over from one process to the next, on top of handover.c and store.c. The workers hand over
- * one after another, because there is one queue of descriptors. The listening sockets are already
- * in the store; clients that connect meanwhile wait there.
+ * Hands over from one process to the next, on top of handover/handover.c and sockets/store.c. The
+ * workers hand over one after another, because there is one queue of descriptors. The listening
+ * sockets are already in the store; clients that connect meanwhile wait there.
  */
 
 #include "ackd/server/internal.h"
