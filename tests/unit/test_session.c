@@ -552,6 +552,44 @@ static void test_full_held_line(void **state)
 	free(line);
 }
 
+/* feed_all() with the end answers like a read followed by the end. */
+static void test_input_with_its_end(void **state)
+{
+	static const struct {
+		enum framing framing;
+		const char *input, *expected;
+	} cases[] = {
+		{FRAMING_LINE, "abc", "abc"},
+		{FRAMING_LINE, "abc\ndef", "abc\ndef"},
+		{FRAMING_LINE, "abc\n\xc3", "abc\nNAK 4 unexpected end of data\n"},
+		{FRAMING_STREAM, "\xc3", "NAK 0 unexpected end of data\n"},
+		{FRAMING_STREAM, "abc\xc3", "abc\nNAK 3 unexpected end of data\n"},
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		for (size_t held = 0; held < 2; held++) {
+			size_t n = strlen(cases[i].input);
+			uint8_t data[16];
+			int end;
+
+			f->policy.framing = cases[i].framing;
+			start(f);
+			memcpy(data, cases[i].input, n);
+			if (held) /* the first byte has come before */
+				answer(f, session_feed(&f->session, &f->io, data, 1), data, 1);
+			end = answer(
+				f,
+				session_feed_all(&f->session, &f->io, data + held, n - held, true),
+				data + held, n - held);
+			assert_int_equal(end, SESSION_DONE);
+			assert_int_equal(f->n_out, strlen(cases[i].expected));
+			assert_memory_equal(f->out, cases[i].expected, f->n_out);
+			stop(f);
+		}
+	start(f);
+}
+
 /* A connection may be lost while its job is in the thread's memory. */
 static void test_job_can_be_abandoned(void **state)
 {
@@ -766,6 +804,7 @@ int main(void)
 		TEST(test_set_aside_is_bounded),
 		TEST(test_full),
 		TEST(test_full_held_line),
+		TEST(test_input_with_its_end),
 		TEST(test_job_can_be_abandoned),
 		TEST(test_work_per_call_is_bounded),
 		TEST(test_budget),

@@ -124,6 +124,7 @@ void session_greet(struct session *session, struct session_io *io)
 static int session_answer(struct session *session, struct session_io *io, struct session_job *job)
 {
 	for (;;) {
+		size_t before;
 		int r;
 
 		if (job->phase != REPLY_NOTHING && !reply_put(session, io, job))
@@ -133,11 +134,15 @@ static int session_answer(struct session *session, struct session_io *io, struct
 		fast_lines(session, io, job);
 		if (job->input_length == 0 && !job->end)
 			return SESSION_IDLE;
+		before = job->input_length;
 		r = frame_next(session, io, job);
 		if (r < 0)
 			return r;
+		if (r == 0 && !job->end)
+			return SESSION_IDLE;
+		/* the next call answers the end: this one may have finished a line that was held */
 		if (r == 0)
-			return job->end ? SESSION_DONE : SESSION_IDLE;
+			return before > 0 ? SESSION_FULL : SESSION_DONE;
 	}
 }
 
