@@ -180,19 +180,27 @@ static void batch_add(struct batch *batch, struct conn *c, struct handover *hand
 	batch->conns[batch->n++] = c;
 }
 
-bool reactor_hand_over(struct reactor *reactor, struct handover *handover)
+/* Adds connections to @batch until a segment is full. Returns whether it is. */
+static bool batch_fill(struct batch *batch, struct reactor *reactor, struct handover *handover)
 {
-	struct batch batch = {.n = 0};
 	struct conn *c, *next;
 	struct listener *l;
-	bool full;
 
 	list_for_each (l, &reactor->listeners, node)
 		for (unsigned i = 0; i < QUEUE_COUNT; i++)
-			list_for_each_safe (c, next, &l->queues[i].conns, node)
-				if (!handover_is_full(handover))
-					batch_add(&batch, c, handover);
-	full = handover_is_full(handover);
+			list_for_each_safe (c, next, &l->queues[i].conns, node) {
+				if (handover_is_full(handover))
+					return true;
+				batch_add(batch, c, handover);
+			}
+	return handover_is_full(handover);
+}
+
+bool reactor_hand_over(struct reactor *reactor, struct handover *handover)
+{
+	struct batch batch = {.n = 0};
+	bool full = batch_fill(&batch, reactor, handover);
+
 	batch_send(&batch, handover);
 	return full;
 }
