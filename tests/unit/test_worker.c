@@ -46,6 +46,9 @@ static void on_news(void *data)
 	struct fixture *f = data;
 
 	f->n_news++;
+	/* nobody looks at a plan after the end */
+	if (worker_is_in(f->worker, STATES_BIT(WORKER_ENDED)))
+		assert_true(worker_has_done(f->worker, WORKER_APPLY));
 }
 
 /* Runs one turn of the loop. */

@@ -188,6 +188,8 @@ static void on_worker_news(void *data)
 static void on_news(uv_async_t *async)
 {
 	struct server *server = async->data;
+	/* read first: after this phase no news follow, so what came before must be handled below */
+	bool ended = server_workers_are_in(server, STATES_BIT(WORKER_ENDED));
 
 	change_continue(server);
 	if (server->state == SERVER_DRAINING && server_workers_are_in(server, WORKER_LEAVES)) {
@@ -195,7 +197,7 @@ static void on_news(uv_async_t *async)
 		socket_set_close_listeners(&server->sockets);
 	}
 	server_hand_over_next(server);
-	if (server_workers_are_in(server, STATES_BIT(WORKER_ENDED))) {
+	if (ended) {
 		reload_cancel(server);
 		server_close_handles(server);
 	}

@@ -234,10 +234,14 @@ static bool worker_hand_over_some(struct worker *worker)
 
 /* ---- orders ---- */
 
-/* An order that ends the worker follows the others, which are carried out first. */
+/*
+ * Orders that end the worker are carried out last, and are the last to be visible as done: after
+ * the phase WORKER_ENDED the main thread looks at nothing else any more.
+ */
 static void on_async(uv_async_t *async)
 {
 	struct worker *worker = async->data;
+	const unsigned of_sockets = WORKER_CLOSE_RETIRED | WORKER_APPLY;
 	unsigned orders = atomic_load(&worker->orders);
 	unsigned done = orders;
 
@@ -246,6 +250,7 @@ static void on_async(uv_async_t *async)
 		close_acceptors(worker, is_retired);
 	if (orders & WORKER_APPLY)
 		worker_carry_out(worker, worker->plan);
+	atomic_fetch_and(&worker->orders, ~(orders & of_sockets));
 	if (orders & WORKER_DRAIN)
 		worker_end(worker, conn_drain);
 	if ((orders & WORKER_HAND_OVER) && !worker_hand_over_some(worker)) {
