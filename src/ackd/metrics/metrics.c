@@ -31,6 +31,16 @@
 /* The time limit for request and response together. */
 #define DEADLINE_MS 10000
 
+/*
+ * Newer versions begin a connection only in the next MHD_run(), unless a single thread is promised.
+ * It must have its place, and its deadline, as soon as it is accepted.
+ */
+#if MHD_VERSION >= 0x00097707
+#define HTTP_FLAGS (MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_NO_THREAD_SAFETY)
+#else
+#define HTTP_FLAGS (MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET)
+#endif
+
 /* libmicrohttpd's memory for the request line and the headers. */
 #define REQUEST_MAX 8192
 
@@ -345,8 +355,8 @@ void metrics_unlisten(struct metrics *metrics, int fd)
 
 static struct MHD_Daemon *http_start(struct metrics *metrics)
 {
-	return MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, on_request,
-				metrics, MHD_OPTION_CONNECTION_LIMIT, METRICS_CONNECTIONS_MAX,
+	return MHD_start_daemon(HTTP_FLAGS, 0, NULL, NULL, on_request, metrics,
+				MHD_OPTION_CONNECTION_LIMIT, METRICS_CONNECTIONS_MAX,
 				MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)REQUEST_MAX,
 				MHD_OPTION_CONNECTION_TIMEOUT, 0U, MHD_OPTION_NOTIFY_CONNECTION,
 				on_connection, metrics, MHD_OPTION_END);
