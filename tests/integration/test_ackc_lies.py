@@ -309,6 +309,24 @@ def test_load_reports_an_incomplete_reply(peer):
     assert f"ackc: 127.0.0.1:{server.port}: first: 20 of 64 bytes of the reply arrived\n" in done.err
 
 
+def test_endless_number_of_a_nak_line_is_a_wrong_reply(peer):
+    """It is longer than any NAK line, and than the room for a message about one."""
+    nak = b"NAK " + 6000 * b"1" + b" x\n"
+
+    def greets(s):
+        s.sendall(nak)
+        ackc_peers.silent(s)
+
+    handlers = {"greeting": greets, "first reply": each_line(reply(lambda l: nak))}
+    for honest in LEARNING, LEARNING + 1:
+        handlers[f"reply {honest + 1}"] = each_line(reply(lambda l: nak), honest=honest)
+    for name, handle in handlers.items():
+        for command in (("ping", "-c", "2", "-i", "0"), ("load", "-n", "4", "-c", "1")):
+            done = ackc(*command, "-w", within(0.5), "127.0.0.1", peer(handle).port)
+            assert done.status == (1 if name == "greeting" else 2), (name, done)
+            assert "NAK 1111" in done.err, (name, done)
+
+
 def test_silent_server_is_reported(peer):
     server = peer(each_line(nothing))
     for command in (("ping", "-c", "1"), ("load", "-n", "1")):

@@ -251,6 +251,24 @@ static void test_nak_line_is_found(void **state)
 	assert_false(fault_find_nak((const uint8_t *)"xNAK 4 y", 8, &fault));
 }
 
+/* A line is cut at its maximum, and it is no NAK line if its number does not end before that. */
+static void test_nak_line_has_a_maximum(void **state)
+{
+	for (size_t digits = 1; digits < 400; digits++) {
+		bool fits = strlen("NAK ") + digits < NAK_KEPT_MAX;
+		struct fault fault = {0};
+		uint8_t line[500];
+
+		memset(line, 'x', sizeof(line));
+		memcpy(line, "NAK ", 4);
+		memset(line + 4, '1', digits);
+		line[4 + digits] = ' ';
+		assert_int_equal(nak_length(line, sizeof(line)), fits ? NAK_KEPT_MAX : 0);
+		assert_int_equal(fault_find_nak(line, sizeof(line), &fault), fits);
+		assert_int_equal(strlen(fault.words), fits ? NAK_KEPT_MAX : 0);
+	}
+}
+
 static void test_targets(void **state)
 {
 	char path[TARGET_PATH_MAX + 8] = "unix:";
@@ -309,6 +327,7 @@ int main(void)
 		cmocka_unit_test(test_quotations),
 		cmocka_unit_test(test_differences),
 		cmocka_unit_test(test_nak_line_is_found),
+		cmocka_unit_test(test_nak_line_has_a_maximum),
 		cmocka_unit_test(test_targets),
 	};
 

@@ -9,13 +9,15 @@ size_t nak_length(const uint8_t *p, size_t n)
 	size_t digits = strlen(opening);
 	size_t end;
 
+	if (n > NAK_KEPT_MAX)
+		n = NAK_KEPT_MAX;
 	if (n < strlen(opening) || memcmp(p, opening, strlen(opening)) != 0)
 		return 0;
 	while (digits < n && p[digits] >= '0' && p[digits] <= '9')
 		digits++;
 	if (digits == strlen(opening) || digits == n || p[digits] != ' ')
 		return 0;
-	for (end = digits; end < n && end < NAK_KEPT_MAX && p[end] >= ' ' && p[end] <= '~';)
+	for (end = digits; end < n && p[end] >= ' ' && p[end] <= '~';)
 		end++;
 	return end;
 }
