@@ -1,4 +1,5 @@
 #include "ackc/load/load.h"
+#include "ackc/net/failure.h"
 #include "ackc/output/output.h"
 #include "ackc/ping/ping.h"
 #include "ackc/ping/report.h"
@@ -58,11 +59,12 @@ static int not_run(enum parse_outcome outcome, bool plugin, const char *errors)
 	return output_end(plugin ? EXIT_UNKNOWN : outcome == PARSE_USAGE ? EXIT_USAGE : EXIT_GOOD);
 }
 
-static int no_descriptors(bool plugin)
+/* Ends after @failure, which occurred before the event loop ran. */
+static int not_started(int failure, bool plugin)
 {
 	if (plugin)
-		return ping_plugin_unknown("too many open files");
-	fputs("ackc: too many open files\n", stderr);
+		return ping_plugin_unknown(failure_text(failure));
+	fprintf(stderr, "ackc: %s\n", failure_text(failure));
 	return EXIT_NETWORK;
 }
 
@@ -90,9 +92,11 @@ int main(int argc, char **argv)
 	if (outcome != PARSE_RUN)
 		status = not_run(outcome, options.plugin, errors);
 	else if (!standard_filled || !descriptors_left())
-		status = no_descriptors(options.plugin);
+		status = UV_EMFILE;
 	else
 		status = runs[options.command](&options);
+	if (status < 0)
+		status = not_started(status, options.plugin);
 	free(errors);
 	return status;
 }

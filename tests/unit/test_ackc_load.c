@@ -21,6 +21,7 @@
 struct fixture {
 	struct options options;
 	struct load_plan plan;
+	struct addresses addresses;
 	struct load_news news;
 	uv_loop_t news_loop; /* the main thread's */
 	struct load_worker *worker;
@@ -47,8 +48,9 @@ static int setup(void **state)
 				      .timeout_ms = 5000};
 	f->plan.options = &f->options;
 	assert_int_equal(source_generate(SIZE, &f->plan.source), 0);
-	f->plan.addresses.n = 1;
-	in = (struct sockaddr_in *)&f->plan.addresses.list[0];
+	f->addresses.n = 1;
+	f->plan.addresses = &f->addresses;
+	in = (struct sockaddr_in *)&f->addresses.list[0];
 	in->sin_family = AF_INET;
 	in->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	f->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

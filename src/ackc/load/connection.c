@@ -362,8 +362,8 @@ static void on_connected(void *data, int status, struct stream *stream, uint64_t
 void load_connection_dial(struct load_connection *c)
 {
 	struct load_worker *w = c->worker;
-	int r = dial_start(&w->loop, &w->plan->addresses, w->plan->options->timeout_ms,
-			   on_connected, c, &c->dial);
+	int r = dial_start(&w->loop, w->plan->addresses, w->plan->options->timeout_ms, on_connected,
+			   c, &c->dial);
 
 	move(c, LOAD_DIALLING);
 	if (r < 0)

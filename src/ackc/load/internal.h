@@ -21,7 +21,7 @@ struct load_plan {
 	const struct options *options;
 	struct source source;
 	struct shape shape;
-	struct addresses addresses;
+	const struct addresses *addresses;
 	double interval_ns; /* between scheduled messages of all connections; 0: no schedule */
 	uint64_t start_ns;  /* set before LOAD_GO */
 };
@@ -210,9 +210,6 @@ int load_worker_start(struct load_worker *w);
 
 /* Sends a command to a worker. Main thread only. */
 void load_worker_command(struct load_worker *w, enum load_command command);
-
-/* Waits for the end of a worker's thread. */
-void load_worker_join(struct load_worker *w);
 
 /*
  * Closes the loop, and frees what a worker has allocated. Its thread has ended or was not started;

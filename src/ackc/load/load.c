@@ -79,7 +79,7 @@ static void collect(struct load *l)
 	uint64_t now_ns;
 
 	for (unsigned i = 0; i < l->n_workers; i++)
-		load_worker_join(&l->workers[i]);
+		uv_thread_join(&l->workers[i].thread);
 	now_ns = uv_hrtime();
 	if (end_ns > now_ns)
 		end_ns = now_ns;
@@ -285,16 +285,14 @@ static void on_scouted(void *data, const struct scout_result *result)
 	start_workers(l);
 }
 
-static void on_found(void *data, int status, const struct addresses *addresses)
+static void on_found(void *data, int status)
 {
 	struct load *l = data;
 	const struct options *o = l->options;
-	struct scout_task task = {&l->plan.addresses, o->timeout_ms, o->size, o->prefix, o->suffix};
+	struct scout_task task = {l->plan.addresses, o->timeout_ms, o->size, o->prefix, o->suffix};
 
-	if (status == 0) {
-		l->plan.addresses = *addresses;
+	if (status == 0)
 		status = scout_start(&l->run.loop, &task, on_scouted, l, &l->scout);
-	}
 	if (status < 0)
 		fail(l, false, failure_text(status), "");
 }
@@ -355,22 +353,20 @@ int load_run(const struct options *options)
 {
 	static struct load load;
 	struct load *l = &load;
-	int status = EXIT_NETWORK;
+	int status;
 	int r;
 
 	l->options = l->plan.options = options;
+	l->plan.addresses = &l->run.lookup.addresses;
 	l->result.plan = &l->plan;
 	if (options->rate > 0)
 		l->plan.interval_ns = 1e9 / options->rate;
 	descriptors_raise_limit();
-	if (!read_file(l)) {
-		status = output_end(load_report(&l->result));
-	} else {
+	if (read_file(l)) {
 		r = start(l);
-		if (r < 0)
-			fprintf(stderr, "ackc: %s\n", failure_text(r));
-		else
-			status = run_wait(&l->run);
+		status = r < 0 ? r : run_wait(&l->run);
+	} else {
+		status = output_end(load_report(&l->result));
 	}
 	source_finish(&l->plan.source);
 	free(l->workers);

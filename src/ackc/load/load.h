@@ -3,7 +3,7 @@
 #include "ackc/cli/options.h"
 
 /*
- * Runs ackc load: loads a server over many connections and prints a report. Writes its own error
- * messages. Returns the exit status.
+ * Runs ackc load: loads a server over many connections and prints a report. Returns as ping_run()
+ * does.
  */
 int load_run(const struct options *options);

@@ -55,23 +55,9 @@ void load_counters_add(struct load_counters *to, const struct load_counters *fro
 		to->last_ns = from->last_ns;
 }
 
-static bool any_wrong(const struct load_errors *e)
+static double rate(uint64_t quantity, uint64_t ns)
 {
-	bool wrong = false;
-
-	for (unsigned i = 0; i < e->n; i++)
-		wrong = wrong || e->kinds[i].wrong;
-	return wrong;
-}
-
-static double per_second(const struct load_result *r, double quantity)
-{
-	return r->elapsed_ns ? quantity / ((double)r->elapsed_ns / 1e9) : 0;
-}
-
-static double sent_per_second(const struct load_result *r)
-{
-	return r->sending_ns ? (double)r->sum.sent / ((double)r->sending_ns / 1e9) : 0;
+	return ns ? (double)quantity / ((double)ns / 1e9) : 0;
 }
 
 /* Returns whether the schedule was too fast. A count may end a little late. */
@@ -149,12 +135,12 @@ static void print_text(const struct load_result *r)
 	printf("\n%" PRIu64 " message%s sent, %" PRIu64 " answered correctly, %" PRIu64
 	       " lost, %.3f s: %.1f messages/s, %.3f MB/s sent, %.3f MB/s received\n",
 	       r->sum.sent, plural(r->sum.sent), r->sum.completed, r->sum.lost,
-	       (double)r->elapsed_ns / 1e9, per_second(r, (double)r->sum.completed),
-	       per_second(r, (double)r->sum.sent_bytes) / 1e6,
-	       per_second(r, (double)r->sum.received_bytes) / 1e6);
+	       (double)r->elapsed_ns / 1e9, rate(r->sum.completed, r->elapsed_ns),
+	       rate(r->sum.sent_bytes, r->elapsed_ns) / 1e6,
+	       rate(r->sum.received_bytes, r->elapsed_ns) / 1e6);
 	if (missed_rate(r))
 		printf("rate not reached: %.10g messages/s scheduled, %.1f messages/s sent\n",
-		       o->rate, sent_per_second(r));
+		       o->rate, rate(r->sum.sent, r->sending_ns));
 	if (r->sum.unsent)
 		printf("%" PRIu64 " message%s due but not sent\n", r->sum.unsent,
 		       r->sum.unsent == 1 ? " was" : "s were");
@@ -170,14 +156,14 @@ static void print_text(const struct load_result *r)
 		print_histogram(&r->sum.latency);
 }
 
-/* Returns the first wrong reply in full, or "" if there was none. */
+/* Returns the first wrong reply in full, or NULL if there was none. */
 static const char *first_wrong(const struct load_errors *e)
 {
 	for (unsigned i = 0; i < e->n; i++) {
 		if (e->kinds[i].wrong)
 			return e->kinds[i].first[0] ? e->kinds[i].first : e->kinds[i].words;
 	}
-	return "";
+	return NULL;
 }
 
 static void json_errors(struct json *j, const struct load_errors *e)
@@ -218,8 +204,8 @@ static void print_json(const struct load_result *r, int status)
 	json_number(&j, "unsent", r->sum.unsent);
 	json_number(&j, "sent_bytes", r->sum.sent_bytes);
 	json_number(&j, "received_bytes", r->sum.received_bytes);
-	json_double(&j, "messages_per_second", per_second(r, (double)r->sum.completed));
-	json_double(&j, "sent_per_second", sent_per_second(r));
+	json_double(&j, "messages_per_second", rate(r->sum.completed, r->elapsed_ns));
+	json_double(&j, "sent_per_second", rate(r->sum.sent, r->sending_ns));
 	json_ms(&j, "cpu_ms", r->cpu_ns);
 	times_json(&j, "latency_ms", &r->sum.latency);
 	times_json(&j, "service_ms", &r->sum.service);
@@ -236,7 +222,7 @@ int load_report(const struct load_result *r)
 	const char *label = r->plan->options->target.label;
 	int status = EXIT_GOOD;
 
-	if (any_wrong(e))
+	if (first_wrong(e))
 		status = EXIT_WRONG;
 	else if (e->n || (r->sum.completed == 0))
 		status = EXIT_NETWORK;

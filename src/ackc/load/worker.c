@@ -301,11 +301,6 @@ int load_worker_start(struct load_worker *w)
 	return uv_thread_create(&w->thread, worker_main, w);
 }
 
-void load_worker_join(struct load_worker *w)
-{
-	uv_thread_join(&w->thread);
-}
-
 void load_worker_finish(struct load_worker *w)
 {
 	if (w->state != WORKER_DONE)

@@ -5,8 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* This many equal bytes are not a coincidence. */
-#define PROOF 4
 /* More equal bytes than this prove nothing more. */
 #define ENOUGH 1000
 
@@ -47,7 +45,7 @@ static size_t evidence(const struct difference *d, size_t from, size_t skip)
 	size_t same = bytes_in_common(d->expected + from, n, d->received + skip, m);
 	bool all = same == n && same == m;
 
-	if (!all && same < PROOF)
+	if (!all && same < DIFFERENCE_PROOF)
 		return 0;
 	return 2 * (same < ENOUGH ? same : ENOUGH) + all;
 }

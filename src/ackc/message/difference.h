@@ -32,6 +32,9 @@ struct fault {
 /* Returns a short name of the kind for statistics: "bit flipped", "bytes lost"... */
 const char *fault_name(enum fault_kind kind);
 
+/* This many equal bytes are not a coincidence. */
+#define DIFFERENCE_PROOF 4
+
 struct difference {
 	const uint8_t *expected; /* the bytes around the first wrong one */
 	size_t expected_n;

@@ -31,8 +31,6 @@
  * After this time without the text, or a quarter of the timeout, the received bytes are examined.
  */
 #define SUSPICION_MS 250
-/* This many equal bytes are not a coincidence. */
-#define PROOF 4
 
 /* The texts that each step sends. */
 static const struct step {
@@ -120,7 +118,7 @@ static bool unfinished(const struct scout *s, bool more_may_come)
 	}
 	while (n > 0 && memcmp(s->t.received + s->t.n - n, s->texts[text], n) != 0)
 		n--;
-	return n >= (more_may_come ? 1 : PROOF);
+	return n >= (more_may_come ? 1 : DIFFERENCE_PROOF);
 }
 
 /*
@@ -139,10 +137,10 @@ static void explain(const struct scout *s, int text, const uint8_t *got, size_t 
 
 	memcpy(expected, s->task.prefix ? s->task.prefix : "", prefix_n);
 	memcpy(expected + prefix_n, s->texts[text], s->text_n + 1);
-	for (size_t i = 0; !s->task.prefix && i + PROOF < n; i++) {
+	for (size_t i = 0; !s->task.prefix && i + DIFFERENCE_PROOF < n; i++) {
 		size_t same = bytes_in_common(expected + 1, s->text_n, got + i + 1, n - i - 1);
 
-		if (same > best && same >= PROOF) {
+		if (same > best && same >= DIFFERENCE_PROOF) {
 			best = same;
 			start = i;
 		}

@@ -21,13 +21,13 @@ void lookup_cancel(struct lookup *l)
 		uv_close((uv_handle_t *)&l->timer, NULL);
 }
 
-static void finish(struct lookup *l, int status, const struct addresses *addresses)
+static void finish(struct lookup *l, int status)
 {
 	lookup_cb cb = l->cb;
 
 	lookup_cancel(l);
 	if (cb)
-		cb(l->data, status, addresses);
+		cb(l->data, status);
 }
 
 /* RFC 8305, section 4: alternate the families, starting with that of the first address. */
@@ -51,29 +51,18 @@ static void interleave(const struct addrinfo *info, struct addresses *ret)
 static void on_addresses(uv_getaddrinfo_t *request, int status, struct addrinfo *info)
 {
 	struct lookup *l = request->data;
-	struct addresses addresses = {.proxy = l->target->proxy};
 
 	l->blocking = false;
-	interleave(info, &addresses);
+	interleave(info, &l->addresses);
 	uv_freeaddrinfo(info);
-	if (status == 0 && addresses.n == 0)
-		status = UV_EAI_NONAME;
-	finish(l, status, status == 0 ? &addresses : NULL);
+	finish(l, status == 0 && l->addresses.n == 0 ? UV_EAI_NONAME : status);
 }
 
 static void on_timer(uv_timer_t *timer)
 {
 	struct lookup *l = timer->data;
-	struct addresses addresses = {.n = 1, .proxy = l->target->proxy};
-	struct sockaddr_un *un = (struct sockaddr_un *)&addresses.list[0];
 
-	if (l->failure) {
-		finish(l, l->failure, NULL);
-		return;
-	}
-	un->sun_family = AF_UNIX;
-	strcpy(un->sun_path, l->target->path);
-	finish(l, 0, &addresses);
+	finish(l, l->failure);
 }
 
 static int start_request(struct lookup *l)
@@ -96,14 +85,20 @@ static int start_request(struct lookup *l)
 void lookup_start(struct lookup *l, uv_loop_t *loop, const struct target *t, uint64_t timeout_ms,
 		  lookup_cb cb, void *data)
 {
+	struct sockaddr_un *un = (struct sockaddr_un *)&l->addresses.list[0];
 	int r = 0;
 
 	l->target = t;
+	l->addresses.proxy = t->proxy;
 	l->cb = cb;
 	l->data = data;
 	uv_timer_init(loop, &l->timer);
 	l->timer.data = l;
-	if (!t->path[0]) {
+	if (t->path[0]) {
+		un->sun_family = AF_UNIX;
+		strcpy(un->sun_path, t->path);
+		l->addresses.n = 1;
+	} else {
 		r = start_request(l);
 		l->blocking = r == 0;
 		l->failure = r < 0 ? r : FAILURE_LOOKUP_TIMEOUT;

@@ -20,11 +20,8 @@ struct addresses {
 	struct proxy_choice proxy;
 };
 
-/*
- * @status is 0 or a failure for failure_text(). @addresses is NULL on failure; it is valid only
- * during the call.
- */
-typedef void (*lookup_cb)(void *data, int status, const struct addresses *addresses);
+/* @status is 0, and the look-up has the addresses, or a failure for failure_text(). */
+typedef void (*lookup_cb)(void *data, int status);
 
 struct lookup {
 	uv_getaddrinfo_t request;
@@ -32,8 +29,9 @@ struct lookup {
 	const struct target *target;
 	lookup_cb cb; /* NULL after it was called or cancelled */
 	void *data;
-	int failure;   /* reported by the timer */
+	int failure;   /* reported by the timer; or 0 */
 	bool blocking; /* the request is in a libuv thread */
+	struct addresses addresses;
 };
 
 /*

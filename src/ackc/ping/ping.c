@@ -65,7 +65,6 @@ struct ping {
 	uv_timer_t interval; /* the next probe */
 	uv_timer_t wait;     /* timeout for the reply, or for the server's close */
 	uv_timer_t deadline;
-	struct addresses addresses;
 	struct scout *scout;
 	struct dial *dial;
 	struct stream *stream; /* NULL: not connected */
@@ -328,8 +327,8 @@ static void connect_or_talk(struct ping *p)
 		return;
 	}
 	states_move(ping_states, &p->state, DIALLING);
-	r = dial_start(&p->run.loop, &p->addresses, p->options->timeout_ms, on_connected, p,
-		       &p->dial);
+	r = dial_start(&p->run.loop, &p->run.lookup.addresses, p->options->timeout_ms, on_connected,
+		       p, &p->dial);
 	if (r < 0)
 		probe_failed(p, r, "");
 }
@@ -358,7 +357,7 @@ static void probe(struct ping *p)
 {
 	const struct options *o = p->options;
 	struct scout_task task = {
-		.addresses = &p->addresses,
+		.addresses = &p->run.lookup.addresses,
 		.timeout_ms = o->timeout_ms < o->wait_ms ? o->timeout_ms : o->wait_ms,
 		.size = o->size,
 		.prefix = o->prefix,
@@ -397,7 +396,7 @@ static void say_farewell(struct ping *p)
 	uv_timer_start(&p->wait, on_wait, FAREWELL_MS, 0);
 }
 
-static void on_found(void *data, int status, const struct addresses *addresses)
+static void on_found(void *data, int status)
 {
 	struct ping *p = data;
 
@@ -407,8 +406,7 @@ static void on_found(void *data, int status, const struct addresses *addresses)
 		return;
 	}
 	states_move(ping_states, &p->state, IDLE);
-	p->addresses = *addresses;
-	ping_report_begin(&p->report, &addresses->list[0]);
+	ping_report_begin(&p->report, &p->run.lookup.addresses.list[0]);
 	p->report.began_ns = uv_hrtime();
 	probe(p);
 }
@@ -471,7 +469,6 @@ int ping_run(const struct options *options)
 {
 	static struct ping ping;
 	struct ping *p = &ping;
-	int status = EXIT_NETWORK;
 	int r = source_generate(options->size, &p->source);
 
 	p->options = p->report.options = options;
@@ -480,12 +477,8 @@ int ping_run(const struct options *options)
 	if (r == 0)
 		r = p->message ? start(p) : -ENOMEM;
 	if (r == 0)
-		status = run_wait(&p->run);
-	else if (options->plugin)
-		status = ping_plugin_unknown(failure_text(r));
-	else
-		fprintf(stderr, "ackc: %s\n", failure_text(r));
+		r = run_wait(&p->run);
 	source_finish(&p->source);
 	free(p->message);
-	return status;
+	return r;
 }

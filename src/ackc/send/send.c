@@ -66,7 +66,6 @@ struct send {
 	struct run run;
 	uv_timer_t timer;
 	struct dial *dial;
-	struct addresses addresses;
 	struct stream *stream; /* NULL before the connect and after the close */
 	uv_fs_t read_request;
 	char *text;    /* the arguments, or the current chunk of standard input */
@@ -425,15 +424,14 @@ static void not_found(struct send *s, int status)
 	finish(s, command ? words : failure_text(status));
 }
 
-static void on_found(void *data, int status, const struct addresses *addresses)
+static void on_found(void *data, int status)
 {
 	struct send *s = data;
 	uint64_t timeout_ms = s->options->timeout_ms;
 	uint64_t spent_ms = (uv_hrtime() - s->began_ns) / 1000000;
 
 	if (status == 0) {
-		s->addresses = *addresses;
-		status = dial_start(&s->run.loop, &s->addresses,
+		status = dial_start(&s->run.loop, &s->run.lookup.addresses,
 				    spent_ms < timeout_ms ? timeout_ms - spent_ms : 1, on_connected,
 				    s, &s->dial);
 		if (status < 0)
@@ -485,7 +483,6 @@ int send_run(const struct options *options)
 {
 	static struct send send;
 	struct send *s = &send;
-	int status = EXIT_NETWORK;
 	int r;
 
 	s->options = options;
@@ -493,10 +490,8 @@ int send_run(const struct options *options)
 	s->terminal = isatty(STDOUT_FILENO);
 	s->text = options->n_texts ? join_texts(options, &s->text_n) : malloc(CHUNK);
 	r = s->text ? start(s) : -ENOMEM;
-	if (r < 0)
-		fprintf(stderr, "ackc: %s\n", failure_text(r));
-	else
-		status = run_wait(&s->run);
+	if (r == 0)
+		r = run_wait(&s->run);
 	free(s->text);
-	return status;
+	return r;
 }

@@ -3,7 +3,6 @@
 #include "ackc/cli/options.h"
 
 /*
- * Runs ackc send: sends texts or standard input and prints the replies. Writes its own error
- * messages. Returns the exit status.
+ * Runs ackc send: sends texts or standard input and prints the replies. Returns as ping_run() does.
  */
 int send_run(const struct options *options);
