@@ -3,10 +3,11 @@
 /*
  * State machines written down as data: a table of states, and of the states that may follow each.
  *
- * An object keeps its state as a number, which is an index into its table. states_move() is the
- * only way to change it. A transition that the table does not allow is a defect of the program,
- * never of a peer, so it ends the program in builds with assertions. The owner of the state also
- * has a function x_check_invariant(), which asserts what holds in each state.
+ * An object keeps its state as a number, which is an index into its table. Its initialization sets
+ * the first state; after that, states_move() is the only way to change it. A transition that the
+ * table does not allow is a defect of the program, never of a peer, so it ends the program in
+ * builds with assertions. The owner of the state also has a function x_check_invariant(), which
+ * asserts what holds in each state.
  */
 
 #include <assert.h>

@@ -39,11 +39,17 @@ static size_t transcode_slowly(const struct transcoder *t, const uint8_t *p, siz
 		else
 			text_length = decode_replacement(t->decode_errors, p, length, text);
 		for (size_t i = 0, step; i < text_length; i += step) {
-			uint32_t c = utf8_code_point(text + i);
-			int encoded = charset_encode_character(t->charset, t->encode_errors, c,
-							       expected + written);
+			int encoded;
 
 			utf8_character(text + i, text_length - i, &step);
+			if (t->charset == CHARSET_UTF_8) {
+				memcpy(expected + written, text + i, step);
+				encoded = (int)step;
+			} else {
+				encoded = charset_encode_character(t->charset, t->encode_errors,
+								   utf8_code_point(text + i),
+								   expected + written);
+			}
 			written += encoded > 0 ? (size_t)encoded : 0;
 			characters++;
 		}

@@ -49,8 +49,7 @@ static const char *text_of(const struct sockaddr_storage *s)
 	return text;
 }
 
-/* Makes the header that @choice asks for and returns the source that the parser finds; or "none".
- */
+/* Makes the header that @choice means. Returns the source that the parser finds, or "none". */
 static const char *source_of(const char *choice, const struct sockaddr_storage *local,
 			     const struct sockaddr_storage *peer)
 {

@@ -1,5 +1,4 @@
-/* One connection: greeting, input in pieces, half-close, reset, backpressure, NAK, lack of memory.
- */
+/* One connection: greeting, pieces of input, half-close, reset, backpressure, NAK, no memory. */
 
 #include "conn_fixture.h"
 
@@ -122,8 +121,7 @@ static void test_reset_while_sending(void **state)
 	end(&f);
 }
 
-/* A client that does not read: its output is held and charged, and reading stops until it is sent.
- */
+/* A client that does not read: its output is held and charged. Reading stops until it is sent. */
 static void test_backpressure(void **state)
 {
 	struct fixture f;

@@ -433,8 +433,7 @@ static void test_without_memory(void **state)
 	end_pair(&p);
 }
 
-/* A reload has reduced the budget below what is in use: no connection is lost that needs no more.
- */
+/* A reload has reduced the budget below what is in use: connections that need no more survive. */
 static void test_reduced_memory(void **state)
 {
 	struct pair p = {0};

@@ -9,8 +9,7 @@ static uint64_t refused(const struct fixture *f, enum refusal refusal)
 	return count_of(f, COUNTER_REFUSED + refusal);
 }
 
-/* The first connection above the limit gets a NAK; a place that is freed is used again.
- */
+/* The first connection above the limit gets a NAK; a place that is freed is used again. */
 static void test_max_connections_is_enforced(void **state)
 {
 	struct fixture f;

@@ -302,8 +302,7 @@ static void test_failed_change(void **state)
 	end(&f);
 }
 
-/* Runs the main loop until the configuration of a reload has been read and the reload has gone on.
- */
+/* Runs the main loop until a reload has read its configuration and has gone on. */
 static void until_read(struct fixture *f)
 {
 	while (f->server->change.state == CHANGE_READING)
@@ -446,8 +445,7 @@ static void test_drain_timeout(void **state)
 	until_end(&f);
 }
 
-/* A signal during the start is recorded, because workers may have connections. A second one stops.
- */
+/* A signal during the start is recorded: workers may have connections. A second one stops. */
 static void test_signals_during_the_start(void **state)
 {
 	struct fixture f;
@@ -550,8 +548,7 @@ static void test_silent_manager(void **state)
 	end(&f);
 }
 
-/* A signal ends the wait. The connections are taken over, and drained when the start is complete.
- */
+/* A signal ends the wait. The connections are taken over and drained after the start. */
 static void test_signal_while_the_manager_is_silent(void **state)
 {
 	struct fixture f;

@@ -336,8 +336,7 @@ static void test_line_too_long(void **state)
 	      "1\xff"
 	      "34567890\nx\n",
 	      "NAK 1 invalid start byte\nx\n");
-	/* the fault that is proven first is reported; at the same byte, the one that begins first
-	 */
+	/* the fault proven first is reported; at the same byte, the one that begins first */
 	check(f,
 	      "123\xe2"
 	      "5\nx\n",

@@ -125,8 +125,7 @@ static void until_ended(struct fixture *f)
 	assert_true(f->ended);
 }
 
-/* Expects that the clients have closed all connections; stops the worker and releases everything.
- */
+/* Expects that the clients have closed all connections; stops and releases the worker. */
 static void end(struct fixture *f)
 {
 	for (int i = 0; i < TURNS_MAX && f->worker->reactor.connections > 0; i++)
@@ -241,8 +240,7 @@ static struct acceptor *acceptor_of(const struct fixture *f)
 	return list_is_empty(list) ? NULL : list_entry(list->previous, struct acceptor, node);
 }
 
-/* A retired socket is served until WORKER_CLOSE_RETIRED; connections queued by then are accepted.
- */
+/* A retired socket is served until WORKER_CLOSE_RETIRED. What is queued by then is accepted. */
 static void test_retired(void **state)
 {
 	struct worker_socket sockets[2];

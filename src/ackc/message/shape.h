@@ -109,8 +109,7 @@ bool shape_in_pieces(const struct shape *s);
 /* The number of texts to learn from. The last two are sent in one write. */
 #define SHAPE_TEXTS 4
 
-/* The bytes that a connection received: greeting, reply 1, reply 2, and the replies to the others.
- */
+/* The bytes that a connection received: greeting, reply 1, reply 2, and the other replies. */
 struct shape_evidence {
 	const uint8_t *received;
 	size_t text_n;		   /* bytes of each text, without its line end */

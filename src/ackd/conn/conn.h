@@ -60,8 +60,7 @@ enum conn_state {
 	CONN_CLOSING,
 };
 
-/* The place that a connection occupies in the limits. It is released when the descriptor is closed.
- */
+/* The place that a connection occupies in the limits until its descriptor is closed. */
 enum conn_place {
 	PLACE_NONE,
 	PLACE_PROXY,   /* a connection without an address: the client is not known yet */

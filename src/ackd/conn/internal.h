@@ -185,8 +185,7 @@ void conn_on_nak(void *data, const struct nak *nak);
 
 /* ---- proxy.c ---- */
 
-/* Room for the beginning of a PROXY header. Nearly all are shorter; a longer one gets the maximum.
- */
+/* Room for the beginning of a PROXY header. A longer header, which is rare, gets the maximum. */
 #define PROXY_PENDING_MIN 512
 
 /*

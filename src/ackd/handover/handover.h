@@ -187,11 +187,10 @@ int takeover_withdraw(void);
 
 /*
  * Receives and checks the hand-over after takeover_withdraw(), whose last result is @withdrawn.
- * @fds are the @n descriptors that takeover_is_part() identified. Closes them and frees
- * their names, but not the array. At most
- * @max_fds descriptors are kept; further connections get none. Returns 0 and gives *@ret_takeover
- * to the caller. Otherwise the connections are closed, and it returns -EPROTO (another version),
- * -ENODATA (no segment) or another negative errno.
+ * @fds are the @n descriptors that takeover_is_part() identified. Closes them and frees their
+ * names, but not the array. Keeps at most @max_fds descriptors of connections; further connections
+ * get none. Returns 0 and gives *@ret_takeover to the caller. Otherwise the connections are closed,
+ * and it returns -EPROTO (another version), -ENODATA (no segment) or another negative errno.
  */
 int takeover_init(struct systemd_fd *fds, size_t n, int withdrawn, uint64_t max_fds,
 		  struct takeover *ret_takeover);

@@ -15,8 +15,7 @@
  */
 void log_notify(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* For log_start(): starts the thread if there is a service manager. Returns 0 or a negative errno.
- */
+/* For log_start(): starts the thread if a service manager runs. Returns 0 or a negative errno. */
 int log_notify_start(void);
 
 /* For log_stop(): makes the thread send the queue and end. */

@@ -93,9 +93,9 @@ static void pause_after(struct acceptor *acceptor, const char *what, int error)
 	counter_add(acceptor->listener->counters, COUNTER_ACCEPT_ERRORS, 1);
 	if (log_admit(LOG_ACCEPT_ERROR))
 		log_post(LOG_ACCEPT_ERROR, &fields, "%s: %s: %s; retrying in %d ms",
-			 fields.listener, what, words, ACCEPT_PAUSE_MS);
-	acceptor->resume_ms = uv_now(&reactor->loop) + ACCEPT_PAUSE_MS;
-	reactor_wake_in(reactor, ACCEPT_PAUSE_MS);
+			 fields.listener, what, words, ACCEPTOR_PAUSE_MS);
+	acceptor->resume_ms = uv_now(&reactor->loop) + ACCEPTOR_PAUSE_MS;
+	reactor_wake_in(reactor, ACCEPTOR_PAUSE_MS);
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events)
@@ -149,7 +149,7 @@ uint64_t acceptor_expire(struct acceptor *acceptor, uint64_t now_ms)
 	if (now_ms < acceptor->resume_ms)
 		return acceptor->resume_ms - now_ms;
 	acceptor_resume(acceptor);
-	return acceptor->state == ACCEPTOR_ACCEPTING ? UINT64_MAX : ACCEPT_PAUSE_MS;
+	return acceptor->state == ACCEPTOR_ACCEPTING ? UINT64_MAX : ACCEPTOR_PAUSE_MS;
 }
 
 static void on_poll_closed(uv_handle_t *handle)

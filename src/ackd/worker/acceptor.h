@@ -32,12 +32,12 @@ struct acceptor {
 };
 
 /* How long accepting pauses after an error that would otherwise repeat immediately. */
-#define ACCEPT_PAUSE_MS 200
+#define ACCEPTOR_PAUSE_MS 200
 
 /*
  * Begins to accept from @fd for @listener, in the loop of its reactor. @acceptor is zeroed (calloc)
  * and must be closed by acceptor_close(). @fd listens, is non-blocking, and must stay open until
- * then. If the loop refuses @fd, acceptor_expire() tries again after ACCEPT_PAUSE_MS.
+ * then. If the loop refuses @fd, acceptor_expire() tries again after ACCEPTOR_PAUSE_MS.
  */
 void acceptor_open(struct acceptor *acceptor, struct listener *listener, int fd, bool passed);
 

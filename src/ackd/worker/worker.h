@@ -71,8 +71,7 @@ void worker_join(struct worker *worker);
 /* Releases a worker that has no thread, connections or acceptors. */
 void worker_finish(struct worker *worker);
 
-/* Gives an order, again only after the worker has carried it out (except WORKER_TURN). Main thread.
- */
+/* Gives an order. Again only when it has been carried out (except WORKER_TURN). Main thread. */
 void worker_order(struct worker *worker, enum worker_order order);
 
 /* Gives the order WORKER_APPLY with @plan, which becomes the worker's. Main thread. */

@@ -1,7 +1,6 @@
 #pragma once
 
-/* Negative acknowledgements: a fault in received data, and the line that reports it to the client.
- */
+/* Negative acknowledgements: a fault in received data, and the line that reports it. */
 
 #include <stddef.h>
 #include <stdint.h>

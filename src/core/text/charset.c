@@ -116,38 +116,11 @@ static int write_backslash(uint32_t c, uint8_t *out)
 	return 2 + digits;
 }
 
-static int write_utf_8(uint32_t c, uint8_t *out)
-{
-	if (c < 0x80) {
-		out[0] = (uint8_t)c;
-		return 1;
-	}
-	if (c < 0x800) {
-		out[0] = (uint8_t)(0xc0 | c >> 6);
-		out[1] = (uint8_t)(0x80 | (c & 0x3f));
-		return 2;
-	}
-	if (c < 0x10000) {
-		out[0] = (uint8_t)(0xe0 | c >> 12);
-		out[1] = (uint8_t)(0x80 | (c >> 6 & 0x3f));
-		out[2] = (uint8_t)(0x80 | (c & 0x3f));
-		return 3;
-	}
-	out[0] = (uint8_t)(0xf0 | c >> 18);
-	out[1] = (uint8_t)(0x80 | (c >> 12 & 0x3f));
-	out[2] = (uint8_t)(0x80 | (c >> 6 & 0x3f));
-	out[3] = (uint8_t)(0x80 | (c & 0x3f));
-	return 4;
-}
-
 int charset_encode_character(enum charset charset, enum encode_errors errors, uint32_t c,
 			     uint8_t ret_bytes[CHARSET_CHARACTER_MAX])
 {
-	int byte;
+	int byte = charset_byte(charset, c);
 
-	if (charset == CHARSET_UTF_8)
-		return write_utf_8(c, ret_bytes);
-	byte = charset_byte(charset, c);
 	if (byte < 0 && errors == ENCODE_REPLACE)
 		byte = '?';
 	if (byte >= 0) {

@@ -47,9 +47,9 @@ enum charset_status charset_encode(enum charset charset, enum encode_errors erro
 				   size_t *ret_read, size_t *ret_written);
 
 /*
- * Encodes the character @c in @charset, with the error handler @errors, to @ret_bytes. Returns the
- * length, 0 to CHARSET_CHARACTER_MAX, or -1 if the charset lacks the character and @errors is
- * ENCODE_STRICT.
+ * Encodes the character @c in @charset, which is not CHARSET_UTF_8, with the error handler @errors,
+ * to @ret_bytes. Returns the length, 0 to CHARSET_CHARACTER_MAX, or -1 if the charset lacks the
+ * character and @errors is ENCODE_STRICT.
  */
 int charset_encode_character(enum charset charset, enum encode_errors errors, uint32_t c,
 			     uint8_t ret_bytes[CHARSET_CHARACTER_MAX]);

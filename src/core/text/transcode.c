@@ -193,21 +193,6 @@ void transcode(const struct transcoder *t, const uint8_t *raw, size_t n, uint8_t
 	*ret_written = written;
 }
 
-/* Returns the number of characters that a maximal subpart of @n bytes decodes to. */
-static size_t replacement_count(enum decode_errors errors, size_t n)
-{
-	switch (errors) {
-	case DECODE_REPLACE:
-		return 1;
-	case DECODE_BACKSLASHREPLACE:
-		return 4 * n;
-	case DECODE_STRICT:
-	case DECODE_IGNORE:
-		break;
-	}
-	return 0;
-}
-
 size_t transcode_count(const struct transcoder *t, const uint8_t *raw, size_t n)
 {
 	size_t count = 0;
@@ -218,8 +203,10 @@ size_t transcode_count(const struct transcoder *t, const uint8_t *raw, size_t n)
 		size_t clean = clean_stretch(raw + i, n - i, WINDOW, &bad);
 
 		count += utf8_count(raw + i, clean);
-		if (bad > 0)
-			count += replacement_count(t->decode_errors, bad);
+		if (t->decode_errors == DECODE_BACKSLASHREPLACE)
+			count += 4 * bad;
+		else if (t->decode_errors == DECODE_REPLACE && bad > 0)
+			count++;
 		i += clean + bad;
 	}
 	return count;

@@ -1,5 +1,4 @@
-/* UTF-8 with AVX2: 32 bytes at a time. internal.h describes the algorithm, kernel.h the operations.
- */
+/* UTF-8 with AVX2: 32 bytes at a time. internal.h describes the algorithm. */
 
 #include "core/utf8/internal.h"
 

@@ -1,5 +1,6 @@
 #pragma once
 
+/* clang-format off */
 /*
  * The code of the vector kernels. A kernel's file defines the following, then includes this file:
  *
@@ -9,18 +10,25 @@
  *                              check_short() and find_last_error()
  *   vector                     the type of a vector of bytes, with the operators & | ^
  *   load(p), store(p, x)       unaligned
- *   look_up(row, x)            the entry of the row of 16 bytes for each byte of @x, which is 0 to
- * 15 high_nibbles(x), low_nibbles(x) subtract(x, row)           @x - @row, at least 0 and3(a, b,
- * c), or4(a, b, c, d) and_xor(a, row, b)         (@a & @row) ^ @b previous(x, before)        a
- * vector that shift_in() shifts into @x: it ends with the four bytes of @before, the nearest to @x
- * as the most significant shift_in(x, previous, k)   the bytes @k places before those of @x; a
- * macro, @k is constant is_ascii(x)                whether no byte of @x is 80 or above
+ *   look_up(row, x)            the entry of the row of 16 bytes for each byte of @x, which is
+ *                              0 to 15
+ *   high_nibbles(x)            the upper four bits of each byte
+ *   low_nibbles(x)             the lower four bits of each byte, as an index for look_up()
+ *   subtract(x, row)           @x - @row, at least 0
+ *   and3(a, b, c)              @a & @b & @c
+ *   or4(a, b, c, d)            @a | @b | @c | @d
+ *   and_xor(a, row, b)         (@a & @row) ^ @b
+ *   previous(x, before)        a vector that shift_in() shifts into @x: it ends with the four
+ *                              bytes of @before, the nearest to @x as the most significant
+ *   shift_in(x, previous, k)   the bytes @k places before those of @x; a macro, @k is constant
+ *   is_ascii(x)                whether no byte of @x is 80 or above
  *   first_nonzero(x)           the position of the first nonzero byte, or BLOCK
  *   starts_64(p)               a mask: bit i says whether byte i of the 64 at @p is not a
  *                              continuation byte
  *   between_64(p, a, b)        a mask: bit i says whether byte i of the 64 at @p is @a to @b
  *   is_supported()             whether this processor has the instructions
  */
+/* clang-format on */
 
 #include <string.h>
 

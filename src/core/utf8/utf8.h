@@ -25,8 +25,7 @@ enum utf8_status {
 
 /* The result of a check of n bytes. */
 struct utf8_checked {
-	size_t valid; /* length of the longest prefix of complete, well-formed characters, in bytes
-		       */
+	size_t valid;	 /* bytes of the longest prefix of complete, well-formed characters */
 	uint32_t length; /* of what follows it: 0 for UTF8_COMPLETE; the 1 to 3 bytes of the cut-off
 			    character for UTF8_PARTIAL (valid + length == n); the 1 to 3 bytes of
 			    the maximal subpart otherwise (1 for UTF8_INVALID_START) */
