@@ -1,7 +1,7 @@
-"""The test run: builds every flavour, runs every suite, adds up the cases. See tests/run.
+"""The test runner: builds every flavour, runs every suite, and counts the cases. See tests/run.
 
-meson and pytest find the tests, limit their time and report them as JUnit. Here jobs are planned and
-run side by side in lanes. A job has a log in build-tests/logs, and waits for the build that it tests.
+meson and pytest find the tests, limit their time and report them as JUnit. This file plans jobs and
+runs them in parallel in lanes. A job has a log in build-tests/logs, and waits for the build that it tests.
 """
 
 import argparse
@@ -28,13 +28,13 @@ LAB = TOP / "tests/systemd/lab"
 SUITES = ["build", "unit", "integration", "systemd", "fuzz", "lint", "cross", "bench", "package"]
 LONG_SUITES = ["package"]  # with --all, or when named
 SHOWN_LINES = 60  # of the log of a job that failed
-SKIPPED = 77  # exit status; the log's last line says why
+SKIPPED = 77  # exit status; the last line of the log states the reason
 FIGURES = re.compile(r"^(?:stat::number_of_executed|lines:|functions:|branches:).*", re.MULTILINE)
 
 WHOLE = ["-Dsystemd=enabled", "-Dmetrics=enabled"]
 BARE = ["-Dsystemd=disabled", "-Dmetrics=disabled"]  # without the optional parts
 SANITIZED = [*WHOLE, "-Db_lundef=false"]
-# sample: unit tests make one in so many of their costly comparisons; slower: than a plain build.
+# sample: unit tests make one in this many costly comparisons; slower: factor to a plain build.
 Flavour = collections.namedtuple("Flavour", "compiler options sample slower")
 FLAVOURS = {
     "gcc": Flavour("gcc", WHOLE, 1, 1),
@@ -44,44 +44,44 @@ FLAVOURS = {
     "i386": Flavour("gcc", [*BARE, f"--cross-file={BUILDS}/cross-i386/cross.ini"], 10, 10),
     "clang": Flavour("clang", WHOLE, 1, 1),
     "tsan": Flavour("clang", [*SANITIZED, "-Db_sanitize=thread"], 20, 8),
-    # gcc 12 takes for a leak what was stored through a pointer; LeakSanitizer finds the real ones.
+    # gcc 12 reports memory stored through a pointer as a leak; LeakSanitizer finds the real ones.
     "analyzer": Flavour("gcc", [*WHOLE, "-Dtests=disabled",
                                 "-Dc_args=-fanalyzer -Wno-analyzer-malloc-leak"], 1, 1),
-    # Workers share the counters of gcov.
+    # atomic, because workers share the counters of gcov
     "coverage": Flavour("gcc", [*WHOLE, "-Db_coverage=true", "-Doptimization=0",
                                 "-Dc_args=-fprofile-update=atomic"], 10, 6),
-    "valgrind": Flavour(None, [], 200, 20),  # the programs of gcc's
+    "valgrind": Flavour(None, [], 200, 20),  # uses the programs of the gcc build
 }
 CROSS = ["arm64", "i386"]
 OFTEN = ["gcc", "sanitize", "bare"]
 BUILT_WITH_ALL = ["clang", "tsan", "analyzer"]
-WHOLE_WITH_ALL = ["sanitize", *CROSS]  # make all comparisons then
+WHOLE_WITH_ALL = ["sanitize", *CROSS]  # with --all these make all comparisons
 BUILD = """[ -z "$prepare" ] || $prepare || { echo "its libraries could not be fetched"; exit 77; }
 [ "$(cat "$0/setup" 2>&1)" = "$*" ] || rm -rf "$0"
 [ -f "$0/build.ninja" ] || "$@" || exit 1
 ninja -C "$0" && printf %s "$*" >"$0/setup" || exit 1
 find "$0" -name "*.gcda" -delete # counts of an earlier run"""
 
-# Integration tests of files that no flavour changes run in the first one alone; the client has no
-# optional parts, and so the bare one is the same.
+# Integration tests of files that are the same in all flavours run only in the first one. The client has
+# no optional parts, so the bare flavour does not test it again.
 IN_ALL = "not completions and not readme and not quickstart"
 SELECTED = {"gcc": [], "bare": ["-k", IN_ALL + " and not ackc_"]}
-# Runs under valgrind, where a daemon takes seconds to start: the whole life of connections and of
-# daemons, and the client; not the crowds, the servers of others and the injected faults.
+# The tests under valgrind, where a daemon takes seconds to start: the life cycle of connections and
+# daemons, and the client; without crowds, third-party servers and injected faults.
 UNDER_VALGRIND = ("activated ackc_ping ackc_send course drain handover limits line log metrics nak "
                   "proxy reload reload_command template workers").split()
 
-# name: (jobs at a time, niceness). Those that wait for time-outs go before those that compute.
+# name: (parallel jobs, niceness). Jobs that wait for timeouts have priority over those that compute.
 PROCESSORS = max(2, os.cpu_count() or 2)
 LANES = {"compute": (PROCESSORS, 10), "integration": (1, 0), "systemd": (2, 0),
-         "fuzz": (PROCESSORS, 19), "last": (1, 0)}  # the last begin when all others have ended
+         "fuzz": (PROCESSORS, 19), "last": (1, 0)}  # these begin when all others have ended
 
 Case = collections.namedtuple("Case", "name outcome reason", defaults=[""])
-# flavour: the build that it needs, or None; read(log, exit status) returns the cases
+# flavour: the required build, or None; read(log, exit status) returns the cases
 Job = collections.namedtuple("Job", "name lane command flavour seconds read environment")
 
 
-# Of all jobs: Debian's tools first, and faults that end the test.
+# The environment of all jobs: Debian's tools first, and sanitizer errors that end the test.
 ENVIRONMENT = {
     **os.environ,
     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin:" + os.environ.get("PATH", ""),
@@ -94,7 +94,7 @@ ENVIRONMENT = {
 
 
 def one_case(name):
-    """Returns a reader of jobs that are one case. It prints the figures in the log."""
+    """Returns a reader for jobs that are one case. It prints the figures in the log."""
     def read(log, status):
         for figure in FIGURES.findall(log):
             print(f"      {name}: {figure}")
@@ -103,11 +103,11 @@ def one_case(name):
 
 
 def junit_cases(path):
-    """Returns a reader of reports. It prints the figures that tests gave to record_property()."""
+    """Returns a reader for JUnit reports. It prints the figures of record_property()."""
     def read(log, status):
         cases = []
         for suite in xml.etree.ElementTree.parse(path).iter("testsuite") if path.exists() else []:
-            # meson shows no output of tests that report as TAP: their comments say what failed
+            # meson omits the output of TAP tests; their comments state the failure
             comments = re.findall(r"^# .*", suite.findtext("system-out") or "", re.MULTILINE)
             for test in suite.iter("testcase"):
                 name = test.get("classname").split(".")[-1] + "::" + test.get("name")
@@ -172,7 +172,7 @@ class Run:
                                      stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                                      start_new_session=True)
         self.groups.add(child.pid)
-        with contextlib.suppress(OSError):  # no such groups in this kernel; or it has ended already
+        with contextlib.suppress(OSError):  # the kernel lacks these groups, or the process has ended
             os.setpriority(os.PRIO_PGRP, child.pid, niceness)
             pathlib.Path(f"/proc/{child.pid}/autogroup").write_text(str(niceness))
         timer = threading.Timer(job.seconds, self.kill, [child.pid])
@@ -180,7 +180,7 @@ class Run:
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = status = os.waitstatus_to_exitcode(status)
         timer.cancel()
-        self.kill(child.pid)  # what it left running
+        self.kill(child.pid)  # processes that the job left running
         self.groups.remove(child.pid)
         text = log.read_text(errors="replace")
         if status == SKIPPED:
@@ -224,7 +224,7 @@ class Run:
         return any(suite in self.options.suites for suite in suites)
 
     def install(self, name, *groups):
-        """Installs packages that only some runs need. Returns whether they are there."""
+        """Installs packages that only some runs need. Returns whether they are installed."""
         for group in groups:
             command = [TOP / "packaging/install-missing", group]
             if subprocess.run(command, check=False).returncode != 0:
@@ -255,7 +255,7 @@ class Run:
         return [name for name in tested if name in wanted]
 
     def meson(self, name, suite, flavour, lane="compute", build=None, wrapper=()):
-        """Adds a job of meson's tests of a suite. @build: whose programs it runs, if not @flavour's"""
+        """Adds a job for a suite of meson. @build: the build to test, if not that of @flavour."""
         base = name.replace("/", "-")
         _, _, sample, slower = FLAVOURS[flavour]
         command = ["meson", "test", "-C", BUILDS / (build or flavour), "--no-rebuild", "--suite",
@@ -271,7 +271,7 @@ class Run:
     def pytest(self, name, lane, flavour, arguments, prefix=(), build=None, test_seconds=120):
         path = LOGS / (name.replace("/", "-") + ".xml")
         slower = FLAVOURS[flavour].slower
-        # twice as slow: beside other jobs
+        # twice as slow, because other jobs run in parallel
         variables = {"ACKD_BUILD": str(BUILDS / flavour), "ACKD_TEST_SLOWNESS": str(2 * slower)}
         command = [*prefix, "env", *map("=".join, variables.items()), "/usr/bin/python3", "-B", "-m",
                    "pytest", "-p", "no:cacheprovider", "-q", "--durations=10", f"--junitxml={path}",
@@ -291,7 +291,7 @@ class Run:
                         ["-n", 2 * PROCESSORS, *files], build="gcc")
 
     def can_boot(self, suite, *groups):
-        """Returns whether a systemd of its own can be booted for the suite; if not, it is skipped."""
+        """Returns whether the lab can boot for the suite; otherwise the suite is skipped."""
         if os.geteuid() == 0 and not self.install(suite, *groups):
             return False
         boot = subprocess.run([LAB, "run", "--", "true"], check=False, stdin=subprocess.DEVNULL,
@@ -304,7 +304,7 @@ class Run:
     def plan_fuzz(self):
         self.meson("fuzz/replay", "fuzz", "gcc")
         seconds = self.options.fuzz_seconds
-        lane, slow = ("fuzz", 100) if seconds > 60 else ("compute", 10)  # beside everything else
+        lane, slow = ("fuzz", 100) if seconds > 60 else ("compute", 10)  # in parallel to all other jobs
         for source in sorted(TOP.glob("tests/fuzz/fuzz_*.c")):
             target = source.stem.removeprefix("fuzz_")
             found = BUILDS / "fuzz" / target
@@ -366,7 +366,7 @@ def parse_options():
 
 def main():
     start = time.monotonic()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends what it started
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends all jobs
     wrong = surroundings.set_up()
     print(*[wrong] * bool(wrong), sep="\n", end="")
     test_run = Run(parse_options())

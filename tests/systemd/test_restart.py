@@ -1,4 +1,4 @@
-"""A restart keeps every connection: nothing lost, repeated or reordered, and nobody is refused."""
+"""A restart keeps every connection: no data is lost, repeated or reordered, and no client is refused."""
 
 import os
 import pathlib
@@ -17,7 +17,7 @@ RESTARTS = 20
 LINES = 'framing = "line"; ack_prefix = "${message} ";\n'
 LOCAL = "/run/ackd/socket"
 
-# In the place of ackd for one start: damages the state that was handed over, then is ackd.
+# Replaces ackd for one start: damages the handed-over state, then executes ackd.
 DAMAGE = """
 import fcntl, os, socket
 SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
@@ -80,7 +80,7 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
 
 
 class Talker(threading.Thread):
-    """Sends numbered lines without pause, some of them faulty, and checks every answer."""
+    """Sends numbered lines without pause, some of them invalid, and checks every answer."""
 
     def __init__(self):
         super().__init__(daemon=True)
@@ -96,7 +96,7 @@ class Talker(threading.Thread):
         self.sent_bytes += len(data)
 
     def round(self):
-        """A line of which parts are under way; and its answer."""
+        """Sends a line in parts and receives its answer."""
         self.number += 1
         begin = self.sent_bytes
         if self.number % 7 == 0:
@@ -129,7 +129,7 @@ class Talker(threading.Thread):
         return self.number
 
 
-def test_talking_through_restarts(unit):
+def test_traffic_continues_through_restarts(unit):
     CONFIG.write_text(LINES)
     unit.start()
     talkers = [Talker() for _ in range(4)]
@@ -158,7 +158,7 @@ def test_talking_through_restarts(unit):
     assert unit.show("Result") == "success"
 
 
-def test_a_connection_keeps_its_identity(unit, journal):
+def test_connection_keeps_its_identity(unit, journal):
     CONFIG.write_text('framing = "line"; greeting = "hello ${connection}\n";'
                       'ack_prefix = "${connection} ${message} ${peer} ";'
                       ' log: { level = "debug"; };\n')
@@ -173,7 +173,7 @@ def test_a_connection_keeps_its_identity(unit, journal):
         unit.restart()
         s.sendall(b"b\n")
         assert receive(s, len(b"2 2 b\n ") + len(peer)) == b"2 2 " + peer + b" b\n"
-        with connect() as third:  # its number is unique in the daemon's life, restarts included
+        with connect() as third:  # its number is unique, also across restarts
             assert receive(third, 8) == b"hello 3\n"
         s.close()
     gone = journal.wait_for("disconnect", lambda e: e["ACKD_CONNECTION"] == "2" and
@@ -182,8 +182,8 @@ def test_a_connection_keeps_its_identity(unit, journal):
     assert journal.events("handover") and journal.events("restore")
 
 
-def test_unsent_output_goes_on(unit):
-    """A client that does not read: what is answered and not delivered comes later."""
+def test_unsent_output_is_kept(unit):
+    """Undelivered replies to a client that does not read are delivered after the restart."""
     CONFIG.write_text('reply = "echo";\n')
     unit.start()
     with connect() as s:
@@ -208,8 +208,8 @@ def test_unsent_output_goes_on(unit):
     assert got == (data * (sent // len(data) + 1))[:sent]
 
 
-def test_five_thousand_connections(unit, record_property):
-    """All are kept, although the store has room for 64 descriptors only."""
+def test_five_thousand_connections_are_kept(unit, record_property):
+    """All are kept, although the store holds only 64 descriptors."""
     count = 5000
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 20000), hard))
@@ -235,8 +235,8 @@ def test_five_thousand_connections(unit, record_property):
     ("keep_connections = false;\n", ""),
     ("", "[Service]\nFileDescriptorStoreMax=0\n"),
 ])
-def test_drains_instead(unit, journal, setting, drop_in):
-    """Replies that the client has not read are delivered, more than the kernel holds, too."""
+def test_restart_drains_without_a_store(unit, journal, setting, drop_in):
+    """Unread replies are delivered, also beyond the socket buffer."""
     prefix = b"p" * 1000
     CONFIG.write_text(f'framing = "line"; ack_prefix = "{prefix.decode()}";'
                       " limits: { drain_timeout = 60; };\n" + setting)
@@ -252,7 +252,7 @@ def test_drains_instead(unit, journal, setting, drop_in):
         restart.start()
         journal.wait_for("drain")
         assert half.recv(100) == b""
-        # ExecStop is over, and the SIGTERM that follows it has been sent.
+        # ExecStop= has ended, and systemd has sent SIGTERM.
         wait_until(lambda: unit.show("SubState") == "stop-sigterm", "the signal")
         assert receive_all(s) == (prefix + b"x\n") * 7999
         restart.join()
@@ -260,8 +260,8 @@ def test_drains_instead(unit, journal, setting, drop_in):
 
 
 @pytest.mark.parametrize("store_max", [0, 1, 2, 3, 4, 5, 6, 64])
-def test_any_size_of_the_store(unit, journal, store_max):
-    """Every connection goes on, or is drained; the log says which."""
+def test_any_store_size_keeps_or_drains(unit, journal, store_max):
+    """Every connection is kept or drained; the log states which."""
     unit.drop_in(f"[Service]\nFileDescriptorStoreMax={store_max}\n")
     CONFIG.write_text(LINES + "workers = 2;\n")
     unit.start()
@@ -299,8 +299,8 @@ def serves_or_is_reset():
         return False
 
 
-def test_listener_gone(unit, journal):
-    """Its connections are closed, the others go on."""
+def test_connections_of_a_removed_listener_are_closed(unit, journal):
+    """Connections of the removed listener are closed, and the others are kept."""
     CONFIG.write_text(LINES + 'listeners = ( { name = "stays"; port = 7001; },'
                               ' { name = "goes"; port = 7002; } );\n')
     unit.start()
@@ -320,8 +320,8 @@ def test_listener_gone(unit, journal):
         connect(("127.0.0.1", 7002))
 
 
-def test_port_taken_in_a_restart(unit):
-    """What is open, and who connects meanwhile, waits until the port is free."""
+def test_connections_wait_while_a_port_is_in_use(unit):
+    """Open and new connections wait until the port is free."""
     config = LINES + f'listeners = ( {{ name = "stays"; path = "{LOCAL}"; }},' \
                      ' { name = "moves"; address = "127.0.0.1"; port = %d; } );\n'
     CONFIG.write_text(config % 7001)
@@ -345,8 +345,8 @@ def test_port_taken_in_a_restart(unit):
     assert exchange(b"y\n", ("127.0.0.1", 7002)) == b"1 y\n"
 
 
-def test_bad_configuration_drains(unit, journal):
-    """The next process would not start: what is open is answered to its end."""
+def test_invalid_configuration_drains(unit, journal):
+    """The next process would not start, so open connections are answered and closed."""
     CONFIG.write_text(LINES)
     unit.start()
     with connect() as s:
@@ -359,7 +359,7 @@ def test_bad_configuration_drains(unit, journal):
     assert journal.events("drain") and not journal.events("handover")
 
 
-def test_a_configuration_that_only_root_can_read_drains(unit, journal):
+def test_configuration_readable_only_by_root_drains(unit, journal):
     CONFIG.write_text(LINES)
     unit.start()
     with connect() as s:
@@ -380,8 +380,8 @@ def test_a_configuration_that_only_root_can_read_drains(unit, journal):
     assert said[1].startswith("connections are not handed over")
 
 
-def test_damaged_state(unit, journal):
-    """The connections are closed in an orderly way, it is said, and the service is up; once."""
+def test_damaged_state_closes_connections(unit, journal):
+    """The connections are closed without a reset, the log reports it once, and ackd serves."""
     CONFIG.write_text(LINES)
     script = pathlib.Path("/run/damage.py")
     script.write_text(DAMAGE)
@@ -402,7 +402,7 @@ def test_damaged_state(unit, journal):
 
 
 def fate(s):
-    """What has become of a connection whose one line was answered."""
+    """Returns "kept" or "closed" for a connection with one answered line."""
     with s:
         try:
             s.sendall(b"b\n")
@@ -413,9 +413,9 @@ def fate(s):
 
 
 @pytest.mark.parametrize("delay_ms", [0, 1, 3, 10, 30])
-def test_killed_while_handing_over(unit, delay_ms):
-    """Wherever it is hit: the listening sockets are kept, the service is up again, and each connection
-    goes on if it was handed over already, or is closed. None hangs, none loses a byte."""
+def test_kill_during_the_hand_over(unit, delay_ms):
+    """At any moment: the listening sockets are kept, the service restarts, and each connection is kept if
+    it was already handed over, or closed. None hangs, and none loses a byte."""
     CONFIG.write_text(LINES)
     unit.start()
     clients = [connect() for _ in range(200)]
@@ -432,8 +432,8 @@ def test_killed_while_handing_over(unit, delay_ms):
         pass
     wait_until(lambda: unit.pid != pid, "the end of the process")
     if unit.state in ("deactivating", "inactive"):
-        unit.start()  # it was faster than we, and ended well
-    # Never refused: the queue of the stored socket takes it. (Reset: taken with the last breath.)
+        unit.start()  # the process had already ended successfully
+    # Never refused, because the stored socket queues it; a reset: accepted just before the kill.
     wait_until(lambda: serves_or_is_reset() is True, "an answer")
     wait_until(lambda: unit.state == "active" and unit.pid != pid, "the service to be up")
     assert {fate(s) for s in clients} <= {"closed", "kept"}
@@ -449,20 +449,20 @@ def compile_shim(directory, name, text):
 
 @pytest.fixture(scope="module")
 def crash_shim(tmp_path_factory):
-    """Preloaded, ends the process when it receives the descriptors of connections."""
+    """A preloaded library that aborts when it receives the descriptors of connections."""
     return compile_shim(tmp_path_factory.mktemp("crash"), "crash", CRASH)
 
 
 @pytest.fixture
 def slow_lookup(tmp_path):
-    """Preloaded, makes every name 127.0.0.1, which takes 3 s to look up while the file exists."""
+    """A preloaded library that resolves each name to 127.0.0.1, in 3 s while the file exists."""
     file = pathlib.Path("/run/slow-lookup")
     yield compile_shim(tmp_path, "slow-lookup", SLOW_LOOKUP), file
     file.unlink(missing_ok=True)
 
 
-def test_crash_while_taking_up(unit, journal, crash_shim):
-    """A state that kills the process comes back on no other start."""
+def test_crashing_state_is_used_once(unit, journal, crash_shim):
+    """A state that crashes the process is not used by another start."""
     CONFIG.write_text(LINES)
     unit.start()
     with connect() as s:
@@ -477,7 +477,7 @@ def test_crash_while_taking_up(unit, journal, crash_shim):
         except ConnectionResetError:
             pass
     assert serves_lines()
-    # Every start would have ended there; it was one.
+    # Only one start has crashed.
     assert unit.restarts == 1
     said = run("journalctl", "-u", "ackd", "--after-cursor", journal.cursor).stdout
     assert said.count("status=6/ABRT") + said.count("status=11/SEGV") == 1
@@ -512,7 +512,7 @@ class Storm(threading.Thread):
 
 
 @pytest.mark.parametrize("activated", [False, True], ids=["own sockets", "socket unit"])
-def test_nobody_is_refused(unit, activated):
+def test_restart_refuses_no_client(unit, activated):
     config = LINES
     addresses = [("127.0.0.1", PORT)] * 3
     if activated:
@@ -533,8 +533,8 @@ def test_nobody_is_refused(unit, activated):
 
 
 @pytest.mark.parametrize("verb", ["reload", "restart"])
-def test_the_address_changes(unit, verb):
-    """Through every address and back, at the first attempt: nobody is refused or reset."""
+def test_address_can_change(unit, verb):
+    """Each change of the address succeeds at the first attempt; no client is refused or reset."""
     CONFIG.write_text(LINES)
     unit.start()
     storms = [Storm() for _ in range(3)]
@@ -559,14 +559,14 @@ def test_the_address_changes(unit, verb):
 
 
 @pytest.mark.parametrize("address", [("127.0.0.1", PORT), LOCAL], ids=["TCP", "path"])
-def test_nobody_is_refused_over_a_kill(unit, address):
+def test_kill_refuses_no_client(unit, address):
     CONFIG.write_text(LINES + (f'path = "{LOCAL}";\n' if address == LOCAL else ""))
     unit.start()
     storm = Storm(address)
     for restarts in range(1, 4):
         os.kill(unit.pid, signal.SIGKILL)
         wait_until(lambda: unit.restarts == restarts and unit.state == "active", "the restart")
-    refused, _ = storm.finish()  # what was open is gone with the process
+    refused, _ = storm.finish()  # open connections have ended with the process
     assert refused == 0
     assert storm.good > 0
 
@@ -579,8 +579,8 @@ def clients_with_a_line(count=10):
     return clients
 
 
-def test_a_restart_while_a_reload_runs(unit):
-    """systemd skips ExecStop then, and sends SIGTERM at once."""
+def test_restart_during_a_reload_keeps_connections(unit):
+    """systemd then skips ExecStop= and sends SIGTERM immediately."""
     CONFIG.write_text(LINES)
     unit.start()
     handover = Unit("ackd-handover.service")
@@ -596,7 +596,7 @@ def test_a_restart_while_a_reload_runs(unit):
     assert unit.show("Result") == "success"
 
 
-def test_a_restart_while_a_reload_looks_up_a_name(unit, slow_lookup):
+def test_restart_during_the_look_up_of_a_reload_keeps_connections(unit, slow_lookup):
     library, file = slow_lookup
     unit.drop_in("[Service]\nExecStart=\n"
                  f"ExecStart=/usr/bin/env LD_PRELOAD={library} /usr/local/sbin/ackd\n")
@@ -613,7 +613,7 @@ def test_a_restart_while_a_reload_looks_up_a_name(unit, slow_lookup):
     assert storm.finish() == (0, 0)
 
 
-def test_a_stop_while_a_reload_runs_drains(unit, journal):
+def test_stop_during_a_reload_drains(unit, journal):
     CONFIG.write_text(LINES)
     unit.start()
     for _ in range(5):
@@ -625,15 +625,15 @@ def test_a_stop_while_a_reload_runs_drains(unit, journal):
     assert not journal.events("handover")
 
 
-def test_systemd_executes_itself_again_during_a_restart(unit):
-    """systemctl fails for a moment then: that is no answer to whether it is a restart."""
+def test_daemon_reexec_during_a_restart_keeps_connections(unit):
+    """systemctl fails during the reexec; the hand-over script must retry."""
     CONFIG.write_text(LINES)
     unit.start()
     for i in range(RESTARTS // 2):
         clients = clients_with_a_line()
         before = unit.pid
         unit.restart("--no-block")
-        time.sleep(i / 500)  # however far the restart has come
+        time.sleep(i / 500)  # at various moments of the restart
         run("systemctl", "daemon-reexec", check=False)  # may lose its connection to systemd
         wait_until(lambda: run("systemctl", "is-system-running", check=False).stdout.strip() in
                    ("running", "degraded"), "systemd")

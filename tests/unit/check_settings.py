@@ -1,9 +1,9 @@
 #!/usr/bin/python3
-"""Code, ackd.conf(5) and conf/ackd.conf agree on what settings there are and on their defaults.
+"""Checks that code, ackd.conf(5) and conf/ackd.conf agree on the settings and their defaults.
 
 Usage: check_settings.py CONFIG_PROBE SOURCE_DIR
 
-CONFIG_PROBE prints the table of settings that the loader works with, and what it makes of a file.
+CONFIG_PROBE prints the table of settings of the loader, and the configuration that it reads from a file.
 """
 
 import os
@@ -15,7 +15,7 @@ import tempfile
 import unittest
 
 PROBE, SOURCE = sys.argv[1:3]
-# Said of the settings that a build may lack: with what is said of them, "unbuilt" among their flags.
+# The note in the manual for settings that a build may lack; these have the flag "unbuilt".
 UNBUILT = {"metrics.": "It is an error where\n.Nm ackd\nwas built without metrics."}
 
 
@@ -31,7 +31,7 @@ def probe(*arguments):
 
 
 def load(text):
-    """Returns what the loader says is in effect with this configuration."""
+    """Returns the effective configuration printed by the loader."""
     with tempfile.TemporaryDirectory() as directory:
         path = os.path.join(directory, "ackd.conf")
         with open(path, "w", encoding="utf-8") as file:
@@ -64,7 +64,7 @@ def unescape(roff):
 
 class ManualPage(unittest.TestCase):
     page = read("man", "ackd.conf.5")
-    # "name" -> its paragraph; the items of a list inside are not settings
+    # "name" -> its paragraph; items of a nested list are not settings
     entries = dict(re.findall(r"^\.It Ic (\S+)\n(.*?)(?=^\.It Ic |^\.Sh )", page,
                               re.MULTILINE | re.DOTALL))
 

@@ -1,6 +1,6 @@
-"""The costly comparisons in part, for builds that are many times slower than the plain one.
+"""Sampling of costly comparisons, for builds that are many times slower than the plain one.
 
-ACKD_TEST_SAMPLE=N takes one in N of them, always the same ones; by default all are made.
+ACKD_TEST_SAMPLE=N selects one in N of them, always the same ones; by default all are made.
 """
 
 import os
@@ -19,5 +19,5 @@ def sampled(items):
 
 
 def note():
-    """What to say of it, or None."""
+    """Returns a note about the sample, or None."""
     return f"a sample of the comparisons: one in {SHARE}" if SHARE > 1 else None

@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
-"""Compares sessions with a model of the contract that rests on CPython's codecs.
+"""Compares sessions with a model of the contract that uses CPython's codecs.
 
 Usage: session_vs_cpython.py DRIVER [SEED]
 
-Writes cases for the driver (session_driver.c): every decode handler, charset, encode handler,
-framing and reply, over fixed and random inputs; the driver cuts them into reads and compares. With
-ACKD_UTF8_SUITES naming a directory of decode suites (*.jsonl) and encode suites
-(encode/*.jsonl), every row of them runs as well, against the suite's own results. ACKD_TEST_SAMPLE=N
-takes one case in N.
+Writes cases for the driver (session_driver.c): every decode handler, charset, encode handler, framing
+and reply, with fixed and random inputs. The driver cuts them into reads and compares the output. If
+ACKD_UTF8_SUITES names a directory of decode suites (*.jsonl) and encode suites (encode/*.jsonl), every
+row runs as well and is compared with the result in the suite. ACKD_TEST_SAMPLE=N selects one case in N.
 """
 
 import codecs
@@ -48,9 +47,9 @@ class Unit(NamedTuple):
     """A character or an ill-formed subsequence: data[start:end]."""
     start: int
     end: int
-    proof: float  # index of the byte that settles it; NEVER: only the end of input does
-    text: str     # what the decode handler makes of it
-    reason: str   # what a strict decoder says of it; "" for a character
+    proof: float  # index of the byte that determines it; NEVER: only the end of input does
+    text: str     # result of the decode handler
+    reason: str   # error of a strict decoder; "" for a character
 
 
 class Fault(NamedTuple):
@@ -77,7 +76,7 @@ codecs.register_error("ackd-note", note_error)
 
 
 def units_of(data, decode):
-    """Cuts data into units, with CPython's word for what is ill-formed and why."""
+    """Cuts data into units; CPython determines which are ill-formed and why."""
     errors_seen.clear()
     data.decode("utf-8", "ackd-note")
     units = []
@@ -104,7 +103,7 @@ def is_character(data):
 
 
 def fault_of(unit, policy):
-    """What strict handlers refuse of a unit, or None."""
+    """Returns the fault of a unit under strict handlers, or None."""
     if unit.reason and policy.decode == "strict":
         return Fault(unit.start, unit.proof, unit.reason)
     if policy.reply == "discard":
@@ -118,7 +117,7 @@ def fault_of(unit, policy):
 
 
 class Reply:
-    """What one connection is sent."""
+    """The replies on one connection."""
 
     def __init__(self, policy):
         self.policy = policy
@@ -156,7 +155,7 @@ class Reply:
 
 
 def model_stream(data, policy, cuts):
-    """A message is what one read settles."""
+    """A message is the text completed by one read."""
     reply = Reply(policy)
     units = units_of(data, policy.decode)
     ends = [*cuts, len(data), NEVER]
@@ -179,7 +178,7 @@ def model_stream(data, policy, cuts):
 
 
 def line_fault(data, start, end, terminator, policy):
-    """The fault of the line data[start:end], which the terminator follows, or None."""
+    """Returns the fault of the line data[start:end] before the terminator, or None."""
     units = units_of(data[start:end] + terminator, policy.decode)
     for unit in units:
         fault = fault_of(unit, policy)
@@ -225,7 +224,7 @@ class Cases:
         self.policy = None
 
     def add(self, policy, reads, data, out, faults, messages):
-        """One case, taken whatever the sample."""
+        """Adds one case, independent of the sample."""
         if policy != self.policy:
             self.lines.append(policy.line())
             self.policy = policy
@@ -248,7 +247,7 @@ class Cases:
 
 
 def some_cuts(n, rng):
-    """Whole, byte by byte, in two at a few places, in several pieces."""
+    """Returns cuts: whole, byte by byte, in two at a few places, in several pieces."""
     yield []
     if n > 1:
         yield list(range(1, n))
@@ -290,7 +289,7 @@ CLEAN = [p for p in PIECES if is_character(p) or p.isascii()]
 
 
 def random_input(rng, most):
-    """Mostly clean lines with a fault here and there, or a heap of faults."""
+    """Returns mostly valid lines with some faults, or many faults."""
     weight = rng.choice((0.02, 0.1, 0.5))
     return b"".join(rng.choice(PIECES if rng.random() < weight else CLEAN)
                     for _ in range(rng.randrange(1, most)))
@@ -305,7 +304,7 @@ def add_matrix(cases, rng):
 
 
 def varied(policy, rng):
-    """The same handlers with other settings beside them."""
+    """Returns the same handlers with other settings."""
     changes = {"nak": rng.random() < 0.9}
     if policy.framing == "line":
         changes["max_line"] = rng.choice((1, 2, 3, 4, 5, 7, 10, 20, 65536, 65536, 65536))
@@ -318,7 +317,7 @@ def varied(policy, rng):
 
 
 def add_max_line(cases, rng):
-    """Each length around each limit, with each end, whatever the last bytes are."""
+    """Adds lines of each length around each limit, with each terminator and several last bytes."""
     ends = (b"", b"\n", b"\r\n", b"\r", b"\r\r\n", b"\rx\n", b"\nx")
     for limit, extra in itertools.product((1, 2, 5), range(-1, 5)):
         for tail in (b"", b"\xc3\xa9", b"\xe2\x82\xac", b"\xff", b"\xe2\x82", b"\r\xff"):
@@ -330,7 +329,7 @@ def add_max_line(cases, rng):
 
 
 def add_long(cases, rng):
-    """Lines and reads that are longer than anything at hand."""
+    """Adds lines and reads that are longer than all buffers."""
     for size in (1023, 1024, 1025, 65535, 65536, 65537, 70000, 200000):
         for unit in (b"x", "\u20ac".encode(), b"ab\n"):
             data = (unit * (size // len(unit) + 1))[:size]
@@ -401,7 +400,7 @@ def add_suites(cases, rng):
             n_decode += 1
     for row in suite_rows("encode/*.jsonl"):
         if row["policy"] == "namereplace":
-            n_left_out += 1  # CPython has it, the contract does not
+            n_left_out += 1  # supported by CPython, not by the contract
             continue
         if sample.is_taken():
             add_encode_row(cases, row)
@@ -427,7 +426,7 @@ def main():
     print(f"seed {seed}, CPython {sys.version.split()[0]}", flush=True)
     if os.environ.get("ACKD_KEEP_CASES"):
         pathlib.Path(os.environ["ACKD_KEEP_CASES"]).write_text("".join(cases.lines))
-    # an emulator, when cross-built
+    # an emulator for a cross build
     command = [*shlex.split(os.environ.get("MESON_EXE_WRAPPER", "")), driver]
     done = subprocess.run(command, input="".join(cases.lines), text=True, check=False)
     sys.exit(done.returncode)

@@ -1,11 +1,11 @@
 #!/usr/bin/python3
-"""The text engine against CPython's codecs: expected values are made here, at test time.
+"""Compares the text engine with CPython's codecs, which compute the expected values.
 
 Usage: text_oracle.py TEXT_DRIVER
 
-TEXT_DRIVER answers questions with what the engine does (see text_driver.c, which also cuts every
-short input at every two places, and works with each kernel). With ACKD_UTF8_SUITES, a directory of
-cases as JSON lines, each row of those goes through it too. ACKD_TEST_SAMPLE=N asks one question in N.
+TEXT_DRIVER answers questions with results of the engine (see text_driver.c, which also cuts every short
+input at every two places, and uses each kernel). If ACKD_UTF8_SUITES names a directory of cases as JSON
+lines, each row is tested, too. ACKD_TEST_SAMPLE=N asks one question in N.
 """
 
 import glob
@@ -20,7 +20,7 @@ import unittest
 
 import sample
 
-# Where the driver is for another processor, meson says what runs it.
+# For a driver of another architecture, meson names the emulator.
 DRIVER = shlex.split(os.environ.get("MESON_EXE_WRAPPER", "")) + sys.argv[1:]
 DECODE = ["replace", "ignore", "backslashreplace"]
 CHARSETS = {"utf-8": "utf-8", "ascii": "ascii", "iso-8859-1": "iso-8859-1", "windows-1252": "cp1252"}
@@ -31,7 +31,7 @@ REASONS = {"invalid start byte": "start", "invalid continuation byte": "continua
 # One byte either side of every boundary of table 3-7 of the Unicode Standard.
 EDGES = bytes.fromhex("007f808f909fa0bfc0c1c2dfe0e1ecedeeeff0f1f3f4f5ff")
 
-# What random texts are made of: characters of every width and charset, and every kind of fault.
+# The parts of random texts: characters of every width and charset, and every kind of fault.
 PIECES = [b"a", b"\n", b"plain text ", b"\x00", b"\x7f", "é".encode(), "ÿ".encode(), "\x80".encode(),
           "€".encode(), "“”".encode(), "Ж".encode(), "漢字".encode(), "ﬀ".encode(), "\ufffd".encode(),
           "\ufeff".encode(), "😀".encode(), "\U0010ffff".encode(), b"\x80", b"\xbf", b"\xc0\xaf",
@@ -82,7 +82,7 @@ class Oracle(unittest.TestCase):
     def compare(self, cases):
         """@cases: pairs of a question and its answer. Returns how many there were."""
         if not cases:
-            return 0  # of the sample
+            return 0  # not in the sample
         questions, expected = zip(*cases)
         answers = ask(questions)
         self.assertEqual(len(answers), len(expected))
@@ -106,7 +106,7 @@ class Oracle(unittest.TestCase):
         self.check([bytes(pair) for n in range(3) for pair in itertools.product(range(256), repeat=n)])
 
     def test_every_string_of_three_bytes(self):
-        # Each is followed by a letter, so that the next one stands alone.
+        # A letter follows each, so that the next one is separate.
         raw = bytearray(b"...a" * 0x10000)
         raw[1::4] = bytes(i >> 8 for i in range(0x10000))
         raw[2::4] = bytes(i & 0xff for i in range(0x10000))
@@ -162,8 +162,8 @@ def encode_questions(row, raw):
 
 
 def suite_questions(path):
-    """Yields for each row of a file of cases the (question, answer) pairs: none for a handler that
-    the engine does not have."""
+    """Yields the (question, answer) pairs of each row of a file of cases, and none for a handler that
+    the engine lacks."""
     with open(path, encoding="utf-8") as file:
         for row in map(json.loads, file):
             raw = bytes.fromhex(row["hex"])
