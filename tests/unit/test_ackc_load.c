@@ -16,6 +16,8 @@
 #include <cmocka.h>
 
 #define N 3
+#define MANY 300 /* more than are dialled in parallel */
+#define SERVERS 64
 #define SIZE 64
 
 struct fixture {
@@ -26,7 +28,7 @@ struct fixture {
 	uv_loop_t news_loop; /* the main thread's */
 	struct load_worker *worker;
 	int listener;
-	int servers[2 * N]; /* accepted connections */
+	int servers[SERVERS]; /* accepted connections */
 	unsigned n_servers;
 };
 
@@ -94,7 +96,7 @@ static void accept_all(struct fixture *f)
 
 		if (fd < 0)
 			return;
-		assert_true(f->n_servers < 2 * N);
+		assert_true(f->n_servers < SERVERS);
 		f->servers[f->n_servers++] = fd;
 	}
 }
@@ -249,6 +251,37 @@ static void test_stop_ends_worker_in_any_state(void **state)
 	assert_int_equal(f->worker->counters.lost, 0); /* they are not waited for */
 }
 
+static void shut_down(uv_handle_t *handle, void *data)
+{
+	uv_os_fd_t fd;
+
+	if (handle->type == UV_TCP && uv_fileno(handle, &fd) == 0)
+		shutdown(fd, SHUT_RDWR);
+}
+
+/* Connects end, then the stop arrives, in one turn: the other connections are not dialled. */
+static void test_stop_while_connecting(void **state)
+{
+	struct fixture *f = *state;
+	struct load_worker *w = f->worker;
+
+	f->options.connections = MANY;
+	assert_int_equal(load_worker_init(w, &f->plan, 0, &f->news), 0);
+	load_worker_command(w, LOAD_CONNECT);
+	for (int i = 0; i < 10; i++)
+		step(f);
+	/* The listener's queue is full. */
+	assert_int_equal(w->state, WORKER_CONNECTING);
+	assert_true(w->dialling > 0 && w->next_dial < MANY);
+	uv_walk(&w->loop, shut_down, NULL);
+	load_worker_command(w, LOAD_STOP);
+	step(f);
+	assert_int_equal(w->finished, MANY);
+	assert_true(w->counters.failures > 0);
+	assert_int_equal(w->state, WORKER_DONE);
+	assert_int_equal(f->news.ready, 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -259,6 +292,7 @@ int main(void)
 		TEST(test_reset_loses_one_message_and_is_retried),
 		TEST(test_wrong_replies_are_counted_by_kind),
 		TEST(test_stop_ends_worker_in_any_state),
+		TEST(test_stop_while_connecting),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

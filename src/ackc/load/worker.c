@@ -52,6 +52,14 @@ static void close_handles(struct load_worker *w)
 		ticker_close(&w->ticker);
 }
 
+/* All connections are finished. */
+static void end(struct load_worker *w)
+{
+	move(w, WORKER_DONE);
+	close_handles(w);
+	check_invariant(w);
+}
+
 /* Starts the next of the first connects, and records when all have ended. */
 static void connect_more(struct load_worker *w)
 {
@@ -100,12 +108,10 @@ static void on_settle(uv_prepare_t *prepare)
 		connect_more(w);
 	if (w->state == WORKER_RUNNING && uv_hrtime() >= w->end_ns)
 		drain(w);
-	if (w->finished == w->n) {
-		move(w, WORKER_DONE);
-		close_handles(w);
-	} else if (w->state == WORKER_RUNNING && load_is_scheduled(w->plan)) {
+	if (w->finished == w->n)
+		end(w);
+	else if (w->state == WORKER_RUNNING && load_is_scheduled(w->plan))
 		set_ticker(w);
-	}
 	check_invariant(w);
 }
 
@@ -161,6 +167,7 @@ static void stop(struct load_worker *w)
 	/* Messages in flight are neither counted as lost nor waited for. */
 	for (unsigned i = 0; i < w->n; i++)
 		load_connection_abandon(&w->connections[i]);
+	end(w);
 }
 
 static void on_wake(uv_async_t *wake)
