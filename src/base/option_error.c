@@ -53,9 +53,8 @@ const char *option_error(int option, const char *argument, const struct option *
 	}
 	snprintf(out, OPTION_ERROR_MAX,
 		 letter < 0x80 ? "unknown option '-%c'" : "unknown option '-\\x%02x'", letter);
-	for (; longs->name; longs++) {
+	for (; longs->name; longs++)
 		if (longs->val == optopt)
 			snprintf(out, OPTION_ERROR_MAX, "option '%s' takes no value", argument);
-	}
 	return out;
 }

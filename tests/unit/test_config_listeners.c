@@ -49,7 +49,7 @@ static void test_defaults(void **state)
 	assert_int_equal(config->drain_timeout_ms, 10000);
 	assert_int_equal(config->log_level, LOG_LEVEL_INFO);
 	assert_int_equal(config->log_target, LOG_TARGET_AUTO);
-	assert_null(config->metrics_address);
+	assert_null(config->metrics.address);
 	config_unref(config);
 }
 

@@ -436,7 +436,7 @@ static void test_no_port_for_all_addresses(void **state)
 static void test_passed_sockets(void **state)
 {
 	struct sockaddr_in in = {.sin_family = AF_INET};
-	struct systemd_fd *fds = calloc(1, sizeof(*fds));
+	struct systemd_fd fds[1];
 	struct candidate *candidate = read_candidate("listeners = (" LISTENER ");", "a", 0);
 
 	fds[0].fd = socket(AF_INET, SOCK_STREAM, 0);

@@ -300,8 +300,8 @@ static int check_metrics(struct config_loader *loader)
 	if (address->level != SOURCE_DEFAULT && !address->bad && port->level == SOURCE_DEFAULT)
 		config_error(&place, "metrics.address needs a port");
 	if (address->level == SOURCE_DEFAULT && port->level != SOURCE_DEFAULT && !port->bad) {
-		loader->config->metrics_address = strdup("localhost");
-		if (!loader->config->metrics_address)
+		loader->config->metrics.address = strdup("localhost");
+		if (!loader->config->metrics.address)
 			return -ENOMEM;
 	}
 	return 0;
@@ -313,11 +313,11 @@ static void check_metrics_overlap(struct config_loader *loader)
 	const struct config *config = loader->config;
 	const struct setting_source *port = daemon_source(loader, "metrics.port");
 	struct config_place place = {&loader->errors, port->line, -1, "metrics.port"};
-	bool found = !config->metrics_address || port->bad ||
+	bool found = !config->metrics.address || port->bad ||
 		     daemon_source(loader, "metrics.address")->bad;
 
 	for (size_t i = 0; i < config->n_listeners && !found; i++)
-		found = check_overlap(loader, &place, config->metrics_address, config->metrics_port,
+		found = check_overlap(loader, &place, config->metrics.address, config->metrics.port,
 				      i);
 }
 
@@ -327,10 +327,9 @@ int config_check(struct config_loader *loader)
 
 	for (size_t i = 0; i < loader->config->n_listeners && r == 0; i++)
 		r = check_listener(loader, i);
-	for (size_t i = 0; i < loader->config->n_listeners && r == 0; i++) {
+	for (size_t i = 0; i < loader->config->n_listeners && r == 0; i++)
 		for (size_t j = 0; j < i; j++)
 			check_pair(loader, i, j);
-	}
 	if (r == 0)
 		check_metrics_overlap(loader);
 	return r;

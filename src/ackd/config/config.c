@@ -18,10 +18,9 @@ struct config *config_ref(struct config *config)
 
 static void clear_settings(enum setting_scope scope, void *object)
 {
-	for (size_t i = 0; i < n_settings; i++) {
+	for (size_t i = 0; i < n_settings; i++)
 		if (settings[i].scope == scope)
 			setting_clear(&settings[i], object);
-	}
 }
 
 struct config *config_unref(struct config *config)
@@ -64,11 +63,10 @@ int config_set_defaults(enum setting_scope scope, void *object)
 {
 	int r = 0;
 
-	for (size_t i = 0; i < n_settings && r == 0; i++) {
+	for (size_t i = 0; i < n_settings && r == 0; i++)
 		if (settings[i].scope == scope && settings[i].default_text &&
 		    settings[i].type->kind != KIND_ARRAY)
 			r = set_default(&settings[i], object);
-	}
 	return r;
 }
 
@@ -78,14 +76,14 @@ static void set_host(char host[TEMPLATE_HOST_MAX + 1])
 	if (gethostname(host, TEMPLATE_HOST_MAX + 1) < 0)
 		snprintf(host, TEMPLATE_HOST_MAX + 1, "localhost");
 	host[TEMPLATE_HOST_MAX] = '\0';
-	for (char *p = host; *p != '\0'; p++) {
+	for (char *p = host; *p != '\0'; p++)
 		if (*p <= ' ' || *p > '~')
 			*p = '?';
-	}
 }
 
 static int create(struct config **ret_config)
 {
+	static char metrics_name[] = "metrics";
 	struct config *config = calloc(1, sizeof(*config));
 	int r;
 
@@ -93,6 +91,7 @@ static int create(struct config **ret_config)
 		return -ENOMEM;
 	atomic_init(&config->references, 1);
 	set_host(config->host);
+	config->metrics.name = metrics_name;
 	r = config_set_defaults(SCOPE_DAEMON, config);
 	if (r < 0) {
 		config_unref(config);
@@ -100,6 +99,22 @@ static int create(struct config **ret_config)
 	}
 	*ret_config = config;
 	return 0;
+}
+
+/* ---- its listeners ---- */
+
+const struct config_listener *config_user(const struct config *config, size_t user)
+{
+	return user < config->n_listeners ? &config->listeners[user] : &config->metrics;
+}
+
+size_t config_find_listener(const struct config *config, const char *name)
+{
+	size_t i = 0;
+
+	while (i < config->n_listeners && strcmp(config->listeners[i].name, name) != 0)
+		i++;
+	return i;
 }
 
 /* ---- loading ---- */
@@ -184,11 +199,10 @@ int config_readable(const char *path, FILE *errors)
 void config_diff_restart(const struct config *a, const struct config *b,
 			 void (*changed)(void *data, const char *setting), void *data)
 {
-	for (size_t i = 0; i < n_settings; i++) {
+	for (size_t i = 0; i < n_settings; i++)
 		if (settings[i].scope == SCOPE_DAEMON && (settings[i].flags & SETTING_RESTART) &&
 		    !setting_equal(&settings[i], a, b))
 			changed(data, settings[i].name);
-	}
 }
 
 /* Returns whether the member is meaningful: an address has no mode, a path no port. */
@@ -199,7 +213,7 @@ static bool is_in_effect(const struct setting *setting, const void *object)
 
 	if (setting->scope == SCOPE_DAEMON)
 		return strncmp(setting->name, "metrics.", strlen("metrics.")) != 0 ||
-		       config->metrics_address;
+		       config->metrics.address;
 	return !(setting->flags & (listener->path ? SETTING_TCP : SETTING_UNIX));
 }
 

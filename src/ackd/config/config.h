@@ -60,8 +60,7 @@ struct config {
 	uint64_t drain_timeout_ms;
 	enum log_level log_level;
 	enum log_target log_target;
-	char *metrics_address; /* NULL: no metrics listener */
-	uint16_t metrics_port;
+	struct config_listener metrics; /* has only a name, an address (NULL: no metrics), a port */
 };
 
 /*
@@ -84,6 +83,15 @@ int config_load_with(const char *path, int port, config_reader reader, void *rea
  * lines. Returns 0, -EINVAL when errors were written, or -ENOMEM.
  */
 int config_readable(const char *path, FILE *errors);
+
+/*
+ * Returns the user of listening sockets with the index @user: a listener, or, with the number of
+ * listeners, the metrics.
+ */
+const struct config_listener *config_user(const struct config *config, size_t user);
+
+/* Returns the index of the listener @name, or the number of listeners if there is none. */
+size_t config_find_listener(const struct config *config, const char *name);
 
 /* Take and release a reference; config_unref() accepts NULL and returns NULL. Any thread. */
 struct config *config_ref(struct config *config);

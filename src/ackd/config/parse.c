@@ -131,11 +131,10 @@ static bool is_group(enum setting_scope scope, const char *name)
 {
 	size_t n = strlen(name);
 
-	for (size_t i = 0; i < n_settings; i++) {
+	for (size_t i = 0; i < n_settings; i++)
 		if (settings[i].scope == scope && strncmp(settings[i].name, name, n) == 0 &&
 		    settings[i].name[n] == '.')
 			return true;
-	}
 	return false;
 }
 
@@ -290,11 +289,10 @@ static int copy_first_listener(struct config_loader *loader)
 
 	for (size_t i = 1; i < config->n_listeners; i++) {
 		loader->listeners[i] = loader->listeners[0];
-		for (size_t k = 0; k < n_settings && r == 0; k++) {
+		for (size_t k = 0; k < n_settings && r == 0; k++)
 			if (settings[k].scope == SCOPE_LISTENER)
 				r = setting_copy(&settings[k], &config->listeners[i],
 						 &config->listeners[0]);
-		}
 	}
 	return r;
 }
@@ -350,10 +348,9 @@ static int parse_error(struct config_loader *loader, const config_t *tree)
 	};
 	const char *found = config_error_text(tree);
 
-	for (size_t i = 0; found && i < sizeof(messages) / sizeof(messages[0]); i++) {
+	for (size_t i = 0; found && i < sizeof(messages) / sizeof(messages[0]); i++)
 		if (strncmp(found, messages[i].begin, strlen(messages[i].begin)) == 0)
 			return config_error(&place, "%s", messages[i].message);
-	}
 	return config_error(&place, "syntax error: %s", found ? found : "unknown error");
 }
 

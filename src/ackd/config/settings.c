@@ -443,10 +443,9 @@ static const struct setting_class string_class = {
 
 static bool name_is_good(const char *text)
 {
-	for (; *text != '\0'; text++) {
+	for (; *text != '\0'; text++)
 		if (!isalnum((unsigned char)*text) && !strchr("._-", *text))
 			return false;
-	}
 	return true;
 }
 
@@ -481,10 +480,9 @@ static const struct setting_type type_address = {&string_class, KIND_STRING,
 
 static bool path_is_good(const char *text)
 {
-	for (; *text != '\0'; text++) {
+	for (; *text != '\0'; text++)
 		if ((unsigned char)*text < 0x20 || *text == 0x7f)
 			return false;
-	}
 	return true;
 }
 
@@ -648,9 +646,8 @@ static_assert(sizeof(settings) / sizeof(settings[0]) <= SETTINGS_MAX, "SETTINGS_
 
 int setting_find(enum setting_scope scope, const char *name)
 {
-	for (size_t i = 0; i < n_settings; i++) {
+	for (size_t i = 0; i < n_settings; i++)
 		if (settings[i].scope == scope && strcmp(settings[i].name, name) == 0)
 			return (int)i;
-	}
 	return -1;
 }

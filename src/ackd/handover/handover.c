@@ -596,10 +596,7 @@ int takeover_init(struct systemd_fd *fds, size_t n, int withdrawn, uint64_t max_
 		r = -EPROTO;
 	if (r == 0)
 		r = takeover_receive(fds[0].fd, max_fds, ret_takeover);
-	for (size_t i = 0; i < n; i++) {
-		close(fds[i].fd);
-		free(fds[i].name);
-	}
+	systemd_fds_finish(fds, n);
 	return r;
 }
 

@@ -84,15 +84,6 @@ static bool serves(const struct server *server, unsigned w, unsigned s, unsigned
 	return n_fds >= server->n_workers ? s % server->n_workers == w : w % n_fds == s;
 }
 
-static size_t listener_index(const struct config *config, const char *name)
-{
-	size_t i = 0;
-
-	while (i < config->n_listeners && strcmp(config->listeners[i].name, name) != 0)
-		i++;
-	return i;
-}
-
 void server_count_lost(const struct state_connection *state, const char *reason)
 {
 	struct counters *counters = stats_listener(state->listener);
@@ -116,7 +107,7 @@ void server_count_lost(const struct state_connection *state, const char *reason)
 static void plan_restore(struct worker_plan *plan, struct takeover_connection *from)
 {
 	struct state_connection state = state_read(from->connection);
-	size_t listener = listener_index(plan->config, state.listener);
+	size_t listener = config_find_listener(plan->config, state.listener);
 
 	if (listener == plan->config->n_listeners) {
 		server_count_lost(&state, "the listener is no longer in the configuration");
@@ -224,7 +215,7 @@ static uint64_t descriptors_reserved(const struct server *server, const struct c
 	list_for_each (e, &server->sockets.endpoints, node)
 		n_sockets += e->next.needed ? e->n_fds : 0;
 	n = RESERVE + (uint64_t)server->n_workers * RESERVE_PER_WORKER + 2 * n_sockets +
-	    LIMITS_REFUSALS_MAX + (config->metrics_address ? METRICS_CONNECTIONS_MAX : 0);
+	    LIMITS_REFUSALS_MAX + (config->metrics.address ? METRICS_CONNECTIONS_MAX : 0);
 	/* a hand-over sends a segment per batch of connections */
 	return n + limits_descriptor_room(n) / HANDOVER_BATCH;
 }

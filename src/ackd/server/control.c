@@ -26,8 +26,6 @@
 /* Longer than any name look-up; the service manager has its own timeout. */
 #define RELOAD_WAIT_S 80
 
-#define RUNTIME_DIRECTORY "RUNTIME_DIRECTORY"
-
 /*
  * Returns the length of the first directory in $RUNTIME_DIRECTORY. Colons separate several
  * directories, but may also be part of the name of a single one.
@@ -42,7 +40,7 @@ static size_t directory_length(const char *directory)
  */
 static int control_address(pid_t pid, uid_t uid, struct sockaddr_un *ret_un)
 {
-	const char *directory = getenv(RUNTIME_DIRECTORY);
+	const char *directory = getenv("RUNTIME_DIRECTORY");
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
 	size_t size = sizeof(un.sun_path);
 	int n;
@@ -132,7 +130,7 @@ void control_init(struct control *control, uv_loop_t *loop, void (*on_request)(v
 		  void *data)
 {
 	/* only a warning for a service: otherwise the directory may not exist */
-	bool is_service = getenv(RUNTIME_DIRECTORY) != NULL;
+	bool is_service = getenv("RUNTIME_DIRECTORY") != NULL;
 	struct sockaddr_un un = {0};
 	int r = control_address(getpid(), geteuid(), &un);
 
@@ -143,7 +141,7 @@ void control_init(struct control *control, uv_loop_t *loop, void (*on_request)(v
 	if (r < 0)
 		log_post_at(is_service ? LOG_LEVEL_WARNING : LOG_LEVEL_DEBUG, LOG_START, NULL,
 			    "\"ackd --reload\" will fail: cannot listen on %s: %s",
-			    *un.sun_path ? un.sun_path : "$" RUNTIME_DIRECTORY "/control",
+			    *un.sun_path ? un.sun_path : "$RUNTIME_DIRECTORY/control",
 			    uv_strerror(r));
 }
 
@@ -263,13 +261,13 @@ static enum exit_status control_ask(const struct sockaddr_un *un)
 
 enum exit_status control_reload(void)
 {
-	const char *directory = getenv(RUNTIME_DIRECTORY);
+	const char *directory = getenv("RUNTIME_DIRECTORY");
 	pid_t pid = main_pid();
 	struct sockaddr_un un;
 	int r;
 
 	if (pid == 0 && !(directory && *directory)) {
-		fail("set the environment variable " RUNTIME_DIRECTORY " as in the running ackd, "
+		fail("set the environment variable RUNTIME_DIRECTORY as in the running ackd, "
 		     "or MAINPID to its process ID");
 		return EXIT_USAGE;
 	}
@@ -277,6 +275,6 @@ enum exit_status control_reload(void)
 		return fail("process %ld: %s", (long)pid, strerror(ESRCH));
 	r = control_address(pid, owner_of(pid), &un);
 	if (r < 0)
-		return fail(RUNTIME_DIRECTORY ": %s", strerror(-r));
+		return fail("RUNTIME_DIRECTORY: %s", strerror(-r));
 	return control_ask(&un);
 }

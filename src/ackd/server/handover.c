@@ -169,25 +169,19 @@ struct failure server_take_passed(struct server *server, FILE *errors)
 	return (struct failure){FAILURE_NONE, 0};
 }
 
-static void fds_close(struct systemd_fd *fds, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		close(fds[i].fd);
-		free(fds[i].name);
-	}
-	free(fds);
-}
-
 void server_close_passed(struct server *server)
 {
-	fds_close(server->passed, server->n_passed);
-	fds_close(server->handed, server->n_handed);
+	systemd_fds_finish(server->passed, server->n_passed);
+	free(server->passed);
+	systemd_fds_finish(server->handed, server->n_handed);
+	free(server->handed);
 }
 
 int server_adopt(struct server *server, FILE *errors)
 {
 	struct systemd_fd *fds = server->passed, *handed, *stored;
 	size_t n = server->n_passed, n_stored = 0, n_others = 0;
+	int r;
 
 	if (n == 0)
 		return 0;
@@ -207,7 +201,9 @@ int server_adopt(struct server *server, FILE *errors)
 	server->n_passed = 0;
 	server->handed = handed;
 	store_take(stored, n_stored, &server->sockets.endpoints);
-	return socket_set_adopt(&server->sockets, server->config, fds, n_others, errors);
+	r = socket_set_adopt(&server->sockets, server->config, fds, n_others, errors);
+	free(fds);
+	return r;
 }
 
 static const char *state_error_text(int error)

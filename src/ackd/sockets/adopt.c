@@ -4,9 +4,7 @@
 #include "ackd/sockets/socket_set.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <uv.h>
 
 /* The most listener names that an error shows, to fit a log line. */
@@ -27,9 +25,10 @@ static bool is_named(const char *name)
 static const char *listener_for(const struct config *config, const char *name,
 				const struct list *endpoints)
 {
-	for (size_t i = 0; i < config->n_listeners; i++)
-		if (strcmp(config->listeners[i].name, name) == 0)
-			return config->listeners[i].name;
+	size_t named = config_find_listener(config, name);
+
+	if (named < config->n_listeners)
+		return config->listeners[named].name;
 	for (size_t i = 0; !is_named(name) && i < config->n_listeners; i++)
 		if (!endpoint_find_passed(endpoints, config->listeners[i].name))
 			return config->listeners[i].name;
@@ -38,15 +37,14 @@ static const char *listener_for(const struct config *config, const char *name,
 
 static void notice_passed(const struct config *config, const struct endpoint *endpoint)
 {
-	const struct config_listener *l = config->listeners;
+	const struct config_listener *l =
+		config_user(config, config_find_listener(config, endpoint->listener));
 	char configured[ADDRESS_TEXT_MAX], text[ADDRESS_TEXT_MAX];
 	struct log_fields fields = {
 		.listener = endpoint->listener,
 		.address = sockaddr_format((const struct sockaddr *)&endpoint->bound, text),
 	};
 
-	while (strcmp(l->name, endpoint->listener) != 0)
-		l++;
 	if (l->path)
 		snprintf(configured, sizeof(configured), "unix:%.100s", l->path);
 	else
@@ -114,11 +112,6 @@ int socket_set_adopt(struct socket_set *set, const struct config *config, struct
 			}
 		}
 	}
-	for (size_t i = 0; i < n; i++) {
-		if (fds[i].fd >= 0)
-			close(fds[i].fd);
-		free(fds[i].name);
-	}
-	free(fds);
+	systemd_fds_finish(fds, n);
 	return r;
 }

@@ -8,7 +8,7 @@
 /* Resolves the addresses of @user. Errors are written to @errors as lines. */
 static int resolve_user(struct candidate *candidate, size_t user, FILE *errors)
 {
-	const struct config_listener *listener = candidate_listener(candidate, user);
+	const struct config_listener *listener = config_user(candidate->config, user);
 	const char *why;
 	int r = resolve_listener(listener, &candidate->resolved[user], &why);
 
@@ -20,7 +20,6 @@ static int resolve_user(struct candidate *candidate, size_t user, FILE *errors)
 
 int candidate_read(const char *path, int port, FILE *errors, struct candidate **ret_candidate)
 {
-	static char metrics_name[] = METRICS_NAME;
 	struct candidate *candidate = calloc(1, sizeof(*candidate));
 	struct config *config;
 	int r;
@@ -31,18 +30,13 @@ int candidate_read(const char *path, int port, FILE *errors, struct candidate **
 	if (r < 0)
 		goto fail;
 	config = candidate->config;
-	candidate->metrics = (struct config_listener){
-		.name = metrics_name,
-		.address = config->metrics_address,
-		.port = config->metrics_port,
-	};
 	candidate->resolved = calloc(config->n_listeners + 1, sizeof(*candidate->resolved));
 	if (!candidate->resolved)
 		r = -ENOMEM;
 	for (size_t user = 0; candidate->resolved && user <= config->n_listeners; user++) {
 		int resolved = 0;
 
-		if (user < config->n_listeners || config->metrics_address)
+		if (user < config->n_listeners || config->metrics.address)
 			resolved = resolve_user(candidate, user, errors);
 		r = resolved < 0 ? resolved : r;
 	}
@@ -63,12 +57,6 @@ void candidate_destroy(struct candidate *candidate)
 	config_unref(candidate->config);
 	free(candidate->resolved);
 	free(candidate);
-}
-
-const struct config_listener *candidate_listener(const struct candidate *candidate, size_t user)
-{
-	return user < candidate->config->n_listeners ? &candidate->config->listeners[user]
-						     : &candidate->metrics;
 }
 
 /* ---- the thread ---- */

@@ -14,18 +14,10 @@
 #include <stdio.h>
 #include <uv.h>
 
-/* The name of the metrics in messages about sockets. */
-#define METRICS_NAME "metrics"
-
-/*
- * A candidate's users of sockets are its listeners, with the same indices as in the configuration,
- * and the metrics, which come last.
- */
 struct candidate {
 	struct config *config;
-	struct resolved *resolved; /* one per user; without addresses if there are no metrics */
-	struct config_listener metrics; /* stands for the metrics; the configuration owns its
-					   address */
+	struct resolved *resolved; /* one per config_user(); without addresses if there are no
+				      metrics */
 };
 
 /*
@@ -38,9 +30,6 @@ int candidate_read(const char *path, int port, FILE *errors, struct candidate **
 
 /* Accepts NULL. */
 void candidate_destroy(struct candidate *candidate);
-
-/* Returns the listener @user, or the one that stands for the metrics. */
-const struct config_listener *candidate_listener(const struct candidate *candidate, size_t user);
 
 /* A thread that reads a candidate. */
 struct candidate_job;

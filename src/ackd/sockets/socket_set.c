@@ -86,7 +86,7 @@ static bool choose_passed(struct socket_set *set, const struct config *config, s
 static void choose(struct socket_set *set, const struct candidate *candidate, size_t user,
 		   const struct sockaddr_storage *configured, bool any)
 {
-	const char *name = candidate_listener(candidate, user)->name;
+	const char *name = config_user(candidate->config, user)->name;
 	struct endpoint *e;
 
 	list_for_each (e, &set->endpoints, node) {
@@ -122,11 +122,8 @@ static void choose_all(struct socket_set *set, const struct candidate *candidate
 size_t socket_set_successor(const struct config *config, const struct endpoint *endpoint)
 {
 	uint16_t port = sockaddr_port(&endpoint->bound);
-	size_t i = 0;
+	size_t i = config_find_listener(config, endpoint->listener);
 
-	while (i < config->n_listeners &&
-	       strcmp(config->listeners[i].name, endpoint->listener) != 0)
-		i++;
 	if (i < config->n_listeners || port == 0)
 		return i;
 	for (i = 0; i < config->n_listeners; i++)
@@ -176,7 +173,7 @@ static void advise(const struct binding *binding, size_t user,
 	    IN6_IS_ADDR_LINKLOCAL(&in6->sin6_addr) && in6->sin6_scope_id == 0)
 		fputs("; a link-local address needs its zone, as in fe80::1%eth0", errors);
 	else if (error == -EADDRNOTAVAIL && !is_metrics(binding->candidate->config, user) &&
-		 !candidate_listener(binding->candidate, user)->freebind)
+		 !config_user(binding->candidate->config, user)->freebind)
 		fputs("; freebind = true listens on an address that the host does not have yet",
 		      errors);
 	else if (error == -EACCES && address->ss_family != AF_UNIX)
@@ -199,7 +196,7 @@ static void explain(const struct binding *binding, size_t user,
 	FILE *errors = binding->errors;
 
 	fprintf(errors, "listener \"%s\": cannot listen on %s: %s",
-		candidate_listener(binding->candidate, user)->name,
+		config_user(binding->candidate->config, user)->name,
 		sockaddr_format((const struct sockaddr *)address, text), uv_strerror(error));
 	if (by)
 		fprintf(errors, " by listener \"%s\" on %s", by->listener,
@@ -266,11 +263,10 @@ static void log_listening(const struct endpoint *endpoint)
 static struct endpoint_options options_of(const struct config *config, size_t user,
 					  unsigned n_sockets)
 {
-	const struct config_listener *l;
+	const struct config_listener *l = config_user(config, user);
 
 	if (is_metrics(config, user))
 		return (struct endpoint_options){.n_sockets = 1, .backlog = METRICS_BACKLOG};
-	l = &config->listeners[user];
 	return (struct endpoint_options){
 		.n_sockets = l->path ? 1 : n_sockets,
 		.backlog = l->backlog,
@@ -315,7 +311,7 @@ static int bind_address(const struct binding *binding, size_t user,
 	*ret_by = find_conflict(binding->set, address, &options.shared);
 	if (*ret_by)
 		return -EADDRINUSE;
-	r = endpoint_create(candidate_listener(binding->candidate, user)->name,
+	r = endpoint_create(config_user(binding->candidate->config, user)->name,
 			    (const struct sockaddr *)address, length, &options, ret_endpoint);
 	if (r == 0)
 		list_append(&binding->set->endpoints, &(*ret_endpoint)->node);
@@ -329,7 +325,7 @@ static int bind_address(const struct binding *binding, size_t user,
  */
 static int bind_user(const struct binding *binding, size_t user, bool last_try)
 {
-	const struct config_listener *l = candidate_listener(binding->candidate, user);
+	const struct config_listener *l = config_user(binding->candidate->config, user);
 	const struct resolved *resolved = &binding->candidate->resolved[user];
 	uint16_t port = l->port;
 	int last = 0;
@@ -457,7 +453,7 @@ static void commit(struct endpoint *endpoint, const struct config *config)
 	if (endpoint->state != ENDPOINT_NEW) /* which listens already */
 		endpoint_listen(endpoint, &options);
 	endpoint_activate(endpoint);
-	rename_endpoint(endpoint, endpoint->metrics ? METRICS_NAME : config->listeners[user].name);
+	rename_endpoint(endpoint, config_user(config, user)->name);
 	if (!was_active)
 		log_listening(endpoint);
 }

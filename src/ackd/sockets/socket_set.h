@@ -70,7 +70,8 @@ void socket_set_finish(struct socket_set *set);
 /*
  * Adds sockets of socket activation. Each belongs to the listener of @config of the same name.
  * Descriptors without a name, or with one that ends in ".socket", belong to the first listener
- * without a socket. Takes the @n descriptors @fds and frees the array. Errors are written to
+ * without a socket. Takes the @n descriptors @fds and their names, but not the array. Errors are
+ * written to
  * @errors as lines. Returns 0, -EINVAL when a descriptor matches no listener, or another negative
  * errno.
  */

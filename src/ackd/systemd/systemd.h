@@ -57,6 +57,9 @@ struct systemd_fd {
  */
 int systemd_listen_fds(struct systemd_fd **ret_fds);
 
+/* Closes the @n descriptors @fds that are not negative, and frees the names, but not the array. */
+void systemd_fds_finish(struct systemd_fd *fds, size_t n);
+
 /*
  * Returns whether the service manager may keep descriptors of this process in its store: it is
  * systemd and started this very process ($SYSTEMD_EXEC_PID). This does not say how many it keeps.
