@@ -562,7 +562,7 @@ static unsigned below(unsigned limit)
 
 #define ITEMS 5
 
-/* What a server puts before or after a text: letters, 'C' for a counter, 'P' for a port. */
+/* The prefix or suffix of a server's replies: letters, 'C' for a counter, 'P' for a port. */
 struct template
 {
 	char items[ITEMS + 1];

@@ -234,7 +234,7 @@ static void test_nak_read_late(void **state)
 	end(&f);
 }
 
-/* The NAK follows a reply that the socket does not take at once. */
+/* The NAK follows a reply that does not fit into the socket buffer. */
 static void test_nak_under_backpressure(void **state)
 {
 	struct fixture f;

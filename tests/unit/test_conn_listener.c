@@ -1,4 +1,4 @@
-/* What a listener admits and refuses, PROXY headers, and how long a listener lives. */
+/* Admission and refusal by a listener, PROXY headers, and the lifetime of a listener. */
 
 #include "conn_fixture.h"
 

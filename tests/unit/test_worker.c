@@ -240,7 +240,7 @@ static struct acceptor *acceptor_of(const struct fixture *f)
 	return list_is_empty(list) ? NULL : list_entry(list->previous, struct acceptor, node);
 }
 
-/* A retired socket is served until WORKER_CLOSE_RETIRED. What is queued by then is accepted. */
+/* A retired socket is served until WORKER_CLOSE_RETIRED, then its queue is emptied. */
 static void test_retired(void **state)
 {
 	struct worker_socket sockets[2];
