@@ -706,6 +706,37 @@ static void test_random_servers(void **state)
 	}
 }
 
+/* The lines of a file may be empty, also the first one on a connection. */
+static void test_empty_lines(void **state)
+{
+	static const struct template templates[] = {{""},   {"<"},   {"|P>"},
+						    {"<P"}, {" #P"}, {"<C|P"}};
+	struct source generated = source;
+	char bytes[] = "\nabc\n\n\n12\n";
+	const size_t n_templates = sizeof(templates) / sizeof(templates[0]);
+
+	/* message 0 of connection 1 is the second line */
+	for (size_t skip = 0; skip < 4; skip++) {
+		source = (struct source){.bytes = (uint8_t *)bytes + skip,
+					 .n_bytes = strlen(bytes + skip)};
+		assert_int_equal(source_cut(&source, true, 0), 0);
+		for (size_t i = 0; i < n_templates * n_templates; i++) {
+			const struct template *prefix = &templates[i / n_templates];
+			const struct template *suffix = &templates[i % n_templates];
+			struct shape s = {.framing = SHAPE_LINES};
+			uint8_t text[ROOM];
+			size_t n = serve(SHAPE_LINES, prefix, suffix, 70, text);
+
+			learn_template(prefix, 7, &s.prefix);
+			learn_template(suffix, 7, &s.suffix);
+			for (size_t cut = 1; cut <= n; cut++)
+				assert_true(accepts(&s, text, n, cut));
+		}
+		free(source.pieces);
+	}
+	source = generated;
+}
+
 /* Replies with bytes removed or inserted are rejected. */
 static void test_damaged_servers(void **state)
 {
@@ -754,6 +785,7 @@ int main(void)
 		cmocka_unit_test(test_connection_numbers),
 		cmocka_unit_test(test_shapes_are_learnt),
 		cmocka_unit_test(test_random_servers),
+		cmocka_unit_test(test_empty_lines),
 		cmocka_unit_test(test_damaged_servers),
 		cmocka_unit_test(test_affix_bounds),
 	};

@@ -401,12 +401,14 @@ static bool check(struct verifier *v, uint64_t sent, const uint8_t *data, size_t
 		  struct fault *ret_fault)
 {
 	while (n > 0) {
+		enum verifier_phase phase = v->phase;
 		size_t used;
 
-		if (v->phase == COLLECT_PREFIX || v->phase == COLLECT_SUFFIX)
+		if (phase == COLLECT_PREFIX || phase == COLLECT_SUFFIX)
 			return collect(v, sent, data, n, ret_fault);
 		used = match(v, sent, data, n);
-		if (used == 0)
+		/* With an empty prefix, an empty text ends before the first byte. */
+		if (used == 0 && v->phase == phase)
 			return explain(v, sent, data, n, ret_fault);
 		data += used;
 		n -= used;
