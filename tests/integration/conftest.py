@@ -121,7 +121,7 @@ def shim_library(tmp_path_factory):
     if not have("cc"):
         pytest.skip("no compiler for the shim")
     if sanitizer() == "valgrind":
-        pytest.skip("valgrind has its own way with system calls and memory")
+        pytest.skip("valgrind replaces system calls and memory functions")
     return shim.build(tmp_path_factory.mktemp("shim"))
 
 

@@ -222,7 +222,7 @@ def test_any_descriptor_limit_is_survived(limit):
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
 
     if limit < 8 and sanitizer():
-        pytest.skip("the sanitizer itself needs files")
+        pytest.skip("the sanitizer itself needs descriptors")
     for command in ALL:
         done = ackc(*command, "127.0.0.1", port, preexec_fn=set_limit)
         assert done.status in (1, 127), done  # 127: not even its libraries

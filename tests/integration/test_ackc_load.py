@@ -91,7 +91,7 @@ def test_silent_connections_do_not_delay_the_schedule(peer):
     assert summary["cpu_ms"] < 500
 
 
-def test_interrupted_load_counts_what_was_due(peer):
+def test_interrupted_load_counts_due_messages(peer):
     count = iter(range(1 << 60))
     enough = threading.Event()
 
@@ -394,7 +394,7 @@ def stalled_load(stall, *arguments):
     """Runs a load of four seconds on one connection, during which the server stops for @stall s."""
     with Process() as server:
         run = Running("load", "--json", "-c", "1", "-d", "4", *arguments, "127.0.0.1", server.port)
-        wait_until(lambda: writes_of(run.process) > 300, "a load that runs")
+        wait_until(lambda: writes_of(run.process) > 300, "a running load")
         server.stall(stall)
         done = run.end()
     assert done.status == 0, done

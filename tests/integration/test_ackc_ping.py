@@ -564,7 +564,7 @@ def test_plugin_without_descriptors_is_unknown():
         resource.setrlimit(resource.RLIMIT_NOFILE, (6, 6))
 
     if sanitizer():
-        pytest.skip("the sanitizer itself needs files")
+        pytest.skip("the sanitizer itself needs descriptors")
     done = ackc("ping", "--plugin", "127.0.0.1", free_port(), preexec_fn=limit)
     assert done.status == 3, done
     assert done.out == "ACKC UNKNOWN - too many open files in this process (see ulimit -n)\n"

@@ -46,7 +46,7 @@ class Relay:
 
     def start_nginx(self, server_port):
         if not have("nginx") or not os.path.exists(STREAM_MODULE):
-            pytest.skip("no nginx with its stream module (libnginx-mod-stream) here")
+            pytest.skip("nginx with its stream module (libnginx-mod-stream) is not installed")
         port = free_port()
         config = pathlib.Path(self.directory, "nginx.conf")
         config.write_text(NGINX.format(directory=self.directory, module=STREAM_MODULE, port=port,
@@ -57,7 +57,7 @@ class Relay:
 
     def start_socket_proxyd(self, server_port):
         if not os.path.exists(SOCKET_PROXYD):
-            pytest.skip("no systemd-socket-proxyd here")
+            pytest.skip("systemd-socket-proxyd is not installed")
         with socket.create_server(("127.0.0.1", 0)) as listener:
             fd = listener.fileno()
             self._run(sys.executable, "-c", PASS, str(fd), SOCKET_PROXYD, f"127.0.0.1:{server_port}",
@@ -67,7 +67,7 @@ class Relay:
     def start_ncat(self, server_port):
         ncat = shutil.which("ncat")
         if not ncat:
-            pytest.skip("no ncat here")
+            pytest.skip("ncat is not installed")
         port = free_port()
         self._run(ncat, "-l", "-k", "127.0.0.1", str(port), "-c",
                   f"exec {ncat} 127.0.0.1 {server_port}")

@@ -226,7 +226,7 @@ def drop_acks(daemon, address):
         try:
             s.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, option)
         except PermissionError:  # ackd has locked the filter
-            pytest.skip("it takes root to make a socket drop packets")
+            pytest.skip("only root can attach a filter to the daemon's sockets")
         s.close()
 
 
@@ -326,7 +326,7 @@ def test_path_can_change(ackd, directory):
     for thread in threads:
         thread.start()
     reload_to(daemon, text.format(new.path))
-    wait_until(lambda: not any(t.is_alive() for t in threads), "the old path to go")
+    wait_until(lambda: not any(t.is_alive() for t in threads), "the old path to be removed")
     stopping.set()
     assert wrong == []
     with new.connect() as s:

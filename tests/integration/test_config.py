@@ -346,7 +346,7 @@ def test_dump_can_be_loaded_again(config_file, text):
     assert second.stdout == first.stdout
 
 
-def test_dump_shows_what_is_in_effect(config_file):
+def test_dump_shows_the_effective_configuration(config_file):
     done = run_ackd("-T", "-c", config_file('reply = "echo"; limits = { max_line = "1KiB"; };'))
     assert re.search(r'^\s*reply = "echo";', done.stdout, re.M)
     assert re.search(r'^\s*max_line = (1024|"1KiB");', done.stdout, re.M)

@@ -88,7 +88,7 @@ def test_accept_error_is_survived(ackd, faults, error):
         faults.accept_errno = error
         with daemon.connect() as new:
             new.sendall(b"new")
-            wait_until(lambda: faults.accept_calls > 1, "an accept that fails")
+            wait_until(lambda: faults.accept_calls > 1, "a failed accept")
             assert calm(daemon, 1) < 0.05
             assert ask(old) < within(1)
             faults.accept_errno = 0
@@ -112,7 +112,7 @@ def test_accept_errors_are_counted(ackd, faults):
 def test_accepting_continues_after_descriptor_exhaustion(ackd):
     """The descriptors are really exhausted: no connection is lost, and accepting continues."""
     if sanitizer() == "valgrind":
-        pytest.skip("valgrind has descriptors of its own")
+        pytest.skip("valgrind uses descriptors itself")
     daemon = ackd("workers = 1;")
     with daemon.connect() as old:
         ask(old)
@@ -295,7 +295,7 @@ def test_drain_with_short_writes(ackd, faults):
 def needs_allocations(faults, daemon):
     if sanitizer() == "thread":
         daemon.stop()
-        pytest.skip("the sanitizer itself does not survive it")
+        pytest.skip("the sanitizer does not survive it")
     if faults.alloc_calls == 0:
         daemon.stop()
         pytest.skip("the sanitizer's allocator comes before the shim")
@@ -686,7 +686,7 @@ def test_blocked_log_reader_delays_no_reply(ackd, directory):
             pass
         return b"log entries are missing here" in said
 
-    wait_until(read_more, "the count of what is missing")
+    wait_until(read_more, "the count of lost entries")
     daemon.signal(signal.SIGTERM)
     assert daemon.wait() == 0
     os.close(read_end)

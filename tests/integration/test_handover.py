@@ -39,7 +39,7 @@ def send_signal(pid, number):
     The kernel delivers the lowest number of several pending signals first, and merges equal ones.
     """
     os.kill(pid, number)
-    wait_until(lambda: int(status(pid, "ShdPnd"), 16) == 0, "the signal to reach it")
+    wait_until(lambda: int(status(pid, "ShdPnd"), 16) == 0, "the process to receive the signal")
 
 
 def accepted(daemon, reply=b"Got x"):
@@ -78,7 +78,7 @@ def test_stopped_service_leaves_no_socket_in_the_store(unit, faults):
         s.close()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
         s.sendto(b"X_ALL_SAID=1", unit.path)
-    wait_until(lambda: unit.has_said("X_ALL_SAID"), "all to be said")
+    wait_until(lambda: unit.has_said("X_ALL_SAID"), "the last notification")
     assert unit.names() == []
 
 

@@ -30,7 +30,7 @@ def make_group():
             pytest.skip("no memory controller for cgroups")
         group.mkdir()
     except OSError as error:
-        pytest.skip(f"no cgroup can be made: {error}")
+        pytest.skip(f"cannot create a cgroup: {error}")
     group_limit, group_peak = (group / file for file in files)
     yield group, group_limit, group_peak
     wait_until(lambda: not (group / "cgroup.procs").read_text(), "the processes to be gone")

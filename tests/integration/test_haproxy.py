@@ -147,9 +147,9 @@ class HAProxy:
 def lab(config_file):
     """Starts an HAProxy and its ackds."""
     if not have("haproxy"):
-        pytest.skip("there is no haproxy here")
+        pytest.skip("haproxy is not installed")
     if not is_built(config_file):
-        pytest.skip("this ackd has no metrics, and so no health checks")
+        pytest.skip("this ackd has no metrics, which serve the health checks")
     with contextlib.ExitStack() as stack:
 
         def directory():
@@ -332,7 +332,7 @@ NAMES = ["a.example", ".".join(["x" * 61] * 4)]
 def test_tls_information_of_haproxy_is_used(ackd, directory, options, sni):
     """Unique ID, authority, certificate and checksum are parsed; health checks send no data."""
     if not have("haproxy", "openssl"):
-        pytest.skip("there is no haproxy or no openssl here")
+        pytest.skip("haproxy or openssl is not installed")
     daemon = ackd(
         'address = "127.0.0.1"; proxies = ["127.0.0.1"]; framing = "line";'
         ' greeting = "${proxy_id} ${authority}\\n"; log = { level = "debug"; };'
@@ -387,7 +387,7 @@ def test_rolling_restart_fails_no_exchange(lab):
             backend.restart()
             assert backend.daemon.pid != before
             load.wait_for_more()
-            wait_until(lambda i=i: haproxy.states()[i] == "UP", "HAProxy to see it")
+            wait_until(lambda i=i: haproxy.states()[i] == "UP", "HAProxy to notice it")
         load.wait_for_more()
         assert load.failures == []
         kept = load.connections
@@ -429,7 +429,7 @@ def test_rolling_upgrade_fails_no_exchange(lab, directory):
             load.wait_for_more()
             backend.start(wrapper=["sh", "-c", f'shift; exec {path} "$@"', "sh"])
             haproxy.set(i, "ready")
-            wait_until(lambda i=i: haproxy.states()[i] == "UP", "HAProxy to see it")
+            wait_until(lambda i=i: haproxy.states()[i] == "UP", "HAProxy to notice it")
             wait_until(
                 lambda b=backend: scrape(b.metrics)["ackd_messages_total", "ackd"] > 0,
                 "the new one to serve",

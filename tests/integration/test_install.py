@@ -25,7 +25,7 @@ def install(destination):
     """Runs meson install below the destination."""
     build = build_directory()
     if not (build / "build.ninja").exists() or not shutil.which("meson"):
-        pytest.skip("the build directory is not one of meson's")
+        pytest.skip("the build directory was not made by meson")
     return lambda: meson("install", "-C", build, "--no-rebuild",
                          env=environment({"DESTDIR": str(destination)}))
 

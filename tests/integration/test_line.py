@@ -147,7 +147,7 @@ def test_10000_pipelined_lines_are_answered(ackd):
 
 def test_pipelined_lines_need_few_writes(ackd, capsys):
     if not have("strace"):
-        pytest.skip("no strace to count system calls with")
+        pytest.skip("strace is not installed")
     daemon = lines_daemon(ackd, "workers = 1;")
     trace = daemon.directory / "trace"
     strace = subprocess.Popen(

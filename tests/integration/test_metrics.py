@@ -535,7 +535,7 @@ def test_scrape_takes_at_most_1_ms(ackd, record_property):
     metrics = daemon.address("metrics")
     scrape(metrics)
     n = 200
-    wait_until(lambda: is_asleep(daemon.pid), "all threads to have done what the start took")
+    wait_until(lambda: is_asleep(daemon.pid), "all threads to have completed their start")
     before = thread_cpu_us(daemon.pid)
     for _ in range(n):
         assert request(metrics)[0] == 200
@@ -660,7 +660,7 @@ RULES = ROOT / "packaging/prometheus"
 
 def promtool(*arguments, **options):
     if not have("promtool"):
-        pytest.skip("there is no promtool here")
+        pytest.skip("promtool is not installed")
     return subprocess.run(
         ["promtool", *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False,
         **options,
@@ -689,7 +689,7 @@ def test_rules_use_existing_metrics(ackd):
 def test_prometheus_stores_the_metrics(ackd, directory):
     """Prometheus, with the rules loaded, stores the correct values."""
     if not have("prometheus"):
-        pytest.skip("there is no prometheus here")
+        pytest.skip("prometheus is not installed")
     daemon = ackd(METRICS + THREE)
     expected = do_three(daemon)
     target = daemon.address("metrics").text

@@ -205,7 +205,7 @@ def test_only_the_user_and_root_can_request_a_reload(ackd, directory):
     daemon = ackd()
     assert stat.S_IMODE(control_of(daemon).lstat().st_mode) == 0o600
     if os.geteuid() != 0:
-        pytest.skip("it takes root to try it as another user")
+        pytest.skip("only root can run ackd as another user")
     os.chmod(directory, 0o755)
     ask = subprocess.run(
         ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups",

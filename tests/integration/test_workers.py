@@ -68,7 +68,7 @@ def test_descriptor_limit_is_raised_to_the_hard_limit(ackd):
     if not have("prlimit"):
         pytest.skip("no prlimit")
     if sanitizer() == "valgrind":
-        pytest.skip("valgrind has descriptors of its own")
+        pytest.skip("valgrind uses descriptors itself")
     daemon = ackd("workers = 1;", wrapper=["prlimit", "--nofile=64:3000"])
     limits = pathlib.Path(f"/proc/{daemon.pid}/limits").read_text()
     assert re.search(r"^Max open files\s+3000\s+3000", limits, re.M)

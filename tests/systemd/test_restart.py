@@ -336,7 +336,7 @@ def test_connections_wait_while_a_port_is_in_use(unit):
             unit.wait_for_exit_status(69)
             late = connect(LOCAL)
             late.sendall(b"x\n")
-            wait_until(lambda: unit.restarts >= 2, "several starts that fail")
+            wait_until(lambda: unit.restarts >= 2, "several failed starts")
         assert receive(late, 4) == b"1 x\n"
         late.close()
         for s in path, tcp:

@@ -52,7 +52,7 @@ LINES = {
     "ProtectKernelLogs=yes": Line("read_the_kernel_log"),
     "ProtectKernelModules=yes": Line("see_modules"),
     "ProtectKernelTunables=yes": Line("write_to_the_kernel"),
-    "RemoveIPC=yes": Line(None),  # has a test of its own
+    "RemoveIPC=yes": Line(None),  # tested separately below
 }
 # Probes that may fail on this machine without any sandbox, so that the setting cannot be tested.
 MAY_LACK = {
