@@ -1,6 +1,6 @@
 # fish completion for ackc(1)
 
-# The words before the cursor that are no options: the command, if there is one, then HOST, PORT, TEXT.
+# The words before the cursor without options: the command, if there is one, then HOST, PORT, TEXT.
 function __ackc_words
     set -l words (commandline -opc)
     set -l value
@@ -15,7 +15,7 @@ function __ackc_words
     end
 end
 
-# Whether the command is that one. It is a command only as the first word.
+# Tests whether the command is the given one. Only the first word can be a command.
 function __ackc_command
     set -l words (commandline -opc)
     contains -- "$words[2]" $argv
@@ -31,7 +31,7 @@ function __ackc_wants_host
     not set -q words[1]
 end
 
-# What follows HOST is text for send, even if it begins with a dash.
+# For send, text follows HOST, even if it begins with a dash.
 function __ackc_wants_option
     __ackc_command ping load; or __ackc_wants_host
 end
