@@ -283,7 +283,7 @@ static void test_match_random(void **state)
 	check_random_list(200000, 20, 255);
 }
 
-/* A linear search would exceed the time-out of the test. */
+/* A linear search would exceed the timeout of the test. */
 static void test_match_many(void **state)
 {
 	enum { N = 200000, LOOKUPS = 2000000 };

@@ -1,4 +1,4 @@
-/* Time-outs, each tested one millisecond before it is due and when it is due. */
+/* Timeouts, each tested one millisecond before it is due and when it is due. */
 
 #include "conn_fixture.h"
 
@@ -24,7 +24,7 @@ static void test_idle(void **state)
 	end(&f);
 }
 
-/* Activity within 1/64 of the time-out changes nothing; later activity restarts it. */
+/* Activity within 1/64 of the timeout changes nothing; later activity restarts it. */
 static void test_activity(void **state)
 {
 	struct fixture f;
@@ -67,7 +67,7 @@ static void test_zero_timeout_disables_timer(void **state)
 	end(&f);
 }
 
-/* Each listener has its own time-out, also those that a reload has replaced. */
+/* Each listener has its own timeout, also those that a reload has replaced. */
 static void test_reload(void **state)
 {
 	struct fixture f;

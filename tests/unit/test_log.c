@@ -597,7 +597,7 @@ static void test_threads(void **state)
 	assert_in_range(written + log_dropped() - before, 8000, 8000 + 8000);
 }
 
-/* With a reader that blocks forever, stopping returns at its time-out. Must be the last test. */
+/* With a reader that blocks forever, stopping returns at its timeout. Must be the last test. */
 static void test_stop_times_out(void **state)
 {
 	uint64_t begun, took_us;

@@ -1,7 +1,7 @@
 /*
  * The reference for "ackc load": the same work on bare epoll. It sends numbered messages, DEPTH of
  * them in flight on each connection, compares every reply and counts every latency. It uses no
- * library, time-outs, reconnects or greeting.
+ * library, timeouts, reconnects or greeting.
  *
  * loop PORT CONNECTIONS DEPTH SIZE SECONDS: prints one JSON object; exit status 2 for a wrong
  * reply.
