@@ -282,6 +282,34 @@ static void test_stop_while_connecting(void **state)
 	assert_int_equal(f->news.ready, 0);
 }
 
+/* A server that adds a byte to each greeting never gets a message; the count ends all the same. */
+static void test_unexpected_byte_after_greeting_is_given_up(void **state)
+{
+	struct fixture *f = *state;
+	struct load_worker *w = f->worker;
+	unsigned greeted = 0;
+
+	f->options.count = N;
+	f->options.connections = 1;
+	f->options.timeout_ms = 300;
+	f->plan.shape.greeting_n = 6;
+	f->plan.shape.greeting_lines = 1;
+	assert_int_equal(load_worker_init(w, &f->plan, 0, &f->news), 0);
+	load_worker_command(w, LOAD_CONNECT);
+	run_until(f, WORKER_READY, false);
+	go(f);
+	while (w->state != WORKER_DONE && w->counters.failures < 20) {
+		for (; greeted < f->n_servers; greeted++)
+			send(f->servers[greeted], "hello\nx", 7, MSG_NOSIGNAL);
+		step(f);
+		accept_all(f);
+	}
+	assert_int_equal(w->state, WORKER_DONE);
+	assert_int_equal(w->counters.sent, 0);
+	assert_int_equal(w->counters.unsent, N);
+	assert_true(w->counters.errors.kinds[0].wrong);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -293,6 +321,7 @@ int main(void)
 		TEST(test_wrong_replies_are_counted_by_kind),
 		TEST(test_stop_ends_worker_in_any_state),
 		TEST(test_stop_while_connecting),
+		TEST(test_unexpected_byte_after_greeting_is_given_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
