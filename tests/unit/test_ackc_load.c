@@ -138,9 +138,9 @@ static void get_ready(struct fixture *f)
 {
 	assert_int_equal(load_worker_init(f->worker, &f->plan, 0, &f->news), 0);
 	step(f);
-	assert_int_equal(f->worker->state, WORKER_WAITING);
+	assert_int_equal(f->worker->state, LOAD_WORKER_WAITING);
 	load_worker_command(f->worker, LOAD_CONNECT);
-	run_until(f, WORKER_READY, false);
+	run_until(f, LOAD_WORKER_READY, false);
 	assert_int_equal(f->news.ready, 1);
 	assert_int_equal(f->worker->counters.connected, N);
 	accept_all(f);
@@ -151,7 +151,7 @@ static void go(struct fixture *f)
 {
 	f->plan.start_ns = uv_hrtime();
 	load_worker_command(f->worker, LOAD_GO);
-	run_until(f, WORKER_RUNNING, false);
+	run_until(f, LOAD_WORKER_RUNNING, false);
 }
 
 static void test_count_of_messages_is_sent_and_answered(void **state)
@@ -161,7 +161,7 @@ static void test_count_of_messages_is_sent_and_answered(void **state)
 	f->options.count = 100;
 	get_ready(f);
 	go(f);
-	run_until(f, WORKER_DONE, true);
+	run_until(f, LOAD_WORKER_DONE, true);
 	assert_int_equal(f->worker->counters.sent, 100);
 	assert_int_equal(f->worker->counters.completed, 100);
 	assert_int_equal(f->worker->counters.latency.count, 100);
@@ -178,12 +178,12 @@ static void test_drain_waits_for_replies(void **state)
 	f->options.duration_ms = 1;
 	get_ready(f);
 	go(f);
-	run_until(f, WORKER_DRAINING, false);
+	run_until(f, LOAD_WORKER_DRAINING, false);
 	assert_int_equal(f->worker->counters.sent, N);
 	for (int i = 0; i < 10; i++)
 		step(f);
-	assert_int_equal(f->worker->state, WORKER_DRAINING);
-	run_until(f, WORKER_DONE, true);
+	assert_int_equal(f->worker->state, LOAD_WORKER_DRAINING);
+	run_until(f, LOAD_WORKER_DONE, true);
 	assert_int_equal(f->worker->counters.sent, N);
 	assert_int_equal(f->worker->counters.completed, N);
 	assert_int_equal(f->worker->counters.errors.n, 0);
@@ -198,13 +198,13 @@ static void test_reset_loses_one_message_and_is_retried(void **state)
 	f->options.connections = 1;
 	assert_int_equal(load_worker_init(f->worker, &f->plan, 0, &f->news), 0);
 	load_worker_command(f->worker, LOAD_CONNECT);
-	run_until(f, WORKER_READY, false);
+	run_until(f, LOAD_WORKER_READY, false);
 	accept_all(f);
 	go(f);
 	assert_int_equal(f->worker->counters.sent, 1);
 	setsockopt(f->servers[0], SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 	close_servers(f);
-	run_until(f, WORKER_DONE, true);
+	run_until(f, LOAD_WORKER_DONE, true);
 	assert_int_equal(f->worker->counters.connected, 2);
 	assert_int_equal(f->worker->counters.failures, 1);
 	assert_int_equal(f->worker->counters.lost, 1);
@@ -220,7 +220,7 @@ static void test_wrong_replies_are_counted_by_kind(void **state)
 	get_ready(f);
 	go(f);
 	assert_int_equal(send(f->servers[0], "NAK 17 line too long\n", 21, 0), 21);
-	run_until(f, WORKER_DONE, true);
+	run_until(f, LOAD_WORKER_DONE, true);
 	assert_int_equal(f->worker->counters.errors.n, 1);
 	assert_true(f->worker->counters.errors.kinds[0].wrong);
 	assert_string_equal(f->worker->counters.errors.kinds[0].words, "NAK line too long");
@@ -234,12 +234,12 @@ static void test_stop_ends_worker_in_any_state(void **state)
 
 	assert_int_equal(load_worker_init(f->worker, &f->plan, 0, &f->news), 0);
 	load_worker_command(f->worker, LOAD_STOP);
-	run_until(f, WORKER_DONE, false);
+	run_until(f, LOAD_WORKER_DONE, false);
 	load_worker_finish(f->worker);
 
 	get_ready(f);
 	load_worker_command(f->worker, LOAD_STOP);
-	run_until(f, WORKER_DONE, false);
+	run_until(f, LOAD_WORKER_DONE, false);
 	load_worker_finish(f->worker);
 
 	close_servers(f);
@@ -247,7 +247,7 @@ static void test_stop_ends_worker_in_any_state(void **state)
 	get_ready(f);
 	go(f);
 	load_worker_command(f->worker, LOAD_STOP);
-	run_until(f, WORKER_DONE, false);
+	run_until(f, LOAD_WORKER_DONE, false);
 	assert_int_equal(f->worker->counters.lost, 0); /* they are not waited for */
 }
 
@@ -271,14 +271,14 @@ static void test_stop_while_connecting(void **state)
 	for (int i = 0; i < 10; i++)
 		step(f);
 	/* The listener's queue is full. */
-	assert_int_equal(w->state, WORKER_CONNECTING);
+	assert_int_equal(w->state, LOAD_WORKER_CONNECTING);
 	assert_true(w->dialling > 0 && w->next_dial < MANY);
 	uv_walk(&w->loop, shut_down, NULL);
 	load_worker_command(w, LOAD_STOP);
 	step(f);
 	assert_int_equal(w->finished, MANY);
 	assert_true(w->counters.failures > 0);
-	assert_int_equal(w->state, WORKER_DONE);
+	assert_int_equal(w->state, LOAD_WORKER_DONE);
 	assert_int_equal(f->news.ready, 0);
 }
 

@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -487,9 +488,9 @@ static enum parse_outcome complete_plugin(struct parser *p)
 			o->interval_ms = PLUGIN_INTERVAL_MS;
 	}
 	if (o->interval_ms && (o->deadline_ms - 1) / o->interval_ms < o->count - 1)
-		return usage_error(p, "%llu probes every %g s do not fit into the %g s of -t",
-				   (unsigned long long)o->count, (double)o->interval_ms / 1e3,
-				   (double)o->deadline_ms / 1e3);
+		return usage_error(
+			p, "%" PRIu64 " probes every %g s do not fit into the %g s of -t", o->count,
+			(double)o->interval_ms / 1e3, (double)o->deadline_ms / 1e3);
 	return PARSE_RUN;
 }
 

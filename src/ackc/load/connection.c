@@ -12,6 +12,7 @@
 #include "ackc/net/failure.h"
 #include "base/descriptors.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -52,7 +53,7 @@ static uint64_t timeout_ns(const struct load_worker *w)
 
 static bool running(const struct load_worker *w)
 {
-	return w->state == WORKER_RUNNING;
+	return w->state == LOAD_WORKER_RUNNING;
 }
 
 /*
@@ -70,12 +71,10 @@ static uint64_t in_flight(const struct load_connection *c)
 	return c->sent - c->verifier.index;
 }
 
-static void disconnect(struct load_connection *c, bool reset)
+/* Disconnects with a reset. */
+static void abort_stream(struct load_connection *c)
 {
-	if (reset)
-		stream_abort(c->stream);
-	else
-		stream_close(c->stream);
+	stream_abort(c->stream);
 	c->stream = NULL;
 }
 
@@ -83,6 +82,8 @@ static void finish(struct load_connection *c)
 {
 	if (c->state == LOAD_FINISHED)
 		return;
+	stream_close(c->stream);
+	c->stream = NULL;
 	move(c, LOAD_FINISHED);
 	check_invariant(c);
 	c->worker->finished++;
@@ -92,7 +93,7 @@ void load_connection_abandon(struct load_connection *c)
 {
 	dial_cancel(c->dial);
 	c->dial = NULL;
-	disconnect(c, true);
+	abort_stream(c);
 	finish(c);
 }
 
@@ -106,9 +107,10 @@ static void retry(struct load_connection *c)
 	if (c->stream) {
 		counters->lost += in_flight(c);
 		/* Reset: a port left in TIME_WAIT per failure would cause further failures. */
-		disconnect(c, true);
+		abort_stream(c);
 	}
-	if (c->state == LOAD_ENDING || c->worker->state == WORKER_DRAINING || c->sent == c->share) {
+	if (c->state == LOAD_ENDING || c->worker->state == LOAD_WORKER_DRAINING ||
+	    c->sent == c->share) {
 		finish(c);
 		return;
 	}
@@ -211,7 +213,7 @@ static void on_received(void *data, const uint8_t *bytes, size_t n)
 		wrong(c, &fault);
 	else if (is_sending(w, now_ns) && c->sent < c->share)
 		load_connection_send(c, now_ns);
-	else if (running(w) || w->state == WORKER_DRAINING)
+	else if (running(w) || w->state == LOAD_WORKER_DRAINING)
 		load_connection_end(c);
 }
 
@@ -219,12 +221,10 @@ static void on_ended(void *data, int failure)
 {
 	struct load_connection *c = data;
 
-	if (c->state == LOAD_ENDING) {
-		disconnect(c, false);
+	if (c->state == LOAD_ENDING)
 		finish(c);
-	} else {
+	else
 		fail(c, failure);
-	}
 }
 
 static void on_drained(void *data, int status)
@@ -319,8 +319,8 @@ static bool is_beyond_limit(struct load_connection *c, int status)
 	if (status != UV_EMFILE && status != UV_ENFILE)
 		return false;
 	if (status == UV_EMFILE)
-		snprintf(detail, sizeof(detail), "ackc may open %llu files",
-			 (unsigned long long)descriptors_raise_limit());
+		snprintf(detail, sizeof(detail), "ackc may open %" PRIu64 " files",
+			 descriptors_raise_limit());
 	load_errors_add(&w->counters.errors, false, failure_text(status), detail, 1);
 	atomic_fetch_add_explicit(&w->counters.failures, 1, memory_order_relaxed);
 	if (w->plan->options->count)
@@ -335,7 +335,7 @@ static void on_connected(void *data, int status, struct stream *stream, uint64_t
 	static const struct stream_events events = {on_received, on_ended, on_drained};
 	struct load_connection *c = data;
 	struct load_worker *w = c->worker;
-	bool first = w->state == WORKER_CONNECTING; /* a worker that runs only reconnects */
+	bool first = w->state == LOAD_WORKER_CONNECTING; /* a worker that runs only reconnects */
 
 	c->dial = NULL;
 	if (status == 0) {
@@ -355,7 +355,7 @@ static void on_connected(void *data, int status, struct stream *stream, uint64_t
 	}
 	if (first)
 		w->dialling--;
-	else if (w->state == WORKER_DRAINING)
+	else if (w->state == LOAD_WORKER_DRAINING)
 		load_connection_end(c);
 	check_invariant(c);
 }
@@ -407,10 +407,8 @@ void load_connection_round(struct load_connection *c, uint64_t now_ns)
 			check_timeout(c, c->times[c->verifier.index & c->worker->mask], now_ns);
 		break;
 	case LOAD_ENDING:
-		if (now_ns - c->since_ns > FAREWELL_NS) {
-			disconnect(c, false);
+		if (now_ns - c->since_ns > FAREWELL_NS)
 			finish(c);
-		}
 		break;
 	default:
 		break;

@@ -150,18 +150,18 @@ void load_connection_round(struct load_connection *c, uint64_t now_ns);
 enum load_command { LOAD_NONE, LOAD_CONNECT, LOAD_GO, LOAD_STOP };
 
 enum load_worker_state {
-	WORKER_WAITING, /* for LOAD_CONNECT */
-	WORKER_CONNECTING,
-	WORKER_READY, /* each connection has connected or failed to */
-	WORKER_RUNNING,
-	WORKER_DRAINING, /* nothing more is sent; waits for the replies in flight */
-	WORKER_DONE,	 /* all connections are finished, and all handles are being closed */
+	LOAD_WORKER_WAITING, /* for LOAD_CONNECT */
+	LOAD_WORKER_CONNECTING,
+	LOAD_WORKER_READY, /* each connection has connected or failed to */
+	LOAD_WORKER_RUNNING,
+	LOAD_WORKER_DRAINING, /* nothing more is sent; waits for the replies in flight */
+	LOAD_WORKER_DONE,     /* all connections are finished, and all handles are being closed */
 };
 
 /* How far the workers are, for the main thread, which is woken by every change. */
 struct load_news {
 	uv_async_t async;
-	_Atomic unsigned ready; /* workers that have reached WORKER_READY */
+	_Atomic unsigned ready; /* workers that have reached LOAD_WORKER_READY */
 	_Atomic unsigned ended; /* threads that have ended */
 };
 
@@ -205,7 +205,7 @@ struct load_worker {
 int load_worker_init(struct load_worker *w, const struct load_plan *plan, unsigned number,
 		     struct load_news *news);
 
-/* Starts the thread, which runs the loop until WORKER_DONE. Returns 0 or a negative errno. */
+/* Starts the thread, which runs the loop until LOAD_WORKER_DONE. Returns 0 or a negative errno. */
 int load_worker_start(struct load_worker *w);
 
 /* Sends a command to a worker. Main thread only. */

@@ -16,6 +16,7 @@
 #include "core/text/printable.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -140,9 +141,9 @@ static void print_progress(struct load *l, struct progress now)
 	if (o->count)
 		left = (double)(o->count - now.completed) * elapsed /
 		       (double)(now.completed ? now.completed : 1);
-	fprintf(stderr, "\r\033[K%llu message%s, %.0f/s, %llu error%s, %.0f s left",
-		(unsigned long long)now.completed, plural(now.completed), rate,
-		(unsigned long long)now.failures, plural(now.failures), left > 0 ? left : 0);
+	fprintf(stderr, "\r\033[K%" PRIu64 " message%s, %.0f/s, %" PRIu64 " error%s, %.0f s left",
+		now.completed, plural(now.completed), rate, now.failures, plural(now.failures),
+		left > 0 ? left : 0);
 	l->last_ns = now_ns;
 	l->last_completed = now.completed;
 }
@@ -156,8 +157,8 @@ static void on_progress(uv_timer_t *timer)
 	if (l->gone)
 		print_progress(l, now);
 	else
-		fprintf(stderr, "\r\033[K%u of %u connection%s open, %llu error%s", now.connected,
-			connections, plural(connections), (unsigned long long)now.failures,
+		fprintf(stderr, "\r\033[K%u of %u connection%s open, %" PRIu64 " error%s",
+			now.connected, connections, plural(connections), now.failures,
 			plural(now.failures));
 	fflush(stderr);
 	l->line = true;

@@ -20,22 +20,27 @@
 #define ROUND_MAX_MS 100
 
 static const struct state_row worker_states[] = {
-	[WORKER_WAITING] = {"waiting", STATES_BIT(WORKER_CONNECTING) | STATES_BIT(WORKER_DONE)},
-	[WORKER_CONNECTING] = {"connecting", STATES_BIT(WORKER_READY) | STATES_BIT(WORKER_DONE)},
-	[WORKER_READY] = {"ready", STATES_BIT(WORKER_RUNNING) | STATES_BIT(WORKER_DONE)},
-	[WORKER_RUNNING] = {"running", STATES_BIT(WORKER_DRAINING) | STATES_BIT(WORKER_DONE)},
-	[WORKER_DRAINING] = {"draining", STATES_BIT(WORKER_DONE)},
-	[WORKER_DONE] = {"done", 0},
+	[LOAD_WORKER_WAITING] = {"waiting",
+				 STATES_BIT(LOAD_WORKER_CONNECTING) | STATES_BIT(LOAD_WORKER_DONE)},
+	[LOAD_WORKER_CONNECTING] = {"connecting",
+				    STATES_BIT(LOAD_WORKER_READY) | STATES_BIT(LOAD_WORKER_DONE)},
+	[LOAD_WORKER_READY] = {"ready",
+			       STATES_BIT(LOAD_WORKER_RUNNING) | STATES_BIT(LOAD_WORKER_DONE)},
+	[LOAD_WORKER_RUNNING] = {"running",
+				 STATES_BIT(LOAD_WORKER_DRAINING) | STATES_BIT(LOAD_WORKER_DONE)},
+	[LOAD_WORKER_DRAINING] = {"draining", STATES_BIT(LOAD_WORKER_DONE)},
+	[LOAD_WORKER_DONE] = {"done", 0},
 };
 
 static void check_invariant(const struct load_worker *w)
 {
 	assert(w->finished <= w->n && w->next_dial <= w->n && w->dialling <= w->next_dial);
-	assert((w->finished == w->n) == (w->state == WORKER_DONE));
+	assert((w->finished == w->n) == (w->state == LOAD_WORKER_DONE));
 	/* The first connects are over before anything is sent. */
 	assert((w->next_dial == w->n && w->dialling == 0) ||
-	       states_in(w->state, STATES_BIT(WORKER_WAITING) | STATES_BIT(WORKER_CONNECTING) |
-					   STATES_BIT(WORKER_DONE)));
+	       states_in(w->state, STATES_BIT(LOAD_WORKER_WAITING) |
+					   STATES_BIT(LOAD_WORKER_CONNECTING) |
+					   STATES_BIT(LOAD_WORKER_DONE)));
 }
 
 static void move(struct load_worker *w, enum load_worker_state next)
@@ -55,7 +60,7 @@ static void close_handles(struct load_worker *w)
 /* All connections are finished. */
 static void end(struct load_worker *w)
 {
-	move(w, WORKER_DONE);
+	move(w, LOAD_WORKER_DONE);
 	close_handles(w);
 	check_invariant(w);
 }
@@ -69,7 +74,7 @@ static void connect_more(struct load_worker *w)
 	}
 	if (w->next_dial < w->n || w->dialling > 0)
 		return;
-	move(w, WORKER_READY);
+	move(w, LOAD_WORKER_READY);
 	atomic_fetch_add(&w->news->ready, 1);
 	uv_async_send(&w->news->async);
 }
@@ -83,7 +88,7 @@ static void count_unsent(struct load_worker *w, uint64_t now_ns)
 /* Ends the sending: sends nothing more and waits for the replies in flight. */
 static void drain(struct load_worker *w)
 {
-	move(w, WORKER_DRAINING);
+	move(w, LOAD_WORKER_DRAINING);
 	count_unsent(w, w->end_ns);
 	for (unsigned i = 0; i < w->n; i++)
 		load_connection_end(&w->connections[i]);
@@ -104,13 +109,13 @@ static void on_settle(uv_prepare_t *prepare)
 {
 	struct load_worker *w = prepare->data;
 
-	if (w->state == WORKER_CONNECTING)
+	if (w->state == LOAD_WORKER_CONNECTING)
 		connect_more(w);
-	if (w->state == WORKER_RUNNING && uv_hrtime() >= w->end_ns)
+	if (w->state == LOAD_WORKER_RUNNING && uv_hrtime() >= w->end_ns)
 		drain(w);
 	if (w->finished == w->n)
 		end(w);
-	else if (w->state == WORKER_RUNNING && load_is_scheduled(w->plan))
+	else if (w->state == LOAD_WORKER_RUNNING && load_is_scheduled(w->plan))
 		set_ticker(w);
 	check_invariant(w);
 }
@@ -122,7 +127,7 @@ static void on_tick(void *data)
 	struct load_connection *c;
 
 	/* A connection added during this loop is due later than now_ns. */
-	while (w->state == WORKER_RUNNING && (c = load_schedule_take(&w->schedule, now_ns)))
+	while (w->state == LOAD_WORKER_RUNNING && (c = load_schedule_take(&w->schedule, now_ns)))
 		load_connection_send(c, now_ns);
 }
 
@@ -134,7 +139,7 @@ static void on_round(uv_timer_t *timer)
 	for (unsigned i = 0; i < w->n; i++)
 		load_connection_round(&w->connections[i], now_ns);
 	/* The end of the time may come before the next round. */
-	if (w->state == WORKER_RUNNING && w->end_ns != UINT64_MAX && now_ns < w->end_ns) {
+	if (w->state == LOAD_WORKER_RUNNING && w->end_ns != UINT64_MAX && now_ns < w->end_ns) {
 		uint64_t left_ms = (w->end_ns - now_ns) / 1000000;
 
 		if (left_ms < uv_timer_get_repeat(timer))
@@ -146,7 +151,7 @@ static void go(struct load_worker *w)
 {
 	const struct options *o = w->plan->options;
 
-	move(w, WORKER_RUNNING);
+	move(w, LOAD_WORKER_RUNNING);
 	w->end_ns = o->count ? UINT64_MAX : w->plan->start_ns + o->duration_ms * 1000000;
 	w->counters.last_ns = w->counters.last_sent_ns = w->plan->start_ns;
 	for (unsigned i = 0; i < w->n; i++) {
@@ -162,7 +167,7 @@ static void go(struct load_worker *w)
 
 static void stop(struct load_worker *w)
 {
-	if (w->state == WORKER_RUNNING)
+	if (w->state == LOAD_WORKER_RUNNING)
 		count_unsent(w, uv_hrtime());
 	/* Messages in flight are neither counted as lost nor waited for. */
 	for (unsigned i = 0; i < w->n; i++)
@@ -175,10 +180,10 @@ static void on_wake(uv_async_t *wake)
 	struct load_worker *w = wake->data;
 	int command = atomic_exchange(&w->command, LOAD_NONE);
 
-	if (w->state == WORKER_DONE)
+	if (w->state == LOAD_WORKER_DONE)
 		return;
 	if (command == LOAD_CONNECT)
-		move(w, WORKER_CONNECTING);
+		move(w, LOAD_WORKER_CONNECTING);
 	else if (command == LOAD_GO)
 		go(w);
 	else if (command == LOAD_STOP)
@@ -310,7 +315,7 @@ int load_worker_start(struct load_worker *w)
 
 void load_worker_finish(struct load_worker *w)
 {
-	if (w->state != WORKER_DONE)
+	if (w->state != LOAD_WORKER_DONE)
 		close_handles(w);
 	uv_run(&w->loop, UV_RUN_DEFAULT);
 	uv_loop_close(&w->loop);

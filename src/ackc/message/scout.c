@@ -184,18 +184,13 @@ static bool find_fault(const struct scout *s, bool more_may_come, struct fault *
 
 /* ---- the conversation ---- */
 
-static void on_closed(uv_handle_t *handle)
-{
-	free(handle->data);
-}
-
 void scout_cancel(struct scout *s)
 {
 	if (!s || uv_is_closing((uv_handle_t *)&s->timer))
 		return;
 	dial_cancel(s->dial);
 	stream_close(s->stream);
-	uv_close((uv_handle_t *)&s->timer, on_closed);
+	uv_close((uv_handle_t *)&s->timer, handle_free);
 }
 
 static void report(struct scout *s, struct scout_result *result)

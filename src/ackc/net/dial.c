@@ -32,18 +32,13 @@ struct dial {
 	void *data;
 };
 
-static void on_timer_closed(uv_handle_t *handle)
-{
-	free(handle->data);
-}
-
 void dial_cancel(struct dial *d)
 {
 	if (!d || uv_is_closing((uv_handle_t *)&d->timer))
 		return;
 	for (size_t i = 0; i < d->next; i++)
 		stream_close(d->attempts[i].stream);
-	uv_close((uv_handle_t *)&d->timer, on_timer_closed);
+	uv_close((uv_handle_t *)&d->timer, handle_free);
 }
 
 static void fail(struct dial *d, int failure)

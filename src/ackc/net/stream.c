@@ -33,7 +33,7 @@ struct queued_write {
 	uint8_t bytes[];
 };
 
-static void on_closed(uv_handle_t *handle)
+void handle_free(uv_handle_t *handle)
 {
 	free(handle->data);
 }
@@ -44,14 +44,14 @@ void stream_close(struct stream *s)
 		return;
 	s->connected = NULL;
 	s->events = NULL;
-	uv_close(&s->uv.handle, on_closed);
+	uv_close(&s->uv.handle, handle_free);
 }
 
 void stream_abort(struct stream *s)
 {
 	if (!s || uv_is_closing(&s->uv.handle))
 		return;
-	if (s->uv.handle.type == UV_TCP && uv_tcp_close_reset(&s->uv.tcp, on_closed) == 0)
+	if (s->uv.handle.type == UV_TCP && uv_tcp_close_reset(&s->uv.tcp, handle_free) == 0)
 		s->events = NULL;
 	else
 		stream_close(s);

@@ -55,6 +55,9 @@ bool stream_is_queued(const struct stream *s);
 /* Half-closes the stream when everything is written. A failure shows in reading. */
 void stream_half_close(struct stream *s);
 
+/* For uv_close(): frees the object that the handle's data points to, which contains the handle. */
+void handle_free(uv_handle_t *handle);
+
 /* Closes and frees a stream; its callbacks are not called any more. Accepts NULL. */
 void stream_close(struct stream *s);
 

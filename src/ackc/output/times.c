@@ -21,7 +21,7 @@ void time_text(char ret_text[TIME_TEXT_MAX])
 
 void times_print(const char *name, const struct histogram *h)
 {
-	if (!h || h->count == 0)
+	if (h->count == 0)
 		return;
 	printf("%s min/avg/max/mdev = %.3f/%.3f/%.3f/%.3f ms\n", name, ms_of_ns((double)h->min_ns),
 	       ms_of_ns(histogram_mean(h)), ms_of_ns((double)h->max_ns),
@@ -30,7 +30,7 @@ void times_print(const char *name, const struct histogram *h)
 
 void times_json(struct json *j, const char *name, const struct histogram *h)
 {
-	if (!h || h->count == 0) {
+	if (h->count == 0) {
 		json_null(j, name);
 		return;
 	}

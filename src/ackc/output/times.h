@@ -31,8 +31,8 @@ static inline double percentile_ms(const struct histogram *h, double percent)
 /* Writes the current time in RFC 3339 format: "2026-11-28T17:55:31.123Z". */
 void time_text(char ret_text[TIME_TEXT_MAX]);
 
-/* Prints the line "@name min/avg/max/mdev = ..."; nothing if @h is NULL or empty. */
+/* Prints the line "@name min/avg/max/mdev = ..."; nothing if @h is empty. */
 void times_print(const char *name, const struct histogram *h);
 
-/* Writes the object @name, with all percentiles; null if @h is NULL or empty. */
+/* Writes the object @name, with all percentiles; null if @h is empty. */
 void times_json(struct json *j, const char *name, const struct histogram *h);

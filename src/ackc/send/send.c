@@ -32,6 +32,7 @@
 #include "base/states.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -155,9 +156,8 @@ static void finish(struct send *s, const char *failure)
 
 static const char *transfer_text(const struct send *s, char out[TRANSFER_TEXT_MAX])
 {
-	snprintf(out, TRANSFER_TEXT_MAX, "%llu byte%s sent, %llu received",
-		 (unsigned long long)s->sent_bytes, plural(s->sent_bytes),
-		 (unsigned long long)s->received_bytes);
+	snprintf(out, TRANSFER_TEXT_MAX, "%" PRIu64 " byte%s sent, %" PRIu64 " received",
+		 s->sent_bytes, plural(s->sent_bytes), s->received_bytes);
 	return out;
 }
 
@@ -297,8 +297,8 @@ static void on_ended(void *data, int failure)
 		finish(s, failure_text(failure));
 	} else if (s->sent_bytes > 0 && s->received_bytes == s->greeting_bytes) {
 		snprintf(words, sizeof(words),
-			 "no reply: the server closed the connection (%llu byte%s sent)%s",
-			 (unsigned long long)s->sent_bytes, plural(s->sent_bytes),
+			 "no reply: the server closed the connection (%" PRIu64 " byte%s sent)%s",
+			 s->sent_bytes, plural(s->sent_bytes),
 			 s->state == ENDING ? "; for a slow server try a longer --linger" : "");
 		finish(s, words);
 	} else {
