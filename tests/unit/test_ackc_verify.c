@@ -375,6 +375,8 @@ static void test_counters(void **state)
 
 static void test_numbers(void **state)
 {
+	char many[2 * AFFIX_NUMBERS_MAX + 3] = "";
+	char next[sizeof(many)];
 	struct affix a;
 
 	assert_true(learn(&a, "v1.2 ", "v1.2 "));
@@ -390,11 +392,19 @@ static void test_numbers(void **state)
 	assert_int_equal(a.n_numbers, 1);
 	assert_true(learn(&a, "123456789012345678901 ", "123456789012345678901 "));
 	assert_int_equal(a.n_numbers, 0);
-	assert_true(
-		learn(&a, "1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1", "1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1"));
+	for (size_t i = 0; i <= AFFIX_NUMBERS_MAX; i++)
+		memcpy(many + 2 * i, "1 ", 2);
+	assert_true(learn(&a, many, many));
 	assert_int_equal(a.n_numbers, AFFIX_NUMBERS_MAX);
-	assert_false(learn(&a, "1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1",
-			   "1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1"));
+	strcpy(next, many);
+	next[2 * AFFIX_NUMBERS_MAX] = '2';
+	assert_false(learn(&a, many, next));
+	assert_true(learn(&a, many + 2, next + 2));
+	assert_true(affix_counts(&a));
+	/* an address and a port, the number of the connection and that of the message */
+	assert_true(learn(&a, "[2a02:8109:9a40:1b2c:5d3e:7f8a:1c2d:3e4f]:40000 #7.1 ",
+			  "[2a02:8109:9a40:1b2c:5d3e:7f8a:1c2d:3e4f]:40000 #7.2 "));
+	assert_true(affix_counts(&a));
 }
 
 /* Feeds the bytes of @text to @own one by one, on demand. */

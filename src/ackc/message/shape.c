@@ -52,9 +52,9 @@ bool affix_learn(struct affix *a, const uint8_t *first, size_t first_n, const ui
 
 		if (!same && !counts)
 			return false;
-		if (was_n && was_n <= AFFIX_DIGITS_MAX) {
-			if (a->n_numbers == AFFIX_NUMBERS_MAX)
-				return false;
+		if (counts && a->n_numbers == AFFIX_NUMBERS_MAX)
+			return false;
+		if (was_n && was_n <= AFFIX_DIGITS_MAX && a->n_numbers < AFFIX_NUMBERS_MAX) {
 			a->numbers[a->n_numbers++] =
 				(struct affix_number){(uint32_t)i, (uint32_t)was_n, counts, was};
 		}

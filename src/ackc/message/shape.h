@@ -13,8 +13,8 @@
 
 /* The maximum length of an ackd template, plus room for growing counters. */
 #define AFFIX_MAX 1100
-/* An IPv6 address and its port contain up to nine numbers. */
-#define AFFIX_NUMBERS_MAX 16
+/* Each group of an IPv6 address contains up to two numbers, so an address and a port have 17. */
+#define AFFIX_NUMBERS_MAX 64
 /* A run of more digits is not a number. */
 #define AFFIX_DIGITS_MAX 20
 
@@ -56,7 +56,8 @@ bool affix_set(struct affix *a, const uint8_t *bytes, size_t n);
 
 /*
  * Learns an affix from the bytes around messages 1 and 2 of a connection. Returns false if the two
- * differ in more than counters, or are too long.
+ * differ in more than counters, or are too long. Numbers after the first AFFIX_NUMBERS_MAX are
+ * constant; a counter after them is an error.
  */
 bool affix_learn(struct affix *a, const uint8_t *first, size_t first_n, const uint8_t *second,
 		 size_t second_n);
