@@ -296,15 +296,15 @@ static void test_unexpected_byte_after_greeting_is_given_up(void **state)
 	f->plan.shape.greeting_lines = 1;
 	assert_int_equal(load_worker_init(w, &f->plan, 0, &f->news), 0);
 	load_worker_command(w, LOAD_CONNECT);
-	run_until(f, WORKER_READY, false);
+	run_until(f, LOAD_WORKER_READY, false);
 	go(f);
-	while (w->state != WORKER_DONE && w->counters.failures < 20) {
+	while (w->state != LOAD_WORKER_DONE && w->counters.failures < 20) {
 		for (; greeted < f->n_servers; greeted++)
 			send(f->servers[greeted], "hello\nx", 7, MSG_NOSIGNAL);
 		step(f);
 		accept_all(f);
 	}
-	assert_int_equal(w->state, WORKER_DONE);
+	assert_int_equal(w->state, LOAD_WORKER_DONE);
 	assert_int_equal(w->counters.sent, 0);
 	assert_int_equal(w->counters.unsent, N);
 	assert_true(w->counters.errors.kinds[0].wrong);
