@@ -373,6 +373,34 @@ static void test_counters(void **state)
 	assert_false(affix_counts(&a));
 }
 
+/* A counter with leading zeros keeps its width until the number is longer. */
+static void test_padded_counters(void **state)
+{
+	static const struct {
+		uint64_t number;
+		const char *text;
+	} cases[] = {{1, "#008/0 "},
+		     {2, "#009/1 "},
+		     {3, "#010/2 "},
+		     {992, "#999/991 "},
+		     {993, "#1000/992 "}};
+	struct affix a;
+
+	assert_true(learn(&a, "#008/0 ", "#009/1 "));
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		uint8_t out[AFFIX_MAX];
+		size_t n = affix_render(&a, cases[i].number, out);
+
+		assert_int_equal(n, strlen(cases[i].text));
+		assert_memory_equal(out, cases[i].text, n);
+	}
+	assert_true(learn(&a, "099", "100"));
+	assert_true(learn(&a, "99", "100"));
+	assert_false(learn(&a, "007", "8"));
+	assert_false(learn(&a, "9", "010"));
+	assert_false(learn(&a, "099", "0100"));
+}
+
 static void test_numbers(void **state)
 {
 	char many[2 * AFFIX_NUMBERS_MAX + 3] = "";
@@ -791,6 +819,7 @@ int main(void)
 		cmocka_unit_test(test_greetings),
 		cmocka_unit_test(test_nak_in_place_of_a_reply),
 		cmocka_unit_test(test_counters),
+		cmocka_unit_test(test_padded_counters),
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_connection_numbers),
 		cmocka_unit_test(test_shapes_are_learnt),

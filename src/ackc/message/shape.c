@@ -47,8 +47,10 @@ bool affix_learn(struct affix *a, const uint8_t *first, size_t first_n, const ui
 		size_t is_n = count_digits(second + j, second_n - j);
 		bool same = was_n == is_n && memcmp(first + i, second + j, was_n ? was_n : 1) == 0;
 		uint64_t was = number(first + i, was_n);
+		/* A counter with leading zeros keeps its width. */
+		bool padded = (was_n > 1 && first[i] == '0') || (is_n > 1 && second[j] == '0');
 		bool counts = was_n && is_n && is_n < AFFIX_DIGITS_MAX &&
-			      number(second + j, is_n) == was + 1;
+			      number(second + j, is_n) == was + 1 && (!padded || is_n == was_n);
 
 		if (!same && !counts)
 			return false;
@@ -142,6 +144,7 @@ size_t affix_render(const struct affix *a, uint64_t number, uint8_t *out)
 		size_t to = counter ? counter->offset : a->n;
 		char digits[24];
 		size_t digits_n;
+		int width;
 
 		if (counter && !counter->counts)
 			continue;
@@ -151,7 +154,8 @@ size_t affix_render(const struct affix *a, uint64_t number, uint8_t *out)
 		n += to - from;
 		if (!counter)
 			break;
-		digits_n = (size_t)snprintf(digits, sizeof(digits), "%" PRIu64,
+		width = a->bytes[counter->offset] == '0' ? (int)counter->length : 0;
+		digits_n = (size_t)snprintf(digits, sizeof(digits), "%0*" PRIu64, width,
 					    counter->first + number - 1);
 		if (digits_n > AFFIX_MAX - n)
 			break;
