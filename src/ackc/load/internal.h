@@ -224,7 +224,7 @@ struct load_result {
 	uint64_t elapsed_ns; /* until the last reply, or the end of the duration */
 	uint64_t sending_ns; /* time during which messages were sent */
 	uint64_t cpu_ns;
-	unsigned opened; /* connections open when sending began */
+	unsigned opened; /* connects that succeeded before the sending began */
 	bool interrupted;
 };
 
