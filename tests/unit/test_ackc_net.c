@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -285,6 +286,26 @@ static void test_reset_is_reported(void **state)
 	assert_int_equal(f->status, UV_ECONNRESET);
 }
 
+/* A write meets the reset before a read does; the end has that cause all the same. */
+static void test_reset_that_a_write_meets_is_reported(void **state)
+{
+	static const struct linger reset = {.l_onoff = 1};
+	struct fixture *f = *state;
+
+	signal(SIGPIPE, SIG_IGN);
+	connect_pair(f);
+	assert_int_equal(setsockopt(f->server, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)), 0);
+	assert_int_equal(send(f->server, "last words", 10, 0), 10);
+	close(f->server);
+	f->server = -1;
+	assert_int_equal(stream_write(f->stream, "x", 1), UV_ECONNRESET);
+	assert_int_equal(stream_write(f->stream, "x", 1), UV_EPIPE);
+	while (f->ended == 0)
+		uv_run(&f->loop, UV_RUN_ONCE);
+	assert_int_equal(f->status, UV_ECONNRESET);
+	assert_int_equal(f->n_received, 10);
+}
+
 static void test_empty_read_buffer_is_enobufs(void **state)
 {
 	struct fixture *f = *state;
@@ -344,6 +365,7 @@ int main(void)
 		TEST(test_unsent_rest_of_write_is_queued),
 		TEST(test_half_close),
 		TEST(test_reset_is_reported),
+		TEST(test_reset_that_a_write_meets_is_reported),
 		TEST(test_empty_read_buffer_is_enobufs),
 		TEST(test_stream_can_be_closed_by_its_read_callback),
 		TEST(test_abort_resets_connection),

@@ -25,7 +25,8 @@ struct stream {
 	const struct stream_events *events; /* NULL before stream_read() and after the close */
 	void *data;
 	uv_buf_t buffer;
-	unsigned writes; /* queued */
+	unsigned writes;   /* queued */
+	int write_failure; /* of the first write that failed; 0: none */
 };
 
 struct queued_write {
@@ -101,13 +102,16 @@ int stream_connect(uv_loop_t *loop, const struct sockaddr_storage *peer, stream_
 
 /*
  * Returns the real cause of the end of a stream. libuv reports UV_EOF for a reset that arrives
- * together with the last bytes (POLLHUP after a short read); SO_ERROR has the cause.
+ * together with the last bytes (POLLHUP after a short read); SO_ERROR has the cause. If a write
+ * failed before, it has taken the cause from there.
  */
 static int cause_of(const struct stream *s, int status)
 {
 	int error = 0;
 	socklen_t n = sizeof(error);
 
+	if (status == UV_EOF && s->write_failure)
+		return s->write_failure;
 	if (status != UV_EOF || getsockopt(stream_fd(s), SOL_SOCKET, SO_ERROR, &error, &n) < 0 ||
 	    error == 0)
 		return status;
@@ -146,12 +150,19 @@ void stream_pause(struct stream *s)
 	uv_read_stop(&s->uv.stream);
 }
 
+static void note_failure(struct stream *s, int status)
+{
+	if (s->write_failure == 0)
+		s->write_failure = status;
+}
+
 static void on_written(uv_write_t *request, int status)
 {
 	struct stream *s = request->handle->data;
 
 	free(request->data);
 	s->writes--;
+	note_failure(s, status);
 	if (s->writes == 0 && s->events && s->events->drained)
 		s->events->drained(s->data, status);
 }
@@ -162,8 +173,10 @@ int stream_write(struct stream *s, const void *bytes, size_t n)
 	struct queued_write *rest;
 	int r = uv_try_write(&s->uv.stream, &buf, 1);
 
-	if (r < 0 && r != UV_EAGAIN)
+	if (r < 0 && r != UV_EAGAIN) {
+		note_failure(s, r);
 		return r;
+	}
 	if (r > 0 && (size_t)r == n)
 		return 0;
 	if (r > 0) {

@@ -17,7 +17,10 @@ struct stream;
 struct stream_events {
 	/* @n bytes have arrived at the start of the buffer of stream_read(). */
 	void (*received)(void *data, const uint8_t *bytes, size_t n);
-	/* Nothing more will arrive. @failure is for failure_text(); UV_EOF if the server closed. */
+	/*
+	 * Nothing more will arrive. @failure is for failure_text(): UV_EOF if the server closed,
+	 * or else the cause, which a write may have met first.
+	 */
 	void (*ended)(void *data, int failure);
 	/* Everything queued was written, or @status has the error. NULL: not needed. */
 	void (*drained)(void *data, int status);

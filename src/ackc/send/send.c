@@ -76,7 +76,6 @@ struct send {
 	uint64_t active_ms;	 /* in the loop's clock: last time a byte was sent or received */
 	uint64_t unacknowledged; /* in bytes, at the last look while it lingers */
 	bool terminal;
-	int write_failure;
 	char input_failure[100]; /* description; empty if none */
 	int status;
 	char peer[PEER_TEXT_MAX];
@@ -249,7 +248,6 @@ static void check_invariant(const struct send *s)
 	assert(!s->stream == (s->state == CONNECTING));
 	assert(s->run.reading_input == (s->state == READING || s->state == LAST_READ));
 	assert(s->state == WRITING || !s->stream || !stream_is_queued(s->stream));
-	assert(!s->write_failure || s->state == ENDING);
 }
 
 static void enter(struct send *s, uint8_t state)
@@ -285,8 +283,6 @@ static void on_ended(void *data, int failure)
 	struct send *s = data;
 	char words[160];
 
-	if (failure == UV_EOF && s->write_failure)
-		failure = s->write_failure;
 	if (failure == UV_EOF && s->state == READING && has_input(STDIN_FILENO)) {
 		/* The pending read of the input shows whether that was all. */
 		stream_pause(s->stream);
@@ -330,7 +326,6 @@ static void on_drained(void *data, int status)
 	struct send *s = data;
 
 	active(s);
-	s->write_failure = status;
 	if (status < 0)
 		enter(s, ENDING);
 	else if (s->options->n_texts)
