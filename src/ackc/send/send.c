@@ -403,6 +403,8 @@ static void on_connected(void *data, int status, struct stream *stream, uint64_t
 	active(s);
 	if (s->options->n_texts)
 		write_text(s, s->text_n);
+	else if (stream_is_queued(stream)) /* a part of the PROXY header */
+		enter(s, WRITING);
 	else
 		read_input(s);
 }
