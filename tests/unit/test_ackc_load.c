@@ -282,7 +282,7 @@ static void test_stop_while_connecting(void **state)
 	assert_int_equal(f->news.ready, 0);
 }
 
-/* A server that adds a byte to each greeting never gets a message; the count ends all the same. */
+/* A server that adds a byte to each greeting never gets a message. The count ends nevertheless. */
 static void test_unexpected_byte_after_greeting_is_given_up(void **state)
 {
 	struct fixture *f = *state;

@@ -286,7 +286,7 @@ static void test_reset_is_reported(void **state)
 	assert_int_equal(f->status, UV_ECONNRESET);
 }
 
-/* A write meets the reset before a read does; the end has that cause all the same. */
+/* A write meets the reset before a read does. The end still has that cause. */
 static void test_reset_that_a_write_meets_is_reported(void **state)
 {
 	static const struct linger reset = {.l_onoff = 1};

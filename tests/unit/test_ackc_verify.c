@@ -149,6 +149,84 @@ static void test_pieces(void **state)
 	}
 }
 
+/* The replies to @s with its inset @times times after @at bytes of the text, and a suffix. */
+static size_t repeat_inset(const struct shape *s, const uint8_t *text, size_t n, size_t at,
+			   int times, uint8_t *out)
+{
+	size_t m = put(out, 0, s->prefix.bytes, s->prefix.n);
+
+	m = put(out, m, text, at);
+	for (int i = 0; i < times; i++) {
+		m = put(out, m, s->suffix.bytes, s->suffix.n);
+		m = put(out, m, s->prefix.bytes, s->prefix.n);
+	}
+	m = put(out, m, text + at, n - at);
+	return put(out, m, s->suffix.bytes, s->suffix.n);
+}
+
+/* A piece has at least one byte, so suffix and prefix come once between two bytes. */
+static void test_repeated_insets_are_detected(void **state)
+{
+	static const char *const insets[][2] = {
+		{"Got ", ""}, {"<", ">"}, {"", "<end>"}, {"", "-\n"}, {"# ", "-\n"}, {"", "~~"},
+	};
+	struct shape plain = shape_of(SHAPE_LINES, "", "");
+	uint8_t text[ROOM];
+	size_t n = replies(&plain, text);
+
+	for (size_t i = 0; i < sizeof(insets) / sizeof(insets[0]); i++) {
+		struct shape s = shape_of(SHAPE_STREAM, insets[i][0], insets[i][1]);
+
+		for (size_t at = 0; at <= n; at++) {
+			for (int times = 1; times < 4; times++) {
+				bool right = times == 1 && at > 0 && at < n;
+				struct fault fault;
+				uint64_t completed;
+				uint8_t out[ROOM];
+				size_t m = repeat_inset(&s, text, n, at, times, out);
+
+				assert_int_equal(feed(&s, out, m, 0, 0, &completed, &fault), right);
+				assert_int_equal(feed(&s, out, m, 0, 1, &completed, &fault), right);
+			}
+		}
+	}
+}
+
+/* A text that contains the suffix is accepted, wherever the server cuts it twice. */
+static void test_pieces_like_the_suffix_are_accepted(void **state)
+{
+	static const char *const suffixes[] = {"\n", "b", "bb", "\n\n"};
+	struct shape plain = shape_of(SHAPE_LINES, "", "");
+	struct source generated = source;
+	char bytes[] = "bb\nxababbab\n\n";
+
+	source = (struct source){.bytes = (uint8_t *)bytes, .n_bytes = strlen(bytes)};
+	assert_int_equal(source_cut(&source, true, 0), 0);
+	for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
+		struct shape s = shape_of(SHAPE_STREAM, "", suffixes[i]);
+		uint8_t text[ROOM];
+		size_t n = replies(&plain, text);
+
+		for (size_t first = 1; first < n; first++) {
+			for (size_t second = first + 1; second < n; second++) {
+				uint8_t out[ROOM];
+				struct fault fault;
+				uint64_t completed;
+				size_t m = put(out, 0, text, first);
+
+				m = put(out, m, s.suffix.bytes, s.suffix.n);
+				m = put(out, m, text + first, second - first);
+				m = put(out, m, s.suffix.bytes, s.suffix.n);
+				m = put(out, m, text + second, n - second);
+				m = put(out, m, s.suffix.bytes, s.suffix.n);
+				assert_true(feed(&s, out, m, 0, 0, &completed, &fault));
+			}
+		}
+	}
+	free(source.pieces);
+	source = generated;
+}
+
 enum lie { LIE_BIT, LIE_BYTE, LIE_DROP, LIE_DOUBLE, LIE_ADD, LIES };
 
 static size_t tell_lie(enum lie lie, const uint8_t *text, size_t n, size_t at, uint8_t *out)
@@ -811,6 +889,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_right_replies),
 		cmocka_unit_test(test_pieces),
+		cmocka_unit_test(test_repeated_insets_are_detected),
+		cmocka_unit_test(test_pieces_like_the_suffix_are_accepted),
 		cmocka_unit_test(test_corrupt_replies_are_detected),
 		cmocka_unit_test(test_corruption_is_classified),
 		cmocka_unit_test(test_gaps_and_repetitions_are_classified),

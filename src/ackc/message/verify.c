@@ -160,6 +160,38 @@ static int inset_byte(const struct shape *s, size_t i)
 }
 
 /*
+ * Returns whether an inset may come directly after another one. Between the two there is a piece of
+ * at least a byte. It can only be the end of the text that came before them, if this end and the
+ * inset are repetitions of the same bytes: then the bytes may also be a piece after an inset.
+ */
+static bool may_repeat(const struct verifier *v)
+{
+	uint8_t inset[2 * AFFIX_MAX];
+	uint8_t text[2 * AFFIX_MAX];
+	size_t unit = 1;
+	size_t n = 0;
+	size_t part;
+	struct reply r;
+
+	for (int byte; (byte = inset_byte(v->shape, n)) >= 0; n++)
+		inset[n] = (uint8_t)byte;
+	while (n % unit != 0 || memcmp(inset, inset + unit, n - unit) != 0)
+		unit++;
+	part = v->offset < unit ? v->offset : unit;
+	reply_make(v, NULL, v->index, &r);
+	reply_copy(&r, v->offset - part, text + unit - part, part);
+	if (part < unit && v->index == v->first)
+		return false;
+	if (part < unit) {
+		reply_make(v, NULL, v->index - 1, &r);
+		if (r.n < unit - part)
+			return true;
+		reply_copy(&r, r.n - (unit - part), text, unit - part);
+	}
+	return memcmp(text, inset, unit) == 0;
+}
+
+/*
  * Enters an inset at a byte that is not the text's. The inset starts here, or up to a few bytes
  * earlier if these also match the text; these are then assigned to the inset. Returns false if no
  * inset has this byte.
@@ -191,7 +223,7 @@ static bool enter_inset(struct verifier *v, uint8_t byte)
 /* Returns how many bytes of an inset follow at @data: 1 or 0. */
 static size_t match_inset(struct verifier *v, uint64_t sent, const uint8_t *data)
 {
-	if (!v->in_inset && !enter_inset(v, *data))
+	if (!v->in_inset && ((v->inset > 0 && !may_repeat(v)) || !enter_inset(v, *data)))
 		return 0;
 	/* With no message in flight, only the suffix of the last piece may arrive. */
 	if (inset_byte(v->shape, v->inset) != *data ||
