@@ -251,6 +251,68 @@ static void test_stop_ends_worker_in_any_state(void **state)
 	assert_int_equal(f->worker->counters.lost, 0); /* they are not waited for */
 }
 
+/* Sends one message to a stream server, which returns it without its suffix. */
+static void get_reply_without_suffix(struct fixture *f)
+{
+	char bytes[SIZE];
+
+	f->options.count = f->options.connections = 1;
+	f->options.timeout_ms = 300;
+	f->plan.shape.framing = SHAPE_STREAM;
+	assert_true(affix_set(&f->plan.shape.suffix, (const uint8_t *)"<end>", 5));
+	assert_int_equal(load_worker_init(f->worker, &f->plan, 0, &f->news), 0);
+	load_worker_command(f->worker, LOAD_CONNECT);
+	run_until(f, LOAD_WORKER_READY, false);
+	accept_all(f);
+	go(f);
+	while (recv(f->servers[0], bytes, SIZE, MSG_PEEK) < SIZE)
+		step(f);
+	assert_int_equal(recv(f->servers[0], bytes, SIZE, 0), SIZE);
+	assert_int_equal(send(f->servers[0], bytes, SIZE, MSG_NOSIGNAL), SIZE);
+	while (f->worker->counters.completed == 0)
+		step(f);
+	step(f);
+	assert_int_equal(f->worker->state, LOAD_WORKER_RUNNING);
+}
+
+/* Before the half-close, the connection waits for the suffix of the last reply. */
+static void test_last_suffix_is_awaited(void **state)
+{
+	struct fixture *f = *state;
+
+	get_reply_without_suffix(f);
+	assert_int_equal(send(f->servers[0], "<end>", 5, MSG_NOSIGNAL), 5);
+	run_until(f, LOAD_WORKER_DONE, true);
+	assert_int_equal(f->worker->counters.failures, 0);
+	assert_int_equal(f->worker->counters.completed, 1);
+}
+
+static void test_last_suffix_that_is_missing_is_a_failure(void **state)
+{
+	struct fixture *f = *state;
+	const struct load_counters *c = &f->worker->counters;
+
+	get_reply_without_suffix(f);
+	run_until(f, LOAD_WORKER_DONE, true);
+	assert_int_equal(c->failures, 1);
+	assert_int_equal(c->errors.n, 1);
+	assert_string_equal(c->errors.kinds[0].words, "timed out waiting for a reply");
+	assert_string_equal(c->errors.kinds[0].first, "the end of the last reply is missing");
+}
+
+static void test_close_before_last_suffix_is_a_failure(void **state)
+{
+	struct fixture *f = *state;
+	const struct load_counters *c = &f->worker->counters;
+
+	get_reply_without_suffix(f);
+	close_servers(f);
+	run_until(f, LOAD_WORKER_DONE, true);
+	assert_int_equal(c->failures, 1);
+	assert_string_equal(c->errors.kinds[0].words, "connection closed early");
+	assert_string_equal(c->errors.kinds[0].first, "the end of the last reply is missing");
+}
+
 static void shut_down(uv_handle_t *handle, void *data)
 {
 	uv_os_fd_t fd;
@@ -320,6 +382,9 @@ int main(void)
 		TEST(test_reset_loses_one_message_and_is_retried),
 		TEST(test_wrong_replies_are_counted_by_kind),
 		TEST(test_stop_ends_worker_in_any_state),
+		TEST(test_last_suffix_is_awaited),
+		TEST(test_last_suffix_that_is_missing_is_a_failure),
+		TEST(test_close_before_last_suffix_is_a_failure),
 		TEST(test_stop_while_connecting),
 		TEST(test_unexpected_byte_after_greeting_is_given_up),
 	};

@@ -71,6 +71,12 @@ static uint64_t in_flight(const struct load_connection *c)
 	return c->sent - c->verifier.index;
 }
 
+/* Returns whether the suffix of the last reply is all that is missing. */
+static bool lacks_suffix(const struct load_connection *c)
+{
+	return in_flight(c) == 0 && verifier_suffix_due(&c->verifier);
+}
+
 /* Disconnects with a reset. */
 static void abort_stream(struct load_connection *c)
 {
@@ -130,6 +136,8 @@ static void fail(struct load_connection *c, int failure)
 
 	if (c->stream && in_flight(c))
 		verifier_partial(&c->verifier, detail);
+	else if (c->stream && lacks_suffix(c))
+		snprintf(detail, sizeof(detail), "the end of the last reply is missing");
 	load_errors_add(&c->worker->counters.errors, false, failure_text(failure), detail, 1);
 	retry(c);
 }
@@ -153,7 +161,7 @@ void load_connection_end(struct load_connection *c)
 	if (c->state == LOAD_CLOSED) {
 		finish(c);
 	} else if (states_in(c->state, STATES_BIT(LOAD_GREETING) | STATES_BIT(LOAD_OPEN)) &&
-		   in_flight(c) == 0) {
+		   in_flight(c) == 0 && !lacks_suffix(c)) {
 		move(c, LOAD_ENDING);
 		c->since_ns = uv_hrtime();
 		stream_half_close(c->stream);
@@ -403,8 +411,11 @@ void load_connection_round(struct load_connection *c, uint64_t now_ns)
 		check_timeout(c, c->since_ns, now_ns);
 		break;
 	case LOAD_OPEN:
-		if (in_flight(c))
-			check_timeout(c, c->times[c->verifier.index & c->worker->mask], now_ns);
+		if (in_flight(c) || lacks_suffix(c)) {
+			uint64_t awaited = c->verifier.index - lacks_suffix(c);
+
+			check_timeout(c, c->times[awaited & c->worker->mask], now_ns);
+		}
 		break;
 	case LOAD_ENDING:
 		if (now_ns - c->since_ns > FAREWELL_NS)
