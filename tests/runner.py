@@ -80,7 +80,7 @@ find "$0" -name "*.gcda" -delete # counts of an earlier run"""
 Case = collections.namedtuple("Case", "name outcome reason")
 # flavour: the required build, or None; junit: its report, without which the job is one case
 Job = collections.namedtuple("Job", "name lane command flavour seconds environment junit",
-                             defaults=[None, 600, {}, None])
+                             defaults=[None, 1200, {}, None])
 
 
 def read_junit(path):

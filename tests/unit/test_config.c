@@ -257,8 +257,7 @@ static void test_settings_of_absent_features_are_rejected(void **state)
 		snprintf(text, sizeof(text), "%.*s = { %s = 0; };", (int)(dot - settings[i].name),
 			 settings[i].name, dot + 1);
 		snprintf(errors, sizeof(errors),
-			 "F:1: %s: this ackd was built without that feature; allowed: leaving it "
-			 "out\n",
+			 "F:1: %s: this ackd was built without that feature; remove the setting\n",
 			 settings[i].name);
 		files_write_text("F", text);
 		files_expect_errors("F", -1, errors);
