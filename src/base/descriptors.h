@@ -1,5 +1,7 @@
 #pragma once
 
+/* The limit of open files, and reading a descriptor to its end. */
+
 #include <stddef.h>
 #include <stdint.h>
 

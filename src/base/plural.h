@@ -1,5 +1,7 @@
 #pragma once
 
+/* The plurals of nouns in messages. */
+
 #include <stdint.h>
 
 /* Returns the plural ending for a noun counted by @n: "%u worker%s". */

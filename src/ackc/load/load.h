@@ -1,5 +1,7 @@
 #pragma once
 
+/* The command ackc load: a load test over many connections. */
+
 #include "ackc/cli/options.h"
 
 /*

@@ -1,5 +1,7 @@
 #pragma once
 
+/* The command ackc ping: measures round trips. */
+
 #include "ackc/cli/options.h"
 
 /*

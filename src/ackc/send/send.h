@@ -1,5 +1,7 @@
 #pragma once
 
+/* The command ackc send: sends texts and prints the replies. */
+
 #include "ackc/cli/options.h"
 
 /*

@@ -79,8 +79,8 @@ int config_load_with(const char *path, int port, config_reader reader, void *rea
 /*
  * Checks whether this process can read all files that config_load() would read for @path. Their
  * contents are read only as far as needed to find included files. A pipe is an error. Waits for no
- * writer, but a network file system may block. Errors are written to @errors as
- * lines. Returns 0, -EINVAL when errors were written, or -ENOMEM.
+ * writer, but a network file system may block. Errors are written to @errors as lines. Returns 0,
+ * -EINVAL when errors were written, or -ENOMEM.
  */
 int config_readable(const char *path, FILE *errors);
 

@@ -1,5 +1,7 @@
 #pragma once
 
+/* How the configuration reads files; tests replace it. */
+
 #include <stddef.h>
 
 /*

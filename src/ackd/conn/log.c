@@ -11,7 +11,7 @@ const char *conn_reason_name(enum conn_reason reason)
 		[CONN_OPEN] = "open",
 		[CONN_END] = "end of input",
 		[CONN_NAK] = "NAK",
-		[CONN_IDLE] = "idle time-out",
+		[CONN_IDLE] = "idle timeout",
 		[CONN_RESET] = "connection lost",
 		[CONN_MEMORY_BUDGET] = "limits.max_memory is used up",
 		[CONN_MEMORY] = "out of memory",

@@ -7,7 +7,7 @@
  * but worse for clients and no simpler in all:
  *
  * - at its connection limit it stops accepting, so that silent clients keep out a health check;
- * - its time-out ends only inactivity, so a client that sends a byte now and then stays;
+ * - its timeout ends only inactivity, so a client that sends a byte now and then stays;
  * - it takes one listening socket for each thread, and spins when out of descriptors;
  * - the counters and the state of the server would need a lock.
  *

@@ -132,7 +132,10 @@ size_t socket_set_successor(const struct config *config, const struct endpoint *
 	return i;
 }
 
-/* Closes inherited endpoints that nobody needs, succeeds, or may bind beside. */
+/*
+ * Closes inherited endpoints that are not needed, if they have no successor or if no other socket
+ * can be bound beside them.
+ */
 static void drop_inherited(struct socket_set *set, const struct config *config)
 {
 	struct endpoint *e, *after;

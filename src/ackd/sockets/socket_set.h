@@ -71,9 +71,8 @@ void socket_set_finish(struct socket_set *set);
  * Adds sockets of socket activation. Each belongs to the listener of @config of the same name.
  * Descriptors without a name, or with one that ends in ".socket", belong to the first listener
  * without a socket. Takes the @n descriptors @fds and their names, but not the array. Errors are
- * written to
- * @errors as lines. Returns 0, -EINVAL when a descriptor matches no listener, or another negative
- * errno.
+ * written to @errors as lines. Returns 0, -EINVAL when a descriptor matches no listener, or another
+ * negative errno.
  */
 int socket_set_adopt(struct socket_set *set, const struct config *config, struct systemd_fd *fds,
 		     size_t n, FILE *errors);

@@ -17,9 +17,8 @@
 bool store_is_socket(const struct systemd_fd *fd);
 
 /*
- * Adds the @n stored sockets @fds to @endpoints. Takes the descriptors and their names, but not
- * the array. Unusable sockets are closed
- * and removed from the store.
+ * Adds the @n stored sockets @fds to @endpoints. Takes the descriptors and their names, but not the
+ * array. Unusable sockets are closed and removed from the store.
  */
 void store_take(struct systemd_fd *fds, size_t n, struct list *endpoints);
 
