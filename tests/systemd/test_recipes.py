@@ -195,7 +195,11 @@ def test_ackc_examples(unit, tmp_path, command):
     if re.fullmatch(r"ackc ping \S+", command):
         until(command, r"seq=\d.*\n.*seq=\d", signal.SIGINT)
     else:
-        said = run("sh", "-ec", command, cwd=tmp_path, timeout=120).stdout
+        # a busy machine may exceed the limits of the plugin's example
+        done = run("sh", "-ec", command, cwd=tmp_path, timeout=120, check="--plugin" not in command)
+        said = done.stdout
+        if "--plugin" in command:
+            assert re.match(r"ACKC (OK|WARNING|CRITICAL) - localhost:10080: 5 of 5 probes", said), said
         if "good morning" in command:
             assert said == "Got good morning\n"
         if "load" in command:

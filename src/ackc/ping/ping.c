@@ -394,6 +394,7 @@ static void say_farewell(struct ping *p)
 	states_move(ping_states, &p->state, FAREWELL);
 	stream_half_close(p->stream);
 	uv_timer_start(&p->wait, on_wait, FAREWELL_MS, 0);
+	check_invariant(p);
 }
 
 static void on_found(void *data, int status)

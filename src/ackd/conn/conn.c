@@ -113,7 +113,10 @@ void conn_check_invariant(const struct conn *c)
 	assert(c->draining || c->drain_left == 0);
 	assert(!c->draining || c->drain_left > 0 || c->state == CONN_SENDING ||
 	       c->state == CONN_CLOSING);
-	switch (c->state) {
+	switch ((enum conn_state)c->state) {
+	case CONN_NEW:
+	case CONN_CLOSING:
+		break;
 	case CONN_PROXY_HEADER:
 		assert(c->place == PLACE_PROXY && c->session.connection == 0);
 		break;

@@ -43,9 +43,8 @@ static const struct state_row handover_states[] = {
 	[HANDOVER_SEGMENT] = {"segment", STATES_BIT(HANDOVER_SEGMENT) |
 						 STATES_BIT(HANDOVER_RECORD) |
 						 STATES_BIT(HANDOVER_IDLE)},
-	/* a record that is not ended is replaced by the next one, or dropped */
-	[HANDOVER_RECORD] = {"record", STATES_BIT(HANDOVER_RECORD) | STATES_BIT(HANDOVER_SEGMENT) |
-					       STATES_BIT(HANDOVER_IDLE)},
+	/* a record that is not ended is dropped when the next one begins, or with the segment */
+	[HANDOVER_RECORD] = {"record", STATES_BIT(HANDOVER_SEGMENT) | STATES_BIT(HANDOVER_IDLE)},
 	[HANDOVER_COMPLETE] = {"complete", 0},
 };
 
@@ -570,7 +569,8 @@ int takeover_receive(int reading, uint64_t max_fds, struct takeover *ret_takeove
 {
 	int r;
 
-	*ret_takeover = (struct takeover){.state = TAKEOVER_RECEIVING};
+	*ret_takeover = (struct takeover){.state = TAKEOVER_NONE};
+	states_move(takeover_states, &ret_takeover->state, TAKEOVER_RECEIVING);
 	r = receive_all(ret_takeover, reading, max_fds);
 	if (r < 0)
 		takeover_finish(ret_takeover);
@@ -605,6 +605,7 @@ bool takeover_take(struct takeover *takeover, struct takeover_connection *ret_co
 	if (takeover->n_taken == takeover->n)
 		return false;
 	*ret_connection = takeover->connections[takeover->n_taken++];
+	takeover_check_invariant(takeover);
 	return true;
 }
 
@@ -614,6 +615,7 @@ bool takeover_drop(struct takeover *takeover, struct takeover_connection *ret_co
 		return false;
 	takeover->n_without_fd--;
 	*ret_connection = takeover->connections[--takeover->n];
+	takeover_check_invariant(takeover);
 	return true;
 }
 
@@ -634,5 +636,8 @@ void takeover_finish(struct takeover *takeover)
 		takeover_release(&connection);
 	free(takeover->connections);
 	segment_unref(takeover->last);
-	*takeover = (struct takeover){.state = TAKEOVER_NONE};
+	if (takeover->state != TAKEOVER_NONE)
+		states_move(takeover_states, &takeover->state, TAKEOVER_NONE);
+	*takeover = (struct takeover){.state = takeover->state};
+	takeover_check_invariant(takeover);
 }

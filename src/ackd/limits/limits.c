@@ -178,9 +178,15 @@ static void place_give(_Atomic uint64_t *n)
 	atomic_fetch_sub_explicit(n, 1, memory_order_relaxed);
 }
 
-enum refusal limits_pass_on(struct limits *limits, const struct address *address)
+/* Counts a client's address, if it has one. */
+static enum refusal count_address(struct limits *limits, const struct address *address)
 {
 	return address->family == AF_UNIX ? REFUSAL_NONE : address_admit(limits, address);
+}
+
+enum refusal limits_pass_on(struct limits *limits, const struct address *address)
+{
+	return count_address(limits, address);
 }
 
 enum refusal limits_admit(struct limits *limits, const struct address *address)
@@ -190,7 +196,7 @@ enum refusal limits_admit(struct limits *limits, const struct address *address)
 
 	if (!place_take(&limits->open, max))
 		return REFUSAL_CONNECTIONS;
-	refusal = limits_pass_on(limits, address);
+	refusal = count_address(limits, address);
 	if (refusal != REFUSAL_NONE)
 		place_give(&limits->open);
 	return refusal;

@@ -1,8 +1,19 @@
 #include "ackd/log/thread.h"
 
+#include "base/states.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <time.h>
+
+static const struct state_row states[] = {
+	[LOG_THREAD_OFF] = {"off", STATES_BIT(LOG_THREAD_ON)},
+	[LOG_THREAD_ON] = {"on", STATES_BIT(LOG_THREAD_STOPPING) | STATES_BIT(LOG_THREAD_OFF)},
+	[LOG_THREAD_STOPPING] = {"stopping",
+				 STATES_BIT(LOG_THREAD_ENDED) | STATES_BIT(LOG_THREAD_ABANDONED)},
+	[LOG_THREAD_ENDED] = {"ended", STATES_BIT(LOG_THREAD_OFF)},
+	[LOG_THREAD_ABANDONED] = {"abandoned", 0},
+};
 
 static void *thread_main(void *data)
 {
@@ -11,7 +22,7 @@ static void *thread_main(void *data)
 	t->run();
 	pthread_mutex_lock(&t->mutex);
 	if (t->state == LOG_THREAD_STOPPING)
-		t->state = LOG_THREAD_ENDED;
+		states_move(states, &t->state, LOG_THREAD_ENDED);
 	pthread_cond_broadcast(&t->changed);
 	pthread_mutex_unlock(&t->mutex);
 	return NULL;
@@ -43,14 +54,14 @@ int log_thread_start(struct log_thread *t, const char *name, void (*run)(void))
 	if (r < 0)
 		return r;
 	t->run = run;
-	t->state = LOG_THREAD_ON;
+	states_move(states, &t->state, LOG_THREAD_ON);
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	r = -pthread_create(&t->id, NULL, thread_main, t);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (r < 0) {
-		t->state = LOG_THREAD_OFF;
+		states_move(states, &t->state, LOG_THREAD_OFF);
 		pthread_cond_destroy(&t->changed);
 		return r;
 	}
@@ -62,7 +73,7 @@ void log_thread_stop(struct log_thread *t)
 {
 	pthread_mutex_lock(&t->mutex);
 	if (t->state == LOG_THREAD_ON) {
-		t->state = LOG_THREAD_STOPPING;
+		states_move(states, &t->state, LOG_THREAD_STOPPING);
 		pthread_cond_broadcast(&t->changed);
 	}
 	pthread_mutex_unlock(&t->mutex);
@@ -77,10 +88,10 @@ void log_thread_join(struct log_thread *t, uint64_t deadline_us)
 		;
 	ended = t->state == LOG_THREAD_ENDED;
 	if (ended) {
-		t->state = LOG_THREAD_OFF;
+		states_move(states, &t->state, LOG_THREAD_OFF);
 	} else if (t->state == LOG_THREAD_STOPPING) {
 		/* The thread uses @t again if its write ever returns, so nothing is destroyed. */
-		t->state = LOG_THREAD_ABANDONED;
+		states_move(states, &t->state, LOG_THREAD_ABANDONED);
 		pthread_detach(t->id);
 	}
 	pthread_mutex_unlock(&t->mutex);

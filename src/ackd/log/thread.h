@@ -9,20 +9,20 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Each state is followed by the next one, except as stated. */
+/* thread.c has the table of transitions. */
 enum log_thread_state {
 	LOG_THREAD_OFF,
 	LOG_THREAD_ON,
-	LOG_THREAD_STOPPING,  /* write the queue, then return; then ENDED or ABANDONED */
-	LOG_THREAD_ENDED,     /* @run has returned; then OFF */
-	LOG_THREAD_ABANDONED, /* return immediately; the last state */
+	LOG_THREAD_STOPPING,  /* @run writes the queue, then returns */
+	LOG_THREAD_ENDED,     /* @run has returned */
+	LOG_THREAD_ABANDONED, /* @run returns immediately, if it ever can */
 };
 
 struct log_thread {
 	pthread_mutex_t mutex; /* protects the state and the owner's queue; held only for copying */
 	pthread_cond_t changed; /* signals a change of queue or state; clock: CLOCK_MONOTONIC */
 	pthread_t id;
-	enum log_thread_state state;
+	uint8_t state; /* enum log_thread_state */
 	void (*run)(void);
 };
 

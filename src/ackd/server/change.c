@@ -334,6 +334,7 @@ static void on_retired_timer(uv_timer_t *timer)
 		return;
 	states_move(change_states, &server->change.state, CHANGE_CLOSING);
 	server_order(server, WORKER_CLOSE_RETIRED);
+	server_check_invariant(server);
 }
 
 /* All workers have carried out their plans. */

@@ -16,7 +16,7 @@ struct socket_set {
 
 void socket_set_init(struct socket_set *set);
 
-/* Asserts what holds for each endpoint. Called after every step of a change. */
+/* Asserts what holds for each endpoint. Called when sockets have been bound, and when a change is committed. */
 void socket_set_check_invariant(const struct socket_set *set);
 
 /*
