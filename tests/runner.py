@@ -292,11 +292,10 @@ def main():
     parser.add_argument("--all", action="store_true")
     parser.add_argument("--coverage", action="store_true")
     parser.add_argument("--fuzz-seconds", type=int)
-    parser.add_argument("suites", nargs="*", metavar="SUITE",
-                        choices=[*SUITES, []])  # argparse checks the empty list as well
+    parser.add_argument("suites", nargs="*", metavar="SUITE", choices=[*SUITES, []])
     options = parser.parse_args()
     options.suites = options.suites or SUITES[:None if options.all else -1]
-    options.fuzz_seconds = options.fuzz_seconds or (600 if options.all else 20)
+    options.fuzz_seconds = options.fuzz_seconds or (600 if options.all else 10)
     shutil.rmtree(LOGS, ignore_errors=True)
     LOGS.mkdir(parents=True)
     test_run = Run()

@@ -175,6 +175,8 @@ static bool may_repeat(const struct verifier *v)
 
 	for (int byte; (byte = inset_byte(v->shape, n)) >= 0; n++)
 		inset[n] = (uint8_t)byte;
+	if (n == 0)
+		return false;
 	while (n % unit != 0 || memcmp(inset, inset + unit, n - unit) != 0)
 		unit++;
 	part = v->offset < unit ? v->offset : unit;

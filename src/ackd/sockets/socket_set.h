@@ -16,7 +16,8 @@ struct socket_set {
 
 void socket_set_init(struct socket_set *set);
 
-/* Asserts what holds for each endpoint. Called when sockets have been bound, and when a change is committed. */
+/* Asserts what holds for each endpoint. Called when sockets have been bound, and when a change is
+ * committed. */
 void socket_set_check_invariant(const struct socket_set *set);
 
 /*
