@@ -273,7 +273,7 @@ def plan(options):
     if options.all:
         jobs.append(Job("soak", "last", ["tests/soak"], "gcc", 3600, {"ACKD_BUILD": str(BUILDS / "gcc")}))
     if "bench" in suites:
-        jobs.append(meson("bench", "bench", lane="last"))
+        jobs.append(meson("bench", "bench"))
     if options.coverage:
         gcovr = ["gcovr", "-r", TOP, "-s", BUILDS / "coverage", "-f"]
         jobs += lacks("coverage", INSTALL, "coverage") or [
