@@ -7,6 +7,7 @@ bytes, and some options of tools end at a comma.
 import os
 import re
 import resource
+import signal
 import tempfile
 
 TMPDIR_MAX = 40
@@ -36,10 +37,13 @@ def raise_descriptors():
 
 
 def set_up():
-    """Sets TMPDIR, a umask that lets other users read files, and the limit of open files.
+    """Sets TMPDIR, a umask that lets other users read files, the limit of open files, and SIGINT.
 
-    Some tests start programs as other users. Returns what was wrong with TMPDIR, or None.
+    Some tests start programs as other users, and some interrupt them; a shell's background jobs ignore
+    SIGINT. Returns what was wrong with TMPDIR, or None.
     """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     os.umask(0o022)
     raise_descriptors()
     given = os.environ.get("TMPDIR")
