@@ -32,6 +32,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 
 END = b"the test is over"
+MARK = b"all earlier messages are handled"
 
 
 class Manager:
@@ -51,6 +52,7 @@ class Manager:
         self._socket.bind(self.path)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._lock = threading.Lock()
+        self._marked = threading.Semaphore(0)
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
 
@@ -59,6 +61,9 @@ class Manager:
             data, control, _, _ = self._socket.recvmsg(65536, 4096)
             if data == END:
                 return
+            if data == MARK:
+                self._marked.release()
+                continue
             fds = array.array("i")
             for _, kind, content in control:
                 if kind == socket.SCM_RIGHTS:
@@ -114,8 +119,18 @@ class Manager:
         with self._lock:
             return any(fields.get(field) == value for fields in self.said)
 
+    def _send(self, message):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+            s.sendto(message, self.path)
+
+    def settle(self):
+        """Waits until everything that daemons have sent is handled."""
+        self._send(MARK)
+        assert self._marked.acquire(timeout=SOON)
+
     def daemon(self, directory, config, sockets=(), ready=True, **options):
         """Returns a daemon of the unit, which gets the store and the named @sockets."""
+        self.settle()
         with self._lock:
             passed = [(name, s.fileno()) for name, s in sockets]
             passed += [(name, os.dup(fd)) for name, fd in self.store]
@@ -149,8 +164,7 @@ class Manager:
 
     def close(self):
         # The thread ends first, because the number of the descriptor may be reused.
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
-            s.sendto(END, self.path)
+        self._send(END)
         self._thread.join(SOON)
         self._socket.close()
         with self._lock:

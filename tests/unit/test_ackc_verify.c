@@ -423,6 +423,23 @@ static void test_nak_in_place_of_a_reply(void **state)
 	}
 }
 
+/* The first bytes of the NAK may be right by chance. */
+static void test_nak_that_begins_like_the_reply(void **state)
+{
+	static const char *const prefixes[] = {"N", "NA", "NAK", "NAK "};
+	static const char nak[] = "NAK 7 line too long\n";
+	uint64_t completed;
+
+	for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
+		struct shape s = shape_of(SHAPE_LINES, prefixes[i], "");
+		struct fault fault = {0};
+
+		assert_false(feed(&s, (const uint8_t *)nak, strlen(nak), 0, 0, &completed, &fault));
+		assert_int_equal(fault.kind, FAULT_NAK);
+		assert_string_equal(fault.words, "NAK 7 line too long");
+	}
+}
+
 static bool learn(struct affix *a, const char *first, const char *second)
 {
 	return affix_learn(a, (const uint8_t *)first, strlen(first), (const uint8_t *)second,
@@ -898,6 +915,7 @@ int main(void)
 		cmocka_unit_test(test_unexpected_bytes_are_detected),
 		cmocka_unit_test(test_greetings),
 		cmocka_unit_test(test_nak_in_place_of_a_reply),
+		cmocka_unit_test(test_nak_that_begins_like_the_reply),
 		cmocka_unit_test(test_counters),
 		cmocka_unit_test(test_padded_counters),
 		cmocka_unit_test(test_numbers),

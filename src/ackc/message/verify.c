@@ -13,6 +13,8 @@
 
 #include "ackc/message/verify.h"
 
+#include "ackc/message/nak.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -331,6 +333,22 @@ static bool is_neighbour(const struct verifier *v, uint64_t sent, uint64_t index
 	return false;
 }
 
+/* Finds a NAK whose first bytes are also those of the reply in its place. */
+static bool find_begun_nak(const struct difference *d, struct fault *ret)
+{
+	uint8_t line[NAK_KEPT_MAX];
+	size_t part;
+
+	if (d->offset == 0 || d->offset > strlen("NAK ") || d->at > d->expected_n)
+		return false;
+	part = sizeof(line) - d->offset;
+	if (part > d->received_n)
+		part = d->received_n;
+	memcpy(line, d->expected + d->at - d->offset, d->offset);
+	memcpy(line + d->offset, d->received, part);
+	return fault_find_nak(line, d->offset + part, ret);
+}
+
 /* Explains the wrong byte at @data. Returns false. */
 static bool explain(const struct verifier *v, uint64_t sent, const uint8_t *data, size_t n,
 		    struct fault *ret)
@@ -366,6 +384,8 @@ static bool explain(const struct verifier *v, uint64_t sent, const uint8_t *data
 		d.expected_n +=
 			reply_copy(&r, from, around + d.expected_n, sizeof(around) - d.expected_n);
 	}
+	if (find_begun_nak(&d, ret))
+		return false;
 	kind = is_neighbour(v, sent, index, d.offset, data, n) ? FAULT_SWAPPED
 							       : difference_kind(&d);
 	difference_describe(&d, kind, fault_name(kind), ret);
@@ -421,7 +441,8 @@ static bool collect(struct verifier *v, uint64_t sent, const uint8_t *data, size
 		d.received = own->bytes + at;
 		d.received_n = collected - at;
 		d.offset = v->offset + at;
-		if (!fault_find_nak(d.received, d.received_n, ret_fault))
+		if (!fault_find_nak(d.received, d.received_n, ret_fault) &&
+		    !fault_find_nak(own->bytes, collected, ret_fault))
 			difference_describe(&d, FAULT_DIFFERENT, fault_name(FAULT_DIFFERENT),
 					    ret_fault);
 		return false;
