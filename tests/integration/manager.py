@@ -107,26 +107,29 @@ class Manager:
         with self._lock:
             self._remove(name)
 
-    def _has(self, fd):
-        return any(os.path.sameopenfile(fd, stored) for _, stored in self.store)
-
-    def names(self):
-        """Returns the stored names; that of a UNIX socket without the identity of its file."""
-        with self._lock:
-            return sorted(name.partition("/")[0] for name, _ in self.store)
-
-    def has_said(self, field, value="1"):
-        with self._lock:
-            return any(fields.get(field) == value for fields in self.said)
-
     def _send(self, message):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
             s.sendto(message, self.path)
 
     def settle(self):
-        """Waits until everything that daemons have sent is handled."""
-        self._send(MARK)
-        assert self._marked.acquire(timeout=SOON)
+        """Waits until everything that daemons have sent is handled, unless a handler calls it."""
+        if threading.current_thread() is not self._thread:
+            self._send(MARK)
+            assert self._marked.acquire(timeout=SOON)
+
+    def _has(self, fd):
+        return any(os.path.sameopenfile(fd, stored) for _, stored in self.store)
+
+    def names(self):
+        """Returns the stored names; that of a UNIX socket without the identity of its file."""
+        self.settle()
+        with self._lock:
+            return sorted(name.partition("/")[0] for name, _ in self.store)
+
+    def has_said(self, field, value="1"):
+        self.settle()
+        with self._lock:
+            return any(fields.get(field) == value for fields in self.said)
 
     def daemon(self, directory, config, sockets=(), ready=True, **options):
         """Returns a daemon of the unit, which gets the store and the named @sockets."""

@@ -315,7 +315,8 @@ RETRANSMITTING = """
 import subprocess, sys, time
 
 def retransmitted():
-    done = subprocess.run(["ss", "-tinH", "state", "established", "dport = :7007"], stdout=subprocess.PIPE, check=True)
+    done = subprocess.run(["ss", "-tinH", "state", "established", "dport = :7007"],
+                          stdout=subprocess.PIPE, check=True)
     return b"retrans:" in done.stdout
 
 ping = subprocess.Popen([sys.argv[1], "ping", "-c", "2", "-i", "5", "-w", "30", "--json",

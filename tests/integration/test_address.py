@@ -195,6 +195,7 @@ def test_restart_as_another_user_can_change_the_address(unit, directory):
     daemon = unit.start(config("localhost", port), arguments=())
     daemon.signal(signal.SIGUSR2)
     assert daemon.wait() == 0
+    unit.settle()
     for _, fd in unit.store:
         os.fchown(fd, 1, 1)
     daemon = unit.start(config("*", port), arguments=())
