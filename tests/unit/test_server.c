@@ -182,7 +182,10 @@ static void until_end(struct fixture *f)
 
 static void end(struct fixture *f)
 {
-	server_stop(f->server);
+	if (f->server->state == SERVER_RUNNING)
+		server_end(f->server, SIGTERM);
+	else
+		server_stop(f->server);
 	until_end(f);
 }
 

@@ -115,8 +115,10 @@ static int control_listen(struct control *control, uv_loop_t *loop, const struct
 	if (r < 0)
 		return r;
 	r = endpoint_listen(control->endpoint, &options);
-	if (r == 0)
+	if (r == 0) {
+		endpoint_activate(control->endpoint);
 		r = uv_poll_init(loop, &control->poll, control->endpoint->fds[0]);
+	}
 	if (r < 0) {
 		endpoint_destroy(control->endpoint);
 		control->endpoint = NULL;

@@ -21,9 +21,8 @@
 
 const struct state_row server_states[] = {
 	[SERVER_STARTING] = {"starting", STATES_BIT(SERVER_RUNNING) | STATES_BIT(SERVER_STOPPING)},
-	[SERVER_RUNNING] = {"running", STATES_BIT(SERVER_DRAINING) |
-					       STATES_BIT(SERVER_HANDING_OVER) |
-					       STATES_BIT(SERVER_STOPPING)},
+	[SERVER_RUNNING] = {"running",
+			    STATES_BIT(SERVER_DRAINING) | STATES_BIT(SERVER_HANDING_OVER)},
 	[SERVER_DRAINING] = {"draining", STATES_BIT(SERVER_STOPPING)},
 	[SERVER_HANDING_OVER] = {"handing over", 0},
 	[SERVER_STOPPING] = {"stopping", 0},
