@@ -79,6 +79,7 @@ static void policy_init(struct policy *policy, const uint8_t setup[SETUP_BYTES])
 	};
 	policy->ack_prefix = compile(prefixes[setup[4] % 3], policy->transcoder.charset);
 	policy->ack_suffix = compile(setup[4] & 0x80 ? "." : "", policy->transcoder.charset);
+	policy_prepare(policy);
 }
 
 static void policy_finish(struct policy *policy)

@@ -61,6 +61,7 @@ static void read_connection(const struct state_connection *c)
 	for (unsigned i = 0; i < 4; i++) {
 		policy.framing = i % 2 ? FRAMING_LINE : FRAMING_STREAM;
 		policy.reply = i / 2 ? REPLY_DISCARD : REPLY_ECHO;
+		policy_prepare(&policy);
 		go_on(c, &policy);
 	}
 }

@@ -422,6 +422,7 @@ static void read_policy(void)
 	policy.greeting = next_template();
 	policy.ack_prefix = next_template();
 	policy.ack_suffix = next_template();
+	policy_prepare(&policy);
 }
 
 static size_t read_cuts(char *field)

@@ -50,6 +50,7 @@ static void start(struct fixture *f)
 	f->n_out = 0;
 	f->n_full = 0;
 	f->n_naks = 0;
+	policy_prepare(&f->policy);
 	session_init(&f->session, &f->policy, "unix\0\0", 7);
 }
 
@@ -136,13 +137,14 @@ static int answer(struct fixture *f, int state, uint8_t *data, size_t n)
 	return state;
 }
 
-/* Feeds a copy that is freed afterwards. */
+/* Feeds a copy that is freed afterwards. The test may have changed the policy. */
 static int feed(struct fixture *f, const char *p, size_t n)
 {
 	uint8_t *data = malloc(n ? n : 1);
 	int state;
 
 	memcpy(data, p, n);
+	policy_prepare(&f->policy);
 	state = answer(f, session_feed(&f->session, &f->io, data, n), data, n);
 	free(data);
 	return state;
@@ -371,6 +373,7 @@ static void test_zero_copy(void **state)
 	assert_int_equal(f->io.out.spans[0].iov_len, n);
 	session_io_clear(&f->io);
 	f->policy.framing = FRAMING_LINE;
+	policy_prepare(&f->policy);
 	assert_int_equal(session_feed(&f->session, &f->io, data, n), SESSION_IDLE);
 	assert_int_equal(f->io.out.n_spans, 1);
 	assert_ptr_equal(f->io.out.spans[0].iov_base, data);
@@ -378,6 +381,7 @@ static void test_zero_copy(void **state)
 	session_io_clear(&f->io);
 	f->policy.reply = REPLY_ACK;
 	f->policy.ack_prefix = compile("Got ");
+	policy_prepare(&f->policy);
 	assert_int_equal(session_feed(&f->session, &f->io, data, n), SESSION_IDLE);
 	assert_int_equal(f->io.out.n_spans, 1);
 	take(f);
@@ -423,6 +427,7 @@ static bool aside(struct fixture *f, const char *input, struct iovec *ret_answer
 	struct session session;
 	int state;
 
+	policy_prepare(&f->policy);
 	session_init(&session, &f->policy, "unix\0\0", 8);
 	state = session_feed(&session, &f->io, (const uint8_t *)input, strlen(input));
 	if (state == SESSION_IDLE && session_io_set_aside(&f->io, ret_answer)) {
@@ -660,6 +665,8 @@ static void test_hand_over(void **state)
 	line.framing = FRAMING_LINE;
 	discard.framing = FRAMING_LINE;
 	discard.reply = REPLY_DISCARD;
+	policy_prepare(&line);
+	policy_prepare(&discard);
 	short_line = line;
 	short_line.max_line_bytes = 2;
 	feed_string(f, "ab\xe2");
@@ -705,6 +712,7 @@ static void test_hand_over_skipping(void **state)
 	struct policy stream = f->policy, line = f->policy;
 
 	line.framing = FRAMING_LINE;
+	policy_prepare(&line);
 	f->session.policy = &line;
 	feed_string(f, "\xff refused");
 	check_out(f, "NAK 0 invalid start byte\n");

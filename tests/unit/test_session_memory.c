@@ -131,6 +131,7 @@ static void test_every_allocation(void **state)
 		life.policy = (struct policy){.reply = REPLY_ECHO,
 					      .framing = FRAMING_LINE,
 					      .max_line_bytes = LINE_LENGTH};
+		policy_prepare(&life.policy);
 		countdown = failures;
 		r = live(&life, line);
 		assert_int_equal(budget_used(&life.budget), 0);

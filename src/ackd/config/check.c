@@ -183,6 +183,7 @@ static int check_listener(struct config_loader *loader, size_t i)
 	l->policy.max_line_bytes = loader->config->max_line_bytes;
 	l->policy.listener = l->name;
 	l->policy.host = loader->config->host;
+	policy_prepare(&l->policy);
 	return r;
 }
 

@@ -280,8 +280,7 @@ int session_feed(struct session *session, struct session_io *io, const uint8_t *
 	const struct policy *policy = session->policy;
 	struct utf8_checked checked;
 
-	if (session->place.done || io->full || n == 0 || policy->framing != FRAMING_STREAM ||
-	    policy->transcoder.charset != CHARSET_UTF_8)
+	if (session->place.done || io->full || n == 0 || policy->path != PATH_STREAM)
 		return session_start(session, io, data, n, 0, false);
 	if (session->place.carry.length > 0)
 		return feed_text(session, io, data, n,

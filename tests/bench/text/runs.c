@@ -155,6 +155,7 @@ static void run_session(enum reply_kind reply, const struct pieces *pieces, unsi
 	    template_compile("Got ", CHARSET_UTF_8, TEMPLATE_IN_REPLY, &policy.ack_prefix,
 			     &error) != TEMPLATE_OK)
 		abort();
+	policy_prepare(&policy);
 	session_init(&session, &policy, NULL, 1);
 	while (passes-- > 0) {
 		for (size_t i = 0; i < pieces->n; i++) {

@@ -1,0 +1,20 @@
+#include "core/session/policy.h"
+
+/* Returns the shortest path that has everything that @policy needs. */
+static enum path path_of(const struct policy *policy)
+{
+	if (policy->transcoder.charset != CHARSET_UTF_8)
+		return PATH_GENERAL;
+	switch (policy->framing) {
+	case FRAMING_STREAM:
+		return PATH_STREAM;
+	case FRAMING_LINE:
+		return PATH_LINE;
+	}
+	return PATH_GENERAL;
+}
+
+void policy_prepare(struct policy *policy)
+{
+	policy->path = path_of(policy);
+}
