@@ -71,14 +71,14 @@ static void policy_init(struct policy *policy, const uint8_t setup[SETUP_BYTES])
 		.framing = setup[0] / 3 % 2,
 		.nak = setup[0] / 6 % 2,
 		.transcoder = {.decode_errors = setup[1] % 4,
-			       .charset = setup[1] / 4 % 4,
+			       .to = setup[1] / 4 % 4,
 			       .encode_errors = setup[2] % 5},
 		.max_line_bytes = setup[3] + 1u,
 		.listener = "fuzz",
 		.host = "here",
 	};
-	policy->ack_prefix = compile(prefixes[setup[4] % 3], policy->transcoder.charset);
-	policy->ack_suffix = compile(setup[4] & 0x80 ? "." : "", policy->transcoder.charset);
+	policy->ack_prefix = compile(prefixes[setup[4] % 3], policy->transcoder.to);
+	policy->ack_suffix = compile(setup[4] & 0x80 ? "." : "", policy->transcoder.to);
 	policy_prepare(policy);
 }
 

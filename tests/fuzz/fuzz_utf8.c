@@ -42,11 +42,11 @@ static size_t transcode_slowly(const struct transcoder *t, const uint8_t *p, siz
 			int encoded;
 
 			utf8_character(text + i, text_length - i, &step);
-			if (t->charset == CHARSET_UTF_8) {
+			if (t->to == CHARSET_UTF_8) {
 				memcpy(expected + written, text + i, step);
 				encoded = (int)step;
 			} else {
-				encoded = charset_encode_character(t->charset, t->encode_errors,
+				encoded = charset_encode_character(t->to, t->encode_errors,
 								   utf8_code_point(text + i),
 								   expected + written);
 			}
@@ -142,7 +142,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	n = size - SETUP_BYTES;
 	p = data + SETUP_BYTES;
 	t.decode_errors = (enum decode_errors)(DECODE_REPLACE + data[0] % 3);
-	t.charset = (enum charset)(data[0] / 3 % 4);
+	t.to = (enum charset)(data[0] / 3 % 4);
 	t.encode_errors = (enum encode_errors)(ENCODE_REPLACE + data[0] / 12 % 4);
 	cut = ((size_t)data[1] << 8 | data[2]) % (n + 1);
 	output_size = TRANSCODE_UNIT_MAX + (size_t)data[3] * data[3] / 4;

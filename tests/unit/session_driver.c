@@ -384,7 +384,7 @@ static struct template *next_template(void)
 	struct template_error error;
 	struct template *template = NULL;
 
-	if (template_compile((const char *)source.p, policy.transcoder.charset, TEMPLATE_IN_REPLY,
+	if (template_compile((const char *)source.p, policy.transcoder.to, TEMPLATE_IN_REPLY,
 			     &template, &error) != TEMPLATE_OK)
 		die("a template does not compile");
 	free(source.p);
@@ -415,7 +415,7 @@ static void read_policy(void)
 	policy.reply = (enum reply_kind)next_name(replies);
 	policy.framing = (enum framing)next_name(framings);
 	policy.transcoder.decode_errors = (enum decode_errors)next_name(decodings);
-	policy.transcoder.charset = (enum charset)next_name(charsets);
+	policy.transcoder.to = (enum charset)next_name(charsets);
 	policy.transcoder.encode_errors = (enum encode_errors)next_name(encodings);
 	policy.nak = next_name(bools);
 	policy.max_line_bytes = (uint32_t)strtoul(next_field(), NULL, 10);

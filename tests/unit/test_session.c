@@ -276,13 +276,13 @@ static void test_handlers(void **state)
 	check(f, input, "a\xc3\xa9\xef\xbf\xbdz\xef\xbf\xbd");
 	f->policy.transcoder.decode_errors = DECODE_IGNORE;
 	check(f, input, "a\xc3\xa9z");
-	f->policy.transcoder.charset = CHARSET_ASCII;
+	f->policy.transcoder.to = CHARSET_ASCII;
 	check(f, input, "a\nNAK 1 cannot encode U+00E9\n");
 	f->policy.transcoder.encode_errors = ENCODE_XMLCHARREFREPLACE;
 	check(f, input, "a&#233;z");
 	f->policy.transcoder.decode_errors = DECODE_REPLACE;
 	check(f, input, "a&#233;&#65533;z&#65533;");
-	f->policy.transcoder.charset = CHARSET_ISO_8859_1;
+	f->policy.transcoder.to = CHARSET_ISO_8859_1;
 	f->policy.transcoder.encode_errors = ENCODE_STRICT;
 	check(f, input, "a\xe9\nNAK 3 cannot encode U+FFFD\n");
 	f->policy.framing = FRAMING_LINE;
@@ -309,7 +309,7 @@ static void test_discard(void **state)
 	struct fixture *f = *state;
 
 	f->policy.reply = REPLY_DISCARD;
-	f->policy.transcoder.charset = CHARSET_ASCII;
+	f->policy.transcoder.to = CHARSET_ASCII;
 	check(f, "a\xc3\xa9", "");
 	check(f, "ab\xff", "NAK 2 invalid start byte\n");
 	f->policy.framing = FRAMING_LINE;
@@ -513,14 +513,14 @@ static void test_full(void **state)
 	f->policy.reply = REPLY_ACK;
 	f->policy.ack_prefix = compile("Got ");
 	f->policy.transcoder.encode_errors = ENCODE_XMLCHARREFREPLACE;
-	f->policy.transcoder.charset = CHARSET_ASCII;
+	f->policy.transcoder.to = CHARSET_ASCII;
 	f->io.out.max_bytes = 4096;
 	check_full(f, "\n", "Got \n");
 	check_full(f, "a\xc3\xa9\r\n", "Got a&#233;\r\n");
 	f->hold = true;
 	check_full(f, "\n", "Got \n");
 	check_full(f, "a\xc3\xa9\r\n", "Got a&#233;\r\n");
-	f->policy.transcoder.charset = CHARSET_UTF_8;
+	f->policy.transcoder.to = CHARSET_UTF_8;
 	check_full(f, "a\xc3\xa9\r\n", "Got a\xc3\xa9\r\n");
 	f->io.out.max_bytes = SESSION_REPLY_MAX;
 	f->hold = false;

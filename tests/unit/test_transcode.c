@@ -40,7 +40,7 @@ static void check_pieces(const struct transcoder *t, size_t size, const char *ex
 static void check(enum decode_errors decode, enum charset charset, enum encode_errors encode,
 		  const char *expected)
 {
-	const struct transcoder t = {decode, charset, encode};
+	const struct transcoder t = {CHARSET_UTF_8, decode, charset, encode};
 
 	for (size_t size = TRANSCODE_UNIT_MAX; size < 60; size++)
 		check_pieces(&t, size, expected);
@@ -67,7 +67,7 @@ static void test_count(void **state)
 {
 	const uint8_t *raw = (const uint8_t *)RAW;
 	size_t n = strlen(RAW);
-	struct transcoder t = {DECODE_REPLACE, CHARSET_UTF_8, ENCODE_STRICT};
+	struct transcoder t = {CHARSET_UTF_8, DECODE_REPLACE, CHARSET_UTF_8, ENCODE_STRICT};
 
 	assert_int_equal(transcode_count(&t, raw, n), 7);
 	t.decode_errors = DECODE_IGNORE;
@@ -80,7 +80,8 @@ static void test_count(void **state)
 /* Long enough to be checked in more than one window, with a character across each of its ends. */
 static void test_long(void **state)
 {
-	const struct transcoder t = {DECODE_REPLACE, CHARSET_ISO_8859_1, ENCODE_REPLACE};
+	const struct transcoder t = {CHARSET_UTF_8, DECODE_REPLACE, CHARSET_ISO_8859_1,
+				     ENCODE_REPLACE};
 	const size_t n = 3 * 100000;
 	uint8_t *raw = malloc(n);
 	uint8_t *out = malloc(n);

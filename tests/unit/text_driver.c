@@ -226,7 +226,8 @@ static void answer_transcode(const struct transcoder *t, struct bytes raw)
 			agree = out.n == expected.n && memcmp(out.p, expected.p, out.n) == 0;
 			free(out.p);
 		}
-		agree = agree && transcode_count(t, raw.p, raw.n) == count;
+		agree = agree && transcode_count(t, raw.p, raw.n) == count &&
+			transcode_length(t, raw.p, raw.n) == expected.n;
 		if (!agree)
 			printf("disagree: kernel %s", *name);
 	}
@@ -250,12 +251,12 @@ static void answer(char *line)
 		raw = parse_hex(strtok(NULL, " \n"));
 		answer_check(raw.p, raw.n);
 	} else if (strcmp(question, "encodable") == 0) {
-		t.charset = (enum charset)find_name(charset_names, strtok(NULL, " \n"));
+		t.to = (enum charset)find_name(charset_names, strtok(NULL, " \n"));
 		raw = parse_hex(strtok(NULL, " \n"));
-		printf("%zu\n", charset_encodable(t.charset, raw.p, raw.n));
+		printf("%zu\n", charset_encodable(t.to, raw.p, raw.n));
 	} else {
 		t.decode_errors = (enum decode_errors)find_name(decode_names, strtok(NULL, " \n"));
-		t.charset = (enum charset)find_name(charset_names, strtok(NULL, " \n"));
+		t.to = (enum charset)find_name(charset_names, strtok(NULL, " \n"));
 		t.encode_errors = (enum encode_errors)find_name(encode_names, strtok(NULL, " \n"));
 		raw = parse_hex(strtok(NULL, " \n"));
 		answer_transcode(&t, raw);

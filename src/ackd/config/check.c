@@ -145,7 +145,7 @@ static int template_error(const struct config_place *place, const struct templat
 static int check_template(struct config_loader *loader, size_t i, const char *name,
 			  const char *source, unsigned variables, struct template **ret_template)
 {
-	enum charset charset = loader->config->listeners[i].policy.transcoder.charset;
+	enum charset charset = loader->config->listeners[i].policy.transcoder.to;
 	struct config_place place = place_of(loader, i, name);
 	struct template_error error;
 

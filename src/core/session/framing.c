@@ -91,7 +91,7 @@ static enum nak_reason nak_reason_of(enum utf8_status status)
 /* Returns whether encoding can reject a character. */
 static inline bool encodes_strictly(const struct policy *policy)
 {
-	return policy->transcoder.charset != CHARSET_UTF_8 &&
+	return policy->transcoder.to != CHARSET_UTF_8 &&
 	       policy->transcoder.encode_errors == ENCODE_STRICT && policy->reply != REPLY_DISCARD;
 }
 
@@ -103,7 +103,7 @@ static size_t check_text(const struct policy *policy, struct session_job *job, c
 			 size_t n, uint64_t offset)
 {
 	size_t length;
-	size_t good = charset_encodable(policy->transcoder.charset, text, n);
+	size_t good = charset_encodable(policy->transcoder.to, text, n);
 
 	if (good == n)
 		return n;

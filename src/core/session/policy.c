@@ -3,7 +3,9 @@
 /* Returns the shortest path that has everything that @policy needs. */
 static enum path path_of(const struct policy *policy)
 {
-	if (policy->transcoder.charset != CHARSET_UTF_8)
+	const struct transcoder *t = &policy->transcoder;
+
+	if (t->from != CHARSET_UTF_8 || t->to != CHARSET_UTF_8)
 		return PATH_GENERAL;
 	switch (policy->framing) {
 	case FRAMING_STREAM:

@@ -143,8 +143,8 @@ static bool put_transcoded(struct session_io *io, const struct transcoder *t, bo
 	if (dirty)
 		transcode(t, *text, n, out_area(&io->out), room, &read, &written);
 	else
-		charset_encode(t->charset, t->encode_errors, *text, n, out_area(&io->out), room,
-			       &read, &written);
+		charset_encode(t->to, t->encode_errors, *text, n, out_area(&io->out), room, &read,
+			       &written);
 	out_commit(&io->out, written);
 	*text += read;
 	*length -= read;
@@ -168,7 +168,7 @@ static bool put_body(const struct session *session, struct session_io *io, struc
 	size_t stretch = job->body_length;
 	size_t n;
 
-	if (job->dirty || policy->transcoder.charset != CHARSET_UTF_8)
+	if (job->dirty || policy->transcoder.to != CHARSET_UTF_8)
 		return put_transcoded(io, &policy->transcoder, job->dirty, &job->body,
 				      &job->body_length);
 	/* In an echo, the next message is contiguous with this one. */

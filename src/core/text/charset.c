@@ -69,6 +69,7 @@ static int charset_byte(enum charset charset, uint32_t c)
 		return c < 0x100 ? -1 : windows_1252_byte(c);
 	case CHARSET_ASCII:
 	case CHARSET_UTF_8:
+	case CHARSET_BINARY:
 		break;
 	}
 	return -1;
@@ -236,7 +237,7 @@ enum charset_status charset_encode(enum charset charset, enum encode_errors erro
 	size_t read = 0;
 	size_t written = 0;
 
-	if (charset == CHARSET_UTF_8)
+	if (charset == CHARSET_UTF_8 || charset == CHARSET_BINARY)
 		return encode_utf_8(text, n, out, size, ret_read, ret_written);
 	while (read < n && status == CHARSET_DONE) {
 		size_t room = size - written;
@@ -264,7 +265,7 @@ size_t charset_encodable(enum charset charset, const uint8_t *text, size_t n)
 {
 	size_t i = 0;
 
-	if (charset == CHARSET_UTF_8)
+	if (charset == CHARSET_UTF_8 || charset == CHARSET_BINARY)
 		return n;
 	for (;;) {
 		i += ascii_length(text + i, n - i);

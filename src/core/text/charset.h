@@ -16,6 +16,7 @@ enum charset {
 	CHARSET_ASCII,
 	CHARSET_ISO_8859_1,
 	CHARSET_WINDOWS_1252,
+	CHARSET_BINARY, /* any bytes, which are not text; templates for it are encoded in UTF-8 */
 };
 
 /* The replacement for a character that the charset lacks. */

@@ -24,6 +24,9 @@
 #define BLOCK_READABLE (2 * UTF8_BLOCK)
 #define BLOCK_WRITABLE (5 * UTF8_BLOCK)
 
+/* The size of the pieces in which transcode_length() transcodes, in bytes. */
+#define LENGTH_PIECE ((size_t)4 * 1024)
+
 static const char hex_digits[] = "0123456789abcdef";
 
 size_t decode_replacement(enum decode_errors errors, const uint8_t *bad, size_t n,
@@ -76,8 +79,8 @@ static size_t write_replacement(const struct transcoder *t, const uint8_t *bad, 
 	size_t length = decode_replacement(t->decode_errors, bad, n, text);
 	size_t read, written;
 
-	charset_encode(t->charset, t->encode_errors, text, length, ret_bytes, TRANSCODE_UNIT_MAX,
-		       &read, &written);
+	charset_encode(t->to, t->encode_errors, text, length, ret_bytes, TRANSCODE_UNIT_MAX, &read,
+		       &written);
 	return written;
 }
 
@@ -131,7 +134,7 @@ static bool decode_block(enum decode_errors errors, const uint8_t *raw, uint8_t 
 static void transcode_blocks(const struct transcoder *t, const uint8_t *raw, size_t n, uint8_t *out,
 			     size_t size, size_t *ret_read, size_t *ret_written)
 {
-	bool is_text = t->charset == CHARSET_UTF_8;
+	bool is_text = t->to == CHARSET_UTF_8;
 	size_t read = 0;
 	size_t written = 0;
 	size_t clean = 0;
@@ -146,7 +149,7 @@ static void transcode_blocks(const struct transcoder *t, const uint8_t *raw, siz
 		clean = has_faults ? 0 : clean + done;
 		read += done;
 		if (!is_text)
-			charset_encode(t->charset, t->encode_errors, decoded, made, out + written,
+			charset_encode(t->to, t->encode_errors, decoded, made, out + written,
 				       size - written, &done, &made);
 		written += made;
 	}
@@ -167,7 +170,7 @@ void transcode(const struct transcoder *t, const uint8_t *raw, size_t n, uint8_t
 		size_t bad, clean, done, made;
 
 		clean = clean_stretch(raw + read, n - read, room < WINDOW ? room : WINDOW, &bad);
-		charset_encode(t->charset, t->encode_errors, raw + read, clean, out + written, room,
+		charset_encode(t->to, t->encode_errors, raw + read, clean, out + written, room,
 			       &done, &made);
 		read += done;
 		written += made;
@@ -210,4 +213,20 @@ size_t transcode_count(const struct transcoder *t, const uint8_t *raw, size_t n)
 		i += clean + bad;
 	}
 	return count;
+}
+
+uint64_t transcode_length(const struct transcoder *t, const uint8_t *raw, size_t n)
+{
+	uint64_t length = 0;
+	size_t i = 0;
+
+	while (i < n) {
+		uint8_t out[LENGTH_PIECE];
+		size_t read, written;
+
+		transcode(t, raw + i, n - i, out, sizeof(out), &read, &written);
+		length += written;
+		i += read;
+	}
+	return length;
 }

@@ -27,8 +27,9 @@ size_t decode_replacement(enum decode_errors errors, const uint8_t *bad, size_t 
 			  uint8_t ret_text[DECODE_REPLACEMENT_MAX]);
 
 struct transcoder {
+	enum charset from; /* of the received bytes */
 	enum decode_errors decode_errors;
-	enum charset charset;
+	enum charset to; /* of the reply; CHARSET_BINARY if and only if from is */
 	enum encode_errors encode_errors;
 };
 
@@ -48,6 +49,13 @@ void transcode(const struct transcoder *t, const uint8_t *raw, size_t n, uint8_t
  * replacement counts as the characters that it consists of.
  */
 size_t transcode_count(const struct transcoder *t, const uint8_t *raw, size_t n);
+
+/*
+ * Returns the number of reply bytes that transcode() makes of @n received bytes at @raw (complete,
+ * as above). A text may be measured in pieces that end at the boundary of a character or maximal
+ * subpart; the lengths add up.
+ */
+uint64_t transcode_length(const struct transcoder *t, const uint8_t *raw, size_t n);
 
 /* The maximum number of reply bytes for one character or one maximal subpart. */
 #define TRANSCODE_UNIT_MAX 16

@@ -233,23 +233,23 @@ static void bench_transcode(void)
 	bench_transcoder("backslashreplace, 50 % faults", "multiscript", 50,
 			 (struct transcoder){.decode_errors = DECODE_BACKSLASHREPLACE});
 	bench_transcoder("to iso-8859-1", "european-latin1", 0,
-			 (struct transcoder){.charset = CHARSET_ISO_8859_1});
+			 (struct transcoder){.to = CHARSET_ISO_8859_1});
 	bench_transcoder("to windows-1252", "european-cp1252", 0,
-			 (struct transcoder){.charset = CHARSET_WINDOWS_1252});
+			 (struct transcoder){.to = CHARSET_WINDOWS_1252});
 	bench_transcoder("to windows-1252", "european-latin1", 0,
-			 (struct transcoder){.charset = CHARSET_WINDOWS_1252});
+			 (struct transcoder){.to = CHARSET_WINDOWS_1252});
 	bench_transcoder("to ascii, xmlcharrefreplace", "cjk", 0,
-			 (struct transcoder){.charset = CHARSET_ASCII,
+			 (struct transcoder){.to = CHARSET_ASCII,
 					     .encode_errors = ENCODE_XMLCHARREFREPLACE});
-	bench_transcoder("to ascii, backslashreplace", "cyrillic", 0,
-			 (struct transcoder){.charset = CHARSET_ASCII,
-					     .encode_errors = ENCODE_BACKSLASHREPLACE});
-	bench_transcoder("to iso-8859-1, replace", "cyrillic", 0,
-			 (struct transcoder){.charset = CHARSET_ISO_8859_1,
-					     .encode_errors = ENCODE_REPLACE});
-	bench_transcoder("to windows-1252, ignore", "emoji-mixed", 0,
-			 (struct transcoder){.charset = CHARSET_WINDOWS_1252,
-					     .encode_errors = ENCODE_IGNORE});
+	bench_transcoder(
+		"to ascii, backslashreplace", "cyrillic", 0,
+		(struct transcoder){.to = CHARSET_ASCII, .encode_errors = ENCODE_BACKSLASHREPLACE});
+	bench_transcoder(
+		"to iso-8859-1, replace", "cyrillic", 0,
+		(struct transcoder){.to = CHARSET_ISO_8859_1, .encode_errors = ENCODE_REPLACE});
+	bench_transcoder(
+		"to windows-1252, ignore", "emoji-mixed", 0,
+		(struct transcoder){.to = CHARSET_WINDOWS_1252, .encode_errors = ENCODE_IGNORE});
 }
 
 /* The small message: time of one call of session_feed(), in nanoseconds. */
