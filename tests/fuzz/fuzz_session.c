@@ -73,7 +73,7 @@ static void policy_init(struct policy *policy, const uint8_t setup[SETUP_BYTES])
 		.transcoder = {.decode_errors = setup[1] % 4,
 			       .to = setup[1] / 4 % 4,
 			       .encode_errors = setup[2] % 5},
-		.max_line_bytes = setup[3] + 1u,
+		.max_message_bytes = setup[3] + 1u,
 		.listener = "fuzz",
 		.host = "here",
 	};
@@ -151,7 +151,7 @@ static void say(struct run *run, const struct policy *policy, const uint8_t *dat
 		free(copy);
 		data += piece;
 		n -= piece;
-		assert(budget_used(&run->budget) <= policy->max_line_bytes + 2u);
+		assert(budget_used(&run->budget) <= policy->max_message_bytes + 2u);
 	}
 	if (state != SESSION_DONE)
 		state = answer(run, session_end(&run->session, &run->io), none, 0);

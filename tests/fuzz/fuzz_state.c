@@ -51,7 +51,7 @@ static void go_on(const struct state_connection *c, const struct policy *policy)
 
 static void read_connection(const struct state_connection *c)
 {
-	struct policy policy = {.max_line_bytes = 100, .nak = true};
+	struct policy policy = {.max_message_bytes = 100, .nak = true};
 
 	touch(c->listener, strlen(c->listener) + 1);
 	touch(c->output, c->record.output_length);

@@ -418,7 +418,7 @@ static void read_policy(void)
 	policy.transcoder.to = (enum charset)next_name(charsets);
 	policy.transcoder.encode_errors = (enum encode_errors)next_name(encodings);
 	policy.nak = next_name(bools);
-	policy.max_line_bytes = (uint32_t)strtoul(next_field(), NULL, 10);
+	policy.max_message_bytes = (uint32_t)strtoul(next_field(), NULL, 10);
 	policy.greeting = next_template();
 	policy.ack_prefix = next_template();
 	policy.ack_suffix = next_template();

@@ -35,7 +35,7 @@ static void test_defaults(void **state)
 	assert_true(template_is_empty(l->policy.greeting));
 	assert_false(template_is_empty(l->policy.ack_prefix));
 	assert_string_equal(l->ack_prefix, "Got ");
-	assert_int_equal(l->policy.max_line_bytes, 65536);
+	assert_int_equal(l->policy.max_message_bytes, 65536);
 	assert_ptr_equal(l->policy.listener, l->name);
 	assert_ptr_equal(l->policy.host, config->host);
 	assert_true(strlen(config->host) > 0);
@@ -100,8 +100,8 @@ static void test_units(void **state)
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		snprintf(text, sizeof(text), "limits = { max_line = %s; }", sizes[i].written);
 		config = files_load_text(text);
-		assert_int_equal(config->max_line_bytes, sizes[i].bytes);
-		assert_int_equal(config->listeners[0].policy.max_line_bytes, sizes[i].bytes);
+		assert_int_equal(config->max_message_bytes, sizes[i].bytes);
+		assert_int_equal(config->listeners[0].policy.max_message_bytes, sizes[i].bytes);
 		dump = files_dump(config);
 		snprintf(expected, sizeof(expected), "\tmax_line = %s;\n", sizes[i].dumped);
 		assert_non_null(strstr(dump, expected));

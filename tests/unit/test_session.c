@@ -73,7 +73,7 @@ static int setup(void **state)
 	f->policy = (struct policy){
 		.reply = REPLY_ECHO,
 		.nak = true,
-		.max_line_bytes = 65536,
+		.max_message_bytes = 65536,
 		.listener = "ackd",
 		.host = "example",
 	};
@@ -313,7 +313,7 @@ static void test_discard(void **state)
 	check(f, "a\xc3\xa9", "");
 	check(f, "ab\xff", "NAK 2 invalid start byte\n");
 	f->policy.framing = FRAMING_LINE;
-	f->policy.max_line_bytes = 4;
+	f->policy.max_message_bytes = 4;
 	check(f,
 	      "\xc3\xa9\r\n1234\n\xff"
 	      "34567\n\nx",
@@ -327,7 +327,7 @@ static void test_line_too_long(void **state)
 	struct fixture *f = *state;
 
 	f->policy.framing = FRAMING_LINE;
-	f->policy.max_line_bytes = 4;
+	f->policy.max_message_bytes = 4;
 	check(f, "1234\n1234\r\n1234", "1234\n1234\r\n1234");
 	check(f, "1\n12345\n2\n", "1\nNAK 2 line too long\n");
 	check(f, "1234\r5\n", "NAK 0 line too long\n");
@@ -538,7 +538,7 @@ static void test_full_held_line(void **state)
 	memset(line, 'x', n);
 	line[n] = '\n';
 	f->policy.framing = FRAMING_LINE;
-	f->policy.max_line_bytes = (uint32_t)n;
+	f->policy.max_message_bytes = (uint32_t)n;
 	f->io.out.max_bytes = 1024;
 	for (int hold = 0; hold < 2; hold++) {
 		f->hold = hold;
@@ -668,7 +668,7 @@ static void test_hand_over(void **state)
 	policy_prepare(&line);
 	policy_prepare(&discard);
 	short_line = line;
-	short_line.max_line_bytes = 2;
+	short_line.max_message_bytes = 2;
 	feed_string(f, "ab\xe2");
 	assert_int_equal(hand_over(f, &line), SESSION_IDLE);
 	feed_string(f, "\x82\xac\nc\xe2");
@@ -694,7 +694,7 @@ static void test_hand_over(void **state)
 	start(f);
 	f->session.policy = &discard;
 	feed_string(f, "abcde");
-	discard.max_line_bytes = 2;
+	discard.max_message_bytes = 2;
 	assert_int_equal(feed_string(f, "f"), SESSION_DONE);
 	check_out(f, "NAK 0 line too long\n");
 	stop(f);
@@ -772,7 +772,7 @@ static void test_work_per_call_is_bounded(void **state)
 	line[N * UNIT] = '\n';
 	f->policy.reply = REPLY_ACK;
 	f->policy.framing = FRAMING_LINE;
-	f->policy.max_line_bytes = N * UNIT;
+	f->policy.max_message_bytes = N * UNIT;
 	f->policy.transcoder.decode_errors = DECODE_IGNORE;
 	f->policy.ack_prefix = compile("${characters} ");
 	for (f->hold = false;; f->hold = true) {

@@ -130,7 +130,7 @@ static void test_every_allocation(void **state)
 		budget_init(&life.budget, SIZE_MAX);
 		life.policy = (struct policy){.reply = REPLY_ECHO,
 					      .framing = FRAMING_LINE,
-					      .max_line_bytes = LINE_LENGTH};
+					      .max_message_bytes = LINE_LENGTH};
 		policy_prepare(&life.policy);
 		countdown = failures;
 		r = live(&life, line);

@@ -36,7 +36,7 @@ static struct state_record sample(unsigned i)
 		.connection = i,
 		.sent = i * UINT64_C(3),
 		.place = {.received = UINT64_MAX - i,
-			  .line_start = i * UINT64_C(0x0200000000000017) % (UINT64_MAX - 1000),
+			  .message_start = i * UINT64_C(0x0200000000000017) % (UINT64_MAX - 1000),
 			  .messages = i * UINT64_C(0x100000000),
 			  .skipping = i >> 2 & 1,
 			  .last_byte = (uint8_t)i,

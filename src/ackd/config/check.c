@@ -180,7 +180,7 @@ static int check_listener(struct config_loader *loader, size_t i)
 	if (r == 0)
 		r = check_template(loader, i, "ack_suffix", l->ack_suffix, TEMPLATE_IN_REPLY,
 				   &l->policy.ack_suffix);
-	l->policy.max_line_bytes = loader->config->max_line_bytes;
+	l->policy.max_message_bytes = loader->config->max_message_bytes;
 	l->policy.listener = l->name;
 	l->policy.host = loader->config->host;
 	policy_prepare(&l->policy);

@@ -54,7 +54,7 @@ struct config {
 	bool keep_connections;
 	uint64_t max_connections;
 	uint64_t max_connections_per_address; /* 0: no limit */
-	uint32_t max_line_bytes;
+	uint32_t max_message_bytes;
 	size_t max_memory_bytes;
 	uint64_t idle_timeout_ms; /* 0: never */
 	uint64_t drain_timeout_ms;

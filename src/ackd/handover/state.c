@@ -61,7 +61,7 @@ static bool is_flag(uint8_t value)
 
 static bool place_check(const struct session_place *place)
 {
-	return place->line_start <= place->received && is_flag(place->skipping) &&
+	return place->message_start <= place->received && is_flag(place->skipping) &&
 	       place->dirty == 0 && is_flag(place->done) && place->carry.length == 0;
 }
 

@@ -37,7 +37,7 @@ static void ack_lines(struct session *session, struct session_io *io, struct ses
 		      const struct template_constant *prefix,
 		      const struct template_constant *suffix)
 {
-	size_t max = session->policy->max_line_bytes;
+	size_t max = session->policy->max_message_bytes;
 	bool unchecked = job->checked == 0;
 	uint8_t *begin = out_area(&io->out);
 	struct utf8_lines lines = {
@@ -72,7 +72,7 @@ static void echo_lines(struct session *session, struct session_io *io, struct se
 
 	if (session->policy->reply == REPLY_ECHO && job->checked > room)
 		end = p + room;
-	while ((lf = next_line(p, end, session->policy->max_line_bytes)) != NULL) {
+	while ((lf = next_line(p, end, session->policy->max_message_bytes)) != NULL) {
 		p = lf + 1;
 		messages++;
 	}
@@ -88,7 +88,7 @@ void fast_lines(struct session *session, struct session_io *io, struct session_j
 	bool ack, fast_ack;
 
 	if (policy->path != PATH_LINE || job->input_length == 0 || session->place.skipping ||
-	    session->place.received != session->place.line_start)
+	    session->place.received != session->place.message_start)
 		return;
 	ack = policy->reply == REPLY_ACK;
 	fast_ack = ack && template_constant(policy->ack_prefix, &prefix) &&
@@ -102,5 +102,5 @@ void fast_lines(struct session *session, struct session_io *io, struct session_j
 		ack_lines(session, io, job, &prefix, &suffix);
 	else if (!ack)
 		echo_lines(session, io, job);
-	session->place.line_start = session->place.received;
+	session->place.message_start = session->place.received;
 }

@@ -61,7 +61,7 @@ static size_t terminator_length(const uint8_t *p, size_t n)
 static size_t message_room(const struct policy *policy, uint64_t length, const uint8_t *p, size_t n,
 			   bool *ret_too_long)
 {
-	const uint64_t max = policy->max_line_bytes;
+	const uint64_t max = policy->max_message_bytes;
 	size_t room = length <= max ? max + 1 - length : 0;
 	bool is_ended;
 
@@ -72,144 +72,19 @@ static size_t message_room(const struct policy *policy, uint64_t length, const u
 	return room + is_ended;
 }
 
-/* ---- faults ---- */
+/* ---- the input ---- */
 
-static void refuse(struct session_job *job, enum nak_reason reason, uint64_t offset,
-		   uint32_t code_point)
+/* Returns the first @n bytes of the input as a piece of the text. */
+static struct piece input_piece(const struct session *session, const struct session_job *job,
+				size_t n)
 {
-	job->nak = (struct nak){.reason = reason, .offset = offset, .code_point = code_point};
-	job->nak_due = true;
-}
-
-static enum nak_reason nak_reason_of(enum utf8_status status)
-{
-	if (status == UTF8_INVALID_START)
-		return NAK_INVALID_START;
-	return status == UTF8_PARTIAL ? NAK_UNEXPECTED_END : NAK_INVALID_CONTINUATION;
-}
-
-/* Returns whether encoding can reject a character. */
-static inline bool encodes_strictly(const struct policy *policy)
-{
-	return policy->transcoder.to != CHARSET_UTF_8 &&
-	       policy->transcoder.encode_errors == ENCODE_STRICT && policy->reply != REPLY_DISCARD;
-}
-
-/*
- * Searches @n bytes of well-formed text, received at @offset, for a character to reject. Returns
- * the number of bytes up to and including that character, or @n.
- */
-static size_t check_text(const struct policy *policy, struct session_job *job, const uint8_t *text,
-			 size_t n, uint64_t offset)
-{
-	size_t length;
-	size_t good = charset_encodable(policy->transcoder.to, text, n);
-
-	if (good == n)
-		return n;
-	refuse(job, NAK_CANNOT_ENCODE, offset + good, utf8_code_point(text + good));
-	utf8_character(text + good, n - good, &length);
-	return good + length;
-}
-
-/* Rejects an ill-formed subsequence at @offset, or leaves it to the error handler. */
-static void check_fault(const struct policy *policy, struct session_job *job,
-			enum utf8_status status, uint64_t offset)
-{
-	if (policy->transcoder.decode_errors == DECODE_STRICT)
-		refuse(job, nak_reason_of(status), offset, 0);
-	else if (policy->transcoder.decode_errors == DECODE_REPLACE && encodes_strictly(policy))
-		refuse(job, NAK_CANNOT_ENCODE, offset, 0xfffd);
-	else
-		job->dirty = true;
-}
-
-/* ---- looking at the input ---- */
-
-/*
- * Continues a character that an earlier read cut off with at most @end bytes. Returns how many of
- * them it used.
- */
-static size_t scan_carry(struct session *session, struct session_job *job, size_t end)
-{
-	uint64_t offset = session->place.received - session->place.carry.length;
-	enum utf8_status status;
-	size_t length, used;
-
-	status = utf8_carry_join(&session->place.carry, job->input, end, job->head, &length, &used);
-	if (status == UTF8_PARTIAL)
-		return used;
-	job->head_length = (uint8_t)length;
-	if (status != UTF8_COMPLETE)
-		check_fault(session->policy, job, status, offset);
-	else if (encodes_strictly(session->policy))
-		check_text(session->policy, job, job->head, length, offset);
-	return used;
-}
-
-/* Checks the input from @at on, unless it is already checked. One check covers all lines in it. */
-static void scan_ahead(struct session_job *job, size_t at)
-{
-	if (at >= job->checked)
-		job->checked = at + utf8_check(job->input + at, job->input_length - at).valid;
-}
-
-/*
- * Handles the bytes at *@at, which are not a whole character within @end bytes, and advances *@at.
- */
-static void scan_fault(struct session *session, struct session_job *job, size_t end, size_t *at)
-{
-	const uint8_t *p = job->input + *at;
-	size_t length;
-	enum utf8_status status = utf8_character(p, end - *at, &length);
-
-	if (status == UTF8_PARTIAL)
-		utf8_carry_set(&session->place.carry, p, length);
-	else
-		check_fault(session->policy, job, status, session->place.received + *at);
-	*at += length;
-}
-
-enum scanned {
-	SCAN_END_OF_INPUT,   /* a character cut off there became the session's carry */
-	SCAN_END_OF_MESSAGE, /* after its terminator */
-	SCAN_FAULT,	     /* after a rejected subsequence; job->nak_due is set */
-};
-
-/* Scans the input from *@at up to @end. Sets *@at to where the scan stopped. */
-static enum scanned scan(struct session *session, struct session_job *job, size_t end, size_t *at)
-{
-	const struct policy *policy = session->policy;
-	const uint8_t *p = job->input;
-
-	while (*at < end) {
-		struct end message_end;
-		size_t stop, whole;
-		bool is_ended;
-
-		scan_ahead(job, *at);
-		stop = job->checked < end ? job->checked : end;
-		is_ended = find_end(session, job, *at, stop, &message_end);
-		if (is_ended)
-			stop = message_end.text;
-		/* @end may split a character that is whole in the input. */
-		whole = stop;
-		while (whole < job->checked && whole > *at && (p[whole] & 0xc0) == 0x80)
-			whole--;
-		if (encodes_strictly(policy))
-			whole = *at + check_text(policy, job, p + *at, whole - *at,
-						 session->place.received + *at);
-		*at = whole;
-		if (!job->nak_due && is_ended) {
-			*at = message_end.frame;
-			return SCAN_END_OF_MESSAGE;
-		}
-		if (!job->nak_due && *at < end)
-			scan_fault(session, job, end, at);
-		if (job->nak_due)
-			return SCAN_FAULT;
-	}
-	return SCAN_END_OF_INPUT;
+	return (struct piece){
+		.p = job->input,
+		.n = n,
+		.offset = session->place.received,
+		.checked = job->checked,
+		.ahead = job->input_length, /* one check covers all messages in it */
+	};
 }
 
 /* Removes @n bytes from the input. */
@@ -256,16 +131,15 @@ static int answer_read(struct session *session, struct session_io *io, struct se
 /* Handles the end of a stream, which may cut off a character. */
 static int next_stream_end(struct session *session, struct session_io *io, struct session_job *job)
 {
-	struct utf8_carry *carry = &session->place.carry;
+	struct utf8_carry carry = session->place.carry;
 
-	if (carry->length == 0)
+	if (carry.length == 0)
 		return 0;
-	check_fault(session->policy, job, UTF8_PARTIAL, session->place.received - carry->length);
+	check_end(session, job, session->place.received);
 	if (!job->nak_due) {
-		memcpy(job->head, carry->bytes, carry->length);
-		job->head_length = carry->length;
+		memcpy(job->head, carry.bytes, carry.length);
+		job->head_length = carry.length;
 	}
-	carry->length = 0;
 	job->body = job->input;
 	job->body_length = 0;
 	return answer_read(session, io, job);
@@ -274,20 +148,19 @@ static int next_stream_end(struct session *session, struct session_io *io, struc
 static int next_stream(struct session *session, struct session_io *io, struct session_job *job)
 {
 	size_t n = job->input_length;
-	size_t at = 0;
+	struct piece piece = input_piece(session, job, n);
+	size_t begin, at;
 
 	if (n == 0)
 		return job->end ? next_stream_end(session, io, job) : 0;
-	if (session->place.carry.length > 0)
-		at = scan_carry(session, job, n);
-	job->body = job->input + at;
+	begin = at = check_carry(session, job, &piece);
+	job->body = job->input + begin;
 	job->body_length = 0;
 	if (job->nak_due) {
 		job->head_length = 0;
-	} else if (at < n) {
-		size_t begin = at;
-
-		scan(session, job, n, &at);
+	} else if (begin < n) {
+		at = check_piece(session, job, &piece, begin);
+		job->checked = piece.checked;
 		if (job->nak_due)
 			job->body_length = job->nak.offset - session->place.received - begin;
 		else
@@ -310,14 +183,14 @@ static void skip_message(struct session *session, struct session_job *job)
 	consume(session, job, is_ended ? end.frame : job->input_length);
 	if (is_ended) {
 		session->place.skipping = false;
-		session->place.line_start = session->place.received;
+		session->place.message_start = session->place.received;
 	}
 }
 
 /* Prepares the NAK that replaces the reply to the message, the rest of which is dropped. */
 static int refuse_message(struct session *session, struct session_io *io, struct session_job *job)
 {
-	buf_finish(&session->line, io->budget);
+	buf_finish(&session->partial, io->budget);
 	session->place.carry.length = 0;
 	session->place.dirty = false;
 	session->place.skipping = true;
@@ -329,8 +202,9 @@ static int refuse_message(struct session *session, struct session_io *io, struct
 static int refuse_long_message(struct session *session, struct session_io *io,
 			       struct session_job *job)
 {
-	refuse(job, NAK_LINE_TOO_LONG, session->place.line_start, 0);
-	session->place.received = session->place.line_start + session->policy->max_line_bytes + 1;
+	refuse(job, NAK_LINE_TOO_LONG, session->place.message_start, 0);
+	session->place.received =
+		session->place.message_start + session->policy->max_message_bytes + 1;
 	job->close = true;
 	job->input_length = 0;
 	return refuse_message(session, io, job);
@@ -339,12 +213,12 @@ static int refuse_long_message(struct session *session, struct session_io *io,
 /* Appends the next @n bytes to the held message, and removes them from the input. */
 static int keep(struct session *session, struct session_io *io, struct session_job *job, size_t n)
 {
-	size_t max = (size_t)session->policy->max_line_bytes + TERMINATOR_MAX;
+	size_t max = (size_t)session->policy->max_message_bytes + TERMINATOR_MAX;
 	int r = 0;
 
 	if (session->policy->reply != REPLY_DISCARD) {
 		session->place.dirty |= job->dirty;
-		r = buf_append(&session->line, io->budget, max, job->input, n);
+		r = buf_append(&session->partial, io->budget, max, job->input, n);
 	}
 	if (r == 0)
 		consume(session, job, n);
@@ -356,7 +230,7 @@ static int answer_message(struct session *session, struct session_io *io, struct
 			  const uint8_t *message, size_t length, size_t terminator)
 {
 	count_message(session, io);
-	session->place.line_start = session->place.received;
+	session->place.message_start = session->place.received;
 	if (session->policy->reply == REPLY_DISCARD)
 		return 1;
 	job->body = message;
@@ -371,12 +245,12 @@ static int answer_message(struct session *session, struct session_io *io, struct
 static int answer_held(struct session *session, struct session_io *io, struct session_job *job,
 		       bool is_terminated)
 {
-	struct buf held = session->line;
+	struct buf held = session->partial;
 	size_t terminator = is_terminated ? terminator_length(held.data, held.length) : 0;
 
-	job->line = held;
+	job->partial = held;
 	job->dirty |= session->place.dirty;
-	session->line = (struct buf){0};
+	session->partial = (struct buf){0};
 	session->place.dirty = false;
 	return answer_message(session, io, job, held.data, held.length - terminator, terminator);
 }
@@ -389,7 +263,7 @@ static int end_message(struct session *session, struct session_io *io, struct se
 	size_t terminator;
 	int r;
 
-	if (session->line.length > 0) {
+	if (session->partial.length > 0) {
 		r = keep(session, io, job, length);
 		return r < 0 ? r : answer_held(session, io, job, true);
 	}
@@ -401,49 +275,51 @@ static int end_message(struct session *session, struct session_io *io, struct se
 /* Handles the end of input: an unfinished message, and a character that it cuts off. */
 static int next_framed_end(struct session *session, struct session_io *io, struct session_job *job)
 {
-	uint64_t length = session->place.received - session->place.line_start;
+	uint64_t length = session->place.received - session->place.message_start;
 
 	if (session->place.skipping || length == 0)
 		return 0;
-	if (length > session->policy->max_line_bytes)
+	if (length > session->policy->max_message_bytes)
 		return refuse_long_message(session, io, job);
-	if (session->place.carry.length > 0)
-		check_fault(session->policy, job, UTF8_PARTIAL,
-			    session->place.received - session->place.carry.length);
-	session->place.carry.length = 0;
+	check_end(session, job, session->place.received);
 	if (job->nak_due)
 		return refuse_message(session, io, job);
 	return answer_held(session, io, job, false);
 }
 
+/* Checks the first @n bytes of the input, which belong to the message. Returns where it stopped. */
+static size_t check_input(struct session *session, struct session_job *job, size_t n)
+{
+	struct piece piece = input_piece(session, job, n);
+	size_t at = check_carry(session, job, &piece);
+
+	job->head_length = 0; /* the held message includes the head */
+	at = check_piece(session, job, &piece, at);
+	job->checked = piece.checked;
+	return at;
+}
+
 static int next_framed(struct session *session, struct session_io *io, struct session_job *job)
 {
-	enum scanned scanned = SCAN_FAULT;
-	bool too_long;
-	size_t n, end;
-	size_t at = 0;
+	bool too_long, is_ended;
+	struct end end;
+	size_t n, room, at;
 
 	if (session->place.skipping && job->input_length > 0)
 		skip_message(session, job);
 	n = job->input_length;
 	if (n == 0)
 		return job->end ? next_framed_end(session, io, job) : 0;
-	end = message_room(session->policy, session->place.received - session->place.line_start,
-			   job->input, n, &too_long);
-	if (session->place.carry.length > 0 && end > 0)
-		at = scan_carry(session, job, end);
-	job->head_length = 0; /* the held message includes the head */
-	if (!job->nak_due)
-		scanned = scan(session, job, end, &at);
-	switch (scanned) {
-	case SCAN_END_OF_MESSAGE:
-		return end_message(session, io, job, at);
-	case SCAN_FAULT:
+	room = message_room(session->policy, session->place.received - session->place.message_start,
+			    job->input, n, &too_long);
+	is_ended = find_end(session, job, 0, room, &end);
+	at = check_input(session, job, is_ended ? end.frame : room);
+	if (job->nak_due) {
 		consume(session, job, at);
 		return refuse_message(session, io, job);
-	case SCAN_END_OF_INPUT:
-		break;
 	}
+	if (is_ended)
+		return end_message(session, io, job, end.frame);
 	if (too_long)
 		return refuse_long_message(session, io, job);
 	return keep(session, io, job, n);

@@ -2,12 +2,12 @@
 
 /*
  * Shared by the files of a session: session.c calls fast_lines.c, then framing.c for the next
- * message and reply.c for its reply.
+ * message, which check.c checks, and reply.c for its reply.
  */
 
 #include "core/session/session.h"
 
-/* ---- framing.c: cuts the input into messages and checks each byte once ---- */
+/* ---- framing.c: cuts the input into messages ---- */
 
 /*
  * Takes the next message, or the next fault, from @job's input and prepares @job for the reply.
@@ -17,6 +17,43 @@
  * Returns 1, 0 if there is no complete message, -ENOBUFS (the budget is exceeded) or -ENOMEM.
  */
 int frame_next(struct session *session, struct session_io *io, struct session_job *job);
+
+/* ---- check.c: finds what the error handlers replace or reject in a message ---- */
+
+/* A piece of the text of a message. The pieces of a text are checked in order. */
+struct piece {
+	const uint8_t *p;
+	size_t n;
+	uint64_t offset; /* number of received bytes before @p */
+	size_t checked;	 /* bytes at @p known to be well-formed; an output, too */
+	size_t ahead;	 /* bytes at @p that one check may cover, for later pieces too; >= @n */
+};
+
+/*
+ * Continues the character that the end of the previous piece cut off, if there is one. Stores it in
+ * @job's head unless it is still incomplete. Returns how many bytes of @piece it used.
+ */
+size_t check_carry(struct session *session, struct session_job *job, const struct piece *piece);
+
+/*
+ * Checks @piece from @at on. Nothing is carried into it any more, or @at is what check_carry()
+ * returned. Returns where the check stopped: at the end of the piece, or, if job->nak_due, after
+ * the rejected subsequence. A character that the end of the piece cuts off becomes the session's
+ * carry. Sets job->dirty if an error handler must replace something.
+ */
+size_t check_piece(struct session *session, struct session_job *job, struct piece *piece,
+		   size_t at);
+
+/* Ends the text before @offset. A character that this cuts off is ill-formed. */
+void check_end(struct session *session, struct session_job *job, uint64_t offset);
+
+/* Makes a NAK due. */
+static inline void refuse(struct session_job *job, enum nak_reason reason, uint64_t offset,
+			  uint32_t code_point)
+{
+	job->nak = (struct nak){.reason = reason, .offset = offset, .code_point = code_point};
+	job->nak_due = true;
+}
 
 /* ---- reply.c: answers a message ---- */
 

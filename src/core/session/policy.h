@@ -37,11 +37,11 @@ struct policy {
 	enum reply_kind reply;
 	enum framing framing;
 	struct transcoder transcoder;
-	bool nak;		   /* true: NAK lines are sent */
-	uint32_t max_line_bytes;   /* line framing: without the terminator */
-	const char *listener;	   /* name of the listener, for ${listener} */
-	const char *host;	   /* name of this machine, for ${host} */
-	struct template *greeting; /* each of these three may be NULL: empty */
+	bool nak;		    /* true: NAK lines are sent */
+	uint32_t max_message_bytes; /* line framing: without the terminator */
+	const char *listener;	    /* name of the listener, for ${listener} */
+	const char *host;	    /* name of this machine, for ${host} */
+	struct template *greeting;  /* each of these three may be NULL: empty */
 	struct template *ack_prefix;
 	struct template *ack_suffix;
 };

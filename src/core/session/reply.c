@@ -251,9 +251,9 @@ bool reply_put(const struct session *session, struct session_io *io, struct sess
 	case REPLY_NOTHING:
 		break;
 	}
-	if (job->line.data) {
-		io->spent_line = job->line;
-		job->line = (struct buf){0};
+	if (job->partial.data) {
+		io->spent_partial = job->partial;
+		job->partial = (struct buf){0};
 	}
 	return true;
 }

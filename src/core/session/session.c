@@ -49,7 +49,7 @@ static void held_free(struct session_held *held, struct budget *budget)
 {
 	if (!held)
 		return;
-	buf_finish(&held->job.line, budget);
+	buf_finish(&held->job.partial, budget);
 	budget_give(budget, held->size_bytes);
 	free(held);
 }
@@ -58,14 +58,14 @@ static void held_free(struct session_held *held, struct budget *budget)
 static void session_io_abandon(struct session_io *io)
 {
 	if (io->full)
-		buf_finish(&io->job.line, io->budget);
+		buf_finish(&io->job.partial, io->budget);
 	io->full = NULL;
 }
 
 void session_io_free_spent(struct session_io *io)
 {
-	if (io->spent_line.data)
-		buf_finish(&io->spent_line, io->budget);
+	if (io->spent_partial.data)
+		buf_finish(&io->spent_partial, io->budget);
 	if (io->spent) {
 		held_free(io->spent, io->budget);
 		io->spent = NULL;
@@ -97,7 +97,7 @@ void session_finish(struct session *session, struct session_io *io)
 		session_io_abandon(io);
 	held_free(session->held, io->budget);
 	session->held = NULL;
-	buf_finish(&session->line, io->budget);
+	buf_finish(&session->partial, io->budget);
 	session->place.carry.length = 0;
 }
 
@@ -154,7 +154,7 @@ static int session_run(struct session *session, struct session_io *io, struct se
 	note_last_byte(session, io);
 	if (state == SESSION_DONE) {
 		session->place.done = true;
-		buf_finish(&session->line, io->budget);
+		buf_finish(&session->partial, io->budget);
 	}
 	if (state == SESSION_FULL) {
 		if (!session->held)
@@ -186,7 +186,7 @@ __attribute__((noinline)) static int session_start(struct session *session, stru
 	job->end = end;
 	job->close = false;
 	job->phase = REPLY_NOTHING;
-	job->line = (struct buf){0};
+	job->partial = (struct buf){0};
 	return session_run(session, io, job);
 }
 
@@ -322,7 +322,7 @@ static const uint8_t *job_begin(const struct session_job *job)
 {
 	bool needs_body = job->phase != REPLY_NAK && job->phase != REPLY_NOTHING;
 
-	return needs_body && !job->line.data ? job->body : job->input;
+	return needs_body && !job->partial.data ? job->body : job->input;
 }
 
 /* Allocates a held job with room for @n bytes of input. Returns 0, -ENOBUFS or -ENOMEM. */
@@ -396,7 +396,8 @@ size_t session_held_bytes(const struct session *session)
 {
 	const struct session_held *held = session->held;
 
-	return session->line.capacity + (held ? held->size_bytes + held->job.line.capacity : 0);
+	return session->partial.capacity +
+	       (held ? held->size_bytes + held->job.partial.capacity : 0);
 }
 
 /* ---- from one process to the next ---- */
@@ -414,7 +415,7 @@ static void rest_add(struct session_rest *rest, const uint8_t *p, size_t n)
 static void rest_fill(const struct session *session, const struct session_job *job,
 		      struct session_rest *rest)
 {
-	const struct buf *line = &session->line;
+	const struct buf *line = &session->partial;
 	const struct utf8_carry *carry = &session->place.carry;
 	size_t again = line->length > 0 ? line->length : carry->length;
 
@@ -424,7 +425,7 @@ static void rest_fill(const struct session *session, const struct session_job *j
 	rest->place.carry = (struct utf8_carry){0};
 	/* a stream has no lines; if the next session uses line framing, a line begins here */
 	if (!policy_is_framed(session->policy))
-		rest->place.line_start = rest->place.received;
+		rest->place.message_start = rest->place.received;
 	if (job && job->close)
 		rest->place.done = true;
 	if (rest->place.done)
@@ -455,6 +456,6 @@ void session_restore(struct session *session, const struct session_place *place)
 	if (!policy_is_framed(session->policy))
 		session->place.skipping = false;
 	/* the beginning of a discarded line is gone, so the rest of it cannot be answered */
-	else if (session->policy->reply != REPLY_DISCARD && place->line_start < place->received)
+	else if (session->policy->reply != REPLY_DISCARD && place->message_start < place->received)
 		session->place.skipping = true;
 }

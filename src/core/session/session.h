@@ -76,7 +76,7 @@ struct session_job {
 	uint64_t message_characters;
 	size_t counted; /* bytes of body already counted in message_characters */
 	struct nak nak;
-	struct buf line; /* owns the memory of body if the line was held; else empty */
+	struct buf partial; /* owns the memory of body if the message was held; else empty */
 };
 
 /* The working memory of a thread. */
@@ -96,7 +96,7 @@ struct session_io {
 	struct session_job job;
 	/* memory that only spans still reference; freed by session_io_clear() */
 	struct session_held *spent;
-	struct buf spent_line;
+	struct buf spent_partial;
 };
 
 /*
@@ -106,7 +106,7 @@ struct session_io {
  */
 struct session_place {
 	uint64_t received;	 /* bytes consumed so far, which is the offset of the next one */
-	uint64_t line_start;	 /* offset of the current line's first byte, at most received */
+	uint64_t message_start;	 /* offset of the current message, at most received */
 	uint64_t messages;	 /* messages so far, including NAKed ones */
 	uint8_t skipping;	 /* line framing: the rest of the current line is dropped */
 	uint8_t dirty;		 /* the unfinished line has ill-formed subsequences */
@@ -122,8 +122,8 @@ struct session {
 	uint64_t connection; /* for ${connection} */
 	struct session_place place;
 	struct session_held *held; /* input whose earlier replies must be sent first, or NULL */
-	struct buf line; /* the unfinished line, unless it is discarded; a final CR may be the first
-			    half of its terminator */
+	struct buf partial; /* the unfinished message, unless it is discarded; a final CR may be
+			    the first half of its terminator */
 };
 
 /*
@@ -143,7 +143,7 @@ void session_io_free_spent(struct session_io *io);
 static inline void session_io_clear(struct session_io *io)
 {
 	out_clear(&io->out);
-	if (io->spent_line.data || io->spent)
+	if (io->spent_partial.data || io->spent)
 		session_io_free_spent(io);
 }
 
@@ -158,7 +158,7 @@ static inline bool session_io_set_aside(struct session_io *io, struct iovec *ret
 {
 	struct out *out = &io->out;
 
-	if (out->n_spans > 1 || out->area_used > SESSION_ASIDE_MAX || io->spent_line.data ||
+	if (out->n_spans > 1 || out->area_used > SESSION_ASIDE_MAX || io->spent_partial.data ||
 	    io->spent)
 		return false;
 	*ret_out = out->spans[0];
