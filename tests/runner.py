@@ -40,7 +40,7 @@ LANES = {"compute": (PROCESSORS, 10), "integration": (1, 0), "systemd": (2, 0),
 
 # Integration tests of files that are the same in all flavours run only in the first one. The client has
 # no optional parts, so the bare flavour does not test it again.
-IN_ALL = "not completions and not readme and not quickstart"
+IN_ALL = "not completions and not sessions and not quickstart"
 # The tests under valgrind, where a daemon takes seconds to start: the life cycle of connections and
 # daemons, and the client; without crowds, third-party servers and injected faults.
 UNDER_VALGRIND = " or ".join(f"test_{name}.py" for name in (

@@ -16,6 +16,7 @@ from harness import Daemon, ackd_binary, have, run_ackd, sanitizer  # noqa: E402
 from manager import Manager  # noqa: E402
 
 CLONE_NEWNET = 0x40000000
+OWN_NETWORK = pytest.StashKey()
 surroundings.set_up()
 
 
@@ -25,6 +26,7 @@ def pytest_sessionstart(session):
     is_worker = hasattr(config, "workerinput") or not config.getoption("numprocesses", None)
     if is_worker and have("ip") and ctypes.CDLL(None).unshare(CLONE_NEWNET) == 0:
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        config.stash[OWN_NETWORK] = True
 
 
 def pytest_report_header():
@@ -131,6 +133,13 @@ def faults(shim_library):
     control = shim.Faults(shim_library)
     yield control
     control.close()
+
+
+@pytest.fixture
+def own_network(pytestconfig):
+    """Lets a test change the interfaces and routes of its process."""
+    if not pytestconfig.stash.get(OWN_NETWORK, False):
+        pytest.skip("no network namespace of its own, which only root may have")
 
 
 @pytest.fixture

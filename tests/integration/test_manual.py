@@ -1,12 +1,13 @@
 """Code, --help and manual pages agree. (tests/unit/check_settings.py checks the settings.)"""
 
+import pathlib
 import re
-import signal
-import subprocess
 
 import pytest
 
-from harness import ROOT, Daemon, ackd_binary, free_port, have, run_ackd
+from displays import displays, plain
+from harness import ROOT, build_directory, have, run_ackd
+from sessions import Sessions
 from test_command import OPTIONS
 
 def settings():
@@ -20,13 +21,6 @@ def settings():
 
 def page(name):
     return (ROOT / "man" / name).read_text()
-
-
-def plain(mdoc):
-    """Replaces the escapes of mdoc."""
-    for escape, text in ((r"\e", "\\"), (r"\-", "-"), (r"\(dq", '"'), (r"\&", "")):
-        mdoc = mdoc.replace(escape, text)
-    return mdoc
 
 
 def settings_of_libconfig(text):
@@ -82,56 +76,31 @@ def test_manual_has_every_signal():
         assert name in signals
 
 
-def literal_examples(name):
-    """Returns the literal displays in EXAMPLES of a page."""
-    examples = page(name).split(".Sh EXAMPLES", 1)[1].split(".Sh ", 1)[0]
-    found = re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed", examples, re.M | re.S)
-    found += re.findall(r"^\.Dl (.*\n)", examples, re.M)
-    return [plain(text) for text in found]
+@pytest.mark.parametrize("name", ["README.md", "ackd.8", "ackd-protocol.7", "ackd-course.7"])
+def test_shown_sessions(directory, name):
+    """The commands print the output that is shown, with ackd and ackc in PATH."""
+    if not (have("bash", "nc") and (build_directory() / "src/ackc/ackc").exists()):
+        pytest.skip("the sessions need bash, nc and ackc")
+    (pathlib.Path(directory) / "ackd.conf.new").write_text("port = 1;\n")
+    with Sessions(directory) as sessions:
+        for display in sessions_of(name):
+            sessions.run(display)
+        assert sessions.n_commands >= 2
 
 
-def commands_of(example):
-    """Returns (command, expected output) pairs of a session with "$ " prompts."""
-    sessions = re.split(r"^\$ ", example, flags=re.M)[1:]
-    return [tuple(session.split("\n", 1)) for session in sessions]
+def sessions_of(name):
+    """Returns the displays that begin with a prompt."""
+    if name == "README.md":
+        text = (ROOT / name).read_text(encoding="utf-8")
+        return ["".join(re.findall(r"^```console\n(.*?)^```$", text, re.M | re.S))]
+    return [display for display in displays(name) if re.match(r"\$ |>>> ", display)]
 
 
-@pytest.mark.parametrize("name", ["ackd.8", "ackd-protocol.7"])
-def test_command_examples_of_the_manual(directory, name):
-    """The commands of a page print the output shown there, with ackd found in PATH."""
-    if not have("nc"):
-        pytest.skip("no nc")
-    path = f"{ackd_binary().parent}:/usr/sbin:/usr/bin:/sbin:/bin"
-    port = str(free_port())  # the default port may be in use on this machine
-    ran = 0
-    for example in (text.replace("7007", port) for text in literal_examples(name)):
-        background = []
-        try:
-            for command, output in commands_of(example):
-                if command.rstrip().endswith("&"):
-                    arguments = command.rstrip(" &").split()
-                    assert arguments.pop(0) == "ackd"
-                    daemon = Daemon(directory, "", arguments=arguments).start()
-                    background.append(daemon)
-                    continue
-                if "ackd.conf.new" in command:
-                    with open(f"{directory}/ackd.conf.new", "w") as f:
-                        f.write("port = 1;\n")
-                done = subprocess.run(
-                    ["sh", "-c", command],
-                    capture_output=True,
-                    text=True,
-                    timeout=30,
-                    cwd=directory,
-                    env={"PATH": path},
-                    check=False,
-                )
-                assert done.returncode == 0, (command, done)
-                if output.strip():
-                    assert done.stdout.rstrip("\n") == output.rstrip("\n"), command
-                ran += 1
-        finally:
-            for daemon in background:
-                daemon.signal(signal.SIGTERM)
-                daemon.wait()
-    assert ran
+@pytest.mark.usefixtures("own_network")
+def test_sessions_that_change_routes(directory):
+    """The sessions of ackd-course(7) that change routes."""
+    with Sessions(directory) as sessions:
+        for display in displays("ackd-course.7", "ERRORS OF CONNECT"):
+            if re.match(r"# |\$ cat", display):
+                sessions.run(display)
+        assert sessions.n_commands >= 8

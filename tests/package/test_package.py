@@ -100,7 +100,7 @@ def test_install_upgrade_remove_purge(packages):
     assert (unit.state, unit.show("UnitFileState")) == ("active", "enabled")
     for page, what in ("ackd", "acknowledgement daemon"), ("ackd.conf", "configuration"), \
             ("ackc", "talk to an echo server"), ("ackd-scaling", "load balancing"), \
-            ("ackd-protocol", "for writers of clients"):
+            ("ackd-protocol", "for writers of clients"), ("ackd-course", "for teachers"):
         assert what in run("man", page).stdout
     assert exchange() == b"Got hello"
     assert run("ackc", "localhost", "10080", "hi").stdout == "Got hi\n"

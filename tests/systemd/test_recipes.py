@@ -9,34 +9,28 @@ import pty
 import re
 import signal
 import subprocess
+import sys
 
 import pytest
 
 from service import CONFIG, Unit, connect, exchange, receive, run, serves, systemctl, wait_until
 
-MAN = pathlib.Path(__file__).resolve().parents[2] / "man"
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from displays import MAN, displays  # noqa: E402  (needs the path)
+
 BOTH = ["ackd.socket", "ackd.service"]
 
 # Displays that are not run: output, syntax, and commands that need the sources.
 NO_RECIPES = {
     "ackc.1": ["bit flipped at byte 30: expected 'hovc', received 'lovc'",
                "ackc: localhost:8080: connection refused"],
+    "ackd-course.7": [],
     "ackd-protocol.7": ["NAK offset reason"],
     "ackd-scaling.7": ["tests/bench/run --peers ackd --workloads 64x5000 --costs idle"],
     "ackd.8": [],
     "ackd.conf.5": ['@include "FILE"', "NAK OFFSET REASON",
                     "/etc/ackd.conf:3: port: found 70000; allowed: an integer from 0 to 65535"],
 }
-
-
-def displays(name):
-    """Returns the literal displays of a page, in order, with the escapes of mdoc replaced."""
-    page = (MAN / name).read_text()
-    found = [a or b for a, b in re.findall(r"^\.Bd[^\n]*\n(.*?)^\.Ed$|^\.D[l1] ([^\n]*)$", page,
-                                           re.M | re.S)]
-    for escape, text in (r"\e", "\\"), (r"\-", "-"), (r"\(dq", '"'), (r"\&", ""):
-        found = [display.replace(escape, text) for display in found]
-    return [display.rstrip("\n") for display in found]
 
 
 def matching(name, pattern):
@@ -242,8 +236,8 @@ def serves_on(port, answer):
 
 
 def test_commands_of_ackd(unit, tmp_path):
-    """Runs the examples of ackd(8) and ackd-protocol(7) with the installed daemon in PATH."""
-    for display in matching("ackd.8", r"\$ ") + matching("ackd-protocol.7", r"\$ "):
+    """Runs the examples of ackd(8) with the installed daemon in PATH."""
+    for display in matching("ackd.8", r"\$ "):
         (tmp_path / "ackd.conf.new").write_text("port = 1;\n")
         child = None
         for line, shown in re.findall(r"^\$ (.*)\n?((?:[^$].*\n?)*)", display, re.M):
@@ -270,9 +264,10 @@ def test_commands_of_ackd(unit, tmp_path):
 
 
 def test_every_display_is_tested():
-    """Each display is run by a test above or listed in NO_RECIPES."""
+    """Each display is run by a test above or in the integration tests, or listed in NO_RECIPES."""
     tested = {
         "ackc.1": r"\$ ",
+        "ackd-course.7": r"[$#] |>>> ",
         "ackd-protocol.7": r"\$ ",
         "ackd-scaling.7": "ipvsadm|sysctl|ackc ping",
         "ackd.8": r"\[|# |\$ |MAINPID=",
