@@ -1,7 +1,8 @@
 /*
  * utf8 and transcode: every kernel must agree with the scalar reference. The result of a stream
- * must not depend on the cuts. The result of transcoding must not depend on the size of the output,
- * and must equal that of decoding fault by fault.
+ * must not depend on the cuts. The result of transcoding, between any two charsets with any
+ * handlers, must not depend on the size of the output, and must equal that of decoding character by
+ * character.
  *
  * The first SETUP_BYTES of the input choose the handlers, the cut and the size of the output.
  */
@@ -21,7 +22,44 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static uint8_t expected[INPUT_MAX * TRANSCODE_UNIT_MAX];
 static uint8_t made[INPUT_MAX * TRANSCODE_UNIT_MAX];
 
-/* Decodes and encodes with the scalar functions alone; returns the length and counts characters. */
+/* Encodes the character @c alone to @out; returns the length. */
+static size_t encode_slowly(const struct transcoder *t, uint32_t c, uint8_t *out)
+{
+	int length;
+
+	if (t->to == CHARSET_UTF_8) {
+		size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+
+		for (size_t i = n - 1; i > 0; i--, c >>= 6)
+			out[i] = (uint8_t)(0x80 | (c & 0x3f));
+		out[0] = (uint8_t)(n == 1 ? c : 0xf00u >> n | c);
+		return n;
+	}
+	length = charset_encode_character(t->to, t->encode_errors, c, out);
+	return length > 0 ? (size_t)length : 0;
+}
+
+/* Writes the reply bytes for an ill-formed subsequence; returns the length. */
+static size_t replace_slowly(const struct transcoder *t, const uint8_t *p, size_t n, uint8_t *out,
+			     size_t *characters)
+{
+	uint8_t text[DECODE_REPLACEMENT_MAX];
+	size_t length = decode_replacement(t->decode_errors, p, n, text);
+	size_t written = 0;
+
+	for (size_t i = 0, step; i < length; i += step, ++*characters) {
+		step = 1;
+		if (t->decode_errors == DECODE_SURROGATEESCAPE) {
+			out[written++] = text[i];
+			continue;
+		}
+		utf8_character(text + i, length - i, &step);
+		written += encode_slowly(t, utf8_code_point(text + i), out + written);
+	}
+	return written;
+}
+
+/* Decodes and encodes character by character; returns the length and counts characters. */
 static size_t transcode_slowly(const struct transcoder *t, const uint8_t *p, size_t n,
 			       size_t *ret_characters)
 {
@@ -29,29 +67,18 @@ static size_t transcode_slowly(const struct transcoder *t, const uint8_t *p, siz
 	size_t characters = 0;
 
 	while (n > 0) {
-		uint8_t text[DECODE_REPLACEMENT_MAX];
 		size_t length;
-		enum utf8_status status = utf8_character(p, n, &length);
-		size_t text_length = length;
 
-		if (status == UTF8_COMPLETE)
-			memcpy(text, p, length);
-		else
-			text_length = decode_replacement(t->decode_errors, p, length, text);
-		for (size_t i = 0, step; i < text_length; i += step) {
-			int encoded;
-
-			utf8_character(text + i, text_length - i, &step);
-			if (t->to == CHARSET_UTF_8) {
-				memcpy(expected + written, text + i, step);
-				encoded = (int)step;
-			} else {
-				encoded = charset_encode_character(t->to, t->encode_errors,
-								   utf8_code_point(text + i),
-								   expected + written);
-			}
-			written += encoded > 0 ? (size_t)encoded : 0;
+		if (t->from == CHARSET_BINARY) {
+			length = 1;
+			expected[written++] = *p;
 			characters++;
+		} else if (decode_character(t->from, p, n, &length) == UTF8_COMPLETE) {
+			written +=
+				encode_slowly(t, decode_code_point(t->from, p), expected + written);
+			characters++;
+		} else {
+			written += replace_slowly(t, p, length, expected + written, &characters);
 		}
 		p += length;
 		n -= length;
@@ -81,6 +108,20 @@ static void check_transcode(const struct transcoder *t, const uint8_t *p, size_t
 	assert(total == expected_length);
 	assert(memcmp(made, expected, total) == 0);
 	assert(transcode_count(t, p, n) == characters);
+	assert(transcode_length(t, p, n) == expected_length);
+	assert(!transcoder_keeps_all(t) || (total == n && memcmp(made, p, n) == 0));
+}
+
+/* Compares the check of single-byte text with that of its characters one by one. */
+static void check_bytes(enum charset charset, const uint8_t *p, size_t n)
+{
+	struct utf8_checked checked = decode_check(charset, p, n);
+	size_t i = 0, length;
+
+	while (i < n && decode_character(charset, p + i, n - i, &length) == UTF8_COMPLETE)
+		i += length;
+	assert(checked.valid == i && checked.length == (i < n));
+	assert(checked.status == (i < n ? UTF8_INVALID_START : UTF8_COMPLETE));
 }
 
 /* Checks @n bytes and those after them as one stream; @n + @m bytes are at @p. */
@@ -141,12 +182,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	n = size - SETUP_BYTES;
 	p = data + SETUP_BYTES;
-	t.decode_errors = (enum decode_errors)(DECODE_REPLACE + data[0] % 3);
-	t.to = (enum charset)(data[0] / 3 % 4);
-	t.encode_errors = (enum encode_errors)(ENCODE_REPLACE + data[0] / 12 % 4);
+	t.from = (enum charset)(data[1] / 32 % 5);
+	t.decode_errors = (enum decode_errors)(DECODE_REPLACE + data[0] % 4);
+	t.to = t.from == CHARSET_BINARY ? t.from : (enum charset)(data[0] / 4 % 4);
+	t.encode_errors = (enum encode_errors)(ENCODE_REPLACE + data[0] / 16 % 4);
 	cut = ((size_t)data[1] << 8 | data[2]) % (n + 1);
 	output_size = TRANSCODE_UNIT_MAX + (size_t)data[3] * data[3] / 4;
 	length = transcode_slowly(&t, p, n, &characters);
+	if (t.from != CHARSET_UTF_8)
+		check_bytes(t.from, p, n);
 	for (const char *const *name = utf8_kernel_list(); *name; name++) {
 		utf8_kernel_select(*name);
 		check_kernel(p, n, cut);

@@ -199,6 +199,67 @@ static void test_decode_replacement(void **state)
 	assert_int_equal(decode_replacement(DECODE_BACKSLASHREPLACE, bad, 3, text), 12);
 	assert_memory_equal(text, "\\xf0\\x9f\\x98", 12);
 	assert_int_equal(decode_replacement(DECODE_BACKSLASHREPLACE, bad, 1, text), 4);
+	assert_int_equal(decode_replacement(DECODE_SURROGATEESCAPE, bad, 3, text), 3);
+	assert_memory_equal(text, bad, 3);
+}
+
+static const enum charset single_byte[] = {CHARSET_ASCII, CHARSET_ISO_8859_1, CHARSET_WINDOWS_1252};
+
+/* A byte decodes to the character that encodes to it. Five bytes of windows-1252 are undefined. */
+static void test_every_byte(void **state)
+{
+	static const unsigned defined[] = {128, 256, 251};
+
+	for (size_t i = 0; i < 3; i++) {
+		enum charset charset = single_byte[i];
+		unsigned n = 0;
+
+		for (unsigned b = 0; b < 256; b++) {
+			uint8_t byte = (uint8_t)b, encoded[CHARSET_CHARACTER_MAX];
+			size_t length = 0;
+
+			if (decode_character(charset, &byte, 1, &length) == UTF8_COMPLETE) {
+				uint32_t c = decode_code_point(charset, &byte);
+
+				n++;
+				assert_int_equal(charset_encode_character(charset, ENCODE_STRICT, c,
+									  encoded),
+						 1);
+				assert_int_equal(encoded[0], byte);
+				assert_int_equal(decode_check(charset, &byte, 1).valid, 1);
+			} else {
+				assert_int_equal(decode_check(charset, &byte, 1).status,
+						 UTF8_INVALID_START);
+			}
+			assert_int_equal(length, 1);
+		}
+		assert_int_equal(n, defined[i]);
+	}
+}
+
+/* The fault is found wherever it is; bytes after it are not looked at. */
+static void test_check_of_bytes(void **state)
+{
+	uint8_t text[100];
+
+	for (size_t at = 0; at < sizeof(text); at++) {
+		struct utf8_checked checked;
+
+		memset(text, at % 2 ? 'x' : 0xe9, sizeof(text));
+		text[at] = 0x81;
+		checked = decode_check(CHARSET_WINDOWS_1252, text, sizeof(text));
+		assert_int_equal(checked.valid, at);
+		assert_int_equal(checked.length, 1);
+		assert_int_equal(checked.status, UTF8_INVALID_START);
+		checked = decode_check(CHARSET_WINDOWS_1252, text, at);
+		assert_int_equal(checked.valid, at);
+		assert_int_equal(checked.length, 0);
+		assert_int_equal(checked.status, UTF8_COMPLETE);
+		assert_int_equal(decode_check(CHARSET_ISO_8859_1, text, sizeof(text)).valid,
+				 sizeof(text));
+		assert_int_equal(decode_check(CHARSET_BINARY, text, sizeof(text)).valid,
+				 sizeof(text));
+	}
 }
 
 int main(void)
@@ -212,6 +273,8 @@ int main(void)
 		cmocka_unit_test(test_single_characters),
 		cmocka_unit_test(test_encodable),
 		cmocka_unit_test(test_decode_replacement),
+		cmocka_unit_test(test_every_byte),
+		cmocka_unit_test(test_check_of_bytes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

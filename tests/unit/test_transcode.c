@@ -63,6 +63,70 @@ static void test_handlers(void **state)
 	check(DECODE_IGNORE, CHARSET_WINDOWS_1252, ENCODE_REPLACE, "a\xe9?z");
 }
 
+/* Bytes of windows-1252: letters, e acute, the euro sign, and one that is undefined. */
+static void check_bytes(enum decode_errors decode, enum charset to, enum encode_errors encode,
+			const char *expected)
+{
+	const struct transcoder t = {CHARSET_WINDOWS_1252, decode, to, encode};
+	const uint8_t raw[] = "a\xe9\x80\x81z";
+	uint8_t out[64];
+	size_t read, written;
+
+	transcode(&t, raw, sizeof(raw) - 1, out, sizeof(out), &read, &written);
+	assert_int_equal(read, sizeof(raw) - 1);
+	assert_int_equal(written, strlen(expected));
+	assert_memory_equal(out, expected, written);
+	assert_int_equal(transcode_length(&t, raw, sizeof(raw) - 1), written);
+}
+
+static void test_single_byte(void **state)
+{
+	check_bytes(DECODE_REPLACE, CHARSET_UTF_8, ENCODE_STRICT,
+		    "a\xc3\xa9\xe2\x82\xac\xef\xbf\xbdz");
+	check_bytes(DECODE_IGNORE, CHARSET_UTF_8, ENCODE_STRICT, "a\xc3\xa9\xe2\x82\xacz");
+	check_bytes(DECODE_REPLACE, CHARSET_ISO_8859_1, ENCODE_REPLACE, "a\xe9??z");
+	check_bytes(DECODE_BACKSLASHREPLACE, CHARSET_WINDOWS_1252, ENCODE_STRICT,
+		    "a\xe9\x80\\x81z");
+	check_bytes(DECODE_SURROGATEESCAPE, CHARSET_ASCII, ENCODE_XMLCHARREFREPLACE,
+		    "a&#233;&#8364;\x81z");
+	check_bytes(DECODE_SURROGATEESCAPE, CHARSET_UTF_8, ENCODE_STRICT,
+		    "a\xc3\xa9\xe2\x82\xac\x81z");
+}
+
+/* Bytes that are not valid are kept, whatever the charset of the reply. */
+static void test_surrogateescape(void **state)
+{
+	check(DECODE_SURROGATEESCAPE, CHARSET_UTF_8, ENCODE_STRICT, RAW);
+	check(DECODE_SURROGATEESCAPE, CHARSET_ASCII, ENCODE_REPLACE, "a??\xf0\x9f\x98z\xed\xa0");
+	check(DECODE_SURROGATEESCAPE, CHARSET_ISO_8859_1, ENCODE_IGNORE,
+	      "a\xe9\xf0\x9f\x98z\xed\xa0");
+	check(DECODE_SURROGATEESCAPE, CHARSET_WINDOWS_1252, ENCODE_XMLCHARREFREPLACE,
+	      "a\xe9&#1024;\xf0\x9f\x98z\xed\xa0");
+}
+
+static void check_kept(enum charset from, enum decode_errors decode, enum charset to, bool all,
+		       bool text)
+{
+	const struct transcoder t = {from, decode, to, ENCODE_STRICT};
+
+	assert_int_equal(transcoder_keeps_all(&t), all);
+	assert_int_equal(transcoder_keeps_text(&t), text);
+}
+
+static void test_kept(void **state)
+{
+	check_kept(CHARSET_BINARY, DECODE_STRICT, CHARSET_BINARY, true, true);
+	check_kept(CHARSET_ISO_8859_1, DECODE_STRICT, CHARSET_ISO_8859_1, true, true);
+	check_kept(CHARSET_ISO_8859_1, DECODE_STRICT, CHARSET_WINDOWS_1252, false, false);
+	check_kept(CHARSET_WINDOWS_1252, DECODE_STRICT, CHARSET_WINDOWS_1252, false, true);
+	check_kept(CHARSET_WINDOWS_1252, DECODE_SURROGATEESCAPE, CHARSET_WINDOWS_1252, true, true);
+	check_kept(CHARSET_UTF_8, DECODE_REPLACE, CHARSET_UTF_8, false, true);
+	check_kept(CHARSET_UTF_8, DECODE_SURROGATEESCAPE, CHARSET_UTF_8, true, true);
+	check_kept(CHARSET_UTF_8, DECODE_SURROGATEESCAPE, CHARSET_ISO_8859_1, false, false);
+	check_kept(CHARSET_ASCII, DECODE_REPLACE, CHARSET_UTF_8, false, true);
+	check_kept(CHARSET_ASCII, DECODE_SURROGATEESCAPE, CHARSET_ISO_8859_1, true, true);
+}
+
 static void test_count(void **state)
 {
 	const uint8_t *raw = (const uint8_t *)RAW;
@@ -74,6 +138,16 @@ static void test_count(void **state)
 	assert_int_equal(transcode_count(&t, raw, n), 4);
 	t.decode_errors = DECODE_BACKSLASHREPLACE;
 	assert_int_equal(transcode_count(&t, raw, n), 4 + 12 + 8);
+	t.decode_errors = DECODE_SURROGATEESCAPE;
+	assert_int_equal(transcode_count(&t, raw, n), 4 + 3 + 2);
+	t.from = CHARSET_ASCII;
+	assert_int_equal(transcode_count(&t, raw, n), n);
+	t.decode_errors = DECODE_REPLACE;
+	assert_int_equal(transcode_count(&t, raw, n), n);
+	t.decode_errors = DECODE_IGNORE;
+	assert_int_equal(transcode_count(&t, raw, n), 2);
+	t.from = t.to = CHARSET_BINARY;
+	assert_int_equal(transcode_count(&t, raw, n), n);
 	assert_int_equal(transcode_count(&t, raw, 0), 0);
 }
 
@@ -107,9 +181,9 @@ static void test_long(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_handlers),
-		cmocka_unit_test(test_count),
-		cmocka_unit_test(test_long),
+		cmocka_unit_test(test_handlers),	cmocka_unit_test(test_single_byte),
+		cmocka_unit_test(test_surrogateescape), cmocka_unit_test(test_kept),
+		cmocka_unit_test(test_count),		cmocka_unit_test(test_long),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,13 +1,13 @@
 /*
  * Answers questions about text on standard input, one a line, for text_oracle.py:
  *
- *	check HEX				-> STATUS VALID LENGTH
- *	transcode DECODE CHARSET ENCODE HEX	-> HEX CHARACTERS
- *	encodable CHARSET HEX			-> BYTES
+ *	check FROM HEX				-> STATUS VALID LENGTH
+ *	transcode FROM DECODE TO ENCODE HEX	-> HEX CHARACTERS
+ *	encodable FROM TO HEX			-> BYTES
  *
- * HEX may be empty: "-". The driver computes each answer with each kernel, at several output sizes,
- * and for short inputs with the input cut at every place. If the results differ, the answer is
- * "disagree: WHAT".
+ * FROM and TO are charsets. HEX may be empty: "-". The driver computes each answer with each
+ * kernel, at several output sizes, and for short inputs with the input cut at every place. If the
+ * results differ, the answer is "disagree: WHAT".
  */
 
 #include "core/text/transcode.h"
@@ -30,8 +30,10 @@ struct bytes {
 	size_t n;
 };
 
-static const char *const decode_names[] = {"strict", "replace", "ignore", "backslashreplace", NULL};
-static const char *const charset_names[] = {"utf-8", "ascii", "iso-8859-1", "windows-1252", NULL};
+static const char *const decode_names[] = {"strict",	       "replace",	  "ignore",
+					   "backslashreplace", "surrogateescape", NULL};
+static const char *const charset_names[] = {"utf-8",	    "ascii",  "iso-8859-1",
+					    "windows-1252", "binary", NULL};
 static const char *const encode_names[] = {
 	"strict", "replace", "ignore", "xmlcharrefreplace", "backslashreplace", NULL};
 
@@ -164,9 +166,25 @@ static bool cuts_agree(const uint8_t *p, size_t n)
 	return true;
 }
 
+static const char *const status_names[] = {"complete", "partial", "start", "continuation"};
+
+/* Compares the check of a text with that of its characters one by one. */
+static void answer_check_bytes(enum charset charset, const uint8_t *p, size_t n)
+{
+	struct utf8_checked checked = decode_check(charset, p, n);
+	size_t i = 0, length = 0;
+
+	while (i < n && decode_character(charset, p + i, n - i, &length) == UTF8_COMPLETE)
+		i += length;
+	if (checked.valid != i || checked.length != (i < n ? length : 0))
+		printf("disagree: characters\n");
+	else
+		printf("%s %zu %zu\n", status_names[checked.status], checked.valid,
+		       (size_t)checked.length);
+}
+
 static void answer_check(const uint8_t *p, size_t n)
 {
-	static const char *const names[] = {"complete", "partial", "start", "continuation"};
 	struct utf8_checked expected = utf8_check_scalar(p, n);
 
 	for (const char *const *name = utf8_kernel_list(); *name; name++) {
@@ -184,7 +202,8 @@ static void answer_check(const uint8_t *p, size_t n)
 			return;
 		}
 	}
-	printf("%s %zu %zu\n", names[expected.status], expected.valid, (size_t)expected.length);
+	printf("%s %zu %zu\n", status_names[expected.status], expected.valid,
+	       (size_t)expected.length);
 }
 
 /* ---- transcode ---- */
@@ -210,28 +229,86 @@ static struct bytes transcode_pieces(const struct transcoder *t, struct bytes ra
 	return out;
 }
 
+/* Returns whether a cut between any two characters of the input changes nothing. */
+static bool pieces_agree(const struct transcoder *t, struct bytes raw, struct bytes expected,
+			 size_t count)
+{
+	size_t length;
+
+	for (size_t cut = 0; cut < raw.n; cut += length) {
+		struct bytes first = {raw.p, cut}, second = {raw.p + cut, raw.n - cut};
+		struct bytes a = transcode_pieces(t, first, first.n * TRANSCODE_UNIT_MAX + 16);
+		struct bytes b = transcode_pieces(t, second, second.n * TRANSCODE_UNIT_MAX + 16);
+		bool agree = a.n + b.n == expected.n && memcmp(a.p, expected.p, a.n) == 0 &&
+			     memcmp(b.p, expected.p + a.n, b.n) == 0;
+
+		agree = agree && transcode_length(t, first.p, first.n) == a.n &&
+			transcode_count(t, first.p, first.n) +
+					transcode_count(t, second.p, second.n) ==
+				count;
+		free(a.p);
+		free(b.p);
+		if (!agree)
+			return false;
+		decode_character(t->from, second.p, second.n, &length);
+	}
+	return true;
+}
+
+/* Compares the transcoding of the well-formed text at the start of @raw, without a check. */
+static bool text_agrees(const struct transcoder *t, struct bytes raw, struct bytes expected)
+{
+	size_t n = decode_check(t->from, raw.p, raw.n).valid;
+	size_t size = n * TRANSCODE_UNIT_MAX + 16, read, written;
+	uint8_t *out = allocate(size);
+	bool agree;
+
+	transcode_text(t, raw.p, n, out, size, &read, &written);
+	agree = read == n && written <= expected.n && memcmp(out, expected.p, written) == 0;
+	if (transcoder_keeps_text(t))
+		agree = agree && written == n && memcmp(out, raw.p, n) == 0;
+	if (transcoder_keeps_all(t))
+		agree = agree && expected.n == raw.n && memcmp(expected.p, raw.p, raw.n) == 0;
+	free(out);
+	return agree;
+}
+
+static bool sizes_agree(const struct transcoder *t, struct bytes raw, struct bytes expected)
+{
+	size_t size_min = raw.n <= LARGE ? TRANSCODE_UNIT_MAX : 5000;
+	size_t size_max = raw.n <= CUT_MAX ? 3 * TRANSCODE_UNIT_MAX : size_min;
+	bool agree = true;
+
+	for (size_t size = size_min; size <= size_max && agree; size++) {
+		struct bytes out = transcode_pieces(t, raw, size);
+
+		agree = out.n == expected.n && memcmp(out.p, expected.p, out.n) == 0;
+		free(out.p);
+	}
+	return agree;
+}
+
 static void answer_transcode(const struct transcoder *t, struct bytes raw)
 {
 	struct bytes expected = transcode_pieces(t, raw, raw.n * TRANSCODE_UNIT_MAX + 16);
-	size_t size_min = raw.n <= LARGE ? TRANSCODE_UNIT_MAX : 5000;
-	size_t size_max = raw.n <= CUT_MAX ? 3 * TRANSCODE_UNIT_MAX : size_min;
 	size_t count = transcode_count(t, raw.p, raw.n);
-	bool agree = true;
+	const char *disagreement = NULL;
 
-	for (const char *const *name = utf8_kernel_list(); *name && agree; name++) {
+	for (const char *const *name = utf8_kernel_list(); *name && !disagreement; name++) {
 		utf8_kernel_select(*name);
-		for (size_t size = size_min; size <= size_max && agree; size++) {
-			struct bytes out = transcode_pieces(t, raw, size);
-
-			agree = out.n == expected.n && memcmp(out.p, expected.p, out.n) == 0;
-			free(out.p);
-		}
-		agree = agree && transcode_count(t, raw.p, raw.n) == count &&
-			transcode_length(t, raw.p, raw.n) == expected.n;
-		if (!agree)
-			printf("disagree: kernel %s", *name);
+		if (!sizes_agree(t, raw, expected) || transcode_count(t, raw.p, raw.n) != count ||
+		    transcode_length(t, raw.p, raw.n) != expected.n)
+			disagreement = *name;
+		if (t->from != CHARSET_UTF_8)
+			break;
 	}
-	if (agree) {
+	if (!text_agrees(t, raw, expected))
+		disagreement = "text";
+	if (raw.n <= CUT_MAX && !pieces_agree(t, raw, expected, count))
+		disagreement = "pieces";
+	if (disagreement) {
+		printf("disagree: %s", disagreement);
+	} else {
 		print_hex(expected.p, expected.n);
 		printf(" %zu", count);
 	}
@@ -247,13 +324,17 @@ static void answer(char *line)
 
 	if (!question)
 		die("an empty question");
+	t.from = (enum charset)find_name(charset_names, strtok(NULL, " \n"));
 	if (strcmp(question, "check") == 0) {
 		raw = parse_hex(strtok(NULL, " \n"));
-		answer_check(raw.p, raw.n);
+		if (t.from == CHARSET_UTF_8)
+			answer_check(raw.p, raw.n);
+		else
+			answer_check_bytes(t.from, raw.p, raw.n);
 	} else if (strcmp(question, "encodable") == 0) {
 		t.to = (enum charset)find_name(charset_names, strtok(NULL, " \n"));
 		raw = parse_hex(strtok(NULL, " \n"));
-		printf("%zu\n", charset_encodable(t.to, raw.p, raw.n));
+		printf("%zu\n", transcoder_encodable(&t, raw.p, raw.n));
 	} else {
 		t.decode_errors = (enum decode_errors)find_name(decode_names, strtok(NULL, " \n"));
 		t.to = (enum charset)find_name(charset_names, strtok(NULL, " \n"));

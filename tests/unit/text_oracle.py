@@ -6,8 +6,12 @@ Usage: text_oracle.py TEXT_DRIVER
 TEXT_DRIVER answers questions with results of the engine (see text_driver.c, which also cuts every short
 input at every two places, and uses each kernel). If ACKD_UTF8_SUITES names a directory of cases as JSON
 lines, each row is tested, too. ACKD_TEST_SAMPLE=N asks one question in N.
+
+With surrogateescape, the expected encode handler is surrogateescape for the characters that the decode
+handler made, and the configured one for all others.
 """
 
+import codecs
 import glob
 import itertools
 import json
@@ -22,11 +26,13 @@ import sample
 
 # For a driver of another architecture, meson names the emulator.
 DRIVER = shlex.split(os.environ.get("MESON_EXE_WRAPPER", "")) + sys.argv[1:]
-DECODE = ["replace", "ignore", "backslashreplace"]
+DECODE = ["replace", "ignore", "backslashreplace", "surrogateescape"]
 CHARSETS = {"utf-8": "utf-8", "ascii": "ascii", "iso-8859-1": "iso-8859-1", "windows-1252": "cp1252"}
+SINGLE_BYTE = [charset for charset in CHARSETS if charset != "utf-8"]
 ENCODE = ["replace", "ignore", "xmlcharrefreplace", "backslashreplace"]
 REASONS = {"invalid start byte": "start", "invalid continuation byte": "continuation",
-           "unexpected end of data": "partial"}
+           "unexpected end of data": "partial", "ordinal not in range(128)": "start",
+           "character maps to <undefined>": "start"}
 
 # One byte either side of every boundary of table 3-7 of the Unicode Standard.
 EDGES = bytes.fromhex("007f808f909fa0bfc0c1c2dfe0e1ecedeeeff0f1f3f4f5ff")
@@ -50,25 +56,49 @@ def hexed(raw):
     return raw.hex() or "-"
 
 
-def expected_check(raw):
+def escape_or(handler):
+    """Registers the encode handler that writes escaped bytes, and leaves other characters to @handler."""
+    def handle(error):
+        code = ord(error.object[error.start])
+        if 0xdc80 <= code <= 0xdcff:
+            return bytes([code - 0xdc00]), error.start + 1
+        alone = UnicodeEncodeError(error.encoding, error.object, error.start, error.start + 1,
+                                   error.reason)
+        return codecs.lookup_error(handler)(alone)
+
+    codecs.register_error("surrogateescape+" + handler, handle)
+
+
+for encode_handler in ["strict"] + ENCODE:
+    escape_or(encode_handler)
+
+
+def expected_check(raw, charset="utf-8"):
     try:
-        raw.decode()
+        raw.decode(CHARSETS[charset])
     except UnicodeDecodeError as error:
         return f"{REASONS[error.reason]} {error.start} {error.end - error.start}"
     return f"complete {len(raw)} 0"
 
 
-def expected_transcode(raw, decode, charset, encode):
-    text = raw.decode("utf-8", decode)
-    return f"{text.encode(CHARSETS[charset], encode).hex()} {len(text)}"
+def expected_transcode(raw, source, decode, charset, encode):
+    """Returns the answer, or None if a strict handler makes an error."""
+    if source == "binary":
+        return f"{raw.hex()} {len(raw)}"
+    handler = f"surrogateescape+{encode}" if decode == "surrogateescape" else encode
+    try:
+        text = raw.decode(CHARSETS[source], decode)
+        return f"{text.encode(CHARSETS[charset], handler).hex()} {len(text)}"
+    except UnicodeError:
+        return None
 
 
-def expected_encodable(text, charset):
+def expected_encodable(text, source, charset):
     try:
         text.encode(CHARSETS[charset])
     except UnicodeEncodeError as error:
-        return str(len(text[:error.start].encode()))
-    return str(len(text.encode()))
+        text = text[:error.start]
+    return str(len(text.encode(CHARSETS[source])))
 
 
 def random_raw(generator, length):
@@ -91,16 +121,18 @@ class Oracle(unittest.TestCase):
                 self.fail(f"{question[:2000]}\n  is {answer[:2000]}\n  not {wanted[:2000]}")
         return len(questions)
 
-    def check(self, raws):
-        return self.compare([("check " + hexed(raw), expected_check(raw))
+    def check(self, raws, charset="utf-8"):
+        return self.compare([(f"check {charset} {hexed(raw)}", expected_check(raw, charset))
                              for raw in sample.sampled(raws)])
 
-    def transcode(self, raws, decode=DECODE, charsets=CHARSETS, encode=ENCODE):
+    def transcode(self, raws, decode=DECODE, charsets=CHARSETS, encode=ENCODE, sources=("utf-8",)):
+        """Asks each combination that has a result."""
         return self.compare([
-            (f"transcode {d} {c} {e} {hexed(raw)}", expected_transcode(raw, d, c, e))
-            for raw, d, c, e in sample.sampled(
-                (raw, d, c, e) for raw in raws for d in decode for c in charsets
-                for e in (encode if c != "utf-8" else encode[:1]))])
+            (f"transcode {s} {d} {c} {e} {hexed(raw)}", wanted)
+            for raw, s, d, c, e in sample.sampled(
+                (raw, s, d, c, e) for raw in raws for s in sources for d in decode for c in charsets
+                for e in (encode if c != "utf-8" else encode[:1]))
+            if (wanted := expected_transcode(raw, s, d, c, e)) is not None])
 
     def test_every_string_of_one_and_two_bytes(self):
         self.check([bytes(pair) for n in range(3) for pair in itertools.product(range(256), repeat=n)])
@@ -134,20 +166,50 @@ class Oracle(unittest.TestCase):
         self.transcode([random_raw(generator, n) for n in range(100, 2000, 170)])
         self.check([random_raw(generator, generator.randrange(1, 12)) for _ in range(5000)])
 
+    def test_every_combination(self):
+        """Every byte, alone and between others, under every combination of charsets and handlers."""
+        every = bytes(range(256))
+        raws = [bytes([byte]) for byte in every] + [b"ab" + bytes([byte]) + b"z" for byte in every[128:]]
+        raws += [every, every[::-1], every[128:] * 40, b"plain text " * 30 + every + b"z" * 33]
+        count = self.transcode(raws, ["strict"] + DECODE, CHARSETS, ["strict"] + ENCODE, CHARSETS)
+        count += self.transcode(raws, ["strict"], ["binary"], ["strict"], ["binary"])
+        print(f"{count} cases of every combination", file=sys.stderr)
+
+    def test_single_byte_charsets(self):
+        pairs = [bytes(pair) for pair in itertools.product(range(256), repeat=2)]
+        for charset in SINGLE_BYTE:
+            self.check(pairs[::7] + [b"x" * 40 + pair for pair in pairs[::11]], charset)
+
+    def test_random_single_byte_texts(self):
+        generator = random.Random(20261129)
+        raws = [random_raw(generator, n) for n in range(1, 40)]
+        raws += [random_raw(generator, n) for n in (100, 1000)]
+        self.transcode(raws, sources=SINGLE_BYTE)
+
     def test_encodable(self):
         generator = random.Random(7)
         texts = [random_raw(generator, n).decode("utf-8", "ignore") for n in range(1, 200)]
         texts += [chr(c) for c in range(0x2200)]
-        self.compare([(f"encodable {charset} {hexed(text.encode())}", expected_encodable(text, charset))
+        self.compare([(f"encodable utf-8 {charset} {hexed(text.encode())}",
+                       expected_encodable(text, "utf-8", charset))
                       for text, charset in sample.sampled(itertools.product(texts, CHARSETS))])
+        for source in SINGLE_BYTE:
+            raws = [bytes(range(256)), bytes(range(255, -1, -1)), b"a" * 50 + bytes(range(128, 256))]
+            raws += [bytes([byte]) for byte in range(256)]
+            texts = [raw.decode(CHARSETS[source], "ignore") for raw in raws]
+            self.compare([(f"encodable {source} {charset} {hexed(text.encode(CHARSETS[source]))}",
+                           expected_encodable(text, source, charset))
+                          for text, charset in itertools.product(texts, CHARSETS)])
 
 
 def decode_questions(row, raw):
-    yield "check " + hexed(raw), expected_row_check(row, raw)
+    yield "check utf-8 " + hexed(raw), expected_row_check(row, raw)
+    yield f"transcode utf-8 surrogateescape utf-8 strict {hexed(raw)}", \
+        f"{raw.hex()} {len(raw.decode('utf-8', 'surrogateescape'))}"
     for handler in DECODE:
         wanted = row.get(handler + "_utf8_hex")
         if wanted is not None:
-            yield (f"transcode {handler} utf-8 replace {hexed(raw)}",
+            yield (f"transcode utf-8 {handler} utf-8 replace {hexed(raw)}",
                    f"{wanted} {len(bytes.fromhex(wanted).decode())}")
 
 
@@ -155,9 +217,9 @@ def encode_questions(row, raw):
     charset = {"cp1252": "windows-1252"}.get(row["charset"], row["charset"])
     if row["policy"] == "strict":
         good = len(raw.decode()[:row["error"][0]].encode()) if "error" in row else len(raw)
-        yield f"encodable {charset} {hexed(raw)}", str(good)
+        yield f"encodable utf-8 {charset} {hexed(raw)}", str(good)
     elif row["policy"] in ENCODE:
-        yield (f"transcode replace {charset} {row['policy']} {hexed(raw)}",
+        yield (f"transcode utf-8 replace {charset} {row['policy']} {hexed(raw)}",
                f"{row['out_hex']} {len(raw.decode())}")
 
 

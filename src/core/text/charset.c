@@ -1,11 +1,9 @@
 #include "core/text/charset.h"
 
+#include "core/text/internal.h"
+
 #include <stdbool.h>
 #include <string.h>
-
-/* The step of the search for ASCII, in bytes. */
-#define ASCII_STEP ((size_t)16)
-#define HIGH_BITS UINT64_C(0x8080808080808080)
 
 /*
  * The windows-1252 bytes of U+2010 to U+203F (dashes, quotation marks and others), indexed by the
@@ -133,41 +131,6 @@ int charset_encode_character(enum charset charset, enum encode_errors errors, ui
 	if (errors == ENCODE_BACKSLASHREPLACE)
 		return write_backslash(c, ret_bytes);
 	return errors == ENCODE_IGNORE ? 0 : -1;
-}
-
-/* Returns the length of the leading ASCII in @text. */
-static size_t ascii_length(const uint8_t *text, size_t n)
-{
-	size_t i = 0;
-
-	for (; n - i >= ASCII_STEP; i += ASCII_STEP) {
-		uint64_t words[ASCII_STEP / 8];
-
-		memcpy(words, text + i, sizeof(words));
-		if ((words[0] | words[1]) & HIGH_BITS)
-			break;
-	}
-	while (i < n && text[i] < 0x80)
-		i++;
-	return i;
-}
-
-/* Copies the leading ASCII and returns its length. May overwrite @out beyond it, up to @n bytes. */
-static size_t copy_ascii(const uint8_t *text, uint8_t *out, size_t n)
-{
-	size_t i = 0;
-
-	for (; n - i >= ASCII_STEP; i += ASCII_STEP) {
-		uint64_t words[ASCII_STEP / 8];
-
-		memcpy(words, text + i, sizeof(words));
-		memcpy(out + i, words, sizeof(words));
-		if ((words[0] | words[1]) & HIGH_BITS)
-			break;
-	}
-	for (; i < n && text[i] < 0x80; i++)
-		out[i] = text[i];
-	return i;
 }
 
 static size_t character_length(uint8_t lead)

@@ -1,6 +1,6 @@
 #include "core/text/transcode.h"
 
-#include "core/utf8/utf8.h"
+#include "core/text/internal.h"
 
 #include <stdbool.h>
 #include <string.h>
@@ -27,30 +27,39 @@
 /* The size of the pieces in which transcode_length() transcodes, in bytes. */
 #define LENGTH_PIECE ((size_t)4 * 1024)
 
-static const char hex_digits[] = "0123456789abcdef";
-
-size_t decode_replacement(enum decode_errors errors, const uint8_t *bad, size_t n,
-			  uint8_t ret_text[DECODE_REPLACEMENT_MAX])
+bool transcoder_keeps_all(const struct transcoder *t)
 {
-	uint8_t *p = ret_text;
+	if (t->from == CHARSET_BINARY || (t->from == CHARSET_ISO_8859_1 && t->to == t->from))
+		return true;
+	return t->decode_errors == DECODE_SURROGATEESCAPE && transcoder_keeps_text(t);
+}
 
-	switch (errors) {
-	case DECODE_REPLACE:
-		memcpy(p, "\xef\xbf\xbd", 3);
-		return 3;
-	case DECODE_BACKSLASHREPLACE:
-		for (size_t i = 0; i < n; i++) {
-			*p++ = '\\';
-			*p++ = 'x';
-			*p++ = (uint8_t)hex_digits[bad[i] >> 4];
-			*p++ = (uint8_t)hex_digits[bad[i] & 0xf];
+bool transcoder_keeps_text(const struct transcoder *t)
+{
+	return t->from == t->to || t->from == CHARSET_ASCII;
+}
+
+size_t transcoder_encodable(const struct transcoder *t, const uint8_t *text, size_t n)
+{
+	const uint16_t *table;
+	size_t i = 0;
+
+	if (transcoder_keeps_text(t) || t->to == CHARSET_UTF_8)
+		return n;
+	if (t->from == CHARSET_UTF_8)
+		return charset_encodable(t->to, text, n);
+	table = decode_table(t->from);
+	while (i < n) {
+		uint8_t byte[CHARSET_CHARACTER_MAX];
+
+		i += ascii_length(text + i, n - i);
+		for (; i < n && text[i] >= 0x80; i++) {
+			if (charset_encode_character(t->to, ENCODE_STRICT, table[text[i] - 0x80],
+						     byte) < 0)
+				return i;
 		}
-		return (size_t)(p - ret_text);
-	case DECODE_STRICT:
-	case DECODE_IGNORE:
-		break;
 	}
-	return 0;
+	return n;
 }
 
 /*
@@ -58,7 +67,8 @@ size_t decode_replacement(enum decode_errors errors, const uint8_t *bad, size_t 
  * Returns its length. *@ret_bad is the length of the ill-formed subsequence after it, or 0 if the
  * window ended first.
  */
-static size_t clean_stretch(const uint8_t *raw, size_t n, size_t window, size_t *ret_bad)
+static size_t clean_stretch(enum charset charset, const uint8_t *raw, size_t n, size_t window,
+			    size_t *ret_bad)
 {
 	struct utf8_checked checked;
 
@@ -66,12 +76,12 @@ static size_t clean_stretch(const uint8_t *raw, size_t n, size_t window, size_t 
 		window = UTF8_CHARACTER_MAX;
 	if (window > n)
 		window = n;
-	checked = utf8_check(raw, window);
+	checked = decode_check(charset, raw, window);
 	*ret_bad = checked.status == UTF8_PARTIAL && window < n ? 0 : checked.length;
 	return checked.valid;
 }
 
-/* Writes the reply bytes for a maximal subpart; returns their length. */
+/* Writes the reply bytes for an ill-formed subsequence; returns their length. */
 static size_t write_replacement(const struct transcoder *t, const uint8_t *bad, size_t n,
 				uint8_t ret_bytes[TRANSCODE_UNIT_MAX])
 {
@@ -79,6 +89,10 @@ static size_t write_replacement(const struct transcoder *t, const uint8_t *bad, 
 	size_t length = decode_replacement(t->decode_errors, bad, n, text);
 	size_t read, written;
 
+	if (t->decode_errors == DECODE_SURROGATEESCAPE) {
+		memcpy(ret_bytes, text, length);
+		return length;
+	}
 	charset_encode(t->to, t->encode_errors, text, length, ret_bytes, TRANSCODE_UNIT_MAX, &read,
 		       &written);
 	return written;
@@ -157,9 +171,11 @@ static void transcode_blocks(const struct transcoder *t, const uint8_t *raw, siz
 	*ret_written = written;
 }
 
-void transcode(const struct transcoder *t, const uint8_t *raw, size_t n, uint8_t *out, size_t size,
-	       size_t *ret_read, size_t *ret_written)
+/* transcode() from UTF-8. */
+static void transcode_utf_8(const struct transcoder *t, const uint8_t *raw, size_t n, uint8_t *out,
+			    size_t size, size_t *ret_read, size_t *ret_written)
 {
+	bool has_blocks = t->decode_errors != DECODE_SURROGATEESCAPE;
 	size_t before = 2 * DENSE;
 	size_t read = 0;
 	size_t written = 0;
@@ -169,7 +185,8 @@ void transcode(const struct transcoder *t, const uint8_t *raw, size_t n, uint8_t
 		size_t room = size - written;
 		size_t bad, clean, done, made;
 
-		clean = clean_stretch(raw + read, n - read, room < WINDOW ? room : WINDOW, &bad);
+		clean = clean_stretch(CHARSET_UTF_8, raw + read, n - read,
+				      room < WINDOW ? room : WINDOW, &bad);
 		charset_encode(t->to, t->encode_errors, raw + read, clean, out + written, room,
 			       &done, &made);
 		read += done;
@@ -184,7 +201,7 @@ void transcode(const struct transcoder *t, const uint8_t *raw, size_t n, uint8_t
 		memcpy(out + written, bytes, made);
 		read += bad;
 		written += made;
-		if (clean + before < 2 * DENSE) {
+		if (has_blocks && clean + before < 2 * DENSE) {
 			transcode_blocks(t, raw + read, n - read, out + written, size - written,
 					 &done, &made);
 			read += done;
@@ -196,6 +213,116 @@ void transcode(const struct transcoder *t, const uint8_t *raw, size_t n, uint8_t
 	*ret_written = written;
 }
 
+/* Writes the reply bytes for a byte from 80 on of a single-byte charset; returns their length. */
+static size_t write_high_byte(const struct transcoder *t, const uint16_t *table, uint8_t byte,
+			      uint8_t ret_bytes[TRANSCODE_UNIT_MAX])
+{
+	uint32_t c = table[byte - 0x80];
+	int length;
+
+	if (c == 0)
+		return write_replacement(t, &byte, 1, ret_bytes);
+	if (t->to == CHARSET_UTF_8) {
+		/* all of them are below U+FFFF */
+		if (c < 0x800) {
+			ret_bytes[0] = (uint8_t)(0xc0 | c >> 6);
+			ret_bytes[1] = (uint8_t)(0x80 | (c & 0x3f));
+			return 2;
+		}
+		ret_bytes[0] = (uint8_t)(0xe0 | c >> 12);
+		ret_bytes[1] = (uint8_t)(0x80 | (c >> 6 & 0x3f));
+		ret_bytes[2] = (uint8_t)(0x80 | (c & 0x3f));
+		return 3;
+	}
+	length = charset_encode_character(t->to, t->encode_errors, c, ret_bytes);
+	return length < 0 ? 0 : (size_t)length;
+}
+
+/* transcode() from a single-byte charset. */
+static void transcode_bytes(const struct transcoder *t, const uint8_t *raw, size_t n, uint8_t *out,
+			    size_t size, size_t *ret_read, size_t *ret_written)
+{
+	const uint16_t *table = decode_table(t->from);
+	size_t read = 0;
+	size_t written = 0;
+	bool full = false;
+
+	while (read < n && !full) {
+		size_t room = size - written;
+		size_t done =
+			copy_ascii(raw + read, out + written, n - read < room ? n - read : room);
+
+		read += done;
+		written += done;
+		full = read < n && raw[read] < 0x80;
+		for (; read < n && raw[read] >= 0x80 && !full; read += !full) {
+			uint8_t bytes[TRANSCODE_UNIT_MAX];
+			size_t made;
+
+			if (size - written >= TRANSCODE_UNIT_MAX) {
+				written += write_high_byte(t, table, raw[read], out + written);
+				continue;
+			}
+			made = write_high_byte(t, table, raw[read], bytes);
+			full = made > size - written;
+			if (!full) {
+				memcpy(out + written, bytes, made);
+				written += made;
+			}
+		}
+	}
+	*ret_read = read;
+	*ret_written = written;
+}
+
+/* transcode() where nothing changes. */
+static void keep_all(const uint8_t *raw, size_t n, uint8_t *out, size_t size, size_t *ret_read,
+		     size_t *ret_written)
+{
+	size_t length = n < size ? n : size;
+
+	memcpy(out, raw, length);
+	*ret_read = length;
+	*ret_written = length;
+}
+
+void transcode(const struct transcoder *t, const uint8_t *raw, size_t n, uint8_t *out, size_t size,
+	       size_t *ret_read, size_t *ret_written)
+{
+	if (t->from == CHARSET_UTF_8)
+		transcode_utf_8(t, raw, n, out, size, ret_read, ret_written);
+	else if (transcoder_keeps_all(t))
+		keep_all(raw, n, out, size, ret_read, ret_written);
+	else
+		transcode_bytes(t, raw, n, out, size, ret_read, ret_written);
+}
+
+void transcode_text(const struct transcoder *t, const uint8_t *text, size_t n, uint8_t *out,
+		    size_t size, size_t *ret_read, size_t *ret_written)
+{
+	if (t->from == CHARSET_UTF_8)
+		charset_encode(t->to, t->encode_errors, text, n, out, size, ret_read, ret_written);
+	else
+		transcode(t, text, n, out, size, ret_read, ret_written);
+}
+
+/* Returns the number of characters that replace an ill-formed subsequence of @n bytes. */
+static size_t count_replacement(enum decode_errors errors, size_t n)
+{
+	switch (errors) {
+	case DECODE_REPLACE:
+		return 1;
+	case DECODE_BACKSLASHREPLACE:
+		return 4 * n;
+	case DECODE_SURROGATEESCAPE:
+		return n;
+	case DECODE_STRICT:
+	case DECODE_IGNORE:
+		break;
+	}
+	return 0;
+}
+
 size_t transcode_count(const struct transcoder *t, const uint8_t *raw, size_t n)
 {
 	size_t count = 0;
@@ -203,13 +330,11 @@ size_t transcode_count(const struct transcoder *t, const uint8_t *raw, size_t n)
 
 	while (i < n) {
 		size_t bad;
-		size_t clean = clean_stretch(raw + i, n - i, WINDOW, &bad);
+		size_t clean = clean_stretch(t->from, raw + i, n - i, WINDOW, &bad);
 
-		count += utf8_count(raw + i, clean);
-		if (t->decode_errors == DECODE_BACKSLASHREPLACE)
-			count += 4 * bad;
-		else if (t->decode_errors == DECODE_REPLACE && bad > 0)
-			count++;
+		count += decode_count(t->from, raw + i, clean);
+		if (bad > 0)
+			count += count_replacement(t->decode_errors, bad);
 		i += clean + bad;
 	}
 	return count;
@@ -220,6 +345,8 @@ uint64_t transcode_length(const struct transcoder *t, const uint8_t *raw, size_t
 	uint64_t length = 0;
 	size_t i = 0;
 
+	if (transcoder_keeps_all(t))
+		return n;
 	while (i < n) {
 		uint8_t out[LENGTH_PIECE];
 		size_t read, written;
