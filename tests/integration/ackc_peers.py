@@ -108,7 +108,8 @@ class Peer:
         self.accepted = 0
         self.closing = False
         self.open = set()
-        threading.Thread(target=self._serve, daemon=True).start()
+        self.server = threading.Thread(target=self._serve, daemon=True)
+        self.server.start()
 
     def _serve(self):
         while not self.closing:
@@ -116,12 +117,12 @@ class Peer:
                 s, _ = self.listener.accept()
             except OSError:
                 return
+            self.open.add(s)
             self.accepted += 1
             threading.Thread(target=self._handle, args=(s,), daemon=True).start()
 
     def _handle(self, s):
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.open.add(s)
         with s, contextlib.suppress(OSError):
             self.handler(s)
         self.open.discard(s)
@@ -132,6 +133,7 @@ class Peer:
     def close_all(self):
         """Closes the listener and then the connections, as after a crash of the server."""
         self.close()
+        self.server.join()  # it adds the last connection that it accepted
         for s in list(self.open):
             with contextlib.suppress(OSError):
                 s.shutdown(socket.SHUT_RDWR)

@@ -9,6 +9,7 @@ import resource
 import socket
 import statistics
 import subprocess
+import threading
 import time
 import urllib.parse
 from signal import SIGTERM, SIGUSR1
@@ -313,12 +314,21 @@ def test_busy_ratio_is_reported(ackd):
         return [samples["ackd_worker_busy_ratio", str(w)] for w in range(2)]
 
     assert ratios() == [0, 0]
-    with daemon.connect() as s:
-        deadline = time.monotonic() + SOON
-        busy = ratios()
-        while max(busy) < 0.02 and time.monotonic() < deadline:
-            s.sendall(b"x" * 65536 * 16)
-            busy = ratios()
+    ended = threading.Event()
+
+    def send():
+        with daemon.connect() as s:
+            while not ended.is_set():
+                s.sendall(b"x" * 65536 * 16)
+
+    # A thread sends, so that scraping does not slow it down.
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        busy = wait_until(lambda: max(r := ratios()) >= 0.02 and r, "a busy worker")
+    finally:
+        ended.set()
+        sender.join()
     assert 0.02 <= max(busy) <= 1.1
     assert min(busy) < 0.01  # the other worker is idle
     wait_until(lambda: max(ratios()) < 0.01, "idle workers")
