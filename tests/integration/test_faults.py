@@ -496,7 +496,7 @@ def test_socket_refused_by_the_loop_is_retried(ackd, faults):
         return f'reply = "{reply}"; workers = 1; listeners = ( {listener} );'
 
     addresses = {"ack": "127.0.0.1", "echo": "127.0.0.2"}
-    faults.poll_fail = 2  # the first is the control socket
+    faults.poll_fail = 3  # the first two are the control socket and the ticker
     daemon = ackd(config("ack"), env=faults.environment(), arguments=())
     error = "cannot poll a listening socket: no space left on device"
     daemon.wait_for("accept_error: ack: " + error)

@@ -2,6 +2,8 @@
 
 #include "conn_fixture.h"
 
+#include <sys/eventfd.h>
+
 /* How long a connection in a queue with this timeout stays: activity is exact to 1/64 of it. */
 #define LIMIT(timeout_ms) ((timeout_ms) + (timeout_ms) / 64)
 
@@ -64,6 +66,41 @@ static void test_zero_timeout_disables_timer(void **state)
 	say(a, "x");
 	expect(&f, a, "Got x");
 	close(a);
+	end(&f);
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+	struct reactor *reactor = poll->data;
+
+	uv_poll_stop(poll);
+	reactor->ticker.cb(reactor->ticker.data);
+}
+
+/* The ticker may fire between the events of a turn. Input that was read before is activity. */
+static void test_input_of_the_same_turn(void **state)
+{
+	struct fixture f;
+	uv_poll_t tick;
+	int a, b, ready;
+
+	begin(&f, IDLE);
+	a = connect_client(&f);
+	b = connect_client(&f);
+	step(&f);
+	ready = eventfd(1, EFD_CLOEXEC);
+	say(a, "x");
+	assert_int_equal(uv_poll_init(&f.reactor.loop, &tick, ready), 0);
+	tick.data = &f.reactor;
+	assert_int_equal(uv_poll_start(&tick, UV_READABLE, on_readable), 0);
+	uv_timer_stop(&f.reactor.ticker.watcher.timer);
+	advance(&f, LIMIT(IDLE_MS));
+	expect(&f, a, "Got x");
+	expect_end(&f, b);
+	uv_close((uv_handle_t *)&tick, NULL);
+	close(ready);
+	close(a);
+	close(b);
 	end(&f);
 }
 
@@ -231,6 +268,7 @@ int main(void)
 		cmocka_unit_test(test_idle),
 		cmocka_unit_test(test_activity),
 		cmocka_unit_test(test_zero_timeout_disables_timer),
+		cmocka_unit_test(test_input_of_the_same_turn),
 		cmocka_unit_test(test_reload),
 		cmocka_unit_test(test_slow_reader),
 		cmocka_unit_test(test_slow_reader_after_a_pause),

@@ -329,7 +329,7 @@ static void test_descriptor_refused_by_the_loop_is_retried(void **state)
 	assert_int_equal(dup2(file, f.socket), f.socket);
 	apply(&f, (struct worker_socket[]){{.fd = f.socket}}, 1);
 	assert_int_equal(acceptor_of(&f)->state, ACCEPTOR_UNOPENED);
-	assert_true(f.worker->reactor.timer_at_ms <= uv_now(&f.worker->reactor.loop) + 200);
+	assert_true(f.worker->reactor.ticker_at_ms <= uv_now(&f.worker->reactor.loop) + 200);
 	end_pause(&f);
 	assert_int_equal(acceptor_of(&f)->state, ACCEPTOR_UNOPENED);
 	assert_int_equal(f.counters[0]->values[COUNTER_ACCEPT_ERRORS], 2);
@@ -456,6 +456,26 @@ static void test_phases_of_a_drain(void **state)
 	end(&f);
 }
 
+/*
+ * While connections wait for input, the loop sleeps without a time limit, because the kernel would
+ * start and cancel a timer each time. Their timeout still ends them.
+ */
+static void test_sleep_has_no_time_limit(void **state)
+{
+	struct fixture f;
+	int a;
+
+	begin(&f, "limits = { idle_timeout = \"100ms\"; };");
+	a = connect_client(&f);
+	turn(&f);
+	assert_int_not_equal(f.worker->reactor.ticker_at_ms, UINT64_MAX);
+	assert_int_equal(uv_backend_timeout(&f.worker->reactor.loop), -1);
+	while (f.worker->reactor.connections > 0)
+		uv_run(&f.worker->reactor.loop, UV_RUN_ONCE);
+	close(a);
+	end(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -470,6 +490,7 @@ int main(void)
 		cmocka_unit_test(test_news_after_order_is_carried_out),
 		cmocka_unit_test(test_plan_and_end_together),
 		cmocka_unit_test(test_phases_of_a_drain),
+		cmocka_unit_test(test_sleep_has_no_time_limit),
 	};
 
 	return cmocka_run_group_tests_name("worker", tests, NULL, NULL);

@@ -8,11 +8,11 @@
  */
 
 #include "ackc/cli/options.h"
-#include "ackc/load/ticker.h"
 #include "ackc/message/verify.h"
 #include "ackc/net/dial.h"
 #include "ackc/output/histogram.h"
 #include "base/states.h"
+#include "loop/ticker.h"
 
 #include <stdatomic.h>
 

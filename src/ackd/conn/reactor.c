@@ -33,19 +33,20 @@ static uint64_t queue_expire(struct conn_queue *queue, uint64_t now_ms)
 	return list_is_empty(&queue->conns) ? UINT64_MAX : limit_ms;
 }
 
-static void on_timer(uv_timer_t *timer)
+static void on_tick(void *data)
 {
-	struct reactor *reactor = timer->data;
+	struct reactor *reactor = data;
 	uint64_t now_ms = uv_now(&reactor->loop);
 	uint64_t next_ms = UINT64_MAX;
 	struct listener *l;
 
-	reactor->timer_at_ms = UINT64_MAX;
+	reactor_answer(reactor);
+	reactor->ticker_at_ms = UINT64_MAX;
 	list_for_each (l, &reactor->listeners, node)
 		for (unsigned i = 0; i < QUEUE_COUNT; i++)
 			next_ms = min_u64(next_ms, queue_expire(&l->queues[i], now_ms));
-	if (reactor->on_timer)
-		next_ms = min_u64(next_ms, reactor->on_timer(reactor));
+	if (reactor->on_tick)
+		next_ms = min_u64(next_ms, reactor->on_tick(reactor));
 	if (next_ms != UINT64_MAX)
 		reactor_wake_in(reactor, next_ms);
 }
@@ -54,10 +55,10 @@ void reactor_wake_in(struct reactor *reactor, uint64_t ms)
 {
 	uint64_t at_ms = uv_now(&reactor->loop) + ms;
 
-	if (at_ms >= reactor->timer_at_ms)
+	if (at_ms >= reactor->ticker_at_ms)
 		return;
-	reactor->timer_at_ms = at_ms;
-	uv_timer_start(&reactor->timer, on_timer, ms, 0);
+	reactor->ticker_at_ms = at_ms;
+	ticker_set(&reactor->ticker, at_ms * 1000000);
 }
 
 /* ---- connections ---- */
@@ -150,7 +151,7 @@ int reactor_init(struct reactor *reactor, struct limits *limits)
 
 	*reactor = (struct reactor){
 		.limits = limits,
-		.timer_at_ms = UINT64_MAX,
+		.ticker_at_ms = UINT64_MAX,
 	};
 	list_init(&reactor->listeners);
 	reactor->turn.buffer = aligned_alloc(TURN_ALIGNMENT, TURN_BUFFER_BYTES);
@@ -163,14 +164,17 @@ int reactor_init(struct reactor *reactor, struct limits *limits)
 	r = uv_loop_init(&reactor->loop);
 	if (r < 0)
 		goto finish_io;
-	uv_timer_init(&reactor->loop, &reactor->timer);
-	reactor->timer.data = reactor;
+	r = ticker_init(&reactor->ticker, &reactor->loop, on_tick, reactor);
+	if (r < 0)
+		goto close_loop;
 	uv_check_init(&reactor->loop, &reactor->check);
 	uv_check_start(&reactor->check, on_check);
 	uv_unref((uv_handle_t *)&reactor->check);
 	reactor->check.data = reactor;
 	return 0;
 
+close_loop:
+	uv_loop_close(&reactor->loop);
 finish_io:
 	session_io_finish(&reactor->io);
 free_buffer:
@@ -180,9 +184,9 @@ free_buffer:
 
 void reactor_close(struct reactor *reactor)
 {
-	if (uv_is_closing((uv_handle_t *)&reactor->timer))
+	if (uv_is_closing((uv_handle_t *)&reactor->check))
 		return;
-	uv_close((uv_handle_t *)&reactor->timer, NULL);
+	ticker_close(&reactor->ticker);
 	uv_close((uv_handle_t *)&reactor->check, NULL);
 }
 

@@ -1,13 +1,14 @@
 #pragma once
 
 /*
- * The part of a thread that connections use: the loop and its timer, the input of a turn, the
+ * The part of a thread that connections use: the loop and its ticker, the input of a turn, the
  * limits and the listeners. A worker embeds one. Everything here runs in that thread.
  */
 
 #include "ackd/limits/limits.h"
 #include "base/list.h"
 #include "core/session/session.h"
+#include "loop/ticker.h"
 
 #include <uv.h>
 
@@ -45,8 +46,8 @@ struct reactor {
 	uv_loop_t loop;
 	struct limits *limits; /* shared by all workers */
 	uint64_t n_events;     /* reads, writes and accepts so far */
-	uv_timer_t timer;
-	uint64_t timer_at_ms; /* when it fires; UINT64_MAX: stopped */
+	struct ticker ticker;
+	uint64_t ticker_at_ms; /* when it fires; UINT64_MAX: not set */
 	struct session_io io;
 	struct turn turn;
 	uv_check_t check;      /* answers the turn */
@@ -54,9 +55,9 @@ struct reactor {
 	unsigned connections;  /* open connection handles */
 
 	/* Callbacks of the owner, set after reactor_init(). */
-	uint64_t (*on_timer)(struct reactor *reactor); /* returns the milliseconds until its next
+	uint64_t (*on_tick)(struct reactor *reactor); /* returns the milliseconds until its next
 							  call, or UINT64_MAX */
-	void (*on_empty)(struct reactor *reactor);     /* the last connection's handle is closed */
+	void (*on_empty)(struct reactor *reactor);    /* the last connection's handle is closed */
 };
 
 /* Initializes @reactor. Returns 0, or a libuv error with nothing to release. */
@@ -74,7 +75,7 @@ void reactor_finish(struct reactor *reactor);
  */
 void reactor_answer(struct reactor *reactor);
 
-/* Makes the timer fire in at most @ms milliseconds. */
+/* Makes the ticker fire in at most @ms milliseconds. */
 void reactor_wake_in(struct reactor *reactor, uint64_t ms);
 
 /* Calls @f for every connection. @f may close the connection that it receives. */

@@ -25,7 +25,7 @@ static struct worker *worker_of(struct reactor *reactor)
 }
 
 /* Ends the pauses of acceptors that are over. Returns the milliseconds until the next one ends. */
-static uint64_t on_timer(struct reactor *reactor)
+static uint64_t on_tick(struct reactor *reactor)
 {
 	struct worker *worker = worker_of(reactor);
 	uint64_t next_ms = UINT64_MAX;
@@ -356,7 +356,7 @@ int worker_init(struct worker *worker, unsigned index, struct limits *limits, ui
 	r = reactor_init(&worker->reactor, limits);
 	if (r < 0)
 		return r;
-	worker->reactor.on_timer = on_timer;
+	worker->reactor.on_tick = on_tick;
 	worker->reactor.on_empty = on_empty;
 	r = uv_async_init(&worker->reactor.loop, &worker->async, on_async);
 	if (r < 0) {

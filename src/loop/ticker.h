@@ -1,8 +1,10 @@
 #pragma once
 
 /*
- * A timer for a schedule of messages, which needs a finer resolution than libuv's milliseconds.
- * ticker_linux.c uses a timer descriptor; ticker_uv.c is for other systems.
+ * A timer that is not one of the loop's own. ticker_linux.c uses a timer descriptor, which has two
+ * advantages over a uv_timer_t: its resolution is finer than milliseconds, and it costs nothing
+ * while it waits. With a uv_timer_t each epoll_wait() has a timeout, so the kernel starts and
+ * cancels a timer every time the thread sleeps. ticker_uv.c is for other systems.
  */
 
 #include <stdint.h>

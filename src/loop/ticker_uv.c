@@ -1,4 +1,4 @@
-#include "ackc/load/ticker.h"
+#include "loop/ticker.h"
 
 static void on_timer(uv_timer_t *timer)
 {
