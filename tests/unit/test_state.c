@@ -38,6 +38,7 @@ static struct state_record sample(unsigned i)
 		.place = {.received = UINT64_MAX - i,
 			  .message_start = i * UINT64_C(0x0200000000000017) % (UINT64_MAX - 1000),
 			  .messages = i * UINT64_C(0x100000000),
+			  .left = i * 4099 % (MESSAGE_BYTES_MAX + 1),
 			  .skipping = i >> 2 & 1,
 			  .last_byte = (uint8_t)i,
 			  .done = i >> 1 & 1},
@@ -302,6 +303,9 @@ static void test_invalid_records_are_rejected(void **state)
 			 -EBADMSG)
 	BAD(place.skipping, 0, 2);
 	BAD(place.dirty, 0, 1);
+	BAD(place.left, 3, 2);
+	BAD(place.matched, 0, 1);
+	BAD(place.reserved, 2, 1);
 	BAD(place.carry.length, 0, 1);
 	BAD(place.done, 0, 2);
 	BAD(place.received, 7, 0);

@@ -14,7 +14,7 @@
 #define DRAIN_READ_MAX ((size_t)1024 * 1024)
 
 /* every connection has one, even an idle one */
-static_assert(sizeof(struct conn) <= 328, "struct conn has grown");
+static_assert(sizeof(struct conn) <= 336, "struct conn has grown");
 
 /* ---- states ---- */
 
@@ -519,15 +519,13 @@ void conn_tell_refusal(struct conn *c)
 {
 	static const struct nak nak = {.reason = NAK_TOO_MANY_CONNECTIONS};
 	struct session_io *io = conn_io(c);
-	char line[NAK_LINE_MAX];
 	int sent = 0;
 
 	counter_add(conn_listener(c)->counters, COUNTER_NAKS + nak.reason, 1);
-	if (conn_listener(c)->settings->policy.nak) {
-		out_set(&io->out, line, nak_format(&nak, line));
+	session_refuse(&c->session, io, &nak);
+	if (io->out.n_bytes > 0)
 		sent = conn_socket_send(c, io);
-		session_io_clear(io);
-	}
+	session_io_clear(io);
 	/* the buffer of a new socket has room for a line unless the peer is gone */
 	if (sent != 0)
 		conn_close(c, CONN_REFUSED);

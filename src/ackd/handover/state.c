@@ -7,7 +7,7 @@
 static const char magic[8] = "ackd-st";
 
 static_assert(sizeof(struct state_header) == 48, "no padding");
-static_assert(sizeof(struct state_record) == 80, "no padding");
+static_assert(sizeof(struct state_record) == 88, "no padding");
 static_assert(sizeof(struct state_counters_record) == 8, "no padding");
 
 /*
@@ -61,8 +61,13 @@ static bool is_flag(uint8_t value)
 
 static bool place_check(const struct session_place *place)
 {
+	static const uint8_t zeroes[sizeof(place->reserved)];
+	bool has_begun = place->message_start < place->received;
+
 	return place->message_start <= place->received && is_flag(place->skipping) &&
-	       place->dirty == 0 && is_flag(place->done) && place->carry.length == 0;
+	       place->left <= (has_begun ? MESSAGE_BYTES_MAX : 0) && place->matched == 0 &&
+	       place->dirty == 0 && is_flag(place->done) && place->carry.length == 0 &&
+	       memcmp(place->reserved, zeroes, sizeof(zeroes)) == 0;
 }
 
 /* Returns whether a complete record is at @p, and its total length. */

@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 /* A state of any other version is rejected. */
-#define STATE_VERSION 3
+#define STATE_VERSION 4
 
 /* The most counter values per listener. */
 #define STATE_COUNTERS_MAX 64

@@ -9,93 +9,6 @@
 
 #include <string.h>
 
-/*
- * ---- where a message ends ----
- *
- * Only these three functions know how the data end a message; the rest of this file works for any
- * framing. Lines are the only case so far, so the last two have no switch yet.
- */
-
-/* The longest terminator: CR LF. */
-#define TERMINATOR_MAX 2
-
-/* Where a message ends, as positions in the input: its text, and the terminator after it. */
-struct end {
-	size_t text, frame;
-};
-
-/* Searches the input from @from up to @to for the end of the current message. */
-static inline bool find_end(const struct session *session, const struct session_job *job,
-			    size_t from, size_t to, struct end *ret_end)
-{
-	const uint8_t *lf;
-
-	switch (session->policy->framing) {
-	case FRAMING_LINE:
-		lf = memchr(job->input + from, '\n', to - from);
-		if (!lf)
-			return false;
-		ret_end->text = (size_t)(lf - job->input);
-		ret_end->frame = ret_end->text + 1;
-		return true;
-	case FRAMING_STREAM:
-		break;
-	}
-	return false;
-}
-
-/* Returns the length of the terminator of a message: the last of the @n > 0 bytes at @p. */
-static size_t terminator_length(const uint8_t *p, size_t n)
-{
-	return n > 1 && p[n - 2] == '\r' ? 2 : 1;
-}
-
-/*
- * Returns how many of the next @n > 0 bytes at @p may belong to the message, @length bytes of which
- * were received before. Sets *@ret_too_long to whether the message exceeds the limit if it does not
- * end within these bytes. The limit excludes the terminator, so one byte more is taken that may be
- * LF or CR, and an LF after that CR.
- *
- * @length may exceed the limit, as the previous process may have had a larger one.
- */
-static size_t message_room(const struct policy *policy, uint64_t length, const uint8_t *p, size_t n,
-			   bool *ret_too_long)
-{
-	const uint64_t max = policy->max_message_bytes;
-	size_t room = length <= max ? max + 1 - length : 0;
-	bool is_ended;
-
-	*ret_too_long = n > room || (n == room && p[n - 1] != '\r');
-	if (n <= room)
-		return n;
-	is_ended = p[room] == '\n' && (room == 0 || p[room - 1] == '\r');
-	return room + is_ended;
-}
-
-/* ---- the input ---- */
-
-/* Returns the first @n bytes of the input as a piece of the text. */
-static struct piece input_piece(const struct session *session, const struct session_job *job,
-				size_t n)
-{
-	return (struct piece){
-		.p = job->input,
-		.n = n,
-		.offset = session->place.received,
-		.checked = job->checked,
-		.ahead = job->input_length, /* one check covers all messages in it */
-	};
-}
-
-/* Removes @n bytes from the input. */
-static void consume(struct session *session, struct session_job *job, size_t n)
-{
-	job->input += n;
-	job->input_length -= n;
-	job->checked = job->checked > n ? job->checked - n : 0;
-	session->place.received += n;
-}
-
 static void count_message(struct session *session, struct session_io *io)
 {
 	session->place.messages++;
@@ -120,7 +33,7 @@ static int answer_read(struct session *session, struct session_io *io, struct se
 		count_message(session, io);
 	job->message_bytes = job->head_length + job->body_length;
 	if (is_message && policy->reply != REPLY_DISCARD)
-		job->phase = REPLY_PREFIX;
+		job->phase = REPLY_MEASURE;
 	else if (job->nak_due)
 		job->phase = REPLY_NAK;
 	if (job->nak_due)
@@ -148,7 +61,13 @@ static int next_stream_end(struct session *session, struct session_io *io, struc
 static int next_stream(struct session *session, struct session_io *io, struct session_job *job)
 {
 	size_t n = job->input_length;
-	struct piece piece = input_piece(session, job, n);
+	struct piece piece = {
+		.p = job->input,
+		.n = n,
+		.ahead = n,
+		.offset = session->place.received,
+		.checked = job->checked,
+	};
 	size_t begin, at;
 
 	if (n == 0)
@@ -166,7 +85,7 @@ static int next_stream(struct session *session, struct session_io *io, struct se
 		else
 			job->body_length = n - session->place.carry.length - begin;
 	}
-	consume(session, job, at);
+	job_consume(session, job, at);
 	if (job->nak_due)
 		job->input_length = 0;
 	return answer_read(session, io, job);
@@ -174,155 +93,233 @@ static int next_stream(struct session *session, struct session_io *io, struct se
 
 /* ---- framed messages ---- */
 
+/* The message has ended, so that the next one begins where the input goes on. */
+static void finish_message(struct session *session)
+{
+	session->place.skipping = false;
+	session->place.message_start = session->place.received;
+}
+
 /* Drops the rest of a rejected message. */
 static void skip_message(struct session *session, struct session_job *job)
 {
-	struct end end;
-	bool is_ended = find_end(session, job, 0, job->input_length, &end);
+	struct extent extent = {0};
 
-	consume(session, job, is_ended ? end.frame : job->input_length);
-	if (is_ended) {
-		session->place.skipping = false;
-		session->place.message_start = session->place.received;
-	}
+	boundary_search(session, job, &extent);
+	job_consume(session, job, extent.end);
+	if (extent.ended)
+		finish_message(session);
 }
 
-/* Prepares the NAK that replaces the reply to the message, the rest of which is dropped. */
-static int refuse_message(struct session *session, struct session_io *io, struct session_job *job)
+/*
+ * Prepares the NAK that replaces the reply to the message, which is @extent. If it has not ended,
+ * the rest of it is dropped.
+ */
+static int refuse_message(struct session *session, struct session_io *io, struct session_job *job,
+			  const struct extent *extent)
 {
+	job_consume(session, job, extent->end);
 	buf_finish(&session->partial, io->budget);
 	session->place.carry.length = 0;
 	session->place.dirty = false;
 	session->place.skipping = true;
+	if (extent->ended)
+		finish_message(session);
 	count_message(session, io);
 	job->phase = REPLY_NAK;
 	return 1;
 }
 
+/*
+ * Prepares the last NAK of the connection, because the next message cannot be found. @length bytes
+ * of the message prove it.
+ */
+static int refuse_rest(struct session *session, struct session_io *io, struct session_job *job,
+		       size_t length)
+{
+	static const struct extent nothing = {0};
+
+	session->place.received = session->place.message_start + length;
+	job->close = true;
+	job->input_length = 0;
+	return refuse_message(session, io, job, &nothing);
+}
+
 static int refuse_long_message(struct session *session, struct session_io *io,
 			       struct session_job *job)
 {
-	refuse(job, NAK_LINE_TOO_LONG, session->place.message_start, 0);
-	session->place.received =
-		session->place.message_start + session->policy->max_message_bytes + 1;
-	job->close = true;
-	job->input_length = 0;
-	return refuse_message(session, io, job);
+	const struct policy *policy = session->policy;
+
+	refuse(job, policy->framing == FRAMING_LINE ? NAK_LINE_TOO_LONG : NAK_FRAME_TOO_LONG,
+	       session->place.message_start, 0);
+	return refuse_rest(session, io, job,
+			   policy_head_length(policy) + policy->max_message_bytes + 1);
 }
 
 /* Appends the next @n bytes to the held message, and removes them from the input. */
 static int keep(struct session *session, struct session_io *io, struct session_job *job, size_t n)
 {
-	size_t max = (size_t)session->policy->max_message_bytes + TERMINATOR_MAX;
 	int r = 0;
 
 	if (session->policy->reply != REPLY_DISCARD) {
 		session->place.dirty |= job->dirty;
-		r = buf_append(&session->partial, io->budget, max, job->input, n);
+		r = buf_append(&session->partial, io->budget, policy_frame_max(session->policy),
+			       job->input, n);
 	}
 	if (r == 0)
-		consume(session, job, n);
+		job_consume(session, job, n);
 	return r;
 }
 
-/* Prepares the reply to a message of @length bytes at @message, before its terminator. */
+/*
+ * Prepares the reply to a message. With what frames it, it is the @n bytes at @frame. The last
+ * @tail of them end it.
+ */
 static int answer_message(struct session *session, struct session_io *io, struct session_job *job,
-			  const uint8_t *message, size_t length, size_t terminator)
+			  const uint8_t *frame, size_t n, size_t tail)
 {
+	size_t head = policy_head_length(session->policy);
+
 	count_message(session, io);
-	session->place.message_start = session->place.received;
+	job->message_start = session->place.message_start;
+	finish_message(session);
 	if (session->policy->reply == REPLY_DISCARD)
 		return 1;
-	job->body = message;
-	job->body_length = length;
-	job->message_bytes = length;
-	job->terminator_length = (uint8_t)terminator;
-	job->phase = REPLY_PREFIX;
+	job->body = frame + head;
+	job->body_length = job->message_bytes = n - head - tail;
+	job->start_length = (uint8_t)head;
+	job->terminator_length = (uint8_t)tail;
+	job->phase = REPLY_MEASURE;
 	return 1;
 }
 
-/* Prepares the reply to the held message. @is_terminated is false if the end of input ends it. */
+/* Prepares the reply to the held message. The end of input ends it if @is_cut_off. */
 static int answer_held(struct session *session, struct session_io *io, struct session_job *job,
-		       bool is_terminated)
+		       bool is_cut_off)
 {
 	struct buf held = session->partial;
-	size_t terminator = is_terminated ? terminator_length(held.data, held.length) : 0;
+	size_t tail =
+		is_cut_off ? 0 : boundary_tail_length(session->policy, held.data, held.length);
 
 	job->partial = held;
 	job->dirty |= session->place.dirty;
 	session->partial = (struct buf){0};
 	session->place.dirty = false;
-	return answer_message(session, io, job, held.data, held.length - terminator, terminator);
+	return answer_message(session, io, job, held.data, held.length, tail);
 }
 
-/* Takes the message that ends with the first @length bytes of the input, terminator included. */
+/* Takes the message that ends with the first @n bytes of the input. */
 static int end_message(struct session *session, struct session_io *io, struct session_job *job,
-		       size_t length)
+		       size_t n)
 {
-	const uint8_t *message = job->input;
-	size_t terminator;
+	const uint8_t *frame = job->input;
 	int r;
 
 	if (session->partial.length > 0) {
-		r = keep(session, io, job, length);
-		return r < 0 ? r : answer_held(session, io, job, true);
+		r = keep(session, io, job, n);
+		return r < 0 ? r : answer_held(session, io, job, false);
 	}
-	terminator = terminator_length(message, length);
-	consume(session, job, length);
-	return answer_message(session, io, job, message, length - terminator, terminator);
+	job_consume(session, job, n);
+	return answer_message(session, io, job, frame, n,
+			      boundary_tail_length(session->policy, frame, n));
 }
 
-/* Handles the end of input: an unfinished message, and a character that it cuts off. */
-static int next_framed_end(struct session *session, struct session_io *io, struct session_job *job)
+/* Handles the end of input in a line: it ends the line, and a character in it. */
+static int next_line_end(struct session *session, struct session_io *io, struct session_job *job)
 {
-	uint64_t length = session->place.received - session->place.message_start;
+	static const struct extent nothing = {0};
+	const struct session_place *place = &session->place;
+	uint64_t length = place->received - place->message_start;
 
-	if (session->place.skipping || length == 0)
+	if (length == 0)
 		return 0;
 	if (length > session->policy->max_message_bytes)
 		return refuse_long_message(session, io, job);
-	check_end(session, job, session->place.received);
-	if (job->nak_due)
-		return refuse_message(session, io, job);
-	return answer_held(session, io, job, false);
+	check_end(session, job, place->received);
+	return job->nak_due ? refuse_message(session, io, job, &nothing)
+			    : answer_held(session, io, job, true);
 }
 
-/* Checks the first @n bytes of the input, which belong to the message. Returns where it stopped. */
-static size_t check_input(struct session *session, struct session_job *job, size_t n)
+/* Handles the end of input, which leaves a message unfinished if one has begun. */
+static int next_framed_end(struct session *session, struct session_io *io, struct session_job *job)
 {
-	struct piece piece = input_piece(session, job, n);
-	size_t at = check_carry(session, job, &piece);
+	static const struct extent nothing = {0};
+	struct session_place *place = &session->place;
 
-	job->head_length = 0; /* the held message includes the head */
-	at = check_piece(session, job, &piece, at);
-	job->checked = piece.checked;
-	return at;
+	if (place->skipping)
+		return 0;
+	if (session->policy->framing == FRAMING_LINE)
+		return next_line_end(session, io, job);
+	if (place->received > place->message_start) {
+		refuse(job, NAK_UNEXPECTED_END_OF_FRAME, place->message_start, 0);
+	} else if (place->carry.length > 0) { /* a part of a header */
+		refuse(job, NAK_UNEXPECTED_END_OF_FRAME, place->received - place->carry.length, 0);
+	} else {
+		boundary_give_up(session, io);
+		return 0;
+	}
+	return refuse_message(session, io, job, &nothing);
+}
+
+/*
+ * Checks the text that @extent has added to the message. A line is checked with its terminator, so
+ * that one check can cover all lines in the input.
+ */
+static void check_extent(struct session *session, struct session_job *job,
+			 const struct extent *extent)
+{
+	bool is_line = session->policy->framing == FRAMING_LINE;
+	uint64_t received = session->place.received;
+	struct piece early = {
+		.p = session->policy->frame.end.bytes,
+		.n = extent->released,
+		.ahead = extent->released,
+		.offset = received - extent->early,
+	};
+	struct piece piece = {
+		.p = job->input + extent->head,
+		.n = extent->text_end - extent->head,
+		.ahead = (is_line ? job->input_length : extent->text_end) - extent->head,
+		.offset = received + extent->head,
+		.checked = is_line ? job->checked : 0,
+	};
+
+	check_piece(session, job, &early, check_carry(session, job, &early));
+	if (!job->nak_due)
+		check_piece(session, job, &piece, check_carry(session, job, &piece));
+	if (is_line)
+		job->checked = piece.checked;
+	else if (extent->ended && !job->nak_due)
+		check_end(session, job,
+			  received + extent->text_end - (extent->early - extent->released));
+	job->head_length = 0; /* the message includes it */
 }
 
 static int next_framed(struct session *session, struct session_io *io, struct session_job *job)
 {
-	bool too_long, is_ended;
-	struct end end;
-	size_t n, room, at;
+	struct extent extent = {0};
+	int r;
 
 	if (session->place.skipping && job->input_length > 0)
 		skip_message(session, job);
-	n = job->input_length;
-	if (n == 0)
+	if (job->input_length == 0)
 		return job->end ? next_framed_end(session, io, job) : 0;
-	room = message_room(session->policy, session->place.received - session->place.message_start,
-			    job->input, n, &too_long);
-	is_ended = find_end(session, job, 0, room, &end);
-	at = check_input(session, job, is_ended ? end.frame : room);
-	if (job->nak_due) {
-		consume(session, job, at);
-		return refuse_message(session, io, job);
+	if (session->place.received == session->place.message_start) {
+		r = boundary_begin(session, io, job, &extent.head);
+		if (r <= 0)
+			return r;
+		if (job->nak_due)
+			return refuse_rest(session, io, job, policy_head_length(session->policy));
 	}
-	if (is_ended)
-		return end_message(session, io, job, end.frame);
-	if (too_long)
+	boundary_search(session, job, &extent);
+	check_extent(session, job, &extent);
+	if (job->nak_due)
+		return refuse_message(session, io, job, &extent);
+	if (extent.ended)
+		return end_message(session, io, job, extent.end);
+	if (extent.too_long)
 		return refuse_long_message(session, io, job);
-	return keep(session, io, job, n);
+	return keep(session, io, job, extent.end);
 }
 
 int frame_next(struct session *session, struct session_io *io, struct session_job *job)
@@ -330,8 +327,10 @@ int frame_next(struct session *session, struct session_io *io, struct session_jo
 	job->dirty = false;
 	job->nak_due = false;
 	job->head_length = 0;
+	job->start_length = 0;
 	job->terminator_length = 0;
 	job->counted = 0;
+	job->measured = 0;
 	return policy_is_framed(session->policy) ? next_framed(session, io, job)
 						 : next_stream(session, io, job);
 }

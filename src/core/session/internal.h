@@ -18,6 +18,44 @@
  */
 int frame_next(struct session *session, struct session_io *io, struct session_job *job);
 
+/* ---- boundary.c: where messages begin and end, for each framing ---- */
+
+/*
+ * Finds the beginning of the next message, when none has begun, in @job's input, which is not
+ * empty. Drops what precedes it. Returns 1 and sets *@ret_head to how many bytes of the input
+ * precede the text of the message; place.message_start is then the offset of its first byte.
+ * Returns 0 if all input is used and no message has begun, -ENOBUFS or -ENOMEM. Sets job->nak_due
+ * if the header is not acceptable.
+ */
+int boundary_begin(struct session *session, struct session_io *io, struct session_job *job,
+		   size_t *ret_head);
+
+/* The part of the current message that the input contains. Positions count from job->input. */
+struct extent {
+	size_t head;	 /* where the text begins, or continues */
+	size_t text_end; /* where it ends, or where the bytes that certainly belong to it end */
+	size_t end;	 /* where the message ends, or all that may belong to it */
+
+	/* delimited: bytes of frame.end that had matched before the input, and how many of them
+	 * turned out to be text */
+	size_t early, released;
+
+	bool ended;    /* the message ends at end */
+	bool too_long; /* it does not, and exceeds the limit */
+};
+
+/*
+ * Searches the input from @extent->head on for the end of the message that has begun, and fills the
+ * other members, which must be zero. A message that is skipped has no limit.
+ */
+void boundary_search(struct session *session, const struct session_job *job, struct extent *extent);
+
+/* Ends the search for the beginning of a message, because no input follows. */
+void boundary_give_up(struct session *session, struct session_io *io);
+
+/* Returns the length of what ends the @n > 0 bytes at @p, which are a message with its frame. */
+size_t boundary_tail_length(const struct policy *policy, const uint8_t *p, size_t n);
+
 /* ---- check.c: finds what the error handlers replace or reject in a message ---- */
 
 /* A piece of the text of a message. The pieces of a text are checked in order. */
@@ -47,6 +85,15 @@ size_t check_piece(struct session *session, struct session_job *job, struct piec
 /* Ends the text before @offset. A character that this cuts off is ill-formed. */
 void check_end(struct session *session, struct session_job *job, uint64_t offset);
 
+/* Removes @n bytes from the input. */
+static inline void job_consume(struct session *session, struct session_job *job, size_t n)
+{
+	job->input += n;
+	job->input_length -= n;
+	job->checked = job->checked > n ? job->checked - n : 0;
+	session->place.received += n;
+}
+
 /* Makes a NAK due. */
 static inline void refuse(struct session_job *job, enum nak_reason reason, uint64_t offset,
 			  uint32_t code_point)
@@ -59,6 +106,8 @@ static inline void refuse(struct session_job *job, enum nak_reason reason, uint6
 
 /* The parts of a reply, in order. */
 enum reply_phase {
+	REPLY_MEASURE, /* nothing: measures the message and its reply */
+	REPLY_START,   /* the start of the frame, or its header */
 	REPLY_PREFIX,
 	REPLY_HEAD,
 	REPLY_BODY,
@@ -70,6 +119,9 @@ enum reply_phase {
 
 /* Puts the greeting into io->out, which must be empty. */
 void reply_greet(const struct session *session, struct session_io *io);
+
+/* Puts @nak into io->out. Returns false if there is no room for it. */
+bool reply_nak(const struct session *session, struct session_io *io, const struct nak *nak);
 
 /*
  * Puts the rest of the reply to @job's message into io->out, and records in @job how far it got.

@@ -9,6 +9,10 @@ static const char *const reason_names[NAK_REASON_COUNT] = {
 	[NAK_UNEXPECTED_END] = "unexpected end of data",
 	[NAK_CANNOT_ENCODE] = "cannot encode",
 	[NAK_LINE_TOO_LONG] = "line too long",
+	[NAK_FRAME_TOO_LONG] = "frame too long",
+	[NAK_INVALID_LENGTH] = "invalid frame length",
+	[NAK_UNEXPECTED_END_OF_FRAME] = "unexpected end of frame",
+	[NAK_REPLY_TOO_LONG] = "reply too long",
 	[NAK_TOO_MANY_CONNECTIONS] = "too many connections",
 };
 

@@ -5,6 +5,7 @@
  * immutable afterwards and outlives every session that uses it.
  */
 
+#include "core/session/mark.h"
 #include "core/session/template.h"
 #include "core/text/transcode.h"
 
@@ -18,9 +19,30 @@ enum reply_kind {
 };
 
 enum framing {
-	FRAMING_STREAM, /* a message is the complete text in one read */
-	FRAMING_LINE,	/* a message is the text up to LF, CRLF or end of input */
+	FRAMING_STREAM,	   /* a message is the complete text in one read */
+	FRAMING_LINE,	   /* a message is the text up to LF, CRLF or end of input */
+	FRAMING_DELIMITED, /* a message is what lies between frame.start and frame.end */
+	FRAMING_LENGTH,	   /* a message follows a header with its length */
+	FRAMING_FIXED,	   /* a message has frame.size bytes */
 };
+
+enum length_order { LENGTH_BIG_ENDIAN, LENGTH_LITTLE_ENDIAN };
+
+/* The maximum length of a header with a length. */
+#define LENGTH_BYTES_MAX 4
+
+/* The parameters of delimited, length and fixed framing. */
+struct frame {
+	struct mark start;    /* delimited: may be empty */
+	struct mark end;      /* delimited */
+	uint8_t length_bytes; /* length: 1, 2 or 4 */
+	enum length_order length_order;
+	bool length_includes_header;
+	uint32_t size; /* fixed: 1 to max_message_bytes */
+};
+
+/* The highest limit on the length of a message. */
+#define MESSAGE_BYTES_MAX ((uint32_t)16 * 1024 * 1024)
 
 /*
  * How sessions answer input. The fast paths answer well-formed text, with the same results, and
@@ -36,9 +58,10 @@ struct policy {
 	enum path path; /* set by policy_prepare() */
 	enum reply_kind reply;
 	enum framing framing;
+	struct frame frame;
 	struct transcoder transcoder;
-	bool nak;		    /* true: NAK lines are sent */
-	uint32_t max_message_bytes; /* line framing: without the terminator */
+	bool nak;		    /* true: NAKs are sent */
+	uint32_t max_message_bytes; /* without what frames it; not in stream framing */
 	const char *listener;	    /* name of the listener, for ${listener} */
 	const char *host;	    /* name of this machine, for ${host} */
 	struct template *greeting;  /* each of these three may be NULL: empty */
@@ -47,9 +70,8 @@ struct policy {
 };
 
 /*
- * Derives policy->path from the other members. Call it after setting them, and before the first
- * session uses the policy. A policy without it takes the general path, which gives the same
- * replies.
+ * Derives policy->path, and what the marks of the frame need, from the other members. Call it after
+ * setting them, and before the first session uses the policy.
  */
 void policy_prepare(struct policy *policy);
 
@@ -58,3 +80,35 @@ static inline bool policy_is_framed(const struct policy *policy)
 {
 	return policy->framing != FRAMING_STREAM;
 }
+
+/* Returns the number of bytes of a frame before its message: of its start or header. */
+static inline size_t policy_head_length(const struct policy *policy)
+{
+	switch (policy->framing) {
+	case FRAMING_DELIMITED:
+		return policy->frame.start.length;
+	case FRAMING_LENGTH:
+		return policy->frame.length_bytes;
+	case FRAMING_STREAM:
+	case FRAMING_LINE:
+	case FRAMING_FIXED:
+		break;
+	}
+	return 0;
+}
+
+/* Returns the maximum length of a message with what frames it. */
+size_t policy_frame_max(const struct policy *policy);
+
+/* Returns the greatest length of a reply that its header can state. */
+uint64_t policy_reply_max(const struct policy *policy);
+
+/*
+ * Writes what precedes a reply of @length bytes, at most policy_reply_max(), to @out. Returns
+ * policy_head_length().
+ */
+size_t policy_put_head(const struct policy *policy, uint64_t length, uint8_t out[MARK_MAX]);
+
+/* Returns the length of the message that the header at @p states. It is negative if the header
+ * includes itself and states less than its own length. */
+int64_t policy_read_length(const struct policy *policy, const uint8_t *p);

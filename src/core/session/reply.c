@@ -4,6 +4,9 @@
 
 #include <string.h>
 
+/* The longest NAK, with what frames it. */
+#define NAK_FRAME_MAX (MARK_MAX + 1 + NAK_LINE_MAX + MARK_MAX)
+
 /*
  * Appends @n bytes of the input or of a held line, by copy or by reference, whichever is cheaper.
  * @stretch is how many bytes from @p on are likely to be contiguous in the output. Returns the
@@ -70,11 +73,12 @@ static bool count_characters(const struct policy *policy, struct session_job *jo
 	return job->counted == job->body_length;
 }
 
-static bool put_expanded(const struct session *session, struct session_io *io,
-			 const struct session_job *job, const struct template *template)
+static struct template_values template_values(const struct session *session,
+					      const struct session_job *job)
 {
 	const struct policy *policy = session->policy;
-	const struct template_values values = {
+
+	return (struct template_values){
 		.names = session->names,
 		.host = policy->host,
 		.listener = policy->listener,
@@ -83,6 +87,12 @@ static bool put_expanded(const struct session *session, struct session_io *io,
 		.bytes = job->message_bytes,
 		.characters = job->message_characters,
 	};
+}
+
+static bool put_expanded(const struct session *session, struct session_io *io,
+			 const struct session_job *job, const struct template *template)
+{
+	const struct template_values values = template_values(session, job);
 
 	if (out_area_room(&io->out) < template_length_max(template))
 		return false;
@@ -103,20 +113,95 @@ void reply_greet(const struct session *session, struct session_io *io)
 	put_template(session, io, &no_job, session->policy->greeting);
 }
 
+/* Returns whether the reply to the body is the body itself. */
+static inline bool is_verbatim(const struct policy *policy, const struct session_job *job)
+{
+	return !job->dirty && policy->transcoder.to == CHARSET_UTF_8;
+}
+
+/* Determines the length of the reply to the body. */
+static bool measure_body(const struct policy *policy, struct session_job *job)
+{
+	const uint8_t *text = job->body + job->measured;
+	size_t left = job->body_length - job->measured;
+	size_t n = is_verbatim(policy, job) ? left : step(text, left);
+
+	if (job->measured == 0)
+		job->reply_length = 0;
+	job->reply_length += n < left || !is_verbatim(policy, job)
+				     ? transcode_length(&policy->transcoder, text, n)
+				     : n;
+	job->measured += n;
+	return job->measured == job->body_length;
+}
+
+/* Adds the length of the expanded @template to that of the reply. */
+static void measure_template(const struct session *session, struct session_job *job,
+			     const struct template *template)
+{
+	uint8_t expanded[TEMPLATE_EXPANDED_MAX];
+	const struct template_values values = template_values(session, job);
+
+	if (!template_is_empty(template))
+		job->reply_length += template_expand(template, &values, expanded);
+}
+
+/*
+ * Determines what must be known before the first byte of the reply is made. A reply that is too
+ * long for its header is replaced by a NAK.
+ */
+static bool measure(const struct session *session, struct session_job *job)
+{
+	const struct policy *policy = session->policy;
+	bool is_ack = policy->reply == REPLY_ACK;
+	unsigned variables =
+		template_variables(policy->ack_prefix) | template_variables(policy->ack_suffix);
+
+	if (is_ack && variables & TEMPLATE_CHARACTERS && !count_characters(policy, job))
+		return false;
+	if (policy->framing != FRAMING_LENGTH)
+		return true;
+	if (!measure_body(policy, job))
+		return false;
+	if (is_ack) {
+		measure_template(session, job, policy->ack_prefix);
+		measure_template(session, job, policy->ack_suffix);
+	}
+	if (job->reply_length > policy_reply_max(policy))
+		refuse(job, NAK_REPLY_TOO_LONG, job->message_start, 0);
+	return true;
+}
+
+static bool put_start(const struct session *session, struct session_io *io, struct session_job *job)
+{
+	const struct policy *policy = session->policy;
+
+	if (job->start_length == 0)
+		return true;
+	if (policy->reply == REPLY_ECHO && is_verbatim(policy, job)) {
+		/* the reply is the message with what frames it */
+		job->body -= job->start_length;
+		job->body_length += job->start_length;
+	} else {
+		if (out_area_room(&io->out) < MARK_MAX)
+			return false;
+		out_commit(&io->out,
+			   policy_put_head(policy, job->reply_length, out_area(&io->out)));
+	}
+	job->start_length = 0;
+	return true;
+}
+
 static bool put_prefix(const struct session *session, struct session_io *io,
 		       struct session_job *job)
 {
 	const struct policy *policy = session->policy;
-	const struct template *prefix = policy->ack_prefix, *suffix = policy->ack_suffix;
 	bool is_ack = policy->reply == REPLY_ACK;
-	unsigned variables = template_variables(prefix) | template_variables(suffix);
 
-	if (is_ack && variables & TEMPLATE_CHARACTERS && !count_characters(policy, job))
-		return false;
-	if (is_ack && !put_template(session, io, job, prefix))
+	if (is_ack && !put_template(session, io, job, policy->ack_prefix))
 		return false;
 	/* without a suffix between them, the terminator is part of the body from here on */
-	if (!is_ack || template_is_empty(suffix)) {
+	if ((!is_ack || template_is_empty(policy->ack_suffix)) && is_verbatim(policy, job)) {
 		job->body_length += job->terminator_length;
 		job->terminator_length = 0;
 	}
@@ -168,7 +253,7 @@ static bool put_body(const struct session *session, struct session_io *io, struc
 	size_t stretch = job->body_length;
 	size_t n;
 
-	if (job->dirty || policy->transcoder.to != CHARSET_UTF_8)
+	if (!is_verbatim(policy, job))
 		return put_transcoded(io, &policy->transcoder, job->dirty, &job->body,
 				      &job->body_length);
 	/* In an echo, the next message is contiguous with this one. */
@@ -180,7 +265,7 @@ static bool put_body(const struct session *session, struct session_io *io, struc
 	return job->body_length == 0;
 }
 
-/* Every charset encodes the terminator unchanged. */
+/* The terminator is sent as it was received, whatever the charset of the reply is. */
 static bool put_terminator(const struct session *session, struct session_io *io,
 			   struct session_job *job)
 {
@@ -194,17 +279,45 @@ static bool put_terminator(const struct session *session, struct session_io *io,
 	return job->terminator_length == 0;
 }
 
-/* Out of line: nearly every message has none. */
-__attribute__((noinline)) static bool put_nak_line(const struct session *session,
-						   struct session_io *io, const struct nak *nak)
+/* A NAK in a frame has no LF. Otherwise it is a line, which starts on a new line. */
+static size_t format_nak(const struct session *session, const struct session_io *io,
+			 const struct nak *nak, uint8_t *out)
 {
-	char line[1 + NAK_LINE_MAX] = "\n"; /* a NAK starts on a new line */
-	size_t skip = last_byte(session, io) == '\n' ? 1 : 0;
-	size_t n = 1 + nak_format(nak, line + 1) - skip;
+	const struct policy *policy = session->policy;
+	char line[NAK_LINE_MAX];
+	size_t length = nak_format(nak, line), n = 0;
+
+	switch (policy->framing) {
+	case FRAMING_DELIMITED:
+	case FRAMING_LENGTH:
+		length--;
+		n = policy_put_head(policy, length, out);
+		memcpy(out + n, line, length);
+		n += length;
+		length = policy->framing == FRAMING_DELIMITED ? policy->frame.end.length : 0;
+		memcpy(out + n, policy->frame.end.bytes, length);
+		break;
+	case FRAMING_STREAM:
+	case FRAMING_LINE:
+	case FRAMING_FIXED:
+		if (last_byte(session, io) != '\n')
+			out[n++] = '\n';
+		memcpy(out + n, line, length);
+		break;
+	}
+	return n + length;
+}
+
+/* Out of line: nearly every message has none. */
+__attribute__((noinline)) bool reply_nak(const struct session *session, struct session_io *io,
+					 const struct nak *nak)
+{
+	uint8_t bytes[NAK_FRAME_MAX];
+	size_t n = format_nak(session, io, nak, bytes);
 
 	if (out_area_room(&io->out) < n)
 		return false;
-	memcpy(out_area(&io->out), line + skip, n);
+	memcpy(out_area(&io->out), bytes, n);
 	out_commit(&io->out, n);
 	return true;
 }
@@ -213,7 +326,7 @@ static bool put_nak(const struct session *session, struct session_io *io, struct
 {
 	if (!job->nak_due)
 		return true;
-	if (session->policy->nak && !put_nak_line(session, io, &job->nak))
+	if (session->policy->nak && !reply_nak(session, io, &job->nak))
 		return false;
 	if (io->on_nak)
 		io->on_nak(io->on_nak_data, &job->nak);
@@ -224,6 +337,16 @@ bool reply_put(const struct session *session, struct session_io *io, struct sess
 {
 	/* not a table of functions: these calls are inlined */
 	switch ((enum reply_phase)job->phase) {
+	case REPLY_MEASURE:
+		if (!measure(session, job))
+			return false;
+		job->phase = job->nak_due && job->nak.reason == NAK_REPLY_TOO_LONG ? REPLY_NAK
+										   : REPLY_START;
+		return reply_put(session, io, job);
+	case REPLY_START:
+		if (!put_start(session, io, job))
+			return false;
+		job->phase = REPLY_PREFIX; /* fall through */
 	case REPLY_PREFIX:
 		if (!put_prefix(session, io, job))
 			return false;

@@ -30,7 +30,7 @@ struct session_held {
 };
 
 /* every connection has one, even an idle one */
-static_assert(sizeof(struct session) <= 112, "struct session has grown");
+static_assert(sizeof(struct session) <= 88, "struct session has grown");
 
 int session_io_init(struct session_io *io, struct budget *budget)
 {
@@ -107,6 +107,12 @@ static inline void note_last_byte(struct session *session, const struct session_
 	if (io->out.n_bytes == 0)
 		return;
 	session->place.last_byte = out_last_byte(&io->out);
+}
+
+void session_refuse(const struct session *session, struct session_io *io, const struct nak *nak)
+{
+	if (session->policy->nak)
+		reply_nak(session, io, nak);
 }
 
 void session_greet(struct session *session, struct session_io *io)
@@ -317,12 +323,16 @@ int session_resume(struct session *session, struct session_io *io)
 	return session_run(session, io, &io->job);
 }
 
+/* Returns whether @job still needs its message, and that message lies in the input. */
+static bool job_needs_body(const struct session_job *job)
+{
+	return job->phase != REPLY_NAK && job->phase != REPLY_NOTHING && !job->partial.data;
+}
+
 /* Returns the first byte that @job still needs. A message in the input lies before job->input. */
 static const uint8_t *job_begin(const struct session_job *job)
 {
-	bool needs_body = job->phase != REPLY_NAK && job->phase != REPLY_NOTHING;
-
-	return needs_body && !job->partial.data ? job->body : job->input;
+	return job_needs_body(job) ? job->body - job->start_length : job->input;
 }
 
 /* Allocates a held job with room for @n bytes of input. Returns 0, -ENOBUFS or -ENOMEM. */
@@ -361,8 +371,8 @@ int session_hold(struct session *session, struct session_io *io)
 	held->job = *job;
 	if (n > 0)
 		memcpy(held->bytes, begin, n);
-	if (begin == job->body)
-		held->job.body = held->bytes;
+	if (job_needs_body(job))
+		held->job.body = held->bytes + (job->body - begin);
 	held->job.input = held->bytes + (job->input - begin);
 	session->held = held;
 	io->full = NULL;
@@ -409,28 +419,41 @@ static void rest_add(struct session_rest *rest, const uint8_t *p, size_t n)
 }
 
 /*
- * Fills @rest. The next session is fed the bytes of an unfinished line again. For a discarded line
- * it is fed only an unfinished character, and continues in the middle of the line.
+ * Fills @rest. The next session is fed the bytes of an unfinished message again. In a message that
+ * is discarded or skipped, and before a message, it is fed only what is undecided: a part of a
+ * character, header or mark.
  */
 static void rest_fill(const struct session *session, const struct session_job *job,
 		      struct session_rest *rest)
 {
-	const struct buf *line = &session->partial;
-	const struct utf8_carry *carry = &session->place.carry;
-	size_t again = line->length > 0 ? line->length : carry->length;
+	const struct session_place *from = &session->place;
+	const struct frame *frame = &session->policy->frame;
+	bool has_begun = policy_is_framed(session->policy) && from->received > from->message_start;
+	const struct mark *mark = has_begun ? &frame->end : &frame->start;
+	size_t held = session->partial.length;
+	size_t again = held > 0 ? held : (size_t)from->carry.length + from->matched;
+	struct session_place *place = &rest->place;
 
-	*rest = (struct session_rest){.place = session->place, .ended = job && job->end};
-	rest->place.received -= again;
-	rest->place.dirty = false;
-	rest->place.carry = (struct utf8_carry){0};
-	/* a stream has no lines; if the next session uses line framing, a line begins here */
-	if (!policy_is_framed(session->policy))
-		rest->place.message_start = rest->place.received;
+	*rest = (struct session_rest){.place = *from, .ended = job && job->end};
+	place->received -= again;
+	place->left = has_begun && held == 0 && from->left > 0 ? from->left + (uint32_t)again : 0;
+	if (!has_begun)
+		place->message_start = place->received;
+	if (place->message_start == place->received)
+		place->left = 0;
+	place->matched = 0;
+	place->dirty = false;
+	place->carry = (struct utf8_carry){0};
 	if (job && job->close)
-		rest->place.done = true;
-	if (rest->place.done)
+		place->done = true;
+	if (place->done)
 		return;
-	rest_add(rest, line->length > 0 ? line->data : carry->bytes, again);
+	if (held > 0) {
+		rest_add(rest, session->partial.data, held);
+	} else {
+		rest_add(rest, from->carry.bytes, from->carry.length);
+		rest_add(rest, mark->bytes, from->matched);
+	}
 	if (job)
 		rest_add(rest, job->input, job->input_length);
 }
@@ -452,10 +475,21 @@ int session_suspend(struct session *session, struct session_io *io, struct sessi
 
 void session_restore(struct session *session, const struct session_place *place)
 {
+	const struct policy *policy = session->policy;
+	bool counts = policy->framing == FRAMING_LENGTH || policy->framing == FRAMING_FIXED;
+
 	session->place = *place;
-	if (!policy_is_framed(session->policy))
+	if (!policy_is_framed(policy))
 		session->place.skipping = false;
-	/* the beginning of a discarded line is gone, so the rest of it cannot be answered */
-	else if (session->policy->reply != REPLY_DISCARD && place->message_start < place->received)
+	if (!counts)
+		session->place.left = 0;
+	if (counts && place->left == 0) {
+		/* where the current message of another framing ends is not known */
+		session->place.skipping = false;
+		session->place.message_start = place->received;
+	} else if (policy_is_framed(policy) && policy->reply != REPLY_DISCARD &&
+		   place->message_start < place->received) {
+		/* the beginning of a discarded message is gone, so the rest cannot be answered */
 		session->place.skipping = true;
+	}
 }

@@ -69,14 +69,23 @@ struct session_job {
 	bool nak_due;  /* a NAK line follows the message or replaces its reply */
 	uint8_t head_length;
 	uint8_t head[UTF8_CHARACTER_MAX]; /* its first character, if reads split it */
+	uint8_t start_length;		  /* of what precedes the body in its frame */
 	uint8_t terminator_length;	  /* of the terminator, which follows the body */
 	const uint8_t *body; /* received bytes after head whose reply is not made yet */
 	size_t body_length;
 	uint64_t message_bytes;
 	uint64_t message_characters;
-	size_t counted; /* bytes of body already counted in message_characters */
+	uint64_t message_start; /* offset of the message, with its frame */
+	size_t counted;		/* bytes of body already counted in message_characters */
+	uint64_t reply_length;	/* length framing: of the reply to the measured bytes of body */
+	size_t measured;
 	struct nak nak;
 	struct buf partial; /* owns the memory of body if the message was held; else empty */
+};
+
+/* Rare things that a session counts, besides NAKs. */
+enum session_count {
+	SESSION_SKIPPED_BYTES, /* received between frames */
 };
 
 /* The working memory of a thread. */
@@ -86,8 +95,10 @@ struct session_io {
 	/* incremented per message; the caller resets it */
 	uint64_t n_messages;
 
-	/* called for each fault, even if NAK lines are disabled; may be NULL */
+	/* called for each fault, even if NAKs are disabled; may be NULL */
 	void (*on_nak)(void *data, const struct nak *nak);
+	/* called when @n more were counted; may be NULL */
+	void (*on_count)(void *data, enum session_count what, uint64_t n);
 	void *on_nak_data;
 
 	/* private to the session */
@@ -101,18 +112,22 @@ struct session_io {
 
 /*
  * The state of a session apart from the memory it holds. Plain data without padding, so that it can
- * be stored unchanged for the next process. The flags are 0 or 1. In a stored place, @dirty is 0
- * and @carry is empty: the bytes of the unfinished line or character are stored as input.
+ * be stored unchanged for the next process. The flags are 0 or 1. In a stored place, @dirty and
+ * @matched are 0 and @carry is empty: the bytes of an unfinished message or character and of a
+ * partial mark are stored as input.
  */
 struct session_place {
-	uint64_t received;	 /* bytes consumed so far, which is the offset of the next one */
-	uint64_t message_start;	 /* offset of the current message, at most received */
-	uint64_t messages;	 /* messages so far, including NAKed ones */
-	uint8_t skipping;	 /* line framing: the rest of the current line is dropped */
-	uint8_t dirty;		 /* the unfinished line has ill-formed subsequences */
-	uint8_t last_byte;	 /* the last byte sent; LF before there was one */
-	uint8_t done;		 /* SESSION_DONE was returned: no reply follows */
-	struct utf8_carry carry; /* the unfinished character, if any */
+	uint64_t received;	/* bytes consumed so far, which is the offset of the next one */
+	uint64_t message_start; /* offset of the current message with its frame, at most received */
+	uint64_t messages;	/* messages so far, including NAKed ones */
+	uint32_t left;		/* length, fixed: bytes of the current message to come */
+	uint8_t matched;	/* delimited: bytes of frame.start or frame.end matched last */
+	uint8_t skipping;	/* the rest of the current message is dropped */
+	uint8_t dirty;		/* the unfinished message has ill-formed subsequences */
+	uint8_t last_byte;	/* the last byte sent; LF before there was one */
+	uint8_t done;		/* SESSION_DONE was returned: no reply follows */
+	uint8_t reserved[3];	/* 0 */
+	struct utf8_carry carry; /* the unfinished character or length header, if any */
 };
 
 /* One connection's protocol state. */
@@ -188,6 +203,12 @@ void session_init(struct session *session, const struct policy *policy, const ch
  * io->out refers to may be freed too.
  */
 void session_finish(struct session *session, struct session_io *io);
+
+/*
+ * Puts @nak into io->out, which must be empty, unless NAKs are disabled. For a client that is
+ * refused: the session takes no input.
+ */
+void session_refuse(const struct session *session, struct session_io *io, const struct nak *nak);
 
 /* Puts the greeting, if any, into io->out. Call it once, before any session_feed(). */
 void session_greet(struct session *session, struct session_io *io);
