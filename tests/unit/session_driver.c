@@ -2,12 +2,13 @@
  * Runs sessions over cases from standard input and compares their output with the expected one.
  * session_vs_cpython.py writes the cases. Each line is one of
  *
- *	policy REPLY FRAMING DECODE CHARSET ENCODE NAK MAX_LINE GREETING PREFIX SUFFIX
- *	case READS INPUT OUTPUT FAULTS MESSAGES
+ *	policy REPLY FRAMING DECODE CHARSET ENCODE NAK MAX_MESSAGE GREETING PREFIX SUFFIX
+ *	       START END LENGTH_BYTES ORDER INCLUDES_HEADER SIZE
+ *	case READS INPUT OUTPUT FAULTS MESSAGES SKIPPED
  *
  * with texts and bytes in hex ("-": none). READS: where the reads are cut, "5,9", or "all": whole,
  * in two at each place, byte by byte. FAULTS: the NAK lines that on_nak would make. MESSAGES: their
- * number, or -1 when the reads decide it.
+ * number, or -1 when the reads decide it. SKIPPED: how many bytes between frames are skipped.
  *
  * A case is run with an output of the usual size and, for some reads, with tiny ones, such that
  * SESSION_FULL comes at each point, with and without session_hold(), with the session handed over
@@ -27,7 +28,7 @@
 #define REPORTS_MAX 20
 
 /* The smallest output that holds any NAK line of these cases, and the range of sizes above it. */
-#define REPLY_MAX_LEAST ((size_t)48)
+#define REPLY_MAX_LEAST ((size_t)64)
 #define REPLY_MAX_SPREAD ((size_t)24)
 
 enum hold { HOLD_NEVER, HOLD_ALWAYS, HOLD_IN_TURN, HOLD_COUNT };
@@ -40,6 +41,7 @@ struct bytes {
 struct test_case {
 	struct bytes input, output, faults;
 	long messages;
+	uint64_t skipped;
 	uint64_t received; /* what the first run consumed: no other reads change that */
 };
 
@@ -57,7 +59,7 @@ static struct policy policy;
 static struct budget budget;
 static struct session_io io;
 static struct bytes got_output, got_faults;
-static uint64_t got_received;
+static uint64_t got_received, got_skipped;
 static size_t cuts[READS_MAX];
 static unsigned long n_cases, n_runs, n_full, n_refused, n_handed_over, n_wrong, line_number;
 
@@ -80,6 +82,12 @@ static void on_nak(void *data, const struct nak *nak)
 	char line[NAK_LINE_MAX];
 
 	append(&got_faults, line, nak_format(nak, line));
+}
+
+static void on_count(void *data, enum session_count what, uint64_t n)
+{
+	if (what == SESSION_SKIPPED_BYTES)
+		got_skipped += n;
 }
 
 /* ---- one run ---- */
@@ -180,6 +188,7 @@ static int run(const struct test_case *c, const struct setting *setting)
 	n_runs++;
 	got_output.n = 0;
 	got_faults.n = 0;
+	got_skipped = 0;
 	budget_init(&budget, setting->budget);
 	io.out.max_bytes = setting->reply_max;
 	io.n_messages = 0;
@@ -247,6 +256,7 @@ static void check(struct test_case *c, const struct setting *setting)
 		c->received = got_received;
 	if (state != SESSION_DONE || !equals(&got_output, &c->output) ||
 	    !equals(&got_faults, &c->faults) || got_received != c->received ||
+	    got_skipped != c->skipped ||
 	    (c->messages >= 0 && io.n_messages != (uint64_t)c->messages))
 		report(c, setting, state);
 }
@@ -378,6 +388,18 @@ static int next_name(const char *const *names)
 	return -1;
 }
 
+static struct mark next_mark(void)
+{
+	struct bytes bytes = next_bytes();
+	struct mark mark = {.length = (uint8_t)bytes.n};
+
+	if (bytes.n > MARK_MAX)
+		die("a mark is too long");
+	memcpy(mark.bytes, bytes.p, bytes.n);
+	free(bytes.p);
+	return mark;
+}
+
 static struct template *next_template(void)
 {
 	struct bytes source = next_bytes();
@@ -403,7 +425,9 @@ static void policy_finish(void)
 static void read_policy(void)
 {
 	static const char *const replies[] = {"ack", "echo", "discard", NULL};
-	static const char *const framings[] = {"stream", "line", NULL};
+	static const char *const framings[] = {"stream", "line",  "delimited",
+					       "length", "fixed", NULL};
+	static const char *const orders[] = {"big", "little", NULL};
 	static const char *const decodings[] = {"strict", "replace", "ignore", "backslashreplace",
 						NULL};
 	static const char *const charsets[] = {"utf-8", "ascii", "iso-8859-1", "cp1252", NULL};
@@ -422,6 +446,12 @@ static void read_policy(void)
 	policy.greeting = next_template();
 	policy.ack_prefix = next_template();
 	policy.ack_suffix = next_template();
+	policy.frame.start = next_mark();
+	policy.frame.end = next_mark();
+	policy.frame.length_bytes = (uint8_t)strtoul(next_field(), NULL, 10);
+	policy.frame.length_order = (enum length_order)next_name(orders);
+	policy.frame.length_includes_header = next_name(bools);
+	policy.frame.size = (uint32_t)strtoul(next_field(), NULL, 10);
 	policy_prepare(&policy);
 }
 
@@ -446,6 +476,7 @@ static void read_case(void)
 	size_t n;
 
 	c.messages = strtol(next_field(), NULL, 10);
+	c.skipped = strtoull(next_field(), NULL, 10);
 	c.received = UINT64_MAX;
 	n_cases++;
 	if (strcmp(reads, "all") == 0) {
@@ -469,6 +500,7 @@ int main(void)
 	if (utf8_kernel_select(NULL) < 0 || session_io_init(&io, &budget) < 0)
 		die("cannot start");
 	io.on_nak = on_nak;
+	io.on_count = on_count;
 	got_output.p = malloc(BYTES_MAX);
 	got_faults.p = malloc(BYTES_MAX);
 	while (getline(&line, &size, stdin) > 0) {

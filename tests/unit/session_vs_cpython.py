@@ -25,6 +25,28 @@ import sample
 NEVER = float("inf")
 
 
+class Frame(NamedTuple):
+    """The parameters of delimited, length and fixed framing."""
+    start: bytes = b""
+    end: bytes = b""
+    length_bytes: int = 0
+    order: str = "big"
+    includes_header: bool = False
+    size: int = 0
+
+    def words(self):
+        return (f"{hexed(self.start)} {hexed(self.end)} {self.length_bytes} {self.order} "
+                f"{str(self.includes_header).lower()} {self.size}")
+
+    def header(self, n):
+        n += self.length_bytes if self.includes_header else 0
+        return n.to_bytes(self.length_bytes, self.order)
+
+    def reply_max(self):
+        most = 256 ** self.length_bytes - 1
+        return most - (self.length_bytes if self.includes_header else 0)
+
+
 class Policy(NamedTuple):
     reply: str = "echo"
     framing: str = "stream"
@@ -32,15 +54,16 @@ class Policy(NamedTuple):
     charset: str = "utf-8"
     encode: str = "strict"
     nak: bool = True
-    max_line: int = 65536
+    max_message: int = 65536
     greeting: str = ""
     prefix: str = ""
     suffix: str = ""
+    frame: Frame = Frame()
 
     def line(self):
-        templates = " ".join(hexed(t.encode()) for t in self[7:])
+        templates = " ".join(hexed(t.encode()) for t in (self.greeting, self.prefix, self.suffix))
         return (f"policy {self.reply} {self.framing} {self.decode} {self.charset} {self.encode} "
-                f"{str(self.nak).lower()} {self.max_line} {templates}\n")
+                f"{str(self.nak).lower()} {self.max_message} {templates} {self.frame.words()}\n")
 
 
 class Unit(NamedTuple):
@@ -124,6 +147,7 @@ class Reply:
         self.out = self.expand(policy.greeting, 0, 0)
         self.faults = b""
         self.messages = 0
+        self.skipped = 0
 
     def expand(self, template, n_bytes, n_characters):
         values = {"peer": "peer", "host": "host", "listener": "listener", "connection": 1,
@@ -134,7 +158,7 @@ class Reply:
             template = template.replace("${message}", str(self.messages))
         return template.encode(self.policy.charset)
 
-    def message(self, n_bytes, text, terminator=b""):
+    def message(self, n_bytes, text, terminator=b"", offset=0):
         policy = self.policy
         self.messages += 1
         if policy.reply == "discard":
@@ -143,12 +167,29 @@ class Reply:
         if policy.reply == "ack":
             body = (self.expand(policy.prefix, n_bytes, len(text)) + body +
                     self.expand(policy.suffix, n_bytes, len(text)))
-        self.out += body + terminator
+        if policy.framing == "length" and len(body) > policy.frame.reply_max():
+            self.nak(Fault(offset, NEVER, "reply too long"))
+            return
+        self.out += self.framed(body) + terminator
+
+    def framed(self, body):
+        if self.policy.framing == "delimited":
+            return self.policy.frame.start + body + self.policy.frame.end
+        if self.policy.framing == "length":
+            return self.policy.frame.header(len(body)) + body
+        return body
+
+    def refused(self, fault):
+        """A message is answered with a NAK."""
+        self.messages += 1
+        self.nak(fault)
 
     def nak(self, fault):
         line = f"NAK {fault.offset} {fault.reason}\n".encode()
         self.faults += line
-        if self.policy.nak:
+        if self.policy.nak and self.policy.framing in ("delimited", "length"):
+            self.out += self.framed(line[:-1])
+        elif self.policy.nak:
             if self.out and not self.out.endswith(b"\n"):
                 self.out += b"\n"
             self.out += line
@@ -198,8 +239,8 @@ def model_line(data, policy):
             end -= 1
             terminator = b"\r\n"
         fault = line_fault(data, start, end, terminator, policy)
-        excess = start + policy.max_line
-        if end - start > policy.max_line:
+        excess = start + policy.max_message
+        if end - start > policy.max_message:
             proof = excess + 1 if data[excess] == 0x0d else excess
             if not fault or proof < fault.proof or (proof == fault.proof and
                                                     excess < fault.offset):
@@ -216,6 +257,86 @@ def model_line(data, policy):
     return reply
 
 
+def frame_fault(data, start, end, is_whole, policy):
+    """Returns the first fault of the text data[start:end], of which more follows unless is_whole."""
+    for unit in units_of(data[start:end], policy.decode):
+        fault = fault_of(unit, policy)
+        if fault and (is_whole or fault.proof < end - start):
+            return fault._replace(offset=start + fault.offset)
+    return None
+
+
+def partial_mark(data, mark):
+    """Returns how many bytes at the end of data may begin the mark."""
+    return next(n for n in range(min(len(mark) - 1, len(data)), -1, -1)
+                if data.endswith(mark[:n]))
+
+
+def next_delimited(data, at, policy, reply):
+    """Returns the offsets of the frame, its text, the end of its text, and the end of the frame, or None.
+
+    The last one is None for an unfinished frame. Then the text ends before what may begin the end.
+    """
+    start, end = policy.frame.start, policy.frame.end
+    frame = data.find(start, at)
+    reply.skipped += (frame if frame >= 0 else len(data)) - at
+    if frame < 0 or frame == len(data):
+        return None
+    text = frame + len(start)
+    stop = data.find(end, text)
+    if stop >= 0:
+        return frame, text, stop, stop + len(end)
+    return frame, text, len(data) - partial_mark(data[text:], end), None
+
+
+def next_counted(data, at, policy):
+    """The same for length and fixed framing. The text is None if the header is incomplete."""
+    n = policy.frame.size
+    text = at + policy.frame.length_bytes
+    if at == len(data):
+        return None
+    if text > len(data):
+        return at, None, None, None
+    if policy.framing == "length":
+        n = int.from_bytes(data[at:text], policy.frame.order)
+        n -= policy.frame.length_bytes if policy.frame.includes_header else 0
+    return at, text, text + n, text + n if text + n <= len(data) else None
+
+
+def model_framed(data, policy):
+    reply = Reply(policy)
+    most = policy.max_message
+    at = 0
+    while True:
+        found = next_delimited(data, at, policy, reply) if policy.framing == "delimited" else \
+            next_counted(data, at, policy)
+        if not found:
+            return reply
+        frame, text, stop, at = found
+        n = stop - text if text is not None else 0
+        fault = None
+        if n < 0:
+            reply.refused(Fault(frame, NEVER, "invalid frame length"))
+            return reply
+        if n <= most and text is not None:
+            fault = frame_fault(data, text, min(stop, len(data)), at is not None, policy)
+        elif n > most:
+            if policy.framing == "delimited":
+                fault = frame_fault(data, text, text + most, False, policy)
+            if not fault:
+                reply.refused(Fault(frame, NEVER, "frame too long"))
+                return reply
+        if not fault and at is None:
+            fault = Fault(frame, NEVER, "unexpected end of frame")
+        if fault:
+            reply.refused(fault)
+        else:
+            text = data[text:stop].decode("utf-8", policy.decode)
+            reply.message(n, text, offset=frame)
+        if at is None:
+            return reply
+
+
 # ---- the cases ----
 
 class Cases:
@@ -223,18 +344,22 @@ class Cases:
         self.lines = []
         self.policy = None
 
-    def add(self, policy, reads, data, out, faults, messages):
+    def add(self, policy, reads, data, out, faults, messages, skipped=0):
         """Adds one case, independent of the sample."""
         if policy != self.policy:
             self.lines.append(policy.line())
             self.policy = policy
         reads = ",".join(map(str, reads)) or "-" if reads != "all" else reads
-        self.lines.append(f"case {reads} {hexed(data)} {hexed(out)} {hexed(faults)} {messages}\n")
+        self.lines.append(f"case {reads} {hexed(data)} {hexed(out)} {hexed(faults)} "
+                          f"{messages} {skipped}\n")
 
     def add_model(self, policy, data, rng):
         if not sample.is_taken():
             return
-        if policy.framing == "line":
+        if policy.frame != Frame():
+            reply = model_framed(data, policy)
+            self.add(policy, "all", data, reply.out, reply.faults, reply.messages, reply.skipped)
+        elif policy.framing == "line":
             reply = model_line(data, policy)
             self.add(policy, "all", data, reply.out, reply.faults, reply.messages)
         elif policy.reply != "ack":
@@ -307,7 +432,7 @@ def varied(policy, rng):
     """Returns the same handlers with other settings."""
     changes = {"nak": rng.random() < 0.9}
     if policy.framing == "line":
-        changes["max_line"] = rng.choice((1, 2, 3, 4, 5, 7, 10, 20, 65536, 65536, 65536))
+        changes["max_message"] = rng.choice((1, 2, 3, 4, 5, 7, 10, 20, 65536, 65536, 65536))
     if rng.random() < 0.2:
         changes["greeting"] = rng.choice(("hi\n", "hi ", "${listener} ${peer} ${host}\n"))
     if policy.reply == "ack":
@@ -324,8 +449,90 @@ def add_max_line(cases, rng):
             body = b"x" * max(0, limit + extra - len(tail)) + tail
             for end in ends:
                 for decode, charset in (("strict", "utf-8"), ("replace", "ascii")):
-                    policy = Policy("echo", "line", decode, charset, max_line=limit)
+                    policy = Policy("echo", "line", decode, charset, max_message=limit)
                     cases.add_model(policy, b"a\n" + body + end, rng)
+
+
+FRAMES = [
+    ("delimited", Frame(b"\x0b", b"\x1c\r")),        # MLLP
+    ("delimited", Frame(b"\x02", b"\x03")),
+    ("delimited", Frame(end=b"\r")),
+    ("delimited", Frame(end=b"aab")),                 # a prefix of itself
+    ("delimited", Frame(b"abab", b"\xa9")),           # each may be a part of a character
+    ("delimited", Frame(b"\xc3", b"\x82\xac")),
+    ("delimited", Frame(b"aa", b"aaaaaaaa")),
+    ("length", Frame(length_bytes=1)),
+    ("length", Frame(length_bytes=2, order="little")),
+    ("length", Frame(length_bytes=4)),
+    ("length", Frame(length_bytes=2, includes_header=True)),
+    ("length", Frame(length_bytes=1, includes_header=True)),
+    ("length", Frame(length_bytes=4, order="little", includes_header=True)),
+    ("fixed", Frame(size=1)),
+    ("fixed", Frame(size=3)),
+    ("fixed", Frame(size=8)),
+]
+
+
+def framed_input(framing, frame, rng):
+    """Returns mostly whole frames, some of which are cut off, wrong or contain a fault."""
+    data = b""
+    for _ in range(rng.randrange(1, 6)):
+        text = random_input(rng, 5)
+        data += rng.choice((b"", b"", b"\r\n", b"junk", frame.start[:2], b"\x00"))
+        if framing == "delimited":
+            tail = rng.choice((b"",) * 4 + (frame.end[:-1], frame.end[:1] + b"x", frame.end[:2] * 3))
+            data += frame.start + text + tail + frame.end
+        elif framing == "length":
+            header = bytearray(frame.header(min(len(text), frame.reply_max())))
+            if rng.random() < 0.1:
+                header[rng.randrange(len(header))] = rng.choice((0, 1, 2, 3, 255))
+            data = data[:len(data) if rng.random() < 0.1 else 0] + bytes(header) + text
+        else:
+            data += (text * frame.size)[:frame.size]
+    return data[:rng.randrange(len(data) + 1)] if rng.random() < 0.3 else data
+
+
+def add_frames(cases, rng):
+    """Adds every framing with every reply and handler."""
+    for (framing, frame), reply in itertools.product(FRAMES, ("echo", "ack", "discard")):
+        for policy in every_policy(framing, reply):
+            policy = varied(policy._replace(frame=frame), rng)
+            if framing == "fixed":
+                policy = policy._replace(max_message=max(policy.max_message, frame.size))
+            for _ in range(2):
+                cases.add_model(policy, framed_input(framing, frame, rng), rng)
+
+
+def add_frame_bounds(cases, rng):
+    """Adds frames of each length around each limit, with several last bytes."""
+    for (framing, frame), limit, extra in itertools.product(FRAMES, (1, 2, 5), range(-1, 3)):
+        for tail in (b"", b"\xc3\xa9", b"\xff", b"\xe2\x82", frame.end[:1]):
+            body = b"x" * max(0, limit + extra - len(tail)) + tail
+            for rest in (b"", b"\r" + frame.end, frame.start, frame.start + b"y" + frame.end):
+                head = frame.header(len(body)) if framing == "length" else frame.start
+                policy = Policy("echo", framing, max_message=max(limit, frame.size), frame=frame)
+                cases.add_model(policy, head + body + frame.end + rest, rng)
+
+
+def add_reply_bounds(cases, rng):
+    """Adds replies of each length around those that a header can state."""
+    for n_bytes, includes in ((1, False), (1, True), (2, False), (2, True)):
+        frame = Frame(length_bytes=n_bytes, includes_header=includes)
+        for reply, prefix, extra in itertools.product(
+                ("ack",), ("", "Got ", "${characters} "), range(-2, 3)):
+            n = frame.reply_max() - len(prefix.replace("${characters}", "123")) + extra
+            for unit, charset in (("x", "utf-8"), ("\u00e9", "iso-8859-1"), ("\u20ac", "ascii")):
+                policy = Policy(reply, "length", "replace", charset, "backslashreplace",
+                                prefix=prefix, frame=frame)
+                size = len(unit.encode(charset, "backslashreplace"))
+                text = (unit * (n // size) + "y" * (n % size)).encode()
+                if n_bytes == 2 and not sample.is_taken():
+                    continue
+                if len(text) <= frame.reply_max():
+                    data = frame.header(len(text)) + text + frame.header(1) + b"z"
+                    model = model_framed(data, policy)
+                    for reads in ([], [1, 2, len(data) // 2]):
+                        cases.add(policy, reads, data, model.out, model.faults, model.messages)
 
 
 def add_long(cases, rng):
@@ -419,6 +626,9 @@ def main():
     cases = Cases()
     add_matrix(cases, rng)
     add_max_line(cases, rng)
+    add_frames(cases, rng)
+    add_frame_bounds(cases, rng)
+    add_reply_bounds(cases, rng)
     add_long(cases, rng)
     add_suites(cases, rng)
     if sample.note():
