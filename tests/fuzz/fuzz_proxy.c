@@ -52,6 +52,7 @@ static void check_header(const struct proxy_header *header, const uint8_t *data,
 		       header->source.ss_family == AF_INET6 || header->source.ss_family == AF_UNIX);
 	else
 		assert(header->source.ss_family == AF_UNSPEC);
+	assert(header->destination.ss_family == header->source.ss_family);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

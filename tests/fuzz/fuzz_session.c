@@ -132,7 +132,7 @@ static void say(struct run *run, const struct policy *policy, const uint8_t *dat
 	int state = SESSION_IDLE;
 	uint8_t none[1];
 
-	session_init(&run->session, policy, "unix\0\0", 1);
+	session_init(&run->session, policy, "unix\0\0\0here", 1);
 	while (n > 0 && state != SESSION_DONE) {
 		size_t piece = piece_max;
 		uint8_t *copy;
@@ -168,7 +168,7 @@ static void run_prepare(struct run *run)
 		if (session_io_init(&run->io, &run->budget) < 0)
 			abort();
 		run->io.on_nak = on_nak;
-		run->io.on_nak_data = &run->said;
+		run->io.event_data = &run->said;
 	}
 	run->io.out.max_bytes = SESSION_REPLY_MAX;
 	run->said.n = 0;

@@ -58,6 +58,7 @@ static void read_connection(const struct state_connection *c)
 	touch(c->input, c->record.input_length);
 	touch(c->proxy_id, strlen(c->proxy_id) + 1);
 	touch(c->authority, strlen(c->authority) + 1);
+	touch(c->local, strlen(c->local) + 1);
 	for (unsigned i = 0; i < 4; i++) {
 		policy.framing = i % 2 ? FRAMING_LINE : FRAMING_STREAM;
 		policy.reply = i / 2 ? REPLY_DISCARD : REPLY_ECHO;

@@ -22,11 +22,14 @@ static void fill(char *value, size_t n, size_t size)
 /* Expands @template to memory of exactly the promised size. */
 static void expand(const struct template *template, enum charset charset, bool longest)
 {
-	char names[TEMPLATE_PEER_MAX + TEMPLATE_PROXY_ID_MAX + TEMPLATE_AUTHORITY_MAX + 6];
-	char host[2 * TEMPLATE_HOST_MAX];
+	char names[TEMPLATE_PEER_MAX + TEMPLATE_PROXY_ID_MAX + TEMPLATE_AUTHORITY_MAX +
+		   TEMPLATE_LOCAL_MAX + 8];
+	char host[2 * TEMPLATE_HOST_MAX], reason[2 * TEMPLATE_REASON_MAX];
+	uint8_t field[TEMPLATE_FIELD_MAX];
 	char *name = names;
 	static const size_t maxima[] = {TEMPLATE_PEER_MAX, TEMPLATE_PROXY_ID_MAX,
-					TEMPLATE_AUTHORITY_MAX};
+					TEMPLATE_AUTHORITY_MAX, TEMPLATE_LOCAL_MAX};
+	struct template_text fields[TEMPLATE_FIELDS_MAX];
 	struct template_values values = {
 		.names = names,
 		.host = host,
@@ -35,6 +38,9 @@ static void expand(const struct template *template, enum charset charset, bool l
 		.message = longest ? UINT64_MAX : 1,
 		.bytes = longest ? UINT64_MAX : 0,
 		.characters = longest ? UINT64_MAX : 0,
+		.fields = fields,
+		.offset = longest ? UINT64_MAX : 0,
+		.reason = reason,
 	};
 	size_t max = template_length_max(template);
 	uint8_t *out = malloc(max ? max : 1);
@@ -50,6 +56,10 @@ static void expand(const struct template *template, enum charset charset, bool l
 		name += length + 1;
 	}
 	fill(host, longest ? TEMPLATE_HOST_MAX + 1 : 0, sizeof(host));
+	fill(reason, longest ? TEMPLATE_REASON_MAX + 1 : 0, sizeof(reason));
+	memset(field, 'x', sizeof(field));
+	for (size_t i = 0; i < TEMPLATE_FIELDS_MAX; i++)
+		fields[i] = (struct template_text){field, longest ? sizeof(field) : 0};
 	n = template_expand(template, &values, out);
 	assert(n <= max && max <= TEMPLATE_EXPANDED_MAX);
 	assert(!longest || n == max);
@@ -57,6 +67,19 @@ static void expand(const struct template *template, enum charset charset, bool l
 	for (size_t i = 0; charset == CHARSET_ASCII && i < n; i++)
 		assert(out[i] < 0x80);
 	free(out);
+}
+
+static void check_fields(const struct template *template)
+{
+	size_t n;
+	const struct template_field *fields = template_fields(template, &n);
+
+	assert(n <= TEMPLATE_FIELDS_MAX);
+	assert((n > 0) == ((template_variables(template) & TEMPLATE_FIELD) != 0));
+	for (size_t i = 0; i < n; i++) {
+		assert(fields[i].separator > 0 && fields[i].separator <= 0x10ffff);
+		assert(fields[i].number > 0 && fields[i].number <= TEMPLATE_FIELD_NUMBER_MAX);
+	}
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -70,7 +93,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size < SETUP_BYTES)
 		return 0;
 	charset = data[0] % 4;
-	allowed = data[1] & 1 ? TEMPLATE_IN_GREETING : TEMPLATE_IN_REPLY;
+	allowed = data[1] & 1	? TEMPLATE_IN_GREETING
+		  : data[1] & 4 ? TEMPLATE_IN_NAK
+				: TEMPLATE_IN_REPLY;
 	source = malloc(size - SETUP_BYTES + 1);
 	if (!source)
 		abort();
@@ -78,6 +103,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	source[size - SETUP_BYTES] = '\0';
 	if (template_compile(source, charset, allowed, &template, &error) == TEMPLATE_OK) {
 		assert((template_variables(template) & ~allowed) == 0);
+		check_fields(template);
 		expand(template, charset, data[1] & 2);
 		template_destroy(template);
 	} else {

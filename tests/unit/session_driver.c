@@ -118,7 +118,7 @@ static int hand_over(struct session *session)
 		take_output();
 		session_io_clear(&io);
 	} while (r == SESSION_FULL);
-	session_init(&next, &policy, "peer\0\0", 1);
+	session_init(&next, &policy, "peer\0\0\0local", 1);
 	session_restore(&next, &rest.place);
 	if (session_defer(&next, &io, rest.input, rest.n_input, rest.ended) < 0)
 		die("cannot defer input");
@@ -192,7 +192,7 @@ static int run(const struct test_case *c, const struct setting *setting)
 	budget_init(&budget, setting->budget);
 	io.out.max_bytes = setting->reply_max;
 	io.n_messages = 0;
-	session_init(&session, &policy, "peer\0\0", 1);
+	session_init(&session, &policy, "peer\0\0\0local", 1);
 	session_greet(&session, &io);
 	take_output();
 	session_io_clear(&io);

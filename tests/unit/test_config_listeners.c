@@ -305,16 +305,23 @@ static void test_templates(void **state)
 	expect_errors("greeting = \"${message}\";",
 		      "F:1: greeting: found ${message}, which has no value before the first "
 		      "message; allowed: ${peer}, ${host}, ${listener}, ${connection}, "
-		      "${proxy_id}, ${authority}\n");
+		      "${proxy_id}, ${authority}, ${local}\n");
 	expect_errors("ack_prefix = \"${Peer}\";",
 		      "F:1: ack_prefix: found the unknown variable ${Peer}; allowed: ${peer}, "
-		      "${host}, ${listener}, ${connection}, ${proxy_id}, ${authority}, ${message}, "
-		      "${bytes}, ${characters}\n");
+		      "${host}, ${listener}, ${connection}, ${proxy_id}, ${authority}, ${local}, "
+		      "${message}, ${bytes}, ${characters}, ${field:S:N}\n");
 	expect_errors("ack_prefix = \"${a\nb\x1b[31m}\";",
 		      "F:1: ack_prefix: found the unknown variable ${a\\nb\\x1b[31m}; allowed: "
 		      "${peer}, ${host}, ${listener}, ${connection}, ${proxy_id}, ${authority}, "
-		      "${message}, ${bytes}, "
-		      "${characters}\n");
+		      "${local}, ${message}, ${bytes}, ${characters}, ${field:S:N}\n");
+	expect_errors("ack_prefix = \"${offset}\";",
+		      "F:1: ack_prefix: found ${offset}, which has no value outside of a NAK; "
+		      "allowed: ${peer}, ${host}, ${listener}, ${connection}, ${proxy_id}, "
+		      "${authority}, ${local}, ${message}, ${bytes}, ${characters}, "
+		      "${field:S:N}\n");
+	expect_errors("ack_prefix = \"${field:ab:1}\";",
+		      "F:1: ack_prefix: found ${field:ab:1}; allowed: ${field:S:N}, where S is "
+		      "one character and N a number from 1 to 65535\n");
 	expect_errors("ack_suffix = \"5 $\";",
 		      "F:1: ack_suffix: found a $ that begins no variable, at byte 3; allowed: "
 		      "${name}, or $$ for a dollar sign\n");

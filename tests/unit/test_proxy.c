@@ -49,14 +49,14 @@ static struct proxy_header check(const char *p, size_t length, bool has_source)
 	return header;
 }
 
-static void check_source(const struct proxy_header *header, int family, const char *address,
-			 uint16_t port)
+static void check_address(const struct sockaddr_storage *storage, int family, const char *address,
+			  uint16_t port)
 {
-	const struct sockaddr_in *ipv4 = (const struct sockaddr_in *)&header->source;
-	const struct sockaddr_in6 *ipv6 = (const struct sockaddr_in6 *)&header->source;
+	const struct sockaddr_in *ipv4 = (const struct sockaddr_in *)storage;
+	const struct sockaddr_in6 *ipv6 = (const struct sockaddr_in6 *)storage;
 	char text[INET6_ADDRSTRLEN];
 
-	assert_int_equal(header->source.ss_family, family);
+	assert_int_equal(storage->ss_family, family);
 	if (family == AF_INET) {
 		inet_ntop(AF_INET, &ipv4->sin_addr, text, sizeof(text));
 		assert_int_equal(ntohs(ipv4->sin_port), port);
@@ -66,6 +66,18 @@ static void check_source(const struct proxy_header *header, int family, const ch
 		assert_int_equal(ipv6->sin6_scope_id, 0);
 	}
 	assert_string_equal(text, address);
+}
+
+static void check_source(const struct proxy_header *header, int family, const char *address,
+			 uint16_t port)
+{
+	check_address(&header->source, family, address, port);
+}
+
+static void check_destination(const struct proxy_header *header, int family, const char *address,
+			      uint16_t port)
+{
+	check_address(&header->destination, family, address, port);
 }
 
 /* Checks that @p is rejected for @reason, with and without more bytes after it. */
@@ -90,9 +102,11 @@ static void test_v1(void **state)
 
 	header = check(text, strlen(text), true);
 	check_source(&header, AF_INET, "192.0.2.1", 4711);
+	check_destination(&header, AF_INET, "192.0.2.2", 10080);
 	text = "PROXY TCP6 2001:db8::1 2001:db8::2 0 65535\r\n";
 	header = check(text, strlen(text), true);
 	check_source(&header, AF_INET6, "2001:db8::1", 0);
+	check_destination(&header, AF_INET6, "2001:db8::2", 65535);
 	/* the longest of each kind */
 	text = "PROXY TCP4 255.255.255.255 255.255.255.255 65535 65535\r\n";
 	header = check(text, strlen(text), true);
@@ -166,20 +180,28 @@ static void test_v2(void **state)
 
 	header = check(ipv4, sizeof(ipv4) - 1, true);
 	check_source(&header, AF_INET, "192.0.2.1", 0x1067);
+	check_destination(&header, AF_INET, "192.0.2.2", 0x2760);
 	header = check(tlv, sizeof(tlv) - 1, true);
 	check_source(&header, AF_INET, "192.0.2.1", 0x1067);
 	header = check(ipv6, sizeof(ipv6) - 1, true);
 	check_source(&header, AF_INET6, "2001:db8::1", 0x1067);
+	check_destination(&header, AF_INET6, "2001:db8::2", 0x2760);
 }
 
 static void test_v2_unix(void **state)
 {
 	char data[16 + 216] = SIGNATURE "\x21\x31\x00\xd8/run/client";
-	struct proxy_header header = check(data, sizeof(data), true);
-	const struct sockaddr_un *source = (const struct sockaddr_un *)&header.source;
+	const struct sockaddr_un *source, *destination;
+	struct proxy_header header;
 
+	memcpy(data + 16 + 108, "/run/server", sizeof("/run/server"));
+	header = check(data, sizeof(data), true);
+	source = (const struct sockaddr_un *)&header.source;
+	destination = (const struct sockaddr_un *)&header.destination;
 	assert_int_equal(source->sun_family, AF_UNIX);
 	assert_string_equal(source->sun_path, "/run/client");
+	assert_int_equal(destination->sun_family, AF_UNIX);
+	assert_string_equal(destination->sun_path, "/run/server");
 }
 
 /* Health checks of the load balancer, and families and transports without a stream source. */

@@ -51,7 +51,7 @@ static void start(struct fixture *f)
 	f->n_full = 0;
 	f->n_naks = 0;
 	policy_prepare(&f->policy);
-	session_init(&f->session, &f->policy, "unix\0\0", 7);
+	session_init(&f->session, &f->policy, "unix\0\0\0here", 7);
 }
 
 static void stop(struct fixture *f)
@@ -68,7 +68,7 @@ static int setup(void **state)
 	budget_init(&f->budget, (size_t)1 << 30);
 	assert_int_equal(session_io_init(&f->io, &f->budget), 0);
 	f->io.on_nak = on_nak;
-	f->io.on_nak_data = f;
+	f->io.event_data = f;
 	f->out = malloc(OUT_MAX);
 	f->policy = (struct policy){
 		.reply = REPLY_ECHO,
@@ -428,7 +428,7 @@ static bool aside(struct fixture *f, const char *input, struct iovec *ret_answer
 	int state;
 
 	policy_prepare(&f->policy);
-	session_init(&session, &f->policy, "unix\0\0", 8);
+	session_init(&session, &f->policy, "unix\0\0\0here", 8);
 	state = session_feed(&session, &f->io, (const uint8_t *)input, strlen(input));
 	if (state == SESSION_IDLE && session_io_set_aside(&f->io, ret_answer)) {
 		assert_int_equal(f->io.out.n_bytes, 0);
@@ -648,7 +648,7 @@ static int hand_over(struct fixture *f, const struct policy *next)
 	assert_int_equal(session_suspend(&f->session, &f->io, &rest), SESSION_IDLE);
 	take(f);
 	session_io_clear(&f->io);
-	session_init(&session, next, "unix\0\0", 7);
+	session_init(&session, next, "unix\0\0\0here", 7);
 	session_restore(&session, &rest.place);
 	assert_int_equal(session_defer(&session, &f->io, rest.input, rest.n_input, rest.ended), 0);
 	session_finish(&f->session, &f->io);

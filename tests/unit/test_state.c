@@ -22,7 +22,8 @@ static const char *listener_of(unsigned i)
 /* The names of a sample, one after another, and their length. */
 #define PROXY_ID "id"
 #define AUTHORITY "a.example"
-static const char names[] = PROXY_ID "\0" AUTHORITY;
+#define LOCAL "192.0.2.1:7"
+static const char names[] = PROXY_ID "\0" AUTHORITY "\0" LOCAL;
 
 static uint16_t names_length(unsigned i)
 {
@@ -65,6 +66,7 @@ static void assert_same(const struct state_record *a, const struct state_connect
 	assert_memory_equal(b->input, bytes + 7, a->input_length);
 	assert_string_equal(b->proxy_id, a->names_length > 0 ? PROXY_ID : "");
 	assert_string_equal(b->authority, a->names_length > 0 ? AUTHORITY : "");
+	assert_string_equal(b->local, a->names_length > 0 ? LOCAL : "");
 }
 
 /* The state that a process hands over, and its segments as the next process finds them. */
@@ -307,7 +309,7 @@ static void test_invalid_records_are_rejected(void **state)
 	BAD(place.matched, 0, 1);
 	BAD(place.reserved, 2, 1);
 	BAD(place.carry.length, 0, 1);
-	BAD(place.done, 0, 2);
+	BAD(place.done, 0, SESSION_END_COUNT);
 	BAD(place.received, 7, 0);
 	BAD(ended, 0, 2);
 	BAD(address.family, 0, 0);
@@ -320,13 +322,14 @@ static void test_invalid_records_are_rejected(void **state)
 	BAD(names_length, 0, sizeof(names) + 1);
 	BAD(names_length, 0, 0);
 	BAD(names_length, 1, 1);
-	/* two strings, no more and no less; the last byte is a NUL */
+	/* three strings, no more and no less; the last byte is a NUL */
 	size_t at = f->length - sizeof(struct state_header);
 	assert_int_equal(open_with(f, at - 1, 'x'), -EBADMSG);
 	assert_int_equal(open_with(f, at - 2, 'x'), 0);
 	assert_int_equal(open_with(f, at - 2, '\0'), -EBADMSG);
 	assert_int_equal(open_with(f, at - sizeof(names), '\0'), -EBADMSG);
-	assert_int_equal(open_with(f, at - sizeof(AUTHORITY) - 1, 'x'), -EBADMSG);
+	assert_int_equal(open_with(f, at - sizeof(LOCAL) - 1, 'x'), -EBADMSG);
+	assert_int_equal(open_with(f, at - sizeof(LOCAL) - sizeof(AUTHORITY) - 1, 'x'), -EBADMSG);
 #undef BAD
 }
 

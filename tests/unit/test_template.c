@@ -9,22 +9,34 @@
 
 #include <cmocka.h>
 
+static const struct template_text fields[TEMPLATE_FIELDS_MAX] = {
+	{(const uint8_t *)"one", 3},
+	{NULL, 0},
+	{(const uint8_t *)"3", 1},
+};
+
 static const struct template_values values = {
-	.names = "[2001:db8::1]:4711\0id-1\0example.org",
+	.names = "[2001:db8::1]:4711\0id-1\0example.org\0"
+		 "192.0.2.1:7",
 	.host = "example",
 	.listener = "ackd",
 	.connection = UINT64_MAX,
 	.message = 1,
 	.bytes = 0,
 	.characters = 1234567890,
+	.fields = fields,
+	.offset = 5,
+	.reason = "cannot encode U+10FFFF",
 };
+
+#define ALL_VARIABLES (TEMPLATE_IN_REPLY | TEMPLATE_IN_NAK)
 
 static struct template *compile(const char *source, enum charset charset)
 {
 	struct template_error error;
 	struct template *template = NULL;
 
-	assert_int_equal(template_compile(source, charset, TEMPLATE_IN_REPLY, &template, &error),
+	assert_int_equal(template_compile(source, charset, ALL_VARIABLES, &template, &error),
 			 TEMPLATE_OK);
 	assert_non_null(template);
 	return template;
@@ -51,6 +63,9 @@ static void test_expand(void **state)
 	check("Got ", CHARSET_UTF_8, "Got ");
 	check("${peer}", CHARSET_UTF_8, "[2001:db8::1]:4711");
 	check("${proxy_id} ${authority}", CHARSET_UTF_8, "id-1 example.org");
+	check("${local}", CHARSET_UTF_8, "192.0.2.1:7");
+	check("NAK ${offset} ${reason}", CHARSET_UTF_8, "NAK 5 cannot encode U+10FFFF");
+	check("a${field:,:7}b${field:,:1}${field:;:2}", CHARSET_UTF_8, "aoneb3");
 	check("a${host}b${listener}c", CHARSET_UTF_8, "aexamplebackdc");
 	check("${connection}${message}${bytes}${characters}", CHARSET_ASCII,
 	      "18446744073709551615101234567890");
@@ -126,6 +141,100 @@ static void test_refused(void **state)
 	assert_int_equal(error.code_point, 0x400);
 }
 
+/* Checks that @source is one field with this separator and number. */
+static void check_field(const char *source, uint32_t separator, uint32_t number)
+{
+	struct template *template = compile(source, CHARSET_ASCII);
+	const struct template_field *found;
+	size_t n;
+
+	found = template_fields(template, &n);
+	assert_int_equal(n, 1);
+	assert_int_equal(found->separator, separator);
+	assert_int_equal(found->number, number);
+	assert_int_equal(template_variables(template), TEMPLATE_FIELD);
+	assert_int_equal(template_length_max(template), TEMPLATE_FIELD_MAX);
+	template_destroy(template);
+}
+
+static void test_fields(void **state)
+{
+	static const char *const bad[] = {
+		"${field}",
+		"${field:}",
+		"${field:,}",
+		"${field:,:}",
+		"${field:,:0}",
+		"${field:,:01}",
+		"${field:,:1x}",
+		"${field:ab:1}",
+		"${field::1}",
+		"${field:,:-1}",
+		"${field:,:+1}",
+		"${field:,: 1}",
+		"${field:,:65536}",
+		"${field:,:100000}",
+		"${field:,:1:}",
+		"${field:S:N}",
+		"${field:\xc3\xa9,:1}",
+	};
+	size_t n = 1;
+
+	check_field("${field:,:1}", ',', 1);
+	check_field("${field:\n:65535}", '\n', TEMPLATE_FIELD_NUMBER_MAX);
+	check_field("${field:::2}", ':', 2);
+	check_field("${field:}:3}", '}', 3);
+	check_field("${field:$:4}", '$', 4);
+	check_field("${field:{:10}", '{', 10);
+	/* a separator need not be in the charset of the template */
+	check_field("${field:\xc3\xa9:1}", 0xe9, 1);
+	check_field("${field:\xf4\x8f\xbf\xbf:1}", 0x10ffff, 1);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		check_refused(bad[i], CHARSET_UTF_8, ALL_VARIABLES, TEMPLATE_BAD_FIELD, 0);
+	check_refused("x${field:,:1}", CHARSET_UTF_8, TEMPLATE_IN_NAK, TEMPLATE_VARIABLE_NOT_HERE,
+		      1);
+	check_refused("${fields:,:1}", CHARSET_UTF_8, ALL_VARIABLES, TEMPLATE_UNKNOWN_VARIABLE, 0);
+	check_refused("${field:,:1", CHARSET_UTF_8, ALL_VARIABLES, TEMPLATE_BAD_DOLLAR, 0);
+	assert_null(template_fields(NULL, &n));
+	assert_int_equal(n, 0);
+}
+
+/* Four fields of the maximum length fit, and nothing beside them. */
+static void test_most_fields(void **state)
+{
+	char source[5 * 16 + 1] = "";
+	uint8_t out[TEMPLATE_EXPANDED_MAX], field[TEMPLATE_FIELD_MAX];
+	struct template_text texts[TEMPLATE_FIELDS_MAX];
+	struct template_error error;
+	struct template *template;
+
+	memset(field, 'f', sizeof(field));
+	for (size_t i = 0; i < TEMPLATE_FIELDS_MAX; i++) {
+		texts[i] = (struct template_text){field, sizeof(field)};
+		strcat(source, "${field:|:1}");
+	}
+	template = compile(source, CHARSET_UTF_8);
+	assert_int_equal(template_expand(template, &(struct template_values){.fields = texts}, out),
+			 TEMPLATE_EXPANDED_MAX);
+	template_destroy(template);
+	strcat(source, "x");
+	error = check_refused(source, CHARSET_UTF_8, ALL_VARIABLES, TEMPLATE_TOO_LONG, 0);
+	assert_int_equal(error.length, TEMPLATE_EXPANDED_MAX + 1);
+	strcpy(strchr(source, 'x'), "${field:|:2}");
+	error = check_refused(source, CHARSET_UTF_8, ALL_VARIABLES, TEMPLATE_TOO_LONG, 0);
+	assert_int_equal(error.length, TEMPLATE_EXPANDED_MAX + TEMPLATE_FIELD_MAX);
+}
+
+static void test_list(void **state)
+{
+	char list[TEMPLATE_LIST_MAX];
+
+	assert_string_equal(template_list(0, list), "");
+	assert_string_equal(template_list(TEMPLATE_PEER | TEMPLATE_FIELD, list),
+			    "${peer}, ${field:S:N}");
+	assert_true(strlen(template_list(ALL_VARIABLES, list)) < sizeof(list) - 1);
+}
+
 /* A name that is too long for the error is cut, and not within a character. */
 static void test_long_name_in_error_is_truncated(void **state)
 {
@@ -148,7 +257,7 @@ static void test_too_long(void **state)
 	struct template_error error;
 	struct template *template;
 	uint8_t out[TEMPLATE_EXPANDED_MAX];
-	char peer[TEMPLATE_PEER_MAX + 4]; /* with the two empty names behind it */
+	char peer[TEMPLATE_PEER_MAX + 5]; /* with the three empty names behind it */
 
 	memset(source + name, 'x', literal + 1);
 	error = check_refused(source, CHARSET_UTF_8, TEMPLATE_IN_REPLY, TEMPLATE_TOO_LONG, 0);
@@ -165,19 +274,19 @@ static void test_too_long(void **state)
 
 static void test_names(void **state)
 {
-	static const char names[] = "\0id\0";
-	struct template *template = compile("<${peer}|${proxy_id}|${authority}>", CHARSET_UTF_8);
+	static const char names[] = "\0id\0\0here";
+	struct template *template = compile("<${proxy_id}|${authority}|${local}", CHARSET_UTF_8);
 	uint8_t out[TEMPLATE_EXPANDED_MAX];
 
-	assert_int_equal(template_length_max(template), strlen("<||>") + TEMPLATE_PEER_MAX +
-								TEMPLATE_PROXY_ID_MAX +
-								TEMPLATE_AUTHORITY_MAX);
-	assert_int_equal(template_expand(template, &(struct template_values){0}, out), 4);
-	assert_memory_equal(out, "<||>", 4);
+	assert_int_equal(template_length_max(template), strlen("<||") + TEMPLATE_PROXY_ID_MAX +
+								TEMPLATE_AUTHORITY_MAX +
+								TEMPLATE_LOCAL_MAX);
+	assert_int_equal(template_expand(template, &(struct template_values){0}, out), 3);
+	assert_memory_equal(out, "<||", 3);
 	assert_int_equal(template_expand(template, &(struct template_values){.names = names}, out),
-			 6);
-	assert_memory_equal(out, "<|id|>", 6);
-	assert_string_equal(template_name(NULL, NAME_AUTHORITY), "");
+			 9);
+	assert_memory_equal(out, "<id||here", 9);
+	assert_string_equal(template_name(NULL, NAME_LOCAL), "");
 	template_destroy(template);
 }
 
@@ -188,6 +297,9 @@ int main(void)
 		cmocka_unit_test(test_empty),
 		cmocka_unit_test(test_variables),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_fields),
+		cmocka_unit_test(test_most_fields),
+		cmocka_unit_test(test_list),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_too_long),
 		cmocka_unit_test(test_long_name_in_error_is_truncated),

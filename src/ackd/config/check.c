@@ -91,30 +91,36 @@ static void check_socket(struct config_loader *loader, size_t i)
 	}
 }
 
-#define GREETING_VARIABLES "${peer}, ${host}, ${listener}, ${connection}, ${proxy_id}, ${authority}"
-
-static int template_error(const struct config_place *place, const struct template_error *error)
+/* Reports why the template at @place is invalid. @variables are those that it may use. */
+static int template_error(const struct config_place *place, const struct template_error *error,
+			  unsigned variables)
 {
+	char allowed[TEMPLATE_LIST_MAX];
 	char quoted[QUOTE_MAX];
 	/* the text between the quotes */
 	const char *name = config_quote(error->name, quoted) + 1;
 	int n = (int)strlen(name) - 1;
 
+	template_list(variables, allowed);
 	switch (error->fault) {
 	case TEMPLATE_NO_MEMORY:
 		return -ENOMEM;
 	case TEMPLATE_UNKNOWN_VARIABLE:
-		config_error(place, "found the unknown variable ${%.*s}; allowed: %s%s", n, name,
-			     GREETING_VARIABLES,
-			     strcmp(place->setting, "greeting") == 0
-				     ? ""
-				     : ", ${message}, ${bytes}, ${characters}");
+		config_error(place, "found the unknown variable ${%.*s}; allowed: %s", n, name,
+			     allowed);
 		break;
 	case TEMPLATE_VARIABLE_NOT_HERE:
+		config_error(place, "found ${%.*s}, which has no value %s; allowed: %s", n, name,
+			     variables == TEMPLATE_IN_GREETING ? "before the first message"
+			     : variables == TEMPLATE_IN_NAK    ? "in a NAK"
+							       : "outside of a NAK",
+			     allowed);
+		break;
+	case TEMPLATE_BAD_FIELD:
 		config_error(place,
-			     "found ${%.*s}, which has no value before the first message; "
-			     "allowed: %s",
-			     n, name, GREETING_VARIABLES);
+			     "found ${%.*s}; allowed: ${field:S:N}, where S is one character and N "
+			     "a number from 1 to %d",
+			     n, name, TEMPLATE_FIELD_NUMBER_MAX);
 		break;
 	case TEMPLATE_BAD_DOLLAR:
 		config_error(place,
@@ -153,7 +159,7 @@ static int check_template(struct config_loader *loader, size_t i, const char *na
 		return 0;
 	if (template_compile(source, charset, variables, ret_template, &error) == TEMPLATE_OK)
 		return 0;
-	return template_error(&place, &error);
+	return template_error(&place, &error, variables);
 }
 
 static int check_listener(struct config_loader *loader, size_t i)

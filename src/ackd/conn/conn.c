@@ -199,18 +199,6 @@ void conn_pending_free(struct conn *c)
 
 /* ---- the end ---- */
 
-size_t conn_names_charge(const char *names)
-{
-	return strlen(template_name(names, NAME_PROXY_ID)) +
-	       strlen(template_name(names, NAME_AUTHORITY));
-}
-
-static void names_free(struct conn *c)
-{
-	budget_give(&conn_reactor(c)->limits->budget, conn_names_charge(c->session.names));
-	free((char *)(uintptr_t)c->session.names);
-}
-
 void conn_on_closed(struct conn *c)
 {
 	struct listener *listener = conn_listener(c);
@@ -219,7 +207,7 @@ void conn_on_closed(struct conn *c)
 	if (c->place == PLACE_CLIENT)
 		conn_log_disconnect(c);
 	conn_release_place(c);
-	names_free(c);
+	conn_names_free(c);
 	free(c);
 	listener_unref(listener);
 	if (--reactor->connections == 0 && reactor->on_empty)
@@ -305,6 +293,26 @@ static void conn_drained(struct conn *c)
 		conn_finish(c, CONN_DRAIN);
 }
 
+/* Returns why @c ends, whose session is done. */
+static enum conn_reason session_reason(const struct conn *c)
+{
+	if (c->draining)
+		return CONN_DRAIN;
+	switch ((enum session_end)c->session.place.done) {
+	case SESSION_QUIT:
+		return CONN_QUIT;
+	case SESSION_CLOSED:
+		return CONN_CLOSE;
+	case SESSION_NAKED:
+		return c->ended ? CONN_END : CONN_NAK;
+	case SESSION_OPEN:
+	case SESSION_ENDED:
+	case SESSION_END_COUNT:
+		break;
+	}
+	return CONN_END;
+}
+
 /*
  * Continues after all input that was read has been answered, and all output has been sent. @result
  * is that of the last session call.
@@ -312,7 +320,7 @@ static void conn_drained(struct conn *c)
 static void conn_settle(struct conn *c, int result)
 {
 	if (result == SESSION_DONE)
-		conn_finish(c, c->draining ? CONN_DRAIN : c->ended ? CONN_END : CONN_NAK);
+		conn_finish(c, session_reason(c));
 	else if (c->draining && c->drain_left == 0)
 		conn_drained(c);
 	else
@@ -470,38 +478,10 @@ fail:
 	return NULL;
 }
 
-int conn_name(struct conn *c, const char *proxy_id, const char *authority)
-{
-	const struct policy *policy = c->session.policy;
-	unsigned variables = template_variables(policy->greeting) |
-			     template_variables(policy->ack_prefix) |
-			     template_variables(policy->ack_suffix);
-	struct budget *budget = &conn_reactor(c)->limits->budget;
-	size_t charge = strlen(proxy_id) + strlen(authority);
-	char peer[ADDRESS_TEXT_MAX] = "", *names;
-	size_t n;
-
-	if (variables & TEMPLATE_PEER)
-		address_format(&c->address, peer);
-	if (!*peer && charge == 0)
-		return 0;
-	if (!budget_take(budget, charge))
-		return -ENOBUFS;
-	n = strlen(peer) + charge + 3;
-	names = malloc(n);
-	if (!names) {
-		budget_give(budget, charge);
-		return -ENOMEM;
-	}
-	snprintf(names, n, "%s%c%s%c%s", peer, '\0', proxy_id, '\0', authority);
-	c->session.names = names;
-	return 0;
-}
-
-void conn_begin(struct conn *c, const char *proxy_id, const char *authority)
+void conn_begin(struct conn *c, const struct conn_names *names)
 {
 	struct session_io *io = conn_io(c);
-	int r = conn_name(c, proxy_id, authority);
+	int r = conn_name(c, names);
 
 	conn_move(c, CONN_SERVING);
 	c->session.connection = limits_number(conn_reactor(c)->limits);
@@ -511,8 +491,7 @@ void conn_begin(struct conn *c, const char *proxy_id, const char *authority)
 		conn_fail_memory(c, r);
 		return;
 	}
-	session_greet(&c->session, io);
-	conn_pump(c, io, SESSION_IDLE);
+	conn_pump(c, io, session_greet(&c->session, io));
 }
 
 void conn_tell_refusal(struct conn *c)
@@ -564,6 +543,6 @@ void conn_accept(struct listener *listener, int fd, const struct address *addres
 	c = conn_create(listener, fd, address, PLACE_CLIENT);
 	if (!c)
 		return;
-	conn_begin(c, "", "");
+	conn_begin(c, &conn_no_names);
 	conn_check_invariant(c);
 }

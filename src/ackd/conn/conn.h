@@ -30,9 +30,11 @@ struct listener;
 
 /* Why a connection ended, for the log. The first reason wins. */
 enum conn_reason {
-	CONN_OPEN, /* it has not ended */
-	CONN_END,  /* the peer closed; all input was answered */
-	CONN_NAK,  /* closed by ackd after a NAK */
+	CONN_OPEN,  /* it has not ended */
+	CONN_END,   /* the peer closed; all input was answered */
+	CONN_NAK,   /* closed by ackd after a NAK */
+	CONN_QUIT,  /* closed by ackd after the quit message */
+	CONN_CLOSE, /* closed by ackd after the greeting */
 	CONN_IDLE,
 	CONN_RESET, /* by the peer or a network error; see c->error */
 	CONN_MEMORY_BUDGET,

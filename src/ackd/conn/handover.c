@@ -48,13 +48,19 @@ static int save_input(const struct conn *c, struct handover *handover,
 	return r;
 }
 
-/* Adds the names from a PROXY header, which are the last two of the connection's names. */
+/*
+ * Adds the names from a PROXY header, which are the last three of the connection's names. The next
+ * process makes the other names itself.
+ */
 static int save_names(const struct conn *c, struct handover *handover)
 {
 	const char *names = template_name(c->session.names, NAME_PROXY_ID);
-	size_t n = conn_names_charge(c->session.names);
+	size_t n = conn_names_charge(c->session.names) +
+		   strlen(template_name(c->session.names, NAME_LOCAL));
 
-	return n > 0 ? handover_put(handover, names, n + 2) : 0;
+	if (n == 0 || !listener_is_proxied(conn_listener(c)))
+		return 0;
+	return handover_put(handover, names, n + 3);
 }
 
 /*
@@ -91,8 +97,8 @@ static int save(struct conn *c, struct session_io *io, struct handover *handover
 		.input_length = (uint32_t)input_bytes,
 		.names_length = (uint16_t)(handover->put_bytes - output_bytes - input_bytes),
 	};
-	if (c->state == CONN_LINGERING)
-		ret_record->place.done = true;
+	if (c->state == CONN_LINGERING && rest.place.done == SESSION_OPEN)
+		ret_record->place.done = SESSION_ENDED;
 	return 0;
 }
 
@@ -209,6 +215,7 @@ bool reactor_hand_over(struct reactor *reactor, struct handover *handover)
 
 static void conn_take_up(struct conn *c, const struct state_connection *from)
 {
+	const struct conn_names names = {from->proxy_id, from->authority, from->local};
 	const struct state_record *record = &from->record;
 	struct session_io *io = conn_io(c);
 	int r;
@@ -216,7 +223,7 @@ static void conn_take_up(struct conn *c, const struct state_connection *from)
 	conn_move(c, CONN_SERVING);
 	c->sent = record->sent;
 	c->session.connection = record->connection;
-	r = conn_name(c, from->proxy_id, from->authority);
+	r = conn_name(c, &names);
 	conn_log_connect(c);
 	session_restore(&c->session, &record->place);
 	if (r < 0) {
@@ -226,7 +233,7 @@ static void conn_take_up(struct conn *c, const struct state_connection *from)
 	c->ended = record->ended;
 	if (record->output_length > 0)
 		out_set(&io->out, from->output, record->output_length);
-	conn_pump(c, io, record->place.done ? SESSION_DONE : SESSION_IDLE);
+	conn_pump(c, io, c->session.place.done ? SESSION_DONE : SESSION_IDLE);
 	conn_take_input(c, from->input, record->input_length);
 }
 

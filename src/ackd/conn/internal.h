@@ -7,6 +7,34 @@
 #include "ackd/conn/reactor.h"
 #include "core/wire/proxy.h"
 
+/* ---- names.c ---- */
+
+/* The texts from a PROXY header, as printable ASCII; "" for those that it lacks. */
+struct conn_names {
+	const char *proxy_id;
+	const char *authority;
+	const char *local; /* the address that the client connected to */
+};
+
+/* The names of a connection without a PROXY header. */
+extern const struct conn_names conn_no_names;
+
+/*
+ * Creates session.names if needed. It contains the addresses as text if a template of the policy
+ * uses them, and copies of the unique ID and the authority. The latter two are charged to the
+ * budget. Returns 0, -ENOBUFS or -ENOMEM.
+ */
+int conn_name(struct conn *c, const struct conn_names *from);
+
+/* Frees session.names. */
+void conn_names_free(struct conn *c);
+
+/* Returns the bytes of @names that are charged to the budget. */
+size_t conn_names_charge(const char *names);
+
+/* Writes @address, zeroed after its end, for ${local}: a UNIX socket is its path, escaped. */
+void conn_local_text(const struct sockaddr *address, char out[TEMPLATE_LOCAL_MAX + 1]);
+
 /* ---- conn.c ---- */
 
 static inline struct reactor *conn_reactor(const struct conn *c)
@@ -19,7 +47,7 @@ static inline struct session_io *conn_io(struct conn *c)
 {
 	struct session_io *io = &conn_reactor(c)->io;
 
-	io->on_nak_data = c;
+	io->event_data = c;
 	return io;
 }
 
@@ -56,21 +84,8 @@ struct conn *conn_create(struct listener *listener, int fd, const struct address
 void conn_set_place(struct conn *c, enum conn_place place);
 void conn_release_place(struct conn *c);
 
-/*
- * Begins to serve @c, which has been admitted: assigns its number and sends the greeting. See
- * conn_name() for @proxy_id and @authority.
- */
-void conn_begin(struct conn *c, const char *proxy_id, const char *authority);
-
-/*
- * Creates session.names if needed. It contains the peer's address as text if a template of the
- * policy uses it, and copies of @proxy_id and @authority ("" for none). The copies are charged to
- * the budget. Returns 0, -ENOBUFS or -ENOMEM.
- */
-int conn_name(struct conn *c, const char *proxy_id, const char *authority);
-
-/* Returns the bytes of @names that came in a PROXY header, which are charged to the budget. */
-size_t conn_names_charge(const char *names);
+/* Begins to serve @c, which has been admitted: assigns its number and sends the greeting. */
+void conn_begin(struct conn *c, const struct conn_names *names);
 
 /* Sends the "too many connections" NAK to @c, which has PLACE_REFUSAL, then closes it. */
 void conn_tell_refusal(struct conn *c);

@@ -11,6 +11,8 @@ const char *conn_reason_name(enum conn_reason reason)
 		[CONN_OPEN] = "open",
 		[CONN_END] = "end of input",
 		[CONN_NAK] = "NAK",
+		[CONN_QUIT] = "quit",
+		[CONN_CLOSE] = "reply is close",
 		[CONN_IDLE] = "idle timeout",
 		[CONN_RESET] = "connection lost",
 		[CONN_MEMORY_BUDGET] = "limits.max_memory is used up",

@@ -67,18 +67,21 @@ static void conn_proxy_fail_memory(struct conn *c, enum conn_reason reason)
 static void conn_proxy_admit(struct conn *c, const struct proxy_header *header, const uint8_t *p)
 {
 	char proxy_id[TEMPLATE_PROXY_ID_MAX + 1], authority[TEMPLATE_AUTHORITY_MAX + 1];
+	char local[TEMPLATE_LOCAL_MAX + 1] = "";
+	const struct conn_names names = {proxy_id, authority, local};
 	enum refusal refusal;
 
 	proxy_text(p, &header->unique_id, proxy_id, sizeof(proxy_id));
 	proxy_text(p, &header->authority, authority, sizeof(authority));
-
-	if (header->has_source)
+	if (header->has_source) {
 		c->address = address_from_sockaddr((const struct sockaddr *)&header->source);
+		conn_local_text((const struct sockaddr *)&header->destination, local);
+	}
 	conn_pending_free(c);
 	refusal = listener_admit(conn_listener(c), &c->address, true);
 	if (refusal == REFUSAL_NONE) {
 		conn_set_place(c, PLACE_CLIENT);
-		conn_begin(c, proxy_id, authority);
+		conn_begin(c, &names);
 		return;
 	}
 	conn_release_place(c);

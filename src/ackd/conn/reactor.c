@@ -106,7 +106,7 @@ static inline void answer(struct turn_read *read, struct session_io *io, uint64_
 	}
 	conn_count_received(c, n);
 	conn_touch(c, now_ms);
-	io->on_nak_data = c;
+	io->event_data = c;
 	result = session_feed(&c->session, io, data, n);
 	if (result == SESSION_IDLE && session_io_set_aside(io, &read->bytes))
 		conn_count_messages(c, io);

@@ -46,12 +46,16 @@ static bool name_check(const uint8_t *p, size_t length)
 	return length > 0 && memchr(p, '\0', length) == p + length - 1;
 }
 
-/* Returns whether the @length bytes at @p are two strings, or whether @length is 0. */
+/* Returns whether the @length bytes at @p are three strings, or whether @length is 0. */
 static bool names_check(const uint8_t *p, size_t length)
 {
-	const uint8_t *nul = length > 0 ? memchr(p, '\0', length) : NULL;
+	const uint8_t *end = p + length, *nul = p - 1;
 
-	return length == 0 || (nul && name_check(nul + 1, (size_t)(p + length - nul - 1)));
+	if (length == 0)
+		return true;
+	for (int i = 0; i < 2 && nul; i++)
+		nul = memchr(nul + 1, '\0', (size_t)(end - nul - 1));
+	return nul && name_check(nul + 1, (size_t)(end - nul - 1));
 }
 
 static bool is_flag(uint8_t value)
@@ -66,7 +70,7 @@ static bool place_check(const struct session_place *place)
 
 	return place->message_start <= place->received && is_flag(place->skipping) &&
 	       place->left <= (has_begun ? MESSAGE_BYTES_MAX : 0) && place->matched == 0 &&
-	       place->dirty == 0 && is_flag(place->done) && place->carry.length == 0 &&
+	       place->dirty == 0 && place->done < SESSION_END_COUNT && place->carry.length == 0 &&
 	       memcmp(place->reserved, zeroes, sizeof(zeroes)) == 0;
 }
 
@@ -169,10 +173,11 @@ struct state_connection state_read(const uint8_t *connection)
 	c.listener = (const char *)connection + sizeof(c.record);
 	c.output = connection + sizeof(c.record) + c.record.listener_length;
 	c.input = c.output + c.record.output_length;
-	c.proxy_id = c.authority = "";
+	c.proxy_id = c.authority = c.local = "";
 	if (c.record.names_length > 0) {
 		c.proxy_id = (const char *)c.input + c.record.input_length;
 		c.authority = c.proxy_id + strlen(c.proxy_id) + 1;
+		c.local = c.authority + strlen(c.authority) + 1;
 	}
 	return c;
 }

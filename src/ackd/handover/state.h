@@ -39,7 +39,7 @@ struct state_record {
 	struct address address;
 	uint8_t ended;		 /* 0 or 1: the peer has closed its side */
 	uint8_t listener_length; /* with the NUL */
-	/* unique ID and authority from the PROXY header, both with their NULs; 0: neither */
+	/* unique ID, authority and destination from a PROXY header with their NULs; 0: none */
 	uint16_t names_length;
 	uint32_t output_length; /* undelivered replies */
 	uint32_t input_length;	/* unanswered input */
@@ -58,8 +58,9 @@ struct state_connection {
 	const char *listener; /* its name, NUL-terminated */
 	const uint8_t *output;
 	const uint8_t *input;
-	const char *proxy_id; /* NUL-terminated, "" for none; authority likewise */
+	const char *proxy_id; /* NUL-terminated, "" for none; the next two likewise */
 	const char *authority;
+	const char *local;
 };
 
 /* The counters of a listener that were read. */

@@ -28,7 +28,7 @@ static int keep_early(struct session *session, struct session_io *io, const uint
 static void count_skipped(struct session_io *io, size_t n)
 {
 	if (n > 0 && io->on_count)
-		io->on_count(io->on_nak_data, SESSION_SKIPPED_BYTES, n);
+		io->on_count(io->event_data, SESSION_SKIPPED_BYTES, n);
 }
 
 /* A part of frame.start begins no message. */

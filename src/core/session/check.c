@@ -19,7 +19,7 @@ static enum nak_reason nak_reason_of(enum utf8_status status)
 static inline bool encodes_strictly(const struct policy *policy)
 {
 	return policy->transcoder.to != CHARSET_UTF_8 &&
-	       policy->transcoder.encode_errors == ENCODE_STRICT && policy->reply != REPLY_DISCARD;
+	       policy->transcoder.encode_errors == ENCODE_STRICT && policy_encodes(policy);
 }
 
 /*

@@ -18,26 +18,24 @@ static void count_message(struct session *session, struct session_io *io)
 /* ---- stream framing ---- */
 
 /*
- * Prepares the reply to the text that a read completed, which is @job's head and body, and a NAK if
- * one is due.
+ * Prepares the reply to the text that a read completed, which is @job's head and the @length bytes
+ * at @text, and a NAK if one is due.
  */
-static int answer_read(struct session *session, struct session_io *io, struct session_job *job)
+static int answer_read(struct session *session, struct session_io *io, struct session_job *job,
+		       const uint8_t *text, size_t length)
 {
 	const struct policy *policy = session->policy;
-	bool is_message = job->head_length + job->body_length > 0;
+	bool is_message = job->head_length + length > 0;
 
 	if (is_message && job->dirty && policy->transcoder.decode_errors == DECODE_IGNORE)
 		is_message = transcode_count(&policy->transcoder, job->head, job->head_length) +
-			     transcode_count(&policy->transcoder, job->body, job->body_length);
+			     transcode_count(&policy->transcoder, text, length);
 	if (is_message)
-		count_message(session, io);
-	job->message_bytes = job->head_length + job->body_length;
-	if (is_message && policy->reply != REPLY_DISCARD)
-		job->phase = REPLY_MEASURE;
+		reply_begin(session, io, job, text, length);
 	else if (job->nak_due)
 		job->phase = REPLY_NAK;
 	if (job->nak_due)
-		job->close = true;
+		job->close = SESSION_NAKED;
 	return is_message || job->nak_due;
 }
 
@@ -49,13 +47,14 @@ static int next_stream_end(struct session *session, struct session_io *io, struc
 	if (carry.length == 0)
 		return 0;
 	check_end(session, job, session->place.received);
-	if (!job->nak_due) {
+	if (job->nak_due) {
+		reply_report(session, io, session->place.messages + 1, true,
+			     bytes(carry.bytes, carry.length), bytes(NULL, 0));
+	} else {
 		memcpy(job->head, carry.bytes, carry.length);
 		job->head_length = carry.length;
 	}
-	job->body = job->input;
-	job->body_length = 0;
-	return answer_read(session, io, job);
+	return answer_read(session, io, job, job->input, 0);
 }
 
 static int next_stream(struct session *session, struct session_io *io, struct session_job *job)
@@ -68,27 +67,31 @@ static int next_stream(struct session *session, struct session_io *io, struct se
 		.offset = session->place.received,
 		.checked = job->checked,
 	};
-	size_t begin, at;
+	size_t begin, at, carried, length = 0;
+	const uint8_t *text;
 
 	if (n == 0)
 		return job->end ? next_stream_end(session, io, job) : 0;
 	begin = at = check_carry(session, job, &piece);
-	job->body = job->input + begin;
-	job->body_length = 0;
+	text = job->input + begin;
+	carried = job->head_length > begin ? job->head_length - begin : 0;
 	if (job->nak_due) {
 		job->head_length = 0;
 	} else if (begin < n) {
 		at = check_piece(session, job, &piece, begin);
 		job->checked = piece.checked;
 		if (job->nak_due)
-			job->body_length = job->nak.offset - session->place.received - begin;
+			length = job->nak.offset - session->place.received - begin;
 		else
-			job->body_length = n - session->place.carry.length - begin;
+			length = n - session->place.carry.length - begin;
 	}
+	if (job->nak_due)
+		reply_report(session, io, session->place.messages + 1, true,
+			     bytes(job->head, carried), bytes(job->input, n));
 	job_consume(session, job, at);
 	if (job->nak_due)
 		job->input_length = 0;
-	return answer_read(session, io, job);
+	return answer_read(session, io, job, text, length);
 }
 
 /* ---- framed messages ---- */
@@ -111,6 +114,24 @@ static void skip_message(struct session *session, struct session_job *job)
 		finish_message(session);
 }
 
+/* Reports what has been received of a message that is refused. */
+static void report_refused(struct session *session, struct session_io *io,
+			   const struct session_job *job, const struct extent *extent)
+{
+	const struct policy *policy = session->policy;
+	const struct buf *partial = &session->partial;
+	const uint8_t *text = job->input + extent->head;
+	size_t head = policy_head_length(policy), n = extent->text_end - extent->head;
+
+	if (head > partial->length)
+		head = partial->length;
+	if (extent->ended && policy->framing == FRAMING_LINE) /* the text includes the terminator */
+		n -= boundary_tail_length(policy, text, n);
+	reply_report(session, io, session->place.messages + 1, true,
+		     bytes(partial->data ? partial->data + head : NULL, partial->length - head),
+		     bytes(text, n));
+}
+
 /*
  * Prepares the NAK that replaces the reply to the message, which is @extent. If it has not ended,
  * the rest of it is dropped.
@@ -118,6 +139,7 @@ static void skip_message(struct session *session, struct session_job *job)
 static int refuse_message(struct session *session, struct session_io *io, struct session_job *job,
 			  const struct extent *extent)
 {
+	report_refused(session, io, job, extent);
 	job_consume(session, job, extent->end);
 	buf_finish(&session->partial, io->budget);
 	session->place.carry.length = 0;
@@ -132,28 +154,28 @@ static int refuse_message(struct session *session, struct session_io *io, struct
 
 /*
  * Prepares the last NAK of the connection, because the next message cannot be found. @length bytes
- * of the message prove it.
+ * of the message, whose text is in @extent, prove it.
  */
 static int refuse_rest(struct session *session, struct session_io *io, struct session_job *job,
-		       size_t length)
+		       size_t length, const struct extent *extent)
 {
-	static const struct extent nothing = {0};
+	struct extent text = {.head = extent->head, .text_end = extent->text_end};
 
 	session->place.received = session->place.message_start + length;
-	job->close = true;
+	job->close = SESSION_NAKED;
 	job->input_length = 0;
-	return refuse_message(session, io, job, &nothing);
+	return refuse_message(session, io, job, &text);
 }
 
 static int refuse_long_message(struct session *session, struct session_io *io,
-			       struct session_job *job)
+			       struct session_job *job, const struct extent *extent)
 {
 	const struct policy *policy = session->policy;
 
 	refuse(job, policy->framing == FRAMING_LINE ? NAK_LINE_TOO_LONG : NAK_FRAME_TOO_LONG,
 	       session->place.message_start, 0);
 	return refuse_rest(session, io, job,
-			   policy_head_length(policy) + policy->max_message_bytes + 1);
+			   policy_head_length(policy) + policy->max_message_bytes + 1, extent);
 }
 
 /* Appends the next @n bytes to the held message, and removes them from the input. */
@@ -161,7 +183,7 @@ static int keep(struct session *session, struct session_io *io, struct session_j
 {
 	int r = 0;
 
-	if (session->policy->reply != REPLY_DISCARD) {
+	if (policy_keeps(session->policy)) {
 		session->place.dirty |= job->dirty;
 		r = buf_append(&session->partial, io->budget, policy_frame_max(session->policy),
 			       job->input, n);
@@ -180,16 +202,11 @@ static int answer_message(struct session *session, struct session_io *io, struct
 {
 	size_t head = policy_head_length(session->policy);
 
-	count_message(session, io);
 	job->message_start = session->place.message_start;
 	finish_message(session);
-	if (session->policy->reply == REPLY_DISCARD)
-		return 1;
-	job->body = frame + head;
-	job->body_length = job->message_bytes = n - head - tail;
 	job->start_length = (uint8_t)head;
 	job->terminator_length = (uint8_t)tail;
-	job->phase = REPLY_MEASURE;
+	reply_begin(session, io, job, frame + head, n - head - tail);
 	return 1;
 }
 
@@ -234,7 +251,7 @@ static int next_line_end(struct session *session, struct session_io *io, struct 
 	if (length == 0)
 		return 0;
 	if (length > session->policy->max_message_bytes)
-		return refuse_long_message(session, io, job);
+		return refuse_long_message(session, io, job, &nothing);
 	check_end(session, job, place->received);
 	return job->nak_due ? refuse_message(session, io, job, &nothing)
 			    : answer_held(session, io, job, true);
@@ -309,7 +326,8 @@ static int next_framed(struct session *session, struct session_io *io, struct se
 		if (r <= 0)
 			return r;
 		if (job->nak_due)
-			return refuse_rest(session, io, job, policy_head_length(session->policy));
+			return refuse_rest(session, io, job, policy_head_length(session->policy),
+					   &extent);
 	}
 	boundary_search(session, job, &extent);
 	check_extent(session, job, &extent);
@@ -318,7 +336,7 @@ static int next_framed(struct session *session, struct session_io *io, struct se
 	if (extent.ended)
 		return end_message(session, io, job, extent.end);
 	if (extent.too_long)
-		return refuse_long_message(session, io, job);
+		return refuse_long_message(session, io, job, &extent);
 	return keep(session, io, job, extent.end);
 }
 
@@ -329,8 +347,6 @@ int frame_next(struct session *session, struct session_io *io, struct session_jo
 	job->head_length = 0;
 	job->start_length = 0;
 	job->terminator_length = 0;
-	job->counted = 0;
-	job->measured = 0;
 	return policy_is_framed(session->policy) ? next_framed(session, io, job)
 						 : next_stream(session, io, job);
 }

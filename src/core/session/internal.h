@@ -106,7 +106,7 @@ static inline void refuse(struct session_job *job, enum nak_reason reason, uint6
 
 /* The parts of a reply, in order. */
 enum reply_phase {
-	REPLY_MEASURE, /* nothing: measures the message and its reply */
+	REPLY_MEASURE, /* nothing: finds what the templates need, and measures the reply */
 	REPLY_START,   /* the start of the frame, or its header */
 	REPLY_PREFIX,
 	REPLY_HEAD,
@@ -124,10 +124,43 @@ void reply_greet(const struct session *session, struct session_io *io);
 bool reply_nak(const struct session *session, struct session_io *io, const struct nak *nak);
 
 /*
+ * Begins the reply to @job's message: the head, then @length bytes at @message, in its frame.
+ * Counts the message, and reports it unless a NAK follows it. After the quit message the rest of
+ * the input is dropped.
+ */
+void reply_begin(struct session *session, struct session_io *io, struct session_job *job,
+		 const uint8_t *message, size_t length);
+
+static inline struct iovec bytes(const uint8_t *p, size_t n)
+{
+	return (struct iovec){(void *)(uintptr_t)p, n};
+}
+
+/* Reports message @number, which consists of @first and @second, if the policy wants that. */
+void reply_report(const struct session *session, struct session_io *io, uint64_t number,
+		  bool refused, struct iovec first, struct iovec second);
+
+/*
  * Puts the rest of the reply to @job's message into io->out, and records in @job how far it got.
  * Returns true if the reply is complete, false if io->out is full or SESSION_WORK_MAX is reached.
  */
 bool reply_put(const struct session *session, struct session_io *io, struct session_job *job);
+
+/* ---- field.c: finds the fields of a message ---- */
+
+/*
+ * Finds the fields that the templates around @job's message use. Returns false if SESSION_WORK_MAX
+ * is reached; then call it again.
+ */
+bool fields_find(const struct policy *policy, struct session_job *job);
+
+/*
+ * Makes the values of the fields of @template from @job's message, after fields_find(). The texts
+ * are in @bytes.
+ */
+void fields_expand(const struct policy *policy, const struct session_job *job,
+		   const struct template *template, uint8_t bytes[TEMPLATE_EXPANDED_MAX],
+		   struct template_text ret_texts[TEMPLATE_FIELDS_MAX]);
 
 /* ---- fast_lines.c: answers lines that need nothing from the above ---- */
 

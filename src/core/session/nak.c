@@ -21,12 +21,21 @@ const char *nak_reason_name(enum nak_reason reason)
 	return reason_names[reason];
 }
 
-size_t nak_format(const struct nak *nak, char out[NAK_LINE_MAX])
+const char *nak_reason_format(const struct nak *nak, char out[NAK_REASON_MAX])
 {
-	char code_point[16] = "";
+	const char *name = nak_reason_name(nak->reason);
 
 	if (nak->reason == NAK_CANNOT_ENCODE)
-		snprintf(code_point, sizeof(code_point), " U+%04" PRIX32, nak->code_point);
-	return (size_t)snprintf(out, NAK_LINE_MAX, "NAK %" PRIu64 " %s%s\n", nak->offset,
-				nak_reason_name(nak->reason), code_point);
+		snprintf(out, NAK_REASON_MAX, "%s U+%04" PRIX32, name, nak->code_point);
+	else
+		snprintf(out, NAK_REASON_MAX, "%s", name);
+	return out;
+}
+
+size_t nak_format(const struct nak *nak, char out[NAK_LINE_MAX])
+{
+	char reason[NAK_REASON_MAX];
+
+	return (size_t)snprintf(out, NAK_LINE_MAX, "NAK %" PRIu64 " %s\n", nak->offset,
+				nak_reason_format(nak, reason));
 }

@@ -36,5 +36,11 @@ struct nak {
  */
 const char *nak_reason_name(enum nak_reason reason);
 
+/* The size of the buffer for nak_reason_format(). */
+#define NAK_REASON_MAX 33
+
+/* Writes the reason as it appears in NAK lines: "cannot encode U+20AC". Returns @out. */
+const char *nak_reason_format(const struct nak *nak, char out[NAK_REASON_MAX]);
+
 /* Writes the line "NAK <offset> <reason>\n" to @out (not NUL-terminated); returns its length. */
 size_t nak_format(const struct nak *nak, char out[NAK_LINE_MAX]);

@@ -7,6 +7,9 @@ static enum path path_of(const struct policy *policy)
 {
 	const struct transcoder *t = &policy->transcoder;
 
+	if (policy->reply == REPLY_TEXT || policy->reply == REPLY_CLOSE || policy->quit ||
+	    policy->log_messages)
+		return PATH_GENERAL;
 	if (t->from != CHARSET_UTF_8 || t->to != CHARSET_UTF_8)
 		return PATH_GENERAL;
 	switch (policy->framing) {
@@ -80,4 +83,11 @@ int64_t policy_read_length(const struct policy *policy, const uint8_t *p)
 	for (size_t i = 0; i < frame->length_bytes; i++)
 		length |= (int64_t)p[length_index(frame, i)] << 8 * i;
 	return frame->length_includes_header ? length - frame->length_bytes : length;
+}
+
+unsigned policy_variables(const struct policy *policy)
+{
+	return template_variables(policy->greeting) | template_variables(policy->ack_prefix) |
+	       template_variables(policy->ack_suffix) | template_variables(policy->reply_text) |
+	       template_variables(policy->nak_text);
 }

@@ -16,6 +16,8 @@ enum reply_kind {
 	REPLY_ACK,     /* prefix, message, suffix */
 	REPLY_ECHO,    /* the message */
 	REPLY_DISCARD, /* nothing */
+	REPLY_TEXT,    /* a text, without the message */
+	REPLY_CLOSE,   /* no messages: the connection ends after the greeting */
 };
 
 enum framing {
@@ -64,9 +66,15 @@ struct policy {
 	uint32_t max_message_bytes; /* without what frames it; not in stream framing */
 	const char *listener;	    /* name of the listener, for ${listener} */
 	const char *host;	    /* name of this machine, for ${host} */
-	struct template *greeting;  /* each of these three may be NULL: empty */
+	struct template *greeting;  /* NULL: empty; the next three likewise */
 	struct template *ack_prefix;
 	struct template *ack_suffix;
+	struct template *reply_text; /* REPLY_TEXT */
+	struct template *nak_text;   /* instead of NAK lines; NULL: none */
+	const uint8_t *quit;	     /* received bytes of the message that ends the connection, or
+					NULL */
+	size_t quit_length;
+	bool log_messages; /* session_io.on_message is called */
 };
 
 /*
@@ -74,6 +82,41 @@ struct policy {
  * setting them, and before the first session uses the policy.
  */
 void policy_prepare(struct policy *policy);
+
+/* Returns the set of enum template_variable that the templates use. */
+unsigned policy_variables(const struct policy *policy);
+
+/* Return the template before and the one after the message in a reply, or NULL. */
+static inline const struct template *policy_before(const struct policy *policy)
+{
+	if (policy->reply == REPLY_TEXT)
+		return policy->reply_text;
+	return policy->reply == REPLY_ACK ? policy->ack_prefix : NULL;
+}
+
+static inline const struct template *policy_after(const struct policy *policy)
+{
+	return policy->reply == REPLY_ACK ? policy->ack_suffix : NULL;
+}
+
+/* Returns whether the message is a part of its reply. */
+static inline bool policy_repeats(const struct policy *policy)
+{
+	return policy->reply == REPLY_ACK || policy->reply == REPLY_ECHO;
+}
+
+/* Returns whether the text of a message is encoded, so that it must be encodable. */
+static inline bool policy_encodes(const struct policy *policy)
+{
+	return policy_repeats(policy) ||
+	       (template_variables(policy_before(policy)) & TEMPLATE_FIELD) != 0;
+}
+
+/* Returns whether the text of a message is needed when the message is complete. */
+static inline bool policy_keeps(const struct policy *policy)
+{
+	return policy->reply != REPLY_DISCARD || policy->quit || policy->log_messages;
+}
 
 /* Returns whether the data show where a message ends. In a stream, reads delimit the messages. */
 static inline bool policy_is_framed(const struct policy *policy)

@@ -2,10 +2,12 @@
 
 #include "core/session/internal.h"
 
+#include <assert.h>
 #include <string.h>
 
 /* The longest NAK, with what frames it. */
-#define NAK_FRAME_MAX (MARK_MAX + 1 + NAK_LINE_MAX + MARK_MAX)
+#define NAK_FRAME_MAX (MARK_MAX + TEMPLATE_EXPANDED_MAX + MARK_MAX)
+static_assert(1 + NAK_LINE_MAX <= TEMPLATE_EXPANDED_MAX, "a NAK line may be longer");
 
 /*
  * Appends @n bytes of the input or of a held line, by copy or by reference, whichever is cheaper.
@@ -38,6 +40,57 @@ static uint8_t last_byte(const struct session *session, const struct session_io 
 	return session->place.last_byte;
 }
 
+/* ---- the beginning ---- */
+
+static bool is_quit(const struct policy *policy, const struct session_job *job)
+{
+	size_t head = job->head_length;
+
+	return policy->quit && policy->quit_length == head + job->message_length &&
+	       memcmp(policy->quit, job->head, head) == 0 &&
+	       (job->message_length == 0 ||
+		memcmp(policy->quit + head, job->message, job->message_length) == 0);
+}
+
+void reply_report(const struct session *session, struct session_io *io, uint64_t number,
+		  bool refused, struct iovec first, struct iovec second)
+{
+	const struct session_message message = {
+		.number = number,
+		.length = first.iov_len + second.iov_len,
+		.refused = refused,
+		.parts = {first, second},
+	};
+
+	if (session->policy->log_messages && io->on_message)
+		io->on_message(io->event_data, &message);
+}
+
+void reply_begin(struct session *session, struct session_io *io, struct session_job *job,
+		 const uint8_t *message, size_t length)
+{
+	const struct policy *policy = session->policy;
+
+	session->place.messages++;
+	io->n_messages++;
+	job->message = job->body = message;
+	job->message_length = job->body_length = length;
+	job->message_bytes = job->head_length + length;
+	job->counted = job->measured = 0;
+	job->reply_length = 0;
+	job->search.at = job->search.separators = 0;
+	job->search.n_found = 0;
+	if (!job->nak_due)
+		reply_report(session, io, session->place.messages, false,
+			     bytes(job->head, job->head_length), bytes(message, length));
+	if (is_quit(policy, job)) {
+		job->close = SESSION_QUIT;
+		job->input_length = 0;
+	}
+	/* a message that was kept without need for a reply has memory to release */
+	job->phase = policy->reply == REPLY_DISCARD ? REPLY_NAK : REPLY_MEASURE;
+}
+
 /*
  * ---- the parts of a reply ----
  *
@@ -62,41 +115,52 @@ static size_t step(const uint8_t *text, size_t n)
 
 static bool count_characters(const struct policy *policy, struct session_job *job)
 {
-	const uint8_t *text = job->body + job->counted;
-	size_t n = step(text, job->body_length - job->counted);
+	const uint8_t *text = job->message + job->counted;
+	size_t n = step(text, job->message_length - job->counted);
 
 	if (job->counted == 0)
 		job->message_characters =
 			transcode_count(&policy->transcoder, job->head, job->head_length);
 	job->message_characters += transcode_count(&policy->transcoder, text, n);
 	job->counted += n;
-	return job->counted == job->body_length;
+	return job->counted == job->message_length;
 }
 
-static struct template_values template_values(const struct session *session,
-					      const struct session_job *job)
+/*
+ * Expands @template with the values of @job's message (NULL: none) or of @nak. @out has room for
+ * template_length_max() bytes. Returns the length.
+ */
+static size_t expand(const struct session *session, const struct session_job *job,
+		     const struct nak *nak, const struct template *template, uint8_t *out)
 {
 	const struct policy *policy = session->policy;
-
-	return (struct template_values){
+	uint8_t field_bytes[TEMPLATE_EXPANDED_MAX];
+	struct template_text fields[TEMPLATE_FIELDS_MAX];
+	char reason[NAK_REASON_MAX];
+	const struct template_values values = {
 		.names = session->names,
 		.host = policy->host,
 		.listener = policy->listener,
 		.connection = session->connection,
 		.message = session->place.messages,
-		.bytes = job->message_bytes,
-		.characters = job->message_characters,
+		.bytes = job ? job->message_bytes : 0,
+		.characters = job ? job->message_characters : 0,
+		.fields = fields,
+		.offset = nak ? nak->offset : 0,
+		.reason = nak ? nak_reason_format(nak, reason) : "",
 	};
+
+	if (template_variables(template) & TEMPLATE_FIELD)
+		fields_expand(policy, job, template, field_bytes, fields);
+	return template_expand(template, &values, out);
 }
 
 static bool put_expanded(const struct session *session, struct session_io *io,
 			 const struct session_job *job, const struct template *template)
 {
-	const struct template_values values = template_values(session, job);
-
 	if (out_area_room(&io->out) < template_length_max(template))
 		return false;
-	out_commit(&io->out, template_expand(template, &values, out_area(&io->out)));
+	out_commit(&io->out, expand(session, job, NULL, template, out_area(&io->out)));
 	return true;
 }
 
@@ -108,9 +172,7 @@ static inline bool put_template(const struct session *session, struct session_io
 
 void reply_greet(const struct session *session, struct session_io *io)
 {
-	static const struct session_job no_job;
-
-	put_template(session, io, &no_job, session->policy->greeting);
+	put_template(session, io, NULL, session->policy->greeting);
 }
 
 /* Returns whether the reply to the body is the body itself. */
@@ -122,17 +184,15 @@ static inline bool is_verbatim(const struct policy *policy, const struct session
 /* Determines the length of the reply to the body. */
 static bool measure_body(const struct policy *policy, struct session_job *job)
 {
-	const uint8_t *text = job->body + job->measured;
-	size_t left = job->body_length - job->measured;
+	const uint8_t *text = job->message + job->measured;
+	size_t left = job->message_length - job->measured;
 	size_t n = is_verbatim(policy, job) ? left : step(text, left);
 
-	if (job->measured == 0)
-		job->reply_length = 0;
 	job->reply_length += n < left || !is_verbatim(policy, job)
 				     ? transcode_length(&policy->transcoder, text, n)
 				     : n;
 	job->measured += n;
-	return job->measured == job->body_length;
+	return job->measured == job->message_length;
 }
 
 /* Adds the length of the expanded @template to that of the reply. */
@@ -140,10 +200,9 @@ static void measure_template(const struct session *session, struct session_job *
 			     const struct template *template)
 {
 	uint8_t expanded[TEMPLATE_EXPANDED_MAX];
-	const struct template_values values = template_values(session, job);
 
 	if (!template_is_empty(template))
-		job->reply_length += template_expand(template, &values, expanded);
+		job->reply_length += expand(session, job, NULL, template, expanded);
 }
 
 /*
@@ -153,20 +212,19 @@ static void measure_template(const struct session *session, struct session_job *
 static bool measure(const struct session *session, struct session_job *job)
 {
 	const struct policy *policy = session->policy;
-	bool is_ack = policy->reply == REPLY_ACK;
-	unsigned variables =
-		template_variables(policy->ack_prefix) | template_variables(policy->ack_suffix);
+	const struct template *before = policy_before(policy), *after = policy_after(policy);
+	unsigned variables = template_variables(before) | template_variables(after);
 
-	if (is_ack && variables & TEMPLATE_CHARACTERS && !count_characters(policy, job))
+	if (variables & TEMPLATE_CHARACTERS && !count_characters(policy, job))
+		return false;
+	if (variables & TEMPLATE_FIELD && !fields_find(policy, job))
 		return false;
 	if (policy->framing != FRAMING_LENGTH)
 		return true;
-	if (!measure_body(policy, job))
+	if (policy_repeats(policy) && !measure_body(policy, job))
 		return false;
-	if (is_ack) {
-		measure_template(session, job, policy->ack_prefix);
-		measure_template(session, job, policy->ack_suffix);
-	}
+	measure_template(session, job, before);
+	measure_template(session, job, after);
 	if (job->reply_length > policy_reply_max(policy))
 		refuse(job, NAK_REPLY_TOO_LONG, job->message_start, 0);
 	return true;
@@ -196,23 +254,22 @@ static bool put_prefix(const struct session *session, struct session_io *io,
 		       struct session_job *job)
 {
 	const struct policy *policy = session->policy;
-	bool is_ack = policy->reply == REPLY_ACK;
 
-	if (is_ack && !put_template(session, io, job, policy->ack_prefix))
+	if (!put_template(session, io, job, policy_before(policy)))
 		return false;
+	if (!policy_repeats(policy)) {
+		job->head_length = 0;
+		job->body += job->body_length;
+		job->body_length = 0;
+		if (policy->framing == FRAMING_LINE) /* the text is all that is sent */
+			job->terminator_length = 0;
+	}
 	/* without a suffix between them, the terminator is part of the body from here on */
-	if ((!is_ack || template_is_empty(policy->ack_suffix)) && is_verbatim(policy, job)) {
+	if (template_is_empty(policy_after(policy)) && is_verbatim(policy, job)) {
 		job->body_length += job->terminator_length;
 		job->terminator_length = 0;
 	}
 	return true;
-}
-
-static bool put_suffix(const struct session *session, struct session_io *io,
-		       struct session_job *job)
-{
-	return session->policy->reply != REPLY_ACK ||
-	       put_template(session, io, job, session->policy->ack_suffix);
 }
 
 /* Makes the reply bytes of *@text in the area, and advances *@text. */
@@ -279,33 +336,43 @@ static bool put_terminator(const struct session *session, struct session_io *io,
 	return job->terminator_length == 0;
 }
 
-/* A NAK in a frame has no LF. Otherwise it is a line, which starts on a new line. */
-static size_t format_nak(const struct session *session, const struct session_io *io,
-			 const struct nak *nak, uint8_t *out)
+/*
+ * Writes the text of a NAK: the operator's, a line, which starts on a new line, or in a frame the
+ * same without LF. Returns the length.
+ */
+static size_t nak_text(const struct session *session, const struct session_io *io,
+		       const struct nak *nak, uint8_t out[TEMPLATE_EXPANDED_MAX])
 {
 	const struct policy *policy = session->policy;
+	bool is_framed = policy_head_length(policy) > 0 || policy->framing == FRAMING_DELIMITED;
 	char line[NAK_LINE_MAX];
-	size_t length = nak_format(nak, line), n = 0;
+	size_t n = 0, length;
 
-	switch (policy->framing) {
-	case FRAMING_DELIMITED:
-	case FRAMING_LENGTH:
-		length--;
-		n = policy_put_head(policy, length, out);
-		memcpy(out + n, line, length);
-		n += length;
-		length = policy->framing == FRAMING_DELIMITED ? policy->frame.end.length : 0;
-		memcpy(out + n, policy->frame.end.bytes, length);
-		break;
-	case FRAMING_STREAM:
-	case FRAMING_LINE:
-	case FRAMING_FIXED:
-		if (last_byte(session, io) != '\n')
-			out[n++] = '\n';
-		memcpy(out + n, line, length);
-		break;
-	}
+	if (policy->nak_text)
+		return expand(session, NULL, nak, policy->nak_text, out);
+	length = nak_format(nak, line) - is_framed;
+	if (!is_framed && last_byte(session, io) != '\n')
+		out[n++] = '\n';
+	memcpy(out + n, line, length);
 	return n + length;
+}
+
+/* Writes a NAK with what frames it. Returns the length. */
+static size_t format_nak(const struct session *session, const struct session_io *io,
+			 const struct nak *nak, uint8_t out[NAK_FRAME_MAX])
+{
+	const struct policy *policy = session->policy;
+	const struct mark *end = &policy->frame.end;
+	uint8_t text[TEMPLATE_EXPANDED_MAX];
+	size_t length = nak_text(session, io, nak, text);
+	size_t n = policy_put_head(policy, length, out);
+
+	memcpy(out + n, text, length);
+	n += length;
+	if (policy->framing != FRAMING_DELIMITED)
+		return n;
+	memcpy(out + n, end->bytes, end->length);
+	return n + end->length;
 }
 
 /* Out of line: nearly every message has none. */
@@ -329,7 +396,7 @@ static bool put_nak(const struct session *session, struct session_io *io, struct
 	if (session->policy->nak && !reply_nak(session, io, &job->nak))
 		return false;
 	if (io->on_nak)
-		io->on_nak(io->on_nak_data, &job->nak);
+		io->on_nak(io->event_data, &job->nak);
 	return true;
 }
 
@@ -360,7 +427,7 @@ bool reply_put(const struct session *session, struct session_io *io, struct sess
 			return false;
 		job->phase = REPLY_SUFFIX; /* fall through */
 	case REPLY_SUFFIX:
-		if (!put_suffix(session, io, job))
+		if (!put_template(session, io, job, policy_after(session->policy)))
 			return false;
 		job->phase = REPLY_TERMINATOR; /* fall through */
 	case REPLY_TERMINATOR:

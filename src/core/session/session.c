@@ -115,10 +115,14 @@ void session_refuse(const struct session *session, struct session_io *io, const 
 		reply_nak(session, io, nak);
 }
 
-void session_greet(struct session *session, struct session_io *io)
+int session_greet(struct session *session, struct session_io *io)
 {
 	reply_greet(session, io);
 	note_last_byte(session, io);
+	if (session->policy->reply != REPLY_CLOSE)
+		return SESSION_IDLE;
+	session->place.done = SESSION_CLOSED;
+	return SESSION_DONE;
 }
 
 /* ---- input ---- */
@@ -159,7 +163,7 @@ static int session_run(struct session *session, struct session_io *io, struct se
 
 	note_last_byte(session, io);
 	if (state == SESSION_DONE) {
-		session->place.done = true;
+		session->place.done = job->close ? job->close : SESSION_ENDED;
 		buf_finish(&session->partial, io->budget);
 	}
 	if (state == SESSION_FULL) {
@@ -190,7 +194,7 @@ __attribute__((noinline)) static int session_start(struct session *session, stru
 	job->input_length = n;
 	job->checked = checked;
 	job->end = end;
-	job->close = false;
+	job->close = SESSION_OPEN;
 	job->phase = REPLY_NOTHING;
 	job->partial = (struct buf){0};
 	return session_run(session, io, job);
@@ -330,9 +334,16 @@ static bool job_needs_body(const struct session_job *job)
 }
 
 /* Returns the first byte that @job still needs. A message in the input lies before job->input. */
-static const uint8_t *job_begin(const struct session_job *job)
+static const uint8_t *job_begin(const struct policy *policy, const struct session_job *job)
 {
-	return job_needs_body(job) ? job->body - job->start_length : job->input;
+	const uint8_t *body = job->body;
+
+	if (!job_needs_body(job))
+		return job->input;
+	/* a field after the message is made when the message has been sent */
+	if (template_variables(policy_after(policy)) & TEMPLATE_FIELD)
+		body = job->message;
+	return body - job->start_length;
 }
 
 /* Allocates a held job with room for @n bytes of input. Returns 0, -ENOBUFS or -ENOMEM. */
@@ -357,7 +368,7 @@ static int held_create(struct session_io *io, size_t n, struct session_held **re
 int session_hold(struct session *session, struct session_io *io)
 {
 	struct session_job *job = &io->job;
-	const uint8_t *begin = job_begin(job);
+	const uint8_t *begin = job_begin(session->policy, job);
 	struct session_held *held;
 	size_t n;
 	int r;
@@ -371,8 +382,11 @@ int session_hold(struct session *session, struct session_io *io)
 	held->job = *job;
 	if (n > 0)
 		memcpy(held->bytes, begin, n);
-	if (job_needs_body(job))
+	if (job_needs_body(job)) {
 		held->job.body = held->bytes + (job->body - begin);
+		held->job.message =
+			job->message >= begin ? held->bytes + (job->message - begin) : NULL;
+	}
 	held->job.input = held->bytes + (job->input - begin);
 	session->held = held;
 	io->full = NULL;
@@ -445,7 +459,7 @@ static void rest_fill(const struct session *session, const struct session_job *j
 	place->dirty = false;
 	place->carry = (struct utf8_carry){0};
 	if (job && job->close)
-		place->done = true;
+		place->done = job->close;
 	if (place->done)
 		return;
 	if (held > 0) {
@@ -479,6 +493,8 @@ void session_restore(struct session *session, const struct session_place *place)
 	bool counts = policy->framing == FRAMING_LENGTH || policy->framing == FRAMING_FIXED;
 
 	session->place = *place;
+	if (policy->reply == REPLY_CLOSE && place->done == SESSION_OPEN)
+		session->place.done = SESSION_CLOSED;
 	if (!policy_is_framed(policy))
 		session->place.skipping = false;
 	if (!counts)
@@ -487,7 +503,7 @@ void session_restore(struct session *session, const struct session_place *place)
 		/* where the current message of another framing ends is not known */
 		session->place.skipping = false;
 		session->place.message_start = place->received;
-	} else if (policy_is_framed(policy) && policy->reply != REPLY_DISCARD &&
+	} else if (policy_is_framed(policy) && policy_keeps(policy) &&
 		   place->message_start < place->received) {
 		/* the beginning of a discarded message is gone, so the rest cannot be answered */
 		session->place.skipping = true;

@@ -51,7 +51,32 @@ enum session_state {
 	SESSION_DONE, /* io->out is the last reply: shut down after it; further input is dropped */
 };
 
+/* Why a session has ended. */
+enum session_end {
+	SESSION_OPEN,	/* it has not: replies may follow */
+	SESSION_ENDED,	/* the end of input was answered */
+	SESSION_NAKED,	/* after an error that ends the connection */
+	SESSION_QUIT,	/* after the quit message */
+	SESSION_CLOSED, /* REPLY_CLOSE: after the greeting */
+	SESSION_END_COUNT,
+};
+
 struct session_held; /* private to session.c */
+
+/* Where a field begins in a message. */
+struct field_begin {
+	uint32_t at;  /* received bytes before it */
+	uint8_t skip; /* bytes of the text that replaces the bytes at @at, which precede it, too */
+	bool exists;
+};
+
+/* The search for the fields that the templates around a message use, one after another. */
+struct field_search {
+	uint32_t at;	     /* bytes of the message searched for the next field */
+	uint32_t separators; /* found in them */
+	size_t n_found;
+	struct field_begin begins[2 * TEMPLATE_FIELDS_MAX];
+};
 
 /*
  * The reply in progress: the remaining input, and the message before it, whose reply may be partly
@@ -62,7 +87,8 @@ struct session_job {
 	size_t input_length;
 	size_t checked; /* bytes at input known to be complete and well-formed */
 	bool end;	/* the input is followed by its end */
-	bool close;	/* no reply follows the one to this message */
+	uint8_t close;	/* enum session_end; not SESSION_OPEN: no reply follows the one to this
+			   message */
 
 	uint8_t phase; /* enum reply_phase: the next part of the reply */
 	bool dirty;    /* the message has ill-formed subsequences to replace */
@@ -71,14 +97,17 @@ struct session_job {
 	uint8_t head[UTF8_CHARACTER_MAX]; /* its first character, if reads split it */
 	uint8_t start_length;		  /* of what precedes the body in its frame */
 	uint8_t terminator_length;	  /* of the terminator, which follows the body */
-	const uint8_t *body; /* received bytes after head whose reply is not made yet */
+	const uint8_t *message;		  /* received bytes after head */
+	size_t message_length;
+	const uint8_t *body; /* those whose reply is not made yet, and the terminator */
 	size_t body_length;
 	uint64_t message_bytes;
 	uint64_t message_characters;
 	uint64_t message_start; /* offset of the message, with its frame */
-	size_t counted;		/* bytes of body already counted in message_characters */
-	uint64_t reply_length;	/* length framing: of the reply to the measured bytes of body */
+	size_t counted;		/* bytes of message already counted in message_characters */
+	uint64_t reply_length;	/* length framing: of the reply to the measured bytes of message */
 	size_t measured;
+	struct field_search search;
 	struct nak nak;
 	struct buf partial; /* owns the memory of body if the message was held; else empty */
 };
@@ -86,6 +115,14 @@ struct session_job {
 /* Rare things that a session counts, besides NAKs. */
 enum session_count {
 	SESSION_SKIPPED_BYTES, /* received between frames */
+};
+
+/* A message, for the log. */
+struct session_message {
+	uint64_t number;       /* on its connection, from 1 */
+	uint64_t length;       /* received bytes, without terminator; if refused, up to the fault */
+	bool refused;	       /* it has a fault, which on_nak reports next */
+	struct iovec parts[2]; /* its bytes */
 };
 
 /* The working memory of a thread. */
@@ -99,7 +136,9 @@ struct session_io {
 	void (*on_nak)(void *data, const struct nak *nak);
 	/* called when @n more were counted; may be NULL */
 	void (*on_count)(void *data, enum session_count what, uint64_t n);
-	void *on_nak_data;
+	/* called for each message if the policy has log_messages; may be NULL */
+	void (*on_message)(void *data, const struct session_message *message);
+	void *event_data; /* for all three */
 
 	/* private to the session */
 	struct budget *budget;
@@ -125,7 +164,7 @@ struct session_place {
 	uint8_t skipping;	/* the rest of the current message is dropped */
 	uint8_t dirty;		/* the unfinished message has ill-formed subsequences */
 	uint8_t last_byte;	/* the last byte sent; LF before there was one */
-	uint8_t done;		/* SESSION_DONE was returned: no reply follows */
+	uint8_t done;		/* enum session_end; not SESSION_OPEN: SESSION_DONE was returned */
 	uint8_t reserved[3];	/* 0 */
 	struct utf8_carry carry; /* the unfinished character or length header, if any */
 };
@@ -210,8 +249,11 @@ void session_finish(struct session *session, struct session_io *io);
  */
 void session_refuse(const struct session *session, struct session_io *io, const struct nak *nak);
 
-/* Puts the greeting, if any, into io->out. Call it once, before any session_feed(). */
-void session_greet(struct session *session, struct session_io *io);
+/*
+ * Puts the greeting, if any, into io->out. Call it once, before any session_feed(). Returns
+ * SESSION_IDLE, or SESSION_DONE for REPLY_CLOSE.
+ */
+int session_greet(struct session *session, struct session_io *io);
 
 /*
  * Answers one read: @n bytes (1 to SESSION_READ_MAX) at @data. The data must stay valid until a

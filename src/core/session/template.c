@@ -2,11 +2,17 @@
 
 #include "core/utf8/utf8.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* 18446744073709551615 */
 #define NUMBER_MAX 20
+
+/* The form of a field in messages; S and N vary. */
+#define FIELD_FORM "field:S:N"
+#define FIELD_NAME "field"
+#define FIELD_DIGITS_MAX 5 /* 65535 */
 
 /* A literal or a variable. */
 struct part {
@@ -23,6 +29,8 @@ struct template
 	struct part *parts; /* these two follow the struct, in the same allocation */
 	uint8_t *literals;
 	size_t literals_length; /* bytes of literals used while compiling */
+	size_t n_fields;
+	struct template_field fields[TEMPLATE_FIELDS_MAX];
 };
 
 static const struct variable {
@@ -36,9 +44,13 @@ static const struct variable {
 	{"connection", TEMPLATE_CONNECTION, NUMBER_MAX},
 	{"proxy_id", TEMPLATE_PROXY_ID, TEMPLATE_PROXY_ID_MAX},
 	{"authority", TEMPLATE_AUTHORITY, TEMPLATE_AUTHORITY_MAX},
+	{"local", TEMPLATE_LOCAL, TEMPLATE_LOCAL_MAX},
 	{"message", TEMPLATE_MESSAGE, NUMBER_MAX},
 	{"bytes", TEMPLATE_BYTES, NUMBER_MAX},
 	{"characters", TEMPLATE_CHARACTERS, NUMBER_MAX},
+	{FIELD_FORM, TEMPLATE_FIELD, TEMPLATE_FIELD_MAX}, /* see parse_field() */
+	{"offset", TEMPLATE_OFFSET, NUMBER_MAX},
+	{"reason", TEMPLATE_REASON, TEMPLATE_REASON_MAX},
 };
 
 static const struct variable *variable_find(const char *name, size_t n)
@@ -48,6 +60,18 @@ static const struct variable *variable_find(const char *name, size_t n)
 			return &variables[i];
 	}
 	return NULL;
+}
+
+const char *template_list(unsigned set, char out[TEMPLATE_LIST_MAX])
+{
+	size_t n = 0;
+
+	out[0] = '\0';
+	for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++)
+		if (variables[i].variable & set)
+			n += (size_t)snprintf(out + n, TEMPLATE_LIST_MAX - n, "%s${%s}",
+					      n > 0 ? ", " : "", variables[i].name);
+	return out;
 }
 
 static enum template_fault fail(struct template_error *error, enum template_fault fault,
@@ -118,11 +142,45 @@ static enum template_fault add_literal(struct template *template, enum charset c
 	return TEMPLATE_OK;
 }
 
-static void add_variable(struct template *template, const struct variable *variable)
+static void add_variable(struct template *template, const struct variable *variable,
+			 const struct template_field *field)
 {
 	template->parts[template->n_parts++] = (struct part){.variable = variable->variable};
+	if (variable->variable == TEMPLATE_FIELD && template->n_fields < TEMPLATE_FIELDS_MAX)
+		template->fields[template->n_fields++] = *field; /* more are an error anyway */
 	template->variables |= variable->variable;
 	template->length_max += variable->length_max;
+}
+
+/* Returns whether the name of @n bytes is "field", alone or before a colon. */
+static bool is_field(const char *name, size_t n)
+{
+	size_t length = strlen(FIELD_NAME);
+
+	return n >= length && memcmp(name, FIELD_NAME, length) == 0 &&
+	       (n == length || name[length] == ':');
+}
+
+/*
+ * Reads the S:N} at @p. S can be any character, so it is not searched for: exactly one stands
+ * before the colon. Returns the length, or 0 if it is of another form.
+ */
+static size_t parse_field(const char *p, struct template_field *ret_field)
+{
+	size_t separator = 0, digits;
+	const char *number;
+
+	if (*p != '\0')
+		utf8_character((const uint8_t *)p, strlen(p), &separator);
+	number = p + separator + 1;
+	if (separator == 0 || p[separator] != ':')
+		return 0;
+	digits = strspn(number, "0123456789");
+	if (digits == 0 || digits > FIELD_DIGITS_MAX || *number == '0' || number[digits] != '}')
+		return 0;
+	ret_field->separator = utf8_code_point((const uint8_t *)p);
+	ret_field->number = (uint32_t)strtoul(number, NULL, 10);
+	return ret_field->number <= TEMPLATE_FIELD_NUMBER_MAX ? separator + digits + 2 : 0;
 }
 
 /*
@@ -133,9 +191,9 @@ static enum template_fault add_dollar(struct template *template, enum charset ch
 				      unsigned allowed, const char *source, size_t offset,
 				      size_t *ret_used, struct template_error *ret_error)
 {
-	const char *dollar = source + offset;
+	const char *dollar = source + offset, *name = dollar + 2, *end;
 	const struct variable *variable;
-	const char *end;
+	struct template_field field = {0};
 	size_t n;
 
 	if (dollar[1] == '$') {
@@ -145,14 +203,24 @@ static enum template_fault add_dollar(struct template *template, enum charset ch
 	end = dollar[1] == '{' ? strchr(dollar, '}') : NULL;
 	if (!end)
 		return fail(ret_error, TEMPLATE_BAD_DOLLAR, offset);
-	n = (size_t)(end - dollar) - 2;
-	variable = variable_find(dollar + 2, n);
-	if (!variable)
-		return fail_name(ret_error, TEMPLATE_UNKNOWN_VARIABLE, offset, dollar + 2, n);
-	if (!(variable->variable & allowed))
-		return fail_name(ret_error, TEMPLATE_VARIABLE_NOT_HERE, offset, dollar + 2, n);
-	add_variable(template, variable);
+	n = (size_t)(end - name);
 	*ret_used = n + 3;
+	variable = variable_find(name, n);
+	if (is_field(name, n)) {
+		size_t length = n > strlen(FIELD_NAME)
+					? parse_field(name + strlen(FIELD_NAME) + 1, &field)
+					: 0;
+
+		if (length == 0)
+			return fail_name(ret_error, TEMPLATE_BAD_FIELD, offset, name, n);
+		*ret_used = strlen("${" FIELD_NAME ":") + length;
+		variable = variable_find(FIELD_FORM, strlen(FIELD_FORM));
+	}
+	if (!variable)
+		return fail_name(ret_error, TEMPLATE_UNKNOWN_VARIABLE, offset, name, n);
+	if (!(variable->variable & allowed))
+		return fail_name(ret_error, TEMPLATE_VARIABLE_NOT_HERE, offset, name, n);
+	add_variable(template, variable, &field);
 	return TEMPLATE_OK;
 }
 
@@ -235,6 +303,12 @@ bool template_constant(const struct template *template, struct template_constant
 	return true;
 }
 
+const struct template_field *template_fields(const struct template *template, size_t *ret_n)
+{
+	*ret_n = template ? template->n_fields : 0;
+	return template ? template->fields : NULL;
+}
+
 const char *template_name(const char *names, enum template_name which)
 {
 	if (!names)
@@ -267,11 +341,22 @@ static uint8_t *put_number(uint8_t *out, uint64_t number)
 	return out;
 }
 
+static uint8_t *put_text(uint8_t *out, const struct template_text *text)
+{
+	if (text->length > 0)
+		memcpy(out, text->bytes, text->length);
+	return out + text->length;
+}
+
 static uint8_t *put_variable(uint8_t *out, unsigned variable, const struct template_values *values)
 {
+	const char *names = values->names;
+
 	switch (variable) {
 	case TEMPLATE_PEER:
-		return put_string(out, template_name(values->names, NAME_PEER), TEMPLATE_PEER_MAX);
+		return put_string(out, template_name(names, NAME_PEER), TEMPLATE_PEER_MAX);
+	case TEMPLATE_LOCAL:
+		return put_string(out, template_name(names, NAME_LOCAL), TEMPLATE_LOCAL_MAX);
 	case TEMPLATE_HOST:
 		return put_string(out, values->host, TEMPLATE_HOST_MAX);
 	case TEMPLATE_LISTENER:
@@ -279,10 +364,9 @@ static uint8_t *put_variable(uint8_t *out, unsigned variable, const struct templ
 	case TEMPLATE_CONNECTION:
 		return put_number(out, values->connection);
 	case TEMPLATE_PROXY_ID:
-		return put_string(out, template_name(values->names, NAME_PROXY_ID),
-				  TEMPLATE_PROXY_ID_MAX);
+		return put_string(out, template_name(names, NAME_PROXY_ID), TEMPLATE_PROXY_ID_MAX);
 	case TEMPLATE_AUTHORITY:
-		return put_string(out, template_name(values->names, NAME_AUTHORITY),
+		return put_string(out, template_name(names, NAME_AUTHORITY),
 				  TEMPLATE_AUTHORITY_MAX);
 	case TEMPLATE_MESSAGE:
 		return put_number(out, values->message);
@@ -290,6 +374,10 @@ static uint8_t *put_variable(uint8_t *out, unsigned variable, const struct templ
 		return put_number(out, values->bytes);
 	case TEMPLATE_CHARACTERS:
 		return put_number(out, values->characters);
+	case TEMPLATE_OFFSET:
+		return put_number(out, values->offset);
+	case TEMPLATE_REASON:
+		return put_string(out, values->reason, TEMPLATE_REASON_MAX);
 	}
 	return out;
 }
@@ -297,12 +385,15 @@ static uint8_t *put_variable(uint8_t *out, unsigned variable, const struct templ
 size_t template_expand(const struct template *template, const struct template_values *values,
 		       uint8_t *out)
 {
+	const struct template_text *field = values->fields;
 	uint8_t *p = out;
 
 	for (size_t i = 0; template && i < template->n_parts; i++) {
 		const struct part *part = &template->parts[i];
 
-		if (part->variable) {
+		if (part->variable == TEMPLATE_FIELD) {
+			p = put_text(p, field++);
+		} else if (part->variable) {
 			p = put_variable(p, part->variable, values);
 		} else {
 			memcpy(p, template->literals + part->offset, part->length);

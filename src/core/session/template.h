@@ -1,7 +1,7 @@
 #pragma once
 
 /*
- * ${...} templates (greeting, ack_prefix, ack_suffix). They are compiled once, when the
+ * ${...} templates (greeting, ack_prefix and others). They are compiled once, when the
  * configuration is read, into the reply charset. Expanding one, per connection or per message, does
  * not allocate.
  */
@@ -24,6 +24,15 @@
 #define TEMPLATE_LISTENER_MAX 64
 #define TEMPLATE_PROXY_ID_MAX 512 /* PROXY_ID_MAX bytes, each as \xNN */
 #define TEMPLATE_AUTHORITY_MAX 255
+#define TEMPLATE_LOCAL_MAX 128
+#define TEMPLATE_REASON_MAX 32 /* with the code point */
+#define TEMPLATE_FIELD_MAX 256
+
+/* A longer list of fields could exceed TEMPLATE_EXPANDED_MAX. */
+#define TEMPLATE_FIELDS_MAX (TEMPLATE_EXPANDED_MAX / TEMPLATE_FIELD_MAX)
+
+/* The largest N in ${field:S:N}. */
+#define TEMPLATE_FIELD_NUMBER_MAX 65535
 
 enum template_variable {
 	TEMPLATE_PEER = 1 << 0,	      /* the peer's address: [2001:db8::1]:4711, unix */
@@ -35,13 +44,20 @@ enum template_variable {
 	TEMPLATE_CHARACTERS = 1 << 6, /* characters of the message */
 	TEMPLATE_PROXY_ID = 1 << 7,   /* the unique ID in the PROXY header */
 	TEMPLATE_AUTHORITY = 1 << 8,  /* the authority in the PROXY header */
+	TEMPLATE_LOCAL = 1 << 9,      /* the address that the peer connected to */
+	TEMPLATE_FIELD = 1 << 10,     /* a part of the message, see struct template_field */
+	TEMPLATE_OFFSET = 1 << 11,    /* received bytes before the fault */
+	TEMPLATE_REASON = 1 << 12,    /* the fault in words, as in a NAK line */
 };
 
 #define TEMPLATE_IN_GREETING                                                                       \
 	(TEMPLATE_PEER | TEMPLATE_HOST | TEMPLATE_LISTENER | TEMPLATE_CONNECTION |                 \
-	 TEMPLATE_PROXY_ID | TEMPLATE_AUTHORITY)
+	 TEMPLATE_PROXY_ID | TEMPLATE_AUTHORITY | TEMPLATE_LOCAL)
 #define TEMPLATE_IN_REPLY                                                                          \
-	(TEMPLATE_IN_GREETING | TEMPLATE_MESSAGE | TEMPLATE_BYTES | TEMPLATE_CHARACTERS)
+	(TEMPLATE_IN_GREETING | TEMPLATE_MESSAGE | TEMPLATE_BYTES | TEMPLATE_CHARACTERS |          \
+	 TEMPLATE_FIELD)
+#define TEMPLATE_IN_NAK                                                                            \
+	(TEMPLATE_IN_GREETING | TEMPLATE_MESSAGE | TEMPLATE_OFFSET | TEMPLATE_REASON)
 
 enum template_fault {
 	TEMPLATE_OK,
@@ -49,6 +65,7 @@ enum template_fault {
 	TEMPLATE_UNKNOWN_VARIABLE,  /* ${name} does not exist */
 	TEMPLATE_VARIABLE_NOT_HERE, /* ${name} exists but is not in the allowed set */
 	TEMPLATE_BAD_DOLLAR,	    /* $ followed by neither $ nor {, or ${ without } */
+	TEMPLATE_BAD_FIELD,	    /* ${field...} of another form than ${field:S:N} */
 	TEMPLATE_NOT_ENCODABLE,	    /* the charset lacks the character @code_point */
 	TEMPLATE_TOO_LONG,	    /* could expand to @length bytes */
 	TEMPLATE_NO_MEMORY,
@@ -74,6 +91,12 @@ enum template_fault template_compile(const char *source, enum charset charset, u
 				     struct template **ret_template,
 				     struct template_error *ret_error);
 
+/* The size of the buffer for template_list(). */
+#define TEMPLATE_LIST_MAX 256
+
+/* Writes the set @variables of enum template_variable as "${peer}, ${host}". Returns @out. */
+const char *template_list(unsigned variables, char out[TEMPLATE_LIST_MAX]);
+
 /* Accepts NULL. */
 void template_destroy(struct template *template);
 
@@ -98,14 +121,32 @@ struct template_constant {
 /* Returns whether @template has no variables (true for NULL). If so, fills *@ret_constant. */
 bool template_constant(const struct template *template, struct template_constant *ret_constant);
 
+/* ${field:S:N}: the N-th part, from 1, of the message split at each character S. */
+struct template_field {
+	uint32_t separator; /* S, a code point */
+	uint32_t number;    /* N, at most TEMPLATE_FIELD_NUMBER_MAX */
+};
+
 /*
- * The names of a connection are three strings, one after another: the peer, the unique ID and the
- * authority. Most connections have none of them, or the peer alone.
+ * Returns the fields of @template (NULL: none) in their order in the template, and sets *@ret_n to
+ * their number, at most TEMPLATE_FIELDS_MAX.
  */
-enum template_name { NAME_PEER, NAME_PROXY_ID, NAME_AUTHORITY };
+const struct template_field *template_fields(const struct template *template, size_t *ret_n);
+
+/*
+ * The names of a connection are four strings, one after another: the peer, the unique ID, the
+ * authority and the local address. Most connections have none of them, or the peer alone.
+ */
+enum template_name { NAME_PEER, NAME_PROXY_ID, NAME_AUTHORITY, NAME_LOCAL };
 
 /* Returns one of @names, or "" when @names is NULL. */
 const char *template_name(const char *names, enum template_name which);
+
+/* The value of a field, in the charset of the template: at most TEMPLATE_FIELD_MAX bytes. */
+struct template_text {
+	const uint8_t *bytes;
+	size_t length;
+};
 
 /*
  * The values of the variables. Strings are ASCII and NUL-terminated. A string longer than its
@@ -119,6 +160,9 @@ struct template_values {
 	uint64_t message;
 	uint64_t bytes;
 	uint64_t characters;
+	const struct template_text *fields; /* in the order of template_fields() */
+	uint64_t offset;
+	const char *reason;
 };
 
 /*

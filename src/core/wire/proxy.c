@@ -50,16 +50,25 @@ static bool next_word(struct words *words, char ret_word[INET6_ADDRSTRLEN])
 	return true;
 }
 
-static bool next_address(struct words *words, int family, void *ret_address)
+/* Takes an address of the family of @storage. */
+static bool next_address(struct words *words, struct sockaddr_storage *storage)
 {
+	struct sockaddr_in *ipv4 = (struct sockaddr_in *)storage;
+	struct sockaddr_in6 *ipv6 = (struct sockaddr_in6 *)storage;
 	char word[INET6_ADDRSTRLEN];
 
-	return next_word(words, word) && inet_pton(family, word, ret_address) == 1;
+	return next_word(words, word) &&
+	       inet_pton(storage->ss_family, word,
+			 storage->ss_family == AF_INET ? (void *)&ipv4->sin_addr
+						       : &ipv6->sin6_addr) == 1;
 }
 
-/* Takes a port and converts it to network byte order. */
-static bool next_port(struct words *words, in_port_t *ret_port)
+/* Takes a port. */
+static bool next_port(struct words *words, struct sockaddr_storage *storage)
 {
+	in_port_t *number = storage->ss_family == AF_INET
+				    ? &((struct sockaddr_in *)storage)->sin_port
+				    : &((struct sockaddr_in6 *)storage)->sin6_port;
 	char word[INET6_ADDRSTRLEN];
 	unsigned port = 0;
 
@@ -72,28 +81,23 @@ static bool next_port(struct words *words, in_port_t *ret_port)
 		if (port > UINT16_MAX)
 			return false;
 	}
-	*ret_port = htons((uint16_t)port);
+	*number = htons((uint16_t)port);
 	return true;
 }
 
 /* Parses "SOURCE DESTINATION SOURCE-PORT DESTINATION-PORT". */
-static bool parse_endpoints(struct words words, int family, struct sockaddr_storage *ret_source)
+static bool parse_endpoints(struct words words, int family, struct proxy_header *header)
 {
-	struct sockaddr_storage storage = {.ss_family = (sa_family_t)family};
-	struct sockaddr_in *ipv4 = (struct sockaddr_in *)&storage;
-	struct sockaddr_in6 *ipv6 = (struct sockaddr_in6 *)&storage;
-	bool is_ipv4 = family == AF_INET;
-	struct in6_addr destination;
-	in_port_t destination_port;
+	struct sockaddr_storage source = {.ss_family = (sa_family_t)family}, destination = source;
 	/* a space after the last word is an error */
 	bool ends_clean = words.n > 0 && words.p[words.n - 1] != ' ';
 
-	if (!next_address(&words, family, is_ipv4 ? (void *)&ipv4->sin_addr : &ipv6->sin6_addr) ||
-	    !next_address(&words, family, &destination) ||
-	    !next_port(&words, is_ipv4 ? &ipv4->sin_port : &ipv6->sin6_port) ||
-	    !next_port(&words, &destination_port) || words.n > 0 || !ends_clean)
+	if (!next_address(&words, &source) || !next_address(&words, &destination) ||
+	    !next_port(&words, &source) || !next_port(&words, &destination) || words.n > 0 ||
+	    !ends_clean)
 		return false;
-	*ret_source = storage;
+	header->source = source;
+	header->destination = destination;
 	return true;
 }
 
@@ -122,7 +126,7 @@ static enum proxy_status parse_v1(const char *p, size_t n, struct proxy_header *
 
 		words.p += strlen("TCP4 ");
 		words.n -= strlen("TCP4 ");
-		if (!parse_endpoints(words, family, &header.source))
+		if (!parse_endpoints(words, family, &header))
 			return invalid(ret_reason, "bad addresses");
 		header.has_source = true;
 	} else if (!starts_with(&words, "UNKNOWN ") &&
@@ -248,28 +252,31 @@ static int v2_addresses_length(uint8_t family)
 }
 
 /*
- * Copies the source from the complete address block at @p. Ports and addresses there are in network
- * byte order. Returns false for a family without a source.
+ * Copies the @i-th address, 0 for the source or 1 for the destination, from the complete address
+ * block at @p. Ports and addresses there are in network byte order. Returns false for a family
+ * without addresses of a stream.
  */
-static bool v2_source(uint8_t family, const uint8_t *p, struct sockaddr_storage *ret_source)
+static bool v2_address(uint8_t family, const uint8_t *p, size_t i,
+		       struct sockaddr_storage *ret_address)
 {
-	struct sockaddr_in *ipv4 = (struct sockaddr_in *)ret_source;
-	struct sockaddr_in6 *ipv6 = (struct sockaddr_in6 *)ret_source;
+	struct sockaddr_in *ipv4 = (struct sockaddr_in *)ret_address;
+	struct sockaddr_in6 *ipv6 = (struct sockaddr_in6 *)ret_address;
 
 	switch (family) {
 	case V2_TCP_IPV4:
 		ipv4->sin_family = AF_INET;
-		memcpy(&ipv4->sin_addr, p, 4);
-		memcpy(&ipv4->sin_port, p + 2 * 4, 2);
+		memcpy(&ipv4->sin_addr, p + i * 4, 4);
+		memcpy(&ipv4->sin_port, p + 2 * 4 + i * 2, 2);
 		return true;
 	case V2_TCP_IPV6:
 		ipv6->sin6_family = AF_INET6;
-		memcpy(&ipv6->sin6_addr, p, 16);
-		memcpy(&ipv6->sin6_port, p + 2 * 16, 2);
+		memcpy(&ipv6->sin6_addr, p + i * 16, 16);
+		memcpy(&ipv6->sin6_port, p + 2 * 16 + i * 2, 2);
 		return true;
 	case V2_UNIX_STREAM:
-		ret_source->ss_family = AF_UNIX;
-		memcpy(((struct sockaddr_un *)ret_source)->sun_path, p, V2_UNIX_PATH_LENGTH);
+		ret_address->ss_family = AF_UNIX;
+		memcpy(((struct sockaddr_un *)ret_address)->sun_path, p + i * V2_UNIX_PATH_LENGTH,
+		       V2_UNIX_PATH_LENGTH);
 		return true;
 	}
 	return false;
@@ -300,7 +307,8 @@ static const char *parse_v2_rest(const uint8_t *p, bool is_local, struct proxy_h
 		return "bad TLV";
 	if (status == TLVS_GOOD)
 		*header = found;
-	header->has_source = v2_source(p[13], p + V2_FIXED_LENGTH, &header->source);
+	header->has_source = v2_address(p[13], p + V2_FIXED_LENGTH, 0, &header->source) &&
+			     v2_address(p[13], p + V2_FIXED_LENGTH, 1, &header->destination);
 	return NULL;
 }
 

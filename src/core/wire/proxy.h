@@ -41,9 +41,10 @@ struct proxy_header {
 	 * cases the peer's address is the client's.
 	 */
 	bool has_source;
-	struct sockaddr_storage source; /* AF_INET, AF_INET6 or AF_UNIX */
-	struct proxy_span unique_id;	/* any bytes, at most PROXY_ID_MAX */
-	struct proxy_span authority;	/* the host name that the client requested; any bytes */
+	struct sockaddr_storage source;	     /* AF_INET, AF_INET6 or AF_UNIX */
+	struct sockaddr_storage destination; /* where the client connected to, if has_source */
+	struct proxy_span unique_id;	     /* any bytes, at most PROXY_ID_MAX */
+	struct proxy_span authority; /* the host name that the client requested; any bytes */
 };
 
 /*
