@@ -2,13 +2,15 @@
  * Runs sessions over cases from standard input and compares their output with the expected one.
  * session_vs_cpython.py writes the cases. Each line is one of
  *
- *	policy REPLY FRAMING DECODE CHARSET ENCODE NAK MAX_MESSAGE GREETING PREFIX SUFFIX
+ *	policy REPLY FRAMING FROM DECODE TO ENCODE NAK MAX_MESSAGE GREETING PREFIX SUFFIX
  *	       START END LENGTH_BYTES ORDER INCLUDES_HEADER SIZE
- *	case READS INPUT OUTPUT FAULTS MESSAGES SKIPPED
+ *	case READS INPUT OUTPUT FAULTS MESSAGES SKIPPED ILL_FORMED
  *
  * with texts and bytes in hex ("-": none). READS: where the reads are cut, "5,9", or "all": whole,
  * in two at each place, byte by byte. FAULTS: the NAK lines that on_nak would make. MESSAGES: their
  * number, or -1 when the reads decide it. SKIPPED: how many bytes between frames are skipped.
+ * ILL_FORMED: how many ill-formed subsequences are left to the error handler, or -1 if the case
+ *does not say.
  *
  * A case is run with an output of the usual size and, for some reads, with tiny ones, such that
  * SESSION_FULL comes at each point, with and without session_hold(), with the session handed over
@@ -40,7 +42,7 @@ struct bytes {
 
 struct test_case {
 	struct bytes input, output, faults;
-	long messages;
+	long messages, ill_formed;
 	uint64_t skipped;
 	uint64_t received; /* what the first run consumed: no other reads change that */
 };
@@ -60,6 +62,7 @@ static struct budget budget;
 static struct session_io io;
 static struct bytes got_output, got_faults;
 static uint64_t got_received, got_skipped;
+static int64_t got_ill_formed;
 static size_t cuts[READS_MAX];
 static unsigned long n_cases, n_runs, n_full, n_refused, n_handed_over, n_wrong, line_number;
 
@@ -84,10 +87,12 @@ static void on_nak(void *data, const struct nak *nak)
 	append(&got_faults, line, nak_format(nak, line));
 }
 
-static void on_count(void *data, enum session_count what, uint64_t n)
+static void on_count(void *data, enum session_count what, int64_t n)
 {
 	if (what == SESSION_SKIPPED_BYTES)
-		got_skipped += n;
+		got_skipped += (uint64_t)n;
+	else
+		got_ill_formed += n;
 }
 
 /* ---- one run ---- */
@@ -189,6 +194,7 @@ static int run(const struct test_case *c, const struct setting *setting)
 	got_output.n = 0;
 	got_faults.n = 0;
 	got_skipped = 0;
+	got_ill_formed = 0;
 	budget_init(&budget, setting->budget);
 	io.out.max_bytes = setting->reply_max;
 	io.n_messages = 0;
@@ -235,9 +241,11 @@ static void report(const struct test_case *c, const struct setting *setting, int
 	if (++n_wrong > REPORTS_MAX)
 		return;
 	fprintf(stderr,
-		"line %lu: state %d, %lu messages, received %lu, output of %zu, hold %d%s, cuts",
-		line_number, state, (unsigned long)io.n_messages, (unsigned long)got_received,
-		setting->reply_max, (int)setting->hold, setting->hand_over ? ", handed over" : "");
+		"line %lu: state %d, %lu messages, %ld ill-formed (%ld expected), received %lu, "
+		"output of %zu, hold %d%s, cuts",
+		line_number, state, (unsigned long)io.n_messages, (long)got_ill_formed,
+		c->ill_formed, (unsigned long)got_received, setting->reply_max, (int)setting->hold,
+		setting->hand_over ? ", handed over" : "");
 	for (size_t i = 0; i < setting->n_cuts && i < 20; i++)
 		fprintf(stderr, " %zu", setting->cuts[i]);
 	fputc('\n', stderr);
@@ -256,7 +264,7 @@ static void check(struct test_case *c, const struct setting *setting)
 		c->received = got_received;
 	if (state != SESSION_DONE || !equals(&got_output, &c->output) ||
 	    !equals(&got_faults, &c->faults) || got_received != c->received ||
-	    got_skipped != c->skipped ||
+	    got_skipped != c->skipped || (c->ill_formed >= 0 && got_ill_formed != c->ill_formed) ||
 	    (c->messages >= 0 && io.n_messages != (uint64_t)c->messages))
 		report(c, setting, state);
 }
@@ -428,9 +436,10 @@ static void read_policy(void)
 	static const char *const framings[] = {"stream", "line",  "delimited",
 					       "length", "fixed", NULL};
 	static const char *const orders[] = {"big", "little", NULL};
-	static const char *const decodings[] = {"strict", "replace", "ignore", "backslashreplace",
-						NULL};
-	static const char *const charsets[] = {"utf-8", "ascii", "iso-8859-1", "cp1252", NULL};
+	static const char *const decodings[] = {"strict",	    "replace",	       "ignore",
+						"backslashreplace", "surrogateescape", NULL};
+	static const char *const charsets[] = {"utf-8",	 "ascii",  "iso-8859-1",
+					       "cp1252", "binary", NULL};
 	static const char *const encodings[] = {
 		"strict", "replace", "ignore", "xmlcharrefreplace", "backslashreplace", NULL};
 	static const char *const bools[] = {"false", "true", NULL};
@@ -438,6 +447,7 @@ static void read_policy(void)
 	policy_finish();
 	policy.reply = (enum reply_kind)next_name(replies);
 	policy.framing = (enum framing)next_name(framings);
+	policy.transcoder.from = (enum charset)next_name(charsets);
 	policy.transcoder.decode_errors = (enum decode_errors)next_name(decodings);
 	policy.transcoder.to = (enum charset)next_name(charsets);
 	policy.transcoder.encode_errors = (enum encode_errors)next_name(encodings);
@@ -477,6 +487,7 @@ static void read_case(void)
 
 	c.messages = strtol(next_field(), NULL, 10);
 	c.skipped = strtoull(next_field(), NULL, 10);
+	c.ill_formed = strtol(next_field(), NULL, 10);
 	c.received = UINT64_MAX;
 	n_cases++;
 	if (strcmp(reads, "all") == 0) {

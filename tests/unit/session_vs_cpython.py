@@ -3,8 +3,8 @@
 
 Usage: session_vs_cpython.py DRIVER [SEED]
 
-Writes cases for the driver (session_driver.c): every decode handler, charset, encode handler, framing
-and reply, with fixed and random inputs. The driver cuts them into reads and compares the output. If
+Writes cases for the driver (session_driver.c): every charset, decode handler, reply charset, encode
+handler, framing and reply, with fixed and random inputs. The driver cuts them into reads and compares the output. If
 ACKD_UTF8_SUITES names a directory of decode suites (*.jsonl) and encode suites (encode/*.jsonl), every
 row runs as well and is compared with the result in the suite. ACKD_TEST_SAMPLE=N selects one case in N.
 """
@@ -23,6 +23,7 @@ from typing import NamedTuple
 import sample
 
 NEVER = float("inf")
+IS_WHOLE = "ACKD_TEST_ALL" in os.environ  # otherwise, some combinations get a share of the inputs
 
 
 class Frame(NamedTuple):
@@ -50,6 +51,7 @@ class Frame(NamedTuple):
 class Policy(NamedTuple):
     reply: str = "echo"
     framing: str = "stream"
+    source: str = "utf-8"
     decode: str = "strict"
     charset: str = "utf-8"
     encode: str = "strict"
@@ -62,8 +64,8 @@ class Policy(NamedTuple):
 
     def line(self):
         templates = " ".join(hexed(t.encode()) for t in (self.greeting, self.prefix, self.suffix))
-        return (f"policy {self.reply} {self.framing} {self.decode} {self.charset} {self.encode} "
-                f"{str(self.nak).lower()} {self.max_message} {templates} {self.frame.words()}\n")
+        return (f"policy {self.reply} {self.framing} {self.source} {self.decode} {self.charset} "
+                f"{self.encode} {str(self.nak).lower()} {self.max_message} {templates} {self.frame.words()}\n")
 
 
 class Unit(NamedTuple):
@@ -98,22 +100,58 @@ def note_error(error):
 codecs.register_error("ackd-note", note_error)
 
 
-def units_of(data, decode):
+def escape_or(handler):
+    """Registers the encode handler that writes escaped bytes, and leaves other characters to @handler."""
+    def handle(error):
+        code = ord(error.object[error.start])
+        if 0xdc80 <= code <= 0xdcff:
+            return bytes([code - 0xdc00]), error.start + 1
+        alone = UnicodeEncodeError(error.encoding, error.object, error.start, error.start + 1,
+                                   error.reason)
+        return codecs.lookup_error(handler)(alone)
+
+    codecs.register_error("surrogateescape+" + handler, handle)
+
+
+for encode_handler in ("strict", "replace", "ignore", "xmlcharrefreplace", "backslashreplace"):
+    escape_or(encode_handler)
+
+# Bytes are not text; here, each stands for the character of the same number.
+CODECS = {"binary": "iso-8859-1"}
+
+
+def decoded(data, policy):
+    return data.decode(CODECS.get(policy.source, policy.source), policy.decode)
+
+
+def encoded(text, policy):
+    handler = policy.encode
+    if policy.decode == "surrogateescape":
+        handler = "surrogateescape+" + handler
+    return text.encode(CODECS.get(policy.charset, policy.charset), handler)
+
+
+def reason_of(reason):
+    single_byte = ("ordinal not in range(128)", "character maps to <undefined>")
+    return "byte not in charset" if reason in single_byte else reason
+
+
+def units_of(data, policy):
     """Cuts data into units; CPython determines which are ill-formed and why."""
     errors_seen.clear()
-    data.decode("utf-8", "ackd-note")
+    codec = CODECS.get(policy.source, policy.source)
+    data.decode(codec, "ackd-note")
     units = []
     at = 0
     for start, end, reason in [*errors_seen, (len(data), len(data), "")]:
-        for character in data[at:start].decode("utf-8"):
-            n = len(character.encode())
+        for character in data[at:start].decode(codec):
+            n = len(character.encode(codec))
             units.append(Unit(at, at + n, at + n - 1, character, ""))
             at += n
         if reason:
-            proof = {"invalid start byte": start, "invalid continuation byte": end,
-                     "unexpected end of data": NEVER}[reason]
-            text = "" if decode == "strict" else data[start:end].decode("utf-8", decode)
-            units.append(Unit(start, end, proof, text, reason))
+            proof = {"invalid continuation byte": end, "unexpected end of data": NEVER}.get(reason, start)
+            text = "" if policy.decode == "strict" else decoded(data[start:end], policy)
+            units.append(Unit(start, end, proof, text, reason_of(reason)))
         at = end
     return units
 
@@ -132,7 +170,7 @@ def fault_of(unit, policy):
     if policy.reply == "discard":
         return None
     try:
-        unit.text.encode(policy.charset, policy.encode)
+        encoded(unit.text, policy)
     except UnicodeEncodeError as error:
         code_point = ord(error.object[error.start])
         return Fault(unit.start, unit.proof, f"cannot encode U+{code_point:04X}")
@@ -148,6 +186,7 @@ class Reply:
         self.faults = b""
         self.messages = 0
         self.skipped = 0
+        self.ill_formed = 0
 
     def expand(self, template, n_bytes, n_characters):
         values = {"peer": "peer", "host": "host", "listener": "listener", "connection": 1,
@@ -156,14 +195,15 @@ class Reply:
             template = template.replace("${%s}" % name, str(value))
         if "${message}" in template:
             template = template.replace("${message}", str(self.messages))
-        return template.encode(self.policy.charset)
+        charset = self.policy.charset
+        return template.encode("utf-8" if charset == "binary" else charset)
 
     def message(self, n_bytes, text, terminator=b"", offset=0):
         policy = self.policy
         self.messages += 1
         if policy.reply == "discard":
             return
-        body = text.encode(policy.charset, policy.encode)
+        body = encoded(text, policy)
         if policy.reply == "ack":
             body = (self.expand(policy.prefix, n_bytes, len(text)) + body +
                     self.expand(policy.suffix, n_bytes, len(text)))
@@ -198,7 +238,7 @@ class Reply:
 def model_stream(data, policy, cuts):
     """A message is the text completed by one read."""
     reply = Reply(policy)
-    units = units_of(data, policy.decode)
+    units = units_of(data, policy)
     ends = [*cuts, len(data), NEVER]
     at = 0
     for end in ends:
@@ -208,6 +248,7 @@ def model_stream(data, policy, cuts):
             fault = fault_of(units[at], policy)
             if not fault:
                 taken.append(units[at])
+                reply.ill_formed += units[at].reason != ""
             at += 1
         text = "".join(unit.text for unit in taken)
         if text:
@@ -219,13 +260,16 @@ def model_stream(data, policy, cuts):
 
 
 def line_fault(data, start, end, terminator, policy):
-    """Returns the fault of the line data[start:end] before the terminator, or None."""
-    units = units_of(data[start:end] + terminator, policy.decode)
-    for unit in units:
+    """Returns the fault of the line data[start:end] before the terminator, or None, and the proofs of
+    the ill-formed units before it."""
+    ill_formed = []
+    for unit in units_of(data[start:end] + terminator, policy):
         fault = fault_of(unit, policy)
         if fault:
-            return Fault(start + fault.offset, start + fault.proof, fault.reason)
-    return None
+            return Fault(start + fault.offset, start + fault.proof, fault.reason), ill_formed
+        if unit.reason:
+            ill_formed.append(start + unit.proof)
+    return None, ill_formed
 
 
 def model_line(data, policy):
@@ -238,31 +282,35 @@ def model_line(data, policy):
         if terminator and end > start and data[end - 1] == 0x0d:
             end -= 1
             terminator = b"\r\n"
-        fault = line_fault(data, start, end, terminator, policy)
+        fault, ill_formed = line_fault(data, start, end, terminator, policy)
         excess = start + policy.max_message
         if end - start > policy.max_message:
             proof = excess + 1 if data[excess] == 0x0d else excess
             if not fault or proof < fault.proof or (proof == fault.proof and
                                                     excess < fault.offset):
                 reply.messages += 1
+                reply.ill_formed += sum(1 for proof in ill_formed if proof <= excess)
                 reply.nak(Fault(start, proof, "line too long"))
                 break
+        reply.ill_formed += len(ill_formed)
         if fault:
             reply.messages += 1
             reply.nak(fault)
         else:
-            text = data[start:end].decode("utf-8", policy.decode)
-            reply.message(end - start, text, terminator)
+            reply.message(end - start, decoded(data[start:end], policy), terminator)
         start = lf + 1 if lf >= 0 else len(data)
     return reply
 
 
-def frame_fault(data, start, end, is_whole, policy):
-    """Returns the first fault of the text data[start:end], of which more follows unless is_whole."""
-    for unit in units_of(data[start:end], policy.decode):
+def frame_fault(data, start, end, is_whole, policy, reply):
+    """Returns the first fault of the text data[start:end], of which more follows unless is_whole.
+    Counts the ill-formed units before it."""
+    for unit in units_of(data[start:end], policy):
         fault = fault_of(unit, policy)
-        if fault and (is_whole or fault.proof < end - start):
+        is_proven = is_whole or unit.proof < end - start
+        if fault and is_proven:
             return fault._replace(offset=start + fault.offset)
+        reply.ill_formed += unit.reason != "" and not fault and is_proven
     return None
 
 
@@ -319,10 +367,11 @@ def model_framed(data, policy):
             reply.refused(Fault(frame, NEVER, "invalid frame length"))
             return reply
         if n <= most and text is not None:
-            fault = frame_fault(data, text, min(stop, len(data)), at is not None, policy)
+            fault = frame_fault(data, text, min(stop, len(data)), at is not None, policy,
+                                reply)
         elif n > most:
             if policy.framing == "delimited":
-                fault = frame_fault(data, text, text + most, False, policy)
+                fault = frame_fault(data, text, text + most, False, policy, reply)
             if not fault:
                 reply.refused(Fault(frame, NEVER, "frame too long"))
                 return reply
@@ -331,8 +380,7 @@ def model_framed(data, policy):
         if fault:
             reply.refused(fault)
         else:
-            text = data[text:stop].decode("utf-8", policy.decode)
-            reply.message(n, text, offset=frame)
+            reply.message(n, decoded(data[text:stop], policy), offset=frame)
         if at is None:
             return reply
 
@@ -341,34 +389,39 @@ def model_framed(data, policy):
 
 class Cases:
     def __init__(self):
+        self.n = 0
         self.lines = []
         self.policy = None
 
-    def add(self, policy, reads, data, out, faults, messages, skipped=0):
+    def add(self, policy, reads, data, out, faults, messages, skipped=0, ill_formed=-1):
         """Adds one case, independent of the sample."""
         if policy != self.policy:
             self.lines.append(policy.line())
             self.policy = policy
         reads = ",".join(map(str, reads)) or "-" if reads != "all" else reads
+        self.n += 1
         self.lines.append(f"case {reads} {hexed(data)} {hexed(out)} {hexed(faults)} "
-                          f"{messages} {skipped}\n")
+                          f"{messages} {skipped} {ill_formed}\n")
 
     def add_model(self, policy, data, rng):
         if not sample.is_taken():
             return
         if policy.frame != Frame():
             reply = model_framed(data, policy)
-            self.add(policy, "all", data, reply.out, reply.faults, reply.messages, reply.skipped)
+            self.add(policy, "all", data, reply.out, reply.faults, reply.messages, reply.skipped,
+                     reply.ill_formed)
         elif policy.framing == "line":
             reply = model_line(data, policy)
-            self.add(policy, "all", data, reply.out, reply.faults, reply.messages)
+            self.add(policy, "all", data, reply.out, reply.faults, reply.messages,
+                     ill_formed=reply.ill_formed)
         elif policy.reply != "ack":
             reply = model_stream(data, policy, [])
-            self.add(policy, "all", data, reply.out, reply.faults, -1)
+            self.add(policy, "all", data, reply.out, reply.faults, -1, ill_formed=reply.ill_formed)
         else:
             for cuts in some_cuts(len(data), rng):
                 reply = model_stream(data, policy, cuts)
-                self.add(policy, cuts, data, reply.out, reply.faults, reply.messages)
+                self.add(policy, cuts, data, reply.out, reply.faults, reply.messages,
+                         ill_formed=reply.ill_formed)
 
 
 def some_cuts(n, rng):
@@ -382,13 +435,17 @@ def some_cuts(n, rng):
             yield sorted(rng.sample(range(1, n), rng.randrange(1, n)))
 
 
+CHARSETS = ("utf-8", "ascii", "iso-8859-1", "cp1252")
+DECODE = ("strict", "replace", "ignore", "backslashreplace", "surrogateescape")
+ENCODE = ("strict", "replace", "ignore", "xmlcharrefreplace", "backslashreplace")
+
+
 def every_policy(framing, reply):
-    for decode in ("strict", "replace", "ignore", "backslashreplace"):
-        yield Policy(reply, framing, decode)
-        for charset in ("ascii", "iso-8859-1", "cp1252"):
-            for encode in ("strict", "replace", "ignore", "xmlcharrefreplace",
-                           "backslashreplace"):
-                yield Policy(reply, framing, decode, charset, encode)
+    """Yields every combination of charset, errors, reply_charset and reply_errors."""
+    for source, decode, charset in itertools.product(CHARSETS, DECODE, CHARSETS):
+        for encode in ENCODE if charset != "utf-8" else ENCODE[:1]:
+            yield Policy(reply, framing, source, decode, charset, encode)
+    yield Policy(reply, framing, "binary", charset="binary")
 
 
 FIXED = [bytes.fromhex(h) if isinstance(h, str) else h for h in (
@@ -402,6 +459,12 @@ FIXED = [bytes.fromhex(h) if isinstance(h, str) else h for h in (
     "c280", "c281c28dc28fc290c29d", "c2a0c3bf", "c592e282ace284a2c5b8", "d0800a61",
     "61c3a90aff0a62e282ac0a63ff", "61e282ac0aff", "ff61e282ac", "e282acff",
 )]
+
+# For single-byte charsets: each kind of byte alone, before and after others, and at a line's end.
+BYTES = [bytes.fromhex(h) for h in (
+    "", "61", "80", "81", "c3a9", "e90a", "810a", "610d0a9d", "a0ff8d", "61e962814a0a63", "0ae90d0ae9",
+    "9f8f0a90", "e28281e282ac0aff", "0080ff0d", "41420a",
+)] + [bytes(range(256)), bytes(range(0x7e, 0x100)) + b"\n"]
 
 PIECES = [p if isinstance(p, bytes) else bytes.fromhex(p) for p in (
     b"a", b"b c", b"hello", b"0123456789", b"\n", b"\r\n", b"\r", b"\n", b"\x00", b"\t", b"$",
@@ -421,11 +484,21 @@ def random_input(rng, most):
 
 
 def add_matrix(cases, rng):
+    """Adds cases of every combination. Those from UTF-8 get all inputs; of the others, which have fewer
+    kinds of units, each gets a share."""
+    combinations = set()
+    n_before = cases.n
     for framing, reply in itertools.product(("stream", "line"), ("echo", "ack", "discard")):
         for policy in every_policy(framing, reply):
+            combinations.add((policy.source, policy.decode, policy.charset, policy.encode))
             inputs = FIXED + [random_input(rng, 14) for _ in range(12)] + [random_input(rng, 70)]
+            if policy.source != "utf-8" or policy.decode == "surrogateescape":
+                some = BYTES if IS_WHOLE else rng.sample(BYTES, 6)
+                inputs = some + (inputs if IS_WHOLE else rng.sample(inputs, 12))
             for data in inputs:
                 cases.add_model(varied(policy, rng), data, rng)
+    print(f"{len(combinations)} combinations of charset, errors, reply_charset and reply_errors: "
+          f"{cases.n - n_before} cases, those with \"all\" reads cut at every place")
 
 
 def varied(policy, rng):
@@ -449,7 +522,7 @@ def add_max_line(cases, rng):
             body = b"x" * max(0, limit + extra - len(tail)) + tail
             for end in ends:
                 for decode, charset in (("strict", "utf-8"), ("replace", "ascii")):
-                    policy = Policy("echo", "line", decode, charset, max_message=limit)
+                    policy = Policy("echo", "line", "utf-8", decode, charset, max_message=limit)
                     cases.add_model(policy, b"a\n" + body + end, rng)
 
 
@@ -493,9 +566,10 @@ def framed_input(framing, frame, rng):
 
 
 def add_frames(cases, rng):
-    """Adds every framing with every reply and handler."""
+    """Adds every framing with every reply, and a share of the charsets and handlers."""
     for (framing, frame), reply in itertools.product(FRAMES, ("echo", "ack", "discard")):
-        for policy in every_policy(framing, reply):
+        policies = list(every_policy(framing, reply))
+        for policy in policies if IS_WHOLE else rng.sample(policies, 64):
             policy = varied(policy._replace(frame=frame), rng)
             if framing == "fixed":
                 policy = policy._replace(max_message=max(policy.max_message, frame.size))
@@ -522,8 +596,8 @@ def add_reply_bounds(cases, rng):
                 ("ack",), ("", "Got ", "${characters} "), range(-2, 3)):
             n = frame.reply_max() - len(prefix.replace("${characters}", "123")) + extra
             for unit, charset in (("x", "utf-8"), ("\u00e9", "iso-8859-1"), ("\u20ac", "ascii")):
-                policy = Policy(reply, "length", "replace", charset, "backslashreplace",
-                                prefix=prefix, frame=frame)
+                policy = Policy(reply, "length", "utf-8", "replace", charset,
+                                "backslashreplace", prefix=prefix, frame=frame)
                 size = len(unit.encode(charset, "backslashreplace"))
                 text = (unit * (n // size) + "y" * (n % size)).encode()
                 if n_bytes == 2 and not sample.is_taken():
@@ -543,7 +617,8 @@ def add_long(cases, rng):
             cuts = sorted(rng.sample(range(1, size), 5))
             for framing in ("line", "stream"):
                 for charset in ("utf-8", "ascii"):
-                    policy = Policy("echo", framing, "replace", charset, "xmlcharrefreplace")
+                    policy = Policy("echo", framing, "utf-8", "replace", charset,
+                                    "xmlcharrefreplace")
                     model = model_line(data, policy) if framing == "line" else \
                         model_stream(data, policy, [])
                     for reads in sample.sampled([[], cuts]):

@@ -159,7 +159,7 @@ static void test_families(void **state)
 		assert_non_null(strchr(" {", line[strlen(family)]));
 	}
 	assert_null(rest ? strchr(rest, 'a') : NULL);
-	assert_int_equal(n_families, 16);
+	assert_int_equal(n_families, 18);
 	free(text);
 }
 

@@ -198,6 +198,9 @@ void conn_log_health_check(const struct conn *c);
 /* Callback of session_io: counts and logs the NAK @nak of the connection @data. */
 void conn_on_nak(void *data, const struct nak *nak);
 
+/* Callback of session_io: counts @n more of @what on the connection @data. */
+void conn_on_count(void *data, enum session_count what, int64_t n);
+
 /* ---- proxy.c ---- */
 
 /* Room for the beginning of a PROXY header. A longer header, which is rare, gets the maximum. */

@@ -109,3 +109,13 @@ void conn_on_nak(void *data, const struct nak *nak)
 	log_post(LOG_NAK, &fields, "%s: NAK to %s, connection %" PRIu64 ": byte %" PRIu64 ": %s",
 		 fields.listener, peer, fields.connection, nak->offset, fields.reason);
 }
+
+void conn_on_count(void *data, enum session_count what, int64_t n)
+{
+	static const enum counter counters[] = {
+		[SESSION_SKIPPED_BYTES] = COUNTER_SKIPPED_BYTES,
+		[SESSION_ILL_FORMED] = COUNTER_ILL_FORMED,
+	};
+
+	counter_add(conn_listener(data)->counters, counters[what], (uint64_t)n);
+}

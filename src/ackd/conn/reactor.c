@@ -161,6 +161,7 @@ int reactor_init(struct reactor *reactor, struct limits *limits)
 	if (r < 0)
 		goto free_buffer;
 	reactor->io.on_nak = conn_on_nak;
+	reactor->io.on_count = conn_on_count;
 	r = uv_loop_init(&reactor->loop);
 	if (r < 0)
 		goto finish_io;

@@ -28,6 +28,8 @@ enum counter {
 	COUNTER_NAKS,						 /* one for each enum nak_reason */
 	COUNTER_REFUSED = COUNTER_NAKS + NAK_REASON_COUNT,	 /* one for each enum refusal */
 	COUNTER_HEALTH_CHECKS = COUNTER_REFUSED + REFUSAL_COUNT, /* see conn_proxy_end() */
+	COUNTER_SKIPPED_BYTES,					 /* received between frames */
+	COUNTER_ILL_FORMED, /* subsequences that an error handler dealt with */
 	COUNTER_COUNT,
 };
 

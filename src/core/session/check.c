@@ -8,8 +8,10 @@
 
 /* ---- faults ---- */
 
-static enum nak_reason nak_reason_of(enum utf8_status status)
+static enum nak_reason nak_reason_of(enum charset charset, enum utf8_status status)
 {
+	if (charset != CHARSET_UTF_8)
+		return NAK_NOT_IN_CHARSET;
 	if (status == UTF8_INVALID_START)
 		return NAK_INVALID_START;
 	return status == UTF8_PARTIAL ? NAK_UNEXPECTED_END : NAK_INVALID_CONTINUATION;
@@ -18,7 +20,7 @@ static enum nak_reason nak_reason_of(enum utf8_status status)
 /* Returns whether encoding can reject a character. */
 static inline bool encodes_strictly(const struct policy *policy)
 {
-	return policy->transcoder.to != CHARSET_UTF_8 &&
+	return policy->transcoder.to != CHARSET_UTF_8 && policy->transcoder.to != CHARSET_BINARY &&
 	       policy->transcoder.encode_errors == ENCODE_STRICT && policy_encodes(policy);
 }
 
@@ -29,13 +31,14 @@ static inline bool encodes_strictly(const struct policy *policy)
 static size_t check_encodable(const struct policy *policy, struct session_job *job,
 			      const uint8_t *text, size_t n, uint64_t offset)
 {
+	enum charset charset = policy->transcoder.from;
 	size_t length;
-	size_t good = charset_encodable(policy->transcoder.to, text, n);
+	size_t good = transcoder_encodable(&policy->transcoder, text, n);
 
 	if (good == n)
 		return n;
-	refuse(job, NAK_CANNOT_ENCODE, offset + good, utf8_code_point(text + good));
-	utf8_character(text + good, n - good, &length);
+	refuse(job, NAK_CANNOT_ENCODE, offset + good, decode_code_point(charset, text + good));
+	decode_character(charset, text + good, n - good, &length);
 	return good + length;
 }
 
@@ -44,11 +47,13 @@ static void check_fault(const struct policy *policy, struct session_job *job,
 			enum utf8_status status, uint64_t offset)
 {
 	if (policy->transcoder.decode_errors == DECODE_STRICT)
-		refuse(job, nak_reason_of(status), offset, 0);
+		refuse(job, nak_reason_of(policy->transcoder.from, status), offset, 0);
 	else if (policy->transcoder.decode_errors == DECODE_REPLACE && encodes_strictly(policy))
 		refuse(job, NAK_CANNOT_ENCODE, offset, 0xfffd);
-	else
+	else {
 		job->dirty = true;
+		job->ill_formed++;
+	}
 }
 
 /* ---- pieces ---- */
@@ -81,7 +86,8 @@ static size_t check_ill_formed(struct session *session, struct session_job *job,
 			       const struct piece *piece, size_t at)
 {
 	size_t length;
-	enum utf8_status status = utf8_character(piece->p + at, piece->n - at, &length);
+	enum utf8_status status = decode_character(session->policy->transcoder.from, piece->p + at,
+						   piece->n - at, &length);
 
 	if (status == UTF8_PARTIAL)
 		utf8_carry_set(&session->place.carry, piece->p + at, length);
@@ -93,16 +99,19 @@ static size_t check_ill_formed(struct session *session, struct session_job *job,
 size_t check_piece(struct session *session, struct session_job *job, struct piece *piece, size_t at)
 {
 	const struct policy *policy = session->policy;
+	enum charset charset = policy->transcoder.from;
 	const uint8_t *p = piece->p;
 
 	while (at < piece->n && !job->nak_due) {
 		size_t whole;
 
 		if (at >= piece->checked)
-			piece->checked = at + utf8_check(p + at, piece->ahead - at).valid;
+			piece->checked =
+				at + decode_check(charset, p + at, piece->ahead - at).valid;
 		whole = piece->checked < piece->n ? piece->checked : piece->n;
 		/* the end of the piece may split a character that is whole in what was checked */
-		while (whole < piece->checked && whole > at && (p[whole] & 0xc0) == 0x80)
+		while (charset == CHARSET_UTF_8 && whole < piece->checked && whole > at &&
+		       (p[whole] & 0xc0) == 0x80)
 			whole--;
 		if (encodes_strictly(policy))
 			whole = at + check_encodable(policy, job, p + at, whole - at,

@@ -342,11 +342,17 @@ static int next_framed(struct session *session, struct session_io *io, struct se
 
 int frame_next(struct session *session, struct session_io *io, struct session_job *job)
 {
+	int r;
+
+	job->ill_formed = 0;
 	job->dirty = false;
 	job->nak_due = false;
 	job->head_length = 0;
 	job->start_length = 0;
 	job->terminator_length = 0;
-	return policy_is_framed(session->policy) ? next_framed(session, io, job)
-						 : next_stream(session, io, job);
+	r = policy_is_framed(session->policy) ? next_framed(session, io, job)
+					      : next_stream(session, io, job);
+	if (job->ill_formed > 0 && io->on_count)
+		io->on_count(io->event_data, SESSION_ILL_FORMED, job->ill_formed);
+	return r;
 }

@@ -77,7 +77,8 @@ size_t check_carry(struct session *session, struct session_job *job, const struc
  * Checks @piece from @at on. Nothing is carried into it any more, or @at is what check_carry()
  * returned. Returns where the check stopped: at the end of the piece, or, if job->nak_due, after
  * the rejected subsequence. A character that the end of the piece cuts off becomes the session's
- * carry. Sets job->dirty if an error handler must replace something.
+ * carry. An ill-formed subsequence that is left to the error handler makes @job dirty, and is
+ * counted.
  */
 size_t check_piece(struct session *session, struct session_job *job, struct piece *piece,
 		   size_t at);

@@ -14,6 +14,7 @@ static const char *const reason_names[NAK_REASON_COUNT] = {
 	[NAK_UNEXPECTED_END_OF_FRAME] = "unexpected end of frame",
 	[NAK_REPLY_TOO_LONG] = "reply too long",
 	[NAK_TOO_MANY_CONNECTIONS] = "too many connections",
+	[NAK_NOT_IN_CHARSET] = "byte not in charset",
 };
 
 const char *nak_reason_name(enum nak_reason reason)

@@ -17,6 +17,7 @@ enum nak_reason {
 	NAK_UNEXPECTED_END_OF_FRAME,
 	NAK_REPLY_TOO_LONG,
 	NAK_TOO_MANY_CONNECTIONS,
+	NAK_NOT_IN_CHARSET, /* of the received text */
 	NAK_REASON_COUNT,
 };
 

@@ -6,17 +6,18 @@
 static enum path path_of(const struct policy *policy)
 {
 	const struct transcoder *t = &policy->transcoder;
+	bool bytes = transcoder_copies(t);
 
 	if (policy->reply == REPLY_TEXT || policy->reply == REPLY_CLOSE || policy->quit ||
 	    policy->log_messages)
 		return PATH_GENERAL;
-	if (t->from != CHARSET_UTF_8 || t->to != CHARSET_UTF_8)
+	if (!bytes && (t->from != CHARSET_UTF_8 || t->to != CHARSET_UTF_8))
 		return PATH_GENERAL;
 	switch (policy->framing) {
 	case FRAMING_STREAM:
-		return PATH_STREAM;
+		return bytes ? PATH_STREAM_BYTES : PATH_STREAM;
 	case FRAMING_LINE:
-		return PATH_LINE;
+		return bytes ? PATH_LINE_BYTES : PATH_LINE;
 	case FRAMING_DELIMITED:
 	case FRAMING_LENGTH:
 	case FRAMING_FIXED:

@@ -178,7 +178,8 @@ void reply_greet(const struct session *session, struct session_io *io)
 /* Returns whether the reply to the body is the body itself. */
 static inline bool is_verbatim(const struct policy *policy, const struct session_job *job)
 {
-	return !job->dirty && policy->transcoder.to == CHARSET_UTF_8;
+	return job->dirty ? transcoder_keeps_all(&policy->transcoder)
+			  : transcoder_keeps_text(&policy->transcoder);
 }
 
 /* Determines the length of the reply to the body. */
@@ -285,8 +286,7 @@ static bool put_transcoded(struct session_io *io, const struct transcoder *t, bo
 	if (dirty)
 		transcode(t, *text, n, out_area(&io->out), room, &read, &written);
 	else
-		charset_encode(t->to, t->encode_errors, *text, n, out_area(&io->out), room, &read,
-			       &written);
+		transcode_text(t, *text, n, out_area(&io->out), room, &read, &written);
 	out_commit(&io->out, written);
 	*text += read;
 	*length -= read;

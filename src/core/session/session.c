@@ -285,12 +285,41 @@ __attribute__((noinline)) static int feed_text(struct session *session, struct s
 			: session_start(session, io, data, n, checked.valid, false);
 }
 
+/* Answers a read in a stream of bytes that need no check. */
+static int feed_bytes(struct session *session, struct session_io *io, const uint8_t *data, size_t n)
+{
+	const struct policy *policy = session->policy;
+
+	if (session->place.done || io->full || n == 0 || n > io->out.max_bytes)
+		return session_start(session, io, data, n, 0, false);
+	if (policy->reply == REPLY_ECHO) {
+		out_set(&io->out, data, n);
+		session->place.last_byte = data[n - 1];
+	} else if (policy->reply != REPLY_DISCARD && !copy_reply(session, io, data, n)) {
+		return session_start(session, io, data, n, n, false);
+	}
+	return answered_read(session, io, n);
+}
+
+/* session_feed() for any other path. */
+__attribute__((noinline)) static int feed_other(struct session *session, struct session_io *io,
+						const uint8_t *data, size_t n)
+{
+	enum path path = session->policy->path;
+
+	if (path == PATH_STREAM_BYTES)
+		return feed_bytes(session, io, data, n);
+	return session_start(session, io, data, n, path == PATH_LINE_BYTES ? n : 0, false);
+}
+
 int session_feed(struct session *session, struct session_io *io, const uint8_t *data, size_t n)
 {
 	const struct policy *policy = session->policy;
 	struct utf8_checked checked;
 
-	if (session->place.done || io->full || n == 0 || policy->path != PATH_STREAM)
+	if (policy->path != PATH_STREAM)
+		return feed_other(session, io, data, n);
+	if (session->place.done || io->full || n == 0)
 		return session_start(session, io, data, n, 0, false);
 	if (session->place.carry.length > 0)
 		return feed_text(session, io, data, n,
@@ -306,10 +335,16 @@ int session_feed(struct session *session, struct session_io *io, const uint8_t *
 
 /* ---- other input ---- */
 
+/* Returns how many of @n bytes are known to be well-formed before a check: all or none. */
+static size_t known_bytes(const struct session *session, size_t n)
+{
+	return transcoder_copies(&session->policy->transcoder) ? n : 0;
+}
+
 int session_feed_all(struct session *session, struct session_io *io, const uint8_t *data, size_t n,
 		     bool end)
 {
-	return session_start(session, io, data, n, 0, end);
+	return session_start(session, io, data, n, known_bytes(session, n), end);
 }
 
 int session_end(struct session *session, struct session_io *io)
@@ -412,6 +447,7 @@ int session_defer(struct session *session, struct session_io *io, const struct i
 		memcpy(held->bytes + held->job.input_length, input[i].iov_base, input[i].iov_len);
 		held->job.input_length += input[i].iov_len;
 	}
+	held->job.checked = known_bytes(session, n);
 	session->held = held;
 	return 0;
 }
@@ -472,6 +508,23 @@ static void rest_fill(const struct session *session, const struct session_job *j
 		rest_add(rest, job->input, job->input_length);
 }
 
+/* Takes back the ill-formed subsequences of an unfinished message, which the next session counts.
+ */
+static void take_back(const struct session *session, const struct session_io *io)
+{
+	const struct policy *policy = session->policy;
+	const struct buf *partial = &session->partial;
+	size_t head = policy_head_length(policy);
+	size_t unchecked = (size_t)session->place.carry.length + session->place.matched;
+	size_t n;
+
+	if (!session->place.dirty || partial->length <= head + unchecked || !io->on_count)
+		return;
+	n = decode_count_faults(policy->transcoder.from, partial->data + head,
+				partial->length - head - unchecked);
+	io->on_count(io->event_data, SESSION_ILL_FORMED, -(int64_t)n);
+}
+
 int session_suspend(struct session *session, struct session_io *io, struct session_rest *ret_rest)
 {
 	struct session_job *job = session->held ? &session->held->job : NULL;
@@ -483,6 +536,7 @@ int session_suspend(struct session *session, struct session_io *io, struct sessi
 		if (!all)
 			return SESSION_FULL;
 	}
+	take_back(session, io);
 	rest_fill(session, job, ret_rest);
 	return SESSION_IDLE;
 }

@@ -91,7 +91,7 @@ struct session_job {
 			   message */
 
 	uint8_t phase; /* enum reply_phase: the next part of the reply */
-	bool dirty;    /* the message has ill-formed subsequences to replace */
+	bool dirty;    /* the message has ill-formed subsequences that are not rejected */
 	bool nak_due;  /* a NAK line follows the message or replaces its reply */
 	uint8_t head_length;
 	uint8_t head[UTF8_CHARACTER_MAX]; /* its first character, if reads split it */
@@ -104,6 +104,7 @@ struct session_job {
 	uint64_t message_bytes;
 	uint64_t message_characters;
 	uint64_t message_start; /* offset of the message, with its frame */
+	uint32_t ill_formed;	/* subsequences that the last frame_next() left to the handler */
 	size_t counted;		/* bytes of message already counted in message_characters */
 	uint64_t reply_length;	/* length framing: of the reply to the measured bytes of message */
 	size_t measured;
@@ -115,6 +116,7 @@ struct session_job {
 /* Rare things that a session counts, besides NAKs. */
 enum session_count {
 	SESSION_SKIPPED_BYTES, /* received between frames */
+	SESSION_ILL_FORMED,    /* subsequences that were left to the error handler */
 };
 
 /* A message, for the log. */
@@ -134,8 +136,9 @@ struct session_io {
 
 	/* called for each fault, even if NAKs are disabled; may be NULL */
 	void (*on_nak)(void *data, const struct nak *nak);
-	/* called when @n more were counted; may be NULL */
-	void (*on_count)(void *data, enum session_count what, uint64_t n);
+	/* called when @n more were counted; may be NULL. A negative number takes back what the next
+	   session will count again, after session_suspend() */
+	void (*on_count)(void *data, enum session_count what, int64_t n);
 	/* called for each message if the policy has log_messages; may be NULL */
 	void (*on_message)(void *data, const struct session_message *message);
 	void *event_data; /* for all three */

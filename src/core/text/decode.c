@@ -134,6 +134,20 @@ uint32_t decode_code_point(enum charset charset, const uint8_t *p)
 	return *p < 0x80 || charset == CHARSET_BINARY ? *p : decode_table(charset)[*p - 0x80];
 }
 
+size_t decode_count_faults(enum charset charset, const uint8_t *p, size_t n)
+{
+	size_t count = 0;
+	size_t i = 0;
+
+	while (i < n) {
+		struct utf8_checked checked = decode_check(charset, p + i, n - i);
+
+		i += checked.valid + checked.length;
+		count += checked.length > 0;
+	}
+	return count;
+}
+
 size_t decode_count(enum charset charset, const uint8_t *p, size_t n)
 {
 	return charset == CHARSET_UTF_8 ? utf8_count(p, n) : n;

@@ -1,10 +1,10 @@
 #pragma once
 
 /*
- * The charsets of received text, and the decode error handlers. What is well-formed, what is one
- * ill-formed subsequence, and what replaces it equals CPython's codecs "utf-8", "ascii",
- * "iso-8859-1" and "cp1252". In a single-byte charset, each undefined byte is an ill-formed
- * subsequence of its own. In CHARSET_BINARY nothing is ill-formed, and each byte is a character.
+ * The charsets of received text, and the decode error handlers. They agree with CPython's codecs
+ * "utf-8", "ascii", "iso-8859-1" and "cp1252". In a single-byte charset, each undefined byte is an
+ * ill-formed subsequence of its own. In CHARSET_BINARY nothing is ill-formed, and each byte is a
+ * character.
  */
 
 #include "core/text/charset.h"
@@ -58,6 +58,9 @@ enum utf8_status decode_character(enum charset charset, const uint8_t *p, size_t
 
 /* Returns the code point of the well-formed, whole character at @p. */
 uint32_t decode_code_point(enum charset charset, const uint8_t *p);
+
+/* Returns the number of ill-formed subsequences in @n bytes at @p, which are complete. */
+size_t decode_count_faults(enum charset charset, const uint8_t *p, size_t n);
 
 /* Returns the number of characters in @n bytes of well-formed text at @p. */
 size_t decode_count(enum charset charset, const uint8_t *p, size_t n);

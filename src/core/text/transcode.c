@@ -27,18 +27,6 @@
 /* The size of the pieces in which transcode_length() transcodes, in bytes. */
 #define LENGTH_PIECE ((size_t)4 * 1024)
 
-bool transcoder_keeps_all(const struct transcoder *t)
-{
-	if (t->from == CHARSET_BINARY || (t->from == CHARSET_ISO_8859_1 && t->to == t->from))
-		return true;
-	return t->decode_errors == DECODE_SURROGATEESCAPE && transcoder_keeps_text(t);
-}
-
-bool transcoder_keeps_text(const struct transcoder *t)
-{
-	return t->from == t->to || t->from == CHARSET_ASCII;
-}
-
 size_t transcoder_encodable(const struct transcoder *t, const uint8_t *text, size_t n)
 {
 	const uint16_t *table;

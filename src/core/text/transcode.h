@@ -25,11 +25,28 @@ struct transcoder {
 };
 
 /*
- * Return whether transcoding leaves everything (or all well-formed text) unchanged, so that it can
- * be sent as it was received.
+ * Returns whether received bytes need no check and no change: each byte is a character, which stays
+ * as it is.
  */
-bool transcoder_keeps_all(const struct transcoder *t);
-bool transcoder_keeps_text(const struct transcoder *t);
+static inline bool transcoder_copies(const struct transcoder *t)
+{
+	return t->from == t->to && (t->from == CHARSET_BINARY || t->from == CHARSET_ISO_8859_1);
+}
+
+/*
+ * Return whether transcoding leaves all well-formed text (or anything at all) unchanged, so that it
+ * can be sent as it was received.
+ */
+static inline bool transcoder_keeps_text(const struct transcoder *t)
+{
+	return t->from == t->to || t->from == CHARSET_ASCII;
+}
+
+static inline bool transcoder_keeps_all(const struct transcoder *t)
+{
+	return transcoder_copies(t) ||
+	       (t->decode_errors == DECODE_SURROGATEESCAPE && transcoder_keeps_text(t));
+}
 
 /*
  * Returns the length in bytes of the longest prefix of the @n bytes of well-formed received text at
