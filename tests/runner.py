@@ -47,8 +47,8 @@ UNDER_VALGRIND = " or ".join(f"test_{name}.py" for name in (
     "activated ackc_ping ackc_send course drain handover limits line log metrics nak proxy reload "
     "reload_command template workers").split())
 
-WHOLE = ["-Dsystemd=enabled", "-Dmetrics=enabled"]
-BARE = ["-Dsystemd=disabled", "-Dmetrics=disabled"]  # without the optional parts
+WHOLE = ["-Dsystemd=enabled", "-Dmetrics=enabled", "-Dtls=enabled"]
+BARE = ["-Dsystemd=disabled", "-Dmetrics=disabled", "-Dtls=disabled"]  # without the optional parts
 SANITIZED = [*WHOLE, "-Db_lundef=false"]
 # sample: unit tests make one in this many costly comparisons; slower: factor to a plain build;
 # selected: integration tests, for pytest's -k

@@ -1,0 +1,251 @@
+#include "core/wire/tls_keys.h"
+
+#include <errno.h>
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/kdf.h>
+#include <openssl/params.h>
+#include <string.h>
+
+/* The part of an AES-GCM nonce of TLS 1.2 that records do not carry. */
+#define SALT_LENGTH 4
+
+/* ---- suites ---- */
+
+/* clang-format off */
+static const struct tls_suite suites[] = {
+	{0x1301, true, TLS_AES_128_GCM, 16, 32, 0, "TLS_AES_128_GCM_SHA256"},
+	{0x1302, true, TLS_AES_256_GCM, 32, 48, 0, "TLS_AES_256_GCM_SHA384"},
+	{0x1303, true, TLS_CHACHA20_POLY1305, 32, 32, 0, "TLS_CHACHA20_POLY1305_SHA256"},
+	{0xc02b, false, TLS_AES_128_GCM, 16, 32, 8, "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"},
+	{0xc02c, false, TLS_AES_256_GCM, 32, 48, 8, "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"},
+	{0xc02f, false, TLS_AES_128_GCM, 16, 32, 8, "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"},
+	{0xc030, false, TLS_AES_256_GCM, 32, 48, 8, "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"},
+	{0xcca8, false, TLS_CHACHA20_POLY1305, 32, 32, 0,
+	 "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256"},
+	{0xcca9, false, TLS_CHACHA20_POLY1305, 32, 32, 0,
+	 "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"},
+};
+/* clang-format on */
+
+const struct tls_suite *tls_suite_find(uint16_t number)
+{
+	for (size_t i = 0; i < sizeof(suites) / sizeof(*suites); i++)
+		if (suites[i].number == number)
+			return &suites[i];
+	return NULL;
+}
+
+/* Returns the name by which libcrypto knows the hash of the suite. */
+static const char *hash_name(const struct tls_suite *suite)
+{
+	return suite->hash_length == 48 ? OSSL_DIGEST_NAME_SHA2_384 : OSSL_DIGEST_NAME_SHA2_256;
+}
+
+/* ---- contexts ---- */
+
+static const char *const cipher_names[TLS_AEADS] = {
+	[TLS_AES_128_GCM] = "AES-128-GCM",
+	[TLS_AES_256_GCM] = "AES-256-GCM",
+	[TLS_CHACHA20_POLY1305] = "ChaCha20-Poly1305",
+};
+
+static int init_cipher(EVP_CIPHER_CTX *contexts[2], const char *name)
+{
+	EVP_CIPHER *cipher = EVP_CIPHER_fetch(NULL, name, NULL);
+	int r = 0;
+
+	if (!cipher) {
+		ERR_clear_error();
+		return 0;
+	}
+	for (int seals = 0; seals < 2; seals++) {
+		contexts[seals] = EVP_CIPHER_CTX_new();
+		if (!contexts[seals] ||
+		    !EVP_CipherInit_ex2(contexts[seals], cipher, NULL, NULL, seals, NULL))
+			r = -ENOMEM;
+	}
+	EVP_CIPHER_free(cipher); /* the contexts have references */
+	return r;
+}
+
+static int init_kdf(EVP_KDF_CTX **ret_context, const char *name)
+{
+	EVP_KDF *kdf = EVP_KDF_fetch(NULL, name, NULL);
+
+	if (!kdf)
+		return -ENOTSUP;
+	*ret_context = EVP_KDF_CTX_new(kdf);
+	EVP_KDF_free(kdf);
+	return *ret_context ? 0 : -ENOMEM;
+}
+
+int tls_crypto_init(struct tls_crypto *crypto)
+{
+	int r = 0;
+
+	*crypto = (struct tls_crypto){.records_max = TLS_RECORDS_MAX};
+	for (unsigned i = 0; i < TLS_AEADS && r == 0; i++)
+		r = init_cipher(crypto->contexts[i], cipher_names[i]);
+	if (r == 0)
+		r = init_kdf(&crypto->expand, OSSL_KDF_NAME_TLS1_3_KDF);
+	if (r == 0)
+		r = init_kdf(&crypto->prf, OSSL_KDF_NAME_TLS1_PRF);
+	if (r < 0) {
+		tls_crypto_finish(crypto);
+		ERR_clear_error();
+	}
+	return r;
+}
+
+void tls_crypto_finish(struct tls_crypto *crypto)
+{
+	for (unsigned i = 0; i < TLS_AEADS; i++)
+		for (unsigned seals = 0; seals < 2; seals++)
+			EVP_CIPHER_CTX_free(crypto->contexts[i][seals]);
+	EVP_KDF_CTX_free(crypto->expand);
+	EVP_KDF_CTX_free(crypto->prf);
+	*crypto = (struct tls_crypto){0};
+}
+
+void tls_crypto_forget(struct tls_crypto *crypto, const struct tls_suite *suite)
+{
+	static const uint8_t zeros[TLS_KEY_MAX];
+
+	for (int seals = 0; seals < 2; seals++)
+		EVP_CipherInit_ex2(crypto->contexts[suite->aead][seals], NULL, zeros, zeros, seals,
+				   NULL);
+}
+
+/* ---- derivation ---- */
+
+/* Parameters without const; libcrypto only reads from them. */
+static OSSL_PARAM octets(const char *name, const void *p, size_t n)
+{
+	return OSSL_PARAM_construct_octet_string(name, (void *)(uintptr_t)p, n);
+}
+
+static OSSL_PARAM text(const char *name, const char *p)
+{
+	return OSSL_PARAM_construct_utf8_string(name, (char *)(uintptr_t)p, 0);
+}
+
+/* Derives @n bytes and forgets the parameters, which are secret. Returns 0 or -ENOTSUP. */
+static int derive(EVP_KDF_CTX *context, const OSSL_PARAM *parameters, uint8_t *ret_bytes, size_t n)
+{
+	int is_derived = EVP_KDF_derive(context, ret_bytes, n, parameters);
+
+	EVP_KDF_CTX_reset(context);
+	if (is_derived == 1)
+		return 0;
+	ERR_clear_error();
+	return -ENOTSUP;
+}
+
+/* HKDF-Expand-Label() of RFC 8446 7.1, with an empty context. */
+static int expand_label(struct tls_crypto *crypto, const struct tls_suite *suite,
+			const uint8_t *secret, const char *label, uint8_t *ret_bytes, size_t n)
+{
+	static const char prefix[] = "tls13 ";
+	int mode = EVP_KDF_HKDF_MODE_EXPAND_ONLY;
+	const OSSL_PARAM parameters[] = {
+		text(OSSL_KDF_PARAM_DIGEST, hash_name(suite)),
+		OSSL_PARAM_construct_int(OSSL_KDF_PARAM_MODE, &mode),
+		octets(OSSL_KDF_PARAM_KEY, secret, suite->hash_length),
+		octets(OSSL_KDF_PARAM_PREFIX, prefix, strlen(prefix)),
+		octets(OSSL_KDF_PARAM_LABEL, label, strlen(label)),
+		OSSL_PARAM_construct_end(),
+	};
+
+	return derive(crypto->expand, parameters, ret_bytes, n);
+}
+
+int tls_keys_set(struct tls_keys *keys, struct tls_crypto *crypto, const struct tls_suite *suite,
+		 const uint8_t *secret)
+{
+	size_t n = tls_suite_secret_length(suite);
+	int r = 0;
+
+	if (!crypto->contexts[suite->aead][0])
+		return -ENOTSUP;
+	memmove(keys->secret, secret, n);
+	memset(keys->secret + n, 0, sizeof(keys->secret) - n);
+	memset(keys->key, 0, sizeof(keys->key));
+	if (suite->is_13) {
+		r = expand_label(crypto, suite, keys->secret, "key", keys->key, suite->key_length);
+		if (r == 0)
+			r = expand_label(crypto, suite, keys->secret, "iv", keys->iv,
+					 sizeof(keys->iv));
+	} else {
+		memcpy(keys->key, keys->secret, suite->key_length);
+		memcpy(keys->iv, keys->secret + suite->key_length, sizeof(keys->iv));
+	}
+	return r;
+}
+
+int tls_keys_update(struct tls_keys *keys, struct tls_crypto *crypto, const struct tls_suite *suite)
+{
+	uint8_t next[TLS_SECRET_MAX];
+	int r = expand_label(crypto, suite, keys->secret, "traffic upd", next, suite->hash_length);
+
+	if (r == 0)
+		r = tls_keys_set(keys, crypto, suite, next);
+	OPENSSL_cleanse(next, sizeof(next));
+	keys->sequence = 0;
+	return r;
+}
+
+int tls_keys_expand(struct tls_crypto *crypto, const struct tls_suite *suite,
+		    const uint8_t master[TLS_MASTER_LENGTH],
+		    const uint8_t client_random[TLS_RANDOM_LENGTH],
+		    const uint8_t server_random[TLS_RANDOM_LENGTH],
+		    uint8_t ret_client[TLS_SECRET_MAX], uint8_t ret_server[TLS_SECRET_MAX])
+{
+	static const char label[] = "key expansion";
+	const OSSL_PARAM parameters[] = {
+		text(OSSL_KDF_PARAM_DIGEST, hash_name(suite)),
+		octets(OSSL_KDF_PARAM_SECRET, master, TLS_MASTER_LENGTH),
+		/* the seeds are joined */
+		octets(OSSL_KDF_PARAM_SEED, label, strlen(label)),
+		octets(OSSL_KDF_PARAM_SEED, server_random, TLS_RANDOM_LENGTH),
+		octets(OSSL_KDF_PARAM_SEED, client_random, TLS_RANDOM_LENGTH),
+		OSSL_PARAM_construct_end(),
+	};
+	size_t key = suite->key_length;
+	size_t iv = suite->nonce_length > 0 ? SALT_LENGTH : TLS_NONCE_LENGTH;
+	uint8_t block[2 * (TLS_KEY_MAX + TLS_NONCE_LENGTH)];
+	int r = derive(crypto->prf, parameters, block, 2 * (key + iv));
+
+	if (r == 0) {
+		memset(ret_client, 0, TLS_SECRET_MAX);
+		memset(ret_server, 0, TLS_SECRET_MAX);
+		memcpy(ret_client, block, key);
+		memcpy(ret_server, block + key, key);
+		memcpy(ret_client + key, block + 2 * key, iv);
+		memcpy(ret_server + key, block + 2 * key + iv, iv);
+	}
+	OPENSSL_cleanse(block, sizeof(block));
+	return r;
+}
+
+/* ---- nonces ---- */
+
+void tls_keys_nonce(const struct tls_keys *keys, const struct tls_suite *suite,
+		    uint8_t ret_nonce[TLS_NONCE_LENGTH])
+{
+	uint64_t sequence = keys->sequence;
+	unsigned carry = 0;
+
+	memcpy(ret_nonce, keys->iv, TLS_NONCE_LENGTH);
+	for (unsigned i = TLS_NONCE_LENGTH - 1; i >= SALT_LENGTH; i--, sequence >>= 8) {
+		if (suite->nonce_length > 0) {
+			carry += ret_nonce[i] + (unsigned)(sequence & 0xff);
+			ret_nonce[i] = (uint8_t)carry;
+			carry >>= 8;
+		} else {
+			ret_nonce[i] ^= (uint8_t)sequence;
+		}
+	}
+}
