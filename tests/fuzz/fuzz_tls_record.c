@@ -156,7 +156,6 @@ static void damage(struct run *run, enum operation operation)
 		run->n_wire += n;
 		break;
 	default:
-		n = 1;
 		memmove(run->wire + at + 1, run->wire + at, left);
 		run->wire[at] = next(run);
 		run->n_wire++;

@@ -4,6 +4,7 @@
  * floods and limits at N and N+1; states. test_tls_openssl.c compares the layer with OpenSSL.
  */
 
+#include "base/list.h"
 #include "tls_fixture.h"
 
 #include <errno.h>
@@ -368,6 +369,26 @@ static void test_every_bit_flipped(void **context)
 		check_flips(tls_suites[i], 1, 1);
 		check_flips(tls_suites[i], 40, 1);
 		check_flips(tls_suites[i], 300, 13);
+	}
+}
+
+/* What a record that is not authentic contains does not reach the caller's memory. */
+static void test_no_unauthentic_bytes(void **context)
+{
+	static const char text[] = "sixteen bytes at least";
+
+	for (unsigned i = 0; i < TLS_SUITES; i++) {
+		struct pair pair = pair_open(tls_suites[i]);
+		size_t n = seal(&pair.client, text, sizeof(text), pair.wire);
+		struct tls_input input = {NULL, 0, pair.wire, n};
+		uint8_t out[128] = {0};
+
+		pair.wire[n - 1] ^= 1;
+		assert_int_equal(
+			tls_channel_open(&pair.server.channel, &crypto, &input, out).status,
+			TLS_ERROR);
+		assert_null(memmem(out, sizeof(out), text, 8));
+		pair_close(&pair);
 	}
 }
 
@@ -826,13 +847,9 @@ static void test_worn_keys(void **context)
 
 static void test_last_sequence_number(void **context)
 {
-	struct tls_state state = tls_fixture_state(0x1303, 1);
-	struct tls_state peer = tls_fixture_peer(&state);
 	struct pair pair = pair_open(0x1303);
 
-	state.read_sequence = UINT64_MAX - 1;
-	pair.server.channel = tls_fixture_channel(&crypto, &state);
-	pair.client = tls_fixture_channel(&crypto, &peer);
+	pair.server.channel.read.sequence = UINT64_MAX - 1;
 	pair.client.write.sequence = UINT64_MAX - 1;
 	assert_int_equal(forge(&pair, 23, "last", 4, 0), TLS_OPEN);
 	check_data(&pair, "last", 4);
@@ -873,6 +890,35 @@ static void test_saved_states(void **context)
 				tls_keys_update(&pair.client.write, &crypto, pair.client.suite);
 			assert_true(pair.server.channel.answer_due);
 		}
+		pair_close(&pair);
+	}
+}
+
+/* The count of records without data, and both ends, are parts of a state. */
+static void test_saved_ends(void **context)
+{
+	for (unsigned i = 0; i < TLS_SUITES; i++) {
+		struct pair pair = pair_open(tls_suites[i]);
+		struct tls_channel *server = &pair.server.channel;
+		struct tls_state state;
+
+		for (unsigned k = 0; k < TLS_IDLE_RECORDS_MAX; k++)
+			assert_int_equal(forge(&pair, 23, "", 0, 0), TLS_OPEN);
+		tls_channel_save(server, &state);
+		*server = tls_fixture_channel(&crypto, &state);
+		assert_int_equal(forge(&pair, 23, "", 0, 0), TLS_ERROR);
+		pair_close(&pair);
+
+		pair = pair_open(tls_suites[i]);
+		tls_channel_seal_alert(server, &crypto, TLS_CLOSE_NOTIFY, pair.wire);
+		tls_channel_save(server, &state);
+		*server = tls_fixture_channel(&crypto, &state);
+		assert_int_equal(tls_channel_seal(server, &crypto, NULL, 0, pair.wire), -EPIPE);
+		assert_int_equal(forge(&pair, 21, "\1", 2, 0), TLS_ENDED);
+		tls_channel_save(server, &state);
+		*server = tls_fixture_channel(&crypto, &state);
+		assert_int_equal(forge(&pair, 23, "data", 4, 0), TLS_ENDED);
+		check_data(&pair, NULL, 0);
 		pair_close(&pair);
 	}
 }
@@ -997,24 +1043,80 @@ static void test_absent_aead(void **context)
 
 static unsigned long n_allocations, failing; /* the number of the one that fails; 0: none */
 
-static bool fails(void)
-{
-	return ++n_allocations == failing;
-}
+/* The memory that libcrypto holds, in a list. */
+struct block {
+	struct list node;
+	size_t n;
+	_Alignas(16) uint8_t bytes[];
+};
+
+static struct list blocks = {&blocks, &blocks};
 
 static void *counted_malloc(size_t n, const char *file, int line)
 {
-	return fails() ? NULL : malloc(n);
+	struct block *block;
+
+	if (++n_allocations == failing || n == 0)
+		return NULL;
+	block = malloc(sizeof(*block) + n);
+	assert_non_null(block);
+	block->n = n;
+	list_append(&blocks, &block->node);
+	return block->bytes;
 }
 
-static void *counted_realloc(void *p, size_t n, const char *file, int line)
+static struct block *block_of(void *p)
 {
-	return fails() ? NULL : realloc(p, n);
+	return (struct block *)((uint8_t *)p - offsetof(struct block, bytes));
 }
 
 static void counted_free(void *p, const char *file, int line)
 {
-	free(p);
+	if (!p)
+		return;
+	list_remove(&block_of(p)->node);
+	free(block_of(p));
+}
+
+static void *counted_realloc(void *p, size_t n, const char *file, int line)
+{
+	void *new = counted_malloc(n, file, line);
+
+	if (new &&p)
+		memcpy(new, p, block_of(p)->n < n ? block_of(p)->n : n);
+	if (new || n == 0)
+		counted_free(p, file, line);
+	return new;
+}
+
+static bool libcrypto_holds(const uint8_t *p, size_t n)
+{
+	struct block *block;
+
+	list_for_each (block, &blocks, node)
+		if (memmem(block->bytes, block->n, p, n))
+			return true;
+	return false;
+}
+
+/* The contexts have the keys of the last connection, and lose them with it. */
+static void test_keys_are_forgotten(void **context)
+{
+	for (unsigned i = 0; i < TLS_SUITES; i++) {
+		struct pair pair = pair_open(tls_suites[i]);
+		struct tls_keys read = pair.server.channel.read, write = pair.server.channel.write;
+		size_t n = seal(&pair.client, "data", 4, pair.wire);
+		assert_int_equal(take(&pair, pair.wire, n), TLS_OPEN);
+		assert_true(libcrypto_holds(read.key, pair.client.suite->key_length));
+		if (pair.client.suite->is_13)
+			send_key_update(&pair, KEY_UPDATE_REQUEST);
+		seal(&pair.server.channel, "reply", 5, pair.wire);
+		pair_close(&pair);
+		assert_false(libcrypto_holds(read.key, 16));
+		assert_false(libcrypto_holds(write.key, 16));
+		assert_false(libcrypto_holds(read.secret, 16));
+		assert_false(libcrypto_holds(write.secret, 16));
+	}
 }
 
 static void test_no_allocation_per_message(void **context)
@@ -1139,6 +1241,7 @@ int main(void)
 		cmocka_unit_test(test_spans),
 		cmocka_unit_test(test_padding),
 		cmocka_unit_test(test_every_bit_flipped),
+		cmocka_unit_test(test_no_unauthentic_bytes),
 		cmocka_unit_test(test_moved_records),
 		cmocka_unit_test(test_truncated_records),
 		cmocka_unit_test(test_record_lengths),
@@ -1154,11 +1257,13 @@ int main(void)
 		cmocka_unit_test(test_worn_keys),
 		cmocka_unit_test(test_last_sequence_number),
 		cmocka_unit_test(test_saved_states),
+		cmocka_unit_test(test_saved_ends),
 		cmocka_unit_test(test_invalid_states),
 		cmocka_unit_test(test_unknown_suites),
 		cmocka_unit_test(test_kept_whole_record),
 		cmocka_unit_test(test_wiped_state),
 		cmocka_unit_test(test_absent_aead),
+		cmocka_unit_test(test_keys_are_forgotten),
 		cmocka_unit_test(test_no_allocation_per_message),
 		cmocka_unit_test(test_failing_contexts),
 		cmocka_unit_test(test_failing_key_updates),
