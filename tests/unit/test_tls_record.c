@@ -372,7 +372,7 @@ static void test_every_bit_flipped(void **context)
 	}
 }
 
-/* What a record that is not authentic contains does not reach the caller's memory. */
+/* The contents of a record that is not authentic do not reach the memory of the caller. */
 static void test_no_unauthentic_bytes(void **context)
 {
 	static const char text[] = "sixteen bytes at least";
