@@ -12,19 +12,40 @@
 
 #define ARGUMENTS_MAX 32
 
+static void check_frame(const struct options *o)
+{
+	const struct frame *f = &o->frame;
+	char why[FRAME_WORDS_MAX];
+
+	assert(f->header_n <= FRAME_HEADER_MAX && f->end_n <= FRAME_SEQUENCE_MAX);
+	assert((f->kind == FRAME_DELIMITED) == (f->end_n > 0));
+	assert(f->kind != FRAME_LENGTH || f->header_n == 1 || f->header_n == 2 || f->header_n == 4);
+	assert((f->kind == FRAME_FIXED) == (f->size > 0) && f->size <= FRAME_FIXED_MAX);
+	assert(!o->whole || (f->kind != FRAME_NONE && o->n_texts == 0));
+	for (int i = 0; i < o->n_texts; i++)
+		assert(!frame_refuses(f, (const uint8_t *)o->texts[i], strlen(o->texts[i]), why));
+	if (o->command != COMMAND_SEND) {
+		assert(frame_permits_words(f) && (!o->lines || f->kind == FRAME_NONE));
+		assert(o->file || o->size <= frame_text_max(f));
+		assert(f->kind != FRAME_FIXED || o->size == f->size);
+	}
+}
+
 static void check(const struct options *o, int argc)
 {
 	assert(o->timeout_ms >= 1 && o->timeout_ms <= 1000000000);
 	assert(memchr(o->target.label, '\0', sizeof(o->target.label)));
 	assert((o->target.host[0] == '\0') != (o->target.path[0] == '\0'));
 	assert(o->target.port > 0);
+	check_frame(o);
 	if (o->command == COMMAND_SEND) {
 		assert(o->n_texts >= 0 && o->n_texts < argc);
 		for (int i = 0; i < o->n_texts; i++)
 			assert(o->texts[i]);
 		return;
 	}
-	assert(o->size >= SOURCE_SIZE_MIN && o->size <= SOURCE_SIZE_MAX);
+	assert(o->size >= SOURCE_SIZE_MIN || (o->size == 1 && o->frame.kind == FRAME_FIXED));
+	assert(o->size <= SOURCE_SIZE_MAX);
 	if (o->command == COMMAND_PING) {
 		assert(o->wait_ms > 0 && o->interval_ms <= 1000000000);
 		assert(!o->plugin || o->count > 0);

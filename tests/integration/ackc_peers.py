@@ -195,6 +195,88 @@ def each_line(reply, honest=0):
     return handle
 
 
+class Delimited:
+    """Frames between START and END. @option is the value of ackc's --frame."""
+
+    def __init__(self, end, start=b""):
+        self.end, self.start = end, start
+        self.option = f"delimited:{end.hex()}" + (f":{start.hex()}" if start else "")
+
+    def wrap(self, text):
+        return self.start + text + self.end
+
+    def find(self, buffer):
+        """Returns the first text and what follows its frame, or None."""
+        at = buffer.find(self.start)
+        end = buffer.find(self.end, at + len(self.start)) if at >= 0 else -1
+        if end < 0:
+            return None
+        return buffer[at + len(self.start):end], buffer[end + len(self.end):]
+
+
+class Length:
+    """Frames that begin with their length."""
+
+    def __init__(self, size, order="big", inclusive=False):
+        self.size, self.order = size, order
+        self.more = size if inclusive else 0
+        self.option = (f"length:{size}" + (":little" if order == "little" else "") +
+                       (":inclusive" if inclusive else ""))
+
+    def header(self, length):
+        return (length + self.more).to_bytes(self.size, self.order)
+
+    def wrap(self, text):
+        return self.header(len(text)) + text
+
+    def find(self, buffer):
+        end = self.size + int.from_bytes(buffer[:self.size], self.order) - self.more
+        if len(buffer) < max(self.size, end):
+            return None
+        return buffer[self.size:end], buffer[end:]
+
+
+class Fixed:
+    """Frames of a fixed size; replies have no frames."""
+
+    def __init__(self, size):
+        self.size = size
+        self.option = f"fixed:{size}"
+
+    def wrap(self, text):
+        return text
+
+    def find(self, buffer):
+        return (buffer[:self.size], buffer[self.size:]) if len(buffer) >= self.size else None
+
+
+MLLP = Delimited(b"\x1c\r", b"\x0b")
+
+
+def texts_of(s, frame):
+    """Yields the texts of the received frames."""
+    buffer = b""
+    while data := s.recv(65536):
+        buffer += data
+        while found := frame.find(buffer):
+            text, buffer = found
+            yield text
+
+
+def each_text(frame, reply, honest=0):
+    """As each_line(), but with frames: calls reply(s, text)."""
+    count = iter(range(1 << 60))
+
+    def handle(s):
+        for text in texts_of(s, frame):
+            if next(count) < honest:
+                s.sendall(frame.wrap(text))
+            elif reply(s, text) is False:
+                return
+
+    return handle
+
+
 def reset(s):
     """Closes with a reset."""
     s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

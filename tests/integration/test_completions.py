@@ -23,8 +23,8 @@ print "ENDS"HERE
 """
 
 COMMANDS = {"send", "ping", "load"}
-OF_ALL = {"--timeout", "--proxy", "--json", "--help"}
-OF_SEND = {"--linger"}
+OF_ALL = {"--timeout", "--proxy", "--frame", "--json", "--help"}
+OF_SEND = {"--linger", "--whole"}
 OF_PING = {"--interval", "--new-connection", "--no-reconnect", "--plugin", "--warning", "--size"}
 OF_LOAD = {"--depth", "--file", "--rate", "--size"}
 
@@ -47,6 +47,7 @@ CASES = [
     ("ackc load --count=5 --", OF_LOAD, set()),
     ("ackc load --file s", {"some.conf"}, OF_ALL),
     ("ackc load --file=s", {"some.conf"}, OF_ALL),
+    ("ackc load --frame ", {"delimited:", "length:", "fixed:"}, {"some.conf"}),
     ("ackc load --depth ", set(), {"some.conf"} | OF_ALL),
     ("ackd --", {"--config", "--port", "--check-config", "--dump-config", "--reload"}, OF_ALL - {"--help"}),
     ("ackd --reload --", {"--config"}, {"--port", "--check-config", "--dump-config"}),

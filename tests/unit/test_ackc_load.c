@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -49,7 +50,7 @@ static int setup(void **state)
 				      .duration_ms = 10000,
 				      .timeout_ms = 5000};
 	f->plan.options = &f->options;
-	assert_int_equal(source_generate(SIZE, &f->plan.source), 0);
+	assert_int_equal(source_generate(SIZE, &f->options.frame, &f->plan.source), 0);
 	f->addresses.n = 1;
 	f->plan.addresses = &f->addresses;
 	in = (struct sockaddr_in *)&f->addresses.list[0];
@@ -228,6 +229,44 @@ static void test_wrong_replies_are_counted_by_kind(void **state)
 	assert_int_equal(f->worker->counters.lost, 1);
 }
 
+/* The server's reason is received after a write has met the reset. */
+static void test_nak_before_a_reset_is_reported(void **state)
+{
+	static const struct linger reset = {.l_onoff = 1};
+	struct fixture *f = *state;
+	const struct load_counters *counters = &f->worker->counters;
+	struct load_connection *c;
+	struct pollfd p = {0};
+
+	f->options.count = N;
+	f->options.connections = 1;
+	f->options.depth = 2;
+	assert_int_equal(load_worker_init(f->worker, &f->plan, 0, &f->news), 0);
+	load_worker_command(f->worker, LOAD_CONNECT);
+	run_until(f, LOAD_WORKER_READY, false);
+	accept_all(f);
+	f->options.depth = 1;
+	go(f);
+	assert_int_equal(counters->sent, 1);
+	assert_int_equal(send(f->servers[0], "NAK 17 line too long\n", 21, 0), 21);
+	setsockopt(f->servers[0], SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	close_servers(f);
+	c = &f->worker->connections[0];
+	p.fd = stream_fd(c->stream);
+	while (!(p.revents & POLLHUP))
+		assert_int_equal(poll(&p, 1, 10000), 1);
+	f->options.depth = 2;
+	load_connection_send(c, uv_hrtime());
+	assert_int_equal(counters->sent, 2);
+	assert_int_equal(counters->failures, 0);
+	run_until(f, LOAD_WORKER_DONE, true);
+	assert_int_equal(counters->errors.n, 1);
+	assert_true(counters->errors.kinds[0].wrong);
+	assert_string_equal(counters->errors.kinds[0].first, "NAK 17 line too long");
+	assert_int_equal(counters->completed, N - 2);
+	assert_int_equal(counters->lost, 2);
+}
+
 static void test_stop_ends_worker_in_any_state(void **state)
 {
 	struct fixture *f = *state;
@@ -381,6 +420,7 @@ int main(void)
 		TEST(test_drain_waits_for_replies),
 		TEST(test_reset_loses_one_message_and_is_retried),
 		TEST(test_wrong_replies_are_counted_by_kind),
+		TEST(test_nak_before_a_reset_is_reported),
 		TEST(test_stop_ends_worker_in_any_state),
 		TEST(test_last_suffix_is_awaited),
 		TEST(test_last_suffix_that_is_missing_is_a_failure),

@@ -1,6 +1,6 @@
 /*
  * verify: correct replies pass wherever they are split, and every byte that is changed, dropped or
- * duplicated is detected.
+ * duplicated is detected, in lines, streams and frames.
  */
 
 #include "ackc/message/verify.h"
@@ -16,16 +16,38 @@
 #define MESSAGES 3
 #define ROOM 4096
 
+/* The messages of a test: one of @sources, lines unless the test chooses. */
 static struct source source;
+
+static const char *const frame_texts[] = {
+	"delimited:0a",	   "delimited:1c0d:0b",	 "delimited:03:02",	      "length:1",
+	"length:2:little", "length:2:inclusive", "length:4:little:inclusive", "fixed:39",
+};
+
+#define N_FRAMES (sizeof(frame_texts) / sizeof(frame_texts[0]))
+
+static struct frame frames[N_FRAMES];
+static struct source sources[N_FRAMES];
 
 static int setup(void **state)
 {
-	return source_generate(40, &source);
+	for (size_t i = 0; i < N_FRAMES; i++) {
+		assert_null(frame_parse(frame_texts[i], &frames[i]));
+		assert_int_equal(source_generate(39, &frames[i], &sources[i]), 0);
+	}
+	return 0;
 }
 
 static int teardown(void **state)
 {
-	source_finish(&source);
+	for (size_t i = 0; i < N_FRAMES; i++)
+		source_finish(&sources[i]);
+	return 0;
+}
+
+static int begin(void **state)
+{
+	source = sources[0];
 	return 0;
 }
 
@@ -49,6 +71,12 @@ static size_t put(uint8_t *out, size_t n, const void *p, size_t length)
 	return n + length;
 }
 
+/* Appends the beginning of a frame for a reply of @length bytes. */
+static size_t put_header(uint8_t *out, size_t n, size_t length)
+{
+	return n + frame_header(source.frame, length, out + n);
+}
+
 /* The replies of a server of shape @s to messages 0, 1, 2; a stream server got them in one read. */
 static size_t replies(const struct shape *s, uint8_t *out)
 {
@@ -59,9 +87,10 @@ static size_t replies(const struct shape *s, uint8_t *out)
 	if (stream)
 		n = put(out, n, s->prefix.bytes, s->prefix.n);
 	for (uint64_t i = 0; i < MESSAGES; i++) {
+		source_message(&source, 1, i, &m);
+		n = put_header(out, n, s->prefix.n + m.head_n + m.body_n + s->suffix.n);
 		if (!stream)
 			n = put(out, n, s->prefix.bytes, s->prefix.n);
-		source_message(&source, 1, i, &m);
 		n = put(out, n, m.head, m.head_n);
 		n = put(out, n, m.body, m.body_n);
 		if (!stream)
@@ -104,15 +133,27 @@ static const struct {
 
 #define N_SHAPES (sizeof(shapes) / sizeof(shapes[0]))
 
+/* Selects the messages of shape @i and frame @j. Returns whether these go together. */
+static bool select_frame(size_t i, size_t j)
+{
+	source = sources[j];
+	return j == 0 || shapes[i].framing == SHAPE_LINES;
+}
+
 static void test_right_replies(void **state)
 {
 	uint8_t text[ROOM];
 	struct fault fault;
 	uint64_t completed;
 
-	for (size_t i = 0; i < N_SHAPES; i++) {
-		struct shape s = shape_of(shapes[i].framing, shapes[i].prefix, shapes[i].suffix);
-		size_t n = replies(&s, text);
+	for (size_t i = 0; i < N_SHAPES * N_FRAMES; i++) {
+		size_t j = i / N_FRAMES;
+		struct shape s = shape_of(shapes[j].framing, shapes[j].prefix, shapes[j].suffix);
+		size_t n;
+
+		if (!select_frame(j, i % N_FRAMES))
+			continue;
+		n = replies(&s, text);
 
 		for (size_t cut = 0; cut <= n; cut++)
 			assert_true(feed(&s, text, n, cut, 0, &completed, &fault));
@@ -200,7 +241,8 @@ static void test_pieces_like_the_suffix_are_accepted(void **state)
 	struct source generated = source;
 	char bytes[] = "bb\nxababbab\n\n";
 
-	source = (struct source){.bytes = (uint8_t *)bytes, .n_bytes = strlen(bytes)};
+	source = (struct source){
+		.frame = &frame_line, .bytes = (uint8_t *)bytes, .n_bytes = strlen(bytes)};
 	assert_int_equal(source_cut(&source, true, 0), 0);
 	for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
 		struct shape s = shape_of(SHAPE_STREAM, "", suffixes[i]);
@@ -250,10 +292,14 @@ static void test_corrupt_replies_are_detected(void **state)
 	struct fault fault;
 	uint64_t completed;
 
-	for (size_t i = 0; i < N_SHAPES; i++) {
-		struct shape s = shape_of(shapes[i].framing, shapes[i].prefix, shapes[i].suffix);
-		size_t n = replies(&s, text);
+	for (size_t i = 0; i < N_SHAPES * N_FRAMES; i++) {
+		size_t j = i / N_FRAMES;
+		struct shape s = shape_of(shapes[j].framing, shapes[j].prefix, shapes[j].suffix);
+		size_t n;
 
+		if (!select_frame(j, i % N_FRAMES))
+			continue;
+		n = replies(&s, text);
 		for (int lie = 0; lie < LIES; lie++) {
 			for (size_t at = 0; at < n; at++) {
 				size_t m = tell_lie((enum lie)lie, text, n, at, out);
@@ -538,7 +584,8 @@ static enum affix_status match(const struct affix *pattern, size_t text_digits, 
 	size_t due;
 
 	set(own, "");
-	while ((status = affix_match(pattern, text_digits, own, ret_at, &due)) == AFFIX_MORE &&
+	while ((status = affix_match(pattern, text_digits, false, own, ret_at, &due)) ==
+		       AFFIX_MORE &&
 	       text[own->n]) {
 		own->bytes[own->n] = (uint8_t)text[own->n];
 		own->n++;
@@ -655,7 +702,10 @@ static void test_shapes_are_learnt(void **state)
 		struct shape s;
 		struct fault fault = {0};
 		uint8_t out[ROOM];
-		struct shape_evidence e = {.received = out, .text_n = 4, .prefix = cases[i].given};
+		struct shape_evidence e = {.received = out,
+					   .text_n = 4,
+					   .prefix = cases[i].given,
+					   .frame = &frame_line};
 		const char *const *suffixes = cases[i].suffixes;
 		bool stream = cases[i].stream;
 		size_t n = put(out, 0, cases[i].greeting, strlen(cases[i].greeting));
@@ -752,6 +802,9 @@ static size_t serve(enum shape_framing framing, const struct template *prefix,
 
 	for (uint64_t i = 0; i < MESSAGES; i++) {
 		source_message(&source, 1, i, &m);
+		n = put_header(out, n,
+			       expand(prefix, i + 1, port, out + n) + m.head_n + m.body_n +
+				       expand(suffix, i + 1, port, out + n));
 		n += expand(prefix, i + 1, port, out + n);
 		n = put(out, n, m.head, m.head_n);
 		n = put(out, n, m.body, m.body_n);
@@ -805,11 +858,13 @@ static size_t random_server(struct shape *ret_shape, uint8_t *out)
 	struct template prefix = random_template(kinds[kind].prefix);
 	struct template suffix = random_template(kinds[kind].suffix);
 
+	source = sources[kinds[kind].framing == SHAPE_LINES ? below(N_FRAMES) : 0];
 	*ret_shape = (struct shape){.framing = kinds[kind].framing};
 	/* In a stream, a number must end where something else begins. */
 	if (kinds[kind].framing == SHAPE_STREAM && prefix.items[0])
 		prefix.items[strlen(prefix.items) - 1] = '>';
-	if (kinds[kind].framing == SHAPE_STREAM && suffix.items[0])
+	if ((kinds[kind].framing == SHAPE_STREAM || source.frame->kind == FRAME_FIXED) &&
+	    suffix.items[0])
 		suffix.items[strlen(suffix.items) - 1] = '<';
 	learn_template(&prefix, 40000 + below(9), &ret_shape->prefix);
 	learn_template(&suffix, 40000 + below(9), &ret_shape->suffix);
@@ -850,7 +905,8 @@ static void test_empty_lines(void **state)
 
 	/* message 0 of connection 1 is the second line */
 	for (size_t skip = 0; skip < 4; skip++) {
-		source = (struct source){.bytes = (uint8_t *)bytes + skip,
+		source = (struct source){.frame = &frame_line,
+					 .bytes = (uint8_t *)bytes + skip,
 					 .n_bytes = strlen(bytes + skip)};
 		assert_int_equal(source_cut(&source, true, 0), 0);
 		for (size_t i = 0; i < n_templates * n_templates; i++) {
@@ -901,30 +957,165 @@ static void test_affix_bounds(void **state)
 	assert_false(affix_set(&a, bytes, AFFIX_MAX + 1));
 }
 
+/* A NAK in a frame is recognized wherever it is split, with fixed and with unknown affixes. */
+static void test_framed_naks(void **state)
+{
+	static const char *const prefixes[] = {"", "Got ", "NAK ", "N"};
+	static const char words[] = "NAK 7 frame too long";
+
+	for (size_t i = 0; i < N_FRAMES * 4 * 2; i++) {
+		struct shape s = shape_of(SHAPE_LINES, prefixes[i / 2 % 4], "");
+		bool line = frames[i / 8].kind == FRAME_FIXED;
+		uint8_t bytes[100];
+		size_t n;
+
+		source = sources[i / 8];
+		/* a number of the connection */
+		if (i % 2)
+			assert_true(learn(&s.suffix, "7.", "7."));
+		n = line ? 0 : put_header(bytes, 0, strlen(words));
+		n = put(bytes, n, words, strlen(words));
+		n = line ? put(bytes, n, "\n", 1)
+			 : put(bytes, n, source.frame->end, source.frame->end_n);
+		for (size_t cut = 1; cut <= n; cut++) {
+			struct fault fault = {0};
+			struct shape own;
+			struct verifier v;
+			bool right;
+
+			verifier_init(&v, &source, &s, &own, 1, 0);
+			right = verifier_feed(&v, MESSAGES, bytes, cut, &fault);
+			assert_int_equal(right, cut < n);
+			if (right)
+				assert_false(
+					verifier_feed(&v, MESSAGES, bytes + cut, n - cut, &fault));
+			assert_int_equal(fault.kind, FAULT_NAK);
+			assert_string_equal(fault.words, words);
+			assert_int_equal(v.index, 0);
+		}
+	}
+}
+
+/* The beginning of a NAK is reported when no more bytes arrive. */
+static void test_half_naks(void **state)
+{
+	static const struct {
+		const char *bytes;
+		enum fault_kind kind;
+	} cases[] = {
+		{"N", FAULT_DIFFERENT},		 {"NAK 1", FAULT_DIFFERENT},
+		{"NAK 1 ", FAULT_NAK},		 {"NAK 1 too", FAULT_NAK},
+		{"NAK 1 too long\n", FAULT_NAK}, {"NAKx", FAULT_DIFFERENT},
+	};
+
+	for (size_t i = 0; i < 2 * sizeof(cases) / sizeof(cases[0]); i++) {
+		struct shape s = shape_of(SHAPE_LINES, "", "");
+		const char *bytes = cases[i / 2].bytes;
+		struct fault fault = {0};
+		struct shape own;
+		struct verifier v;
+
+		if (i % 2)
+			assert_true(learn(&s.prefix, "<7>", "<7>"));
+		verifier_init(&v, &source, &s, &own, 1, 0);
+		assert_true(verifier_end(&v, MESSAGES, &fault));
+		if (verifier_feed(&v, MESSAGES, (const uint8_t *)bytes, strlen(bytes), &fault))
+			assert_false(verifier_end(&v, MESSAGES, &fault));
+		assert_int_equal(fault.kind, cases[i / 2].kind);
+	}
+}
+
+/* A wrong length is reported as such, also if the text around the message is unknown. */
+static void test_wrong_lengths_are_described(void **state)
+{
+	for (size_t i = 0; i < 2 * N_FRAMES; i++) {
+		static const char *const suffixes[] = {"", ".", "7", " 7."};
+
+		for (size_t j = 0; j < 4; j++) {
+			struct shape s = shape_of(SHAPE_LINES, "<", suffixes[j]);
+			uint8_t bytes[ROOM];
+			struct fault fault = {0};
+			struct shape own;
+			struct verifier v;
+			size_t at;
+			size_t n;
+
+			source = sources[i / 2];
+			if (source.frame->kind != FRAME_LENGTH)
+				continue;
+			n = replies(&s, bytes);
+			assert_true(learn(&s.suffix, suffixes[j], suffixes[j]));
+			at = source.frame->little ? 0 : source.frame->header_n - 1U;
+			bytes[at] += i % 2 ? 1 : -1;
+			verifier_init(&v, &source, &s, &own, 1, 0);
+			assert_false(verifier_feed(&v, MESSAGES, bytes, n, &fault));
+			assert_int_equal(fault.kind, FAULT_DIFFERENT);
+			assert_true(strstr(fault.words, "in the length of the frame: expected ") ||
+				    (j >= 2 && strstr(fault.words, "difference at byte ")));
+		}
+	}
+}
+
+/* Greetings in frames may differ in length; others have the learnt length. */
+static void test_framed_greetings(void **state)
+{
+	for (size_t i = 0; i < N_FRAMES; i++) {
+		struct shape s = shape_of(SHAPE_LINES, "", "");
+		struct fault fault = {0};
+		uint8_t bytes[ROOM];
+		size_t greeting_n;
+		size_t n;
+
+		source = sources[i];
+		if (source.frame->kind == FRAME_FIXED)
+			continue;
+		n = put_header(bytes, 0, 8);
+		n = put(bytes, n, "hello 10", 8);
+		n = greeting_n = put(bytes, n, source.frame->end, source.frame->end_n);
+		n += replies(&s, bytes + n);
+		s.greeting_n = (uint32_t)greeting_n - 1;
+		s.greeting_lines = 1;
+		for (size_t cut = 1; cut <= n; cut++) {
+			struct verifier v;
+
+			verifier_init(&v, &source, &s, NULL, 1, 0);
+			assert_true(verifier_feed(&v, MESSAGES, bytes, cut, &fault));
+			assert_int_equal(verifier_greeted(&v), cut >= greeting_n);
+			assert_true(verifier_feed(&v, MESSAGES, bytes + cut, n - cut, &fault));
+			assert_int_equal(v.index, MESSAGES);
+			assert_int_equal(v.reply_bytes, n - greeting_n);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_right_replies),
-		cmocka_unit_test(test_pieces),
-		cmocka_unit_test(test_repeated_insets_are_detected),
-		cmocka_unit_test(test_pieces_like_the_suffix_are_accepted),
-		cmocka_unit_test(test_corrupt_replies_are_detected),
-		cmocka_unit_test(test_corruption_is_classified),
-		cmocka_unit_test(test_gaps_and_repetitions_are_classified),
-		cmocka_unit_test(test_swapped_replies_are_detected),
-		cmocka_unit_test(test_unexpected_bytes_are_detected),
-		cmocka_unit_test(test_greetings),
-		cmocka_unit_test(test_nak_in_place_of_a_reply),
-		cmocka_unit_test(test_nak_that_begins_like_the_reply),
-		cmocka_unit_test(test_counters),
-		cmocka_unit_test(test_padded_counters),
-		cmocka_unit_test(test_numbers),
-		cmocka_unit_test(test_connection_numbers),
-		cmocka_unit_test(test_shapes_are_learnt),
-		cmocka_unit_test(test_random_servers),
-		cmocka_unit_test(test_empty_lines),
-		cmocka_unit_test(test_damaged_servers),
-		cmocka_unit_test(test_affix_bounds),
+		cmocka_unit_test_setup(test_right_replies, begin),
+		cmocka_unit_test_setup(test_pieces, begin),
+		cmocka_unit_test_setup(test_repeated_insets_are_detected, begin),
+		cmocka_unit_test_setup(test_pieces_like_the_suffix_are_accepted, begin),
+		cmocka_unit_test_setup(test_corrupt_replies_are_detected, begin),
+		cmocka_unit_test_setup(test_corruption_is_classified, begin),
+		cmocka_unit_test_setup(test_gaps_and_repetitions_are_classified, begin),
+		cmocka_unit_test_setup(test_swapped_replies_are_detected, begin),
+		cmocka_unit_test_setup(test_unexpected_bytes_are_detected, begin),
+		cmocka_unit_test_setup(test_greetings, begin),
+		cmocka_unit_test_setup(test_nak_in_place_of_a_reply, begin),
+		cmocka_unit_test_setup(test_nak_that_begins_like_the_reply, begin),
+		cmocka_unit_test_setup(test_counters, begin),
+		cmocka_unit_test_setup(test_padded_counters, begin),
+		cmocka_unit_test_setup(test_numbers, begin),
+		cmocka_unit_test_setup(test_connection_numbers, begin),
+		cmocka_unit_test_setup(test_shapes_are_learnt, begin),
+		cmocka_unit_test_setup(test_random_servers, begin),
+		cmocka_unit_test_setup(test_empty_lines, begin),
+		cmocka_unit_test_setup(test_damaged_servers, begin),
+		cmocka_unit_test_setup(test_affix_bounds, begin),
+		cmocka_unit_test_setup(test_framed_naks, begin),
+		cmocka_unit_test_setup(test_half_naks, begin),
+		cmocka_unit_test_setup(test_wrong_lengths_are_described, begin),
+		cmocka_unit_test_setup(test_framed_greetings, begin),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

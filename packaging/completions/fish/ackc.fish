@@ -7,7 +7,7 @@ function __ackc_words
     for word in $words[2..]
         if set -q value[1]
             set -e value
-        else if string match -qr -- '^-[^-]*[wcisWtpdnr]$|^--(timeout|proxy|linger|count|interval|size|wait|warning|critical|deadline|prefix|suffix|connections|threads|depth|duration|rate|file)$' $word
+        else if string match -qr -- '^-[^-]*[wcisWtpdnr]$|^--(timeout|proxy|frame|linger|count|interval|size|wait|warning|critical|deadline|prefix|suffix|connections|threads|depth|duration|rate|file)$' $word
             set value follows
         else if not string match -q -- '-*' $word
             echo -- $word
@@ -46,6 +46,7 @@ complete -c ackc -n __ackc_wants_option -s w -l timeout -x -d 'Seconds for conne
 complete -c ackc -n __ackc_wants_option -s 4 -d 'IPv4 only'
 complete -c ackc -n __ackc_wants_option -s 6 -d 'IPv6 only'
 complete -c ackc -n __ackc_wants_option -l proxy -x -a 'v1 v2' -d 'Send a PROXY header first'
+complete -c ackc -n __ackc_wants_option -l frame -x -a 'delimited: length: fixed:' -d 'Frame messages and replies'
 complete -c ackc -n __ackc_wants_option -l json -d 'Print JSON objects, one per line'
 complete -c ackc -n __ackc_wants_option -s h -l help -d 'Print a summary of the options'
 complete -c ackc -n __ackc_wants_option -s V -l version -d 'Print the versions'
@@ -56,8 +57,9 @@ set -l load '__ackc_command load'
 set -l both '__ackc_command ping load'
 
 complete -c ackc -n $send -l linger -x -d 'Seconds of silence before the half-close'
+complete -c ackc -n $send -l whole -d 'Send standard input as one frame'
 
-complete -c ackc -n $both -s s -l size -x -d 'Bytes, with the line end'
+complete -c ackc -n $both -s s -l size -x -d 'Bytes, with the line end, without a frame'
 complete -c ackc -n $both -l prefix -x -d 'What the server must add before a text'
 complete -c ackc -n $both -l suffix -x -d 'What the server must add after a text'
 

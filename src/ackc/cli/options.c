@@ -43,6 +43,7 @@ enum type {
 	TYPE_TEXT, /* of at most max bytes */
 	TYPE_THRESHOLD,
 	TYPE_PROXY,
+	TYPE_FRAME,
 	TYPE_HELP,
 	TYPE_VERSION,
 };
@@ -71,6 +72,10 @@ static const struct row rows[] = {
 	{ALL, '6', TYPE_FLAG, NULL, NULL, AT(target.family), AF_INET6, 0, NULL, "IPv6 only"},
 	{ALL, 0, TYPE_PROXY, "proxy", "v1|v2[,SRC:PORT]", AT(target.proxy), 0, 0, NULL,
 	 "send a PROXY header first (with the source SRC:PORT)"},
+	{ALL, 0, TYPE_FRAME, "frame", "FRAME", AT(frame), 0, 0, NULL,
+	 "frame messages, and expect framed replies:\n"
+	 "delimited:END[:START] (in hex; MLLP is delimited:1c0d:0b),\n"
+	 "length:N[:little][:inclusive] or fixed:N"},
 	{ALL, 0, TYPE_FLAG, "json", NULL, AT(json), true, 0, NULL,
 	 "print JSON objects, one per line"},
 	{ALL, 'h', TYPE_HELP, "help", NULL, 0, 0, 0, 0, NULL, "print this text"},
@@ -79,6 +84,8 @@ static const struct row rows[] = {
 
 	{SEND, 0, TYPE_SECONDS, "linger", "SECONDS", AT(linger_ms), 0, SECONDS_MAX, "0.5",
 	 "silence after the last reply, before the half-close"},
+	{SEND, 0, TYPE_FLAG, "whole", NULL, AT(whole), true, 0, NULL,
+	 "with --frame: send standard input as one frame, not line by line"},
 
 	{PING, 'c', TYPE_COUNT, "count", "N", AT(count), 1, UINT32_MAX, NULL,
 	 "stop after N probes"},
@@ -124,7 +131,7 @@ static const struct row rows[] = {
 	{LOAD, 'q', TYPE_FLAG, "quiet", NULL, AT(quiet), true, 0, NULL, "print no progress"},
 
 	{PING | LOAD, 's', TYPE_SIZE, "size", "BYTES", AT(size), SOURCE_SIZE_MIN, SOURCE_SIZE_MAX,
-	 "64", "size of a probe or message, its line end included"},
+	 "64", "size of a probe or message, its line end included, its frame not"},
 	{PING | LOAD, 0, TYPE_TEXT, "prefix", "TEXT", AT(prefix), 0, AFFIX_MAX, NULL,
 	 "what the server must add before a text\n(default: learnt from the first replies)"},
 	{PING | LOAD, 0, TYPE_TEXT, "suffix", "TEXT", AT(suffix), 0, AFFIX_MAX, NULL,
@@ -142,7 +149,9 @@ static const char *const conflicts[][3] = {
 	{"histogram", "json"},
 	{"plugin", "json"},
 	{"new-connection", "no-reconnect"},
+	{"frame", "lines"},
 	{"size", "lines", "file"},
+	{"size", "frame", "file"},
 };
 
 /* The options that have another meaning for a monitoring plugin. */
@@ -275,6 +284,11 @@ static bool parse_proxy(const struct row *row, const char *text, void *field)
 	return proxy_choice_parse(text, field);
 }
 
+static bool parse_frame(const struct row *row, const char *text, void *field)
+{
+	return frame_parse(text, field) == NULL;
+}
+
 /* The operations of each type, and the words for a value that is not accepted. */
 static const struct {
 	bool (*parse)(const struct row *row, const char *text, void *field);
@@ -290,6 +304,7 @@ static const struct {
 	[TYPE_THRESHOLD] = {parse_threshold, NULL,
 			    ", where MS and LOSS are [@][START:][END]; examples: 10, 10,20%, "
 			    "5:100,50%"},
+	[TYPE_FRAME] = {parse_frame, NULL, NULL},
 	[TYPE_PROXY] = {parse_proxy, NULL,
 			", where SRC is an IPv4 address, or an IPv6 address in brackets"},
 };
@@ -302,6 +317,9 @@ static enum parse_outcome set(struct parser *p, const struct row *row, const cha
 	p->given |= UINT64_C(1) << (row - rows);
 	if (types[row->type].parse(row, text, (char *)p->options + row->offset))
 		return PARSE_RUN;
+	if (row->type == TYPE_FRAME)
+		return usage_error(p, "--%s: '%s': %s", row->name, text,
+				   frame_parse(text, &p->options->frame));
 	if (noun)
 		return usage_error(p, "--%s: '%s' is not %s from %.15g to %.15g%s", row->name, text,
 				   noun, row->min, row->max, details);
@@ -408,6 +426,23 @@ static const char *command_meant(const struct parser *p, const char *host)
 	return n.name;
 }
 
+/* Checks that the texts can be sent as the frame requires. */
+static enum parse_outcome check_texts(const struct parser *p)
+{
+	const struct options *o = p->options;
+	char why[FRAME_WORDS_MAX];
+
+	if (o->whole && o->n_texts)
+		return usage_error(p, "'--whole' sends standard input; it cannot be combined with "
+				      "TEXT");
+	for (int i = 0; i < o->n_texts; i++) {
+		if (frame_refuses(&o->frame, (const uint8_t *)o->texts[i], strlen(o->texts[i]),
+				  why))
+			return usage_error(p, "TEXT %d: %s", i + 1, why);
+	}
+	return PARSE_RUN;
+}
+
 static enum parse_outcome parse_target(struct parser *p)
 {
 	struct target *t = &p->options->target;
@@ -434,7 +469,7 @@ static enum parse_outcome parse_target(struct parser *p)
 	p->options->n_texts = p->argc - optind;
 	if (p->options->command != COMMAND_SEND && p->options->n_texts)
 		return usage_error(p, "'%s': too many arguments", p->options->texts[0]);
-	return PARSE_RUN;
+	return check_texts(p);
 }
 
 static bool is_given(const struct parser *p, const char *name)
@@ -494,6 +529,34 @@ static enum parse_outcome complete_plugin(struct parser *p)
 	return PARSE_RUN;
 }
 
+/* Checks that messages of ping and load fit into their frame, and sets the size of a fixed one. */
+static enum parse_outcome complete_frame(struct parser *p)
+{
+	struct options *o = p->options;
+	const struct frame *f = &o->frame;
+	bool generates = o->command != COMMAND_SEND && !is_given(p, "file");
+	char hex[FRAME_HEX_MAX];
+
+	if (o->whole && f->kind == FRAME_NONE)
+		return usage_error(p, "'--whole' needs '--frame'");
+	if (o->command != COMMAND_SEND && !frame_permits_words(f))
+		return usage_error(p,
+				   "--frame: the messages to send consist of letters, digits and "
+				   "spaces, and so does END, %s",
+				   frame_hex(f->end, f->end_n, hex));
+	if (f->kind == FRAME_FIXED && !is_given(p, "size"))
+		o->size = f->size;
+	if (f->kind == FRAME_FIXED && o->size != f->size)
+		return usage_error(p, "--size: a message of %zu bytes is not a frame of %" PRIu32,
+				   o->size, f->size);
+	if (generates && o->size > frame_text_max(f))
+		return usage_error(p,
+				   "--size: a message has %zu bytes, but the length can state at "
+				   "most %" PRIu64,
+				   o->size, frame_text_max(f));
+	return PARSE_RUN;
+}
+
 /* Checks the options together, and completes those that depend on others. */
 static enum parse_outcome complete(struct parser *p)
 {
@@ -502,6 +565,8 @@ static enum parse_outcome complete(struct parser *p)
 
 	if (outcome == PARSE_RUN && o->plugin)
 		outcome = complete_plugin(p);
+	if (outcome == PARSE_RUN)
+		outcome = complete_frame(p);
 	if (!o->wait_ms)
 		o->wait_ms = o->timeout_ms;
 	if (o->threads > o->connections)
@@ -611,6 +676,7 @@ void options_help(FILE *out)
 	      "64KiB.\n"
 	      "\n"
 	      "Each TEXT is sent with a line end; without TEXT standard input is sent unchanged.\n"
+	      "With --frame, each TEXT or line of standard input is sent in a frame.\n"
 	      "\n",
 	      out);
 	for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++) {

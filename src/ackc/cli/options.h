@@ -6,6 +6,7 @@
  */
 
 #include "ackc/cli/threshold.h"
+#include "ackc/message/frame.h"
 #include "ackc/net/target.h"
 #include "ackc/output/exit_status.h"
 
@@ -21,8 +22,10 @@ struct options {
 	struct target target;
 	uint64_t timeout_ms;
 	bool json;
+	struct frame frame; /* FRAME_NONE: none was given */
 
 	/* send */
+	bool whole;	    /* standard input is the text of one frame */
 	uint64_t linger_ms; /* required silence after the input, before the half-close */
 	char **texts;	    /* points into argv; none: standard input */
 	int n_texts;
@@ -30,7 +33,7 @@ struct options {
 
 	/* ping and load */
 	uint64_t count; /* messages in all; 0: ping until interrupted, load for duration_ms */
-	size_t size;	/* of a message in bytes, with its LF */
+	size_t size;	/* of a message in bytes, with its LF; of its text if there is a frame */
 	bool quiet;
 	const char *prefix; /* NULL: learnt */
 	const char *suffix;

@@ -130,18 +130,6 @@ static void retry(struct load_connection *c)
 	check_invariant(c);
 }
 
-static void fail(struct load_connection *c, int failure)
-{
-	char detail[VERIFIER_TEXT_MAX] = "";
-
-	if (c->stream && in_flight(c))
-		verifier_partial(&c->verifier, detail);
-	else if (c->stream && lacks_suffix(c))
-		snprintf(detail, sizeof(detail), "the end of the last reply is missing");
-	load_errors_add(&c->worker->counters.errors, false, failure_text(failure), detail, 1);
-	retry(c);
-}
-
 static void wrong(struct load_connection *c, const struct fault *fault)
 {
 	const char *words = fault_name(fault->kind);
@@ -153,6 +141,23 @@ static void wrong(struct load_connection *c, const struct fault *fault)
 		words = reason;
 	}
 	load_errors_add(&c->worker->counters.errors, true, words, fault->words, 1);
+	retry(c);
+}
+
+static void fail(struct load_connection *c, int failure)
+{
+	char detail[VERIFIER_TEXT_MAX] = "";
+	struct fault fault;
+
+	if (c->stream && !verifier_end(&c->verifier, c->sent, &fault)) {
+		wrong(c, &fault);
+		return;
+	}
+	if (c->stream && in_flight(c))
+		verifier_partial(&c->verifier, detail);
+	else if (c->stream && lacks_suffix(c))
+		snprintf(detail, sizeof(detail), "the end of the last reply is missing");
+	load_errors_add(&c->worker->counters.errors, false, failure_text(failure), detail, 1);
 	retry(c);
 }
 
@@ -293,7 +298,7 @@ uint64_t load_connection_unsent(const struct load_connection *c, uint64_t now_ns
 static bool can_send(const struct load_connection *c)
 {
 	return c->state == LOAD_OPEN && in_flight(c) < c->worker->plan->options->depth &&
-	       !stream_is_queued(c->stream);
+	       !stream_is_queued(c->stream) && !stream_is_broken(c->stream);
 }
 
 void load_connection_send(struct load_connection *c, uint64_t now_ns)
@@ -308,7 +313,8 @@ void load_connection_send(struct load_connection *c, uint64_t now_ns)
 		size_t n = make_batch(c, limit);
 		int r = stream_write(c->stream, w->scratch, n);
 
-		if (r < 0)
+		/* The server may have reported why it closed: what it has sent is read first. */
+		if (r < 0 && !stream_is_broken(c->stream))
 			fail(c, r);
 	}
 	if (load_is_scheduled(w->plan) && c->stream && c->sent == limit && c->sent < c->share)

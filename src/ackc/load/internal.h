@@ -37,7 +37,7 @@ static inline bool load_is_scheduled(const struct load_plan *plan)
 struct load_errors {
 	unsigned n;
 	struct {
-		char words[80];
+		char words[200];
 		bool wrong; /* a wrong reply rather than a network failure */
 		uint64_t count;
 		char first[FAULT_WORDS_MAX]; /* detail of the first error; empty if there is none */

@@ -239,7 +239,9 @@ static int make_source(struct load *l)
 		     (l->plan.shape.framing == SHAPE_LINES && !shape_is_echo(&l->plan.shape));
 
 	if (!o->file)
-		return source_generate(o->size, &l->plan.source);
+		return source_generate(o->size, &o->frame, &l->plan.source);
+	if (o->frame.kind != FRAME_NONE)
+		return 0; /* read_file() has cut it */
 	return source_cut(&l->plan.source, lines, o->size);
 }
 
@@ -290,7 +292,14 @@ static void on_found(void *data, int status)
 {
 	struct load *l = data;
 	const struct options *o = l->options;
-	struct scout_task task = {l->plan.addresses, o->timeout_ms, o->size, o->prefix, o->suffix};
+	struct scout_task task = {
+		.addresses = l->plan.addresses,
+		.timeout_ms = o->timeout_ms,
+		.size = o->size,
+		.frame = &o->frame,
+		.prefix = o->prefix,
+		.suffix = o->suffix,
+	};
 
 	if (status == 0)
 		status = scout_start(&l->run.loop, &task, on_scouted, l, &l->scout);
@@ -337,16 +346,21 @@ static int start(struct load *l)
 static bool read_file(struct load *l)
 {
 	const char *file = l->options->file;
-	char name[200];
+	char name[120];
+	char detail[SOURCE_WORDS_MAX] = "";
 	char words[64 + sizeof(name)];
 	int r = file ? source_read(file, &l->plan.source) : 0;
 
+	if (r == 0 && file && l->options->frame.kind != FRAME_NONE)
+		r = source_cut_texts(&l->plan.source, &l->options->frame, detail);
 	if (r == 0)
 		return true;
 	printable_escape(name, sizeof(name), file);
 	snprintf(words, sizeof(words), "%s: %s", name,
-		 r == -ENODATA ? "the file is empty" : failure_text(r));
-	load_errors_add(&l->result.sum.errors, false, words, "", 1);
+		 detail[0]	 ? "a line cannot be sent in a frame"
+		 : r == -ENODATA ? "the file is empty"
+				 : failure_text(r));
+	load_errors_add(&l->result.sum.errors, false, words, detail, 1);
 	return false;
 }
 

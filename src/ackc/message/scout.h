@@ -2,8 +2,8 @@
 
 /*
  * Learns the shape of a server's replies on a connection of its own. Two probes show what the
- * server puts before and after a text, and what it sends before the first reply. Two more probes in
- * one write show whether it answers each line.
+ * server puts before and after a text, and what it sends before the first reply. Unless the framing
+ * is known, two more probes in one write show whether it answers each line.
  */
 
 #include "ackc/message/difference.h"
@@ -26,8 +26,9 @@ typedef void (*scout_cb)(void *data, const struct scout_result *result);
 struct scout_task {
 	const struct addresses *addresses; /* kept by the caller until the callback */
 	uint64_t timeout_ms;
-	size_t size; /* of the messages to send later, with LF; the probes have the same size */
-	const char *prefix; /* the expected prefix, or NULL */
+	size_t size; /* of the messages to send later; the probes have the same size */
+	const struct frame *frame; /* kept by the caller; FRAME_NONE: learn it, with lines */
+	const char *prefix;	   /* the expected prefix, or NULL */
 	const char *suffix;
 };
 

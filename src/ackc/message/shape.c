@@ -93,8 +93,8 @@ bool affix_counts(const struct affix *a)
 	return has_number(a, true);
 }
 
-enum affix_status affix_match(const struct affix *pattern, size_t text_digits, struct affix *own,
-			      size_t *ret_own, size_t *ret_pattern)
+enum affix_status affix_match(const struct affix *pattern, size_t text_digits, bool final,
+			      struct affix *own, size_t *ret_own, size_t *ret_pattern)
 {
 	const struct affix_number *next = pattern->numbers;
 	const struct affix_number *end = next + pattern->n_numbers;
@@ -115,8 +115,8 @@ enum affix_status affix_match(const struct affix *pattern, size_t text_digits, s
 		}
 		if (numeric && digits > after + AFFIX_DIGITS_MAX) {
 			status = AFFIX_DIFFERS;
-		} else if (i == own->n || (numeric && i + digits == own->n)) {
-			status = AFFIX_MORE;
+		} else if (i == own->n || (numeric && i + digits == own->n && !final)) {
+			status = final ? AFFIX_DIFFERS : AFFIX_MORE;
 		} else if (numeric ? digits <= after : own->bytes[i] != pattern->bytes[at]) {
 			status = AFFIX_DIFFERS;
 		} else if (numeric) {
@@ -202,50 +202,92 @@ static bool learn_affix(const char *what, const char *given, const uint8_t *firs
  * Determines the framing. If texts 3 and 4 were taken as one message, only the line end is between
  * them. Otherwise the server answers lines if its replies end with a line end.
  */
-static enum shape_framing learn_framing(const struct shape_evidence *e)
+static enum shape_framing learn_framing(const struct shape_evidence *e, bool echo)
 {
+	if (e->framed || echo)
+		return SHAPE_LINES;
 	if (e->texts[2] != SIZE_MAX && e->texts[3] == e->texts[2] + e->text_n + 1)
 		return SHAPE_STREAM;
 	return e->received[e->ends[0] - 1] == '\n' ? SHAPE_LINES : SHAPE_STREAM;
 }
 
+/* Returns the number of whole lines or frames that the @n bytes at @p are; 0 if they are not. */
+static uint32_t count_frames(const struct frame *f, const uint8_t *p, size_t n)
+{
+	struct frame_splitter s;
+	struct frame_piece piece;
+	enum frame_event event;
+	uint32_t count = 0;
+
+	frame_splitter_init(&s, f);
+	while ((event = frame_next(&s, &p, &n, &piece)) == FRAME_TEXT || event == FRAME_END)
+		count += event == FRAME_END;
+	return event == FRAME_MORE && !frame_is_begun(&s) ? count : 0;
+}
+
+/* Returns whether reply @i, which begins at @begin, is one frame; else, fills @ret_fault. */
+static bool is_frame(const struct shape_evidence *e, int i, size_t begin, struct fault *ret_fault)
+{
+	const struct frame *f = e->frame;
+	const uint8_t *reply = e->received + begin;
+	size_t n = e->ends[i] - begin;
+	uint8_t header[FRAME_HEADER_MAX];
+	char quote[QUOTE_MAX];
+
+	frame_header(f, n - f->header_n - f->end_n, header);
+	if (!e->framed || (e->texts[i] >= begin + f->header_n &&
+			   e->texts[i] + e->text_n + f->end_n <= e->ends[i] &&
+			   memcmp(reply, header, f->header_n) == 0 &&
+			   memcmp(reply + n - f->end_n, f->end, f->end_n) == 0))
+		return true;
+	bytes_quote(reply, n, quote, sizeof(quote));
+	ret_fault->kind = FAULT_DIFFERENT;
+	snprintf(ret_fault->words, sizeof(ret_fault->words),
+		 "the reply is not one frame as --frame says: received %s", quote);
+	return false;
+}
+
 bool shape_learn(const struct shape_evidence *e, struct shape *ret_shape, struct fault *ret_fault)
 {
 	struct shape *s = ret_shape;
-	const uint8_t *second = e->received + e->ends[0];
-	size_t second_n = e->texts[1] - e->ends[0];
-	size_t greeting_n = e->texts[0] - (second_n < e->texts[0] ? second_n : e->texts[0]);
+	size_t header_n = e->frame->header_n;
+	size_t end_n = e->frame->end_n;
+	const uint8_t *second = e->received + e->ends[0] + header_n;
+	size_t before_n = e->texts[1] - e->ends[0]; /* header and prefix */
+	size_t greeting_n = e->texts[0] - (before_n < e->texts[0] ? before_n : e->texts[0]);
+	const uint8_t *first = e->received + greeting_n + header_n;
 	const uint8_t *suffix[2];
 	size_t n[2];
 
-	if (!learn_affix("prefix", e->prefix, e->received + greeting_n, e->texts[0] - greeting_n,
-			 second, second_n, &s->prefix, ret_fault))
+	if (!is_frame(e, 0, greeting_n, ret_fault) || !is_frame(e, 1, e->ends[0], ret_fault))
+		return false;
+	if (!learn_affix("prefix", e->prefix, first, e->texts[0] - greeting_n - header_n, second,
+			 before_n - header_n, &s->prefix, ret_fault))
 		return false;
 	s->greeting_n = (uint32_t)greeting_n;
-	s->greeting_lines = 0;
-	for (size_t i = 0; greeting_n && e->received[greeting_n - 1] == '\n' && i < greeting_n; i++)
-		s->greeting_lines += e->received[i] == '\n';
+	s->greeting_lines = count_frames(e->frame, e->received, greeting_n);
 	for (int i = 0; i < 2; i++) {
 		suffix[i] = e->received + e->texts[i] + e->text_n;
 		n[i] = e->ends[i] - e->texts[i] - e->text_n;
 	}
-	s->framing = s->prefix.n || n[0] != 1 ? learn_framing(e) : SHAPE_LINES;
+	s->framing = learn_framing(e, s->prefix.n == 0 && n[0] == end_n);
 	/*
 	 * The line end belongs to the text. It comes before the suffix of a stream, and after the
-	 * suffix of a line.
+	 * suffix of a line or frame.
 	 */
 	for (int i = 0; i < 2; i++) {
 		bool lines = s->framing == SHAPE_LINES;
 
-		if (suffix[i][lines ? n[i] - 1 : 0] == '\n') {
-			suffix[i] += !lines;
-			n[i]--;
+		if (n[i] >= end_n &&
+		    memcmp(suffix[i] + (lines ? n[i] - end_n : 0), e->frame->end, end_n) == 0) {
+			suffix[i] += lines ? 0 : end_n;
+			n[i] -= end_n;
 		}
 	}
 	if (!learn_affix("suffix", e->suffix, suffix[0], n[0], suffix[1], n[1], &s->suffix,
 			 ret_fault))
 		return false;
-	if (s->framing == SHAPE_STREAM)
+	if (s->framing == SHAPE_STREAM || e->frame->kind == FRAME_FIXED)
 		affix_fix_end(&s->suffix);
 	return true;
 }

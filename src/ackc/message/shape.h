@@ -6,6 +6,7 @@
  */
 
 #include "ackc/message/difference.h"
+#include "ackc/message/frame.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -37,7 +38,10 @@ struct affix {
 };
 
 enum shape_framing {
-	/* One reply per message: prefix, text, suffix, the text's terminator. */
+	/*
+	 * One reply per message: prefix, text, suffix, and around them the frame, which for lines
+	 * is the text's terminator.
+	 */
 	SHAPE_LINES,
 	/* The text returns in any number of pieces: prefix, piece, suffix. */
 	SHAPE_STREAM,
@@ -48,7 +52,7 @@ struct shape {
 	struct affix prefix;
 	struct affix suffix;
 	uint32_t greeting_n;	 /* bytes; 0: none */
-	uint32_t greeting_lines; /* number of its line ends if it ends with one; else 0 */
+	uint32_t greeting_lines; /* number of its lines, or frames, if it consists of whole ones */
 };
 
 /* Sets @a to @n constant bytes. Returns false if there are too many. */
@@ -80,10 +84,10 @@ enum affix_status { AFFIX_MORE, AFFIX_DIFFERS, AFFIX_COMPLETE };
  * other cases, *@ret_own and *@ret_pattern are the offsets of the first byte that is not equal.
  *
  * If @pattern ends with a number, the digits that the text after it begins with must be known:
- * @text_digits of them.
+ * @text_digits of them. With @final, nothing comes after @own, so that no bytes are needed.
  */
-enum affix_status affix_match(const struct affix *pattern, size_t text_digits, struct affix *own,
-			      size_t *ret_own, size_t *ret_pattern);
+enum affix_status affix_match(const struct affix *pattern, size_t text_digits, bool final,
+			      struct affix *own, size_t *ret_own, size_t *ret_pattern);
 
 /* Writes the affix of message @number to @out (AFFIX_MAX bytes). Returns its length. */
 size_t affix_render(const struct affix *a, uint64_t number, uint8_t *out);
@@ -118,11 +122,15 @@ struct shape_evidence {
 	size_t ends[2];		   /* the offsets at which the replies to texts 1 and 2 end */
 	const char *prefix;	   /* the prefix that is expected, or NULL */
 	const char *suffix;
+	/* How texts and replies are framed; frame_line if that is unknown. */
+	const struct frame *frame;
+	bool framed; /* it is known */
 };
 
 /*
- * Learns a shape from replies that contain the texts, each followed by a line end. Texts 3 and 4
- * are not needed from an echo server. Returns false, and fills @ret_fault, if the replies to texts
- * 1 and 2 differ in more than counters, or from what is expected.
+ * Learns a shape from replies that contain the texts, each followed by a line end, or in frames.
+ * Texts 3 and 4 are not needed from an echo server, nor with frames. Returns false, and fills
+ * @ret_fault, if the replies to texts 1 and 2 differ in more than counters, or from what is
+ * expected, or have other frames.
  */
 bool shape_learn(const struct shape_evidence *e, struct shape *ret_shape, struct fault *ret_fault);

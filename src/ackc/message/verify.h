@@ -6,16 +6,21 @@
  */
 
 #include "ackc/message/difference.h"
+#include "ackc/message/nak.h"
 #include "ackc/message/shape.h"
 #include "ackc/message/source.h"
 
 /* The part of a reply that is next, if the server's shape is not fixed. */
 enum verifier_phase {
 	VERIFY_ALL,	/* any part: the connection's shape is known */
+	COLLECT_HEADER, /* the next bytes are the beginning of a frame */
 	COLLECT_PREFIX, /* the next bytes belong to the unknown prefix */
 	VERIFY_TEXT,	/* the prefix is known; the text is next */
 	COLLECT_SUFFIX, /* the next bytes belong to the unknown suffix */
 };
+
+/* Room for a NAK in a frame. */
+#define VERIFIER_HELD_MAX (2 * FRAME_HEADER_MAX + NAK_KEPT_MAX)
 
 struct verifier {
 	const struct source *source;
@@ -24,12 +29,13 @@ struct verifier {
 	struct shape *own;
 	enum verifier_phase phase;
 	uint32_t greeting_n;	 /* bytes of the greeting that have arrived */
-	uint32_t greeting_lines; /* line ends in them */
-	uint64_t reply_bytes;	 /* received after the greeting */
-	uint32_t connection;	 /* for source_message() */
-	uint64_t first;		 /* the connection's first message, for counters */
-	uint64_t index;		 /* the message whose reply is next or in progress */
-	size_t offset;		 /* offset in its reply; for replies in pieces, in its text */
+	uint32_t greeting_lines; /* lines or frames that have ended in them */
+	struct frame_splitter greeting;
+	uint64_t reply_bytes; /* received after the greeting */
+	uint32_t connection;  /* for source_message() */
+	uint64_t first;	      /* the connection's first message, for counters */
+	uint64_t index;	      /* the message whose reply is next or in progress */
+	size_t offset;	      /* offset in its reply; for replies in pieces, in its text */
 	/*
 	 * The text may return in pieces; see shape_in_pieces(). Then: the bytes of suffix and
 	 * prefix that have arrived since the text stopped.
@@ -37,6 +43,11 @@ struct verifier {
 	bool in_pieces;
 	bool in_inset;
 	size_t inset;
+	uint8_t header_n; /* bytes in @header, of the first reply on the connection */
+	uint8_t header[FRAME_HEADER_MAX];
+	/* Wrong bytes that may be a NAK, if more of it follow. */
+	uint8_t held_n;
+	uint8_t held[VERIFIER_HELD_MAX];
 };
 
 /*
@@ -56,10 +67,14 @@ bool verifier_greeted(const struct verifier *v);
 /*
  * Checks @n received bytes; the messages below @sent have been sent. Returns false at the first
  * wrong byte, or for a NAK instead of a greeting, and fills @ret_fault. After that the verifier
- * must not be used, except for its index.
+ * must not be used, except for its index. Wrong bytes that may be the beginning of a NAK are kept
+ * until the next call.
  */
 bool verifier_feed(struct verifier *v, uint64_t sent, const uint8_t *data, size_t n,
 		   struct fault *ret_fault);
+
+/* When nothing more arrives: returns false, and fills @ret_fault, if wrong bytes were kept. */
+bool verifier_end(struct verifier *v, uint64_t sent, struct fault *ret_fault);
 
 /* Returns whether the suffix after the last byte of a text in pieces is still missing. */
 bool verifier_suffix_due(const struct verifier *v);

@@ -202,6 +202,11 @@ bool stream_is_queued(const struct stream *s)
 	return s->writes > 0;
 }
 
+bool stream_is_broken(const struct stream *s)
+{
+	return s->write_failure;
+}
+
 static void on_shutdown(uv_shutdown_t *request, int status)
 {
 	/* A failure shows in reading. */

@@ -55,6 +55,12 @@ int stream_write(struct stream *s, const void *bytes, size_t n);
 /* Returns whether a part of the writes is queued: then drained() follows. */
 bool stream_is_queued(const struct stream *s);
 
+/*
+ * Returns whether a write has failed, so that no other can succeed. Bytes that the server sent
+ * before are still received, and then ended() has the cause.
+ */
+bool stream_is_broken(const struct stream *s);
+
 /* Half-closes the stream when everything is written. A failure shows in reading. */
 void stream_half_close(struct stream *s);
 

@@ -191,7 +191,12 @@ static void probe_wrong(struct ping *p, const struct fault *fault)
 static void reply_failed(struct ping *p, int failure)
 {
 	char detail[VERIFIER_TEXT_MAX] = "";
+	struct fault fault;
 
+	if (!verifier_end(&p->verifier, p->seq + 1, &fault)) {
+		probe_wrong(p, &fault);
+		return;
+	}
 	if (p->state == ASKED)
 		verifier_partial(&p->verifier, detail);
 	probe_failed(p, failure, detail);
@@ -360,6 +365,7 @@ static void probe(struct ping *p)
 		.addresses = &p->run.lookup.addresses,
 		.timeout_ms = o->timeout_ms < o->wait_ms ? o->timeout_ms : o->wait_ms,
 		.size = o->size,
+		.frame = &o->frame,
 		.prefix = o->prefix,
 		.suffix = o->suffix,
 	};
@@ -470,11 +476,11 @@ int ping_run(const struct options *options)
 {
 	static struct ping ping;
 	struct ping *p = &ping;
-	int r = source_generate(options->size, &p->source);
+	int r = source_generate(options->size, &options->frame, &p->source);
 
 	p->options = p->report.options = options;
 	p->report.began_ns = uv_hrtime();
-	p->message = malloc(options->size);
+	p->message = malloc(p->source.size_max);
 	if (r == 0)
 		r = p->message ? start(p) : -ENOMEM;
 	if (r == 0)

@@ -9,6 +9,9 @@
  * lose the replies in transit. Then the connection is half-closed, and the server's close ends the
  * command. A server that closes earlier also ends it.
  *
+ * With --frame, the texts and the lines of the input are sent in frames, and the replies are
+ * printed without theirs, each followed by LF.
+ *
  * The timeout runs while the server must accept bytes, and after the half-close. The linger timer
  * runs in between. It half-closes and does not fail, unless the peer acknowledges nothing for the
  * length of the timeout.
@@ -20,6 +23,8 @@
 
 #include "ackc/send/send.h"
 
+#include "ackc/message/difference.h"
+#include "ackc/message/framer.h"
 #include "ackc/message/nak.h"
 #include "ackc/net/dial.h"
 #include "ackc/net/failure.h"
@@ -51,8 +56,8 @@ enum {
 
 static const struct state_row states[] = {
 	[CONNECTING] = {"connecting", STATES_BIT(READING) | STATES_BIT(WRITING)},
-	[READING] = {"reading",
-		     STATES_BIT(WRITING) | STATES_BIT(LAST_READ) | STATES_BIT(LINGERING)},
+	[READING] = {"reading", STATES_BIT(READING) | STATES_BIT(WRITING) | STATES_BIT(LAST_READ) |
+					STATES_BIT(LINGERING)},
 	[WRITING] = {"writing", STATES_BIT(READING) | STATES_BIT(LINGERING) | STATES_BIT(ENDING)},
 	[LAST_READ] = {"last read", STATES_BIT(LINGERING)},
 	[LINGERING] = {"lingering", STATES_BIT(ENDING)},
@@ -69,14 +74,19 @@ struct send {
 	struct dial *dial;
 	struct stream *stream; /* NULL before the connect and after the close */
 	uv_fs_t read_request;
-	char *text;    /* the arguments, or the current chunk of standard input */
-	size_t text_n; /* bytes of the arguments */
+	char input[CHUNK];    /* the current chunk of standard input */
+	bool input_done;      /* nothing more is read */
+	struct framer framer; /* of the arguments, and with frames also of standard input */
+	bool framed;	      /* replies have frames */
 	char received[CHUNK];
+	uint8_t reply[CHUNK]; /* the current reply, not printed yet, if there are frames */
+	size_t reply_n;
 	uint8_t state;		 /* one of those above, until run.ended */
 	uint64_t active_ms;	 /* in the loop's clock: last time a byte was sent or received */
 	uint64_t unacknowledged; /* in bytes, at the last look while it lingers */
 	bool terminal;
-	char input_failure[100]; /* description; empty if none */
+	char input_failure[200]; /* description; empty if none */
+	bool wrong;		 /* a reply */
 	int status;
 	char peer[PEER_TEXT_MAX];
 	uint64_t began_ns;
@@ -84,7 +94,13 @@ struct send {
 	uint64_t sent_bytes;
 	uint64_t received_bytes;
 	uint64_t greeting_bytes; /* received before anything was sent */
+	uint64_t replies;	 /* complete, and in frames */
+	uint64_t greetings;	 /* those before anything was sent */
+	uint64_t skipped;	 /* bytes outside of frames */
+	char first_skipped[QUOTE_MAX];
 	struct display display;
+	struct frame_splitter sent_frames;
+	struct frame_splitter received_frames;
 	struct nak_finder sent_naks;
 	struct nak_finder received_naks;
 };
@@ -118,11 +134,36 @@ static void summary(struct send *s, const char *failure)
 	json_ms(&j, "total_ms", uv_hrtime() - s->began_ns);
 	json_number(&j, "sent_bytes", s->sent_bytes);
 	json_number(&j, "received_bytes", s->received_bytes);
+	if (s->framed) {
+		json_number(&j, "messages", s->framer.frames);
+		json_number(&j, "replies", s->replies);
+		json_number(&j, "skipped_bytes", s->skipped);
+	}
 	json_number(&j, "naks", naks(s));
 	json_text(&j, "error", failure ? failure : s->input_failure);
 	json_number(&j, "status", (uint64_t)s->status);
 	json_end(&j);
 	fflush(stdout);
+}
+
+/* Prints bytes that were received. */
+static void print(struct send *s, const uint8_t *p, size_t n)
+{
+	struct json j;
+
+	if (s->options->json) {
+		json_begin(&j, stdout);
+		json_string(&j, "event", "data");
+		json_ms(&j, "time_ms", uv_hrtime() - s->began_ns);
+		if (s->framed)
+			json_number(&j, "reply", s->replies + 1);
+		json_bytes(&j, p, n);
+		json_end(&j);
+	} else if (s->terminal) {
+		display_write(&s->display, p, n, stdout);
+	} else {
+		fwrite(p, 1, n, stdout);
+	}
 }
 
 /* Ends the command once: reports why, and closes everything open so that the loop ends. */
@@ -134,12 +175,19 @@ static void finish(struct send *s, const char *failure)
 		return;
 	if (failure)
 		s->status = EXIT_NETWORK;
+	if (s->reply_n)
+		print(s, s->reply, s->reply_n);
 	display_end(&s->display, stdout);
+	if (s->wrong)
+		s->status = EXIT_WRONG;
 	if (naks(s) > 0) {
 		s->status = EXIT_WRONG;
 		failure = s->received_naks.last;
 	}
 	fflush(stdout);
+	if (s->skipped)
+		fprintf(stderr, "ackc: %s: %" PRIu64 " byte%s outside of frames: %s\n", label,
+			s->skipped, plural(s->skipped), s->first_skipped);
 	if (failure)
 		fprintf(stderr, "ackc: %s: %s\n", label, failure);
 	summary(s, failure);
@@ -261,27 +309,138 @@ static void enter(struct send *s, uint8_t state)
 
 static void output(struct send *s, const uint8_t *p, size_t n)
 {
-	struct json j;
-
-	if (s->options->json) {
-		json_begin(&j, stdout);
-		json_string(&j, "event", "data");
-		json_ms(&j, "time_ms", uv_hrtime() - s->began_ns);
-		json_bytes(&j, p, n);
-		json_end(&j);
-	} else if (s->terminal) {
-		display_write(&s->display, p, n, stdout);
-	} else {
-		fwrite(p, 1, n, stdout);
-	}
+	print(s, p, n);
 	if (!output_flush())
 		finish(s, NULL);
+}
+
+/* Adds a piece to the reply, and prints it when there is no room. */
+static void add_to_reply(struct send *s, struct frame_piece piece)
+{
+	while (piece.n > 0 && !s->run.ended) {
+		size_t room = CHUNK - s->reply_n;
+		size_t part = piece.n < room ? piece.n : room;
+
+		memcpy(s->reply + s->reply_n, piece.p, part);
+		s->reply_n += part;
+		piece.p += part;
+		piece.n -= part;
+		if (s->reply_n == CHUNK) {
+			s->reply_n = 0;
+			output(s, s->reply, CHUNK);
+		}
+	}
+}
+
+/* Prints the rest of a reply. */
+static void end_reply(struct send *s)
+{
+	size_t n = s->reply_n;
+
+	s->reply_n = 0;
+	print(s, s->reply, n);
+	if (!s->options->json)
+		print(s, (const uint8_t *)"\n", 1);
+	s->replies++;
+	if (!output_flush())
+		finish(s, NULL);
+}
+
+static void skip(struct send *s, struct frame_piece piece)
+{
+	if (s->skipped == 0)
+		bytes_quote(piece.p, piece.n, s->first_skipped, QUOTE_MAX);
+	s->skipped += piece.n;
+}
+
+static void on_invalid_length(struct send *s)
+{
+	const struct frame *f = s->received_frames.frame;
+	char words[120];
+
+	snprintf(words, sizeof(words),
+		 "invalid frame: the length %" PRIu64 " is smaller than its own %u bytes",
+		 frame_stated_length(f, s->received_frames.header), f->header_n);
+	s->wrong = true;
+	finish(s, words);
+}
+
+/* Divides received bytes into replies. */
+static void take_frames(struct send *s, const uint8_t *bytes, size_t n)
+{
+	struct frame_piece piece;
+	enum frame_event event = FRAME_TEXT;
+
+	while (event != FRAME_MORE && !s->run.ended) {
+		event = frame_next(&s->received_frames, &bytes, &n, &piece);
+		if (event == FRAME_TEXT) {
+			nak_find_in_text(&s->received_naks, piece.p, piece.n);
+			add_to_reply(s, piece);
+		} else if (event == FRAME_END) {
+			nak_find_end(&s->received_naks);
+			end_reply(s);
+		} else if (event == FRAME_SKIPPED) {
+			skip(s, piece);
+		} else if (event == FRAME_INVALID) {
+			on_invalid_length(s);
+		}
+	}
+}
+
+/* Finds NAKs in what is sent. */
+static void find_sent_naks(struct send *s, const uint8_t *bytes, size_t n)
+{
+	struct frame_piece piece;
+	enum frame_event event = FRAME_TEXT;
+
+	while (s->framed && event != FRAME_MORE) {
+		event = frame_next(&s->sent_frames, &bytes, &n, &piece);
+		if (event == FRAME_TEXT)
+			nak_find_in_text(&s->sent_naks, piece.p, piece.n);
+		else if (event == FRAME_END)
+			nak_find_end(&s->sent_naks);
+	}
+	if (!s->framed)
+		nak_find(&s->sent_naks, bytes, n);
+}
+
+/* The buffer size for unfinished_text(). */
+#define UNFINISHED_TEXT_MAX 160
+
+/* Describes what is missing after the server has closed. Returns NULL if nothing is. */
+static const char *unfinished_text(const struct send *s, char out[UNFINISHED_TEXT_MAX])
+{
+	const struct frame_splitter *f = &s->received_frames;
+	uint64_t replies = s->replies - s->greetings;
+	uint64_t messages = s->framer.frames;
+	char hex[FRAME_HEX_MAX];
+
+	if (!s->framed)
+		return NULL;
+	if (frame_is_begun(f) && f->frame->kind == FRAME_DELIMITED)
+		snprintf(out, UNFINISHED_TEXT_MAX,
+			 "unfinished reply: %" PRIu64 " byte%s without the end of the frame, %s",
+			 f->text_n, plural(f->text_n),
+			 frame_hex(f->frame->end, f->frame->end_n, hex));
+	else if (frame_is_begun(f) && f->in_text)
+		snprintf(out, UNFINISHED_TEXT_MAX,
+			 "unfinished reply: %" PRIu64 " of %" PRIu64 " bytes", f->text_n,
+			 f->text_n + f->left);
+	else if (frame_is_begun(f))
+		snprintf(out, UNFINISHED_TEXT_MAX, "unfinished reply: %u of %u bytes of its length",
+			 f->matched, f->frame->header_n);
+	else if (replies < messages)
+		snprintf(out, UNFINISHED_TEXT_MAX, "%" PRIu64 " repl%s to %" PRIu64 " message%s",
+			 replies, replies == 1 ? "y" : "ies", messages, plural(messages));
+	else
+		return NULL;
+	return out;
 }
 
 static void on_ended(void *data, int failure)
 {
 	struct send *s = data;
-	char words[160];
+	char words[UNFINISHED_TEXT_MAX];
 
 	if (failure == UV_EOF && s->state == READING && has_input(STDIN_FILENO)) {
 		/* The pending read of the input shows whether that was all. */
@@ -298,7 +457,7 @@ static void on_ended(void *data, int failure)
 			 s->state == ENDING ? "; for a slow server try a longer --linger" : "");
 		finish(s, words);
 	} else {
-		finish(s, NULL);
+		finish(s, unfinished_text(s, words));
 	}
 }
 
@@ -307,8 +466,12 @@ static void on_received(void *data, const uint8_t *bytes, size_t n)
 	struct send *s = data;
 
 	s->received_bytes += n;
-	nak_find(&s->received_naks, bytes, n);
-	output(s, bytes, n);
+	if (s->framed) {
+		take_frames(s, bytes, n);
+	} else {
+		nak_find(&s->received_naks, bytes, n);
+		output(s, bytes, n);
+	}
 	active(s);
 	check_invariant(s);
 }
@@ -328,24 +491,74 @@ static void on_drained(void *data, int status)
 	active(s);
 	if (status < 0)
 		enter(s, ENDING);
-	else if (s->options->n_texts)
+	else if (s->input_done)
 		enter(s, LINGERING);
 	else
 		read_input(s);
 }
 
-static void write_text(struct send *s, size_t n)
+static void write_bytes(struct send *s, const void *bytes, size_t n)
 {
 	int r;
 
-	if (s->sent_bytes == 0)
+	if (s->sent_bytes == 0) {
 		s->greeting_bytes = s->received_bytes;
+		s->greetings = s->replies;
+	}
 	s->sent_bytes += n;
-	nak_find(&s->sent_naks, (const uint8_t *)s->text, n);
+	find_sent_naks(s, bytes, n);
 	enter(s, WRITING);
-	r = stream_write(s->stream, s->text, n);
+	r = stream_write(s->stream, bytes, n);
 	if (r < 0 || !stream_is_queued(s->stream))
 		on_drained(s, r);
+}
+
+/* Reports that the input cannot be read or sent. */
+static void fail_input(struct send *s, const char *before, const char *why)
+{
+	snprintf(s->input_failure, sizeof(s->input_failure), "standard input%s%s", before, why);
+	fprintf(stderr, "ackc: %s\n", s->input_failure);
+	s->status = EXIT_NETWORK;
+}
+
+/*
+ * Makes frames of @n bytes of the input; 0: it has ended. After a text that cannot be sent, nothing
+ * more is read, but the replies to the texts before it are waited for.
+ */
+static void make_frames(struct send *s, size_t n)
+{
+	char words[FRAMER_WORDS_MAX];
+	int r;
+
+	s->framer.wire.n = 0;
+	r = framer_add(&s->framer, (const uint8_t *)s->input, n, n == 0, words);
+	if (r < 0) {
+		s->input_done = true;
+		fail_input(s, r == -EINVAL && !s->options->whole ? ", " : ": ",
+			   r == -EINVAL ? words : failure_text(r));
+	}
+}
+
+/* Sends the next @n bytes of the input, or knows that it has ended. */
+static void take_input(struct send *s, size_t n)
+{
+	const void *bytes = s->input;
+	bool closed = s->state == LAST_READ;
+
+	s->input_done = n == 0;
+	if (s->options->frame.kind != FRAME_NONE) {
+		make_frames(s, n);
+		bytes = s->framer.wire.p;
+		n = s->framer.wire.n;
+	}
+	if (n == 0 && s->input_done)
+		enter(s, LINGERING);
+	if (closed)
+		on_ended(s, UV_EOF);
+	else if (n > 0)
+		write_bytes(s, bytes, n);
+	else if (!s->input_done)
+		read_input(s);
 }
 
 static void on_input(uv_fs_t *request)
@@ -358,26 +571,16 @@ static void on_input(uv_fs_t *request)
 	if (s->run.ended)
 		return;
 	if (n < 0) {
-		snprintf(s->input_failure, sizeof(s->input_failure), "standard input: %s",
-			 failure_text((int)n));
-		fprintf(stderr, "ackc: %s\n", s->input_failure);
-		s->status = EXIT_NETWORK;
+		fail_input(s, ": ", failure_text((int)n));
 		finish(s, NULL);
 	} else {
-		bool closed = s->state == LAST_READ;
-
-		if (n == 0)
-			enter(s, LINGERING);
-		if (closed)
-			on_ended(s, UV_EOF);
-		else if (n > 0)
-			write_text(s, (size_t)n);
+		take_input(s, (size_t)n);
 	}
 }
 
 static void read_input(struct send *s)
 {
-	uv_buf_t buf = uv_buf_init(s->text, CHUNK);
+	uv_buf_t buf = uv_buf_init(s->input, CHUNK);
 
 	s->read_request.data = s;
 	s->run.reading_input = true;
@@ -402,7 +605,7 @@ static void on_connected(void *data, int status, struct stream *stream, uint64_t
 	stream_read(stream, s->received, CHUNK, &events, s);
 	active(s);
 	if (s->options->n_texts)
-		write_text(s, s->text_n);
+		write_bytes(s, s->framer.wire.p, s->framer.wire.n);
 	else if (stream_is_queued(stream)) /* a part of the PROXY header */
 		enter(s, WRITING);
 	else
@@ -460,20 +663,21 @@ static int start(struct send *s)
 	return 0;
 }
 
-/* Returns the texts of the arguments, each with its LF, or NULL. */
-static char *join_texts(const struct options *options, size_t *ret_n)
+/* Makes frames, or lines, of the texts of the arguments. Returns 0 or -ENOMEM. */
+static int make_messages(struct send *s)
 {
-	size_t room = 1;
-	char *text;
-	char *end;
+	const struct options *o = s->options;
+	bool lines = o->frame.kind == FRAME_NONE;
+	int r = 0;
 
-	for (int i = 0; i < options->n_texts; i++)
-		room += strlen(options->texts[i]) + 1;
-	text = end = malloc(room);
-	for (int i = 0; text && i < options->n_texts; i++)
-		end = stpcpy(stpcpy(end, options->texts[i]), "\n");
-	*ret_n = room - 1;
-	return text;
+	s->framed = !lines && o->frame.kind != FRAME_FIXED;
+	frame_splitter_init(&s->sent_frames, &o->frame);
+	frame_splitter_init(&s->received_frames, &o->frame);
+	framer_init(&s->framer, lines ? &frame_line : &o->frame, o->whole);
+	for (int i = 0; r == 0 && i < o->n_texts; i++)
+		r = framer_put(&s->framer, (const uint8_t *)o->texts[i], strlen(o->texts[i]));
+	s->input_done = o->n_texts > 0;
+	return r;
 }
 
 int send_run(const struct options *options)
@@ -485,10 +689,11 @@ int send_run(const struct options *options)
 	s->options = options;
 	s->began_ns = uv_hrtime();
 	s->terminal = isatty(STDOUT_FILENO);
-	s->text = options->n_texts ? join_texts(options, &s->text_n) : malloc(CHUNK);
-	r = s->text ? start(s) : -ENOMEM;
+	r = make_messages(s);
+	if (r == 0)
+		r = start(s);
 	if (r == 0)
 		r = run_wait(&s->run);
-	free(s->text);
+	framer_finish(&s->framer);
 	return r;
 }
