@@ -10,6 +10,11 @@ ACKD_MODES = {
     "echo": 'reply = "echo";\nframing = "stream";\n',
     "line-echo": 'reply = "echo";\nframing = "line";\n',
     "ack": 'reply = "ack";\nframing = "line";\n',
+    "binary": 'reply = "echo";\nencoding = { charset = "binary"; };\n',
+    **{f"{framing}-{reply}": f'reply = "{reply}";\nframing = "{framing}";\nframe = {frame};\n'
+       for framing, frame in (("delimited", "{ start = [0x0b]; end = [0x1c, 0x0d]; }"),
+                              ("length", "{ length_bytes = 2; }"))
+       for reply in ("echo", "ack")},
 }
 
 XINETD_CONF = """defaults
@@ -36,7 +41,7 @@ service bench-echo
 class Peer:
     name: str
     title: str
-    modes: tuple = ("echo", "line-echo")  # replies that it can give
+    modes: tuple = ("echo", "line-echo", "binary")  # replies that it can give
     max_conns: int = 100000
     program: list = field(default_factory=list)  # started with the port, and for acks:
     ack: str = "ack"
@@ -64,7 +69,7 @@ def find_peers(build):
     """Returns every peer, in the order of the table; missing is set for those that cannot run."""
     built = os.path.join(build, "tests", "bench")
     source = os.path.join(HERE, "peers")
-    both = ("echo", "line-echo", "ack")
+    both = ("echo", "line-echo", "binary", "ack")
     ackd = os.path.join(build, "src", "ackd", "ackd")
     python = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else "python3"
 
@@ -73,7 +78,7 @@ def find_peers(build):
              program=[os.path.join(built, "epoll_echo")]),
         Peer("epoll_ack", "raw epoll line ack (memchr, one write)", modes=("ack",),
              ack="", program=[os.path.join(built, "epoll_ack")]),
-        Peer("ackd", "ackd", modes=both, program=[ackd]),
+        Peer("ackd", "ackd", modes=tuple(ACKD_MODES), program=[ackd]),
         Peer("ackd_nocheck", "ackd, its UTF-8 check left out", modes=("echo",),
              program=[os.path.join(built, "ackd_nocheck")]),
         Peer("ackd_busy", "ackd, busy_poll = 100 us", modes=("echo",), max_conns=1,

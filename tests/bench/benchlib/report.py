@@ -11,10 +11,17 @@ def median(values):
     return statistics.median(values)
 
 
-def ratios(rounds, name, base, key="cpu_ns"):
-    """Returns the ratio to the base for each round in which both were measured."""
-    return [r[name][key] / r[base][key] for r in rounds
-            if name in r and base in r and r[base][key] > 0]
+def ratios(rounds, name, base, key="cpu_ns", beside=None):
+    """Returns the ratio to the base for each round in which both were measured. The base's figures are
+    those of the workload with the rounds @beside, or of the same one."""
+    return [r[name][key] / b[base][key] for r, b in zip(rounds, beside or rounds)
+            if name in r and base in b and b[base][key] > 0]
+
+
+def ratios_of(workload, load, name):
+    """Returns the ratios of a server in a workload to what the workload compares with."""
+    return ratios(load[workload["name"]], name, workload["base"],
+                  beside=load.get(workload.get("beside")))
 
 
 def spread(values, form="{:.2f}"):
@@ -26,9 +33,10 @@ def spread(values, form="{:.2f}"):
     return text
 
 
-def print_load(out, workload, rounds, peers):
-    base = workload["base"]
-    print(f"\n{workload['title']}  (ratio: CPU per message to {base}; median [quartiles] of "
+def print_load(out, workload, load, peers):
+    rounds, base, beside = load[workload["name"]], workload["base"], workload.get("beside")
+    to = f"{base} in {beside}" if beside else base
+    print(f"\n{workload['title']}  (ratio: CPU per message to {to}; median [quartiles] of "
           f"{len(rounds)} rounds)", file=out)
     print(f"  {'':<51}{'CPU us':>9}  {'ratio':<20}{'msg/s':>11}{'p50 us':>10}{'p99 us':>10}"
           f"{'p99.9 us':>10}", file=out)
@@ -39,7 +47,7 @@ def print_load(out, workload, rounds, peers):
         if not rows:
             continue
         column = {key: median([row[key] for row in rows]) for key in rows[0]}
-        ratio = ratios(rounds, name, base)
+        ratio = ratios_of(workload, load, name)
         print(f"  {title:<51}{column['cpu_ns'] / 1000:>9.3f}  "
               f"{spread(ratio) if ratio else '':<20}{column['rate']:>11,.0f}"
               f"{column['p50_us']:>10.1f}{column['p99_us']:>10.1f}{column['p999_us']:>10.1f}",
@@ -68,8 +76,8 @@ def targets(results):
     found is None if not measured."""
     rounds, costs = results["load"], results["costs"]
 
-    def ratio(workload, name="ackd", base="epoll_echo", key="cpu_ns"):
-        values = ratios(rounds.get(workload, []), name, base, key)
+    def ratio(workload, name="ackd", base="epoll_echo", key="cpu_ns", beside=None):
+        values = ratios(rounds.get(workload, []), name, base, key, rounds.get(beside))
         return median(values) if values else None
 
     def cost(name, key):
@@ -80,12 +88,16 @@ def targets(results):
         return None if a is None or b is None else a - b
 
     for workload, title, limit in (
-            ("64x50", "64 B x 50", 1.05), ("64x500", "64 B x 500", 1.05),
+            ("64x1", "64 B x 1", 1.05), ("64x50", "64 B x 50", 1.05), ("64x500", "64 B x 500", 1.05),
             ("64x5000", "64 B x 5,000", 1.10), ("1k-ascii", "1 KiB x 50 ASCII", 1.05),
             ("1k-cjk", "1 KiB x 50 CJK", 1.05), ("64k-ascii", "64 KiB x 50 ASCII", 1.10),
-            ("64k-cjk", "64 KiB x 50 CJK", 1.30)):
+            ("64k-cjk", "64 KiB x 50 CJK", 1.30), ("binary", "64 B x 50 binary", 1.05)):
         yield title + ": CPU to raw epoll", ratio(workload), limit, None
     yield "16 lines, ack: CPU to raw epoll's", ratio("lines-ack", base="epoll_ack"), 1.0, None
+    for framing in ("delimited", "length"):
+        for reply in ("echo", "ack"):
+            yield (f"16 frames, {framing}, {reply}: CPU to lines", ratio(
+                f"{framing}-{reply}", base="ackd", beside=f"lines-{reply}"), 1.10, None)
     for peer, title, limit in (("go_usual", "Go as usual", 1 / 2), ("go", "Go", 1 / 2),
                                ("node_usual", "node as usual", 1 / 4), ("node", "node", 1 / 4),
                                ("asyncio", "asyncio", 1 / 8)):
@@ -124,9 +136,8 @@ def print_report(out, results):
     print(f"{machine['cpu']}, {machine['cpus']} processors, Linux {machine['kernel']}, "
           f"{results['date']}\n{results['command']}", file=out)
     for workload in results["workloads"]:
-        rounds = results["load"].get(workload["name"])
-        if rounds:
-            print_load(out, workload, rounds, results["peers"])
+        if results["load"].get(workload["name"]):
+            print_load(out, workload, results["load"], results["peers"])
     if results["costs"]:
         print_costs(out, results["costs"], results["peers"])
     for name, reason in sorted(results["skipped"].items()):
@@ -138,7 +149,7 @@ def print_report(out, results):
 def print_markdown(out, results):
     """Prints the ratios of the plotted peers as the table of README.md."""
     peers = [p for p in results["peers"] if p["name"] in PLOTTED]
-    print("| | raw epoll, us | " + " | ".join(p["title"] for p in peers) + " |", file=out)
+    print("| | base, us | " + " | ".join(p["title"] for p in peers) + " |", file=out)
     print("|---" * (len(peers) + 2) + "|", file=out)
     for workload in results["workloads"]:
         rounds = [r for r in results["load"].get(workload["name"], []) if workload["base"] in r]
@@ -146,7 +157,7 @@ def print_markdown(out, results):
             continue
         cells = [f"{median([r[workload['base']]['cpu_ns'] for r in rounds]) / 1000:.2f}"]
         for peer in peers:
-            values = ratios(rounds, peer["name"], workload["base"])
+            values = ratios_of(workload, results["load"], peer["name"])
             cells.append(f"{median(values):.2f}" if values else "")
         print(f"| {workload['title']} | " + " | ".join(cells) + " |", file=out)
 
@@ -179,12 +190,11 @@ def plot(results, path):
              and any(p["name"] in r for rounds in results["load"].values() for r in rounds)]
     lines = [" ".join(['"workload"', *(f'"{p["title"]}"' for p in peers)])]
     for workload in results["workloads"]:
-        rounds = results["load"].get(workload["name"])
-        if not rounds:
+        if not results["load"].get(workload["name"]):
             continue
         cells = []
         for peer in peers:
-            values = ratios(rounds, peer["name"], workload["base"])
+            values = ratios_of(workload, results["load"], peer["name"])
             cells.append(f"{median(values):.4f}" if values else "NaN")
         lines.append(" ".join([f'"{workload["title"]}"', *cells]))
     script = "$data << EOD\n" + "\n".join(lines) + "\nEOD\n" + PLOT.format(

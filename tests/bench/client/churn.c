@@ -42,7 +42,8 @@ static int lap(const struct options *options, const struct corpus *corpus, int *
 	}
 	for (unsigned i = 0; i < options->conns; i++) {
 		if (r == 0)
-			r = exchange(fds[i], corpus, *counter % corpus->n_starts, options->lines);
+			r = exchange(fds[i], corpus, *counter % corpus->n_starts,
+				     options->corpus.lines);
 		if (r == 0)
 			r = finish(fds[i]);
 		else
@@ -59,9 +60,8 @@ int client_churn(const struct options *options)
 	int *fds, r;
 
 	fds = calloc(options->conns, sizeof *fds);
-	if (!fds || corpus_init(&corpus, options->size, options->lines, options->cjk,
-				options->prefix) < 0) {
-		fprintf(stderr, "out of memory\n");
+	if (!fds || corpus_init(&corpus, &options->corpus) < 0) {
+		fprintf(stderr, "out of memory, or a size below that of a frame\n");
 		free(fds);
 		return 1;
 	}

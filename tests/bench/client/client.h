@@ -16,10 +16,7 @@ struct options {
 	uint16_t port;
 	pid_t session;	/* the server's, to be measured; 0: none */
 	unsigned conns; /* connections; for churn those that are open at a time */
-	size_t size;	/* bytes of a line, LF included */
-	size_t lines;	/* lines of a message, sent in one piece */
-	bool cjk;
-	const char *prefix;  /* before each line of the reply */
+	struct corpus_options corpus;
 	double warm_seconds; /* before the measured phase */
 	double seconds;
 	uint64_t count; /* messages a connection in place of seconds; 0: none */

@@ -16,52 +16,58 @@ static uint64_t next_random(uint64_t *state)
 	return *state;
 }
 
-static void fill_line(uint8_t *line, size_t n, bool cjk, uint64_t *state)
+static void fill(uint8_t *text, size_t n, enum corpus_text kind, uint64_t *state)
 {
 	size_t i = 0;
 
-	while (cjk && n - 1 - i >= 3) {
+	while (kind == TEXT_CJK && n - i >= 3) {
 		uint32_t c = 0x4e00 + (uint32_t)(next_random(state) % 0x5200);
 
-		line[i++] = (uint8_t)(0xe0 | c >> 12);
-		line[i++] = (uint8_t)(0x80 | (c >> 6 & 0x3f));
-		line[i++] = (uint8_t)(0x80 | (c & 0x3f));
+		text[i++] = (uint8_t)(0xe0 | c >> 12);
+		text[i++] = (uint8_t)(0x80 | (c >> 6 & 0x3f));
+		text[i++] = (uint8_t)(0x80 | (c & 0x3f));
 	}
-	while (i < n - 1)
-		line[i++] = (uint8_t)(' ' + next_random(state) % 95);
-	line[i] = '\n';
+	while (kind == TEXT_BINARY && i < n)
+		text[i++] = (uint8_t)(next_random(state) >> 32);
+	while (i < n)
+		text[i++] = (uint8_t)(' ' + next_random(state) % 95);
 }
 
-int corpus_init(struct corpus *corpus, size_t line_bytes, size_t lines, bool cjk,
-		const char *prefix)
+int corpus_init(struct corpus *corpus, const struct corpus_options *options)
 {
-	size_t prefix_length = strlen(prefix), n_lines, i;
+	size_t prefix_length = strlen(options->prefix), frame = frame_bytes(&options->frame);
 	uint64_t state = 0x9e3779b97f4a7c15;
+	size_t text_bytes, n_lines;
 
 	*corpus = (struct corpus){
-		.line_bytes = line_bytes,
-		.reply_bytes = line_bytes + prefix_length,
-		.n_starts = CORPUS_TARGET_BYTES / line_bytes,
+		.line_bytes = options->size,
+		.reply_bytes = options->size + prefix_length,
+		.n_starts = CORPUS_TARGET_BYTES / options->size,
 	};
+	if (options->size <= frame)
+		return -EINVAL;
+	text_bytes = options->size - frame;
 	if (corpus->n_starts < CORPUS_STARTS_MIN)
 		corpus->n_starts = CORPUS_STARTS_MIN;
-	n_lines = corpus->n_starts + lines;
-	corpus->sent = malloc(n_lines * line_bytes);
+	n_lines = corpus->n_starts + options->lines;
+	corpus->sent = malloc(n_lines * corpus->line_bytes);
 	corpus->replies = prefix_length == 0 ? corpus->sent : malloc(n_lines * corpus->reply_bytes);
 	if (!corpus->sent || !corpus->replies) {
 		corpus_finish(corpus);
 		return -ENOMEM;
 	}
-	for (i = 0; i < n_lines; i++) {
-		uint8_t *line = corpus->sent + i * line_bytes;
+	for (size_t i = 0; i < n_lines; i++) {
+		uint8_t *text, *reply;
 
-		fill_line(line, line_bytes, cjk, &state);
-		if (prefix_length > 0) {
-			uint8_t *reply = corpus->replies + i * corpus->reply_bytes;
-
-			memcpy(reply, prefix, prefix_length);
-			memcpy(reply + prefix_length, line, line_bytes);
-		}
+		text = frame_put(&options->frame, corpus->sent + i * corpus->line_bytes,
+				 text_bytes);
+		fill(text, text_bytes, options->text, &state);
+		if (prefix_length == 0)
+			continue;
+		reply = frame_put(&options->frame, corpus->replies + i * corpus->reply_bytes,
+				  prefix_length + text_bytes);
+		memcpy(reply, options->prefix, prefix_length);
+		memcpy(reply + prefix_length, text, text_bytes);
 	}
 	return 0;
 }

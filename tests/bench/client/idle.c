@@ -21,7 +21,7 @@ static int open_one(const struct options *options, const struct corpus *corpus, 
 		fprintf(stderr, "connect: %s\n", strerror(-fd));
 		return 1;
 	}
-	r = exchange(fd, corpus, i % corpus->n_starts, options->lines);
+	r = exchange(fd, corpus, i % corpus->n_starts, options->corpus.lines);
 	if (r != 0)
 		close(fd);
 	else
@@ -44,9 +44,8 @@ int client_idle(const struct options *options)
 	if (r != 0)
 		return r;
 	fds = calloc(n, sizeof *fds);
-	if (!fds || corpus_init(&corpus, options->size, options->lines, options->cjk,
-				options->prefix) < 0) {
-		fprintf(stderr, "out of memory\n");
+	if (!fds || corpus_init(&corpus, &options->corpus) < 0) {
+		fprintf(stderr, "out of memory, or a size below that of a frame\n");
 		free(fds);
 		return 1;
 	}

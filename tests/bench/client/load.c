@@ -195,7 +195,8 @@ static int connect_all(struct load *load)
 		load->n_conns++;
 		conn->line = i * 7919 % load->corpus.n_starts;
 		if (i % ACCEPT_BATCH == 0)
-			r = exchange(conn->fd, &load->corpus, conn->line, load->options->lines);
+			r = exchange(conn->fd, &load->corpus, conn->line,
+				     load->options->corpus.lines);
 		if (r == 0)
 			r = watch(load, conn, EPOLL_CTL_ADD, EPOLLIN);
 	}
@@ -226,7 +227,7 @@ static int measure(struct load *load)
 	if (options->session > 0 && proc_usage_read(options->session, &after) < 0)
 		goto gone;
 
-	lines = load->messages * options->lines;
+	lines = load->messages * options->corpus.lines;
 	printf("{\"messages\": %ju, \"seconds\": %.6f, \"rate\": %.1f, \"cpu_ns\": %.2f, "
 	       "\"p50_us\": %.2f, \"p99_us\": %.2f, \"p999_us\": %.2f}\n",
 	       (uintmax_t)lines, (double)elapsed / 1e9, (double)lines * 1e9 / (double)elapsed,
@@ -244,7 +245,7 @@ int client_load(const struct options *options)
 {
 	struct load load = {
 		.options = options,
-		.n_out = options->size * options->lines,
+		.n_out = options->corpus.size * options->corpus.lines,
 		.epoll_fd = -1,
 	};
 	int r = 1;
@@ -256,12 +257,11 @@ int client_load(const struct options *options)
 	load.buffer = malloc(READ_BYTES);
 	load.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (!load.conns || !load.latencies || !load.buffer || load.epoll_fd < 0 ||
-	    corpus_init(&load.corpus, options->size, options->lines, options->cjk,
-			options->prefix) < 0) {
-		fprintf(stderr, "out of memory\n");
+	    corpus_init(&load.corpus, &options->corpus) < 0) {
+		fprintf(stderr, "out of memory, or a size below that of a frame\n");
 		goto out;
 	}
-	load.n_in = load.corpus.reply_bytes * options->lines;
+	load.n_in = load.corpus.reply_bytes * options->corpus.lines;
 	r = connect_all(&load);
 	if (r == 0)
 		r = measure(&load);

@@ -18,11 +18,27 @@ static const struct {
 static _Noreturn void usage(void)
 {
 	fputs("usage: bench-client load|churn|idle|start --port PORT [--session SID] [--conns N]\n"
-	      "       [--size BYTES] [--lines N] [--cjk] [--prefix TEXT] [--warm SECONDS]\n"
+	      "       [--size BYTES] [--lines N] [--text ascii|cjk|binary]\n"
+	      "       [--frame none|line|delimited:END[:START]|length:BYTES[:little]]\n"
+	      "       [--prefix TEXT] [--warm SECONDS]\n"
 	      "       [--seconds SECONDS | --count MESSAGES] [--spin] [--server-cpu CPU]\n"
 	      "       [-- COMMAND...]\n",
 	      stderr);
 	exit(64);
+}
+
+static int text_parse(const char *word, enum corpus_text *ret_text)
+{
+	static const char *const words[] = {
+		[TEXT_ASCII] = "ascii", [TEXT_CJK] = "cjk", [TEXT_BINARY] = "binary"};
+
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+		if (strcmp(word, words[i]) == 0) {
+			*ret_text = (enum corpus_text)i;
+			return 0;
+		}
+	}
+	return -1;
 }
 
 static void parse(int argc, char **argv, struct options *options)
@@ -33,7 +49,8 @@ static void parse(int argc, char **argv, struct options *options)
 		{"conns", required_argument, NULL, 'n'},
 		{"size", required_argument, NULL, 'b'},
 		{"lines", required_argument, NULL, 'l'},
-		{"cjk", no_argument, NULL, 'j'},
+		{"text", required_argument, NULL, 'j'},
+		{"frame", required_argument, NULL, 'f'},
 		{"prefix", required_argument, NULL, 'x'},
 		{"warm", required_argument, NULL, 'w'},
 		{"seconds", required_argument, NULL, 't'},
@@ -56,16 +73,21 @@ static void parse(int argc, char **argv, struct options *options)
 			options->conns = (unsigned)atoi(optarg);
 			break;
 		case 'b':
-			options->size = strtoul(optarg, NULL, 10);
+			options->corpus.size = strtoul(optarg, NULL, 10);
 			break;
 		case 'l':
-			options->lines = strtoul(optarg, NULL, 10);
+			options->corpus.lines = strtoul(optarg, NULL, 10);
 			break;
 		case 'j':
-			options->cjk = true;
+			if (text_parse(optarg, &options->corpus.text) < 0)
+				usage();
+			break;
+		case 'f':
+			if (frame_parse(optarg, &options->corpus.frame) < 0)
+				usage();
 			break;
 		case 'x':
-			options->prefix = optarg;
+			options->corpus.prefix = optarg;
 			break;
 		case 'w':
 			options->warm_seconds = atof(optarg);
@@ -92,12 +114,18 @@ static void parse(int argc, char **argv, struct options *options)
 int main(int argc, char **argv)
 {
 	struct options options = {
-		.conns = 1, .size = 64, .lines = 1, .prefix = "", .seconds = 1, .server_cpu = -1};
+		.conns = 1,
+		.corpus = {.size = 64, .lines = 1, .prefix = ""},
+		.seconds = 1,
+		.server_cpu = -1,
+	};
 
 	if (argc < 2)
 		usage();
+	frame_parse("line", &options.corpus.frame);
 	parse(argc - 1, argv + 1, &options);
-	if (options.port == 0 || options.conns == 0 || options.size == 0 || options.lines == 0)
+	if (options.port == 0 || options.conns == 0 || options.corpus.size == 0 ||
+	    options.corpus.lines == 0)
 		usage();
 	for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
 		if (strcmp(argv[1], commands[i].name) == 0) {

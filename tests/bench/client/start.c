@@ -42,7 +42,7 @@ static int first_answer(const struct options *options, const struct corpus *corp
 		int fd = dial(options->port), r;
 
 		if (fd >= 0) {
-			r = exchange(fd, corpus, 0, options->lines);
+			r = exchange(fd, corpus, 0, options->corpus.lines);
 			close(fd);
 			return r;
 		}
@@ -67,7 +67,7 @@ int client_start(const struct options *options)
 		close(fd);
 		return 1;
 	}
-	if (corpus_init(&corpus, options->size, options->lines, options->cjk, options->prefix) < 0)
+	if (corpus_init(&corpus, &options->corpus) < 0)
 		return 1;
 	started = now_ns();
 	child = fork();
