@@ -87,7 +87,11 @@ void fast_lines(struct session *session, struct session_io *io, struct session_j
 	struct template_constant prefix, suffix;
 	bool ack, fast_ack;
 
-	if (policy->path < PATH_LINE || job->input_length == 0 || session->place.skipping ||
+	if (policy->path < PATH_LINE) {
+		fast_frames(session, io, job);
+		return;
+	}
+	if (job->input_length == 0 || session->place.skipping ||
 	    session->place.received != session->place.message_start)
 		return;
 	ack = policy->reply == REPLY_ACK;

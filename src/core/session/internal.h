@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * Shared by the files of a session: session.c calls fast_lines.c, then framing.c for the next
- * message, which check.c checks, and reply.c for its reply.
+ * Shared by the files of a session: session.c calls fast_lines.c or fast_frames.c, then framing.c
+ * for the next message, which check.c checks, and reply.c for its reply.
  */
 
 #include "core/session/session.h"
@@ -163,10 +163,14 @@ void fields_expand(const struct policy *policy, const struct session_job *job,
 		   const struct template *template, uint8_t bytes[TEMPLATE_EXPANDED_MAX],
 		   struct template_text ret_texts[TEMPLATE_FIELDS_MAX]);
 
-/* ---- fast_lines.c: answers lines that need nothing from the above ---- */
+/* ---- fast_lines.c, fast_frames.c: answer messages that need nothing from the above ---- */
 
 /*
  * Answers the lines at the start of @job's input, up to the first that needs the general path, and
- * removes them from the input. Must be called between two messages.
+ * removes them from the input. Must be called between two replies. Calls fast_frames() for any
+ * other path than that of lines.
  */
 void fast_lines(struct session *session, struct session_io *io, struct session_job *job);
+
+/* The same for frames. Does nothing unless the policy has a path of frames. */
+void fast_frames(struct session *session, struct session_io *io, struct session_job *job);

@@ -21,7 +21,7 @@ static enum path path_of(const struct policy *policy)
 	case FRAMING_DELIMITED:
 	case FRAMING_LENGTH:
 	case FRAMING_FIXED:
-		break;
+		return bytes ? PATH_FRAME_BYTES : PATH_FRAME;
 	}
 	return PATH_GENERAL;
 }

@@ -48,14 +48,16 @@ struct frame {
 
 /*
  * How sessions answer input. The fast paths answer well-formed text, with the same results, and
- * leave the rest to the general path. Two of them are for charsets in which every byte is well
+ * leave the rest to the general path. A path in bytes is for a charset in which every byte is well
  * formed.
  */
 enum path {
 	PATH_GENERAL,	   /* framing.c and reply.c for every message */
 	PATH_STREAM,	   /* session_feed() answers a whole read */
 	PATH_STREAM_BYTES, /* the same without a check */
-	PATH_LINE,	   /* fast_lines() answers whole lines; so does the next one, the last */
+	PATH_FRAME,	   /* fast_frames() answers whole frames */
+	PATH_FRAME_BYTES,
+	PATH_LINE, /* fast_lines() answers whole lines; so does the next one, the last */
 	PATH_LINE_BYTES,
 };
 
