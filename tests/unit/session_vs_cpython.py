@@ -4,9 +4,10 @@
 Usage: session_vs_cpython.py DRIVER [SEED]
 
 Writes cases for the driver (session_driver.c): every charset, decode handler, reply charset, encode
-handler, framing and reply, with fixed and random inputs. The driver cuts them into reads and compares the output. If
-ACKD_UTF8_SUITES names a directory of decode suites (*.jsonl) and encode suites (encode/*.jsonl), every
-row runs as well and is compared with the result in the suite. ACKD_TEST_SAMPLE=N selects one case in N.
+handler, framing and reply, with fixed and random inputs. The driver cuts them into reads and compares
+the output. If ACKD_UTF8_SUITES names a directory of decode suites (*.jsonl) and encode suites
+(encode/*.jsonl), every row runs as well and is compared with the result in the suite.
+ACKD_TEST_SAMPLE=N selects one case in N.
 """
 
 import codecs
@@ -65,7 +66,8 @@ class Policy(NamedTuple):
     def line(self):
         templates = " ".join(hexed(t.encode()) for t in (self.greeting, self.prefix, self.suffix))
         return (f"policy {self.reply} {self.framing} {self.source} {self.decode} {self.charset} "
-                f"{self.encode} {str(self.nak).lower()} {self.max_message} {templates} {self.frame.words()}\n")
+                f"{self.encode} {str(self.nak).lower()} {self.max_message} {templates} "
+                f"{self.frame.words()}\n")
 
 
 class Unit(NamedTuple):
@@ -484,8 +486,8 @@ def random_input(rng, most):
 
 
 def add_matrix(cases, rng):
-    """Adds cases of every combination. Those from UTF-8 get all inputs; of the others, which have fewer
-    kinds of units, each gets a share."""
+    """Adds cases of every combination. UTF-8 gets all inputs. The others, which have fewer
+    kinds of units, get a share each."""
     combinations = set()
     n_before = cases.n
     for framing, reply in itertools.product(("stream", "line"), ("echo", "ack", "discard")):

@@ -236,8 +236,16 @@ static void test_names(void **state)
 		 "F:3: found a second time (duplicate setting); allowed: once in a group\n"},
 		{"encoding = { errors = \"xmlcharrefreplace\"; };",
 		 "F:1: encoding.errors: found the string \"xmlcharrefreplace\"; allowed: "
-		 "\"strict\", \"replace\", \"ignore\" or \"backslashreplace\" "
+		 "\"strict\", \"replace\", \"ignore\", \"backslashreplace\" or \"surrogateescape\" "
 		 "(\"xmlcharrefreplace\" only for encoding.reply_errors)\n"},
+		{"encoding = { reply_errors = \"surrogateescape\"; };",
+		 "F:1: encoding.reply_errors: found the string \"surrogateescape\"; allowed: "
+		 "\"strict\", \"replace\", \"ignore\", \"xmlcharrefreplace\" or "
+		 "\"backslashreplace\" (\"surrogateescape\" only for encoding.errors)\n"},
+		{"encoding = { reply_charset = \"binary\"; };",
+		 "F:1: encoding.reply_charset: found the string \"binary\"; allowed: \"utf-8\", "
+		 "\"ascii\", \"iso-8859-1\" or \"windows-1252\" (\"binary\" only for "
+		 "encoding.charset)\n"},
 	};
 
 	CHECK_ALL(faults);

@@ -334,6 +334,9 @@ static void test_templates(void **state)
 		"greeting = \"\xc3\xa9\"; } );",
 		"F:2: listeners[0].greeting: found U+00E9, which encoding.reply_charset cannot "
 		"encode; allowed: the characters of that charset\n");
+	expect_errors("encoding = { charset = \"ascii\"; };\ngreeting = \"\xc3\xa9\";",
+		      "F:2: greeting: found U+00E9, which encoding.charset cannot encode; "
+		      "allowed: the characters of that charset\n");
 	config_unref(files_load_text("encoding = { reply_charset = \"windows-1252\"; };"
 				     "greeting = \"\xe2\x82\xac\";"));
 	for (int n = TEMPLATE_EXPANDED_MAX; n <= TEMPLATE_EXPANDED_MAX + 1; n++) {
@@ -395,9 +398,86 @@ static void test_settings_that_need_a_restart(void **state)
 	assert_null(config_unref(NULL));
 }
 
+static void check_charsets(const struct config *config, size_t i, enum charset from,
+			   enum charset to)
+{
+	assert_int_equal(config->listeners[i].policy.transcoder.from, from);
+	assert_int_equal(config->listeners[i].policy.transcoder.to, to);
+}
+
+/* A listener replies in the charset of its input, unless it sets or inherits another one. */
+static void test_reply_charset(void **state)
+{
+	struct config *config = files_load_text(
+		"encoding = { charset = \"iso-8859-1\"; };\n"
+		"listeners = (\n"
+		"	{ name = \"a\"; port = 1; },\n"
+		"	{ name = \"b\"; port = 2; encoding = { charset = \"utf-8\"; }; },\n"
+		"	{ name = \"c\"; port = 3; encoding = { reply_charset = \"ascii\"; }; }\n"
+		");");
+
+	check_charsets(config, 0, CHARSET_ISO_8859_1, CHARSET_ISO_8859_1);
+	check_charsets(config, 1, CHARSET_UTF_8, CHARSET_UTF_8);
+	check_charsets(config, 2, CHARSET_ISO_8859_1, CHARSET_ASCII);
+	config_unref(config);
+	config = files_load_text("encoding = { reply_charset = \"ascii\"; };\n"
+				 "listeners = ( { name = \"a\"; "
+				 "encoding = { charset = \"windows-1252\"; }; } );");
+	check_charsets(config, 0, CHARSET_WINDOWS_1252, CHARSET_ASCII);
+	config_unref(config);
+	config = files_load_text("");
+	check_charsets(config, 0, CHARSET_UTF_8, CHARSET_UTF_8);
+	config_unref(config);
+}
+
+/* A binary listener ignores what it inherits; its own settings of text are errors. */
+static void test_binary(void **state)
+{
+	struct config *config = files_load_text(
+		"encoding = { errors = \"replace\"; reply_charset = \"ascii\"; };\n"
+		"listeners = ( { name = \"a\"; encoding = { charset = \"binary\"; }; } );");
+	char *dump = files_dump(config), *again;
+	struct config *loaded;
+
+	check_charsets(config, 0, CHARSET_BINARY, CHARSET_BINARY);
+	assert_int_equal(config->listeners[0].policy.transcoder.decode_errors, DECODE_STRICT);
+	assert_null(strstr(dump, "errors"));
+	assert_null(strstr(dump, "reply_charset"));
+	loaded = files_load_text(dump);
+	again = files_dump(loaded);
+	assert_string_equal(again, dump);
+	free(dump);
+	free(again);
+	config_unref(loaded);
+	config_unref(config);
+	/* templates are sent in UTF-8 */
+	config_unref(files_load_text("encoding = { charset = \"binary\"; };"
+				     "greeting = \"\xe2\x82\xac\";"));
+	expect_errors("encoding = { charset = \"binary\";\nerrors = \"strict\";\n"
+		      "reply_charset = \"utf-8\";\nreply_errors = \"ignore\"; };",
+		      "F:2: encoding.errors: cannot be combined with encoding.charset = "
+		      "\"binary\" (F:1)\n"
+		      "F:3: encoding.reply_charset: cannot be combined with encoding.charset = "
+		      "\"binary\" (F:1)\n"
+		      "F:4: encoding.reply_errors: cannot be combined with encoding.charset = "
+		      "\"binary\" (F:1)\n");
+	expect_errors("encoding = { charset = \"binary\"; };\nlisteners = (\n"
+		      "{ name = \"a\"; port = 1; },\n"
+		      "{ name = \"b\"; port = 2; encoding = { errors = \"ignore\"; }; } );",
+		      "F:4: listeners[1].encoding.errors: cannot be combined with "
+		      "encoding.charset = \"binary\" (F:1)\n");
+	/* reported once, not for each listener */
+	expect_errors("encoding = { charset = \"binary\"; errors = \"ignore\"; };\n"
+		      "listeners = ( { name = \"a\"; port = 1; }, { name = \"b\"; port = 2; } );",
+		      "F:1: encoding.errors: cannot be combined with encoding.charset = "
+		      "\"binary\" (F:1)\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_reply_charset),
+		cmocka_unit_test(test_binary),
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_units),
 		cmocka_unit_test(test_listeners),

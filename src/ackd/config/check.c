@@ -92,8 +92,9 @@ static void check_socket(struct config_loader *loader, size_t i)
 }
 
 /* Reports why the template at @place is invalid. @variables are those that it may use. */
+/* @charset: the setting that decides the charset of the template. */
 static int template_error(const struct config_place *place, const struct template_error *error,
-			  unsigned variables)
+			  unsigned variables, const char *charset)
 {
 	char allowed[TEMPLATE_LIST_MAX];
 	char quoted[QUOTE_MAX];
@@ -130,9 +131,9 @@ static int template_error(const struct config_place *place, const struct templat
 		break;
 	case TEMPLATE_NOT_ENCODABLE:
 		config_error(place,
-			     "found U+%04" PRIX32 ", which encoding.reply_charset cannot encode; "
+			     "found U+%04" PRIX32 ", which encoding.%s cannot encode; "
 			     "allowed: the characters of that charset",
-			     error->code_point);
+			     error->code_point, charset);
 		break;
 	case TEMPLATE_TOO_LONG:
 		config_error(place,
@@ -148,18 +149,49 @@ static int template_error(const struct config_place *place, const struct templat
 	return 0;
 }
 
+/*
+ * Completes the charsets. Binary messages are not text, so nothing that describes text can be set
+ * with them; what a listener only inherits is for other listeners.
+ */
+static void check_encoding(struct config_loader *loader, size_t i)
+{
+	struct transcoder *t = &loader->config->listeners[i].policy.transcoder;
+	const struct setting_source *charset = source_of(loader, i, "encoding.charset");
+	char other[QUOTE_MAX];
+
+	if (t->from != CHARSET_BINARY) {
+		if (source_of(loader, i, "encoding.reply_charset")->level == SOURCE_DEFAULT)
+			t->to = t->from;
+		return;
+	}
+	for (size_t k = 0; k < n_settings; k++) {
+		const struct setting_source *source = &loader->listeners[i].settings[k];
+		struct config_place place;
+
+		if (!(settings[k].flags & SETTING_TEXT) || source->level < charset->level)
+			continue;
+		place = place_of(loader, i, settings[k].name);
+		config_error(&place, "cannot be combined with encoding.charset = \"binary\" (%s)",
+			     other_text(loader, i, "encoding.charset", other));
+	}
+	*t = (struct transcoder){.from = CHARSET_BINARY, .to = CHARSET_BINARY};
+}
+
 static int check_template(struct config_loader *loader, size_t i, const char *name,
 			  const char *source, unsigned variables, struct template **ret_template)
 {
 	enum charset charset = loader->config->listeners[i].policy.transcoder.to;
 	struct config_place place = place_of(loader, i, name);
+	const struct setting_source *reply_charset = source_of(loader, i, "encoding.reply_charset");
 	struct template_error error;
 
-	if (source_of(loader, i, name)->bad || source_of(loader, i, "encoding.reply_charset")->bad)
+	if (source_of(loader, i, name)->bad || source_of(loader, i, "encoding.charset")->bad ||
+	    reply_charset->bad)
 		return 0;
 	if (template_compile(source, charset, variables, ret_template, &error) == TEMPLATE_OK)
 		return 0;
-	return template_error(&place, &error, variables);
+	return template_error(&place, &error, variables,
+			      reply_charset->level == SOURCE_DEFAULT ? "charset" : "reply_charset");
 }
 
 static int check_listener(struct config_loader *loader, size_t i)
@@ -175,6 +207,7 @@ static int check_listener(struct config_loader *loader, size_t i)
 	else if (loader->config->listed && name->level == SOURCE_DEFAULT && !name->bad)
 		config_error(&place, "found no name; allowed: a name for each listener");
 	check_socket(loader, i);
+	check_encoding(loader, i);
 	cidr_list_sort(&l->allow);
 	cidr_list_sort(&l->deny);
 	cidr_list_sort(&l->proxies);

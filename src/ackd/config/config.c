@@ -214,6 +214,8 @@ static bool is_in_effect(const struct setting *setting, const void *object)
 	if (setting->scope == SCOPE_DAEMON)
 		return strncmp(setting->name, "metrics.", strlen("metrics.")) != 0 ||
 		       config->metrics.address;
+	if (setting->flags & SETTING_TEXT)
+		return listener->policy.transcoder.from != CHARSET_BINARY;
 	return !(setting->flags & (listener->path ? SETTING_TCP : SETTING_UNIX));
 }
 

@@ -18,6 +18,7 @@ enum setting_flag {
 	SETTING_UNBUILT = 1 << 1, /* rejected: this build lacks the feature */
 	SETTING_TCP = 1 << 2,	  /* has a meaning for an address only */
 	SETTING_UNIX = 1 << 3,	  /* has a meaning for a path only */
+	SETTING_TEXT = 1 << 8,	  /* has a meaning for text only, not for binary messages */
 };
 
 struct setting {

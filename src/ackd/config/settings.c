@@ -331,6 +331,14 @@ static const char *word_text(const struct setting *setting, uint64_t number,
 
 static void describe_word(const struct setting *setting, char out[VALUE_TEXT_MAX])
 {
+	/* words that may be expected because another setting has them */
+	static const struct {
+		const char *name, *word, *of;
+	} others[] = {
+		{"encoding.errors", "xmlcharrefreplace", "encoding.reply_errors"},
+		{"encoding.reply_charset", "binary", "encoding.charset"},
+		{"encoding.reply_errors", "surrogateescape", "encoding.errors"},
+	};
 	const char *const *words = setting->words;
 	size_t n = 0;
 
@@ -340,9 +348,10 @@ static void describe_word(const struct setting *setting, char out[VALUE_TEXT_MAX
 				      : words[i + 1] ? ", "
 						     : " or ",
 				      words[i]);
-	if (strcmp(setting->name, "encoding.errors") == 0)
-		snprintf(out + n, VALUE_TEXT_MAX - n,
-			 " (\"xmlcharrefreplace\" only for encoding.reply_errors)");
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		if (strcmp(setting->name, others[i].name) == 0)
+			snprintf(out + n, VALUE_TEXT_MAX - n, " (\"%s\" only for %s)",
+				 others[i].word, others[i].of);
 }
 
 static const struct setting_class word_class = {

@@ -509,8 +509,7 @@ static void rest_fill(const struct session *session, const struct session_job *j
 		rest_add(rest, job->input, job->input_length);
 }
 
-/* Takes back the ill-formed subsequences of an unfinished message, which the next session counts.
- */
+/* Takes back the count of an unfinished message, whose bytes the next session checks again. */
 static void take_back(const struct session *session, const struct session_io *io)
 {
 	const struct policy *policy = session->policy;
