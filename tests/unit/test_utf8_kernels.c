@@ -201,6 +201,38 @@ static void test_alignments(void **state)
 	free(text);
 }
 
+/*
+ * A character, whole or not, at every place of texts of several groups and at every alignment:
+ * kernels skip ASCII in them, and go on at aligned addresses.
+ */
+static void test_long_texts(void **state)
+{
+	static const char *const strings[] = {
+		"\x80", "\xff", "\xc3", "\xe2\x82", "\xf0\x9f\x98", "\xe2\x82\xac",
+	};
+	uint8_t *text = aligned_alloc(64, ROOM);
+
+	assert_non_null(text);
+	for (size_t alignment = 0; alignment < 64; alignment++) {
+		for (size_t i = 0; i < 2 * sizeof(strings) / sizeof(strings[0]); i++) {
+			const char *string = strings[i / 2], *filler = fillers[i % 2];
+			size_t n = ROOM - 64 - i % 5, length = strlen(string);
+			size_t step = strlen(filler);
+			uint8_t *p = text + alignment;
+			uint8_t saved[4];
+
+			fill(p, n, filler);
+			for (size_t o = 0; o < n - length; o += step * next_step()) {
+				memcpy(saved, p + o, length);
+				memcpy(p + o, string, length);
+				check_agrees(p, n);
+				memcpy(p + o, saved, length);
+			}
+		}
+	}
+	free(text);
+}
+
 /* Memory of which only the @n bytes returned, between two pages, may be read. */
 static uint8_t *map_guarded(size_t *ret_size)
 {
@@ -396,6 +428,7 @@ static void test_every_kernel(void **state)
 		test_find_faults(state);
 		test_streams(state);
 		test_alignments(state);
+		test_long_texts(state);
 		test_boundaries(state);
 		test_short_strings(state);
 	}

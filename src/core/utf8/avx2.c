@@ -20,6 +20,12 @@ static inline void store(uint8_t *p, __m256i x)
 	_mm256_storeu_si256((__m256i *)(void *)p, x);
 }
 
+static inline __m256i keep(__m256i x)
+{
+	__asm__("" : "+x"(x));
+	return x;
+}
+
 /* Repeats a row of utf8_tables. */
 static inline __m256i load_row(const void *row)
 {

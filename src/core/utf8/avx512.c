@@ -1,6 +1,6 @@
 /*
- * UTF-8 with AVX-512 (F and BW): 64 bytes at a time, and a masked load for the remaining bytes.
- * internal.h describes the algorithm, kernel.h the operations.
+ * UTF-8 with AVX-512 (F, BW and VBMI): 64 bytes at a time, and a masked load for the remaining
+ * bytes. internal.h describes the algorithm, kernel.h the operations.
  */
 
 #include "core/utf8/internal.h"
@@ -27,25 +27,32 @@ static inline void store(uint8_t *p, __m512i x)
 	_mm512_storeu_si512(p, x);
 }
 
+static inline __m512i keep(__m512i x)
+{
+	__asm__("" : "+v"(x));
+	return x;
+}
+
 /* Repeats a row of utf8_tables. */
 static inline __m512i load_row(const void *row)
 {
 	return _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)row));
 }
 
+/* Uses six bits of an index: as the row is repeated, all but the lower four may be anything. */
 static inline __m512i look_up(const void *row, __m512i x)
 {
-	return _mm512_shuffle_epi8(load_row(row), x);
+	return _mm512_permutexvar_epi8(x, load_row(row));
 }
 
 static inline __m512i low_nibbles(__m512i x)
 {
-	return x & load_row(utf8_tables.nibble);
+	return x;
 }
 
 static inline __m512i high_nibbles(__m512i x)
 {
-	return low_nibbles(_mm512_srli_epi16(x, 4));
+	return _mm512_srli_epi16(x, 4);
 }
 
 static inline __m512i subtract(__m512i x, const void *row)
@@ -109,8 +116,8 @@ static inline uint64_t between_64(const uint8_t *p, uint8_t first, uint8_t last)
 
 static bool is_supported(void)
 {
-	return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("bmi2") &&
-	       __builtin_cpu_supports("popcnt");
+	return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vbmi") &&
+	       __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt");
 }
 
 #include "core/utf8/kernel.h"
@@ -139,15 +146,19 @@ static UTF8_ALWAYS_INLINE struct utf8_checked check_short(struct utf8_carry *car
 	return utf8_explain(carry, p, n, (size_t)__builtin_ctzll(wrong));
 }
 
-static inline size_t find_last_error(const uint8_t *p, size_t i, size_t n)
+static inline size_t last_block(size_t i, size_t n)
 {
-	__mmask64 mask = first_bytes(n - i);
-	uint64_t wrong;
+	return i + (n - i - 1) / BLOCK * BLOCK;
+}
 
-	p += i;
-	wrong = mask & nonzero(errors(_mm512_maskz_loadu_epi8(mask, p),
-				      _mm512_maskz_loadu_epi8(mask, p - 1),
-				      _mm512_maskz_loadu_epi8(mask, p - 2),
-				      _mm512_maskz_loadu_epi8(mask, p - 3)));
-	return wrong ? i + (size_t)__builtin_ctzll(wrong) : n;
+/* The bytes after the end are zero, and no error is reported there: the text may go on. */
+static inline vector last_errors(const uint8_t *p, size_t last, size_t n)
+{
+	__mmask64 mask = first_bytes(n - last);
+
+	p += last;
+	return _mm512_maskz_mov_epi8(mask, errors(_mm512_maskz_loadu_epi8(mask, p),
+						  keep(_mm512_maskz_loadu_epi8(mask, p - 1)),
+						  _mm512_maskz_loadu_epi8(mask, p - 2),
+						  _mm512_maskz_loadu_epi8(mask, p - 3)));
 }

@@ -115,13 +115,14 @@ static inline void utf8_carry_store(struct utf8_carry *carry, uint32_t bytes, si
 /* Returns the bytes in @carry (NULL: none), the last as the most significant. */
 static inline uint32_t utf8_carry_before(const struct utf8_carry *carry)
 {
-	uint64_t bytes;
+	uint32_t all;
 
 	if (!carry)
 		return 0;
-	bytes = (uint64_t)carry->bytes[0] | (uint64_t)carry->bytes[1] << 8 |
-		(uint64_t)carry->bytes[2] << 16;
-	return (uint32_t)(bytes << 8 * (UTF8_CHARACTER_MAX - carry->length));
+	/* a single load, which a store of utf8_carry_store() can be forwarded to */
+	all = (uint32_t)carry->bytes[0] | (uint32_t)carry->bytes[1] << 8 |
+	      (uint32_t)carry->bytes[2] << 16 | (uint32_t)carry->length << 24;
+	return (uint32_t)((uint64_t)(all & 0xffffff) << 8 * (UTF8_CHARACTER_MAX - (all >> 24)));
 }
 
 /*

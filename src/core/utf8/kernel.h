@@ -7,12 +7,12 @@
  *   KERNEL, KERNEL_NAME        the struct utf8_kernel and its name
  *   BLOCK                      the number of bytes of a vector: 16, 32 or 64
  *   MASKED_LOADS               if part of a vector can be loaded: then the file also defines
- *                              check_short() and find_last_error()
+ *                              check_short(), last_block() and last_errors()
  *   vector                     the type of a vector of bytes, with the operators & | ^
  *   load(p), store(p, x)       unaligned
- *   look_up(row, x)            the entry of the row of 16 bytes for each byte of @x, which is
- *                              0 to 15
- *   high_nibbles(x)            the upper four bits of each byte
+ *   keep(x)                    @x in a register: otherwise GCC loads it again for each use
+ *   look_up(row, x)            the entry of the row of 16 bytes for each index in @x
+ *   high_nibbles(x)            the upper four bits of each byte, as an index for look_up()
  *   low_nibbles(x)             the lower four bits of each byte, as an index for look_up()
  *   subtract(x, row)           @x - @row, at least 0
  *   and3(a, b, c)              @a & @b & @c
@@ -32,7 +32,7 @@
 
 #include <string.h>
 
-/* A check processes groups of blocks, then single blocks, then the remaining bytes. */
+/* A check processes groups of blocks, then the remaining blocks, then what is left of a block. */
 #define GROUP (4 * BLOCK)
 
 #ifdef MASKED_LOADS
@@ -81,17 +81,33 @@ static inline vector first_errors(vector x, uint32_t before)
  */
 static inline vector block_errors(const uint8_t *p)
 {
-	return errors(load(p), load(p - 1), load(p - 2), load(p - 3));
+	return errors(load(p), keep(load(p - 1)), load(p - 2), load(p - 3));
+}
+
+/* Adds to @wrong the errors of the blocks from @p up to @end. */
+static UTF8_ALWAYS_INLINE vector add_errors(vector wrong, const uint8_t *p, const uint8_t *end)
+{
+	for (; p < end; p += BLOCK)
+		wrong = wrong | block_errors(p);
+	return wrong;
+}
+
+static inline bool is_zero(vector x)
+{
+	return first_nonzero(x) == BLOCK;
 }
 
 /* Checks less than SHORT bytes. @carry may be NULL. */
 static inline struct utf8_checked check_short(struct utf8_carry *carry, const uint8_t *p, size_t n);
 
 /*
- * Finds the first error in the bytes from @i on, less than a block. Returns its position, or @n.
- * There is no error before @i.
+ * Returns where the last block begins if the bytes from @i on are cut into blocks. It may be
+ * shorter than the others, or overlap the one before it.
  */
-static inline size_t find_last_error(const uint8_t *p, size_t i, size_t n);
+static inline size_t last_block(size_t i, size_t n);
+
+/* Returns the errors of the last block, which begins at @last. */
+static inline vector last_errors(const uint8_t *p, size_t last, size_t n);
 
 #ifndef MASKED_LOADS
 static inline struct utf8_checked check_short(struct utf8_carry *carry, const uint8_t *p, size_t n)
@@ -99,42 +115,93 @@ static inline struct utf8_checked check_short(struct utf8_carry *carry, const ui
 	return carry ? utf8_check_next_scalar(carry, p, n) : utf8_check_scalar(p, n);
 }
 
-/* Checks the last BLOCK bytes, some of which were checked before. */
-static inline size_t find_last_error(const uint8_t *p, size_t i, size_t n)
+static inline size_t last_block(size_t i, size_t n)
 {
-	size_t at = n - BLOCK;
-	size_t wrong = first_nonzero(block_errors(p + at));
+	return n - BLOCK;
+}
 
-	return wrong < BLOCK ? at + wrong : n;
+static inline vector last_errors(const uint8_t *p, size_t last, size_t n)
+{
+	return block_errors(p + last);
 }
 #endif
 
-/*
- * Searches for errors block by block from @i on. @i is 0, or a position without an error before it.
- * Returns the position of the first error, or @n.
- */
+/* Returns the position of the first error. There is one, and none before @i. */
 static size_t find_error(uint32_t before, const uint8_t *p, size_t i, size_t n)
 {
-	for (; n - i >= BLOCK; i += BLOCK) {
+	size_t last = last_block(i, n);
+
+	for (; i < last; i += BLOCK) {
 		size_t wrong =
 			first_nonzero(i == 0 ? first_errors(load(p), before) : block_errors(p + i));
 
 		if (wrong < BLOCK)
 			return i + wrong;
 	}
-	return i < n ? find_last_error(p, i, n) : n;
+	return last + first_nonzero(last_errors(p, last, n));
 }
 
-/* Returns whether the bytes from @i on (less than a group) and the byte before them are ASCII. */
-static inline bool rest_is_ascii(uint32_t before, const uint8_t *p, size_t i, size_t n)
+/* Finishes a check that found an error, but none before @i. */
+static __attribute__((noinline, cold)) struct utf8_checked
+explain(struct utf8_carry *carry, const uint8_t *p, size_t i, size_t n)
 {
-	vector any = load(p + n - BLOCK);
+	i = find_error(utf8_carry_before(carry), p, i, n);
+	return utf8_explain(carry, p, n, i);
+}
 
-	if (i == 0 ? before != 0 : p[i - 1] >= 0x80)
-		return false;
-	for (; n - i >= BLOCK; i += BLOCK)
-		any = any | load(p + i);
-	return is_ascii(any);
+/*
+ * Returns whether there is no error in a group that is not the first of a text. ASCII is skipped
+ * unless it follows another character, which may be cut off. In text that is mostly ASCII, other
+ * characters are often in one half of a group: then only that half is classified.
+ */
+static UTF8_ALWAYS_INLINE bool group_is_valid(const uint8_t *p)
+{
+	const uint8_t *middle = p + GROUP / 2, *end = p + GROUP;
+	vector low = load(p) | load(p + BLOCK);
+	vector high = load(middle) | load(middle + BLOCK);
+	bool skips_low, skips_high;
+
+	if (is_ascii(low | high) && p[-1] < 0x80)
+		return true;
+	skips_low = is_ascii(low) & (p[-1] < 0x80);
+	skips_high = is_ascii(high) & (middle[-1] < 0x80);
+	if (skips_low | skips_high) {
+		/* without a branch: which half it is cannot be predicted */
+		p += skips_low ? GROUP / 2 : 0;
+		return is_zero(add_errors(block_errors(p), p + BLOCK, p + GROUP / 2));
+	}
+	return is_zero(add_errors(block_errors(p), p + BLOCK, end));
+}
+
+/* The same for the first group. @before holds up to three preceding bytes. */
+static UTF8_ALWAYS_INLINE bool first_group_is_valid(uint32_t before, const uint8_t *p)
+{
+	if (is_ascii(or4(load(p), load(p + BLOCK), load(p + 2 * BLOCK), load(p + 3 * BLOCK))) &&
+	    before == 0)
+		return true;
+	return is_zero(add_errors(first_errors(load(p), before), p + BLOCK, p + GROUP));
+}
+
+/* Checks the bytes from @i on, at least one and less than a group. Requires @n >= SHORT. */
+static UTF8_ALWAYS_INLINE struct utf8_checked check_rest(struct utf8_carry *carry, uint32_t before,
+							 const uint8_t *p, size_t i, size_t n)
+{
+	const size_t last = last_block(i, n);
+	vector any = load(p + n - BLOCK);
+	vector wrong;
+
+	for (size_t j = i; j < last; j += BLOCK)
+		any = any | load(p + j);
+	if (is_ascii(any) && (i == 0 ? before == 0 : p[i - 1] < 0x80)) {
+		if (carry)
+			utf8_carry_store(carry, 0, 0);
+		return utf8_complete(n);
+	}
+	wrong = last_errors(p, last, n);
+	if (i == 0)
+		wrong = wrong | first_errors(load(p), before);
+	wrong = add_errors(wrong, p + (i == 0 ? BLOCK : i), p + last);
+	return is_zero(wrong) ? utf8_finish(carry, p, n) : explain(carry, p, i, n);
 }
 
 /* Requires @n >= SHORT. */
@@ -144,33 +211,31 @@ static CHECK_LONG struct utf8_checked check_long(struct utf8_carry *carry, const
 	uint32_t before = utf8_carry_before(carry);
 	size_t i = 0;
 
-	for (; n - i >= GROUP; i += GROUP) {
-		const uint8_t *q = p + i;
-
-		if (is_ascii(or4(load(q), load(q + BLOCK), load(q + 2 * BLOCK),
-				 load(q + 3 * BLOCK))) &&
-		    (i == 0 ? before == 0 : q[-1] < 0x80))
-			continue;
-		if (first_nonzero(or4(i == 0 ? first_errors(load(q), before) : block_errors(q),
-				      block_errors(q + BLOCK), block_errors(q + 2 * BLOCK),
-				      block_errors(q + 3 * BLOCK))) < BLOCK)
-			break;
+	if (n >= GROUP) {
+		if (!first_group_is_valid(before, p))
+			return explain(carry, p, 0, n);
+		/* aligned blocks, because two cache lines cost two loads */
+		i = n < 2 * GROUP ? GROUP : GROUP - (uintptr_t)p % BLOCK;
+		for (; n - i >= GROUP; i += GROUP) {
+			if (!group_is_valid(p + i))
+				return explain(carry, p, i, n);
+		}
+		if (i == n)
+			return utf8_finish(carry, p, n);
 	}
-	if (n - i < GROUP && rest_is_ascii(before, p, i, n)) {
-		if (carry)
-			carry->length = 0;
-		return utf8_complete(n);
-	}
-	i = find_error(before, p, i, n);
-	return i == n ? utf8_finish(carry, p, n) : utf8_explain(carry, p, n, i);
+	return check_rest(carry, before, p, i, n);
 }
 
-static struct utf8_checked check(const uint8_t *p, size_t n)
+/* The check of a short text then fits into one cache line: a tenth less time. */
+#define ALIGNED __attribute__((aligned(64)))
+
+static ALIGNED struct utf8_checked check(const uint8_t *p, size_t n)
 {
 	return n < SHORT ? check_short(NULL, p, n) : check_long(NULL, p, n);
 }
 
-static struct utf8_checked check_next(struct utf8_carry *carry, const uint8_t *p, size_t n)
+static ALIGNED __attribute__((nonnull(1))) struct utf8_checked
+check_next(struct utf8_carry *carry, const uint8_t *p, size_t n)
 {
 	return n < SHORT ? check_short(carry, p, n) : check_long(carry, p, n);
 }

@@ -23,6 +23,12 @@ static inline void store(uint8_t *p, uint8x16_t x)
 	vst1q_u8(p, x);
 }
 
+static inline uint8x16_t keep(uint8x16_t x)
+{
+	__asm__("" : "+w"(x));
+	return x;
+}
+
 static inline uint8x16_t look_up(const void *row, uint8x16_t x)
 {
 	return vqtbl1q_u8(vld1q_u8(row), x);

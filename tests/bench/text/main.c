@@ -1,13 +1,18 @@
 /*
  * bench-text [--json] [--quick] [--peer FILE.so]
+ * bench-text [--json] [--quick] [--kernel NAME] --simdutf FILE.so
  *
  * Measures the speed of the text engine, of memcpy() over the same bytes, of glibc, of libunistring
  * if installed, and of an optional peer (see runs.h). All entries of a row are measured in turns,
  * in rounds. Ratios are computed within a round, and medians are printed. The texts are the files
  * of the directory ACKD_CORPORA, or generated ones.
+ *
+ * The second form compares the check with simdutf's (see beside.h), and measures nothing else.
  */
 
+#include "beside.h"
 #include "core/utf8/utf8.h"
+#include "figures.h"
 #include "runs.h"
 
 #include <locale.h>
@@ -15,7 +20,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define ROUNDS_MAX 41
 #define RUNS_MAX 12
@@ -30,24 +34,9 @@ struct result {
 	double ratio;
 };
 
-static double now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
-}
-
-static int compare_doubles(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
 static double median(double *values)
 {
-	qsort(values, rounds, sizeof(*values), compare_doubles);
+	sort_figures(values, rounds);
 	return values[rounds / 2];
 }
 
@@ -291,6 +280,7 @@ static void bench_session(void)
 
 int main(int argc, char **argv)
 {
+	struct beside beside = {.rounds = 401};
 	const char *peer = NULL;
 	const struct text *texts;
 	size_t n_texts;
@@ -301,15 +291,28 @@ int main(int argc, char **argv)
 		} else if (strcmp(argv[i], "--quick") == 0) {
 			rounds = 3;
 			round_ns = 20e3;
+			beside.rounds = 25;
 		} else if (strcmp(argv[i], "--peer") == 0 && i + 1 < argc) {
 			peer = peer_open(argv[++i]);
+		} else if (strcmp(argv[i], "--kernel") == 0 && i + 1 < argc) {
+			beside.kernel = argv[++i];
+		} else if (strcmp(argv[i], "--simdutf") == 0 && i + 1 < argc) {
+			beside.library = argv[++i];
 		} else {
-			fprintf(stderr, "usage: %s [--json] [--quick] [--peer FILE.so]\n", argv[0]);
+			fprintf(stderr,
+				"usage: %s [--json] [--quick] [--peer FILE.so]\n"
+				"       %s [--json] [--quick] [--kernel NAME] --simdutf FILE.so\n",
+				argv[0], argv[0]);
 			return EXIT_FAILURE;
 		}
 	}
 	setlocale(LC_CTYPE, "C.UTF-8");
 	texts = texts_load(getenv("ACKD_CORPORA"), &n_texts);
+	if (beside.library) {
+		beside.is_json = is_json;
+		beside_run(&beside);
+		return EXIT_SUCCESS;
+	}
 	bench_whole(texts, n_texts, peer);
 	bench_cuts(texts, n_texts);
 	bench_transcode();

@@ -28,6 +28,9 @@ struct pieces {
  */
 const struct text *texts_load(const char *corpora, size_t *ret_n);
 
+/* Returns a random number below 2^28, the same ones in each run. */
+uint32_t texts_random(void);
+
 /* Returns the text of that name, or NULL. */
 const struct text *texts_find(const char *name);
 
