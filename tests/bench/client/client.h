@@ -14,8 +14,9 @@
 
 struct options {
 	uint16_t port;
-	pid_t session;	/* the server's, to be measured; 0: none */
-	unsigned conns; /* connections; for churn those that are open at a time */
+	const char *path; /* of a UNIX socket, for trickle */
+	pid_t session;	  /* the server's, to be measured; 0: none */
+	unsigned conns;	  /* connections; for churn those that are open at a time */
 	struct corpus_options corpus;
 	double warm_seconds; /* before the measured phase */
 	double seconds;
@@ -41,6 +42,9 @@ int client_idle(const struct options *options);
 
 /* Starts the command and reports the time until a message has been answered. */
 int client_start(const struct options *options);
+
+/* Sends one message a byte at a time, and reports the server's time per byte. */
+int client_trickle(const struct options *options);
 
 /* Shared by the commands. */
 

@@ -9,15 +9,14 @@ static const struct {
 	const char *name;
 	int (*run)(const struct options *options);
 } commands[] = {
-	{"load", client_load},
-	{"churn", client_churn},
-	{"idle", client_idle},
-	{"start", client_start},
+	{"load", client_load},	 {"churn", client_churn},     {"idle", client_idle},
+	{"start", client_start}, {"trickle", client_trickle},
 };
 
 static _Noreturn void usage(void)
 {
 	fputs("usage: bench-client load|churn|idle|start --port PORT [--session SID] [--conns N]\n"
+	      "       bench-client trickle --path PATH --session SID\n"
 	      "       [--size BYTES] [--lines N] [--text ascii|cjk|binary]\n"
 	      "       [--frame none|line|delimited:END[:START]|length:BYTES[:little]]\n"
 	      "       [--prefix TEXT] [--warm SECONDS]\n"
@@ -45,6 +44,7 @@ static void parse(int argc, char **argv, struct options *options)
 {
 	static const struct option names[] = {
 		{"port", required_argument, NULL, 'p'},
+		{"path", required_argument, NULL, 'P'},
 		{"session", required_argument, NULL, 's'},
 		{"conns", required_argument, NULL, 'n'},
 		{"size", required_argument, NULL, 'b'},
@@ -65,6 +65,9 @@ static void parse(int argc, char **argv, struct options *options)
 		switch (option) {
 		case 'p':
 			options->port = (uint16_t)atoi(optarg);
+			break;
+		case 'P':
+			options->path = optarg;
 			break;
 		case 's':
 			options->session = atoi(optarg);
@@ -124,14 +127,16 @@ int main(int argc, char **argv)
 		usage();
 	frame_parse("line", &options.corpus.frame);
 	parse(argc - 1, argv + 1, &options);
-	if (options.port == 0 || options.conns == 0 || options.corpus.size == 0 ||
-	    options.corpus.lines == 0)
+	if ((options.port == 0 && !options.path) || options.conns == 0 ||
+	    options.corpus.size == 0 || options.corpus.lines == 0)
 		usage();
 	for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
 		if (strcmp(argv[1], commands[i].name) == 0) {
 			if (commands[i].run == client_start && !options.command[0])
 				usage();
 			if (commands[i].run == client_idle && options.session <= 0)
+				usage();
+			if ((commands[i].run == client_trickle) != (options.path != NULL))
 				usage();
 			return commands[i].run(&options);
 		}
