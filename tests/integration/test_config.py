@@ -46,6 +46,7 @@ MISTAKES = [
     ("port negative", "port = -1;", 1, "port", ["-1", "65535"]),
     ("workers too many", "workers = 1025;", 1, "workers", ["1025", "1024"]),
     ("backlog 0", "backlog = 0;", 1, "backlog", ["0", "1.*65535"]),
+    ("max_message 0", "limits = { max_message = 0; };", 1, "limits.max_message", ["0", "1"]),
     ("max_line 0", "limits = { max_line = 0; };", 1, "limits.max_line", ["0", "1"]),
     ("max_line too large", 'limits = {\nmax_line = "17MiB"; };', 2, "limits.max_line", ["17MiB"]),
     ("no connection", "limits = { max_connections = 0; };", 1, "limits.max_connections", ["0"]),
@@ -330,6 +331,8 @@ ROUND_TRIPS = [
     'limits = { idle_timeout = "1h"; max_memory = "1GiB"; max_connections_per_address = 7; };',
     'log = { level = "debug"; target = "stderr"; };',
     'encoding = { errors = "replace"; reply_charset = "windows-1252"; reply_errors = "ignore"; };',
+    'framing = "delimited"; frame = { start = [0]; end = "\\x1c\\r"; };',
+    'framing = "length"; frame = { length_bytes = 2; length_order = "little"; };',
     'ack_prefix = "${message} ${bytes} "; ack_suffix = "$$";',
     'reply = "echo"; listeners = ( { name = "a"; port = 1; },'
     ' { name = "b"; path = "/b"; reply = "discard"; encoding = { errors = "ignore"; }; },'
@@ -349,7 +352,7 @@ def test_dump_can_be_loaded_again(config_file, text):
 def test_dump_shows_the_effective_configuration(config_file):
     done = run_ackd("-T", "-c", config_file('reply = "echo"; limits = { max_line = "1KiB"; };'))
     assert re.search(r'^\s*reply = "echo";', done.stdout, re.M)
-    assert re.search(r'^\s*max_line = (1024|"1KiB");', done.stdout, re.M)
+    assert re.search(r'^\s*max_message = (1024|"1KiB");', done.stdout, re.M)
     assert re.search(r'^\s*framing = "stream";', done.stdout, re.M)
 
 

@@ -15,7 +15,7 @@ static const char *kind(const struct setting *setting)
 {
 	static const char *const names[] = {
 		[KIND_NUMBER] = "number", [KIND_BOOLEAN] = "boolean", [KIND_STRING] = "string",
-		[KIND_WORD] = "word",	  [KIND_ARRAY] = "array",
+		[KIND_WORD] = "word",	  [KIND_ARRAY] = "array",     [KIND_BYTES] = "string",
 	};
 
 	return names[setting->type->kind];
@@ -27,6 +27,8 @@ static void print_table(void)
 	for (size_t i = 0; i < n_settings; i++) {
 		const struct setting *s = &settings[i];
 
+		if (s->flags & SETTING_OLD_NAME)
+			continue;
 		printf("%s\t%s\t%s\t%s\t", s->scope == SCOPE_LISTENER ? "listener" : "daemon",
 		       s->name, kind(s), s->default_text != NULL ? s->default_text : "none");
 		for (size_t j = 0; s->words != NULL && s->words[j] != NULL; j++)

@@ -71,8 +71,8 @@ static void test_types(void **state)
 		 "F:1: reply: found true; allowed: \"ack\", \"echo\" or \"discard\"\n"},
 		{"reply = \"Echo\"", "F:1: reply: found the string \"Echo\"; allowed: \"ack\", "
 				     "\"echo\" or \"discard\"\n"},
-		{"framing = \"\"", "F:1: framing: found the string \"\"; allowed: \"stream\" or "
-				   "\"line\"\n"},
+		{"framing = \"\"", "F:1: framing: found the string \"\"; allowed: \"stream\", "
+				   "\"line\", \"delimited\", \"length\" or \"fixed\"\n"},
 		{"greeting = [\"a\"]",
 		 "F:1: greeting: found an array [ ... ]; allowed: a string\n"},
 		{"encoding = \"utf-8\"",
@@ -157,6 +157,10 @@ static void test_units(void **state)
 		{"limits = { drain_timeout = true; }", "F:1: limits.drain_timeout: found true; "
 						       "allowed: a duration from 0 to 24d in whole "
 						       "milliseconds" DURATION},
+		{"limits = { max_message = 0; }",
+		 "F:1: limits.max_message: found 0; allowed: a size from 1B to 16MiB" SIZE},
+		{"limits = { max_message = 16777217; }",
+		 "F:1: limits.max_message: found 16777217; allowed: a size from 1B to 16MiB" SIZE},
 		{"limits = { max_line = 0; }",
 		 "F:1: limits.max_line: found 0; allowed: a size from 1B to 16MiB" SIZE},
 		{"limits = { max_line = 16777217; }",
@@ -176,6 +180,65 @@ static void test_units(void **state)
 		 "to " MEMORY_MAX SIZE},
 		{"limits = { max_memory = 1.5; }",
 		 "F:1: limits.max_memory: found 1.5; allowed: a size from 1B to " MEMORY_MAX SIZE},
+	};
+
+	CHECK_ALL(faults);
+}
+
+#define BYTES " bytes: a string, or an array of integers from 0 to 255 such as [0x1c, 0x0d]\n"
+
+static void test_frames(void **state)
+{
+	static const struct fault faults[] = {
+		/* the parameters of the framing are needed, those of another one rejected */
+		{"framing = \"delimited\";", "F:1: framing: found \"delimited\" without frame.end; "
+					     "allowed: with frame.end\n"},
+		{"framing = \"length\";", "F:1: framing: found \"length\" without "
+					  "frame.length_bytes; allowed: with frame.length_bytes\n"},
+		{"framing = \"fixed\";", "F:1: framing: found \"fixed\" without frame.size; "
+					 "allowed: with frame.size\n"},
+		{"frame = { end = \"x\"; };",
+		 "F:1: frame.end: cannot be combined with framing = \"stream\"; allowed: with "
+		 "framing = \"delimited\"\n"},
+		{"framing = \"fixed\"; frame = { size = 1;\nlength_order = \"big\"; };",
+		 "F:2: frame.length_order: cannot be combined with framing = \"fixed\"; allowed: "
+		 "with framing = \"length\"\n"},
+		{"listeners = ( { name = \"a\"; framing = \"line\"; frame = { size = 5; }; } );",
+		 "F:1: listeners[0].frame.size: cannot be combined with framing = \"line\"; "
+		 "allowed: with framing = \"fixed\"\n"},
+		/* the top level can have parameters for some listeners */
+		{"frame = { end = \"x\"; }; listeners = ( { name = \"a\"; },\n"
+		 "{ name = \"b\"; port = 1; framing = \"delimited\"; },\n"
+		 "{ name = \"c\"; port = 2; framing = \"fixed\"; } );",
+		 "F:3: listeners[2].framing: found \"fixed\" without frame.size; allowed: with "
+		 "frame.size\n"},
+		/* bytes */
+		{"framing = \"delimited\"; frame = { start = \"123456789\"; end = \"\"; };",
+		 "F:1: frame.start: found the string \"123456789\"; allowed: 0 to 8" BYTES
+		 "F:1: frame.end: found the string \"\"; allowed: 1 to 8" BYTES},
+		{"framing = \"delimited\"; frame = { start = [256, -1]; end = []; };",
+		 "F:1: frame.start: found 256; allowed: 0 to 8" BYTES
+		 "F:1: frame.start: found -1; allowed: 0 to 8" BYTES
+		 "F:1: frame.end: found an array [ ... ], which is empty; allowed: 1 to 8" BYTES},
+		{"framing = \"delimited\"; frame = { end = [1, 2, 3, 4, 5, 6, 7, 8, 9]; };",
+		 "F:1: frame.end: found 9, after the last allowed byte; allowed: 1 to 8" BYTES},
+		{"framing = \"delimited\"; frame = { end = [\"a\"]; start = 5; };",
+		 "F:1: frame.end: found the string \"a\"; allowed: 1 to 8" BYTES
+		 "F:1: frame.start: found 5; allowed: 0 to 8" BYTES},
+		/* numbers */
+		{"framing = \"length\"; frame = { length_bytes = 3; length_order = \"middle\"; };",
+		 "F:1: frame.length_bytes: found 3; allowed: 1, 2 or 4\n"
+		 "F:1: frame.length_order: found the string \"middle\"; allowed: \"big\" or "
+		 "\"little\"\n"},
+		{"framing = \"fixed\"; frame = { size = 65537; };",
+		 "F:1: frame.size: found 65537; allowed: at most limits.max_message, 65536\n"},
+		{"framing = \"fixed\"; frame = { size = 6; }; limits = { max_message = 5; };",
+		 "F:1: frame.size: found 6; allowed: at most limits.max_message, 5\n"},
+		{"framing = \"fixed\"; frame = { size = 0; };",
+		 "F:1: frame.size: found 0; allowed: a size from 1B to 16MiB" SIZE},
+		{"limits = { max_line = 5;\nmax_message = 5; };",
+		 "F:1: limits.max_line: cannot be combined with limits.max_message, of which it is "
+		 "the older name\n"},
 	};
 
 	CHECK_ALL(faults);
@@ -353,6 +416,7 @@ int main(void)
 		cmocka_unit_test(test_types),
 		cmocka_unit_test(test_addresses),
 		cmocka_unit_test(test_units),
+		cmocka_unit_test(test_frames),
 		cmocka_unit_test(test_networks),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_all_errors_are_reported_together),

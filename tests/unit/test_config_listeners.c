@@ -98,16 +98,72 @@ static void test_units(void **state)
 		config_unref(config);
 	}
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-		snprintf(text, sizeof(text), "limits = { max_line = %s; }", sizes[i].written);
+		snprintf(text, sizeof(text), "limits = { %s = %s; }",
+			 i % 2 == 0 ? "max_message" : "max_line", sizes[i].written);
 		config = files_load_text(text);
 		assert_int_equal(config->max_message_bytes, sizes[i].bytes);
 		assert_int_equal(config->listeners[0].policy.max_message_bytes, sizes[i].bytes);
 		dump = files_dump(config);
-		snprintf(expected, sizeof(expected), "\tmax_line = %s;\n", sizes[i].dumped);
+		snprintf(expected, sizeof(expected), "\tmax_message = %s;\n", sizes[i].dumped);
 		assert_non_null(strstr(dump, expected));
 		free(dump);
 		config_unref(config);
 	}
+}
+
+static void test_frames(void **state)
+{
+	static const struct {
+		const char *written;
+		size_t length;
+		const char *bytes;
+		const char *dumped;
+	} ends[] = {
+		{"\"END\"", 3, "END", "\t\t\tend = \"END\";\n"},
+		{"\"\\x1c\\r\"", 2, "\x1c\r", "\t\t\tend = [0x1c, 0x0d];\n"},
+		{"[0, 255]", 2, "\0\xff", "\t\t\tend = [0x00, 0xff];\n"},
+		{"\"\\xff\"", 1, "\xff", "\t\t\tend = [0xff];\n"},
+		{"(0x61, 98)", 2, "ab", "\t\t\tend = \"ab\";\n"},
+		{"\"12345678\"", 8, "12345678", "\t\t\tend = \"12345678\";\n"},
+		{"[1, 2, 3, 4, 5, 6, 7, 8]", 8, "\1\2\3\4\5\6\7\x8",
+		 "\t\t\tend = [0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08];\n"},
+	};
+	struct config *config, *again;
+	char text[256], *dump;
+
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+		const struct mark *end;
+
+		snprintf(text, sizeof(text),
+			 "frame = { start = \"<\"; end = \"x\"; }; listeners = ( { name = \"a\"; "
+			 "framing = \"delimited\"; frame = { end = %s; }; } );",
+			 ends[i].written);
+		config = files_load_text(text);
+		end = &config->listeners[0].policy.frame.end;
+		assert_int_equal(end->length, ends[i].length);
+		assert_memory_equal(end->bytes, ends[i].bytes, ends[i].length);
+		assert_int_equal(config->listeners[0].policy.frame.start.length, 1);
+		dump = files_dump(config);
+		assert_non_null(strstr(dump, ends[i].dumped));
+		assert_non_null(strstr(dump, "\t\t\tstart = \"<\";\n"));
+		assert_null(strstr(dump, "length_order"));
+		again = files_load_text(dump);
+		assert_memory_equal(&again->listeners[0].policy.frame,
+				    &config->listeners[0].policy.frame, sizeof(struct frame));
+		free(dump);
+		config_unref(config);
+		config_unref(again);
+	}
+	config = files_load_text("framing = \"length\"; frame = { length_bytes = 4; length_order = "
+				 "\"little\"; length_includes_header = true; };");
+	assert_int_equal(config->listeners[0].policy.frame.length_bytes, 4);
+	assert_int_equal(config->listeners[0].policy.frame.length_order, LENGTH_LITTLE_ENDIAN);
+	assert_true(config->listeners[0].policy.frame.length_includes_header);
+	config_unref(config);
+	config = files_load_text("framing = \"fixed\"; frame = { size = \"16MiB\"; }; "
+				 "limits = { max_message = \"16MiB\"; };");
+	assert_int_equal(config->listeners[0].policy.frame.size, 16 << 20);
+	config_unref(config);
 }
 
 static const char several[] =
@@ -480,6 +536,7 @@ int main(void)
 		cmocka_unit_test(test_binary),
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_units),
+		cmocka_unit_test(test_frames),
 		cmocka_unit_test(test_listeners),
 		cmocka_unit_test(test_dump_can_be_loaded_again),
 		cmocka_unit_test(test_path_or_address),

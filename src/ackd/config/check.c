@@ -91,6 +91,63 @@ static void check_socket(struct config_loader *loader, size_t i)
 	}
 }
 
+/* Returns the framing that uses @setting, which is in the group frame. */
+static enum framing framing_of(const struct setting *setting)
+{
+	enum framing framing = FRAMING_DELIMITED;
+
+	while (!(setting->flags & setting_frame_flag(framing)))
+		framing++;
+	return framing;
+}
+
+/*
+ * Checks that a listener has the parameters that its framing needs, and has not set any that belong
+ * to another framing. The top level may have parameters for the listeners that use them.
+ */
+static void check_frame(struct config_loader *loader, size_t i)
+{
+	enum framing framing = loader->config->listeners[i].policy.framing;
+	enum source_level own = loader->config->listed ? SOURCE_LISTENER : SOURCE_TOP;
+	const char *const *words = settings[setting_find(SCOPE_LISTENER, "framing")].words;
+	struct config_place place = place_of(loader, i, "framing");
+	unsigned flag = setting_frame_flag(framing);
+
+	for (size_t k = 0; k < n_settings && !source_of(loader, i, "framing")->bad; k++) {
+		const struct setting *s = &settings[k];
+		const struct setting_source *source = &loader->listeners[i].settings[k];
+
+		if (!(s->flags & SETTING_FRAME))
+			continue;
+		if (s->flags & flag && !s->default_text && source->level == SOURCE_DEFAULT)
+			config_error(&place, "found \"%s\" without %s; allowed: with %s",
+				     words[framing], s->name, s->name);
+		if (!(s->flags & flag) && source->level == own && !source->bad) {
+			struct config_place other = place_of(loader, i, s->name);
+
+			config_error(&other,
+				     "cannot be combined with framing = \"%s\"; allowed: "
+				     "with framing = \"%s\"",
+				     words[framing], words[framing_of(s)]);
+		}
+	}
+}
+
+/* Checks that a message of a fixed size is not longer than a message may be. */
+static void check_frame_size(struct config_loader *loader, size_t i)
+{
+	const struct config_listener *l = &loader->config->listeners[i];
+	struct config_place place = place_of(loader, i, "frame.size");
+
+	if (l->policy.framing == FRAMING_FIXED && !source_of(loader, i, "frame.size")->bad &&
+	    !daemon_source(loader, "limits.max_message")->bad &&
+	    !daemon_source(loader, "limits.max_line")->bad &&
+	    l->policy.frame.size > loader->config->max_message_bytes)
+		config_error(&place,
+			     "found %" PRIu32 "; allowed: at most limits.max_message, %" PRIu32,
+			     l->policy.frame.size, loader->config->max_message_bytes);
+}
+
 /* Reports why the template at @place is invalid. @variables are those that it may use. */
 /* @charset: the setting that decides the charset of the template. */
 static int template_error(const struct config_place *place, const struct template_error *error,
@@ -208,6 +265,8 @@ static int check_listener(struct config_loader *loader, size_t i)
 		config_error(&place, "found no name; allowed: a name for each listener");
 	check_socket(loader, i);
 	check_encoding(loader, i);
+	check_frame(loader, i);
+	check_frame_size(loader, i);
 	cidr_list_sort(&l->allow);
 	cidr_list_sort(&l->deny);
 	cidr_list_sort(&l->proxies);
@@ -330,6 +389,18 @@ static void check_pair(struct config_loader *loader, size_t i, size_t j)
 	}
 }
 
+/* Rejects two names of the same setting. */
+static void check_old_names(struct config_loader *loader)
+{
+	const struct setting_source *old = daemon_source(loader, "limits.max_line");
+	struct config_place place = {&loader->errors, old->line, -1, "limits.max_line"};
+
+	if (old->level != SOURCE_DEFAULT &&
+	    daemon_source(loader, "limits.max_message")->level != SOURCE_DEFAULT)
+		config_error(&place, "cannot be combined with limits.max_message, of which it is "
+				     "the older name");
+}
+
 /* Checks that a metrics group has a port. The default address is localhost. */
 static int check_metrics(struct config_loader *loader)
 {
@@ -365,6 +436,7 @@ int config_check(struct config_loader *loader)
 {
 	int r = check_metrics(loader);
 
+	check_old_names(loader);
 	for (size_t i = 0; i < loader->config->n_listeners && r == 0; i++)
 		r = check_listener(loader, i);
 	for (size_t i = 0; i < loader->config->n_listeners && r == 0; i++)

@@ -205,17 +205,24 @@ void config_diff_restart(const struct config *a, const struct config *b,
 			changed(data, settings[i].name);
 }
 
-/* Returns whether the member is meaningful: an address has no mode, a path no port. */
+/*
+ * Returns whether the member is meaningful and has this name: an address has no mode, a path no
+ * port, and a frame only what its framing uses.
+ */
 static bool is_in_effect(const struct setting *setting, const void *object)
 {
 	const struct config_listener *listener = object;
 	const struct config *config = object;
 
+	if (setting->flags & SETTING_OLD_NAME)
+		return false;
 	if (setting->scope == SCOPE_DAEMON)
 		return strncmp(setting->name, "metrics.", strlen("metrics.")) != 0 ||
 		       config->metrics.address;
 	if (setting->flags & SETTING_TEXT)
 		return listener->policy.transcoder.from != CHARSET_BINARY;
+	if (setting->flags & SETTING_FRAME)
+		return setting->flags & setting_frame_flag(listener->policy.framing);
 	return !(setting->flags & (listener->path ? SETTING_TCP : SETTING_UNIX));
 }
 

@@ -19,6 +19,13 @@ enum setting_flag {
 	SETTING_TCP = 1 << 2,	  /* has a meaning for an address only */
 	SETTING_UNIX = 1 << 3,	  /* has a meaning for a path only */
 	SETTING_TEXT = 1 << 8,	  /* has a meaning for text only, not for binary messages */
+
+	/* has a meaning for that framing only, which needs it if there is no default */
+	SETTING_DELIMITED = 1 << 4,
+	SETTING_LENGTH = 1 << 5,
+	SETTING_FIXED = 1 << 6,
+
+	SETTING_OLD_NAME = 1 << 7, /* another setting has the member; not printed */
 };
 
 struct setting {
@@ -36,6 +43,12 @@ struct setting {
 
 extern const struct setting settings[];
 extern const size_t n_settings;
+
+/* The flags of settings of the group frame. */
+#define SETTING_FRAME (SETTING_DELIMITED | SETTING_LENGTH | SETTING_FIXED)
+
+/* Returns the flag of the settings that @framing uses; 0: it uses none of them. */
+unsigned setting_frame_flag(enum framing framing);
 
 /* The capacity of arrays with one element per setting. */
 #define SETTINGS_MAX 64
@@ -95,6 +108,7 @@ struct setting_type {
 		KIND_STRING,
 		KIND_WORD,  /* one of setting->words */
 		KIND_ARRAY, /* setting_set() adds one element */
+		KIND_BYTES, /* a string, or an array whose elements setting_set() adds */
 	} kind;
 
 	/* Numbers and strings, for messages: what is allowed; KIND_NUMBER: and in which form. */
@@ -118,6 +132,10 @@ struct setting_type {
  */
 int setting_set(const struct setting *setting, void *object, const struct value *value,
 		const struct config_place *place);
+
+/* Checks the length of bytes whose elements were added, as setting_set() does. */
+int setting_finish_bytes(const struct setting *setting, const void *object,
+			 const struct value *value, const struct config_place *place);
 
 /* Writes the value in libconfig syntax; a string must not be NULL. */
 void setting_print(const struct setting *setting, const void *object, FILE *out);

@@ -90,7 +90,8 @@ static int read_value(struct walk *walk, const struct setting *setting, void *ob
 	if (setting->flags & SETTING_UNBUILT)
 		return config_error(&place, "this ackd was built without that feature; remove the "
 					    "setting");
-	if (setting->type->kind != KIND_ARRAY)
+	if (setting->type->kind != KIND_ARRAY &&
+	    (setting->type->kind != KIND_BYTES || value.type == VALUE_STRING))
 		return setting_set(setting, object, &value, &place);
 	if (value.type != VALUE_ARRAY && value.type != VALUE_LIST)
 		return setting_mismatch(setting, &value, &place, NULL);
@@ -100,12 +101,18 @@ static int read_value(struct walk *walk, const struct setting *setting, void *ob
 
 		place = place_of(walk, element, setting->name);
 		value = value_of(element);
-		r = setting_set(setting, object, &value, &place);
+		/* a string is bytes as a whole, but not a byte */
+		if (setting->type->kind == KIND_BYTES && value.type == VALUE_STRING)
+			r = setting_mismatch(setting, &value, &place, NULL);
+		else
+			r = setting_set(setting, object, &value, &place);
 		if (r == -ENOMEM)
 			return r;
 		if (r < 0)
 			result = r;
 	}
+	if (result == 0 && setting->type->kind == KIND_BYTES)
+		result = setting_finish_bytes(setting, object, &value, &place);
 	return result;
 }
 

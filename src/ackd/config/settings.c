@@ -1,6 +1,6 @@
 /*
- * The table of settings, and their types in three classes by what the member holds: a number, a
- * string, or a list of networks. A class has the operations; a type of the first two adds how it
+ * The table of settings, and their types in classes by what the member holds: a number, a string,
+ * bytes, or a list of networks. A class has the operations; a type of the first two adds how it
  * differs.
  */
 
@@ -323,6 +323,28 @@ static bool read_word(const struct setting *setting, const struct value *value,
 	return setting->words[i] != NULL;
 }
 
+static bool read_width(const struct setting *setting, const struct value *value,
+		       uint64_t *ret_number)
+{
+	*ret_number = (uint64_t)value->integer;
+	return value->type == VALUE_INTEGER &&
+	       (value->integer == 1 || value->integer == 2 || value->integer == 4);
+}
+
+static void describe_width(const struct setting *setting, char out[VALUE_TEXT_MAX])
+{
+	snprintf(out, VALUE_TEXT_MAX, "1, 2 or 4");
+}
+
+static const struct setting_class width_class = {
+	.set = set_number,
+	.print = print_number,
+	.describe = describe_width,
+};
+
+static const struct setting_type type_width = {&width_class, KIND_NUMBER, .read = read_width,
+					       .text = integer_text};
+
 static const char *word_text(const struct setting *setting, uint64_t number,
 			     char out[UNITS_TEXT_MAX])
 {
@@ -501,6 +523,82 @@ static const struct setting_type type_path = {
 /* check.c compiles templates, because that depends on other settings. */
 static const struct setting_type type_template = {&string_class, KIND_STRING, .is_good = NULL};
 
+/* ---- bytes ---- */
+
+/* Sets the bytes to those of a string, or adds the integer of an element of an array. */
+static int set_bytes(const struct setting *setting, void *member, const struct value *value,
+		     const struct config_place *place)
+{
+	struct mark *mark = member;
+	size_t n;
+
+	if (value->type == VALUE_STRING) {
+		n = strlen(value->string);
+		if (n < setting->minimum || n > setting->maximum)
+			return setting_mismatch(setting, value, place, NULL);
+		*mark = (struct mark){.length = (uint8_t)n};
+		memcpy(mark->bytes, value->string, n);
+		return 0;
+	}
+	if (value->type != VALUE_INTEGER || value->integer < 0 || value->integer > UINT8_MAX)
+		return setting_mismatch(setting, value, place, NULL);
+	if (mark->length == setting->maximum)
+		return setting_mismatch(setting, value, place, "after the last allowed byte");
+	mark->bytes[mark->length++] = (uint8_t)value->integer;
+	return 0;
+}
+
+int setting_finish_bytes(const struct setting *setting, const void *object,
+			 const struct value *value, const struct config_place *place)
+{
+	const struct mark *mark = member_const(setting, object);
+
+	return mark->length < setting->minimum
+		       ? setting_mismatch(setting, value, place, "which is empty")
+		       : 0;
+}
+
+static void clear_bytes(void *member)
+{
+	*(struct mark *)member = (struct mark){0};
+}
+
+/* Prints other bytes than printable ASCII as integers, which can be NUL and are easier to read. */
+static void print_bytes(const struct setting *setting, const void *member, FILE *out)
+{
+	const struct mark *mark = member;
+	char text[MARK_MAX + 1] = "";
+	bool is_printable = true;
+
+	memcpy(text, mark->bytes, mark->length);
+	for (size_t i = 0; i < mark->length; i++)
+		is_printable = is_printable && text[i] >= ' ' && text[i] <= '~';
+	if (is_printable) {
+		config_quote_print(text, out);
+		return;
+	}
+	for (size_t i = 0; i < mark->length; i++)
+		fprintf(out, "%s0x%02x", i == 0 ? "[" : ", ", mark->bytes[i]);
+	fputc(']', out);
+}
+
+static void describe_bytes(const struct setting *setting, char out[VALUE_TEXT_MAX])
+{
+	snprintf(out, VALUE_TEXT_MAX,
+		 "%" PRIu64 " to %" PRIu64 " bytes: a string, or an array of integers from 0 to "
+		 "255 such as [0x1c, 0x0d]",
+		 setting->minimum, setting->maximum);
+}
+
+static const struct setting_class bytes_class = {
+	.set = set_bytes,
+	.print = print_bytes,
+	.describe = describe_bytes,
+	.clear = clear_bytes,
+};
+
+static const struct setting_type type_bytes = {&bytes_class, KIND_BYTES, .is_good = NULL};
+
 /* ---- arrays of networks ---- */
 
 /* Reports an address with host bits set, and suggests the intended network. */
@@ -652,6 +750,22 @@ const struct setting settings[] = {
 };
 const size_t n_settings = sizeof(settings) / sizeof(settings[0]);
 static_assert(sizeof(settings) / sizeof(settings[0]) <= SETTINGS_MAX, "SETTINGS_MAX is too small");
+
+unsigned setting_frame_flag(enum framing framing)
+{
+	switch (framing) {
+	case FRAMING_DELIMITED:
+		return SETTING_DELIMITED;
+	case FRAMING_LENGTH:
+		return SETTING_LENGTH;
+	case FRAMING_FIXED:
+		return SETTING_FIXED;
+	case FRAMING_STREAM:
+	case FRAMING_LINE:
+		break;
+	}
+	return 0;
+}
 
 int setting_find(enum setting_scope scope, const char *name)
 {

@@ -19,7 +19,7 @@ static int keep_early(struct session *session, struct session_io *io, const uint
 	const struct policy *policy = session->policy;
 	int r;
 
-	if (n == 0 || policy->reply == REPLY_DISCARD)
+	if (n == 0 || !policy_keeps(policy))
 		return 1;
 	r = buf_append(&session->partial, io->budget, policy_frame_max(policy), p, n);
 	return r < 0 ? r : 1;
