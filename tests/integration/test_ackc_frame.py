@@ -361,6 +361,70 @@ def test_lines_of_a_file_are_sent_in_frames(peer, tmp_path):
     assert "first: line 2: the text contains the end of a frame, 0d, at byte 3\n" in done.err
 
 
+# ---- ackd ----
+
+DAEMONS = {
+    MLLP.option: 'framing = "delimited"; frame = { start = [0x0b]; end = [0x1c, 0x0d]; };',
+    "delimited:03:02": 'framing = "delimited"; frame = { start = "\\x02"; end = "\\x03"; };',
+    "delimited:0d": 'framing = "delimited"; frame = { end = "\\r"; };',
+    "delimited:00": 'framing = "delimited"; frame = { end = [0]; };',
+    "length:1": 'framing = "length"; frame = { length_bytes = 1; };',
+    "length:2": 'framing = "length"; frame = { length_bytes = 2; };',
+    "length:2:inclusive":
+        'framing = "length"; frame = { length_bytes = 2; length_includes_header = true; };',
+    "length:4:little:inclusive": 'framing = "length"; frame = { length_bytes = 4; '
+                                 'length_order = "little"; length_includes_header = true; };',
+    "fixed:24": 'framing = "fixed"; frame = { size = 24; };',
+}
+
+
+def port_of(daemon):
+    return daemon.address().port
+
+
+@frames
+def test_ackd_replies_are_verified(ackd, option):
+    fixed = option.startswith("fixed")
+    daemon = ackd(DAEMONS[option] + 'ack_prefix = "${message}/${connection} ${bytes} "; '
+                  f'ack_suffix = " of ${{peer}}{"." if fixed else ""}"; greeting = "hello\\n";')
+    for command in (("ping", "-c", "12", "-i", "0"), ("load", "-n", "500", "-c", "3", "-p", "16")):
+        done = ackc(*command, "--frame", option, daemon.address().sockaddr[0], port_of(daemon))
+        assert done.status == 0, done
+    echo_port = port_of(ackd(DAEMONS[option] + 'reply = "echo"; encoding = { charset = "binary"; };'))
+    done = ackc("load", "-n", "500", "-p", "16", "--frame", option, "localhost", echo_port)
+    assert done.status == 0, done
+    data = b"twenty-three and a \xff\xc3"
+    data += bytes(24 - len(data)).replace(b"\0", b"\x7f")
+    done = ackc("--frame", option, "localhost", echo_port, data=data)
+    assert (done.status, done.raw.removesuffix(b"\n")) == (0, data), done
+
+
+@frames
+def test_naks_of_ackd_are_reported(ackd, option):
+    """It continues after a fault in a text."""
+    port = port_of(ackd(DAEMONS[option]))
+    lines = [b"a" * 24, b"abc" + b"\xff" * 21, b"z" * 24]
+    done = ackc("--frame", option, "localhost", port, data=b"\n".join(lines))
+    assert done.status == 2, done
+    assert re.fullmatch(rf"ackc: localhost:{port}: NAK \d+ invalid start byte\n", done.err)
+    assert b"Got " + lines[0] in done.raw
+    assert b"Got " + lines[2] in done.raw
+
+
+@pytest.mark.parametrize("option", [MLLP.option, "length:2"])
+def test_too_long_frames_are_reported(ackd, option):
+    """ackd closes after it: the NAK must not get lost behind a failed write."""
+    port = port_of(ackd(DAEMONS[option] + "limits = { max_message = 100; };"))
+    for command in (("ping", "-c", "1", "-s", "100"), ("load", "-n", "20", "-s", "100")):
+        assert ackc(*command, "--frame", option, "localhost", port).status == 0
+    for command in (("ping", "-c", "1", "-s", "101"), ("load", "-n", "20", "-p", "8", "-s", "60000")):
+        done = ackc(*command, "--frame", option, "localhost", port)
+        assert done.status == 2, done
+        assert "NAK" in done.err and "frame too long" in done.err, done
+    done = ackc("--frame", option, "localhost", port, 101 * "x")
+    assert (done.status, "frame too long" in done.err) == (2, True), done
+
+
 # ---- the command line ----
 
 

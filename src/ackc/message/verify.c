@@ -695,7 +695,7 @@ bool verifier_end(struct verifier *v, uint64_t sent, struct fault *ret_fault)
 	if (v->held_n)
 		return explain(v, sent, v->held, v->held_n, true, ret_fault);
 	if (v->phase == COLLECT_PREFIX && v->own->prefix.n)
-		return collect(v, sent, NULL, 0, true, ret_fault);
+		return collect(v, sent, v->own->prefix.bytes, 0, true, ret_fault);
 	return true;
 }
 
