@@ -12,6 +12,7 @@
 
 #define ROUNDS_MAX 2001
 #define SLICE_NS 30e3
+#define PAGE ((size_t)4096)
 
 /* The name of simdutf::X(const char *, size_t) in the library, where size_t is unsigned long. */
 #define SYMBOL(length, name) "_ZN7simdutf" #length #name "EPKcm"
@@ -86,13 +87,13 @@ static double time_pass(enum turn turn, const struct pieces *pieces)
 	return (now_ns() - start) / passes;
 }
 
-/* Measures one round: another part of the text at another alignment, the turns in random order. */
+/* Measures one round: another part of the text at another address, the turns in random order. */
 static void measure_round(const struct text *text, size_t size, double ret_ns[N_TURNS],
 			  size_t *ret_bytes)
 {
-	static _Alignas(64) uint8_t area[TEXT_SHORT + 128];
+	static _Alignas(PAGE) uint8_t area[TEXT_SHORT + PAGE + 1];
 	size_t from = texts_random() % (TEXT_LONG - TEXT_SHORT - UTF8_CHARACTER_MAX);
-	uint8_t *p = area + texts_random() % 64;
+	uint8_t *p = area + texts_random() % PAGE;
 	unsigned first = texts_random() % N_TURNS, step = 1 + texts_random() % (N_TURNS - 1);
 	struct pieces pieces;
 

@@ -4,8 +4,8 @@
  * The UTF-8 check beside two functions of simdutf: validate_utf8_with_errors(), which also finds
  * the position of an error, and validate_utf8(), which does not. All of them take turns over the
  * same bytes, in random order and some 30 microseconds each, so that their ratios are exact
- * although the machine's speed drifts. Each round takes another part of the text, at another
- * alignment.
+ * although the machine's speed drifts. Each round takes another part of the text, to another
+ * place in a page of memory.
  */
 
 #include <stdbool.h>
