@@ -4,13 +4,12 @@ import pathlib
 import re
 
 MAN = pathlib.Path(__file__).resolve().parent.parent / "man"
+ESCAPES = {r"\e": "\\", r"\-": "-", r"\(dq": '"', r"\&": ""}
 
 
 def plain(mdoc):
     """Replaces the escapes of mdoc."""
-    for escape, text in ((r"\e", "\\"), (r"\-", "-"), (r"\(dq", '"'), (r"\&", "")):
-        mdoc = mdoc.replace(escape, text)
-    return mdoc
+    return re.sub(r"\\(?:\(dq|[e&-])", lambda match: ESCAPES[match[0]], mdoc)
 
 
 def displays(name, section=r"[^\n]*"):

@@ -24,7 +24,7 @@ import subprocess
 from harness import SOON, Daemon, build_directory, environment, free_port, wait_until
 
 LOG_LINE = re.compile(r"(error|warning|notice|info) \w+: ")
-PORT = re.compile(r"\b(?:7007|100[89]\d)\b")  # the ports in the texts, all but ackd's default one
+PORT = re.compile(r"\b(?:700\d|100[89]\d)\b")  # the ports in the texts, all but ackd's default one
 FREE_NUMBERS = re.compile(
     r"\d+\.\d+(?=[/ ])|(?<=:)\d{4,5}\b|(?<=connection )\d+|\d+(?= workers)|(?<=time )\d+(?=ms)"
 )

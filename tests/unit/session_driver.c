@@ -462,6 +462,7 @@ static void read_policy(void)
 	policy.frame.length_order = (enum length_order)next_name(orders);
 	policy.frame.length_includes_header = next_name(bools);
 	policy.frame.size = (uint32_t)strtoul(next_field(), NULL, 10);
+	policy.frame.bare_replies = next_name(bools);
 	policy_prepare(&policy);
 }
 

@@ -35,10 +35,11 @@ class Frame(NamedTuple):
     order: str = "big"
     includes_header: bool = False
     size: int = 0
+    bare: bool = False
 
     def words(self):
         return (f"{hexed(self.start)} {hexed(self.end)} {self.length_bytes} {self.order} "
-                f"{str(self.includes_header).lower()} {self.size}")
+                f"{str(self.includes_header).lower()} {self.size} {str(self.bare).lower()}")
 
     def header(self, n):
         n += self.length_bytes if self.includes_header else 0
@@ -215,6 +216,8 @@ class Reply:
         self.out += self.framed(body) + terminator
 
     def framed(self, body):
+        if self.policy.frame.bare:
+            return body
         if self.policy.framing == "delimited":
             return self.policy.frame.start + body + self.policy.frame.end
         if self.policy.framing == "length":
@@ -229,7 +232,8 @@ class Reply:
     def nak(self, fault):
         line = f"NAK {fault.offset} {fault.reason}\n".encode()
         self.faults += line
-        if self.policy.nak and self.policy.framing in ("delimited", "length"):
+        is_framed = self.policy.framing in ("delimited", "length") and not self.policy.frame.bare
+        if self.policy.nak and is_framed:
             self.out += self.framed(line[:-1])
         elif self.policy.nak:
             if self.out and not self.out.endswith(b"\n"):
@@ -532,6 +536,7 @@ FRAMES = [
     ("delimited", Frame(b"\x0b", b"\x1c\r")),        # MLLP
     ("delimited", Frame(b"\x02", b"\x03")),
     ("delimited", Frame(end=b"\r")),
+    ("delimited", Frame(b"<", b">", bare=True)),
     ("delimited", Frame(end=b"aab")),                 # a prefix of itself
     ("delimited", Frame(b"abab", b"\xa9")),           # each may be a part of a character
     ("delimited", Frame(b"\xc3", b"\x82\xac")),

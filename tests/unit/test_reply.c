@@ -302,6 +302,12 @@ static void test_frames(void **state)
 		  "1 3[a,b]2 2 refused[\xff"
 		  "a]");
 
+	f->policy.frame.bare_replies = true;
+	check(f, "<<a,b>x<<\xff><<q><<c>", "a,b[a]!9q[q]");
+	f->policy.reply = REPLY_TEXT;
+	check(f, "<<a,b><<q>", "1b2");
+
+	f->policy.reply = REPLY_ACK;
 	f->policy.framing = FRAMING_LENGTH;
 	f->policy.frame.length_bytes = 1;
 	check(f,

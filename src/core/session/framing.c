@@ -204,8 +204,10 @@ static int answer_message(struct session *session, struct session_io *io, struct
 
 	job->message_start = session->place.message_start;
 	finish_message(session);
-	job->start_length = (uint8_t)head;
-	job->terminator_length = (uint8_t)tail;
+	if (!policy_is_bare(session->policy)) {
+		job->start_length = (uint8_t)head;
+		job->terminator_length = (uint8_t)tail;
+	}
 	reply_begin(session, io, job, frame + head, n - head - tail);
 	return 1;
 }

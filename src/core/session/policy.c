@@ -9,7 +9,7 @@ static enum path path_of(const struct policy *policy)
 	bool bytes = transcoder_copies(t);
 
 	if (policy->reply == REPLY_TEXT || policy->reply == REPLY_CLOSE || policy->quit ||
-	    policy->log_messages)
+	    policy->log_messages || policy_is_bare(policy))
 		return PATH_GENERAL;
 	if (!bytes && (t->from != CHARSET_UTF_8 || t->to != CHARSET_UTF_8))
 		return PATH_GENERAL;

@@ -37,6 +37,7 @@ enum length_order { LENGTH_BIG_ENDIAN, LENGTH_LITTLE_ENDIAN };
 struct frame {
 	struct mark start;    /* delimited: may be empty */
 	struct mark end;      /* delimited */
+	bool bare_replies;    /* delimited: replies have neither */
 	uint8_t length_bytes; /* length: 1, 2 or 4 */
 	enum length_order length_order;
 	bool length_includes_header;
@@ -127,6 +128,12 @@ static inline bool policy_keeps(const struct policy *policy)
 static inline bool policy_is_framed(const struct policy *policy)
 {
 	return policy->framing != FRAMING_STREAM;
+}
+
+/* Returns whether replies are without the frame that messages have. */
+static inline bool policy_is_bare(const struct policy *policy)
+{
+	return policy->framing == FRAMING_DELIMITED && policy->frame.bare_replies;
 }
 
 /* Returns the number of bytes of a frame before its message: of its start or header. */

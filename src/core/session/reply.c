@@ -344,7 +344,8 @@ static size_t nak_text(const struct session *session, const struct session_io *i
 		       const struct nak *nak, uint8_t out[TEMPLATE_EXPANDED_MAX])
 {
 	const struct policy *policy = session->policy;
-	bool is_framed = policy_head_length(policy) > 0 || policy->framing == FRAMING_DELIMITED;
+	bool is_framed = (policy_head_length(policy) > 0 || policy->framing == FRAMING_DELIMITED) &&
+			 !policy_is_bare(policy);
 	char line[NAK_LINE_MAX];
 	size_t n = 0, length;
 
@@ -365,11 +366,11 @@ static size_t format_nak(const struct session *session, const struct session_io 
 	const struct mark *end = &policy->frame.end;
 	uint8_t text[TEMPLATE_EXPANDED_MAX];
 	size_t length = nak_text(session, io, nak, text);
-	size_t n = policy_put_head(policy, length, out);
+	size_t n = policy_is_bare(policy) ? 0 : policy_put_head(policy, length, out);
 
 	memcpy(out + n, text, length);
 	n += length;
-	if (policy->framing != FRAMING_DELIMITED)
+	if (policy->framing != FRAMING_DELIMITED || policy_is_bare(policy))
 		return n;
 	memcpy(out + n, end->bytes, end->length);
 	return n + end->length;
