@@ -43,7 +43,7 @@ def settings_of_libconfig(text):
 def test_dump_has_every_setting(config_file):
     dumped = settings_of_libconfig(run_ackd("-T", "-c", config_file("")).stdout)
     assert set(dumped) <= set(settings())
-    unset = {"path", "mode", "metrics.address", "metrics.port"}
+    unset = {"path", "mode", "metrics.address", "metrics.port", "reply_text", "nak_text", "quit"}
     unset.add("limits.max_line")  # an older name
     unset |= {name for name in settings() if name.startswith("frame.")}
     assert set(settings()) - unset <= set(dumped)

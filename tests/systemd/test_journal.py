@@ -23,7 +23,7 @@ KINDS = dict(re.findall(r'LOG_EVENT\(\w+, "(\w+)", "([0-9a-f]{32})"',
 def test_every_event_has_a_catalog_entry():
     catalog = (TOP / "packaging/ackd.catalog").read_text()
     texts = dict(re.findall(r"^-- ([0-9a-f]{32})\n(.*?)(?=^-- |\Z)", catalog, re.M | re.S))
-    assert len(KINDS) == 17
+    assert len(KINDS) == 18
     assert set(texts) == set(KINDS.values())
     for text in texts.values():
         head, body = text.split("\n\n", 1)
@@ -35,7 +35,7 @@ def test_every_event_has_a_catalog_entry():
 
 
 def test_fields_of_events(unit, journal):
-    CONFIG.write_text('log: { level = "debug"; };\nframing = "line";\n')
+    CONFIG.write_text('log: { level = "debug"; };\nframing = "line";\nlog_messages = true;\n')
     unit.start()
     with connect() as s:
         peer = "%s:%d" % s.getsockname()
@@ -53,6 +53,12 @@ def test_fields_of_events(unit, journal):
     nak, = journal.events("nak")
     assert (nak["ACKD_OFFSET"], nak["ACKD_REASON"]) == ("9", "invalid start byte")
     assert (nak["ACKD_PEER"], nak["ACKD_CONNECTION"], nak["PRIORITY"]) == (peer, "1", "5")
+    first, second = journal.events("message")
+    assert {k: v for k, v in first.items() if k.startswith("ACKD_")} == {
+        "ACKD_EVENT": "message", "ACKD_LISTENER": "ackd", "ACKD_CONNECTION": "1",
+        "ACKD_PEER": peer, "ACKD_MESSAGE": "1", "ACKD_LENGTH": "4", "ACKD_TEXT": "b'good'",
+    }
+    assert (second["ACKD_TEXT"], second["PRIORITY"]) == (r"b'bad \xff'", "6")
     came, = journal.events("connect")
     assert (came["ACKD_PEER"], came["PRIORITY"]) == (peer, "7")
     unit.kill("--signal=USR1")

@@ -67,10 +67,10 @@ static void test_types(void **state)
 		{"nak = \"1\"", "F:1: nak: found the string \"1\"; allowed: true or false\n"},
 		{"freebind = \"\"",
 		 "F:1: freebind: found the string \"\"; allowed: true or false\n"},
-		{"reply = true",
-		 "F:1: reply: found true; allowed: \"ack\", \"echo\" or \"discard\"\n"},
+		{"reply = true", "F:1: reply: found true; allowed: \"ack\", \"echo\", \"discard\", "
+				 "\"text\" or \"close\"\n"},
 		{"reply = \"Echo\"", "F:1: reply: found the string \"Echo\"; allowed: \"ack\", "
-				     "\"echo\" or \"discard\"\n"},
+				     "\"echo\", \"discard\", \"text\" or \"close\"\n"},
 		{"framing = \"\"", "F:1: framing: found the string \"\"; allowed: \"stream\", "
 				   "\"line\", \"delimited\", \"length\" or \"fixed\"\n"},
 		{"greeting = [\"a\"]",

@@ -4,6 +4,7 @@
 
 #include "ackd/config/internal.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -410,6 +411,99 @@ static void test_templates(void **state)
 	}
 }
 
+static void test_replies(void **state)
+{
+	static const struct {
+		const char *text, *error;
+	} cases[] = {
+		{"reply = \"text\";",
+		 "F:1: reply: found \"text\" without reply_text; allowed: with reply_text\n"},
+		{"reply_text = \"x\";",
+		 "F:1: reply_text: cannot be combined with reply = \"ack\"; allowed: with reply = "
+		 "\"text\"\n"},
+		{"reply = \"close\"; quit = \"x\";",
+		 "F:1: quit: cannot be combined with reply = \"close\"\n"},
+		{"reply = \"close\"; log_messages = true;",
+		 "F:1: log_messages: cannot be combined with reply = \"close\"\n"},
+		{"nak = false; nak_text = \"x\";",
+		 "F:1: nak_text: cannot be combined with nak = false\n"},
+		{"nak_text = \"${bytes}\";",
+		 "F:1: nak_text: found ${bytes}, which has no value in a NAK; allowed: ${peer}, "
+		 "${host}, ${listener}, ${connection}, ${proxy_id}, ${authority}, ${local}, "
+		 "${message}, ${offset}, ${reason}\n"},
+		{"framing = \"length\"; frame = { length_bytes = 1; }; "
+		 "nak_text = \"${local}${peer}\";",
+		 "F:1: nak_text: found a text that can expand to 256 bytes; allowed: at most 255, "
+		 "which a header of 1 byte can state\n"},
+		{"quit = \"\";",
+		 "F:1: quit: found a text that no message can be equal to: a message in stream "
+		 "framing is not empty\n"},
+		{"framing = \"line\"; quit = \"a\\nb\";",
+		 "F:1: quit: found a text that no message can be equal to: a line does not contain "
+		 "its end\n"},
+		{"framing = \"line\"; quit = \"abc\"; limits = { max_message = 2; };",
+		 "F:1: quit: found a text that no message can be equal to: it exceeds "
+		 "limits.max_message\n"},
+		{"framing = \"delimited\"; frame = { end = \"ab\"; }; quit = \"xabx\";",
+		 "F:1: quit: found a text that no message can be equal to: a message does not "
+		 "contain frame.end\n"},
+		{"framing = \"fixed\"; frame = { size = 3; }; quit = \"exit\";",
+		 "F:1: quit: found a text that no message can be equal to: a message has "
+		 "frame.size bytes\n"},
+		{"encoding = { charset = \"ascii\"; }; quit = \"\xc3\xa9\";",
+		 "F:1: quit: found U+00E9, which encoding.charset cannot encode; allowed: the "
+		 "characters of that charset\n"},
+		{"encoding = { charset = \"ascii\"; }; reply = \"text\"; reply_text = "
+		 "\"\xc3\xa9\";",
+		 "F:1: reply_text: found U+00E9, which encoding.charset cannot encode; allowed: "
+		 "the "
+		 "characters of that charset\n"},
+	};
+	char text[400], quit[QUIT_MAX + 2];
+	struct config *config;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		expect_errors(cases[i].text, cases[i].error);
+	memset(quit, 'x', sizeof(quit));
+	quit[QUIT_MAX + 1] = '\0';
+	snprintf(text, sizeof(text), "framing = \"line\"; quit = \"%s\";", quit);
+	files_write_text("F", text);
+	assert_int_equal(config_load("F", -1, stdout, &config), -EINVAL);
+	text[strlen(text) - 3] = '"';
+	text[strlen(text) - 2] = ';';
+	text[strlen(text) - 1] = '\0';
+	config_unref(files_load_text(text));
+}
+
+/* Settings at top level need not have an effect in every listener. */
+static void test_replies_at_top_level(void **state)
+{
+	struct config *config =
+		files_load_text("reply_text = \"+\"; nak_text = \"-\"; quit = \"\xc3\xa9\";\n"
+				"encoding = { charset = \"iso-8859-1\"; };\n"
+				"listeners = (\n"
+				"{ name = \"a\"; reply = \"text\"; },\n"
+				"{ name = \"b\"; port = 2; nak = false; log_messages = true; },\n"
+				"{ name = \"c\"; port = 3; reply = \"close\"; },\n"
+				"{ name = \"d\"; port = 4; framing = \"fixed\"; "
+				"frame = { size = 2; }; },\n"
+				"{ name = \"e\"; port = 5; quit = \"\"; framing = \"line\"; }\n"
+				");\n");
+	const struct policy *a = &config->listeners[0].policy, *e = &config->listeners[4].policy;
+
+	assert_int_equal(a->reply, REPLY_TEXT);
+	assert_int_equal(template_length_max(a->reply_text), 1);
+	assert_int_equal(template_length_max(a->nak_text), 1);
+	assert_int_equal(a->quit_length, 1);
+	assert_memory_equal(a->quit, "\xe9", 1);
+	assert_false(a->log_messages);
+	assert_true(config->listeners[1].policy.log_messages);
+	assert_non_null(e->quit);
+	assert_int_equal(e->quit_length, 0);
+	assert_int_equal(a->path, PATH_GENERAL);
+	config_unref(config);
+}
+
 static void test_command_line_port_overrides(void **state)
 {
 	struct config *config;
@@ -544,6 +638,8 @@ int main(void)
 		cmocka_unit_test(test_same_address),
 		cmocka_unit_test(test_invalid_lists_of_listeners_are_rejected),
 		cmocka_unit_test(test_templates),
+		cmocka_unit_test(test_replies),
+		cmocka_unit_test(test_replies_at_top_level),
 		cmocka_unit_test(test_command_line_port_overrides),
 		cmocka_unit_test(test_settings_that_need_a_restart),
 	};

@@ -214,6 +214,7 @@ static void test_long_message(void **state)
 
 	memset(text, '\x1b', sizeof(text) - 1);
 	text[sizeof(text) - 1] = '\0';
+	fcntl(stderr_pipe[0], F_SETPIPE_SZ, 65536);
 	log_post(LOG_START, NULL, "%s", text);
 	said_end();
 	assert_int_equal(count(said, "\\x1b"), LOG_MESSAGE_MAX);
@@ -265,10 +266,14 @@ static void test_journal(void **state)
 /* An entry fits if all its texts have the maximum length and consist of bytes to escape. */
 static void test_journal_longest(void **state)
 {
-	char text[1024];
-	struct log_fields fields = {text,	text,	    text,	text,	    text,
-				    text,	text,	    ~0U,	UINT64_MAX, UINT64_MAX,
-				    UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
+	char text[2 * LOG_MESSAGE_MAX];
+	struct log_fields fields = {
+#define LOG_TEXT(member, ...) .member = text,
+#include "ackd/log/log.def"
+		.has = ~0U,
+#define LOG_NUMBER(number, member, ...) .member = UINT64_MAX,
+#include "ackd/log/log.def"
+	};
 
 	memset(text, '\x1b', sizeof(text) - 1);
 	text[sizeof(text) - 1] = '\0';

@@ -75,9 +75,36 @@ static void test_escape(void **state)
 	assert_int_equal(printable_escape(out, 1, "a"), 0);
 }
 
+static void check_bytes(const char *bytes, size_t n, const char *expected)
+{
+	char out[PRINTABLE_BYTES_SIZE(16)];
+
+	assert_int_equal(printable_bytes(out, (const uint8_t *)bytes, n), strlen(expected));
+	assert_string_equal(out, expected);
+}
+
+/* As Python shows them; an integration test compares more with Python itself. */
+static void test_bytes(void **state)
+{
+	char all[PRINTABLE_BYTES_SIZE(256)];
+	uint8_t bytes[256];
+
+	(void)state;
+	check_bytes("", 0, "b''");
+	check_bytes("a b", 3, "b'a b'");
+	check_bytes("\0\t\n\r\x1b\x7f\x80\xff", 8, "b'\\x00\\t\\n\\r\\x1b\\x7f\\x80\\xff'");
+	check_bytes("\\", 1, "b'\\\\'");
+	check_bytes("'", 1, "b\"'\"");
+	check_bytes("\"", 1, "b'\"'");
+	check_bytes("'\"", 2, "b'\\'\"'");
+	memset(bytes, 0xff, sizeof(bytes));
+	assert_int_equal(printable_bytes(all, bytes, sizeof(bytes)), sizeof(all) - 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_bytes),
 		cmocka_unit_test(test_printable_ranges),
 		cmocka_unit_test(test_next),
 		cmocka_unit_test(test_escape),

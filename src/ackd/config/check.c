@@ -1,6 +1,7 @@
 /* Checks settings that depend on each other: within each listener first, then across listeners. */
 
 #include "ackd/config/internal.h"
+#include "base/plural.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -242,13 +243,144 @@ static int check_template(struct config_loader *loader, size_t i, const char *na
 	const struct setting_source *reply_charset = source_of(loader, i, "encoding.reply_charset");
 	struct template_error error;
 
-	if (source_of(loader, i, name)->bad || source_of(loader, i, "encoding.charset")->bad ||
-	    reply_charset->bad)
+	if (!source || source_of(loader, i, name)->bad ||
+	    source_of(loader, i, "encoding.charset")->bad || reply_charset->bad)
 		return 0;
 	if (template_compile(source, charset, variables, ret_template, &error) == TEMPLATE_OK)
 		return 0;
 	return template_error(&place, &error, variables,
 			      reply_charset->level == SOURCE_DEFAULT ? "charset" : "reply_charset");
+}
+
+static int check_templates(struct config_loader *loader, size_t i)
+{
+	struct config_listener *l = &loader->config->listeners[i];
+	struct policy *policy = &l->policy;
+	const struct {
+		const char *name, *source;
+		unsigned variables;
+		struct template **ret_template;
+	} templates[] = {
+		{"greeting", l->greeting, TEMPLATE_IN_GREETING, &policy->greeting},
+		{"ack_prefix", l->ack_prefix, TEMPLATE_IN_REPLY, &policy->ack_prefix},
+		{"ack_suffix", l->ack_suffix, TEMPLATE_IN_REPLY, &policy->ack_suffix},
+		{"reply_text", l->reply_text, TEMPLATE_IN_REPLY, &policy->reply_text},
+		{"nak_text", l->nak_text, TEMPLATE_IN_NAK, &policy->nak_text},
+	};
+	int r = 0;
+
+	for (size_t k = 0; k < sizeof(templates) / sizeof(templates[0]) && r == 0; k++)
+		r = check_template(loader, i, templates[k].name, templates[k].source,
+				   templates[k].variables, templates[k].ret_template);
+	return r;
+}
+
+/* Returns whether listener @i has the setting in its own group, and without an error. */
+static bool is_own(const struct config_loader *loader, size_t i, const char *name)
+{
+	const struct setting_source *source = source_of(loader, i, name);
+
+	return !source->bad &&
+	       source->level == (loader->config->listed ? SOURCE_LISTENER : SOURCE_TOP);
+}
+
+/* Reports settings of listener @i that have no effect with its reply. */
+static void check_reply(struct config_loader *loader, size_t i)
+{
+	const struct config_listener *l = &loader->config->listeners[i];
+	const char *const *words = settings[setting_find(SCOPE_LISTENER, "reply")].words;
+	enum reply_kind reply = l->policy.reply;
+	struct config_place place = place_of(loader, i, "reply");
+
+	if (source_of(loader, i, "reply")->bad)
+		return;
+	if (reply == REPLY_TEXT && !l->reply_text && !source_of(loader, i, "reply_text")->bad)
+		config_error(&place, "found \"text\" without reply_text; allowed: with reply_text");
+	place = place_of(loader, i, "reply_text");
+	if (reply != REPLY_TEXT && is_own(loader, i, "reply_text"))
+		config_error(&place,
+			     "cannot be combined with reply = \"%s\"; allowed: with reply = "
+			     "\"text\"",
+			     words[reply]);
+	place = place_of(loader, i, "quit");
+	if (reply == REPLY_CLOSE && is_own(loader, i, "quit"))
+		config_error(&place, "cannot be combined with reply = \"close\"");
+	place = place_of(loader, i, "log_messages");
+	if (reply == REPLY_CLOSE && l->policy.log_messages && is_own(loader, i, "log_messages"))
+		config_error(&place, "cannot be combined with reply = \"close\"");
+	place = place_of(loader, i, "nak_text");
+	if (!l->policy.nak && is_own(loader, i, "nak_text"))
+		config_error(&place, "cannot be combined with nak = false");
+}
+
+/* Checks that the header of a frame can state the length of every NAK. */
+static void check_nak_length(struct config_loader *loader, size_t i)
+{
+	const struct policy *policy = &loader->config->listeners[i].policy;
+	struct config_place place = place_of(loader, i, "nak_text");
+	size_t length = template_length_max(policy->nak_text);
+
+	if (length > policy_reply_max(policy))
+		config_error(&place,
+			     "found a text that can expand to %zu bytes; allowed: at most %" PRIu64
+			     ", which a header of %d byte%s can state",
+			     length, policy_reply_max(policy), policy->frame.length_bytes,
+			     plural(policy->frame.length_bytes));
+}
+
+/* Returns why no message can be equal to @policy->quit, or NULL. */
+static const char *quit_fault(const struct policy *policy)
+{
+	const struct frame *frame = &policy->frame;
+	const uint8_t *quit = policy->quit;
+	size_t n = policy->quit_length;
+
+	if (policy->framing == FRAMING_STREAM)
+		return n == 0 ? "a message in stream framing is not empty" : NULL;
+	if (n > policy->max_message_bytes)
+		return "it exceeds limits.max_message";
+	if (policy->framing == FRAMING_LINE && memchr(quit, '\n', n))
+		return "a line does not contain its end";
+	if (policy->framing == FRAMING_DELIMITED && frame->end.length > 0 &&
+	    memmem(quit, n, frame->end.bytes, frame->end.length))
+		return "a message does not contain frame.end";
+	if (policy->framing == FRAMING_LENGTH && n > policy_reply_max(policy))
+		return "the header of its frame cannot state its length";
+	if (policy->framing == FRAMING_FIXED && n != frame->size)
+		return "a message has frame.size bytes";
+	return NULL;
+}
+
+/* Encodes the quit message in the charset of the input, as it is received. */
+static int check_quit(struct config_loader *loader, size_t i)
+{
+	struct config_listener *l = &loader->config->listeners[i];
+	struct config_place place = place_of(loader, i, "quit");
+	size_t n = l->quit ? strlen(l->quit) : 0, read, written;
+	enum charset_status status;
+	const char *fault;
+	uint8_t *bytes;
+
+	if (!l->quit || source_of(loader, i, "quit")->bad)
+		return 0;
+	bytes = malloc(n + 1); /* no charset needs more than UTF-8 */
+	if (!bytes)
+		return -ENOMEM;
+	l->policy.quit = bytes;
+	status = charset_encode(l->policy.transcoder.from, ENCODE_STRICT, (const uint8_t *)l->quit,
+				n, bytes, n, &read, &written);
+	l->policy.quit_length = written;
+	if (status != CHARSET_DONE) {
+		config_error(&place,
+			     "found U+%04" PRIX32 ", which encoding.charset cannot encode; "
+			     "allowed: the characters of that charset",
+			     utf8_code_point((const uint8_t *)l->quit + read));
+		return 0;
+	}
+	fault = source_of(loader, i, "framing")->bad ? NULL : quit_fault(&l->policy);
+	if (fault && is_own(loader, i, "quit"))
+		config_error(&place, "found a text that no message can be equal to: %s", fault);
+	return 0;
 }
 
 static int check_listener(struct config_loader *loader, size_t i)
@@ -270,15 +402,12 @@ static int check_listener(struct config_loader *loader, size_t i)
 	cidr_list_sort(&l->allow);
 	cidr_list_sort(&l->deny);
 	cidr_list_sort(&l->proxies);
-	r = check_template(loader, i, "greeting", l->greeting, TEMPLATE_IN_GREETING,
-			   &l->policy.greeting);
-	if (r == 0)
-		r = check_template(loader, i, "ack_prefix", l->ack_prefix, TEMPLATE_IN_REPLY,
-				   &l->policy.ack_prefix);
-	if (r == 0)
-		r = check_template(loader, i, "ack_suffix", l->ack_suffix, TEMPLATE_IN_REPLY,
-				   &l->policy.ack_suffix);
 	l->policy.max_message_bytes = loader->config->max_message_bytes;
+	r = check_templates(loader, i);
+	if (r == 0)
+		r = check_quit(loader, i);
+	check_reply(loader, i);
+	check_nak_length(loader, i);
 	l->policy.listener = l->name;
 	l->policy.host = loader->config->host;
 	policy_prepare(&l->policy);

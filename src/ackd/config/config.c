@@ -16,6 +16,16 @@ struct config *config_ref(struct config *config)
 	return config;
 }
 
+static void policy_finish(struct policy *policy)
+{
+	template_destroy(policy->greeting);
+	template_destroy(policy->ack_prefix);
+	template_destroy(policy->ack_suffix);
+	template_destroy(policy->reply_text);
+	template_destroy(policy->nak_text);
+	free((uint8_t *)(uintptr_t)policy->quit);
+}
+
 static void clear_settings(enum setting_scope scope, void *object)
 {
 	for (size_t i = 0; i < n_settings; i++)
@@ -29,9 +39,7 @@ struct config *config_unref(struct config *config)
 		return NULL;
 	for (size_t i = 0; i < config->n_listeners; i++) {
 		clear_settings(SCOPE_LISTENER, &config->listeners[i]);
-		template_destroy(config->listeners[i].policy.greeting);
-		template_destroy(config->listeners[i].policy.ack_prefix);
-		template_destroy(config->listeners[i].policy.ack_suffix);
+		policy_finish(&config->listeners[i].policy);
 	}
 	clear_settings(SCOPE_DAEMON, config);
 	free(config->listeners);
@@ -240,7 +248,7 @@ static void dump_settings(enum setting_scope scope, const void *object, int inde
 		const char *dot = strchr(s->name, '.');
 		size_t n = dot ? (size_t)(dot - s->name) : 0;
 
-		if (s->scope != scope || !is_in_effect(s, object))
+		if (s->scope != scope || !is_in_effect(s, object) || setting_is_none(s, object))
 			continue;
 		if (n != n_group || strncmp(group, s->name, n) != 0) {
 			if (n_group > 0)

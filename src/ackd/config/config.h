@@ -23,6 +23,9 @@
 #include <stdio.h>
 #include <sys/types.h>
 
+/* The maximum length of the setting quit, in bytes of UTF-8. */
+#define QUIT_MAX 256
+
 struct config_listener {
 	char *name;
 	char *address; /* as configured: an address, a name or "*"; NULL when path is set */
@@ -33,6 +36,9 @@ struct config_listener {
 	char *greeting; /* template sources; the compiled templates are in policy */
 	char *ack_prefix;
 	char *ack_suffix;
+	char *reply_text; /* these three: NULL if they are not set */
+	char *nak_text;
+	char *quit;
 	bool freebind;
 	struct cidr_list allow;
 	struct cidr_list deny;

@@ -137,7 +137,10 @@ int setting_set(const struct setting *setting, void *object, const struct value 
 int setting_finish_bytes(const struct setting *setting, const void *object,
 			 const struct value *value, const struct config_place *place);
 
-/* Writes the value in libconfig syntax; a string must not be NULL. */
+/* Returns whether the member is a string that is NULL. */
+bool setting_is_none(const struct setting *setting, const void *object);
+
+/* Writes the value in libconfig syntax; setting_is_none() must be false. */
 void setting_print(const struct setting *setting, const void *object, FILE *out);
 
 /* Empties a list or releases a string, before the setting is set again. */

@@ -17,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+static bool equal_strings(const void *a, const void *b);
+
 static void *member_of(const struct setting *setting, void *object)
 {
 	return (char *)object + setting->offset;
@@ -36,6 +38,12 @@ int setting_set(const struct setting *setting, void *object, const struct value 
 void setting_print(const struct setting *setting, const void *object, FILE *out)
 {
 	setting->type->class->print(setting, member_const(setting, object), out);
+}
+
+bool setting_is_none(const struct setting *setting, const void *object)
+{
+	return setting->type->class->equal == equal_strings &&
+	       *(const char *const *)member_const(setting, object) == NULL;
 }
 
 void setting_clear(const struct setting *setting, void *object)
@@ -519,6 +527,14 @@ static bool path_is_good(const char *text)
 
 static const struct setting_type type_path = {
 	&string_class, KIND_STRING, "a path without control characters", .is_good = path_is_good};
+
+static bool text_is_good(const char *text)
+{
+	return true; /* its length is limited */
+}
+
+static const struct setting_type type_text = {&string_class, KIND_STRING, "text",
+					      .is_good = text_is_good};
 
 /* check.c compiles templates, because that depends on other settings. */
 static const struct setting_type type_template = {&string_class, KIND_STRING, .is_good = NULL};

@@ -494,13 +494,14 @@ void conn_begin(struct conn *c, const struct conn_names *names)
 	conn_pump(c, io, session_greet(&c->session, io));
 }
 
-void conn_tell_refusal(struct conn *c)
+void conn_tell_refusal(struct conn *c, const struct conn_names *names)
 {
 	static const struct nak nak = {.reason = NAK_TOO_MANY_CONNECTIONS};
 	struct session_io *io = conn_io(c);
 	int sent = 0;
 
 	counter_add(conn_listener(c)->counters, COUNTER_NAKS + nak.reason, 1);
+	conn_name(c, names); /* without memory the NAK lacks them */
 	session_refuse(&c->session, io, &nak);
 	if (io->out.n_bytes > 0)
 		sent = conn_socket_send(c, io);
@@ -523,7 +524,7 @@ void conn_refuse(struct listener *listener, int fd, const struct address *addres
 	}
 	c = conn_create(listener, fd, address, PLACE_REFUSAL);
 	if (c)
-		conn_tell_refusal(c);
+		conn_tell_refusal(c, &conn_no_names);
 }
 
 void conn_accept(struct listener *listener, int fd, const struct address *address)

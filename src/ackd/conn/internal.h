@@ -88,7 +88,7 @@ void conn_release_place(struct conn *c);
 void conn_begin(struct conn *c, const struct conn_names *names);
 
 /* Sends the "too many connections" NAK to @c, which has PLACE_REFUSAL, then closes it. */
-void conn_tell_refusal(struct conn *c);
+void conn_tell_refusal(struct conn *c, const struct conn_names *names);
 
 /* Refuses a client for which no connection was made, with that NAK if due. Takes @fd. */
 void conn_refuse(struct listener *listener, int fd, const struct address *address,
@@ -194,6 +194,9 @@ size_t conn_socket_arrived(const struct conn *c);
 void conn_log_connect(const struct conn *c);
 void conn_log_disconnect(const struct conn *c);
 void conn_log_health_check(const struct conn *c);
+
+/* Callback of session_io: logs the message @message of the connection @data. */
+void conn_on_message(void *data, const struct session_message *message);
 
 /* Callback of session_io: counts and logs the NAK @nak of the connection @data. */
 void conn_on_nak(void *data, const struct nak *nak);

@@ -2,8 +2,15 @@
 
 #include "ackd/log/log.h"
 #include "base/plural.h"
+#include "core/text/printable.h"
 
+#include <assert.h>
 #include <inttypes.h>
+#include <string.h>
+
+/* The part of a message that is logged, in bytes. */
+#define LOGGED_BYTES_MAX 256
+static_assert(PRINTABLE_BYTES_SIZE(LOGGED_BYTES_MAX) <= LOG_TEXT_MAX + 1, "ACKD_TEXT is cut");
 
 const char *conn_reason_name(enum conn_reason reason)
 {
@@ -118,4 +125,44 @@ void conn_on_count(void *data, enum session_count what, int64_t n)
 	};
 
 	counter_add(conn_listener(data)->counters, counters[what], (uint64_t)n);
+}
+
+/* Writes the beginning of @message as Python shows it. */
+static void message_text(const struct session_message *message,
+			 char out[PRINTABLE_BYTES_SIZE(LOGGED_BYTES_MAX)])
+{
+	uint8_t bytes[LOGGED_BYTES_MAX];
+	size_t used = 0;
+
+	for (size_t i = 0; i < sizeof(message->parts) / sizeof(message->parts[0]); i++) {
+		const struct iovec *part = &message->parts[i];
+		size_t left = sizeof(bytes) - used;
+		size_t n = part->iov_len < left ? part->iov_len : left;
+
+		if (n > 0)
+			memcpy(bytes + used, part->iov_base, n);
+		used += n;
+	}
+	printable_bytes(out, bytes, used);
+}
+
+void conn_on_message(void *data, const struct session_message *message)
+{
+	char peer[ADDRESS_TEXT_MAX], text[PRINTABLE_BYTES_SIZE(LOGGED_BYTES_MAX)];
+	struct log_fields fields;
+
+	if (!log_admit(LOG_MESSAGE))
+		return;
+	message_text(message, text);
+	fields = fields_of(data, peer);
+	fields.text = text;
+	fields.has |= LOG_HAS_MESSAGE | LOG_HAS_LENGTH;
+	fields.message = message->number;
+	fields.length = message->length;
+	log_post(LOG_MESSAGE, &fields,
+		 "%s: message %" PRIu64 " from %s, connection %" PRIu64 ": %s%" PRIu64
+		 " byte%s: %s%s",
+		 fields.listener, fields.message, peer, fields.connection,
+		 message->refused ? "refused, " : "", fields.length, plural(fields.length), text,
+		 fields.length > LOGGED_BYTES_MAX ? "..." : "");
 }

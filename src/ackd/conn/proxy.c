@@ -87,7 +87,7 @@ static void conn_proxy_admit(struct conn *c, const struct proxy_header *header, 
 	conn_release_place(c);
 	if (listener_may_tell(conn_listener(c), refusal)) {
 		conn_set_place(c, PLACE_REFUSAL);
-		conn_tell_refusal(c);
+		conn_tell_refusal(c, &names);
 	} else {
 		conn_close(c, CONN_REFUSED);
 	}

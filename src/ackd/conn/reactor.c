@@ -162,6 +162,7 @@ int reactor_init(struct reactor *reactor, struct limits *limits)
 		goto free_buffer;
 	reactor->io.on_nak = conn_on_nak;
 	reactor->io.on_count = conn_on_count;
+	reactor->io.on_message = conn_on_message;
 	r = uv_loop_init(&reactor->loop);
 	if (r < 0)
 		goto finish_io;

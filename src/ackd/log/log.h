@@ -11,7 +11,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define LOG_MESSAGE_MAX 511
+#define LOG_MESSAGE_MAX 1535
+
+/* The maximum length of the field ACKD_TEXT. */
+#define LOG_TEXT_MAX 1027
 
 /* The kinds of event, LOG_START and so on: log.def. */
 enum log_event {
@@ -71,8 +74,8 @@ bool log_admit(enum log_event event);
  * Queues an event, at the level of its kind or, with log_post_at(), at @level. Never blocks and
  * never fails: entries that do not fit are counted. @fields may be NULL. The message (printf, cut
  * after LOG_MESSAGE_MAX bytes) is one line that is meaningful without the fields. It must not
- * contain data from a peer. Control characters and invalid UTF-8 in it are escaped in any case. Any
- * thread.
+ * contain data from a peer, unless they are escaped as ASCII. Control characters and invalid UTF-8
+ * in it are escaped in any case. Any thread.
  */
 void log_post(enum log_event event, const struct log_fields *fields, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));

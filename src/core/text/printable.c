@@ -40,3 +40,35 @@ size_t printable_escape(char *out, size_t size, const char *text)
 	out[used] = '\0';
 	return used;
 }
+
+/* Writes one byte within @quote. Returns the length. */
+static size_t put_byte(char *out, uint8_t byte, char quote)
+{
+	static const char escaped[] = "\t\n\r\\", letters[] = "tnr\\";
+	const char *at = byte != '\0' ? strchr(escaped, byte) : NULL;
+
+	if (at || byte == (uint8_t)quote) {
+		out[0] = '\\';
+		out[1] = at ? letters[at - escaped] : quote;
+		return 2;
+	}
+	if (byte < 0x20 || byte > 0x7e)
+		return (size_t)sprintf(out, "\\x%02x", byte);
+	out[0] = (char)byte;
+	return 1;
+}
+
+size_t printable_bytes(char *out, const uint8_t *p, size_t n)
+{
+	bool has_single = n > 0 && memchr(p, '\'', n), has_double = n > 0 && memchr(p, '"', n);
+	char quote = has_single && !has_double ? '"' : '\'';
+	size_t used = 0;
+
+	out[used++] = 'b';
+	out[used++] = quote;
+	for (size_t i = 0; i < n; i++)
+		used += put_byte(out + used, p[i], quote);
+	out[used++] = quote;
+	out[used] = '\0';
+	return used;
+}

@@ -24,6 +24,15 @@ bool is_printable(uint32_t c);
  */
 bool printable_next(const uint8_t *p, size_t n, size_t *ret_length);
 
+/* The buffer size that printable_bytes() needs for @n bytes, including the NUL. */
+#define PRINTABLE_BYTES_SIZE(n) (4 * (n) + 4)
+
+/*
+ * Writes @n bytes at @p as Python's ascii() shows a bytes object, such as b'a\xff\n', to @out.
+ * Returns the length.
+ */
+size_t printable_bytes(char *out, const uint8_t *p, size_t n);
+
 /* The buffer size that printable_escape() needs for a text of @n bytes, including the NUL. */
 #define PRINTABLE_SIZE(n) (4 * (n) + 1)
 
