@@ -9,8 +9,25 @@ PYTHON_CHARSET = {
     "windows-1252": "cp1252",
 }
 CHARSETS = tuple(PYTHON_CHARSET)
-DECODE_ERRORS = ("strict", "replace", "ignore", "backslashreplace")
+DECODE_ERRORS = ("strict", "replace", "ignore", "backslashreplace", "surrogateescape")
 ENCODE_ERRORS = ("strict", "replace", "ignore", "xmlcharrefreplace", "backslashreplace")
+
+
+def escape_or(handler):
+    """Registers the encode handler that writes escaped bytes, and leaves other characters to @handler."""
+
+    def handle(error):
+        code = ord(error.object[error.start])
+        if 0xDC80 <= code <= 0xDCFF:
+            return bytes([code - 0xDC00]), error.start + 1
+        alone = (error.encoding, error.object, error.start, error.start + 1, error.reason)
+        return codecs.lookup_error(handler)(UnicodeEncodeError(*alone))
+
+    codecs.register_error("surrogateescape+" + handler, handle)
+
+
+for encode_errors in ENCODE_ERRORS:
+    escape_or(encode_errors)
 
 
 class Fault(Exception):
@@ -29,10 +46,13 @@ class Fault(Exception):
 class Text:
     """Text conversion by a listener's `encoding` group."""
 
-    def __init__(self, errors="strict", charset="utf-8", reply_errors="strict"):
+    def __init__(self, errors="strict", charset="utf-8", reply_errors="strict", source="utf-8"):
         self.errors = errors
         self.charset = PYTHON_CHARSET[charset]
         self.reply_errors = reply_errors
+        if errors == "surrogateescape":
+            self.reply_errors = "surrogateescape+" + reply_errors
+        self.source = PYTHON_CHARSET[source]
 
     def characters(self, data):
         """Returns (character, offset of its first byte) pairs of @data, and the fault or None."""
@@ -41,21 +61,22 @@ class Text:
         while start < len(data):
             rest = data[start:]
             try:
-                text, error = rest.decode("utf-8"), None
+                text, error = rest.decode(self.source), None
             except UnicodeDecodeError as e:
-                text, error = rest[: e.start].decode("utf-8"), e
+                text, error = rest[: e.start].decode(self.source), e
             offset = start
             for character in text:
                 characters.append((character, offset))
-                offset += len(character.encode("utf-8"))
+                offset += len(character.encode(self.source))
             if error is None:
                 return characters, None
             if self.errors == "strict":
-                return characters, Fault(offset, error.reason)
+                is_utf8 = self.source == "utf-8"
+                return characters, Fault(offset, error.reason if is_utf8 else "byte not in charset")
             replacement, _ = codecs.lookup_error(self.errors)(error)
             characters += [(character, offset) for character in replacement]
             start += error.end
-        whole = data.decode("utf-8", self.errors)
+        whole = data.decode(self.source, self.errors)
         assert "".join(character for character, _ in characters) == whole
         return characters, None
 
@@ -67,7 +88,7 @@ class Text:
         except UnicodeEncodeError as e:
             offset = characters[e.start][1]
             reason = "cannot encode U+%04X" % ord(text[e.start])
-            before = text[: e.start].encode(self.charset)
+            before = text[: e.start].encode(self.charset, self.reply_errors)
             raise Fault(offset, reason, before) from None
 
     def convert(self, data):

@@ -6,10 +6,11 @@ import os
 import pathlib
 import random
 import socket
+import subprocess
 
 import pytest
 
-from harness import read_exactly, read_to_end
+from harness import build_directory, read_exactly, read_to_end
 from oracle import CHARSETS, DECODE_ERRORS, ENCODE_ERRORS, Text, line_replies, stream_echo
 
 COMBINATIONS = list(itertools.product(DECODE_ERRORS, CHARSETS, ENCODE_ERRORS))
@@ -150,6 +151,56 @@ def test_every_combination_matches_cpython_in_lines(all_combinations):
         )
 
 
+def test_other_charsets_match_cpython(ackd):
+    """Each charset, handler and reply charset, with one of the handlers for replies."""
+    handlers = itertools.cycle(ENCODE_ERRORS)
+    combinations = [
+        (errors, charset, next(handlers), source)
+        for source, errors, charset in itertools.product(CHARSETS[1:], DECODE_ERRORS, CHARSETS)
+    ]
+    daemon = ackd(start=False)
+    listeners = ",\n".join(
+        f'{{ name = "{".".join(c)}"; path = "{daemon.directory}/{".".join(c)}"; encoding = {{'
+        f' errors = "{c[0]}"; reply_charset = "{c[1]}"; reply_errors = "{c[2]}";'
+        f' charset = "{c[3]}"; }}; }}'
+        for c in combinations
+    )
+    daemon.write_config(f'workers = 1; reply = "echo";\nlisteners = (\n{listeners}\n);\n')
+    listeners = Listeners(daemon.start())
+    every = bytes(range(256))
+    cases = [every, every[::-1], b"caf\xe9 \x80\x81\r\n", b"plain", b"x" * 70000 + b"\x9d\xe9" * 9]
+    for combination in combinations:
+        check(
+            listeners,
+            [(listener_name(*combination), data) for data in cases],
+            [stream_echo(data, Text(*combination)) for data in cases],
+        )
+
+
+@pytest.mark.parametrize("framing", ["stream", "line"])
+@pytest.mark.parametrize("encoding", [
+    'charset = "binary";',
+    'errors = "surrogateescape";',
+    'charset = "windows-1252"; errors = "surrogateescape";',
+    'charset = "iso-8859-1";',
+])
+def test_any_file_comes_back_unchanged(ackd, directory, encoding, framing):
+    """ackc sends a random file, and receives the same bytes."""
+    if not (build_directory() / "src/ackc/ackc").exists():
+        pytest.skip("needs ackc")
+    daemon = ackd(f'reply = "echo"; framing = "{framing}"; limits = {{ max_line = "4MiB"; }};'
+                  f"encoding = {{ {encoding} }};")
+    data = random.Random(3).randbytes(3 << 20)
+    path = pathlib.Path(directory, "file")
+    path.write_bytes(data)
+    with path.open("rb") as file:
+        done = subprocess.run(
+            [build_directory() / "src/ackc/ackc", *daemon.address().text.rsplit(":", 1)],
+            stdin=file, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == data
+
+
 def test_replies_without_nak_are_otherwise_equal(all_combinations):
     listeners = all_combinations(reply="echo", nak=False)
     for combination in COMBINATIONS[:: len(ENCODE_ERRORS)]:
@@ -189,7 +240,7 @@ def test_replies_do_not_depend_on_read_boundaries(ackd, errors):
             for i in range(len(data)):
                 # The part that later bytes cannot change; a truncated end may still become a character.
                 sure = text.characters(data[:i])
-                done = "".join(c for c, o in sure[0] if o < i - 3).encode()
+                done = text.encode([(c, o) for c, o in sure[0] if o < i - 3])
                 received += read_exactly(s, max(0, len(done) - len(received)))
                 try:
                     s.sendall(data[i : i + 1])

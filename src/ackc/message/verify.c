@@ -126,8 +126,7 @@ static bool header_matches(const struct frame *f, size_t n, const uint8_t *p)
 {
 	uint8_t header[FRAME_HEADER_MAX];
 
-	frame_header(f, n, header);
-	return memcmp(p, header, f->header_n) == 0;
+	return memcmp(p, header, frame_header(f, n, header)) == 0;
 }
 
 static bool terminator_matches(const struct message *m, const uint8_t *p)

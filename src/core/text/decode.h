@@ -12,6 +12,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* The decode error handlers, equal to CPython's. They replace an ill-formed subsequence by: */
 enum decode_errors {
@@ -31,8 +32,33 @@ enum decode_errors {
  * to @ret_text, as UTF-8 (DECODE_SURROGATEESCAPE: unchanged). Returns its length in bytes (0 for
  * DECODE_IGNORE and DECODE_STRICT).
  */
-size_t decode_replacement(enum decode_errors errors, const uint8_t *bad, size_t n,
-			  uint8_t ret_text[DECODE_REPLACEMENT_MAX]);
+static inline size_t decode_replacement(enum decode_errors errors, const uint8_t *bad, size_t n,
+					uint8_t ret_text[DECODE_REPLACEMENT_MAX])
+{
+	static const char digits[] = "0123456789abcdef";
+	uint8_t *p = ret_text;
+
+	switch (errors) {
+	case DECODE_REPLACE:
+		memcpy(p, "\xef\xbf\xbd", 3);
+		return 3;
+	case DECODE_BACKSLASHREPLACE:
+		for (size_t i = 0; i < n; i++) {
+			*p++ = '\\';
+			*p++ = 'x';
+			*p++ = (uint8_t)digits[bad[i] >> 4];
+			*p++ = (uint8_t)digits[bad[i] & 0xf];
+		}
+		return (size_t)(p - ret_text);
+	case DECODE_SURROGATEESCAPE:
+		memcpy(p, bad, n);
+		return n;
+	case DECODE_STRICT:
+	case DECODE_IGNORE:
+		break;
+	}
+	return 0;
+}
 
 /*
  * Returns the code points of the bytes from 80 on in @charset, which is neither CHARSET_UTF_8 nor

@@ -74,13 +74,11 @@ static size_t write_replacement(const struct transcoder *t, const uint8_t *bad, 
 				uint8_t ret_bytes[TRANSCODE_UNIT_MAX])
 {
 	uint8_t text[DECODE_REPLACEMENT_MAX];
-	size_t length = decode_replacement(t->decode_errors, bad, n, text);
-	size_t read, written;
+	size_t length, read, written;
 
-	if (t->decode_errors == DECODE_SURROGATEESCAPE) {
-		memcpy(ret_bytes, text, length);
-		return length;
-	}
+	if (t->to == CHARSET_UTF_8 || t->decode_errors == DECODE_SURROGATEESCAPE)
+		return decode_replacement(t->decode_errors, bad, n, ret_bytes);
+	length = decode_replacement(t->decode_errors, bad, n, text);
 	charset_encode(t->to, t->encode_errors, text, length, ret_bytes, TRANSCODE_UNIT_MAX, &read,
 		       &written);
 	return written;
@@ -118,7 +116,7 @@ static bool decode_block(enum decode_errors errors, const uint8_t *raw, uint8_t 
 		if (errors == DECODE_REPLACE) {
 			memcpy(out + written, "\xef\xbf\xbd", 4);
 			written += 3;
-		} else {
+		} else if (errors != DECODE_IGNORE) {
 			written += decode_replacement(errors, raw + at, length, out + written);
 		}
 		read = at + length;
