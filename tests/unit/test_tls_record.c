@@ -78,20 +78,25 @@ static enum tls_status forge(struct pair *pair, uint8_t type, const void *conten
 	return status;
 }
 
-/* Checks that the server has ended with @alert, sends it, and nothing more. */
+/*
+ * Checks that the server has ended with @alert. It replies to what came before, sends the alert,
+ * and nothing more.
+ */
 static void check_failed(struct pair *pair, enum tls_alert alert)
 {
 	struct tls_channel *server = &pair->server.channel;
 	struct tls_receiver client = {.channel = pair->client};
-	uint8_t out[TLS_ALERT_MAX];
+	uint8_t out[TLS_SEALED_MAX(5) + TLS_ALERT_MAX];
 	size_t n;
 
 	assert_int_equal(server->status, TLS_ERROR);
 	assert_int_equal(server->alert, alert);
 	assert_non_null(pair->server.last.reason);
-	assert_int_equal(tls_channel_seal(server, &crypto, NULL, 0, out), -EPIPE);
-	n = tls_channel_seal_alert(server, &crypto, server->alert, out);
+	n = seal(server, "reply", 5, out);
+	n += tls_channel_seal_alert(server, &crypto, server->alert, out + n);
 	assert_int_equal(tls_receiver_take(&client, &crypto, out, n), TLS_PEER_ERROR);
+	assert_int_equal(client.n_data, 5);
+	assert_int_equal(tls_channel_seal(server, &crypto, NULL, 0, out), -EPIPE);
 	assert_int_equal(client.channel.alert, alert);
 	assert_int_equal(tls_channel_seal_alert(server, &crypto, TLS_CLOSE_NOTIFY, out), 0);
 	/* no alert answers an alert */

@@ -710,7 +710,7 @@ ssize_t tls_channel_seal(struct tls_channel *channel, struct tls_crypto *crypto,
 	for (unsigned i = 0; i < n_spans; i++)
 		left += spans[i].iov_len;
 	n_records = (left + TLS_CONTENT_MAX - 1) / TLS_CONTENT_MAX + channel->answer_due;
-	if (channel->has_closed || channel->status >= TLS_PEER_ERROR)
+	if (channel->has_closed || channel->status == TLS_PEER_ERROR)
 		return -EPIPE;
 	/* one record is reserved for an alert, and in TLS 1.3 one for a KeyUpdate */
 	if (!is_13 && channel->write.sequence + n_records >= crypto->records_max)

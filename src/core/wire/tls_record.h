@@ -202,10 +202,11 @@ static inline bool tls_channel_is_answer_due(const struct tls_channel *channel)
  * that is due. Writes them to @out (TLS_SEALED_MAX() bytes), which must not overlap with the spans.
  * In TLS 1.3 it sends a KeyUpdate before the limit of records for a key; the KeyUpdate requests one
  * from the peer. Returns the number of bytes, or
- *   -EPIPE      an alert has ended the output
+ *   -EPIPE      an alert has ended the output, or the peer has sent an error
  *   -EOVERFLOW  TLS 1.2: the key may not seal as many records; see tls_channel_must_close()
  *   -ENOTSUP    libcrypto fails
- * After an error nothing may be sent but an alert.
+ * After such a failure nothing may be sent but an alert. TLS_ERROR does not end the output: replies
+ * to the data before the error come before its alert.
  */
 ssize_t tls_channel_seal(struct tls_channel *channel, struct tls_crypto *crypto,
 			 const struct iovec *spans, unsigned n_spans, uint8_t *out);
