@@ -119,6 +119,19 @@ def expect_counted(daemon, expected):
     assert counted(scrape(address)) == expected
 
 
+@pytest.mark.parametrize("reply", ["echo", "discard"])
+def test_ill_formed_subsequences_are_counted(ackd, reply):
+    daemon = ackd(METRICS + f'name = "a"; reply = "{reply}"; framing = "line";'
+                  'encoding = { errors = "surrogateescape"; };')
+    with daemon.connect("a") as s:
+        for piece in (b"clean\n", b"\xff\xe2", b"\x82z\xf0\x9f", b"\x98", b"\n"):
+            s.sendall(piece)
+        s.shutdown(socket.SHUT_WR)
+        read_to_end(s)
+    wait_until(lambda: scrape(daemon.address("metrics"))["ackd_ill_formed_total", "a"] == 3,
+               "the ill-formed subsequences")
+
+
 def test_counters_match_the_traffic(ackd):
     daemon = ackd(METRICS + THREE)
     expect_counted(daemon, {})

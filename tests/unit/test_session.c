@@ -22,6 +22,7 @@ struct fixture {
 	unsigned n_full;
 	unsigned n_naks;
 	struct nak nak; /* the last one */
+	int64_t counts[SESSION_ILL_FORMED + 1];
 	uint8_t *out;
 	size_t n_out;
 };
@@ -32,6 +33,13 @@ static void on_nak(void *data, const struct nak *nak)
 
 	f->n_naks++;
 	f->nak = *nak;
+}
+
+static void on_count(void *data, enum session_count what, int64_t n)
+{
+	struct fixture *f = data;
+
+	f->counts[what] += n;
 }
 
 static struct template *compile(const char *source)
@@ -50,6 +58,7 @@ static void start(struct fixture *f)
 	f->n_out = 0;
 	f->n_full = 0;
 	f->n_naks = 0;
+	memset(f->counts, 0, sizeof(f->counts));
 	policy_prepare(&f->policy);
 	session_init(&f->session, &f->policy, "unix\0\0\0here", 7);
 }
@@ -68,6 +77,7 @@ static int setup(void **state)
 	budget_init(&f->budget, (size_t)1 << 30);
 	assert_int_equal(session_io_init(&f->io, &f->budget), 0);
 	f->io.on_nak = on_nak;
+	f->io.on_count = on_count;
 	f->io.event_data = f;
 	f->out = malloc(OUT_MAX);
 	f->policy = (struct policy){
@@ -705,6 +715,125 @@ static void test_hand_over(void **state)
 	check_out(f, "NAK 0 line too long\n");
 }
 
+static struct policy with_charset(const struct policy *policy, enum framing framing,
+				  enum charset charset, enum decode_errors errors)
+{
+	struct policy other = *policy;
+
+	other.framing = framing;
+	other.transcoder =
+		(struct transcoder){.from = charset, .decode_errors = errors, .to = charset};
+	policy_prepare(&other);
+	return other;
+}
+
+/* The next process decodes in its own charset the bytes that were received but not answered. */
+static void test_hand_over_to_another_charset(void **state)
+{
+	struct fixture *f = *state;
+	struct policy latin =
+		with_charset(&f->policy, FRAMING_STREAM, CHARSET_ISO_8859_1, DECODE_STRICT);
+	struct policy ascii =
+		with_charset(&f->policy, FRAMING_STREAM, CHARSET_ASCII, DECODE_STRICT);
+	struct policy line =
+		with_charset(&f->policy, FRAMING_LINE, CHARSET_UTF_8, DECODE_BACKSLASHREPLACE);
+	struct policy latin_line =
+		with_charset(&f->policy, FRAMING_LINE, CHARSET_ISO_8859_1, DECODE_STRICT);
+
+	latin.transcoder.to = latin_line.transcoder.to = CHARSET_UTF_8;
+	policy_prepare(&latin);
+	policy_prepare(&latin_line);
+	/* half a character becomes a whole one */
+	feed_string(f, "a\xc3");
+	check_out(f, "a");
+	assert_int_equal(hand_over(f, &latin), SESSION_IDLE);
+	check_out(f, "a\xc3\x83");
+	stop(f);
+
+	/* or a fault */
+	start(f);
+	feed_string(f, "a\xe2\x82");
+	assert_int_equal(hand_over(f, &ascii), SESSION_DONE);
+	check_out(f, "a\nNAK 1 byte not in charset\n");
+	stop(f);
+
+	/* an unfinished line is decoded as a whole, and its faults are counted once */
+	start(f);
+	f->session.policy = &line;
+	feed_string(f, "\xff\n\xff\xe2");
+	assert_int_equal(f->counts[SESSION_ILL_FORMED], 2);
+	check_out(f, "\\xff\n");
+	assert_int_equal(hand_over(f, &latin_line), SESSION_IDLE);
+	assert_int_equal(f->counts[SESSION_ILL_FORMED], 1);
+	feed_string(f, "\x82\n");
+	check_out(f, "\\xff\n\xc3\xbf\xc3\xa2\xc2\x82\n");
+	assert_int_equal(f->counts[SESSION_ILL_FORMED], 1);
+	feed_string(f, "x\xff");
+	assert_int_equal(hand_over(f, &line), SESSION_IDLE);
+	assert_int_equal(f->counts[SESSION_ILL_FORMED], 2);
+	assert_int_equal(hand_over(f, &line), SESSION_IDLE);
+	assert_int_equal(f->counts[SESSION_ILL_FORMED], 2);
+	feed_string(f, "\xfe\n");
+	check_out(f, "\\xff\n\xc3\xbf\xc3\xa2\xc2\x82\nx\\xff\\xfe\n");
+	assert_int_equal(f->counts[SESSION_ILL_FORMED], 3);
+}
+
+/* Ill-formed subsequences are counted whatever the reply is, but not those that are rejected. */
+static void test_ill_formed_are_counted(void **state)
+{
+	static const enum reply_kind replies[] = {REPLY_ECHO, REPLY_ACK, REPLY_DISCARD};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < 3; i++) {
+		for (int framing = FRAMING_STREAM; framing <= FRAMING_LINE; framing++) {
+			stop(f);
+			f->policy.reply = replies[i];
+			f->policy.framing = (enum framing)framing;
+			f->policy.transcoder.decode_errors = DECODE_REPLACE;
+			start(f);
+			feed_string(f, "clean\n");
+			assert_int_equal(f->counts[SESSION_ILL_FORMED], 0);
+			feed_string(f, "\xff\xe2\x82z\xf0\x9f");
+			assert_int_equal(f->counts[SESSION_ILL_FORMED], 2);
+			feed_string(f, "\x98\n");
+			assert_int_equal(f->counts[SESSION_ILL_FORMED], 3);
+			stop(f);
+			f->policy.transcoder.decode_errors = DECODE_STRICT;
+			start(f);
+			feed_string(f, "\xff\n");
+			assert_int_equal(f->n_naks, 1);
+			assert_int_equal(f->counts[SESSION_ILL_FORMED], 0);
+		}
+	}
+}
+
+/* Nothing in binary messages is a fault, and replies need no copy. */
+static void test_binary(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t every[256];
+
+	for (unsigned i = 0; i < sizeof(every); i++)
+		every[i] = (uint8_t)i;
+	for (int framing = FRAMING_STREAM; framing <= FRAMING_LINE; framing++) {
+		stop(f);
+		f->policy = with_charset(&f->policy, (enum framing)framing, CHARSET_BINARY,
+					 DECODE_STRICT);
+		start(f);
+		assert_int_equal(session_feed(&f->session, &f->io, every, sizeof(every)),
+				 SESSION_IDLE);
+		assert_int_equal(f->io.out.n_spans, 1);
+		assert_ptr_equal(f->io.out.spans[0].iov_base, every);
+		take(f);
+		session_io_clear(&f->io);
+		assert_int_equal(answer(f, session_end(&f->session, &f->io), NULL, 0),
+				 SESSION_DONE);
+		assert_int_equal(f->n_out, sizeof(every));
+		assert_memory_equal(f->out, every, sizeof(every));
+		assert_int_equal(f->n_naks, 0);
+	}
+}
+
 /* The state of line framing does not survive a session with stream framing. */
 static void test_hand_over_skipping(void **state)
 {
@@ -817,6 +946,9 @@ int main(void)
 		TEST(test_budget),
 		TEST(test_hand_over),
 		TEST(test_hand_over_skipping),
+		TEST(test_hand_over_to_another_charset),
+		TEST(test_ill_formed_are_counted),
+		TEST(test_binary),
 		cmocka_unit_test(test_nak_format),
 	};
 
