@@ -1,6 +1,7 @@
 /*
  * session: the replies to an input must not depend on where its reads end, on how much fits into
- * one reply area, or on whether input had to be held while a reply was unsent.
+ * one reply area, on whether input had to be held while a reply was unsent, or on whether another
+ * session continues.
  *
  * The first SETUP_BYTES of the input choose the policy and the cuts; the rest is what the client
  * sends. One session gets it whole, another one in pieces, and their output, reported faults and
@@ -39,7 +40,7 @@ struct run {
 	struct session_io io;
 	struct session session;
 	struct said said;
-	bool hold;
+	bool hold, hand_over;
 };
 
 static void on_nak(void *data, const struct nak *nak)
@@ -56,6 +57,31 @@ static void on_count(void *data, enum session_count what, int64_t n)
 	struct said *said = data;
 
 	said->counts[what] += n;
+}
+
+/* Sets the framing, and its parameters by @choice. */
+static void policy_set_frame(struct policy *policy, unsigned framing, uint8_t choice)
+{
+	static const struct frame delimited[] = {
+		{.start = {1, "\x0b", {0}}, .end = {2, "\x1c\r", {0}}},
+		{.end = {1, "\r", {0}}},
+		{.end = {3, "aab", {0}}},
+		{.start = {4, "abab", {0}}, .end = {1, "\xa9", {0}}},
+		{.start = {1, "\xc3", {0}}, .end = {2, "\x82\xac", {0}}},
+		{.start = {2, "aa", {0}}, .end = {8, "aaaaaaaa", {0}}},
+		{.start = {8, "abcabcab", {0}}, .end = {8, "abcabcab", {0}}},
+	};
+	static const uint8_t length_bytes[] = {1, 2, 4};
+
+	policy->framing = framing;
+	if (framing == FRAMING_DELIMITED)
+		policy->frame = delimited[choice % (sizeof(delimited) / sizeof(delimited[0]))];
+	if (framing == FRAMING_LENGTH)
+		policy->frame = (struct frame){.length_bytes = length_bytes[choice % 3],
+					       .length_order = choice / 3 % 2,
+					       .length_includes_header = choice / 6 % 2};
+	if (framing == FRAMING_FIXED)
+		policy->frame.size = 1 + choice % policy->max_message_bytes;
 }
 
 static struct template *compile(const char *source, enum charset charset)
@@ -78,7 +104,6 @@ static void policy_init(struct policy *policy, const uint8_t setup[SETUP_BYTES])
 
 	*policy = (struct policy){
 		.reply = setup[0] % 3,
-		.framing = setup[0] / 3 % 2,
 		.nak = setup[0] / 6 % 2,
 		.transcoder = {.from = from,
 			       .decode_errors =
@@ -89,6 +114,9 @@ static void policy_init(struct policy *policy, const uint8_t setup[SETUP_BYTES])
 		.listener = "fuzz",
 		.host = "here",
 	};
+	policy_set_frame(
+		policy, setup[0] / 12 % 4 > 0 ? FRAMING_LINE + setup[0] / 12 % 4 : setup[0] / 3 % 2,
+		setup[5] >> 2);
 	policy->ack_prefix = compile(prefixes[setup[4] % 3], policy->transcoder.to);
 	policy->ack_suffix = compile(setup[4] & 0x80 ? "." : "", policy->transcoder.to);
 	policy_prepare(policy);
@@ -127,13 +155,35 @@ static int answer(struct run *run, int state, uint8_t *data, size_t n)
 		if (state == SESSION_FULL && run->hold) {
 			if (session_hold(&run->session, &run->io) < 0)
 				abort();
-			memset(data, 0xee, n);
+			if (n > 0)
+				memset(data, 0xee, n);
 		}
 		session_io_clear(&run->io);
 		if (state != SESSION_FULL)
 			return state;
 		state = session_resume(&run->session, &run->io);
 	}
+}
+
+/* Continues in another session, as another process does. Returns its state. */
+static int hand_over(struct run *run, const struct policy *policy)
+{
+	struct session_rest rest;
+	struct session next;
+
+	while (session_suspend(&run->session, &run->io, &rest) == SESSION_FULL) {
+		take(run);
+		session_io_clear(&run->io);
+	}
+	take(run);
+	session_io_clear(&run->io);
+	session_init(&next, policy, "unix\0\0\0", 1);
+	session_restore(&next, &rest.place);
+	if (session_defer(&next, &run->io, rest.input, rest.n_input, rest.ended) < 0)
+		abort();
+	session_finish(&run->session, &run->io);
+	run->session = next;
+	return answer(run, session_resume(&run->session, &run->io), NULL, 0);
 }
 
 /* Feeds @data in pieces of 1 to @piece_max bytes, then the end of input. */
@@ -163,7 +213,9 @@ static void say(struct run *run, const struct policy *policy, const uint8_t *dat
 		free(copy);
 		data += piece;
 		n -= piece;
-		assert(budget_used(&run->budget) <= policy->max_message_bytes + 2u);
+		assert(budget_used(&run->budget) <= policy_frame_max(policy));
+		if (run->hand_over && state == SESSION_IDLE)
+			state = hand_over(run, policy);
 	}
 	if (state != SESSION_DONE)
 		state = answer(run, session_end(&run->session, &run->io), none, 0);
@@ -213,11 +265,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	run_prepare(&whole);
 	run_prepare(&pieces);
 	pieces.hold = data[5] & 1;
+	pieces.hand_over = data[7] & 0x80;
 	if (data[5] & 2)
 		pieces.io.out.max_bytes = REPLY_MAX_LEAST + data[6];
 	say(&whole, &policy, data + SETUP_BYTES, n, SESSION_READ_MAX);
 	say(&pieces, &policy, data + SETUP_BYTES, n, 1 + data[7] % 32);
-	if (policy.framing == FRAMING_LINE || policy.reply != REPLY_ACK)
+	if (policy.framing != FRAMING_STREAM || policy.reply != REPLY_ACK)
 		compare(&whole.said, &pieces.said);
 	policy_finish(&policy);
 	return 0;

@@ -51,7 +51,14 @@ static void go_on(const struct state_connection *c, const struct policy *policy)
 
 static void read_connection(const struct state_connection *c)
 {
-	struct policy policy = {.max_message_bytes = 100, .nak = true};
+	struct policy policy = {
+		.frame = {.start = {1, "\x0b", {0}},
+			  .end = {2, "\x1c\r", {0}},
+			  .length_bytes = 2,
+			  .size = 7},
+		.max_message_bytes = 100,
+		.nak = true,
+	};
 
 	touch(c->listener, strlen(c->listener) + 1);
 	touch(c->output, c->record.output_length);
@@ -59,9 +66,9 @@ static void read_connection(const struct state_connection *c)
 	touch(c->proxy_id, strlen(c->proxy_id) + 1);
 	touch(c->authority, strlen(c->authority) + 1);
 	touch(c->local, strlen(c->local) + 1);
-	for (unsigned i = 0; i < 4; i++) {
-		policy.framing = i % 2 ? FRAMING_LINE : FRAMING_STREAM;
-		policy.reply = i / 2 ? REPLY_DISCARD : REPLY_ECHO;
+	for (unsigned i = 0; i < 2 * (FRAMING_FIXED + 1); i++) {
+		policy.framing = i / 2;
+		policy.reply = i % 2 ? REPLY_DISCARD : REPLY_ECHO;
 		policy_prepare(&policy);
 		go_on(c, &policy);
 	}

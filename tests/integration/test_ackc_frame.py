@@ -1,10 +1,12 @@
 """ackc --frame: messages in frames, and replies checked as such, by servers in Python."""
 
+import contextlib
 import json
 import os
 import re
 import struct
 import subprocess
+import threading
 
 import pytest
 
@@ -164,7 +166,8 @@ def test_faulty_replies_are_reported(peer, fault):
         s.sendall(reply)
         silent(s)
 
-    done = ackc("--frame", frame.option, "--linger", "0.1", "127.0.0.1", peer(handle).port, "x")
+    done = ackc("--frame", frame.option, "-w", within(0.2), "--linger", "0.1", "127.0.0.1",
+                peer(handle).port, "x")
     assert (done.status, words in done.err) == (status, True), done
 
 
@@ -175,9 +178,26 @@ def test_missing_reply_is_reported(peer):
         for _ in texts:
             pass
 
-    done = ackc("--frame", MLLP.option, "--linger", "0.1", "127.0.0.1", peer(handle).port, "1", "2")
+    done = ackc("--frame", MLLP.option, "-w", within(0.2), "--linger", "0.1", "127.0.0.1",
+                peer(handle).port, "1", "2")
     assert (done.status, done.out) == (1, "1\n")
     assert done.err.endswith(": 1 reply to 2 messages\n")
+
+
+def test_half_close_waits_for_missing_replies(peer):
+    """Longer than for other bytes, as a relay may close both directions."""
+    def handle(s):
+        next(texts_of(s, MLLP))
+        threading.Event().wait(0.3)
+        s.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            assert s.recv(1)  # no half-close yet
+        s.setblocking(True)
+        s.sendall(MLLP.wrap(b"late"))
+        silent(s)
+
+    done = ackc("--frame", MLLP.option, "--linger", "0.01", "127.0.0.1", peer(handle).port, "x")
+    assert (done.status, done.out) == (0, "late\n"), done
 
 
 def test_echoed_nak_in_a_frame_is_no_nak(peer):

@@ -97,28 +97,20 @@ static const char *parse_fixed(const char *text, struct frame *f)
 
 const char *frame_parse(const char *text, struct frame *ret)
 {
-	static const struct {
-		const char *word;
-		const char *(*parse)(const char *text, struct frame *f);
-	} kinds[] = {
-		{"delimited", parse_delimited},
-		{"length", parse_length},
-		{"fixed", parse_fixed},
-	};
+	const char *wrong = "a frame is delimited:END[:START], length:N[:little][:inclusive] or "
+			    "fixed:N";
+	struct frame f = {0};
+	const char *rest;
 
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-		const char *rest = after(text, kinds[i].word);
-		struct frame f = {0};
-		const char *wrong;
-
-		if (!rest)
-			continue;
-		wrong = kinds[i].parse(rest, &f);
-		if (!wrong)
-			*ret = f;
-		return wrong;
-	}
-	return "a frame is delimited:END[:START], length:N[:little][:inclusive] or fixed:N";
+	if ((rest = after(text, "delimited")))
+		wrong = parse_delimited(rest, &f);
+	else if ((rest = after(text, "length")))
+		wrong = parse_length(rest, &f);
+	else if ((rest = after(text, "fixed")))
+		wrong = parse_fixed(rest, &f);
+	if (!wrong)
+		*ret = f;
+	return wrong;
 }
 
 /* ---- sending ---- */

@@ -126,7 +126,8 @@ static bool header_matches(const struct frame *f, size_t n, const uint8_t *p)
 {
 	uint8_t header[FRAME_HEADER_MAX];
 
-	return memcmp(p, header, frame_header(f, n, header)) == 0;
+	frame_header(f, n, header);
+	return memcmp(p, header, f->header_n) == 0;
 }
 
 static bool terminator_matches(const struct message *m, const uint8_t *p)

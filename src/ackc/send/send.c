@@ -10,7 +10,8 @@
  * command. A server that closes earlier also ends it.
  *
  * With --frame, the texts and the lines of the input are sent in frames, and the replies are
- * printed without theirs, each followed by LF.
+ * printed without theirs, each followed by LF. The number of missing replies is then known, and the
+ * half-close also waits for these, for the length of the timeout.
  *
  * The timeout runs while the server must accept bytes, and after the half-close. The linger timer
  * runs in between. It half-closes and does not fail, unless the peer acknowledges nothing for the
@@ -237,6 +238,13 @@ static uint64_t linger_wait_ms(const struct send *s)
 								     : linger_ms;
 }
 
+/* Returns whether a reply in a frame is missing, and may still arrive. */
+static bool is_reply_due(const struct send *s)
+{
+	return s->framed && s->replies - s->greetings < s->framer.frames &&
+	       uv_now(&s->run.loop) - s->active_ms < s->options->timeout_ms;
+}
+
 /*
  * Called when the linger timer expires. The linger time starts when the peer has acknowledged
  * everything. A period that ends with input ready to read does not count either: this process may
@@ -251,8 +259,8 @@ static void on_linger(uv_timer_t *timer)
 	s->unacknowledged = linger_ms == 0 ? 0 : tcpinfo_unacknowledged(stream_fd(s->stream));
 	if (s->unacknowledged < before)
 		s->active_ms = uv_now(&s->run.loop);
-	if (linger_ms == 0 ||
-	    (s->unacknowledged == 0 && before == 0 && !has_input(stream_fd(s->stream))))
+	if (linger_ms == 0 || (s->unacknowledged == 0 && before == 0 && !is_reply_due(s) &&
+			       !has_input(stream_fd(s->stream))))
 		half_close(s);
 	else if (s->unacknowledged &&
 		 uv_now(&s->run.loop) - s->active_ms >= linger_ms + s->options->timeout_ms)

@@ -106,10 +106,12 @@ static inline uint32_t utf8_load_four(const uint8_t *p)
  */
 static inline void utf8_carry_store(struct utf8_carry *carry, uint32_t bytes, size_t length)
 {
-	carry->bytes[0] = (uint8_t)bytes;
-	carry->bytes[1] = (uint8_t)(bytes >> 8);
-	carry->bytes[2] = (uint8_t)(bytes >> 16);
-	carry->length = (uint8_t)length;
+	uint32_t all = (bytes & 0xffffff) | (uint32_t)length << 24;
+
+	carry->bytes[0] = (uint8_t)all;
+	carry->bytes[1] = (uint8_t)(all >> 8);
+	carry->bytes[2] = (uint8_t)(all >> 16);
+	carry->length = (uint8_t)(all >> 24);
 }
 
 /* Returns the bytes in @carry (NULL: none), the last as the most significant. */
