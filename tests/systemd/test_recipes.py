@@ -13,21 +13,22 @@ import sys
 
 import pytest
 
-from service import CONFIG, Unit, connect, exchange, receive, run, serves, systemctl, wait_until
+from service import CONFIG, PORT, Unit, connect, exchange, receive, run, serves, systemctl, wait_until
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-from displays import MAN, displays  # noqa: E402  (needs the path)
+from displays import MAN, displays, plain  # noqa: E402  (needs the path)
 
 BOTH = ["ackd.socket", "ackd.service"]
 
 # Displays that are not run: output, syntax, and commands that need the sources.
 NO_RECIPES = {
     "ackc.1": ["bit flipped at byte 30: expected 'hovc', received 'lovc'",
+               "difference in the length of the frame: expected 64, received 65",
                "ackc: localhost:8080: connection refused"],
     "ackd-course.7": [],
     "ackd-protocol.7": ["NAK offset reason"],
     "ackd-scaling.7": ["tests/bench/run --peers ackd --workloads 64x5000 --costs idle"],
-    "ackd.8": [],
+    "ackd.8": [r"info message: ackd: message 2 from 127.0.0.1:4711, connection 1: 5 bytes: b'caf\xc3\xa9'"],
     "ackd.conf.5": ['@include "FILE"', "NAK OFFSET REASON",
                     "/etc/ackd.conf:3: port: found 70000; allowed: an integer from 0 to 65535"],
 }
@@ -47,7 +48,9 @@ DROP_INS = matching("ackd.8", r"\[")
 SOCKET_COMMANDS, = [commands(d) for d in matching("ackd.8", "# ") if "ackd.socket" in d]
 SERVICE_COMMANDS = ["systemctl edit ackd.service", *[
     c for d in matching("ackd.8", "# ") if "ackd.socket" not in d for c in commands(d)]]
-CONFIGURATIONS = matching("ackd.conf.5", r"\w+ = ")
+CONFIGURATIONS = dict(re.findall(r'^\.\\" example: (\S+)\n\.Bd [^\n]*\n(.*?)^\.Ed$',
+                                 (MAN / "ackd.conf.5").read_text(), re.M | re.S))
+CONFIGURATIONS = {name: plain(text) for name, text in CONFIGURATIONS.items()}
 
 
 def edit(command, text):
@@ -145,20 +148,39 @@ def test_socket_commands_can_be_repeated(unit):
             assert serves(address)
 
 
-@pytest.mark.parametrize("configuration", CONFIGURATIONS, ids=lambda c: c.split("\n")[0][:20])
-def test_configuration(unit, configuration):
+HL7 = "MSH|^~\\&|LAB||||20261129||ORU^R01|4711|P|2.5\r"
+# For each example of ackd.conf(5): addresses, texts sent there, and patterns of the whole answers.
+ANSWERS = {
+    "acknowledgements": [(PORT, "one\n", "1 3 one\n")],
+    "listeners": [(10007, b"caf\xe9",
+                   r"Hello 127\.0\.0\.1:\d+, you are connection \d+\.\n" "caf\ufffd"),
+                  ("/run/ackd/ackd.sock", "x", "Got x")],
+    "quit": [(10013, "", r"Hello 127\.0\.0\.1:\d+, this is 127\.0\.0\.1:10013\.\n"),
+             (10014, "a\nexit\nb\n", "Got a\nGot exit\n")],
+    "latin-1": [(PORT, "ÿ–", b"Got \xff&#8211;")],
+    "hl7": [(PORT, f"\x0b{HL7}\x1c\r",
+             r"\x0bMSH\|\^~\\&\|ACKD\|\|LAB\|\|20261129\|\|ACK\|\d+\.1\|P\|2\.5\rMSA\|AA\|4711\r\x1c\r")],
+    "frames": [(7001, "\x02a\x03", "\x02Got a\x03"), (7002, "a\r", "Got a\r"),
+               (7003, "a\0", "Got a\0"), (7004, "\0\1a", "\0\5Got a"),
+               (7005, "a" * 128, "Got " + "a" * 128)],
+}
+
+
+def octets(text):
+    return text if isinstance(text, bytes) else text.encode()
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_configuration(unit, name):
     """The configuration takes effect by a reload."""
     unit.start()
-    CONFIG.write_text(configuration)
+    CONFIG.write_text(CONFIGURATIONS[name])
     unit.reload()
-    if "framing" in configuration:
-        assert exchange(b"one\n") == b"1 3 one\n"
-    elif "listeners" in configuration:
-        said = exchange(b"caf\xe9", ("127.0.0.1", 10007)).decode()
-        assert re.fullmatch(r"Hello 127\.0\.0\.1:\d+, you are connection \d+\.\ncaf\ufffd", said)
-        assert exchange(b"x", "/run/ackd/ackd.sock") == b"Got x"
-    else:
-        assert exchange("ÿ–".encode()) == b"Got \xff&#8211;"
+    for address, text, pattern in ANSWERS[name]:
+        if isinstance(address, int):
+            address = ("127.0.0.1", address)
+        answer = exchange(octets(text), address)
+        assert re.fullmatch(octets(pattern), answer), (address, answer)
 
 
 def until(command, pattern, number):
@@ -177,12 +199,16 @@ def until(command, pattern, number):
 
 @pytest.mark.parametrize("command", [c for d in matching("ackc.1", r"\$ ") for c in commands(d)])
 def test_ackc_examples(unit, tmp_path, command):
-    """Runs the examples of ackc(1) against the service, or an echo server where one is needed."""
-    CONFIG.write_text('listeners = ( { name = "ackd"; }, '
-                      '{ name = "echo"; port = 7777; reply = "echo"; } );\n')
+    """Runs the examples of ackc(1) against the service, with a listener for each port."""
+    CONFIG.write_text("""listeners = (
+        { name = "ackd"; },
+        { name = "mllp"; port = 2575; framing = "delimited"; frame = { start = [11]; end = [28, 13]; }; },
+        { name = "stx"; port = 4001; framing = "delimited"; frame = { start = [2]; end = [3]; }; },
+        { name = "iso8583"; port = 8583; framing = "length"; frame = { length_bytes = 2; }; }
+    );\n""")
     unit.start()
-    text = tmp_path / "text"
-    text.write_text("good morning\n" * 1000)
+    for name in "text", "messages", "message":
+        (tmp_path / name).write_text("good morning\n" * 1000)
     if "localhost 7 " in command:  # the echo service has a port below 1024
         CONFIG.write_text('reply = "echo";\n')
         administrate(SOCKET_COMMANDS, matching("ackd.8", r"\[Socket\](?s:.*):7$")[0])
@@ -196,6 +222,12 @@ def test_ackc_examples(unit, tmp_path, command):
             assert re.match(r"ACKC (OK|WARNING|CRITICAL) - localhost:10080: 5 of 5 probes", said), said
         if "good morning" in command:
             assert said == "Got good morning\n"
+        if "GLU" in command:
+            assert said == "Got R|1|GLU|98\n"
+        if "< messages" in command:
+            assert said == "Got good morning\n" * 1000
+        if "--whole" in command:
+            assert said == "Got " + "good morning\n" * 1000 + "\n"
         if "load" in command:
             assert "errors: none" in said
 
