@@ -3,14 +3,14 @@
  * session_vs_cpython.py writes the cases. Each line is one of
  *
  *	policy REPLY FRAMING FROM DECODE TO ENCODE NAK MAX_MESSAGE GREETING PREFIX SUFFIX
- *	       START END LENGTH_BYTES ORDER INCLUDES_HEADER SIZE
+ *	       START END LENGTH_BYTES ORDER INCLUDES_HEADER SIZE BARE TEXT NAK_TEXT QUIT
  *	case READS INPUT OUTPUT FAULTS MESSAGES SKIPPED ILL_FORMED
  *
- * with texts and bytes in hex ("-": none). READS: where the reads are cut, "5,9", or "all": whole,
- * in two at each place, byte by byte. FAULTS: the NAK lines that on_nak would make. MESSAGES: their
- * number, or -1 when the reads decide it. SKIPPED: how many bytes between frames are skipped.
- * ILL_FORMED: how many ill-formed subsequences are left to the error handler, or -1 if the case
- *does not say.
+ * with texts and bytes in hex ("-": none; "unset": NAK_TEXT or QUIT is not set). READS: where the
+ *reads are cut, "5,9", or "all": whole, in two at each place, byte by byte. FAULTS: the NAK lines
+ *that on_nak would make. MESSAGES: their number, or -1 when the reads decide it. SKIPPED: how many
+ *bytes between frames are skipped. ILL_FORMED: how many ill-formed subsequences are left to the
+ *error handler, or -1 if the case does not say.
  *
  * A case is run with an output of the usual size and, for some reads, with tiny ones, such that
  * SESSION_FULL comes at each point, with and without session_hold(), with the session handed over
@@ -61,6 +61,7 @@ static struct policy policy;
 static struct budget budget;
 static struct session_io io;
 static struct bytes got_output, got_faults;
+static struct bytes quit;
 static uint64_t got_received, got_skipped;
 static int64_t got_ill_formed;
 static size_t cuts[READS_MAX];
@@ -305,10 +306,12 @@ static void check_trouble(struct test_case *c, const size_t *at, size_t n)
 	size_t least = template_length_max(policy.greeting);
 	size_t step = c->output.n > 4096 ? 15 : 1; /* a long one is full often enough */
 
-	if (policy.reply == REPLY_ACK && template_length_max(policy.ack_prefix) > least)
-		least = template_length_max(policy.ack_prefix);
-	if (policy.reply == REPLY_ACK && template_length_max(policy.ack_suffix) > least)
-		least = template_length_max(policy.ack_suffix);
+	if (template_length_max(policy_before(&policy)) > least)
+		least = template_length_max(policy_before(&policy));
+	if (template_length_max(policy_after(&policy)) > least)
+		least = template_length_max(policy_after(&policy));
+	if (template_length_max(policy.nak_text) + 2 * MARK_MAX > least)
+		least = template_length_max(policy.nak_text) + 2 * MARK_MAX;
 	if (least < REPLY_MAX_LEAST)
 		least = REPLY_MAX_LEAST;
 	for (size_t i = 0; i < REPLY_MAX_SPREAD && least + i < c->output.n; i += step) {
@@ -371,13 +374,20 @@ static int hex_digit(char c)
 	return (int)(at - digits);
 }
 
-/* The caller frees the bytes, which end with a NUL that does not count. */
+/*
+ * The caller frees the bytes, which end with a NUL that does not count. For "unset" the pointer is
+ * NULL.
+ */
 static struct bytes next_bytes(void)
 {
 	const char *field = next_field();
 	size_t n = strcmp(field, "-") == 0 ? 0 : strlen(field) / 2;
 	struct bytes bytes = {.p = malloc(n + 1), .n = n};
 
+	if (strcmp(field, "unset") == 0) {
+		free(bytes.p);
+		return (struct bytes){0};
+	}
 	for (size_t i = 0; i < n; i++)
 		bytes.p[i] = (uint8_t)(hex_digit(field[2 * i]) << 4 | hex_digit(field[2 * i + 1]));
 	bytes.p[n] = '\0';
@@ -408,14 +418,17 @@ static struct mark next_mark(void)
 	return mark;
 }
 
-static struct template *next_template(void)
+/* "unset" becomes NULL. */
+static struct template *next_template(unsigned variables)
 {
 	struct bytes source = next_bytes();
 	struct template_error error;
 	struct template *template = NULL;
 
-	if (template_compile((const char *)source.p, policy.transcoder.to, TEMPLATE_IN_REPLY,
-			     &template, &error) != TEMPLATE_OK)
+	if (!source.p)
+		return NULL;
+	if (template_compile((const char *)source.p, policy.transcoder.to, variables, &template,
+			     &error) != TEMPLATE_OK)
 		die("a template does not compile");
 	free(source.p);
 	return template;
@@ -426,13 +439,17 @@ static void policy_finish(void)
 	template_destroy(policy.greeting);
 	template_destroy(policy.ack_prefix);
 	template_destroy(policy.ack_suffix);
+	template_destroy(policy.reply_text);
+	template_destroy(policy.nak_text);
+	free(quit.p);
+	quit = (struct bytes){0};
 	policy = (struct policy){.listener = "listener", .host = "host"};
 }
 
 /* In the order of the enumerations. */
 static void read_policy(void)
 {
-	static const char *const replies[] = {"ack", "echo", "discard", NULL};
+	static const char *const replies[] = {"ack", "echo", "discard", "text", NULL};
 	static const char *const framings[] = {"stream", "line",  "delimited",
 					       "length", "fixed", NULL};
 	static const char *const orders[] = {"big", "little", NULL};
@@ -453,9 +470,9 @@ static void read_policy(void)
 	policy.transcoder.encode_errors = (enum encode_errors)next_name(encodings);
 	policy.nak = next_name(bools);
 	policy.max_message_bytes = (uint32_t)strtoul(next_field(), NULL, 10);
-	policy.greeting = next_template();
-	policy.ack_prefix = next_template();
-	policy.ack_suffix = next_template();
+	policy.greeting = next_template(TEMPLATE_IN_GREETING);
+	policy.ack_prefix = next_template(TEMPLATE_IN_REPLY);
+	policy.ack_suffix = next_template(TEMPLATE_IN_REPLY);
 	policy.frame.start = next_mark();
 	policy.frame.end = next_mark();
 	policy.frame.length_bytes = (uint8_t)strtoul(next_field(), NULL, 10);
@@ -463,6 +480,11 @@ static void read_policy(void)
 	policy.frame.length_includes_header = next_name(bools);
 	policy.frame.size = (uint32_t)strtoul(next_field(), NULL, 10);
 	policy.frame.bare_replies = next_name(bools);
+	policy.reply_text = next_template(TEMPLATE_IN_REPLY);
+	policy.nak_text = next_template(TEMPLATE_IN_NAK);
+	quit = next_bytes();
+	policy.quit = quit.p;
+	policy.quit_length = quit.n;
 	policy_prepare(&policy);
 }
 

@@ -16,10 +16,11 @@ import json
 import os
 import pathlib
 import random
+import re
 import shlex
 import subprocess
 import sys
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import sample
 
@@ -63,12 +64,21 @@ class Policy(NamedTuple):
     prefix: str = ""
     suffix: str = ""
     frame: Frame = Frame()
+    text: str = ""
+    nak_text: Optional[str] = None
+    quit: Optional[bytes] = None
+
+    def encodes(self):
+        """Returns whether the reply contains text of the message."""
+        return self.reply in ("echo", "ack") or (self.reply == "text" and "${field" in self.text)
 
     def line(self):
+        nak_text = "unset" if self.nak_text is None else hexed(self.nak_text.encode())
+        quit_bytes = "unset" if self.quit is None else hexed(self.quit)
         templates = " ".join(hexed(t.encode()) for t in (self.greeting, self.prefix, self.suffix))
         return (f"policy {self.reply} {self.framing} {self.source} {self.decode} {self.charset} "
                 f"{self.encode} {str(self.nak).lower()} {self.max_message} {templates} "
-                f"{self.frame.words()}\n")
+                f"{self.frame.words()} {hexed(self.text.encode())} {nak_text} {quit_bytes}\n")
 
 
 class Unit(NamedTuple):
@@ -170,7 +180,7 @@ def fault_of(unit, policy):
     """Returns the fault of a unit under strict handlers, or None."""
     if unit.reason and policy.decode == "strict":
         return Fault(unit.start, unit.proof, unit.reason)
-    if policy.reply == "discard":
+    if not policy.encodes():
         return None
     try:
         encoded(unit.text, policy)
@@ -180,36 +190,62 @@ def fault_of(unit, policy):
     return None
 
 
+def field_of(text, separator, number, policy):
+    """Returns a field of the text, encoded: at most 256 bytes of it, cut between characters."""
+    fields = text.split(separator)
+    field = b""
+    for character in fields[number - 1] if number <= len(fields) else "":
+        more = encoded(character, policy)
+        if len(field) + len(more) > 256:
+            break
+        field += more
+    return field
+
+
 class Reply:
     """The replies on one connection."""
 
     def __init__(self, policy):
         self.policy = policy
-        self.out = self.expand(policy.greeting, 0, 0)
         self.faults = b""
         self.messages = 0
+        self.out = self.expand(policy.greeting)
         self.skipped = 0
         self.ill_formed = 0
+        self.has_quit = False
 
-    def expand(self, template, n_bytes, n_characters):
+    def expand(self, template, n_bytes=0, text="", fault=None):
         values = {"peer": "peer", "host": "host", "listener": "listener", "connection": 1,
-                  "bytes": n_bytes, "characters": n_characters}
-        for name, value in values.items():
-            template = template.replace("${%s}" % name, str(value))
-        if "${message}" in template:
-            template = template.replace("${message}", str(self.messages))
-        charset = self.policy.charset
-        return template.encode("utf-8" if charset == "binary" else charset)
+                  "local": "local", "message": self.messages, "bytes": n_bytes,
+                  "characters": len(text)}
+        if fault:
+            values.update(offset=fault.offset, reason=fault.reason)
+        charset = "utf-8" if self.policy.charset == "binary" else self.policy.charset
+        out = b""
+        at = 0
+        for found in re.finditer(r"\$\{(?:field:(.):(\d+)|(\w+))\}", template, re.DOTALL):
+            out += template[at:found.start()].encode(charset)
+            at = found.end()
+            if found[1]:
+                out += field_of(text, found[1], int(found[2]), self.policy)
+            else:
+                out += str(values[found[3]]).encode(charset)
+        return out + template[at:].encode(charset)
 
-    def message(self, n_bytes, text, terminator=b"", offset=0):
+    def message(self, raw, text, terminator=b"", offset=0):
         policy = self.policy
         self.messages += 1
+        self.has_quit = raw == policy.quit
         if policy.reply == "discard":
             return
-        body = encoded(text, policy)
+        if policy.reply == "text":
+            body = self.expand(policy.text, len(raw), text)
+            terminator = b""
+        else:
+            body = encoded(text, policy)
         if policy.reply == "ack":
-            body = (self.expand(policy.prefix, n_bytes, len(text)) + body +
-                    self.expand(policy.suffix, n_bytes, len(text)))
+            body = (self.expand(policy.prefix, len(raw), text) + body +
+                    self.expand(policy.suffix, len(raw), text))
         if policy.framing == "length" and len(body) > policy.frame.reply_max():
             self.nak(Fault(offset, NEVER, "reply too long"))
             return
@@ -233,7 +269,9 @@ class Reply:
         line = f"NAK {fault.offset} {fault.reason}\n".encode()
         self.faults += line
         is_framed = self.policy.framing in ("delimited", "length") and not self.policy.frame.bare
-        if self.policy.nak and is_framed:
+        if self.policy.nak and self.policy.nak_text is not None:
+            self.out += self.framed(self.expand(self.policy.nak_text, fault=fault))
+        elif self.policy.nak and is_framed:
             self.out += self.framed(line[:-1])
         elif self.policy.nak:
             if self.out and not self.out.endswith(b"\n"):
@@ -258,9 +296,10 @@ def model_stream(data, policy, cuts):
             at += 1
         text = "".join(unit.text for unit in taken)
         if text:
-            reply.message(sum(unit.end - unit.start for unit in taken), text)
+            reply.message(data[taken[0].start:taken[-1].end], text)
         if fault:
             reply.nak(fault)
+        if fault or reply.has_quit:
             break
     return reply
 
@@ -303,7 +342,9 @@ def model_line(data, policy):
             reply.messages += 1
             reply.nak(fault)
         else:
-            reply.message(end - start, decoded(data[start:end], policy), terminator)
+            reply.message(data[start:end], decoded(data[start:end], policy), terminator)
+        if reply.has_quit:
+            break
         start = lf + 1 if lf >= 0 else len(data)
     return reply
 
@@ -386,8 +427,8 @@ def model_framed(data, policy):
         if fault:
             reply.refused(fault)
         else:
-            reply.message(n, decoded(data[text:stop], policy), offset=frame)
-        if at is None:
+            reply.message(data[text:stop], decoded(data[text:stop], policy), offset=frame)
+        if at is None or reply.has_quit:
             return reply
 
 
@@ -420,7 +461,7 @@ class Cases:
             reply = model_line(data, policy)
             self.add(policy, "all", data, reply.out, reply.faults, reply.messages,
                      ill_formed=reply.ill_formed)
-        elif policy.reply != "ack":
+        elif policy.reply in ("echo", "discard") and policy.quit is None:
             reply = model_stream(data, policy, [])
             self.add(policy, "all", data, reply.out, reply.faults, -1, ill_formed=reply.ill_formed)
         else:
@@ -616,6 +657,56 @@ def add_reply_bounds(cases, rng):
                         cases.add(policy, reads, data, model.out, model.faults, model.messages)
 
 
+TEXTS = ("\x06", "", "${message} ${bytes}/${characters} ${local}\n", "${field:,:2}",
+         "${field:a:1}|${field:a:2};", "é${field:,:1}", "${field:é:2}${field:€:1}",
+         "<${field:\\:2}>", "${field:\ufffd:1}${field:x:2}", "${field:\n:1}")
+NAK_TEXTS = (None, None, "\x15", "", "${offset} ${reason} ${message}\n", "no ${peer}")
+QUITS = (None, None, b"q", b"\xc3\xa9", b"", b"a,a")
+FIELD_PIECES = (b",", b",", b"a", b"x", b"q", b"a,a", b"\\", b"f", "é".encode(), "€".encode(), b"\xff",
+                b"\xe2", b"\xef\xbf\xbd", b"\xe9", b"\x81")
+
+
+def field_input(rng):
+    return b"".join(rng.choice(FIELD_PIECES) for _ in range(rng.randrange(0, 7)))
+
+
+def is_encodable(template, charset):
+    try:
+        re.sub(r"\$\{.*?\}", "", template).encode("utf-8" if charset == "binary" else charset)
+        return True
+    except UnicodeEncodeError:
+        return False
+
+
+def add_texts(cases, rng):
+    """Adds replies with texts, fields, texts of NAKs and quit messages, in every framing."""
+    n_before = cases.n
+    framings = [("stream", Frame()), ("line", Frame()), *FRAMES[:3], *FRAMES[8:10], FRAMES[15]]
+    for framing, frame in framings:
+        policies = [policy for reply in ("text", "ack", "discard")
+                    for policy in every_policy(framing, reply)]
+        for policy in policies if IS_WHOLE else rng.sample(policies, 90):
+            texts = [text for text in TEXTS if is_encodable(text, policy.charset)]
+            policy = policy._replace(
+                frame=frame, text=rng.choice(texts), suffix=rng.choice(texts), prefix=rng.choice(texts),
+                nak_text=rng.choice(NAK_TEXTS), quit=rng.choice(QUITS), nak=rng.random() < 0.9)
+            if policy.reply != "text":
+                policy = policy._replace(text="")
+            inputs = [field_input(rng) for _ in range(rng.randrange(1, 4))]
+            for wanted in (policy.quit, b""):
+                data = [*inputs, wanted or b"", *inputs]
+                cases.add_model(policy, framed_texts(framing, frame, data), rng)
+    print(f"texts, fields and quit messages: {cases.n - n_before} cases")
+
+
+def framed_texts(framing, frame, texts):
+    if framing == "delimited":
+        return b"\n".join(frame.start + text.replace(frame.end, b"") + frame.end for text in texts)
+    if framing == "length":
+        return b"".join(frame.header(len(text)) + text for text in texts)
+    return (b"\n" if framing == "line" else b"").join(texts)
+
+
 def add_long(cases, rng):
     """Adds lines and reads that are longer than all buffers."""
     for size in (1023, 1024, 1025, 65535, 65536, 65537, 70000, 200000):
@@ -712,6 +803,7 @@ def main():
     add_frame_bounds(cases, rng)
     add_reply_bounds(cases, rng)
     add_long(cases, rng)
+    add_texts(cases, rng)
     add_suites(cases, rng)
     if sample.note():
         print(sample.note())
