@@ -5,8 +5,8 @@
  *
  * The first SETUP_BYTES of the input choose the policy and the cuts; the rest is what the client
  * sends. One session gets it whole, another one in pieces, and their output, reported faults and
- * counts are compared. In stream framing an acknowledgement depends on the reads by definition, so
- * only echo and discard are compared.
+ * counts are compared, and the messages for the log. In stream framing the messages depend on the
+ * reads by definition, so only echo and discard without a quit message are compared.
  */
 
 #include "core/session/session.h"
@@ -18,7 +18,7 @@
 #define SETUP_BYTES 8
 
 /* The length of the longest template below or NAK line. */
-#define REPLY_MAX_LEAST ((size_t)80)
+#define REPLY_MAX_LEAST ((size_t)TEMPLATE_FIELD_MAX + 80)
 
 /* More than the reply bytes that a byte of input can cause: a line of one byte, with a NAK. */
 #define EXPANSION_MAX 128
@@ -33,6 +33,7 @@ struct said {
 	struct nak naks[INPUT_MAX];
 	size_t n_naks;
 	int64_t counts[SESSION_ILL_FORMED + 1];
+	uint64_t logged; /* a hash of the messages for the log */
 };
 
 struct run {
@@ -57,6 +58,26 @@ static void on_count(void *data, enum session_count what, int64_t n)
 	struct said *said = data;
 
 	said->counts[what] += n;
+}
+
+static void hash(uint64_t *hash, const void *p, size_t n)
+{
+	const uint8_t *bytes = p;
+
+	for (size_t i = 0; i < n; i++)
+		*hash = (*hash ^ bytes[i]) * UINT64_C(0x100000001b3);
+}
+
+/* The reads decide how much of a refused message is known. */
+static void on_message(void *data, const struct session_message *message)
+{
+	struct said *said = data;
+	size_t length = message->parts[0].iov_len + message->parts[1].iov_len;
+
+	assert(message->number > 0 && message->length == length);
+	hash(&said->logged, &message->number, sizeof(message->number));
+	for (int i = 0; i < 2 && !message->refused; i++)
+		hash(&said->logged, message->parts[i].iov_base, message->parts[i].iov_len);
 }
 
 /* Sets the framing, and its parameters by @choice. */
@@ -99,6 +120,7 @@ static struct template *compile(const char *source, enum charset charset)
 static void policy_init(struct policy *policy, const uint8_t setup[SETUP_BYTES])
 {
 	static const char *const prefixes[] = {"Got ", "", "${message} ${bytes} ${characters} "};
+	static const char *const fields[] = {"${field:,:2}", "${field:\xc3\xa9:1}", "${field:x:3}"};
 
 	enum charset from = setup[2] / 5 % 5;
 
@@ -118,7 +140,21 @@ static void policy_init(struct policy *policy, const uint8_t setup[SETUP_BYTES])
 		policy, setup[0] / 12 % 4 > 0 ? FRAMING_LINE + setup[0] / 12 % 4 : setup[0] / 3 % 2,
 		setup[5] >> 2);
 	policy->ack_prefix = compile(prefixes[setup[4] % 3], policy->transcoder.to);
-	policy->ack_suffix = compile(setup[4] & 0x80 ? "." : "", policy->transcoder.to);
+	policy->ack_suffix = compile(setup[4] & 0x80 && setup[4] & 0x40 ? fields[setup[4] % 3]
+				     : setup[4] & 0x80			? "."
+									: "",
+				     policy->transcoder.to);
+	if (setup[1] & 0x20) {
+		policy->reply = REPLY_TEXT;
+		policy->reply_text = compile(fields[setup[4] % 3], policy->transcoder.to);
+	}
+	if (setup[1] & 0x40)
+		policy->nak_text = compile("\x15${message}", policy->transcoder.to);
+	if (setup[1] & 0x80) {
+		policy->quit = (const uint8_t *)"q";
+		policy->quit_length = setup[4] & 1;
+	}
+	policy->log_messages = setup[4] & 0x20;
 	policy_prepare(policy);
 }
 
@@ -126,6 +162,8 @@ static void policy_finish(struct policy *policy)
 {
 	template_destroy(policy->ack_prefix);
 	template_destroy(policy->ack_suffix);
+	template_destroy(policy->reply_text);
+	template_destroy(policy->nak_text);
 }
 
 /* Takes the output of the last call, as a socket would. */
@@ -177,7 +215,7 @@ static int hand_over(struct run *run, const struct policy *policy)
 	}
 	take(run);
 	session_io_clear(&run->io);
-	session_init(&next, policy, "unix\0\0\0", 1);
+	session_init(&next, policy, "unix\0\0\0here", 1);
 	session_restore(&next, &rest.place);
 	if (session_defer(&next, &run->io, rest.input, rest.n_input, rest.ended) < 0)
 		abort();
@@ -233,11 +271,13 @@ static void run_prepare(struct run *run)
 			abort();
 		run->io.on_nak = on_nak;
 		run->io.on_count = on_count;
+		run->io.on_message = on_message;
 		run->io.event_data = &run->said;
 	}
 	run->io.out.max_bytes = SESSION_REPLY_MAX;
 	run->said.n = 0;
 	run->said.n_naks = 0;
+	run->said.logged = 0;
 	memset(run->said.counts, 0, sizeof(run->said.counts));
 }
 
@@ -270,8 +310,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		pieces.io.out.max_bytes = REPLY_MAX_LEAST + data[6];
 	say(&whole, &policy, data + SETUP_BYTES, n, SESSION_READ_MAX);
 	say(&pieces, &policy, data + SETUP_BYTES, n, 1 + data[7] % 32);
-	if (policy.framing != FRAMING_STREAM || policy.reply != REPLY_ACK)
+	if (policy.framing != FRAMING_STREAM ||
+	    ((policy.reply == REPLY_ECHO || policy.reply == REPLY_DISCARD) && !policy.quit))
 		compare(&whole.said, &pieces.said);
+	assert(policy.framing == FRAMING_STREAM || whole.said.logged == pieces.said.logged);
 	policy_finish(&policy);
 	return 0;
 }

@@ -187,6 +187,66 @@ static void test_half_close_under_backpressure(void **state)
 	end(&f);
 }
 
+/* A listener that only greets drops input, and closes when the client does not. */
+static void test_close(void **state)
+{
+	struct fixture f;
+	struct conn *c;
+	int a;
+
+	begin(&f, "reply = \"close\"; greeting = \"bye\\n\";");
+	a = connect_client(&f);
+	c = last_conn(&f, QUEUE_LINGER);
+	assert_int_equal(c->state, CONN_LINGERING);
+	assert_int_equal(c->reason, CONN_CLOSE);
+	say(a, "hello");
+	expect(&f, a, "bye\n");
+	expect_end(&f, a);
+	assert_int_equal(count_of(&f, COUNTER_MESSAGES), 0);
+	advance(&f, LINGER_MS - 1);
+	say(a, "still here");
+	step(&f);
+	assert_int_equal(f.reactor.connections, 1);
+	advance(&f, LINGER_MS / 32 + 2);
+	until_empty(&f);
+	close(a);
+	end(&f);
+}
+
+/* The input after the quit message is dropped, also if it comes with it. */
+static void test_quit(void **state)
+{
+	struct fixture f;
+	int a;
+
+	begin(&f, "framing = \"line\"; quit = \"exit\";");
+	a = connect_client(&f);
+	say(a, "a\nexit\nb\n");
+	expect(&f, a, "Got a\nGot exit\n");
+	assert_int_equal(last_conn(&f, QUEUE_LINGER)->reason, CONN_QUIT);
+	say(a, "c\n");
+	expect_end(&f, a);
+	assert_int_equal(count_of(&f, COUNTER_MESSAGES), 2);
+	close(a);
+	end(&f);
+}
+
+/* A refused client gets the NAK of the listener, with its names. */
+static void test_nak_text_of_a_refusal(void **state)
+{
+	struct fixture f;
+	int a, b;
+
+	begin(&f, "nak_text = \"${peer}: ${reason}\"; limits = { max_connections = 1; };");
+	a = connect_client(&f);
+	b = connect_client(&f);
+	expect(&f, b, "unix: too many connections");
+	expect_end(&f, b);
+	close(a);
+	close(b);
+	end(&f);
+}
+
 /* A NAK ends the connection in order: the client reads it, and its further input is dropped. */
 static void test_nak(void **state)
 {
@@ -384,6 +444,9 @@ int main(void)
 		cmocka_unit_test(test_backpressure),
 		cmocka_unit_test(test_partial_writes),
 		cmocka_unit_test(test_half_close_under_backpressure),
+		cmocka_unit_test(test_close),
+		cmocka_unit_test(test_quit),
+		cmocka_unit_test(test_nak_text_of_a_refusal),
 		cmocka_unit_test(test_nak),
 		cmocka_unit_test(test_nak_read_late),
 		cmocka_unit_test(test_nak_under_backpressure),

@@ -295,6 +295,95 @@ static void test_lingering(void **state)
 	end_pair(&p);
 }
 
+/* The reply to the quit message is pending. The next process delivers it, then closes. */
+static void test_pending_quit(void **state)
+{
+	enum { N = 3000 };
+	static const char line[] = "0123456789\n", last[] = "exit\n";
+	const size_t n = N * strlen(line) + strlen(last);
+	char *input = malloc(n + 16), *received;
+	struct pair p = {0};
+	int a;
+
+	assert_non_null(input);
+	for (int i = 0; i < N; i++)
+		memcpy(input + (size_t)i * strlen(line), line, strlen(line));
+	strcpy(input + N * strlen(line), "exit\nnot answered\n");
+	begin_pair(&p, "reply = \"echo\"; framing = \"line\"; quit = \"exit\";");
+	a = connect_small(&p.old);
+	say(a, input);
+	step(&p.old);
+	assert_int_equal(last_conn(&p.old, QUEUE_IDLE)->state, CONN_SENDING);
+	change_process(&p);
+	received = receive_all(&p.new, a, n);
+	assert_memory_equal(received, input, n);
+	expect_end(&p.new, a);
+	assert_int_equal(last_conn(&p.new, QUEUE_LINGER)->reason, CONN_QUIT);
+	free(received);
+	free(input);
+	close(a);
+	end_pair(&p);
+}
+
+/* A connection that has quit lingers in the next process, which still knows why. */
+static void test_lingering_after_quit(void **state)
+{
+	struct pair p = {0};
+	int a;
+
+	begin_pair(&p, "framing = \"line\"; quit = \"exit\";");
+	a = connect_client(&p.old);
+	say(a, "exit\nx\n");
+	expect(&p.old, a, "Got exit\n");
+	change_process(&p);
+	say(a, "y\n");
+	expect_end(&p.new, a);
+	assert_int_equal(last_conn(&p.new, QUEUE_LINGER)->reason, CONN_QUIT);
+	close(a);
+	end_pair(&p);
+}
+
+/* The next process closes connections that its configuration does not serve. */
+static void test_close_after_a_change(void **state)
+{
+	struct pair p = {0};
+	int a;
+
+	begin_pair(&p, "framing = \"line\";");
+	reload(&p.new, "reply = \"close\"; greeting = \"hello\";");
+	a = connect_client(&p.old);
+	say(a, "one\nhalf");
+	expect(&p.old, a, "Got one\n");
+	change_process(&p);
+	expect_end(&p.new, a);
+	assert_int_equal(last_conn(&p.new, QUEUE_LINGER)->reason, CONN_CLOSE);
+	close(a);
+	end_pair(&p);
+}
+
+/* The destination in a PROXY header is kept; another address is that of the socket. */
+static void test_local_address(void **state)
+{
+	struct pair p = {0};
+	int a, b;
+
+	begin_pair(&p, "proxies = [ \"unix\" ]; ack_prefix = \"${local} \";");
+	a = connect_client(&p.old);
+	b = connect_client(&p.old);
+	say(a, "PROXY TCP4 192.0.2.1 198.51.100.1 4711 10080\r\nx");
+	expect(&p.old, a, "198.51.100.1:10080 x");
+	say(b, "PROXY UNKNOWN\r\ny");
+	expect(&p.old, b, "unix y");
+	change_process(&p);
+	say(a, "z");
+	expect(&p.new, a, "198.51.100.1:10080 z");
+	say(b, "z");
+	expect(&p.new, b, "unix z");
+	close(a);
+	close(b);
+	end_pair(&p);
+}
+
 /* A refused client has been answered; it is closed. */
 static void test_refused(void **state)
 {
@@ -527,6 +616,10 @@ int main(void)
 		cmocka_unit_test(test_ended),
 		cmocka_unit_test(test_pending_nak),
 		cmocka_unit_test(test_lingering),
+		cmocka_unit_test(test_pending_quit),
+		cmocka_unit_test(test_lingering_after_quit),
+		cmocka_unit_test(test_close_after_a_change),
+		cmocka_unit_test(test_local_address),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_proxy_header),
 		cmocka_unit_test(test_other_configuration),

@@ -26,8 +26,8 @@ void conn_local_text(const struct sockaddr *address, char out[TEMPLATE_LOCAL_MAX
 	struct proxy_span span = {0};
 
 	sockaddr_format(address, text);
-	if (strcmp(text, scheme) == 0) /* a socket without a name */
-		text[strlen(scheme) - 1] = '\0';
+	if (strcmp(text, "unix:@") == 0) /* a socket without a name */
+		snprintf(text, sizeof(text), "unix");
 	else if (address->sa_family == AF_UNIX)
 		span.offset = sizeof(scheme) - 1;
 	span.length = (uint16_t)(strlen(text) - span.offset);
