@@ -323,6 +323,15 @@ static void test_frames(void **state)
 		  "\003a,b\002\xff"
 		  "a\001q\001x",
 		  2, "1 3[a,b]2 1 refused[\xff]3 1[q]");
+	f->policy.frame.length_includes_header = true;
+	f->policy.max_message_bytes = 3;
+	for (size_t read = 1; read < 8; read++) {
+		check_log(f, "\002a\005text", read, "1 1[a]2 0 refused[]");
+		check_log(f, "\002a\377", read, "1 1[a]2 0 refused[]");
+	}
+	f->policy.frame.length_bytes = 2;
+	check_log(f, "\001\001text", 1, "1 0 refused[]");
+	check_log(f, "\001\001text", 6, "1 0 refused[]");
 
 	f->policy.framing = FRAMING_FIXED;
 	f->policy.frame.size = 1;

@@ -327,9 +327,11 @@ static int next_framed(struct session *session, struct session_io *io, struct se
 		r = boundary_begin(session, io, job, &extent.head);
 		if (r <= 0)
 			return r;
-		if (job->nak_due)
+		if (job->nak_due) {
+			extent.text_end = extent.head;
 			return refuse_rest(session, io, job, policy_head_length(session->policy),
 					   &extent);
+		}
 	}
 	boundary_search(session, job, &extent);
 	check_extent(session, job, &extent);
