@@ -150,7 +150,7 @@ def test_many_connects_do_not_starve_traffic(ackd):
             stop.set()
             for thread in threads:
                 thread.join()
-    assert times[-5] < (10 if sanitizer() else within(0.25))
+    assert times[-5] < (10 if sanitizer() else within(1))
 
 
 def test_accepting_is_bounded_per_turn(ackd, faults):
@@ -720,7 +720,7 @@ def test_killed_daemon_can_be_restarted_immediately(ackd, record_property):
         assert daemon.exchange(b"back") == b"Got back"
         took = time.monotonic() - begin
         record_property("back after", f"{took:.3f} s")
-        assert took < within(0.25)
+        assert took < within(2)
         for s in clients:
             s.close()
 
