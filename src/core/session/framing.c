@@ -208,7 +208,8 @@ static int answer_message(struct session *session, struct session_io *io, struct
 		job->start_length = (uint8_t)head;
 		job->terminator_length = (uint8_t)tail;
 	}
-	reply_begin(session, io, job, frame + head, n - head - tail);
+	/* a discarded line at the end of input has no bytes, not even an address */
+	reply_begin(session, io, job, head > 0 ? frame + head : frame, n - head - tail);
 	return 1;
 }
 
