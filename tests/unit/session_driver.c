@@ -413,7 +413,8 @@ static struct mark next_mark(void)
 
 	if (bytes.n > MARK_MAX)
 		die("a mark is too long");
-	memcpy(mark.bytes, bytes.p, bytes.n);
+	if (bytes.n > 0)
+		memcpy(mark.bytes, bytes.p, bytes.n);
 	free(bytes.p);
 	return mark;
 }

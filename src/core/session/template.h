@@ -94,8 +94,8 @@ enum template_fault template_compile(const char *source, enum charset charset, u
 /* The size of the buffer for template_list(). */
 #define TEMPLATE_LIST_MAX 256
 
-/* Writes the set @variables of enum template_variable as "${peer}, ${host}". Returns @out. */
-const char *template_list(unsigned variables, char out[TEMPLATE_LIST_MAX]);
+/* Writes the @set of enum template_variable as "${peer}, ${host}". Returns @out. */
+const char *template_list(unsigned set, char out[TEMPLATE_LIST_MAX]);
 
 /* Accepts NULL. */
 void template_destroy(struct template *template);
