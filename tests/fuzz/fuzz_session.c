@@ -73,11 +73,13 @@ static void on_message(void *data, const struct session_message *message)
 {
 	struct said *said = data;
 	size_t length = message->parts[0].iov_len + message->parts[1].iov_len;
+	uint64_t ignored = 0, *to = message->refused ? &ignored : &said->logged;
 
 	assert(message->number > 0 && message->length == length);
 	hash(&said->logged, &message->number, sizeof(message->number));
-	for (int i = 0; i < 2 && !message->refused; i++)
-		hash(&said->logged, message->parts[i].iov_base, message->parts[i].iov_len);
+	assert(length <= INPUT_MAX);
+	for (int i = 0; i < 2; i++)
+		hash(to, message->parts[i].iov_base, message->parts[i].iov_len);
 }
 
 /* Sets the framing, and its parameters by @choice. */
@@ -95,8 +97,10 @@ static void policy_set_frame(struct policy *policy, unsigned framing, uint8_t ch
 	static const uint8_t length_bytes[] = {1, 2, 4};
 
 	policy->framing = framing;
-	if (framing == FRAMING_DELIMITED)
+	if (framing == FRAMING_DELIMITED) {
 		policy->frame = delimited[choice % (sizeof(delimited) / sizeof(delimited[0]))];
+		policy->frame.bare_replies = choice >= 32;
+	}
 	if (framing == FRAMING_LENGTH)
 		policy->frame = (struct frame){.length_bytes = length_bytes[choice % 3],
 					       .length_order = choice / 3 % 2,
