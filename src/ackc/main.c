@@ -44,6 +44,23 @@ static bool descriptors_left(void)
 	return n == DESCRIPTORS_OF_LIBUV;
 }
 
+/*
+ * Reads the certificates for --tls. Returns an error message for the caller to free; NULL if there
+ * is none.
+ */
+static char *prepare_tls(struct target *t)
+{
+	char words[TLS_WORDS_MAX];
+	char *error = NULL;
+
+	if (!t->tls.wanted)
+		return NULL;
+	t->tls_client = tls_client_create(&t->tls, t->host, words);
+	if (!t->tls_client && asprintf(&error, "ackc: %s\n", words) < 0)
+		abort();
+	return error;
+}
+
 /* Ends without running a command. @errors has the error of the command line, if any. */
 static int not_run(enum parse_outcome outcome, bool plugin, const char *errors)
 {
@@ -89,6 +106,11 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	if (options.plugin)
 		output_fail_with(EXIT_UNKNOWN);
+	if (outcome == PARSE_RUN) {
+		free(errors);
+		errors = prepare_tls(&options.target);
+		outcome = errors ? PARSE_USAGE : PARSE_RUN;
+	}
 	if (outcome != PARSE_RUN)
 		status = not_run(outcome, options.plugin, errors);
 	else if (!standard_filled || !descriptors_left())
@@ -97,6 +119,7 @@ int main(int argc, char **argv)
 		status = runs[options.command](&options);
 	if (status < 0)
 		status = not_started(status, options.plugin);
+	tls_client_destroy(options.target.tls_client);
 	free(errors);
 	return status;
 }

@@ -7,7 +7,7 @@ function __ackc_words
     for word in $words[2..]
         if set -q value[1]
             set -e value
-        else if string match -qr -- '^-[^-]*[wcisWtpdnr]$|^--(timeout|proxy|frame|linger|count|interval|size|wait|warning|critical|deadline|prefix|suffix|connections|threads|depth|duration|rate|file)$' $word
+        else if string match -qr -- '^-[^-]*[wcisWtpdnr]$|^--(timeout|proxy|ca|cert|key|sni|alpn|frame|linger|count|interval|size|wait|warning|critical|deadline|prefix|suffix|connections|threads|depth|duration|rate|file)$' $word
             set value follows
         else if not string match -q -- '-*' $word
             echo -- $word
@@ -47,6 +47,13 @@ complete -c ackc -n __ackc_wants_option -s 4 -d 'IPv4 only'
 complete -c ackc -n __ackc_wants_option -s 6 -d 'IPv6 only'
 complete -c ackc -n __ackc_wants_option -l proxy -x -a 'v1 v2' -d 'Send a PROXY header first'
 complete -c ackc -n __ackc_wants_option -l frame -x -a 'delimited: length: fixed:' -d 'Frame messages and replies'
+complete -c ackc -n __ackc_wants_option -l tls -d 'Use TLS'
+complete -c ackc -n __ackc_wants_option -l ca -r -F -d 'Certificates to trust'
+complete -c ackc -n __ackc_wants_option -l cert -r -F -d 'Certificate of this client'
+complete -c ackc -n __ackc_wants_option -l key -r -F -d 'Its key'
+complete -c ackc -n __ackc_wants_option -l sni -x -d 'Name to ask for and to verify'
+complete -c ackc -n __ackc_wants_option -l alpn -x -d 'Application protocols to offer'
+complete -c ackc -n __ackc_wants_option -l insecure -d 'Accept any certificate'
 complete -c ackc -n __ackc_wants_option -l json -d 'Print JSON objects, one per line'
 complete -c ackc -n __ackc_wants_option -s h -l help -d 'Print a summary of the options'
 complete -c ackc -n __ackc_wants_option -s V -l version -d 'Print the versions'

@@ -44,6 +44,7 @@ enum type {
 	TYPE_THRESHOLD,
 	TYPE_PROXY,
 	TYPE_FRAME,
+	TYPE_ALPN,
 	TYPE_HELP,
 	TYPE_VERSION,
 };
@@ -76,6 +77,20 @@ static const struct row rows[] = {
 	 "frame messages, and expect framed replies:\n"
 	 "delimited:END[:START] (in hex; MLLP is delimited:1c0d:0b),\n"
 	 "length:N[:little][:inclusive] or fixed:N"},
+	{ALL, 0, TYPE_FLAG, "tls", NULL, AT(target.tls.wanted), true, 0, NULL,
+	 "use TLS 1.2 or 1.3, and verify the server's certificate"},
+	{ALL, 0, TYPE_TEXT, "ca", "FILE", AT(target.tls.ca), 0, (double)SIZE_MAX, NULL,
+	 "certificates to trust (default: the system's)"},
+	{ALL, 0, TYPE_TEXT, "cert", "FILE", AT(target.tls.cert), 0, (double)SIZE_MAX, NULL,
+	 "certificate of this client, with its chain"},
+	{ALL, 0, TYPE_TEXT, "key", "FILE", AT(target.tls.key), 0, (double)SIZE_MAX, NULL,
+	 "its key (default: in the file of --cert)"},
+	{ALL, 0, TYPE_TEXT, "sni", "NAME", AT(target.tls.sni), 0, TARGET_HOST_MAX, NULL,
+	 "name to ask for and to verify (default: HOST)"},
+	{ALL, 0, TYPE_ALPN, "alpn", "NAME[,NAME]", AT(target.tls.alpn), 0, 0, NULL,
+	 "application protocols to offer"},
+	{ALL, 0, TYPE_FLAG, "insecure", NULL, AT(target.tls.insecure), true, 0, NULL,
+	 "accept any certificate, and report what is wrong with it"},
 	{ALL, 0, TYPE_FLAG, "json", NULL, AT(json), true, 0, NULL,
 	 "print JSON objects, one per line"},
 	{ALL, 'h', TYPE_HELP, "help", NULL, 0, 0, 0, 0, NULL, "print this text"},
@@ -152,6 +167,12 @@ static const char *const conflicts[][3] = {
 	{"frame", "lines"},
 	{"size", "lines", "file"},
 	{"size", "frame", "file"},
+};
+
+/* Options that need another one. */
+static const char *const needs[][2] = {
+	{"ca", "tls"},	 {"cert", "tls"},     {"key", "tls"},  {"sni", "tls"},
+	{"alpn", "tls"}, {"insecure", "tls"}, {"key", "cert"},
 };
 
 /* The options that have another meaning for a monitoring plugin. */
@@ -289,6 +310,12 @@ static bool parse_frame(const struct row *row, const char *text, void *field)
 	return frame_parse(text, field) == NULL;
 }
 
+static bool parse_alpn(const struct row *row, const char *text, void *field)
+{
+	*(const char **)field = text;
+	return tls_alpn_is_valid(text);
+}
+
 /* The operations of each type, and the words for a value that is not accepted. */
 static const struct {
 	bool (*parse)(const struct row *row, const char *text, void *field);
@@ -305,6 +332,7 @@ static const struct {
 			    ", where MS and LOSS are [@][START:][END]; examples: 10, 10,20%, "
 			    "5:100,50%"},
 	[TYPE_FRAME] = {parse_frame, NULL, NULL},
+	[TYPE_ALPN] = {parse_alpn, NULL, ", where a NAME has 1 to 255 bytes"},
 	[TYPE_PROXY] = {parse_proxy, NULL,
 			", where SRC is an IPv4 address, or an IPv6 address in brackets"},
 };
@@ -493,6 +521,10 @@ static enum parse_outcome check_conflicts(const struct parser *p)
 			return usage_error(p, "'--%s' cannot be combined with '--%s' and '--%s'", a,
 					   b, c);
 		return usage_error(p, "'%s%s' cannot be combined with '%s%s'", dash, a, dash, b);
+	}
+	for (size_t i = 0; i < sizeof(needs) / sizeof(needs[0]); i++) {
+		if (is_given(p, needs[i][0]) && !is_given(p, needs[i][1]))
+			return usage_error(p, "'--%s' needs '--%s'", needs[i][0], needs[i][1]);
 	}
 	return PARSE_RUN;
 }

@@ -3,6 +3,9 @@
  * address fails, the next one is tried immediately. If it has not answered within DIAL_STAGGER_MS,
  * the next one is tried in parallel. The first to connect wins and the others are closed. If all
  * fail, the most informative failure is reported.
+ *
+ * With TLS, the winner then makes the handshake, within the same time limit. No other address is
+ * tried if that fails.
  */
 
 #include "ackc/net/dial.h"
@@ -28,6 +31,8 @@ struct dial {
 	unsigned pending;
 	int failure;
 	uint64_t deadline_ms; /* in the loop's clock */
+	uint64_t connect_ns;
+	bool handshaking; /* the others are closed */
 	dial_cb cb;
 	void *data;
 };
@@ -51,11 +56,50 @@ static void succeed(struct attempt *a)
 {
 	struct dial *d = a->dial;
 	struct stream *stream = a->stream;
-	uint64_t connect_ns = uv_hrtime() - a->started_ns;
 
 	a->stream = NULL;
 	dial_cancel(d);
-	d->cb(d->data, 0, stream, connect_ns, a->peer);
+	d->cb(d->data, 0, stream, d->connect_ns, a->peer);
+}
+
+static void on_handshake(void *data, int status)
+{
+	struct attempt *a = data;
+
+	if (status < 0)
+		fail(a->dial, status);
+	else
+		succeed(a);
+}
+
+static uint64_t left_ms(const struct dial *d)
+{
+	uint64_t now_ms;
+
+	uv_update_time(d->loop);
+	now_ms = uv_now(d->loop);
+	return d->deadline_ms > now_ms ? d->deadline_ms - now_ms : 0;
+}
+
+static void on_timer(uv_timer_t *timer);
+
+/* Starts the handshake on the connection of @a, which is the only one from here on. */
+static void shake_hands(struct attempt *a)
+{
+	struct dial *d = a->dial;
+	int r;
+
+	for (size_t i = 0; i < d->next; i++) {
+		if (&d->attempts[i] == a)
+			continue;
+		stream_close(d->attempts[i].stream);
+		d->attempts[i].stream = NULL;
+	}
+	d->handshaking = true;
+	uv_timer_start(&d->timer, on_timer, left_ms(d), 0);
+	r = stream_start_tls(a->stream, d->addresses->tls, on_handshake, a);
+	if (r < 0)
+		fail(d, r);
 }
 
 /* Sends the PROXY header, if any, on a new connection. Returns 0 or a negative errno. */
@@ -83,7 +127,11 @@ static void on_connected(void *data, int status)
 	if (status == 0)
 		status = send_proxy_header(a);
 	if (status == 0) {
-		succeed(a);
+		d->connect_ns = uv_hrtime() - a->started_ns;
+		if (d->addresses->tls)
+			shake_hands(a);
+		else
+			succeed(a);
 		return;
 	}
 	d->failure = failure_prefer(d->failure, status);
@@ -97,7 +145,9 @@ static void on_timer(uv_timer_t *timer)
 {
 	struct dial *d = timer->data;
 
-	if (uv_now(d->loop) >= d->deadline_ms)
+	if (d->handshaking)
+		fail(d, FAILURE_HANDSHAKE_TIMEOUT);
+	else if (uv_now(d->loop) >= d->deadline_ms)
 		fail(d, failure_prefer(d->failure, FAILURE_CONNECT_TIMEOUT));
 	else
 		launch(d);
@@ -116,7 +166,6 @@ static int start_next(struct dial *d)
 /* Starts the next address, and sets the timer for the step after it. */
 static void launch(struct dial *d)
 {
-	uint64_t now_ms;
 	uint64_t wait_ms;
 	bool started = false;
 
@@ -132,9 +181,7 @@ static void launch(struct dial *d)
 		fail(d, d->failure);
 		return;
 	}
-	uv_update_time(d->loop);
-	now_ms = uv_now(d->loop);
-	wait_ms = d->deadline_ms > now_ms ? d->deadline_ms - now_ms : 0;
+	wait_ms = left_ms(d);
 	if (d->next < d->addresses->n && wait_ms > DIAL_STAGGER_MS)
 		wait_ms = DIAL_STAGGER_MS;
 	uv_timer_start(&d->timer, on_timer, wait_ms, 0);

@@ -1,6 +1,9 @@
 #pragma once
 
-/* Connects to the first address of a target that answers, as in RFC 8305 ("Happy Eyeballs"). */
+/*
+ * Connects to the first address of a target that answers, as in RFC 8305 ("Happy Eyeballs"), and
+ * makes the TLS handshake, if any. The choice of the address is made before the handshake.
+ */
 
 #include "ackc/net/lookup.h"
 #include "ackc/net/stream.h"
@@ -12,7 +15,8 @@ struct dial;
 
 /*
  * On success @status is 0 and the callee owns the connected @stream. On failure @status is a
- * failure for failure_text() and @stream is NULL. @connect_ns is the duration of the connect alone.
+ * failure for failure_text() and @stream is NULL. @connect_ns is the duration of the connect alone,
+ * without the TLS handshake.
  * @peer is the address reached, one of those dialled.
  */
 typedef void (*dial_cb)(void *data, int status, struct stream *stream, uint64_t connect_ns,

@@ -2,7 +2,9 @@
 
 #include <assert.h>
 #include <ctype.h>
+#include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <uv.h>
 
 static const struct row {
@@ -12,7 +14,12 @@ static const struct row {
 } failures[] = {
 	{FAILURE_LOOKUP_TIMEOUT, 0, "timed out looking up the name"},
 	{FAILURE_CONNECT_TIMEOUT, 5, "timed out connecting"},
+	{FAILURE_HANDSHAKE_TIMEOUT, 5, "timed out in the TLS handshake"},
 	{FAILURE_REPLY_TIMEOUT, 0, "timed out waiting for a reply"},
+	{FAILURE_CUT, 7, "connection closed without close_notify"},
+	{FAILURE_CERTIFICATE, 8, "the certificate of the server is not accepted"},
+	{FAILURE_NO_TLS, 8, "the server does not speak TLS"},
+	{FAILURE_TLS, 8, "TLS error"},
 	{UV_ETIMEDOUT, 5, "connection timed out"},
 	{UV_ECONNREFUSED, 8, "connection refused"},
 	{UV_ECONNRESET, 7, "connection reset"},
@@ -56,11 +63,28 @@ static const struct row *find(int failure)
 	return i < N_FAILURES ? &failures[i] : NULL;
 }
 
+/* The latest description of a failure of TLS, and that failure. */
+static _Thread_local char described_words[256];
+static _Thread_local int described;
+
+int failure_describe(int failure, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(described_words, sizeof(described_words), format, args);
+	va_end(args);
+	described = failure;
+	return failure;
+}
+
 const char *failure_text(int failure)
 {
 	static _Thread_local char other[128];
 	const struct row *row = find(failure);
 
+	if (failure && failure == described)
+		return described_words;
 	if (row)
 		return row->text;
 	uv_strerror_r(failure, other, sizeof(other));

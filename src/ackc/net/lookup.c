@@ -90,6 +90,7 @@ void lookup_start(struct lookup *l, uv_loop_t *loop, const struct target *t, uin
 
 	l->target = t;
 	l->addresses.proxy = t->proxy;
+	l->addresses.tls = t->tls_client;
 	l->cb = cb;
 	l->data = data;
 	uv_timer_init(loop, &l->timer);

@@ -18,6 +18,7 @@ struct addresses {
 	size_t n;
 	struct sockaddr_storage list[ADDRESSES_MAX]; /* in the order to try them */
 	struct proxy_choice proxy;
+	const struct tls_client *tls; /* NULL: plain text */
 };
 
 /* @status is 0, and the look-up has the addresses, or a failure for failure_text(). */

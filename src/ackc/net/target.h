@@ -3,6 +3,7 @@
 /* The server given on the command line: HOST and PORT, HOST:PORT, or unix:PATH. */
 
 #include "ackc/net/proxy_send.h"
+#include "ackc/net/tls.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -20,6 +21,8 @@ struct target {
 	uint16_t port;
 	int family; /* AF_UNSPEC, AF_INET or AF_INET6 */
 	struct proxy_choice proxy;
+	struct tls_options tls;
+	struct tls_client *tls_client; /* made from @tls; NULL: plain text */
 	/* The name used in messages: "localhost:8080", "[::1]:8080", "unix:/run/x"; printable. */
 	char label[TARGET_LABEL_MAX];
 };

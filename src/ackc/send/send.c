@@ -31,6 +31,7 @@
 #include "ackc/net/failure.h"
 #include "ackc/net/run.h"
 #include "ackc/net/tcpinfo.h"
+#include "ackc/net/tls_report.h"
 #include "ackc/output/display.h"
 #include "ackc/output/json.h"
 #include "ackc/output/output.h"
@@ -92,6 +93,7 @@ struct send {
 	char peer[PEER_TEXT_MAX];
 	uint64_t began_ns;
 	uint64_t connect_ns;
+	struct tls_facts tls; /* without a version: none */
 	uint64_t sent_bytes;
 	uint64_t received_bytes;
 	uint64_t greeting_bytes; /* received before anything was sent */
@@ -132,6 +134,7 @@ static void summary(struct send *s, const char *failure)
 		json_ms(&j, "connect_ms", s->connect_ns);
 	else
 		json_null(&j, "connect_ms");
+	tls_json(&j, &s->tls);
 	json_ms(&j, "total_ms", uv_hrtime() - s->began_ns);
 	json_number(&j, "sent_bytes", s->sent_bytes);
 	json_number(&j, "received_bytes", s->received_bytes);
@@ -610,6 +613,9 @@ static void on_connected(void *data, int status, struct stream *stream, uint64_t
 	s->stream = stream;
 	s->connect_ns = connect_ns;
 	peer_text(peer, s->peer);
+	if (stream_tls_facts(stream, &s->tls) && s->tls.problem[0])
+		fprintf(stderr, "ackc: %s: not verified: %s\n", s->options->target.label,
+			s->tls.problem);
 	stream_read(stream, s->received, CHUNK, &events, s);
 	active(s);
 	if (s->options->n_texts)

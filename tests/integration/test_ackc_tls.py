@@ -1,0 +1,360 @@
+"""ackc --tls: against Python's ssl, with every problem of a certificate, and ends of all kinds."""
+
+import json
+import os
+import re
+import socket
+import ssl
+import subprocess
+import threading
+import time
+
+import pytest
+
+import ackc_peers
+from ackc_peers import MLLP, ackc, each_text, echo, silent
+from harness import SOON, have
+
+peer = ackc_peers.peer
+
+TLS12, TLS13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
+CA_CONFIG = """[ca]
+default_ca = here
+[here]
+database = index
+serial = serial
+new_certs_dir = .
+default_md = sha256
+policy = any
+copy_extensions = copy
+unique_subject = no
+[any]
+commonName = supplied
+"""
+NAMES = "subjectAltName=DNS:localhost,DNS:*.echo.example,IP:127.0.0.1,IP:::1"
+
+
+def openssl(directory, *arguments):
+    subprocess.run(["openssl", *arguments], cwd=directory, check=True, stdin=subprocess.DEVNULL,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=SOON)
+
+
+class Certificates:
+    """An authority and its certificates; certificates["server"] is the path without .pem or .key."""
+
+    KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+
+    def __init__(self, directory):
+        self.directory = directory
+        (directory / "ca.cnf").write_text(CA_CONFIG)
+        (directory / "index").write_text("")
+        (directory / "serial").write_text("01\n")
+        self.self_signed("ca", "/CN=Test CA")
+        self.self_signed("alone", "/CN=localhost", NAMES)
+        self.issue("server", NAMES)
+        self.issue("elsewhere", "subjectAltName=DNS:a.example,DNS:b.example,IP:192.0.2.7")
+        self.issue("expired", NAMES, "200101000000Z", "200301120000Z")
+        self.issue("early", NAMES, "490101000000Z", "491231000000Z")
+        self.issue("client", "subjectAltName=DNS:client.example")
+
+    def __getitem__(self, name):
+        return self.directory / name
+
+    def self_signed(self, name, subject, extension="basicConstraints=critical,CA:TRUE"):
+        openssl(self.directory, "req", "-x509", *self.KEY, "-keyout", f"{name}.key", "-out",
+                f"{name}.pem", "-subj", subject, "-days", "90", "-addext", extension)
+
+    def issue(self, name, extension, *validity):
+        start, end = validity or ("200101000000Z", time.strftime(
+            "%y%m%d%H%M%SZ", time.gmtime(time.time() + 40 * 86400 + 3600)))
+        openssl(self.directory, "req", *self.KEY, "-keyout", f"{name}.key", "-out", f"{name}.csr",
+                "-subj", f"/CN={name}", "-addext", extension)
+        openssl(self.directory, "ca", "-batch", "-notext", "-config", "ca.cnf", "-cert", "ca.pem",
+                "-keyfile", "ca.key", "-in", f"{name}.csr", "-out", f"{name}.pem", "-startdate",
+                start, "-enddate", end)
+
+    def context(self, name="server", version=None, client_ca=False, alpn=None):
+        """Returns the context of a server."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(f"{self[name]}.pem", f"{self[name]}.key")
+        if version:
+            context.minimum_version = context.maximum_version = version
+        if client_ca:
+            context.load_verify_locations(self["ca.pem"])
+            context.verify_mode = ssl.CERT_REQUIRED
+        if alpn:
+            context.set_alpn_protocols(alpn)
+        return context
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    if "built without TLS" in ackc("--tls", "localhost").err:
+        pytest.skip("this build has no TLS")
+    if not have("openssl"):
+        pytest.skip("the command openssl is not installed")
+    return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def server(peer, certificates):
+    """Starts a server: server(handler, name of the certificate, other options of the context)."""
+
+    def make(handler=echo, name="server", **options):
+        context = certificates.context(name, **options)
+
+        def handle(s):
+            with context.wrap_socket(s, server_side=True) as tls:
+                handler(tls)
+                tls.unwrap()
+
+        return peer(handle)
+
+    return make
+
+
+@pytest.fixture
+def trusting(certificates):
+    """Runs ackc with --tls and the authority of the tests."""
+
+    def run(*arguments, **options):
+        command = [a for a in arguments[:1] if a in ("send", "ping", "load")]
+        return ackc(*command, "--tls", "--ca", certificates["ca.pem"], *arguments[len(command):],
+                    **options)
+
+    return run
+
+
+@pytest.mark.parametrize("version", [TLS12, TLS13], ids=["1.2", "1.3"])
+def test_send_with_both_versions(server, trusting, version):
+    port = server(version=version).port
+    for host in ("localhost", "127.0.0.1", f"localhost:{port}"):
+        done = trusting(host, *([] if ":" in host else [port]), "one", "two")
+        assert (done.status, done.out, done.err) == (0, "one\ntwo\n", ""), done
+    done = trusting("--json", "localhost", port, "x")
+    summary = json.loads(done.out.splitlines()[-1])
+    assert summary["handshake_ms"] > 0 and summary["connect_ms"] > 0
+    tls = summary["tls"]
+    assert tls["version"] == ("TLS 1.2" if version == TLS12 else "TLS 1.3")
+    assert (tls["subject"], tls["issuer"]) == ("CN=server", "CN=Test CA")
+    assert (tls["alpn"], tls["verified"], tls["problem"]) == (None, True, None)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", tls["expires"])
+
+
+def test_plain_summary_has_no_tls(peer):
+    done = ackc("--json", "127.0.0.1", peer(echo).port, "x")
+    summary = json.loads(done.out.splitlines()[-1])
+    assert (summary["tls"], summary["handshake_ms"]) == (None, None)
+
+
+def test_many_bytes_in_both_directions(server, trusting):
+    """More than all buffers hold, while the server sends back what it has read."""
+    data = os.urandom(1 << 20) * 16
+    done = trusting("localhost", server().port, data=data)
+    assert (done.status, done.raw == data, done.err) == (0, True, "")
+
+
+@pytest.mark.parametrize("name, words", [
+    ("expired", "the certificate of the server expired at 2020-03-01T12:00:00Z"),
+    ("early", "the certificate of the server is not valid before 2049-01-01T00:00:00Z"),
+    ("alone", "the certificate of the server is self-signed (CN=localhost) and not trusted"),
+    ("elsewhere", "the certificate of the server is for a.example, b.example, 192.0.2.7, not for "
+                  "localhost"),
+])
+def test_problems_of_certificates(server, trusting, name, words):
+    port = server(name=name).port
+    done = trusting("localhost", port, "x")
+    assert (done.status, done.out) == (1, "")
+    assert done.err == f"ackc: localhost:{port}: {words}\n"
+    done = trusting("--insecure", "localhost", port, "x")
+    assert (done.status, done.out) == (0, "x\n")
+    assert done.err == f"ackc: localhost:{port}: not verified: {words}\n"
+
+
+def test_unknown_issuer(server):
+    """Without --ca, the authorities of the system count."""
+    port = server().port
+    done = ackc("--tls", "localhost", port, "x")
+    assert done.status == 1
+    assert done.err == (f"ackc: localhost:{port}: the certificate of the server has an unknown "
+                        "issuer: CN=Test CA\n")
+
+
+def test_name_is_asked_for_and_verified(peer, certificates, trusting):
+    """The name of --sni, or HOST unless that is an address."""
+    asked = []
+    context = certificates.context()
+    context.sni_callback = lambda tls, name, _: asked.append(name)
+
+    def handle(s):
+        with context.wrap_socket(s, server_side=True) as tls:
+            echo(tls)
+            tls.unwrap()
+
+    port = peer(handle).port
+    assert trusting("localhost", port, "x").status == 0
+    assert trusting("127.0.0.1", port, "x").status == 0
+    assert trusting("--sni", "b.echo.example", "localhost", port, "x").status == 0
+    done = trusting("--sni", "echo.example", "localhost", port, "x")
+    assert (done.status, "not for echo.example" in done.err) == (1, True)
+    assert asked == ["localhost", None, "b.echo.example", "echo.example"]
+
+
+@pytest.mark.parametrize("version", [TLS12, TLS13], ids=["1.2", "1.3"])
+def test_client_certificate(server, trusting, certificates, version):
+    port = server(version=version, client_ca=True).port
+    client = certificates["client"]
+    done = trusting("--cert", f"{client}.pem", "--key", f"{client}.key", "localhost", port, "x")
+    assert (done.status, done.out) == (0, "x\n"), done
+    done = trusting("localhost", port, "x")
+    assert (done.status, done.out) == (1, "")
+    words = "the server demands" if version == TLS13 else "it demands"
+    assert f"{words} a client certificate (--cert)\n" in done.err
+    alone = certificates["alone"]
+    done = trusting("--cert", f"{alone}.pem", "--key", f"{alone}.key", "localhost", port, "x")
+    assert done.status == 1
+    assert "the server does not know the issuer of the client certificate" in done.err
+
+
+def test_alpn(peer, certificates, server, trusting):
+    port = server(alpn=["b", "c"]).port
+    done = trusting("--alpn", "a,c", "--json", "localhost", port, "x")
+    assert json.loads(done.out.splitlines()[-1])["tls"]["alpn"] == "c"
+
+    def refuse(s):
+        """no_application_protocol, which Python's ssl does not send."""
+        s.recv(65536)
+        s.sendall(b"\x15\3\3\0\2\2\x78")
+
+    done = trusting("--alpn", "a,c", "localhost", peer(refuse).port, "x")
+    assert (done.status, "the server accepts no protocol of --alpn a,c\n" in done.err) == (1, True)
+
+
+@pytest.mark.parametrize("answer, words", [
+    (b"NAK 0 invalid start byte\n",
+     r"the server does not speak TLS: it sent b'NAK 0 invalid start byte\n'"),
+    (b"\x15\3\3\0\2\2\x46", "the server speaks neither TLS 1.2 nor 1.3"),
+    (b"\x15\3\3\0\2\2\x50", 'the server sent the TLS alert "internal error"'),
+    (b"", "connection closed in the TLS handshake"),
+], ids=["plain text", "version", "alert", "end"])
+def test_servers_without_handshake(peer, trusting, answer, words):
+    def handle(s):
+        s.recv(65536)
+        s.sendall(answer)
+
+    done = trusting("localhost", peer(handle).port, "x")
+    assert (done.status, done.out) == (1, "")
+    assert done.err.endswith(f": {words}\n")
+
+
+def test_echo_server_without_tls(peer, trusting):
+    done = trusting("localhost", peer(echo).port, "x")
+    assert "does not speak TLS: it echoed the beginning of the handshake" in done.err
+
+
+def test_silent_server_times_out(peer, trusting):
+    done = trusting("-w", "0.3", "localhost", peer(silent).port, "x")
+    assert (done.status, "timed out in the TLS handshake" in done.err) == (1, True)
+
+
+def test_end_without_close_notify_is_a_failure(peer, certificates, trusting):
+    context = certificates.context()
+
+    def handle(s):
+        with context.wrap_socket(s, server_side=True) as tls:
+            echo(tls)
+
+    done = trusting("localhost", peer(handle).port, "x")
+    assert (done.status, done.out) == (1, "x\n")
+    assert "connection closed without close_notify" in done.err
+
+
+def test_half_close_is_a_close_notify(server, trusting):
+    """The reply to everything follows the end of the input."""
+
+    def count(tls):
+        n = 0
+        while data := tls.recv(65536):
+            n += len(data)
+        tls.sendall(b"%d" % n)
+
+    done = trusting("localhost", server(count).port, data=b"12345")
+    assert (done.status, done.out) == (0, "5"), done
+
+
+def test_header_precedes_the_handshake(peer, certificates, trusting):
+    headers = []
+    context = certificates.context()
+
+    def handle(s):
+        headers.append(s.recv(4096, socket.MSG_PEEK).split(b"\r\n")[0])
+        s.recv(len(headers[-1]) + 2)
+        with context.wrap_socket(s, server_side=True) as tls:
+            echo(tls)
+            tls.unwrap()
+
+    done = trusting("--proxy", "v1,192.0.2.7:5000", "localhost", peer(handle).port, "x")
+    assert (done.status, done.out) == (0, "x\n")
+    assert headers[0].startswith(b"PROXY TCP4 192.0.2.7 ")
+
+
+def test_unix_socket(tmp_path, certificates, trusting):
+    """The certificate is verified, but may be for any name."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / "s"))
+    listener.listen()
+    context = certificates.context("elsewhere")
+
+    def serve():
+        for _ in range(2):
+            s, _ = listener.accept()
+            try:
+                with context.wrap_socket(s, server_side=True) as tls:
+                    echo(tls)
+                    tls.unwrap()
+            except OSError:
+                pass
+
+    threading.Thread(target=serve, daemon=True).start()
+    target = f"unix:{tmp_path}/s"
+    done = trusting(target, "x")
+    assert (done.status, done.out, done.err) == (0, "x\n", "")
+    done = trusting("--sni", "c.example", target, "x")
+    assert (done.status, "not for c.example" in done.err) == (1, True)
+    listener.close()
+
+
+def test_frames(server, trusting):
+    port = server(each_text(MLLP, lambda s, text: s.sendall(MLLP.wrap(text.upper())))).port
+    done = trusting("--frame", MLLP.option, "localhost", port, "text")
+    assert (done.status, done.out) == (0, "TEXT\n")
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (("--ca", "x", "h"), "'--ca' needs '--tls'"),
+    (("--insecure", "h"), "'--insecure' needs '--tls'"),
+    (("--alpn", "x", "h"), "'--alpn' needs '--tls'"),
+    (("--tls", "--key", "x", "h"), "'--key' needs '--cert'"),
+    (("--tls", "--alpn", "a,,b", "h"),
+     "--alpn: 'a,,b' is not NAME[,NAME], where a NAME has 1 to 255 bytes"),
+    (("--tls", "--ca", "/nowhere/ca.pem", "h"),
+     "--ca: /nowhere/ca.pem: no such file or directory"),
+    (("--tls", "--ca", "server.key", "h"), "--ca: server.key: no certificate in PEM format"),
+    (("--tls", "--ca", ".", "h"), "--ca: .: is a directory"),
+    (("--tls", "--cert", "server.pem", "h"), "--cert: server.pem: no private key in PEM format"),
+    (("--tls", "--cert", "server.pem", "--key", "client.key", "h"),
+     "--key: client.key: the key does not belong to the certificate"),
+    (("--tls", "--cert", "server.key", "h"), "--cert: server.key: no certificate in PEM format"),
+], ids=lambda a: " ".join(a) if isinstance(a, tuple) else "")
+def test_usage_errors(certificates, arguments, words):
+    done = ackc(*arguments, cwd=certificates.directory)
+    assert (done.status, done.err.splitlines()[0]) == (64, f"ackc: {words}")
+
+
+def test_encrypted_key_is_an_error(certificates):
+    """ackc does not ask for the passphrase."""
+    openssl(certificates.directory, "pkey", "-in", "client.key", "-out", "secret.key", "-aes256",
+            "-passout", "pass:word")
+    done = ackc("--tls", "--cert", "client.pem", "--key", "secret.key", "h",
+                cwd=certificates.directory)
+    assert done.err == "ackc: --key: secret.key: the key is encrypted with a passphrase\n"
