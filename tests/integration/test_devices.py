@@ -1,13 +1,14 @@
-"""Clients of devices that others have written, with the configurations that the manual shows."""
+"""HL7 clients that others have written, with the configuration that the manual shows, and a server."""
 
 import asyncio
+import contextlib
 import re
 import subprocess
 
 import pytest
 
 from displays import displays
-from harness import SOON, have
+from harness import SOON, build_directory, have
 
 hl7 = pytest.importorskip("hl7", reason="no HL7 library (Debian: python3-hl7)")
 import hl7.client  # noqa: E402
@@ -65,3 +66,30 @@ def test_command_line_client_of_hl7(server, tmp_path):
                           stdout=subprocess.PIPE, timeout=SOON, check=True)
     replies = re.findall(rb"\x0b(.*?)\x1c\r", done.stdout, re.S)
     assert [acknowledged(reply) for reply in replies] == ["A1", "B2"]
+
+
+@pytest.mark.parametrize("arguments", ["ping -c 20 -i 0", "load -n 500 -c 5 -p 4"])
+def test_server_of_hl7(arguments):
+    """ackc verifies what a server of the library sends back."""
+    program = build_directory() / "src/ackc/ackc"
+    if not program.exists():
+        pytest.skip("this build has no ackc")
+
+    async def echo(reader, writer):
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while True:
+                writer.writeblock(await reader.readblock())
+        writer.close()
+
+    async def run():
+        server = await hl7.mllp.start_hl7_server(echo, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        client = await asyncio.create_subprocess_exec(
+            program, *arguments.split(), "--frame", "delimited:1c0d:0b", f"127.0.0.1:{port}",
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        said, _ = await asyncio.wait_for(client.communicate(), SOON)
+        server.close()
+        return client.returncode, said.decode()
+
+    status, said = asyncio.run(run())
+    assert status == 0, said
