@@ -490,6 +490,7 @@ static void test_replies_at_top_level(void **state)
 				"{ name = \"e\"; port = 5; quit = \"\"; framing = \"line\"; }\n"
 				");\n");
 	const struct policy *a = &config->listeners[0].policy, *e = &config->listeners[4].policy;
+	char *dump, *again;
 
 	assert_int_equal(a->reply, REPLY_TEXT);
 	assert_int_equal(template_length_max(a->reply_text), 1);
@@ -498,9 +499,21 @@ static void test_replies_at_top_level(void **state)
 	assert_memory_equal(a->quit, "\xe9", 1);
 	assert_false(a->log_messages);
 	assert_true(config->listeners[1].policy.log_messages);
+	assert_null(config->listeners[1].nak_text);
+	assert_null(config->listeners[1].policy.reply_text);
+	assert_null(config->listeners[2].policy.quit);
+	assert_null(config->listeners[3].policy.quit);
 	assert_non_null(e->quit);
 	assert_int_equal(e->quit_length, 0);
 	assert_int_equal(a->path, PATH_GENERAL);
+	/* what a listener has no use for is not printed, so that the output is valid */
+	dump = files_dump(config);
+	config_unref(config);
+	config = files_load_text(dump);
+	again = files_dump(config);
+	assert_string_equal(dump, again);
+	free(dump);
+	free(again);
 	config_unref(config);
 }
 

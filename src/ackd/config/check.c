@@ -284,33 +284,64 @@ static bool is_own(const struct config_loader *loader, size_t i, const char *nam
 	       source->level == (loader->config->listed ? SOURCE_LISTENER : SOURCE_TOP);
 }
 
-/* Reports settings of listener @i that have no effect with its reply. */
+/*
+ * Drops the setting @name of listener @i, which has no effect, and the @template made from it. It
+ * is an error in the listener's own group. Inherited from the top level, it is for other listeners.
+ */
+static void drop_template(struct config_loader *loader, size_t i, const char *name,
+			  struct template **template, const char *with)
+{
+	struct config_place place = place_of(loader, i, name);
+
+	if (is_own(loader, i, name))
+		config_error(&place, "cannot be combined with %s", with);
+	setting_clear(&settings[setting_find(SCOPE_LISTENER, name)], &loader->config->listeners[i]);
+	template_destroy(*template);
+	*template = NULL;
+}
+
+/* Drops the quit message of listener @i, as drop_template() does, for the reason @fault. */
+static void drop_quit(struct config_loader *loader, size_t i, const char *fault)
+{
+	struct config_listener *l = &loader->config->listeners[i];
+	struct config_place place = place_of(loader, i, "quit");
+
+	if (is_own(loader, i, "quit"))
+		config_error(&place, "%s", fault);
+	free(l->quit);
+	free((uint8_t *)(uintptr_t)l->policy.quit);
+	l->quit = NULL;
+	l->policy.quit = NULL;
+}
+
+/* Checks the settings of listener @i that belong to a kind of reply. */
 static void check_reply(struct config_loader *loader, size_t i)
 {
-	const struct config_listener *l = &loader->config->listeners[i];
+	struct config_listener *l = &loader->config->listeners[i];
+	struct policy *policy = &l->policy;
 	const char *const *words = settings[setting_find(SCOPE_LISTENER, "reply")].words;
-	enum reply_kind reply = l->policy.reply;
 	struct config_place place = place_of(loader, i, "reply");
+	char with[80];
 
 	if (source_of(loader, i, "reply")->bad)
 		return;
-	if (reply == REPLY_TEXT && !l->reply_text && !source_of(loader, i, "reply_text")->bad)
+	snprintf(with, sizeof(with), "reply = \"%s\"; allowed: with reply = \"text\"",
+		 words[policy->reply]);
+	if (policy->reply == REPLY_TEXT && !l->reply_text &&
+	    !source_of(loader, i, "reply_text")->bad)
 		config_error(&place, "found \"text\" without reply_text; allowed: with reply_text");
-	place = place_of(loader, i, "reply_text");
-	if (reply != REPLY_TEXT && is_own(loader, i, "reply_text"))
-		config_error(&place,
-			     "cannot be combined with reply = \"%s\"; allowed: with reply = "
-			     "\"text\"",
-			     words[reply]);
-	place = place_of(loader, i, "quit");
-	if (reply == REPLY_CLOSE && is_own(loader, i, "quit"))
-		config_error(&place, "cannot be combined with reply = \"close\"");
+	else if (policy->reply != REPLY_TEXT && l->reply_text)
+		drop_template(loader, i, "reply_text", &policy->reply_text, with);
+	if (!policy->nak && l->nak_text)
+		drop_template(loader, i, "nak_text", &policy->nak_text, "nak = false");
+	if (policy->reply != REPLY_CLOSE)
+		return;
+	if (l->quit)
+		drop_quit(loader, i, "cannot be combined with reply = \"close\"");
 	place = place_of(loader, i, "log_messages");
-	if (reply == REPLY_CLOSE && l->policy.log_messages && is_own(loader, i, "log_messages"))
+	if (policy->log_messages && is_own(loader, i, "log_messages"))
 		config_error(&place, "cannot be combined with reply = \"close\"");
-	place = place_of(loader, i, "nak_text");
-	if (!l->policy.nak && is_own(loader, i, "nak_text"))
-		config_error(&place, "cannot be combined with nak = false");
+	policy->log_messages = false;
 }
 
 /* Checks that the header of a frame can state the length of every NAK. */
@@ -359,6 +390,7 @@ static int check_quit(struct config_loader *loader, size_t i)
 	size_t n = l->quit ? strlen(l->quit) : 0, read, written;
 	enum charset_status status;
 	const char *fault;
+	char reason[160];
 	uint8_t *bytes;
 
 	if (!l->quit || source_of(loader, i, "quit")->bad)
@@ -378,8 +410,11 @@ static int check_quit(struct config_loader *loader, size_t i)
 		return 0;
 	}
 	fault = source_of(loader, i, "framing")->bad ? NULL : quit_fault(&l->policy);
-	if (fault && is_own(loader, i, "quit"))
-		config_error(&place, "found a text that no message can be equal to: %s", fault);
+	if (fault) {
+		snprintf(reason, sizeof(reason), "found a text that no message can be equal to: %s",
+			 fault);
+		drop_quit(loader, i, reason);
+	}
 	return 0;
 }
 
