@@ -7,6 +7,7 @@ import os
 import pathlib
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,13 @@ BOTH = ["ackd.socket", "ackd.service"]
 NO_RECIPES = {
     "ackc.1": ["bit flipped at byte 30: expected 'hovc', received 'lovc'",
                "difference in the length of the frame: expected 64, received 65",
+               "the certificate of the server expired at 2026-11-01T12:00:00Z",
+               "the certificate of the server is for a.example, b.example, not for localhost",
+               "the certificate of the server has an unknown issuer: CN=Test CA",
+               "the certificate of the server is self-signed (CN=localhost) and not trusted",
+               "the server demands a client certificate (--cert)",
+               r"the server does not speak TLS: it sent b'NAK 0 invalid start byte\n'",
+               "connection closed without close_notify",
                "ackc: localhost:8080: connection refused"],
     "ackd-course.7": [],
     "ackd-protocol.7": ["NAK offset reason"],
@@ -197,7 +205,10 @@ def until(command, pattern, number):
     assert re.search(pattern, said), said
 
 
-@pytest.mark.parametrize("command", [c for d in matching("ackc.1", r"\$ ") for c in commands(d)])
+ACKC_COMMANDS = [c for d in matching("ackc.1", r"\$ ") for c in commands(d)]
+
+
+@pytest.mark.parametrize("command", [c for c in ACKC_COMMANDS if "--tls" not in c])
 def test_ackc_examples(unit, tmp_path, command):
     """Runs the examples of ackc(1) against the service, with a listener for each port."""
     CONFIG.write_text("""listeners = (
@@ -230,6 +241,26 @@ def test_ackc_examples(unit, tmp_path, command):
             assert said == "Got " + "good morning\n" * 1000 + "\n"
         if "load" in command:
             assert "errors: none" in said
+
+
+@pytest.mark.parametrize("command", [c for c in ACKC_COMMANDS if "--tls" in c])
+def test_ackc_examples_of_tls(tmp_path, command):
+    """Runs them with a server that reverses lines."""
+    if not shutil.which("openssl"):
+        pytest.skip("the command openssl is not installed")
+    if "--tls" not in run("ackc", "--help").stdout:
+        pytest.skip("this ackc has no TLS")
+    run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "ca.pem",
+        "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", cwd=tmp_path)
+    server = subprocess.Popen(["openssl", "s_server", "-accept", "10443", "-cert", "ca.pem", "-key",
+                               "key.pem", "-rev", "-quiet"], cwd=tmp_path, stdin=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: re.search(r":10443 ", run("ss", "-Hltn").stdout), "the server")
+        done = run("sh", "-ec", command.replace("echo.example", "localhost"), cwd=tmp_path)
+        assert done.stdout == "olleh\n"
+    finally:
+        server.kill()
+        server.wait()
 
 
 def test_scaling(unit):
