@@ -269,8 +269,7 @@ static int hand_over(struct fixture *f, const struct policy *next)
 
 	assert_int_equal(session_suspend(&f->session, &f->io, &rest), SESSION_IDLE);
 	assert_int_equal(f->io.out.n_bytes, 0);
-	assert_int_equal(rest.place.matched, 0);
-	assert_true(rest.place.left == 0 || rest.place.message_start < rest.place.received);
+	assert_true(rest.place.count == 0 || rest.place.message_length > 0 || rest.place.skipping);
 	session_init(&session, next, "unix\0\0\0", 1);
 	session_restore(&session, &rest.place);
 	assert_int_equal(session_defer(&session, &f->io, rest.input, rest.n_input, rest.ended), 0);

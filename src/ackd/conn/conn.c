@@ -14,7 +14,7 @@
 #define DRAIN_READ_MAX ((size_t)1024 * 1024)
 
 /* every connection has one, even an idle one */
-static_assert(sizeof(struct conn) <= 336, "struct conn has grown");
+static_assert(sizeof(struct conn) <= 328, "struct conn has grown");
 
 /* ---- states ---- */
 

@@ -7,7 +7,7 @@
 static const char magic[8] = "ackd-st";
 
 static_assert(sizeof(struct state_header) == 48, "no padding");
-static_assert(sizeof(struct state_record) == 88, "no padding");
+static_assert(sizeof(struct state_record) == 80, "no padding");
 static_assert(sizeof(struct state_counters_record) == 8, "no padding");
 
 /*
@@ -65,13 +65,12 @@ static bool is_flag(uint8_t value)
 
 static bool place_check(const struct session_place *place)
 {
-	static const uint8_t zeroes[sizeof(place->reserved)];
-	bool has_begun = place->message_start < place->received;
+	bool has_begun = place->message_length > 0 || place->skipping;
 
-	return place->message_start <= place->received && is_flag(place->skipping) &&
-	       place->left <= (has_begun ? MESSAGE_BYTES_MAX : 0) && place->matched == 0 &&
-	       place->dirty == 0 && place->done < SESSION_END_COUNT && place->carry.length == 0 &&
-	       memcmp(place->reserved, zeroes, sizeof(zeroes)) == 0;
+	return place->message_length <= place->received &&
+	       place->message_length <= MESSAGE_BYTES_MAX + 2 * MARK_MAX &&
+	       place->count <= (has_begun ? MESSAGE_BYTES_MAX : 0) && is_flag(place->skipping) &&
+	       place->dirty == 0 && place->done < SESSION_END_COUNT && place->carry.length == 0;
 }
 
 /* Returns whether a complete record is at @p, and its total length. */

@@ -1,7 +1,7 @@
 /*
  * Where messages begin and end. Only the functions of this file know how the received bytes show
  * it; the rest of a session works for any framing. They look at each byte once, wherever the reads
- * end: what a read leaves undecided is in place.matched, place.left and place.carry.
+ * end: what a read leaves undecided is in place.count and place.carry.
  */
 
 #include "core/session/internal.h"
@@ -34,8 +34,8 @@ static void count_skipped(struct session_io *io, size_t n)
 /* A part of frame.start begins no message. */
 void boundary_give_up(struct session *session, struct session_io *io)
 {
-	count_skipped(io, session->place.matched);
-	session->place.matched = 0;
+	count_skipped(io, session->place.count);
+	session->place.count = 0;
 }
 
 /* Searches frame.start, and drops what precedes it. */
@@ -44,17 +44,17 @@ static int begin_after_mark(struct session *session, struct session_io *io, stru
 {
 	const struct mark *start = &session->policy->frame.start;
 	struct session_place *place = &session->place;
-	size_t undecided = place->matched, used, early;
-	bool found = mark_find(start, job->input, job->input_length, &place->matched, &used);
+	uint8_t matched = (uint8_t)place->count;
+	size_t undecided = matched, used, early;
+	bool found = mark_find(start, job->input, job->input_length, &matched, &used);
 
-	count_skipped(io, undecided + used - place->matched);
-	early = place->matched > used ? place->matched - used : 0;
+	count_skipped(io, undecided + used - matched);
+	early = matched > used ? matched - used : 0;
 	job_consume(session, job, found ? used - (start->length - early) : used);
-	place->message_start = place->received;
+	place->count = found ? 0 : matched;
 	if (!found)
 		return 0;
-	place->matched = 0;
-	place->message_start -= early;
+	place->message_length = (uint32_t)early;
 	*ret_head = start->length - early;
 	return keep_early(session, io, start->bytes, early);
 }
@@ -73,20 +73,19 @@ static int begin_with_length(struct session *session, struct session_io *io,
 		memcpy(place->carry.bytes + early, job->input, job->input_length);
 		place->carry.length += (uint8_t)job->input_length;
 		job_consume(session, job, job->input_length);
-		place->message_start = place->received;
 		return 0;
 	}
 	memcpy(header, place->carry.bytes, early);
 	memcpy(header + early, job->input, rest);
 	place->carry.length = 0;
-	place->message_start -= early;
+	place->message_length = (uint32_t)early;
 	length = policy_read_length(policy, header);
 	if (length < 0)
-		refuse(job, NAK_INVALID_LENGTH, place->message_start, 0);
+		refuse(job, NAK_INVALID_LENGTH, message_start(session), 0);
 	else if (length > policy->max_message_bytes)
-		refuse(job, NAK_FRAME_TOO_LONG, place->message_start, 0);
+		refuse(job, NAK_FRAME_TOO_LONG, message_start(session), 0);
 	else
-		place->left = (uint32_t)length;
+		place->count = (uint32_t)length;
 	*ret_head = rest;
 	return job->nak_due ? 1 : keep_early(session, io, header, early);
 }
@@ -105,7 +104,7 @@ int boundary_begin(struct session *session, struct session_io *io, struct sessio
 	case FRAMING_LENGTH:
 		return begin_with_length(session, io, job, ret_head);
 	case FRAMING_FIXED:
-		session->place.left = policy->frame.size;
+		session->place.count = policy->frame.size;
 		break;
 	case FRAMING_STREAM:
 	case FRAMING_LINE:
@@ -146,9 +145,8 @@ static void search_line(const struct session *session, const struct session_job 
 	const uint8_t *lf;
 
 	if (!place->skipping)
-		n = line_room(session->policy->max_message_bytes,
-			      place->received - place->message_start, job->input, n,
-			      &extent->too_long);
+		n = line_room(session->policy->max_message_bytes, place->message_length, job->input,
+			      n, &extent->too_long);
 	lf = memchr(job->input, '\n', n);
 	extent->ended = lf != NULL;
 	extent->end = extent->text_end = lf ? (size_t)(lf - job->input) + 1 : n;
@@ -164,22 +162,21 @@ static void search_mark(struct session *session, const struct session_job *job,
 	const struct policy *policy = session->policy;
 	const struct mark *end = &policy->frame.end;
 	struct session_place *place = &session->place;
-	uint64_t before = place->received - place->message_start + extent->head;
-	uint64_t outside = policy->frame.start.length + (uint64_t)place->matched;
+	uint64_t before = (uint64_t)place->message_length + extent->head;
+	uint64_t outside = (uint64_t)policy->frame.start.length + place->count;
 	uint64_t allowed = policy->max_message_bytes; /* bytes of text that may follow */
-	size_t n = job->input_length - extent->head, used, matched, text;
+	size_t n = job->input_length - extent->head, used, text;
+	uint8_t matched = (uint8_t)place->count;
 
 	before = before > outside ? before - outside : 0;
 	allowed = allowed > before ? allowed - before : 0;
 	if (place->skipping)
 		allowed = UINT64_MAX;
-	else if (n > allowed + end->length - place->matched)
-		n = (size_t)allowed + end->length - place->matched;
-	extent->early = place->matched;
-	extent->ended = mark_find(end, job->input + extent->head, n, &place->matched, &used);
-	matched = place->matched;
-	if (extent->ended)
-		place->matched = 0;
+	else if (n > allowed + end->length - matched)
+		n = (size_t)allowed + end->length - matched;
+	extent->early = matched;
+	extent->ended = mark_find(end, job->input + extent->head, n, &matched, &used);
+	place->count = extent->ended ? 0 : matched;
 	extent->end = extent->head + used;
 	extent->released = extent->early - (matched > used ? matched - used : 0);
 	text = used - (matched < used ? matched : used);
@@ -191,16 +188,16 @@ static void search_mark(struct session *session, const struct session_job *job,
 	extent->text_end = extent->head + text;
 }
 
-/* Counts the bytes that place.left announces. */
+/* Counts down place.count. */
 static void search_length(struct session *session, const struct session_job *job,
 			  struct extent *extent)
 {
 	size_t n = job->input_length - extent->head;
 
-	extent->ended = n >= session->place.left;
+	extent->ended = n >= session->place.count;
 	if (extent->ended)
-		n = session->place.left;
-	session->place.left -= (uint32_t)n;
+		n = session->place.count;
+	session->place.count -= (uint32_t)n;
 	extent->end = extent->text_end = extent->head + n;
 }
 

@@ -126,8 +126,8 @@ void fast_frames(struct session *session, struct session_io *io, struct session_
 	struct around around;
 
 	if (policy->path < PATH_FRAME || job->input_length == 0 || place->skipping ||
-	    place->received != place->message_start || place->matched > 0 ||
-	    place->carry.length > 0 || (ack && !around_init(&around, policy)))
+	    place->message_length > 0 || place->count > 0 || place->carry.length > 0 ||
+	    (ack && !around_init(&around, policy)))
 		return;
 	if (echo && job->input_length > room)
 		end = p + room;
@@ -147,7 +147,6 @@ void fast_frames(struct session *session, struct session_io *io, struct session_
 		out_add(&io->out, job->input, (size_t)(p - job->input));
 	out_commit(&io->out, (size_t)(out - begin));
 	job_consume(session, job, (size_t)(p - job->input));
-	place->message_start = place->received;
 	place->messages += messages;
 	io->n_messages += messages;
 }

@@ -91,8 +91,7 @@ void fast_lines(struct session *session, struct session_io *io, struct session_j
 		fast_frames(session, io, job);
 		return;
 	}
-	if (job->input_length == 0 || session->place.skipping ||
-	    session->place.received != session->place.message_start)
+	if (job->input_length == 0 || session->place.skipping || session->place.message_length > 0)
 		return;
 	ack = policy->reply == REPLY_ACK;
 	fast_ack = ack && template_constant(policy->ack_prefix, &prefix) &&
@@ -106,5 +105,4 @@ void fast_lines(struct session *session, struct session_io *io, struct session_j
 		ack_lines(session, io, job, &prefix, &suffix);
 	else if (!ack)
 		echo_lines(session, io, job);
-	session->place.message_start = session->place.received;
 }

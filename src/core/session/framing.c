@@ -100,7 +100,7 @@ static int next_stream(struct session *session, struct session_io *io, struct se
 static void finish_message(struct session *session)
 {
 	session->place.skipping = false;
-	session->place.message_start = session->place.received;
+	session->place.message_length = 0;
 }
 
 /* Drops the rest of a rejected message. */
@@ -161,7 +161,7 @@ static int refuse_rest(struct session *session, struct session_io *io, struct se
 {
 	struct extent text = {.head = extent->head, .text_end = extent->text_end};
 
-	session->place.received = session->place.message_start + length;
+	session->place.received = message_start(session) + length;
 	job->close = SESSION_NAKED;
 	job->input_length = 0;
 	return refuse_message(session, io, job, &text);
@@ -173,7 +173,7 @@ static int refuse_long_message(struct session *session, struct session_io *io,
 	const struct policy *policy = session->policy;
 
 	refuse(job, policy->framing == FRAMING_LINE ? NAK_LINE_TOO_LONG : NAK_FRAME_TOO_LONG,
-	       session->place.message_start, 0);
+	       message_start(session), 0);
 	return refuse_rest(session, io, job,
 			   policy_head_length(policy) + policy->max_message_bytes + 1, extent);
 }
@@ -188,9 +188,11 @@ static int keep(struct session *session, struct session_io *io, struct session_j
 		r = buf_append(&session->partial, io->budget, policy_frame_max(session->policy),
 			       job->input, n);
 	}
-	if (r == 0)
-		job_consume(session, job, n);
-	return r;
+	if (r < 0)
+		return r;
+	job_consume(session, job, n);
+	session->place.message_length += (uint32_t)n;
+	return 0;
 }
 
 /*
@@ -202,7 +204,7 @@ static int answer_message(struct session *session, struct session_io *io, struct
 {
 	size_t head = policy_head_length(session->policy);
 
-	job->message_start = session->place.message_start;
+	job->message_start = session->place.received - n;
 	finish_message(session);
 	if (!policy_is_bare(session->policy)) {
 		job->start_length = (uint8_t)head;
@@ -249,11 +251,9 @@ static int next_line_end(struct session *session, struct session_io *io, struct 
 {
 	static const struct extent nothing = {0};
 	const struct session_place *place = &session->place;
-	uint64_t length = place->received - place->message_start;
-
-	if (length == 0)
+	if (place->message_length == 0)
 		return 0;
-	if (length > session->policy->max_message_bytes)
+	if (place->message_length > session->policy->max_message_bytes)
 		return refuse_long_message(session, io, job, &nothing);
 	check_end(session, job, place->received);
 	return job->nak_due ? refuse_message(session, io, job, &nothing)
@@ -270,8 +270,8 @@ static int next_framed_end(struct session *session, struct session_io *io, struc
 		return 0;
 	if (session->policy->framing == FRAMING_LINE)
 		return next_line_end(session, io, job);
-	if (place->received > place->message_start) {
-		refuse(job, NAK_UNEXPECTED_END_OF_FRAME, place->message_start, 0);
+	if (place->message_length > 0) {
+		refuse(job, NAK_UNEXPECTED_END_OF_FRAME, message_start(session), 0);
 	} else if (place->carry.length > 0) { /* a part of a header */
 		refuse(job, NAK_UNEXPECTED_END_OF_FRAME, place->received - place->carry.length, 0);
 	} else {
@@ -324,7 +324,7 @@ static int next_framed(struct session *session, struct session_io *io, struct se
 		skip_message(session, job);
 	if (job->input_length == 0)
 		return job->end ? next_framed_end(session, io, job) : 0;
-	if (session->place.received == session->place.message_start) {
+	if (session->place.message_length == 0) {
 		r = boundary_begin(session, io, job, &extent.head);
 		if (r <= 0)
 			return r;

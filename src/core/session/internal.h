@@ -23,7 +23,7 @@ int frame_next(struct session *session, struct session_io *io, struct session_jo
 /*
  * Finds the beginning of the next message, when none has begun, in @job's input, which is not
  * empty. Drops what precedes it. Returns 1 and sets *@ret_head to how many bytes of the input
- * precede the text of the message; place.message_start is then the offset of its first byte.
+ * precede the text of the message; place.message_length counts those received earlier.
  * Returns 0 if all input is used and no message has begun, -ENOBUFS or -ENOMEM. Sets job->nak_due
  * if the header is not acceptable.
  */
@@ -85,6 +85,18 @@ size_t check_piece(struct session *session, struct session_job *job, struct piec
 
 /* Ends the text before @offset. A character that this cuts off is ill-formed. */
 void check_end(struct session *session, struct session_job *job, uint64_t offset);
+
+/* Returns the offset of the first byte of the current message, or of the next one. */
+static inline uint64_t message_start(const struct session *session)
+{
+	return session->place.received - session->place.message_length;
+}
+
+/* Returns whether a part of a message has been consumed, but not its end. */
+static inline bool message_has_begun(const struct session *session)
+{
+	return session->place.message_length > 0 || session->place.skipping;
+}
 
 /* Removes @n bytes from the input. */
 static inline void job_consume(struct session *session, struct session_job *job, size_t n)

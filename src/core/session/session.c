@@ -31,7 +31,7 @@ struct session_held {
 };
 
 /* every connection has one, even an idle one */
-static_assert(sizeof(struct session) <= 88, "struct session has grown");
+static_assert(sizeof(struct session) <= 80, "struct session has grown");
 
 int session_io_init(struct session_io *io, struct budget *budget)
 {
@@ -478,21 +478,22 @@ static void rest_fill(const struct session *session, const struct session_job *j
 		      struct session_rest *rest)
 {
 	const struct session_place *from = &session->place;
-	const struct frame *frame = &session->policy->frame;
-	bool has_begun = policy_is_framed(session->policy) && from->received > from->message_start;
-	const struct mark *mark = has_begun ? &frame->end : &frame->start;
+	const struct policy *policy = session->policy;
+	const struct frame *frame = &policy->frame;
+	const struct mark *mark = message_has_begun(session) ? &frame->end : &frame->start;
+	size_t matched = policy->framing == FRAMING_DELIMITED ? from->count : 0;
 	size_t held = session->partial.length;
-	size_t again = held > 0 ? held : (size_t)from->carry.length + from->matched;
+	size_t again = held > 0 ? held : from->carry.length + matched;
 	struct session_place *place = &rest->place;
 
 	*rest = (struct session_rest){.place = *from, .ended = job && job->end};
 	place->received -= again;
-	place->left = has_begun && held == 0 && from->left > 0 ? from->left + (uint32_t)again : 0;
-	if (!has_begun)
-		place->message_start = place->received;
-	if (place->message_start == place->received)
-		place->left = 0;
-	place->matched = 0;
+	if (from->message_length > 0 && !from->skipping)
+		place->message_length -= (uint32_t)again;
+	if (place->message_length == 0 && !from->skipping)
+		place->count = 0; /* the message begins again */
+	else
+		place->count = matched > 0 || from->count == 0 ? 0 : from->count + (uint32_t)again;
 	place->dirty = false;
 	place->carry = (struct utf8_carry){0};
 	if (job && job->close)
@@ -503,7 +504,7 @@ static void rest_fill(const struct session *session, const struct session_job *j
 		rest_add(rest, session->partial.data, held);
 	} else {
 		rest_add(rest, from->carry.bytes, from->carry.length);
-		rest_add(rest, mark->bytes, from->matched);
+		rest_add(rest, mark->bytes, matched);
 	}
 	if (job)
 		rest_add(rest, job->input, job->input_length);
@@ -515,7 +516,8 @@ static void take_back(const struct session *session, const struct session_io *io
 	const struct policy *policy = session->policy;
 	const struct buf *partial = &session->partial;
 	size_t head = policy_head_length(policy);
-	size_t unchecked = (size_t)session->place.carry.length + session->place.matched;
+	size_t matched = policy->framing == FRAMING_DELIMITED ? session->place.count : 0;
+	size_t unchecked = session->place.carry.length + matched;
 	size_t n;
 
 	if (!session->place.dirty || partial->length <= head + unchecked || !io->on_count)
@@ -549,16 +551,13 @@ void session_restore(struct session *session, const struct session_place *place)
 	session->place = *place;
 	if (policy->reply == REPLY_CLOSE && place->done == SESSION_OPEN)
 		session->place.done = SESSION_CLOSED;
-	if (!policy_is_framed(policy))
-		session->place.skipping = false;
 	if (!counts)
-		session->place.left = 0;
-	if (counts && place->left == 0) {
+		session->place.count = 0;
+	if (!policy_is_framed(policy) || (counts && place->count == 0)) {
 		/* where the current message of another framing ends is not known */
 		session->place.skipping = false;
-		session->place.message_start = place->received;
-	} else if (policy_is_framed(policy) && policy_keeps(policy) &&
-		   place->message_start < place->received) {
+		session->place.message_length = 0;
+	} else if (policy_keeps(policy) && place->message_length > 0) {
 		/* the beginning of a discarded message is gone, so the rest cannot be answered */
 		session->place.skipping = true;
 	}

@@ -154,21 +154,21 @@ struct session_io {
 
 /*
  * The state of a session apart from the memory it holds. Plain data without padding, so that it can
- * be stored unchanged for the next process. The flags are 0 or 1. In a stored place, @dirty and
- * @matched are 0 and @carry is empty: the bytes of an unfinished message or character and of a
- * partial mark are stored as input.
+ * be stored unchanged for the next process. The flags are 0 or 1. In a stored place, @dirty is 0,
+ * @carry is empty and @count is not that of a mark: the bytes of an unfinished message or character
+ * and of a partial mark are stored as input.
  */
 struct session_place {
-	uint64_t received;	/* bytes consumed so far, which is the offset of the next one */
-	uint64_t message_start; /* offset of the current message with its frame, at most received */
-	uint64_t messages;	/* messages so far, including NAKed ones */
-	uint32_t left;		/* length, fixed: bytes of the current message to come */
-	uint8_t matched;	/* delimited: bytes of frame.start or frame.end matched last */
-	uint8_t skipping;	/* the rest of the current message is dropped */
-	uint8_t dirty;		/* the unfinished message has ill-formed subsequences */
-	uint8_t last_byte;	/* the last byte sent; LF before there was one */
-	uint8_t done;		/* enum session_end; not SESSION_OPEN: SESSION_DONE was returned */
-	uint8_t reserved[3];	/* 0 */
+	uint64_t received;	 /* bytes consumed so far, which is the offset of the next one */
+	uint64_t messages;	 /* messages so far, including NAKed ones */
+	uint32_t message_length; /* bytes consumed of the current message with its frame; it does
+				    not grow while the message is skipped */
+	uint32_t count;		 /* length, fixed: bytes of the current message to come;
+				    delimited: bytes of frame.start or frame.end matched last */
+	uint8_t skipping;	 /* the rest of the current message is dropped */
+	uint8_t dirty;		 /* the unfinished message has ill-formed subsequences */
+	uint8_t last_byte;	 /* the last byte sent; LF before there was one */
+	uint8_t done;		 /* enum session_end; not SESSION_OPEN: SESSION_DONE was returned */
 	struct utf8_carry carry; /* the unfinished character or length header, if any */
 };
 
