@@ -153,7 +153,9 @@ static void policy_init(struct policy *policy, const uint8_t setup[SETUP_BYTES])
 		policy->reply_text = compile(fields[setup[4] % 3], policy->transcoder.to);
 	}
 	if (setup[1] & 0x40)
-		policy->nak_text = compile("\x15${message}", policy->transcoder.to);
+		policy->nak_text =
+			compile(policy->framing == FRAMING_STREAM ? "\x15" : "\x15${message}",
+				policy->transcoder.to);
 	if (setup[1] & 0x80) {
 		policy->quit = (const uint8_t *)"q";
 		policy->quit_length = setup[4] & 1;
