@@ -95,9 +95,9 @@ unsigned policy_variables(const struct policy *policy);
 /* Return the template before and the one after the message in a reply, or NULL. */
 static inline const struct template *policy_before(const struct policy *policy)
 {
-	if (policy->reply == REPLY_TEXT)
-		return policy->reply_text;
-	return policy->reply == REPLY_ACK ? policy->ack_prefix : NULL;
+	return policy->reply == REPLY_TEXT  ? policy->reply_text
+	       : policy->reply == REPLY_ACK ? policy->ack_prefix
+					    : NULL;
 }
 
 static inline const struct template *policy_after(const struct policy *policy)
