@@ -38,8 +38,8 @@ PROCESSORS = max(2, os.cpu_count() or 2)
 LANES = {"compute": (PROCESSORS, 10), "integration": (1, 0), "systemd": (2, 0),
          "fuzz": (PROCESSORS, 19), "last": (1, 0)}  # these begin when all others have ended
 
-# Integration tests of files that are the same in all flavours run only in the first one. The client has
-# no optional parts, so the bare flavour does not test it again.
+# Integration tests of files that are the same in all flavours run only in the first one. The client and
+# the core have no optional parts, so the bare flavour does not test them again.
 IN_ALL = "not completions and not sessions and not quickstart"
 # The tests under valgrind, where a daemon takes seconds to start: the life cycle of connections and
 # daemons, and the client; without crowds, third-party servers and injected faults.
@@ -48,8 +48,9 @@ UNDER_VALGRIND = " or ".join(f"test_{name}.py" for name in (
     "reload_command template workers").split())
 
 WHOLE = ["-Dsystemd=enabled", "-Dmetrics=enabled", "-Dtls=enabled"]
-BARE = ["-Dsystemd=disabled", "-Dmetrics=disabled", "-Dtls=disabled"]  # without the optional parts
-SANITIZED = [*WHOLE, "-Db_lundef=false"]
+# without the optional parts; without symbols for debuggers, which take time to make
+BARE = ["-Dsystemd=disabled", "-Dmetrics=disabled", "-Dtls=disabled", "-Ddebug=false"]
+SANITIZED = [*WHOLE, "-Db_lundef=false", "-Ddebug=false", "-Dc_args=-gline-tables-only"]
 # sample: unit tests make one in this many costly comparisons; slower: factor to a plain build;
 # selected: integration tests, for pytest's -k
 Flavour = collections.namedtuple("Flavour", "compiler options sample slower selected", defaults=[IN_ALL])
@@ -117,12 +118,12 @@ def read_cases(job, status, log):
     return cases
 
 
-def report(job, cases, took, log):
+def report(job, cases, took, used, log):
     """Prints one line for the job, and the reasons of cases that did not pass."""
     count = collections.Counter(case.outcome for case in cases)
     verdict = "FAIL" if count["failed"] else "ok" if count["passed"] else "skip"
     said = ", ".join(f"{count[x]} {x}" for x in ("passed", "failed", "skipped") if count[x])
-    lines = [f"{verdict:4}  {job.name}: {said} ({took:.0f} s of {job.seconds})"]
+    lines = [f"{verdict:4}  {job.name}: {said} ({took:.0f} s of {job.seconds}; processor: {used:.0f} s)"]
     lines += [f"      {x.outcome} {x.name}: {x.reason}" for x in cases if x.outcome != "passed"]
     if count["failed"]:
         lines.append(f"      --- the end of {job.name} in {LOGS.relative_to(TOP)}:")
@@ -136,6 +137,7 @@ class Run:
         self.ended = {}  # name of a job: future of whether it passed
         self.groups = set()  # of running processes
         self.is_stopping = False
+        self.used = 0  # seconds of processor time
 
     def kill(self, group):
         with contextlib.suppress(ProcessLookupError):
@@ -155,12 +157,15 @@ class Run:
         self.groups.add(child.pid)
         if self.is_stopping:
             self.kill(child.pid)
-        status = child.wait()
+        _, status, usage = os.wait4(child.pid, 0)
+        status = child.returncode = os.waitstatus_to_exitcode(status)
+        used = usage.ru_utime + usage.ru_stime
         self.kill(child.pid)  # processes that the job left running
         self.groups.remove(child.pid)
         log = path.read_text(errors="replace")
         cases = read_cases(job, status, log)
-        report(job, cases, time.monotonic() - begin, log)
+        report(job, cases, time.monotonic() - begin, used, log)
+        self.used += used
         self.cases += cases
         return all(case.outcome == "passed" for case in cases)
 
@@ -211,7 +216,7 @@ def meson(name, suite, flavour="gcc", lane="compute"):
     junit.unlink(missing_ok=True)
     command = ["meson", "test", "-C", BUILDS / built, "--no-rebuild", "--suite", suite,
                "--num-processes=1", "--print-errorlogs", f"--timeout-multiplier={slower}",
-               "--logbase", base, *wrap]
+               "--logbase", base, *wrap, *["--no-suite", "shared"] * (flavour == "bare")]
     return Job(name, lane, command, built, min(1500 * slower, 3000),
                {"ACKD_TEST_SAMPLE": str(1 if is_whole else sample)}, junit)
 
@@ -295,13 +300,14 @@ def main():
     parser.add_argument("suites", nargs="*", metavar="SUITE", choices=[*SUITES, []])
     options = parser.parse_args()
     options.suites = options.suites or SUITES[:None if options.all else -1]
-    options.fuzz_seconds = options.fuzz_seconds or (600 if options.all else 10)
+    options.fuzz_seconds = options.fuzz_seconds or (600 if options.all else 6)
     shutil.rmtree(LOGS, ignore_errors=True)
     LOGS.mkdir(parents=True)
     test_run = Run()
     test_run.run_all(plan(options))
     count = collections.Counter(case.outcome for case in test_run.cases)
-    print(f"logs in {LOGS.relative_to(TOP)}; {time.monotonic() - start:.0f} s in all")
+    print(f"logs in {LOGS.relative_to(TOP)}; {time.monotonic() - start:.0f} s in all, "
+          f"{test_run.used:.0f} s of processor time")
     print(", ".join(f"{count[x]} {x}" for x in ("passed", "failed", "skipped")))
     return 1 if count["failed"] else 0
 
