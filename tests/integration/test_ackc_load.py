@@ -134,7 +134,7 @@ def test_json_has_the_documented_schema(peer):
         "event", "command", "target", "address", "connections", "opened", "connected", "depth", "threads",
         "rate", "interrupted", "time_ms", "sent", "completed", "lost", "unsent", "sent_bytes",
         "received_bytes", "messages_per_second", "sent_per_second", "cpu_ms", "latency_ms", "service_ms",
-        "connect_ms", "errors", "first_wrong", "status"}
+        "connect_ms", "handshake_ms", "tls", "errors", "first_wrong", "status"}
 
 
 def test_report_is_printed(peer):

@@ -586,7 +586,7 @@ def test_json_has_the_documented_schema(peer):
     assert set(summary) == {
         "event", "command", "target", "address", "size", "transmitted", "received", "wrong",
         "errors", "cuts", "reconnects", "retransmissions", "loss_percent", "time", "time_ms",
-        "rtt_ms", "kernel_rtt_ms", "connect_ms", "error", "status"}
+        "rtt_ms", "kernel_rtt_ms", "connect_ms", "handshake_ms", "tls", "error", "status"}
     now = time.time()
     for event in greeting, *replies, summary:
         assert re.fullmatch(RFC_3339, event["time"])

@@ -13,7 +13,7 @@ import pytest
 
 import ackc_peers
 from ackc_peers import MLLP, ackc, each_text, echo, silent
-from harness import SOON, have
+from harness import SOON, have, wait_until
 
 peer = ackc_peers.peer
 
@@ -330,10 +330,120 @@ def test_frames(server, trusting):
     assert (done.status, done.out) == (0, "TEXT\n")
 
 
+def test_ping(server, trusting):
+    port = server().port
+    done = trusting("ping", "-c", "2", "-i", "0", "localhost", port)
+    assert (done.status, done.err) == (0, ""), done
+    assert re.search(r"^TLS 1\.3, TLS_\S+, certificate CN=server of issuer CN=Test CA expires in "
+                     r"40\.0 days$", done.out, re.M)
+    assert re.search(r"^handshake min/avg/max/mdev = ", done.out, re.M)
+    done = trusting("ping", "-c", "2", "-i", "0", "--json", "localhost", port)
+    events = [json.loads(line) for line in done.out.splitlines()]
+    assert [e["event"] for e in events] == ["tls", "reply", "reply", "summary"]
+    assert events[0]["tls"] == events[-1]["tls"] and events[0]["tls"]["subject"] == "CN=server"
+    assert events[-1]["handshake_ms"]["count"] == events[-1]["connect_ms"]["count"] == 1
+
+
+def test_ping_with_a_connection_per_probe(peer, certificates, trusting):
+    """Each connection has its times, and ends with a close_notify."""
+    context, ends = certificates.context(), []
+
+    def handle(s):
+        with context.wrap_socket(s, server_side=True, suppress_ragged_eofs=False) as tls:
+            try:
+                echo(tls)
+                ends.append("close_notify")
+            except ssl.SSLError as error:
+                ends.append(error)
+
+    server = peer(handle)
+    done = trusting("ping", "-c", "3", "-i", "0", "--new-connection", "localhost", server.port)
+    assert (done.status, done.err) == (0, ""), done
+    assert len(re.findall(r" connect=[\d.]+ ms handshake=[\d.]+ ms$", done.out, re.M)) == 3
+    assert done.out.count("TLS 1.3") == 1
+    wait_until(lambda: len(ends) == server.accepted, "the ends")
+    assert set(ends) == {"close_notify"}
+
+
+def test_ping_reports_an_end_without_close_notify(peer, certificates, trusting):
+    """Between two probes it is a cut."""
+    context = certificates.context()
+
+    def handle(s):
+        with context.wrap_socket(s, server_side=True) as tls:
+            for _ in range(3):
+                tls.sendall(tls.recv(65536))
+
+    done = trusting("ping", "-c", "4", "-i", "0.1", "localhost", peer(handle).port)
+    assert done.status == 1
+    assert "connection closed without close_notify" in done.err
+
+
+@pytest.mark.parametrize("options, status", [
+    ([], 0), (["--certificate-days", "30"], 0), (["--certificate-days", "50"], 1),
+    (["--certificate-days", "60,50"], 2),
+], ids=["none", "enough", "warning", "critical"])
+def test_plugin_shows_the_days_of_the_certificate(server, trusting, options, status):
+    done = trusting("ping", "--plugin", "--count", "1", *options, "localhost", server().port)
+    assert done.status == status, done
+    assert "certificate expires in 40.0 days |" in done.out
+    days = {"30": "30:;", "50": "50:;", "60,50": "60:;50:"}.get(options[-1] if options else "", ";")
+    assert re.search(rf" handshake=[\d.]+ms;;;0 certificate_days=40\.0\d;{days};?;\n", done.out)
+
+
+def test_plugin_with_an_expired_certificate(server, trusting):
+    port = server(name="expired").port
+    done = trusting("ping", "--plugin", "localhost", port)
+    assert (done.status, "expired at 2020-03-01T12:00:00Z" in done.out) == (2, True)
+    done = trusting("ping", "--certificate-days", "5", "--insecure", "localhost", port)
+    assert (done.status, "certificate expired " in done.out) == (1, True)
+
+
+@pytest.mark.parametrize("version", [TLS12, TLS13], ids=["1.2", "1.3"])
+def test_load(server, trusting, version):
+    port = server(version=version).port
+    command = ("load", "-c", "20", "-t", "2", "-p", "4", "-n", "2000")
+    done = trusting(*command, "--json", "localhost", port)
+    summary = json.loads(done.out)
+    assert (done.status, summary["completed"], summary["errors"]) == (0, 2000, [])
+    assert summary["handshake_ms"]["count"] == summary["connect_ms"]["count"] == 20
+    assert summary["tls"]["subject"] == "CN=server"
+    done = trusting(*command, "localhost", port)
+    assert re.search(r"^TLS 1\.[23], \S+, certificate CN=server ", done.out, re.M)
+    assert re.search(r"^handshake p50/p90/p99/p99\.9 = ", done.out, re.M)
+
+
+def test_load_connects_again(peer, certificates, trusting):
+    """After a failed handshake, and after an end without close_notify."""
+    context = certificates.context()
+    count = iter(range(1 << 30))
+
+    def handle(s):
+        number = next(count)
+        if number == 1:
+            return
+        with context.wrap_socket(s, server_side=True) as tls:
+            if number == 2:
+                for _ in range(5):
+                    tls.sendall(tls.recv(65536))
+            else:
+                echo(tls)
+
+    done = trusting("load", "-c", "2", "-n", "200", "--json", "localhost", peer(handle).port)
+    summary = json.loads(done.out)
+    assert done.status == 1
+    kinds = {e["kind"] for e in summary["errors"]}
+    assert kinds <= {"connection closed in the TLS handshake", "connection reset in the TLS handshake",
+                     "connection closed without close_notify", "connection reset"}, kinds
+    assert summary["completed"] + summary["lost"] == 200
+
+
 @pytest.mark.parametrize("arguments, words", [
     (("--ca", "x", "h"), "'--ca' needs '--tls'"),
     (("--insecure", "h"), "'--insecure' needs '--tls'"),
     (("--alpn", "x", "h"), "'--alpn' needs '--tls'"),
+    (("ping", "--tls", "--certificate-days", "7,30", "h"), None),
+    (("ping", "--certificate-days", "7", "h"), None),
     (("--tls", "--key", "x", "h"), "'--key' needs '--cert'"),
     (("--tls", "--alpn", "a,,b", "h"),
      "--alpn: 'a,,b' is not NAME[,NAME], where a NAME has 1 to 255 bytes"),
@@ -348,7 +458,10 @@ def test_frames(server, trusting):
 ], ids=lambda a: " ".join(a) if isinstance(a, tuple) else "")
 def test_usage_errors(certificates, arguments, words):
     done = ackc(*arguments, cwd=certificates.directory)
-    assert (done.status, done.err.splitlines()[0]) == (64, f"ackc: {words}")
+    if words:
+        assert (done.status, done.err.splitlines()[0]) == (64, f"ackc: {words}")
+    else:  # a plugin
+        assert done.status == 3 and "certificate-days" in done.out
 
 
 def test_encrypted_key_is_an_error(certificates):

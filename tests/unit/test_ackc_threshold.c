@@ -130,6 +130,25 @@ static void test_warning_above_critical_is_detected(void **state)
 	assert_false(above("10:20", "5"));
 }
 
+static void test_days(void **state)
+{
+	static const char *const refused[] = {"",  ",",	 "7,", ",7",	"7,30",
+					      "x", "-1", "7:", "7,5,3", "30d"};
+	struct days d = {.warning = {.given = true, .end = 5}};
+
+	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
+		assert_false(days_parse(refused[i], &d));
+	assert_true(d.warning.end == 5);
+	assert_true(days_parse("30", &d));
+	check_printed(&d.warning, "30:");
+	assert_false(d.critical.given);
+	assert_true(days_parse("30,7.5", &d));
+	check_printed(&d.critical, "7.5:");
+	assert_true(range_alerts(&d.warning, 29.99) && !range_alerts(&d.warning, 30));
+	assert_true(range_alerts(&d.critical, -1) && !range_alerts(&d.critical, 7.5));
+	assert_true(days_parse("7,7", &d));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -137,6 +156,7 @@ int main(void)
 		cmocka_unit_test(test_loss),
 		cmocka_unit_test(test_no_threshold_given),
 		cmocka_unit_test(test_warning_above_critical_is_detected),
+		cmocka_unit_test(test_days),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

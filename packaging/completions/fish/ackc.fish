@@ -7,7 +7,7 @@ function __ackc_words
     for word in $words[2..]
         if set -q value[1]
             set -e value
-        else if string match -qr -- '^-[^-]*[wcisWtpdnr]$|^--(timeout|proxy|ca|cert|key|sni|alpn|frame|linger|count|interval|size|wait|warning|critical|deadline|prefix|suffix|connections|threads|depth|duration|rate|file)$' $word
+        else if string match -qr -- '^-[^-]*[wcisWtpdnr]$|^--(timeout|proxy|ca|cert|key|sni|alpn|frame|linger|count|interval|size|wait|warning|critical|certificate-days|deadline|prefix|suffix|connections|threads|depth|duration|rate|file)$' $word
             set value follows
         else if not string match -q -- '-*' $word
             echo -- $word
@@ -79,6 +79,7 @@ complete -c ackc -n $ping -l no-reconnect -d 'End when the connection has ended'
 complete -c ackc -n $ping -l new-connection -d 'Use a new connection for each probe'
 complete -c ackc -n $ping -l plugin -d 'Print one line for monitoring'
 complete -c ackc -n $ping -l warning -x -d 'Ranges MS[,LOSS%], outside of which is a warning'
+complete -c ackc -n $ping -l certificate-days -x -d 'Fewest days of the certificate, WARN[,CRIT]'
 complete -c ackc -n $ping -l critical -x -d 'Ranges MS[,LOSS%], outside of which is critical'
 complete -c ackc -n $ping -s t -l deadline -x -d 'Seconds for everything'
 

@@ -45,6 +45,7 @@ enum type {
 	TYPE_PROXY,
 	TYPE_FRAME,
 	TYPE_ALPN,
+	TYPE_DAYS,
 	TYPE_HELP,
 	TYPE_VERSION,
 };
@@ -125,6 +126,8 @@ static const struct row rows[] = {
 	 "range of the mean time, and of the loss; implies --plugin"},
 	{PING, 0, TYPE_THRESHOLD, "critical", "MS[,LOSS%]", AT(crit), 0, 0, NULL,
 	 "the same for the critical state"},
+	{PING, 0, TYPE_DAYS, "certificate-days", "WARN[,CRIT]", AT(certificate_days), 0, 0, NULL,
+	 "fewest days until the certificate expires; implies --plugin"},
 
 	{LOAD, 'c', TYPE_COUNT, "connections", "N", AT(connections), 1, 1000000, "10",
 	 "number of connections"},
@@ -172,7 +175,7 @@ static const char *const conflicts[][3] = {
 /* Options that need another one. */
 static const char *const needs[][2] = {
 	{"ca", "tls"},	 {"cert", "tls"},     {"key", "tls"},  {"sni", "tls"},
-	{"alpn", "tls"}, {"insecure", "tls"}, {"key", "cert"},
+	{"alpn", "tls"}, {"insecure", "tls"}, {"key", "cert"}, {"certificate-days", "tls"},
 };
 
 /* The options that have another meaning for a monitoring plugin. */
@@ -300,6 +303,11 @@ static bool parse_threshold(const struct row *row, const char *text, void *field
 	return threshold_parse(text, field);
 }
 
+static bool parse_days(const struct row *row, const char *text, void *field)
+{
+	return days_parse(text, field);
+}
+
 static bool parse_proxy(const struct row *row, const char *text, void *field)
 {
 	return proxy_choice_parse(text, field);
@@ -331,6 +339,7 @@ static const struct {
 	[TYPE_THRESHOLD] = {parse_threshold, NULL,
 			    ", where MS and LOSS are [@][START:][END]; examples: 10, 10,20%, "
 			    "5:100,50%"},
+	[TYPE_DAYS] = {parse_days, NULL, ", two numbers of days, the second not above the first"},
 	[TYPE_FRAME] = {parse_frame, NULL, NULL},
 	[TYPE_ALPN] = {parse_alpn, NULL, ", where a NAME has 1 to 255 bytes"},
 	[TYPE_PROXY] = {parse_proxy, NULL,
@@ -439,7 +448,7 @@ static bool asks_for_plugin(struct parser *p)
 			continue;
 		name = rows[option - LONG_OPTION].name;
 		found = found || strcmp(name, "plugin") == 0 || strcmp(name, "warning") == 0 ||
-			strcmp(name, "critical") == 0;
+			strcmp(name, "critical") == 0 || strcmp(name, "certificate-days") == 0;
 	}
 	return found;
 }

@@ -48,6 +48,7 @@ struct options {
 	bool plugin;
 	struct threshold warn;
 	struct threshold crit;
+	struct days certificate_days;
 
 	/* load */
 	unsigned connections;

@@ -70,6 +70,32 @@ bool threshold_parse(const char *text, struct threshold *ret)
 	return true;
 }
 
+static struct range at_least(double start)
+{
+	return (struct range){.given = true, .start = start, .end = INFINITY};
+}
+
+bool days_parse(const char *text, struct days *ret)
+{
+	char warning[RANGE_TEXT_MAX];
+	size_t n = strcspn(text, ",");
+	double days;
+	double critical;
+
+	if (n >= sizeof(warning))
+		return false;
+	memcpy(warning, text, n);
+	warning[n] = '\0';
+	if (!number_parse(warning, &days))
+		return false;
+	if (text[n] && (!number_parse(text + n + 1, &critical) || critical > days))
+		return false;
+	*ret = (struct days){.warning = at_least(days)};
+	if (text[n])
+		ret->critical = at_least(critical);
+	return true;
+}
+
 bool range_alerts(const struct range *r, double value)
 {
 	if (!r->given)

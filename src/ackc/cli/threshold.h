@@ -24,6 +24,18 @@ struct threshold {
  */
 bool threshold_parse(const char *text, struct threshold *ret);
 
+/* Lower bounds: fewer days than these cause an alert. */
+struct days {
+	struct range warning;
+	struct range critical;
+};
+
+/*
+ * Parses "DAYS" for a warning, or "DAYS,DAYS" with the critical number, which is not higher.
+ * Returns false, and leaves @ret unchanged, if @text is anything else.
+ */
+bool days_parse(const char *text, struct days *ret);
+
 /* Returns whether @value causes an alert; false if no range was given. */
 bool range_alerts(const struct range *r, double value);
 

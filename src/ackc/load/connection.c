@@ -354,6 +354,8 @@ static void on_connected(void *data, int status, struct stream *stream, uint64_t
 	c->dial = NULL;
 	if (status == 0) {
 		histogram_record(&w->counters.connect, connect_ns);
+		if (w->plan->addresses->tls)
+			histogram_record(&w->counters.handshake, stream_handshake_ns(stream));
 		atomic_fetch_add_explicit(&w->counters.connected, 1, memory_order_relaxed);
 		move(c, LOAD_GREETING);
 		c->stream = stream;

@@ -49,6 +49,7 @@ struct load_counters {
 	struct histogram latency; /* from the due time; without a schedule, from sending */
 	struct histogram service; /* from sending; only with a schedule */
 	struct histogram connect;
+	struct histogram handshake; /* TLS */
 	struct load_errors errors;
 	/* The main thread reads these three while the worker runs. */
 	_Atomic uint64_t completed;
@@ -220,6 +221,7 @@ void load_worker_finish(struct load_worker *w);
 struct load_result {
 	const struct load_plan *plan;
 	char peer[PEER_TEXT_MAX]; /* empty until the first connect */
+	struct tls_facts tls;	  /* of the scout; without a version: no TLS */
 	struct load_counters sum;
 	uint64_t elapsed_ns; /* until the last reply, or the end of the duration */
 	uint64_t sending_ns; /* time during which messages were sent */

@@ -266,6 +266,7 @@ static void on_scouted(void *data, const struct scout_result *result)
 	l->scout = NULL;
 	if (result->peer)
 		peer_text(result->peer, l->result.peer);
+	l->result.tls = result->tls;
 	if (result->failure) {
 		fail(l, false, failure_text(result->failure), result->detail);
 		return;

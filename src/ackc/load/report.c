@@ -1,4 +1,5 @@
 #include "ackc/load/internal.h"
+#include "ackc/net/tls_report.h"
 #include "ackc/output/output.h"
 #include "ackc/output/times.h"
 #include "base/plural.h"
@@ -37,6 +38,7 @@ void load_counters_add(struct load_counters *to, const struct load_counters *fro
 	histogram_merge(&to->latency, &from->latency);
 	histogram_merge(&to->service, &from->service);
 	histogram_merge(&to->connect, &from->connect);
+	histogram_merge(&to->handshake, &from->handshake);
 	for (unsigned i = 0; i < from->errors.n; i++)
 		load_errors_add(&to->errors, from->errors.kinds[i].wrong,
 				from->errors.kinds[i].words, from->errors.kinds[i].first,
@@ -132,7 +134,10 @@ static void print_text(const struct load_result *r)
 	       o->depth, o->threads, plural(o->threads));
 	if (o->rate > 0)
 		printf(", %.10g messages/s scheduled", o->rate);
-	printf("\n%" PRIu64 " message%s sent, %" PRIu64 " answered correctly, %" PRIu64
+	putchar('\n');
+	if (r->tls.version[0])
+		tls_print(&r->tls);
+	printf("%" PRIu64 " message%s sent, %" PRIu64 " answered correctly, %" PRIu64
 	       " lost, %.3f s: %.1f messages/s, %.3f MB/s sent, %.3f MB/s received\n",
 	       r->sum.sent, plural(r->sum.sent), r->sum.completed, r->sum.lost,
 	       (double)r->elapsed_ns / 1e9, rate(r->sum.completed, r->elapsed_ns),
@@ -148,6 +153,12 @@ static void print_text(const struct load_result *r)
 	if (r->sum.latency.count)
 		print_percentiles(r);
 	times_print("connect", &r->sum.connect);
+	times_print("handshake", &r->sum.handshake);
+	if (r->sum.handshake.count)
+		printf("handshake p50/p90/p99/p99.9 = %.3f/%.3f/%.3f/%.3f ms\n",
+		       percentile_ms(&r->sum.handshake, 50), percentile_ms(&r->sum.handshake, 90),
+		       percentile_ms(&r->sum.handshake, 99),
+		       percentile_ms(&r->sum.handshake, 99.9));
 	print_errors(&r->sum.errors);
 	if (r->sum.completed)
 		printf("client CPU %.3f s, %.3f us per message\n", (double)r->cpu_ns / 1e9,
@@ -210,6 +221,8 @@ static void print_json(const struct load_result *r, int status)
 	times_json(&j, "latency_ms", &r->sum.latency);
 	times_json(&j, "service_ms", &r->sum.service);
 	times_json(&j, "connect_ms", &r->sum.connect);
+	times_json(&j, "handshake_ms", &r->sum.handshake);
+	tls_json_object(&j, &r->tls);
 	json_errors(&j, &r->sum.errors);
 	json_text(&j, "first_wrong", first_wrong(&r->sum.errors));
 	json_number(&j, "status", (uint64_t)status);
@@ -231,6 +244,8 @@ int load_report(const struct load_result *r)
 	else
 		print_text(r);
 	output_flush();
+	if (r->tls.problem[0])
+		fprintf(stderr, "ackc: %s: not verified: %s\n", label, r->tls.problem);
 	for (unsigned i = 0; i < e->n; i++) {
 		fprintf(stderr, "ackc: %s: %s%s", label, e->kinds[i].wrong ? "wrong reply: " : "",
 			e->kinds[i].words);

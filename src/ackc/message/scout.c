@@ -243,6 +243,8 @@ static void report(struct scout *s, struct scout_result *result)
 {
 	result->peer = s->peer;
 	result->greeting = s->received;
+	if (s->stream)
+		stream_tls_facts(s->stream, &result->tls);
 	scout_cancel(s);
 	s->cb(s->data, result);
 }

@@ -19,6 +19,7 @@ struct scout_result {
 	struct shape shape;	      /* filled if there is neither failure nor fault */
 	const uint8_t *greeting;
 	const struct sockaddr_storage *peer; /* a task address; NULL: not connected */
+	struct tls_facts tls;		     /* without a version: no TLS */
 };
 
 typedef void (*scout_cb)(void *data, const struct scout_result *result);

@@ -294,6 +294,8 @@ static void decrypt(struct stream *s, const uint8_t *bytes, size_t n)
 static void tls_cut(struct stream *s, int status)
 {
 	status = cause_of(s, status);
+	if (status == UV_EPIPE) /* of a write */
+		status = UV_EOF;
 	if (s->established)
 		s->events->ended(s->data, status == UV_EOF ? FAILURE_CUT : status);
 	else

@@ -80,6 +80,7 @@ struct ping {
 	uint64_t asked_ns;
 	uint64_t reply_start;	  /* verifier.reply_bytes when the probe's reply was next */
 	uint64_t connect_ns;	  /* of the connect made and reported with this probe; or 0 */
+	uint64_t handshake_ns;	  /* the same for the TLS handshake */
 	uint64_t quiet_ns;	  /* when the last reply was complete */
 	uint64_t retransmissions; /* of this connection, as reported so far */
 	struct ping_report report;
@@ -208,6 +209,7 @@ static void probe_answered(struct ping *p)
 		.seq = p->seq,
 		.bytes = p->verifier.reply_bytes - p->reply_start,
 		.connect_ns = p->connect_ns,
+		.handshake_ns = p->handshake_ns,
 	};
 
 	p->quiet_ns = uv_hrtime();
@@ -304,6 +306,8 @@ static void on_connected(void *data, int status, struct stream *stream, uint64_t
 {
 	static const struct stream_events events = {on_received, on_ended, NULL};
 	struct ping *p = data;
+	struct tls_facts tls = {0};
+	bool reported = p->options->new_connection || p->lost;
 
 	p->dial = NULL;
 	if (status < 0) {
@@ -315,7 +319,10 @@ static void on_connected(void *data, int status, struct stream *stream, uint64_t
 	histogram_record(&p->report.connect, connect_ns);
 	if (p->lost && !p->options->new_connection)
 		p->report.reconnects++;
-	p->connect_ns = p->options->new_connection || p->lost ? connect_ns : 0;
+	p->connect_ns = reported ? connect_ns : 0;
+	p->handshake_ns = reported ? stream_handshake_ns(stream) : 0;
+	if (stream_tls_facts(stream, &tls))
+		ping_report_tls(&p->report, &tls);
 	p->lost = false;
 	p->retransmissions = 0;
 	verifier_init(&p->verifier, &p->source, &p->shape, &p->own_shape, 0, p->seq);
@@ -374,7 +381,7 @@ static void probe(struct ping *p)
 	p->began_ms = uv_now(&p->run.loop);
 	p->seq++;
 	p->report.transmitted++;
-	p->connect_ns = 0;
+	p->connect_ns = p->handshake_ns = 0;
 	if (p->shape_known) {
 		connect_or_talk(p);
 		return;

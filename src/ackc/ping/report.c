@@ -1,6 +1,7 @@
 #include "ackc/ping/report.h"
 
 #include "ackc/net/failure.h"
+#include "ackc/net/tls_report.h"
 #include "ackc/output/display.h"
 #include "ackc/output/output.h"
 #include "ackc/output/times.h"
@@ -74,6 +75,38 @@ void ping_report_greeting(const struct ping_report *r, const uint8_t *p, size_t 
 	output_flush();
 }
 
+/* Returns whether two connections have the same properties, apart from the time they took. */
+static bool same_tls(const struct tls_facts *a, const struct tls_facts *b)
+{
+	return a->expires == b->expires && strcmp(a->version, b->version) == 0 &&
+	       strcmp(a->cipher, b->cipher) == 0 && strcmp(a->alpn, b->alpn) == 0 &&
+	       strcmp(a->subject, b->subject) == 0 && strcmp(a->issuer, b->issuer) == 0 &&
+	       strcmp(a->problem, b->problem) == 0;
+}
+
+void ping_report_tls(struct ping_report *r, const struct tls_facts *facts)
+{
+	struct json j;
+	bool news = !same_tls(&r->tls, facts);
+
+	r->tls = *facts;
+	histogram_record(&r->handshake, facts->handshake_ns);
+	if (news && style_of(r) == STYLE_JSON) {
+		begin_event(&j, "tls");
+		tls_json(&j, facts);
+		json_end(&j);
+	} else if (news && style_of(r) == STYLE_TEXT) {
+		begin_line(r, stdout);
+		tls_print(facts);
+	}
+	output_flush();
+	if (news && facts->problem[0] && !r->options->plugin) {
+		begin_line(r, stderr);
+		fprintf(stderr, "ackc: %s: not verified: %s\n", r->options->target.label,
+			facts->problem);
+	}
+}
+
 static void reply_json(const struct ping_reply *reply)
 {
 	struct json j;
@@ -88,6 +121,8 @@ static void reply_json(const struct ping_reply *reply)
 	}
 	if (reply->connect_ns)
 		json_ms(&j, "connect_ms", reply->connect_ns);
+	if (reply->handshake_ns)
+		json_ms(&j, "handshake_ms", reply->handshake_ns);
 	json_end(&j);
 }
 
@@ -102,6 +137,8 @@ static void reply_line(const struct ping_report *r, const struct ping_reply *rep
 		printf(" retransmissions=%" PRIu64, reply->retransmissions);
 	if (reply->connect_ns)
 		printf(" connect=%.3f ms", ms_of_ns((double)reply->connect_ns));
+	if (reply->handshake_ns)
+		printf(" handshake=%.3f ms", ms_of_ns((double)reply->handshake_ns));
 	putchar('\n');
 }
 
@@ -233,6 +270,7 @@ static void print_summary(const struct ping_report *r)
 		printf("%" PRIu64 " TCP retransmission%s\n", r->retransmissions,
 		       plural(r->retransmissions));
 	times_print("connect", &r->connect);
+	times_print("handshake", &r->handshake);
 	output_flush();
 }
 
@@ -260,6 +298,8 @@ static void print_json(const struct ping_report *r, int status)
 	times_json(&j, "rtt_ms", &r->rtt);
 	times_json(&j, "kernel_rtt_ms", &r->kernel);
 	times_json(&j, "connect_ms", &r->connect);
+	times_json(&j, "handshake_ms", &r->handshake);
+	tls_json_object(&j, &r->tls);
 	json_text(&j, "error", r->last_words);
 	json_number(&j, "status", (uint64_t)status);
 	json_end(&j);
@@ -272,8 +312,10 @@ enum plugin_state { STATE_OK, STATE_WARNING, STATE_CRITICAL, STATE_UNKNOWN };
 
 static const char *const plugin_names[] = {"OK", "WARNING", "CRITICAL", "UNKNOWN"};
 
-static bool alerts(const struct ping_report *r, const struct threshold *t)
+static bool alerts(const struct ping_report *r, const struct threshold *t, const struct range *days)
 {
+	if (r->tls.version[0] && range_alerts(days, tls_days_left(&r->tls)))
+		return true;
 	return range_alerts(&t->loss_percent, loss_percent(r)) ||
 	       (r->rtt.count && range_alerts(&t->ms, ms_of_ns(histogram_mean(&r->rtt))));
 }
@@ -282,9 +324,12 @@ static enum plugin_state state_of(const struct ping_report *r)
 {
 	if (r->transmitted == 0)
 		return r->last_words[0] ? STATE_CRITICAL : STATE_UNKNOWN;
-	if (r->wrong || r->received == 0 || r->late || alerts(r, &r->options->crit))
+	if (r->wrong || r->received == 0 || r->late ||
+	    alerts(r, &r->options->crit, &r->options->certificate_days.critical))
 		return STATE_CRITICAL;
-	return r->cuts || alerts(r, &r->options->warn) ? STATE_WARNING : STATE_OK;
+	return r->cuts || alerts(r, &r->options->warn, &r->options->certificate_days.warning)
+		       ? STATE_WARNING
+		       : STATE_OK;
 }
 
 /* Replaces characters that have a meaning: '|' starts the performance data, LF another line. */
@@ -312,12 +357,22 @@ static void print_performance(const struct ping_report *r)
 	range_print(&warn->loss_percent, stdout);
 	putchar(';');
 	range_print(&crit->loss_percent, stdout);
-	fputs(";0;100\n", stdout);
+	fputs(";0;100", stdout);
+	if (r->tls.version[0]) {
+		printf(" handshake=%.6fms;;;0 certificate_days=%.2f;",
+		       ms_of_ns(histogram_mean(&r->handshake)), tls_days_left(&r->tls));
+		range_print(&r->options->certificate_days.warning, stdout);
+		putchar(';');
+		range_print(&r->options->certificate_days.critical, stdout);
+		putchar(';');
+	}
+	putchar('\n');
 }
 
 static int print_plugin(const struct ping_report *r)
 {
 	enum plugin_state state = state_of(r);
+	char expiry[TLS_EXPIRY_MAX];
 
 	printf("ACKC %s - ", plugin_names[state]);
 	print_plugin_text(r->options->target.label);
@@ -328,6 +383,12 @@ static int print_plugin(const struct ping_report *r)
 		fputs(": no probe sent", stdout);
 	if (r->rtt.count)
 		printf(", mean %.3f ms", ms_of_ns(histogram_mean(&r->rtt)));
+	if (r->tls.version[0])
+		printf(", certificate %s", tls_expiry_text(&r->tls, expiry));
+	if (r->tls.problem[0]) {
+		fputs(", not verified: ", stdout);
+		print_plugin_text(r->tls.problem);
+	}
 	if (r->last_words[0]) {
 		fputs(", ", stdout);
 		print_plugin_text(r->last_words);

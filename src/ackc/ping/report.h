@@ -5,6 +5,7 @@
 #include "ackc/cli/options.h"
 #include "ackc/message/difference.h"
 #include "ackc/net/lookup.h"
+#include "ackc/net/tls.h"
 #include "ackc/output/histogram.h"
 
 /* Initially zero, except for options and began_ns. */
@@ -26,7 +27,9 @@ struct ping_report {
 	char last_words[FAULT_WORDS_MAX + 64]; /* words of the fault plus a short prefix */
 	struct histogram rtt;
 	struct histogram connect;
+	struct histogram handshake; /* TLS */
 	struct histogram kernel;
+	struct tls_facts tls;	  /* of the last connection; without a version: no TLS */
 	char peer[PEER_TEXT_MAX]; /* empty until the first connect */
 };
 
@@ -34,12 +37,16 @@ struct ping_report {
 void ping_report_begin(const struct ping_report *r, const struct sockaddr_storage *first);
 void ping_report_greeting(const struct ping_report *r, const uint8_t *p, size_t n);
 
+/* Records the TLS of a new connection, and prints its properties if they are new. */
+void ping_report_tls(struct ping_report *r, const struct tls_facts *facts);
+
 struct ping_reply {
 	uint64_t seq;
 	size_t bytes;
 	uint64_t rtt_ns;
 	uint64_t kernel_ns;	  /* 0: not known */
 	uint64_t connect_ns;	  /* 0: existing connection */
+	uint64_t handshake_ns;	  /* 0: existing connection, or no TLS */
 	uint64_t retransmissions; /* since the previous probe */
 };
 
