@@ -225,7 +225,7 @@ static int run(const struct test_case *c, const struct setting *setting)
 
 static bool equals(const struct bytes *a, const struct bytes *b)
 {
-	return a->n == b->n && memcmp(a->p, b->p, a->n) == 0;
+	return a->n == b->n && (a->n == 0 || memcmp(a->p, b->p, a->n) == 0);
 }
 
 static void print(const char *name, const struct bytes *bytes)
