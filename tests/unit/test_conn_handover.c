@@ -295,6 +295,37 @@ static void test_lingering(void **state)
 	end_pair(&p);
 }
 
+/* A client cannot make a state that the next process refuses, by the place where a frame fails. */
+static void test_refused_frames(void **state)
+{
+	struct pair p = {0};
+	int a, b, c;
+
+	begin_pair(&p, "framing = \"delimited\"; frame = { end = \"--!\"; }; "
+		       "limits = { max_message = 4; };");
+	a = connect_client(&p.old);
+	b = connect_client(&p.old);
+	c = connect_client(&p.old);
+	say(a, "abcd--");
+	say(b, "\xc3--");
+	say(c, "Hi-");
+	step(&p.old);
+	say(a, "--");
+	say(b, "-");
+	expect(&p.old, a, "NAK 0 frame too long--!");
+	expect(&p.old, b, "NAK 0 invalid continuation byte--!");
+	change_process(&p);
+	expect_end(&p.new, a);
+	say(b, "!ok--!");
+	expect(&p.new, b, "Got ok--!");
+	say(c, "-!");
+	expect(&p.new, c, "Got Hi--!");
+	close(a);
+	close(b);
+	close(c);
+	end_pair(&p);
+}
+
 /* The reply to the quit message is pending. The next process delivers it, then closes. */
 static void test_pending_quit(void **state)
 {
@@ -616,6 +647,7 @@ int main(void)
 		cmocka_unit_test(test_ended),
 		cmocka_unit_test(test_pending_nak),
 		cmocka_unit_test(test_lingering),
+		cmocka_unit_test(test_refused_frames),
 		cmocka_unit_test(test_pending_quit),
 		cmocka_unit_test(test_lingering_after_quit),
 		cmocka_unit_test(test_close_after_a_change),

@@ -144,6 +144,7 @@ static int refuse_message(struct session *session, struct session_io *io, struct
 	buf_finish(&session->partial, io->budget);
 	session->place.carry.length = 0;
 	session->place.dirty = false;
+	session->place.message_length = 0;
 	session->place.skipping = true;
 	if (extent->ended)
 		finish_message(session);

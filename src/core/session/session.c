@@ -487,19 +487,22 @@ static void rest_fill(const struct session *session, const struct session_job *j
 	struct session_place *place = &rest->place;
 
 	*rest = (struct session_rest){.place = *from, .ended = job && job->end};
+	if (job && job->close)
+		place->done = job->close;
+	place->dirty = false;
+	place->carry = (struct utf8_carry){0};
+	if (place->done) {
+		place->message_length = place->count = 0;
+		place->skipping = false;
+		return;
+	}
 	place->received -= again;
-	if (from->message_length > 0 && !from->skipping)
+	if (from->message_length > 0)
 		place->message_length -= (uint32_t)again;
 	if (place->message_length == 0 && !from->skipping)
 		place->count = 0; /* the message begins again */
 	else
 		place->count = matched > 0 || from->count == 0 ? 0 : from->count + (uint32_t)again;
-	place->dirty = false;
-	place->carry = (struct utf8_carry){0};
-	if (job && job->close)
-		place->done = job->close;
-	if (place->done)
-		return;
 	if (held > 0) {
 		rest_add(rest, session->partial.data, held);
 	} else {
@@ -561,4 +564,6 @@ void session_restore(struct session *session, const struct session_place *place)
 		/* the beginning of a discarded message is gone, so the rest cannot be answered */
 		session->place.skipping = true;
 	}
+	if (session->place.skipping)
+		session->place.message_length = 0;
 }

@@ -161,8 +161,8 @@ struct session_io {
 struct session_place {
 	uint64_t received;	 /* bytes consumed so far, which is the offset of the next one */
 	uint64_t messages;	 /* messages so far, including NAKed ones */
-	uint32_t message_length; /* bytes consumed of the current message with its frame; it does
-				    not grow while the message is skipped */
+	uint32_t message_length; /* bytes consumed of the current message with its frame; 0
+				    while the message is skipped */
 	uint32_t count;		 /* length, fixed: bytes of the current message to come;
 				    delimited: bytes of frame.start or frame.end matched last */
 	uint8_t skipping;	 /* the rest of the current message is dropped */
