@@ -182,26 +182,23 @@ static UTF8_ALWAYS_INLINE bool first_group_is_valid(uint32_t before, const uint8
 	return is_zero(add_errors(first_errors(load(p), before), p + BLOCK, p + GROUP));
 }
 
-/* Checks the bytes from @i on, at least one and less than a group. Requires @n >= SHORT. */
-static UTF8_ALWAYS_INLINE struct utf8_checked check_rest(struct utf8_carry *carry, uint32_t before,
-							 const uint8_t *p, size_t i, size_t n)
+/* Returns whether the bytes from @i on, at least one, are ASCII that follows a whole character. */
+static UTF8_ALWAYS_INLINE bool rest_is_ascii(uint32_t before, const uint8_t *p, size_t i, size_t n)
 {
 	const size_t last = last_block(i, n);
 	vector any = load(p + n - BLOCK);
-	vector wrong;
 
 	for (size_t j = i; j < last; j += BLOCK)
 		any = any | load(p + j);
-	if (is_ascii(any) && (i == 0 ? before == 0 : p[i - 1] < 0x80)) {
-		if (carry)
-			utf8_carry_store(carry, 0, 0);
-		return utf8_complete(n);
-	}
-	wrong = last_errors(p, last, n);
-	if (i == 0)
-		wrong = wrong | first_errors(load(p), before);
-	wrong = add_errors(wrong, p + (i == 0 ? BLOCK : i), p + last);
-	return is_zero(wrong) ? utf8_finish(carry, p, n) : explain(carry, p, i, n);
+	return is_ascii(any) && (i == 0 ? before == 0 : p[i - 1] < 0x80);
+}
+
+/* Finishes a check that found nothing but ASCII at the end. */
+static UTF8_ALWAYS_INLINE struct utf8_checked finish_ascii(struct utf8_carry *carry, size_t n)
+{
+	if (carry)
+		utf8_carry_store(carry, 0, 0);
+	return utf8_complete(n);
 }
 
 /* Requires @n >= SHORT. */
@@ -209,9 +206,14 @@ static CHECK_LONG struct utf8_checked check_long(struct utf8_carry *carry, const
 						 size_t n)
 {
 	uint32_t before = utf8_carry_before(carry);
-	size_t i = 0;
+	size_t i = 0, last;
+	vector wrong;
 
-	if (n >= GROUP) {
+	if (n < GROUP) {
+		/* tested here, not below, which saves three instructions */
+		if (rest_is_ascii(before, p, 0, n))
+			return finish_ascii(carry, n);
+	} else {
 		if (!first_group_is_valid(before, p))
 			return explain(carry, p, 0, n);
 		/* aligned blocks, because two cache lines cost two loads */
@@ -222,8 +224,15 @@ static CHECK_LONG struct utf8_checked check_long(struct utf8_carry *carry, const
 		}
 		if (i == n)
 			return utf8_finish(carry, p, n);
+		if (rest_is_ascii(before, p, i, n))
+			return finish_ascii(carry, n);
 	}
-	return check_rest(carry, before, p, i, n);
+	last = last_block(i, n);
+	wrong = last_errors(p, last, n);
+	if (i == 0)
+		wrong = wrong | first_errors(load(p), before);
+	wrong = add_errors(wrong, p + (i == 0 ? BLOCK : i), p + last);
+	return is_zero(wrong) ? utf8_finish(carry, p, n) : explain(carry, p, i, n);
 }
 
 /* The check of a short text then fits into one cache line: a tenth less time. */
