@@ -221,6 +221,8 @@ static int hand_over(struct run *run, const struct policy *policy)
 	}
 	take(run);
 	session_io_clear(&run->io);
+	/* the next process rejects any other place */
+	assert(rest.place.message_length <= rest.place.received);
 	session_init(&next, policy, "unix\0\0\0here", 1);
 	session_restore(&next, &rest.place);
 	if (session_defer(&next, &run->io, rest.input, rest.n_input, rest.ended) < 0)

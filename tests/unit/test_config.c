@@ -195,6 +195,12 @@ static void test_frames(void **state)
 					     "allowed: with frame.end\n"},
 		{"framing = \"length\";", "F:1: framing: found \"length\" without "
 					  "frame.length_bytes; allowed: with frame.length_bytes\n"},
+		/* what depends on the missing or wrong parameter is not judged */
+		{"framing = \"length\"; quit = \"exit\"; nak_text = \"x\";",
+		 "F:1: framing: found \"length\" without frame.length_bytes; allowed: with "
+		 "frame.length_bytes\n"},
+		{"framing = \"fixed\"; frame = { size = 0; }; quit = \"exit\";",
+		 "F:1: frame.size: found 0; allowed: a size from 1B to 16MiB" SIZE},
 		{"framing = \"fixed\";", "F:1: framing: found \"fixed\" without frame.size; "
 					 "allowed: with frame.size\n"},
 		{"frame = { end = \"x\"; };",

@@ -149,8 +149,10 @@ static void check_frame_size(struct config_loader *loader, size_t i)
 			     l->policy.frame.size, loader->config->max_message_bytes);
 }
 
-/* Reports why the template at @place is invalid. @variables are those that it may use. */
-/* @charset: the setting that decides the charset of the template. */
+/*
+ * Reports why the template at @place is invalid. @variables are those that it may use, and
+ * encoding.@charset is the setting that decides its charset.
+ */
 static int template_error(const struct config_place *place, const struct template_error *error,
 			  unsigned variables, const char *charset)
 {
@@ -350,16 +352,19 @@ static void check_nak_length(struct config_loader *loader, size_t i)
 	const struct policy *policy = &loader->config->listeners[i].policy;
 	struct config_place place = place_of(loader, i, "nak_text");
 	size_t length = template_length_max(policy->nak_text);
+	int width = policy->frame.length_bytes;
 
-	if (length > policy_reply_max(policy))
+	if (width > 0 && length > policy_reply_max(policy))
 		config_error(&place,
 			     "found a text that can expand to %zu bytes; allowed: at most %" PRIu64
 			     ", which a header of %d byte%s can state",
-			     length, policy_reply_max(policy), policy->frame.length_bytes,
-			     plural(policy->frame.length_bytes));
+			     length, policy_reply_max(policy), width, plural((uint64_t)width));
 }
 
-/* Returns why no message can be equal to @policy->quit, or NULL. */
+/*
+ * Returns why no message can be equal to @policy->quit, or NULL. A parameter of the frame that is
+ * missing or wrong, which is 0, decides nothing.
+ */
 static const char *quit_fault(const struct policy *policy)
 {
 	const struct frame *frame = &policy->frame;
@@ -375,9 +380,10 @@ static const char *quit_fault(const struct policy *policy)
 	if (policy->framing == FRAMING_DELIMITED && frame->end.length > 0 &&
 	    memmem(quit, n, frame->end.bytes, frame->end.length))
 		return "a message does not contain frame.end";
-	if (policy->framing == FRAMING_LENGTH && n > policy_reply_max(policy))
+	if (policy->framing == FRAMING_LENGTH && frame->length_bytes > 0 &&
+	    n > policy_reply_max(policy))
 		return "the header of its frame cannot state its length";
-	if (policy->framing == FRAMING_FIXED && n != frame->size)
+	if (policy->framing == FRAMING_FIXED && frame->size > 0 && n != frame->size)
 		return "a message has frame.size bytes";
 	return NULL;
 }

@@ -187,11 +187,10 @@ static bool measure_body(const struct policy *policy, struct session_job *job)
 {
 	const uint8_t *text = job->message + job->measured;
 	size_t left = job->message_length - job->measured;
-	size_t n = is_verbatim(policy, job) ? left : step(text, left);
+	bool verbatim = is_verbatim(policy, job);
+	size_t n = verbatim ? left : step(text, left);
 
-	job->reply_length += n < left || !is_verbatim(policy, job)
-				     ? transcode_length(&policy->transcoder, text, n)
-				     : n;
+	job->reply_length += verbatim ? n : transcode_length(&policy->transcoder, text, n);
 	job->measured += n;
 	return job->measured == job->message_length;
 }
