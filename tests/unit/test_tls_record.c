@@ -655,6 +655,35 @@ static void test_key_updates(void **context)
 	}
 }
 
+/* After the own end there is no answer, so a caller need not send it. */
+static void test_no_answer_after_the_end(void **context)
+{
+	for (unsigned i = 0; i < TLS_SUITES; i++) {
+		struct pair pair = pair_open(tls_suites[i]);
+		struct tls_channel *server = &pair.server.channel;
+		bool is_13 = server->suite->is_13;
+		const char *request = is_13 ? KEY_UPDATE_REQUEST : "\1\0\0\1\0";
+
+		assert_int_equal(forge(&pair, 22, request, 5, 0), TLS_OPEN);
+		assert_true(tls_channel_is_answer_due(server));
+		if (is_13)
+			tls_keys_update(&pair.client.write, &crypto, pair.client.suite);
+		tls_channel_seal_alert(server, &crypto, TLS_CLOSE_NOTIFY, pair.wire);
+		assert_false(tls_channel_is_answer_due(server));
+		assert_int_equal(forge(&pair, 22, request, 5, 0), TLS_OPEN);
+		assert_false(tls_channel_is_answer_due(server));
+		pair_close(&pair);
+
+		pair = pair_open(tls_suites[i]);
+		assert_int_equal(forge(&pair, 22, request, 5, 0), TLS_OPEN);
+		if (is_13)
+			tls_keys_update(&pair.client.write, &crypto, pair.client.suite);
+		assert_int_equal(forge(&pair, 21, "\2\x50", 2, 0), TLS_PEER_ERROR);
+		assert_false(tls_channel_is_answer_due(&pair.server.channel));
+		pair_close(&pair);
+	}
+}
+
 /* A KeyUpdate that is spread over records, at each place; and one that is interrupted. */
 static void test_cut_key_updates(void **context)
 {
@@ -949,12 +978,15 @@ static void test_invalid_states(void **context)
 		struct tls_state state = tls_fixture_state(tls_suites[i], 3);
 		bool is_13 = tls_suite_find(state.suite)->is_13;
 		size_t n = tls_suite_secret_length(tls_suite_find(state.suite));
+		uint8_t secret[TLS_SECRET_MAX];
 
 		check_state(&state, 0);
 		CHECK_CHANGED(&state, write_sequence = TLS_RECORDS_MAX - 1, 0);
 		CHECK_CHANGED(&state, write_sequence = TLS_RECORDS_MAX, -EBADMSG);
 		CHECK_CHANGED(&state, read_sequence = UINT64_MAX - 1, 0);
 		CHECK_CHANGED(&state, read_sequence = UINT64_MAX, -EBADMSG);
+		CHECK_CHANGED(&state, read_sequence = 0, is_13 ? 0 : -EBADMSG);
+		CHECK_CHANGED(&state, write_sequence = 0, is_13 ? 0 : -EBADMSG);
 		CHECK_CHANGED(&state, answer_due = 1, 0);
 		CHECK_CHANGED(&state, answer_due = 2, -EBADMSG);
 		CHECK_CHANGED(&state, has_ended = 2, -EBADMSG);
@@ -970,6 +1002,15 @@ static void test_invalid_states(void **context)
 			CHECK_CHANGED(&state, read_secret[k] = 1, -EBADMSG);
 			CHECK_CHANGED(&state, write_secret[k] = 1, -EBADMSG);
 		}
+		/* a handshake that has left no secret */
+		memcpy(secret, state.read_secret, n);
+		memset(state.read_secret, 0, n);
+		check_state(&state, -EBADMSG);
+		memcpy(state.read_secret, secret, n);
+		memset(state.write_secret, 0, n);
+		check_state(&state, -EBADMSG);
+		CHECK_CHANGED(&state, write_secret[n - 1] = 1, 0);
+		memcpy(state.write_secret, secret, n);
 		state.message_length = 1;
 		CHECK_CHANGED(&state, message[0] = 24, is_13 ? 0 : -EBADMSG);
 		CHECK_CHANGED(&state, message[0] = 1, is_13 ? -EBADMSG : 0);
@@ -1215,6 +1256,45 @@ static void test_failing_key_updates(void **context)
 	}
 }
 
+/*
+ * A key that cannot be replaced stays, with its sequence number: no nonce is used twice. After the
+ * failure not even an alert is sealed, because the peer waits for a record that is lost.
+ */
+static void test_failing_own_key_updates(void **context)
+{
+	unsigned n_failed = 0;
+	bool is_last = false;
+
+	for (unsigned long after = 1; !is_last; after++) {
+		struct pair pair = pair_open(0x1301);
+		struct tls_channel *server = &pair.server.channel;
+		struct tls_keys before;
+		ssize_t sealed;
+
+		seal(server, "data", 4, pair.wire);
+		before = server->write;
+		server->answer_due = true;
+		failing = n_allocations + after;
+		sealed = tls_channel_seal(server, &crypto, NULL, 0, pair.wire);
+		is_last = n_allocations < failing;
+		failing = 0;
+		if (sealed < 0) {
+			n_failed++;
+			assert_int_equal(sealed, -ENOTSUP);
+			assert_int_equal(server->write.sequence, before.sequence + 1);
+			before.sequence++;
+			assert_memory_equal(&server->write, &before, sizeof(before));
+			assert_int_equal(tls_channel_seal_alert(server, &crypto, TLS_CLOSE_NOTIFY,
+								pair.wire),
+					 0);
+			assert_int_equal(tls_channel_seal(server, &crypto, NULL, 0, pair.wire),
+					 -EPIPE);
+		}
+		pair_close(&pair);
+	}
+	assert_true(n_failed > 5);
+}
+
 static void test_alert_names(void **context)
 {
 	assert_string_equal(tls_alert_name(TLS_CLOSE_NOTIFY), "close_notify");
@@ -1253,6 +1333,7 @@ int main(void)
 		cmocka_unit_test(test_contents),
 		cmocka_unit_test(test_close_notify),
 		cmocka_unit_test(test_key_updates),
+		cmocka_unit_test(test_no_answer_after_the_end),
 		cmocka_unit_test(test_cut_key_updates),
 		cmocka_unit_test(test_old_key),
 		cmocka_unit_test(test_new_key_too_early),
@@ -1272,6 +1353,7 @@ int main(void)
 		cmocka_unit_test(test_no_allocation_per_message),
 		cmocka_unit_test(test_failing_contexts),
 		cmocka_unit_test(test_failing_key_updates),
+		cmocka_unit_test(test_failing_own_key_updates),
 		cmocka_unit_test(test_alert_names),
 	};
 

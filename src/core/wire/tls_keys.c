@@ -165,23 +165,23 @@ static int expand_label(struct tls_crypto *crypto, const struct tls_suite *suite
 int tls_keys_set(struct tls_keys *keys, struct tls_crypto *crypto, const struct tls_suite *suite,
 		 const uint8_t *secret)
 {
-	size_t n = tls_suite_secret_length(suite);
+	struct tls_keys new = {.sequence = keys->sequence};
 	int r = 0;
 
 	if (!crypto->contexts[suite->aead][0])
 		return -ENOTSUP;
-	memmove(keys->secret, secret, n);
-	memset(keys->secret + n, 0, sizeof(keys->secret) - n);
-	memset(keys->key, 0, sizeof(keys->key));
+	memcpy(new.secret, secret, tls_suite_secret_length(suite));
 	if (suite->is_13) {
-		r = expand_label(crypto, suite, keys->secret, "key", keys->key, suite->key_length);
+		r = expand_label(crypto, suite, secret, "key", new.key, suite->key_length);
 		if (r == 0)
-			r = expand_label(crypto, suite, keys->secret, "iv", keys->iv,
-					 sizeof(keys->iv));
+			r = expand_label(crypto, suite, secret, "iv", new.iv, sizeof(new.iv));
 	} else {
-		memcpy(keys->key, keys->secret, suite->key_length);
-		memcpy(keys->iv, keys->secret + suite->key_length, sizeof(keys->iv));
+		memcpy(new.key, secret, suite->key_length);
+		memcpy(new.iv, secret + suite->key_length, sizeof(new.iv));
 	}
+	if (r == 0)
+		*keys = new;
+	OPENSSL_cleanse(&new, sizeof(new));
 	return r;
 }
 
@@ -193,7 +193,8 @@ int tls_keys_update(struct tls_keys *keys, struct tls_crypto *crypto, const stru
 	if (r == 0)
 		r = tls_keys_set(keys, crypto, suite, next);
 	OPENSSL_cleanse(next, sizeof(next));
-	keys->sequence = 0;
+	if (r == 0)
+		keys->sequence = 0;
 	return r;
 }
 

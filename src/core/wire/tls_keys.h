@@ -89,14 +89,15 @@ struct tls_keys {
 
 /*
  * Sets the keys from @secret (tls_suite_secret_length() bytes). Does not change the sequence
- * number. Returns 0, or -ENOTSUP if libcrypto fails.
+ * number. Returns 0, or -ENOTSUP if libcrypto fails; then @keys are as before.
  */
 int tls_keys_set(struct tls_keys *keys, struct tls_crypto *crypto, const struct tls_suite *suite,
 		 const uint8_t *secret);
 
 /*
  * Replaces the keys by the next generation of TLS 1.3, which begins with sequence number 0. Returns
- * 0, or -ENOTSUP if libcrypto fails.
+ * 0, or -ENOTSUP if libcrypto fails; then @keys and the sequence number are as before, so that no
+ * nonce is used twice.
  */
 int tls_keys_update(struct tls_keys *keys, struct tls_crypto *crypto,
 		    const struct tls_suite *suite);

@@ -102,18 +102,27 @@ static bool message_is_valid(const struct tls_state *state, const struct tls_sui
 	return state->message_left >> 24 == 0;
 }
 
-static bool state_is_valid(const struct tls_state *state, const struct tls_suite *suite,
-			   uint64_t records_max)
+/* Returns whether @secret has its length. A handshake that left none is no reason to go on. */
+static bool secret_is_valid(const uint8_t secret[TLS_SECRET_MAX], const struct tls_suite *suite)
 {
 	size_t n = tls_suite_secret_length(suite);
 
+	return !is_zero(secret, n) && is_zero(secret + n, TLS_SECRET_MAX - n);
+}
+
+static bool state_is_valid(const struct tls_state *state, const struct tls_suite *suite,
+			   uint64_t records_max)
+{
+	uint64_t first = suite->is_13 ? 0 : 1;
+
 	/* the last record is an alert */
-	return state->write_sequence < records_max + state->has_closed &&
-	       state->read_sequence < UINT64_MAX &&
-	       is_zero(state->read_secret + n, TLS_SECRET_MAX - n) &&
-	       is_zero(state->write_secret + n, TLS_SECRET_MAX - n) &&
-	       message_is_valid(state, suite) && state->answer_due <= 1 && state->has_ended <= 1 &&
-	       state->has_closed <= 1 && state->idle_records <= TLS_IDLE_RECORDS_MAX &&
+	return state->write_sequence >= first &&
+	       state->write_sequence < records_max + state->has_closed &&
+	       state->read_sequence >= first && state->read_sequence < UINT64_MAX &&
+	       secret_is_valid(state->read_secret, suite) &&
+	       secret_is_valid(state->write_secret, suite) && message_is_valid(state, suite) &&
+	       state->answer_due <= 1 && state->has_ended <= 1 && state->has_closed <= 1 &&
+	       state->idle_records <= TLS_IDLE_RECORDS_MAX &&
 	       is_zero(state->reserved, sizeof(state->reserved));
 }
 
@@ -709,6 +718,7 @@ ssize_t tls_channel_seal(struct tls_channel *channel, struct tls_crypto *crypto,
 
 	for (unsigned i = 0; i < n_spans; i++)
 		left += spans[i].iov_len;
+	assert(left <= TLS_SEAL_MAX);
 	n_records = (left + TLS_CONTENT_MAX - 1) / TLS_CONTENT_MAX + channel->answer_due;
 	if (channel->has_closed || channel->status == TLS_PEER_ERROR)
 		return -EPIPE;
@@ -727,7 +737,12 @@ ssize_t tls_channel_seal(struct tls_channel *channel, struct tls_crypto *crypto,
 			r = seal_record(&s, CONTENT_DATA, n);
 		left -= n;
 	}
-	return r < 0 ? r : s.out - out;
+	if (r < 0) {
+		/* the peer could open no later record, because some that were sealed are lost */
+		channel->has_closed = true;
+		return r;
+	}
+	return s.out - out;
 }
 
 size_t tls_channel_seal_alert(struct tls_channel *channel, struct tls_crypto *crypto, uint8_t alert,

@@ -89,8 +89,9 @@ enum tls_status {
 
 /*
  * A connection as plain data without padding: what the handshake has negotiated, or what a process
- * leaves to the next one. Secrets are as in struct tls_keys. Unused bytes of a secret are 0.
- * Numbers use the machine's representation.
+ * leaves to the next one. Secrets are as in struct tls_keys. Unused bytes of a secret are 0, and
+ * not all of the others. Numbers use the machine's representation. In TLS 1.2 the sequence numbers
+ * are at least 1, because the handshake took record 0.
  */
 struct tls_state {
 	uint64_t read_sequence;
@@ -103,7 +104,7 @@ struct tls_state {
 	uint8_t message[4];	/* ... and these */
 	uint8_t answer_due;	/* 0 or 1: see tls_channel_is_answer_due() */
 	uint8_t has_ended;	/* 0 or 1: close_notify was received */
-	uint8_t has_closed;	/* 0 or 1: close_notify was sent */
+	uint8_t has_closed;	/* 0 or 1: nothing is sent any more, because close_notify was */
 	uint8_t idle_records;
 	uint8_t reserved[1];
 };
@@ -167,8 +168,9 @@ struct tls_input {
 
 struct tls_opened {
 	enum tls_status status;
-	const char *reason; /* with TLS_ERROR and TLS_PEER_ERROR: in words, static */
-	size_t n;	    /* bytes of data; they come before what the status reports */
+	/* why the status has become TLS_ERROR or TLS_PEER_ERROR in this call: in words, static */
+	const char *reason;
+	size_t n; /* bytes of data; they come before what the status reports */
 	/*
 	 * With TLS_OPEN, the number of bytes at the end of the input that begin a record. The
 	 * caller keeps them and passes them to the next call. If these are the n_kept + n_bytes
@@ -194,7 +196,7 @@ struct tls_opened tls_channel_open(struct tls_channel *channel, struct tls_crypt
  */
 static inline bool tls_channel_is_answer_due(const struct tls_channel *channel)
 {
-	return channel->answer_due;
+	return channel->answer_due && !channel->has_closed && channel->status != TLS_PEER_ERROR;
 }
 
 /*
@@ -202,19 +204,19 @@ static inline bool tls_channel_is_answer_due(const struct tls_channel *channel)
  * that is due. Writes them to @out (TLS_SEALED_MAX() bytes), which must not overlap with the spans.
  * In TLS 1.3 it sends a KeyUpdate before the limit of records for a key; the KeyUpdate requests one
  * from the peer. Returns the number of bytes, or
- *   -EPIPE      an alert has ended the output, or the peer has sent an error
+ *   -EPIPE      an alert or a failure has ended the output, or the peer has sent an error
  *   -EOVERFLOW  TLS 1.2: the key may not seal as many records; see tls_channel_must_close()
- *   -ENOTSUP    libcrypto fails
- * After such a failure nothing may be sent but an alert. TLS_ERROR does not end the output: replies
- * to the data before the error come before its alert.
+ *   -ENOTSUP    libcrypto fails; this ends the output
+ * After -EOVERFLOW the caller sends an alert, and nothing else. TLS_ERROR does not end the output:
+ * replies to the data before the error come before its alert.
  */
 ssize_t tls_channel_seal(struct tls_channel *channel, struct tls_crypto *crypto,
 			 const struct iovec *spans, unsigned n_spans, uint8_t *out);
 
 /*
  * Seals an alert, the last record, and writes it to @out (TLS_ALERT_MAX bytes). Its level is fatal,
- * except for close_notify. Returns the number of bytes, 0 if there was one before or the peer has
- * sent an error, or if libcrypto fails.
+ * except for close_notify. Returns the number of bytes, 0 if the output has ended, the peer has
+ * sent an error, or libcrypto fails.
  */
 size_t tls_channel_seal_alert(struct tls_channel *channel, struct tls_crypto *crypto, uint8_t alert,
 			      uint8_t *out);
