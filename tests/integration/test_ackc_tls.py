@@ -55,6 +55,7 @@ class Certificates:
         self.issue("elsewhere", "subjectAltName=DNS:a.example,DNS:b.example,IP:192.0.2.7")
         self.issue("expired", NAMES, "200101000000Z", "200301120000Z")
         self.issue("early", NAMES, "490101000000Z", "491231000000Z")
+        self.issue("malformed", "subjectAltName=DER:30:03:87:01:7f")  # an address of one byte
         self.issue("client", "subjectAltName=DNS:client.example")
 
     def __getitem__(self, name):
@@ -160,6 +161,7 @@ def test_many_bytes_in_both_directions(server, trusting):
     ("alone", "the certificate of the server is self-signed (CN=localhost) and not trusted"),
     ("elsewhere", "the certificate of the server is for a.example, b.example, 192.0.2.7, not for "
                   "localhost"),
+    ("malformed", "the certificate of the server is for an invalid address, not for localhost"),
 ])
 def test_problems_of_certificates(server, trusting, name, words):
     port = server(name=name).port

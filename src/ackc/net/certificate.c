@@ -73,9 +73,13 @@ static void add_general_name(struct names *names, const GENERAL_NAME *general)
 	if (type == GEN_DNS) {
 		add_name(names, (const char *)ASN1_STRING_get0_data(value));
 	} else if (type == GEN_IPADD) {
-		inet_ntop(ASN1_STRING_length(value) == 4 ? AF_INET : AF_INET6,
-			  ASN1_STRING_get0_data(value), text, sizeof(text));
-		add_name(names, text);
+		/* the certificate may claim any length */
+		int n = ASN1_STRING_length(value);
+
+		if (n == 4 || n == 16)
+			inet_ntop(n == 4 ? AF_INET : AF_INET6, ASN1_STRING_get0_data(value), text,
+				  sizeof(text));
+		add_name(names, text[0] ? text : "an invalid address");
 	}
 }
 
