@@ -12,6 +12,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <openssl/err.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,7 +103,9 @@ static bool set_server_name(SSL *ssl, const char *name)
 
 	if (!name[0] || strchr(name, ':') || inet_pton(AF_INET, name, &address) == 1)
 		return true;
-	return SSL_set_tlsext_host_name(ssl, name) == 1;
+	/* what SSL_set_tlsext_host_name() does, which casts const away without this detour */
+	return SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+			(void *)(uintptr_t)name) == 1;
 }
 
 int tls_create(const struct tls_client *c, tls_send_cb send, void *data, struct tls **ret_tls)
