@@ -71,7 +71,8 @@ static int not_run(enum parse_outcome outcome, bool plugin, const char *errors)
 	else if (outcome == PARSE_HELP)
 		options_help(stdout);
 	else if (outcome == PARSE_VERSION)
-		printf("ackc %s\nlibuv %s\n", ACKD_VERSION, uv_version_string());
+		printf("ackc %s\nlibuv %s\nopenssl %s\n", ACKD_VERSION, uv_version_string(),
+		       tls_library_version());
 	/* A plugin that does not ping has the state UNKNOWN, even after --help. */
 	return output_end(plugin ? EXIT_UNKNOWN : outcome == PARSE_USAGE ? EXIT_USAGE : EXIT_GOOD);
 }

@@ -145,7 +145,7 @@ def test_help_and_version_are_printed():
         assert (done.status, done.err) == (0, "")
         assert done.out.startswith("Usage: ackc")
         done = ackc(*command, "-V")
-        assert re.fullmatch(r"ackc \S+\nlibuv \S+\n", done.out)
+        assert re.fullmatch(r"ackc \S+\nlibuv \S+\nopenssl \S+\n", done.out)
 
 
 def test_help_manual_and_completions_agree():

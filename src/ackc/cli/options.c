@@ -96,7 +96,7 @@ static const struct row rows[] = {
 	 "print JSON objects, one per line"},
 	{ALL, 'h', TYPE_HELP, "help", NULL, 0, 0, 0, 0, NULL, "print this text"},
 	{ALL, 'V', TYPE_VERSION, "version", NULL, 0, 0, 0, 0, NULL,
-	 "print the versions of ackc and libuv"},
+	 "print the versions of ackc, libuv and OpenSSL"},
 
 	{SEND, 0, TYPE_SECONDS, "linger", "SECONDS", AT(linger_ms), 0, SECONDS_MAX, "0.5",
 	 "silence after the last reply, before the half-close"},

@@ -90,5 +90,8 @@ struct tls_facts {
 /* Describes a connection whose handshake is complete. */
 void tls_describe(const struct tls *t, struct tls_facts *ret);
 
+/* Returns the version of OpenSSL that this process has loaded; "none" without. */
+const char *tls_library_version(void);
+
 /* Returns whether @alpn is a list of protocol names of 1 to 255 bytes. */
 bool tls_alpn_is_valid(const char *alpn);

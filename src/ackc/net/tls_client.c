@@ -10,6 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+const char *tls_library_version(void)
+{
+	return OpenSSL_version(OPENSSL_VERSION_STRING);
+}
+
 bool tls_alpn_is_valid(const char *alpn)
 {
 	size_t n;

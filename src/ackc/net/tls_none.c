@@ -58,6 +58,11 @@ void tls_describe(const struct tls *t, struct tls_facts *ret)
 	*ret = (struct tls_facts){0};
 }
 
+const char *tls_library_version(void)
+{
+	return "none";
+}
+
 bool tls_alpn_is_valid(const char *alpn)
 {
 	return true;
