@@ -3,10 +3,10 @@
  * reply_put() answers them. This continues until the input is used up (SESSION_IDLE), io->out is
  * full (SESSION_FULL) or no more replies follow (SESSION_DONE).
  *
- * Three loops take a shorter way for well-formed input whose replies are in UTF-8 and use templates
- * without variables: session_feed() itself answers a read in stream framing, fast_lines() answers
- * lines, fast_frames() answers frames. They give the same results as the general path for what they
- * accept.
+ * Three loops take a shorter way for UTF-8, or bytes that need no check, if the input is
+ * well-formed, the replies are in the same charset and templates have no variables: session_feed()
+ * itself answers a read in stream framing, fast_lines() answers lines, fast_frames() answers
+ * frames. They give the same results as the general path for what they accept.
  *
  * When io->out is full, the job stays in io->job, and session_resume() continues it. If io->out
  * cannot be sent immediately, session_hold() moves the job to the heap with a copy of its input,

@@ -6,8 +6,8 @@
  * the reads end (in stream framing, reads delimit the messages).
  *
  * Each thread has one struct session_io, the working memory that its sessions use in turn. Between
- * calls a session keeps its struct session and what it *holds*: an unfinished line, and input not
- * answered yet. Held memory is charged to the budget.
+ * calls a session keeps its struct session and what it *holds*: an unfinished message, and input
+ * not answered yet. Held memory is charged to the budget.
  *
  * The usual sequence, once per read:
  *
@@ -275,8 +275,8 @@ int session_feed_all(struct session *session, struct session_io *io, const uint8
 		     bool end);
 
 /*
- * Answers the end of input: a cut-off character, or a last line without a terminator. Returns
- * SESSION_DONE, SESSION_FULL or an error as session_feed() does.
+ * Answers the end of input: a cut-off character, a last line without a terminator, or an unfinished
+ * frame. Returns SESSION_DONE, SESSION_FULL or an error as session_feed() does.
  */
 int session_end(struct session *session, struct session_io *io);
 
