@@ -57,6 +57,7 @@ class Certificates:
         self.issue("early", NAMES, "490101000000Z", "491231000000Z")
         self.issue("malformed", "subjectAltName=DER:30:03:87:01:7f")  # an address of one byte
         self.issue("client", "subjectAltName=DNS:client.example")
+        self.issue("clients-only", "extendedKeyUsage=clientAuth")
 
     def __getitem__(self, name):
         return self.directory / name
@@ -116,12 +117,12 @@ def server(peer, certificates):
 
 @pytest.fixture
 def trusting(certificates):
-    """Runs ackc with --tls and the authority of the tests."""
+    """Runs ackc with --tls and the authority of the tests. Servers here support half-close."""
 
     def run(*arguments, **options):
-        command = [a for a in arguments[:1] if a in ("send", "ping", "load")]
-        return ackc(*command, "--tls", "--ca", certificates["ca.pem"], *arguments[len(command):],
-                    **options)
+        command = [a for a in arguments[:1] if a in ("ping", "load")]
+        return ackc(*(command or ["--linger", "0.1"]), "--tls", "--ca", certificates["ca.pem"],
+                    *arguments[len(command):], **options)
 
     return run
 
@@ -162,6 +163,7 @@ def test_many_bytes_in_both_directions(server, trusting):
     ("elsewhere", "the certificate of the server is for a.example, b.example, 192.0.2.7, not for "
                   "localhost"),
     ("malformed", "the certificate of the server is for an invalid address, not for localhost"),
+    ("clients-only", "the certificate of the server is not for servers"),
 ])
 def test_problems_of_certificates(server, trusting, name, words):
     port = server(name=name).port
@@ -171,6 +173,11 @@ def test_problems_of_certificates(server, trusting, name, words):
     done = trusting("--insecure", "localhost", port, "x")
     assert (done.status, done.out) == (0, "x\n")
     assert done.err == f"ackc: localhost:{port}: not verified: {words}\n"
+
+
+def test_wrong_address(server, trusting):
+    done = trusting("127.0.0.1", server(name="elsewhere").port, "x")
+    assert (done.status, "b.example, 192.0.2.7, not for 127.0.0.1\n" in done.err) == (1, True)
 
 
 def test_unknown_issuer(server):

@@ -11,11 +11,6 @@
 #define NAME_MAX_BYTES 512
 #define SHOWN_NAMES 3 /* of those that a certificate is for */
 
-static void escape(const char *text, char *out, size_t size)
-{
-	printable_escape(out, size, text);
-}
-
 void certificate_name(const X509_NAME *name, char *out, size_t size)
 {
 	char text[NAME_MAX_BYTES] = "";
@@ -28,7 +23,7 @@ void certificate_name(const X509_NAME *name, char *out, size_t size)
 		n = BIO_read(memory, text, sizeof(text) - 1);
 	text[n > 0 ? n : 0] = '\0';
 	BIO_free(memory);
-	escape(text, out, size);
+	printable_escape(out, size, text);
 }
 
 static time_t time_of(const ASN1_TIME *time)
@@ -53,12 +48,12 @@ struct names {
 
 static void add_name(struct names *names, const char *name)
 {
-	char escaped[PRINTABLE_SIZE(64)];
+	char escaped[80];
 	int n;
 
 	if (++names->count > SHOWN_NAMES)
 		return;
-	escape(name, escaped, sizeof(escaped) < 80 ? sizeof(escaped) : 80);
+	printable_escape(escaped, sizeof(escaped), name);
 	n = snprintf(names->out + names->n, names->size - names->n, "%s%s",
 		     names->count > 1 ? ", " : "", escaped);
 	names->n += (size_t)n < names->size - names->n ? (size_t)n : names->size - names->n - 1;
@@ -66,12 +61,14 @@ static void add_name(struct names *names, const char *name)
 
 static void add_general_name(struct names *names, const GENERAL_NAME *general)
 {
-	char text[INET6_ADDRSTRLEN] = "";
+	char text[80] = "";
 	int type;
 	const ASN1_STRING *value = GENERAL_NAME_get0_value(general, &type);
 
 	if (type == GEN_DNS) {
-		add_name(names, (const char *)ASN1_STRING_get0_data(value));
+		snprintf(text, sizeof(text), "%.*s", ASN1_STRING_length(value),
+			 (const char *)ASN1_STRING_get0_data(value));
+		add_name(names, text);
 	} else if (type == GEN_IPADD) {
 		/* the certificate may claim any length */
 		int n = ASN1_STRING_length(value);
