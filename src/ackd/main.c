@@ -4,6 +4,7 @@
 #include "ackd/server/control.h"
 #include "ackd/server/server.h"
 #include "ackd/systemd/systemd.h"
+#include "ackd/tls/context.h"
 #include "base/option_error.h"
 #include "core/text/printable.h"
 
@@ -160,9 +161,9 @@ static enum exit_status finish_output(void)
 
 static void print_version(void)
 {
-	printf("ackd %s\nlibuv %s\nlibconfig %s\nlibsystemd %s\nUTF-8 kernel %s\n", ACKD_VERSION,
-	       uv_version_string(), config_library_version(), systemd_version(),
-	       utf8_kernel_name());
+	printf("ackd %s\nlibuv %s\nlibconfig %s\nlibsystemd %s\nopenssl %s\nUTF-8 kernel %s\n",
+	       ACKD_VERSION, uv_version_string(), config_library_version(), systemd_version(),
+	       tls_library_version(), utf8_kernel_name());
 }
 
 static void print_no_errors(const char *path)

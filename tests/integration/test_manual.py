@@ -45,7 +45,7 @@ def test_dump_has_every_setting(config_file):
     assert set(dumped) <= set(settings())
     unset = {"path", "mode", "metrics.address", "metrics.port", "reply_text", "nak_text", "quit"}
     unset.add("limits.max_line")  # an older name
-    unset |= {name for name in settings() if name.startswith("frame.")}
+    unset |= {name for name in settings() if name.startswith(("frame.", "tls."))}
     assert set(settings()) - unset <= set(dumped)
 
 

@@ -16,7 +16,8 @@ import unittest
 
 PROBE, SOURCE = sys.argv[1:3]
 # The note in the manual for settings that a build may lack; these have the flag "unbuilt".
-UNBUILT = {"metrics.": "It is an error where\n.Nm ackd\nwas built without metrics."}
+UNBUILT = {name + ".": f"It is an error where\n.Nm ackd\nwas built without {what}."
+           for name, what in (("metrics", "metrics"), ("tls", "TLS"))}
 
 
 def read(*path):

@@ -424,6 +424,38 @@ static int check_quit(struct config_loader *loader, size_t i)
 	return 0;
 }
 
+/* Loads the certificates and keys of listener @i, if it has a tls group. */
+static int check_tls(struct config_loader *loader, size_t i)
+{
+	struct config_listener *l = &loader->config->listeners[i];
+	struct tls_fault fault;
+	struct config_place place;
+	int r;
+
+	for (size_t k = 0; k < n_settings; k++) {
+		const struct setting_source *source = &loader->listeners[i].settings[k];
+
+		if (settings[k].scope != SCOPE_LISTENER ||
+		    strncmp(settings[k].name, "tls.", 4) != 0)
+			continue;
+		if (source->bad)
+			return 0;
+		if (source->level == SOURCE_DEFAULT || l->tls.certificate)
+			continue;
+		place = place_of(loader, i, settings[k].name);
+		config_error(&place, "needs tls.certificate");
+		return 0;
+	}
+	if (!l->tls.certificate)
+		return 0;
+	r = tls_context_create(&l->tls, &l->tls_context, &fault);
+	if (r != -EINVAL)
+		return r;
+	place = place_of(loader, i, fault.setting);
+	config_error(&place, "%s", fault.text);
+	return 0;
+}
+
 static int check_listener(struct config_loader *loader, size_t i)
 {
 	struct config_listener *l = &loader->config->listeners[i];
@@ -452,7 +484,7 @@ static int check_listener(struct config_loader *loader, size_t i)
 	l->policy.listener = l->name;
 	l->policy.host = loader->config->host;
 	policy_prepare(&l->policy);
-	return r;
+	return r == 0 ? check_tls(loader, i) : r;
 }
 
 /*

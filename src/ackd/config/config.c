@@ -40,6 +40,7 @@ struct config *config_unref(struct config *config)
 	for (size_t i = 0; i < config->n_listeners; i++) {
 		clear_settings(SCOPE_LISTENER, &config->listeners[i]);
 		policy_finish(&config->listeners[i].policy);
+		tls_context_destroy(config->listeners[i].tls_context);
 	}
 	clear_settings(SCOPE_DAEMON, config);
 	free(config->listeners);
@@ -219,6 +220,7 @@ void config_diff_restart(const struct config *a, const struct config *b,
  */
 static bool is_in_effect(const struct setting *setting, const void *object)
 {
+	static const struct config_listener no_tls;
 	const struct config_listener *listener = object;
 	const struct config *config = object;
 
@@ -231,6 +233,10 @@ static bool is_in_effect(const struct setting *setting, const void *object)
 		return listener->policy.transcoder.from != CHARSET_BINARY;
 	if (setting->flags & SETTING_FRAME)
 		return setting->flags & setting_frame_flag(listener->policy.framing);
+	if (strncmp(setting->name, "tls.", strlen("tls.")) == 0 &&
+	    (!listener->tls.certificate ||
+	     (setting->type->kind == KIND_STRING && setting_equal(setting, object, &no_tls))))
+		return false;
 	return !(setting->flags & (listener->path ? SETTING_TCP : SETTING_UNIX));
 }
 

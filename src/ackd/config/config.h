@@ -13,6 +13,7 @@
 
 #include "ackd/config/reader.h"
 #include "ackd/log/level.h"
+#include "ackd/tls/context.h"
 #include "core/session/policy.h"
 #include "core/wire/cidr.h"
 
@@ -43,7 +44,9 @@ struct config_listener {
 	struct cidr_list allow;
 	struct cidr_list deny;
 	struct cidr_list proxies;
-	struct policy policy; /* its listener and host point into this struct config */
+	struct tls_settings tls;
+	struct tls_context *tls_context; /* made from tls; NULL: no TLS */
+	struct policy policy;		 /* its listener and host point into this struct config */
 };
 
 struct config {

@@ -736,6 +736,94 @@ static const struct setting_type type_networks = {&networks_class, KIND_ARRAY, .
 static const struct setting_type type_proxies = {&networks_class, KIND_ARRAY,
 						 .allowed = ", \"unix\""};
 
+/* ---- arrays of protocols ---- */
+
+static int add_protocol(const struct setting *setting, void *member, const struct value *value,
+			const struct config_place *place)
+{
+	struct tls_alpn *alpn = member;
+	int r = check_string(setting, value, place);
+	uint8_t *grown;
+	size_t n;
+
+	if (r < 0)
+		return r;
+	n = strlen(value->string);
+	if (n < setting->minimum || n > setting->maximum)
+		return setting_mismatch(setting, value, place, NULL);
+	grown = realloc(alpn->names, alpn->length + 1 + n);
+	if (!grown)
+		return -ENOMEM;
+	grown[alpn->length] = (uint8_t)n;
+	memcpy(grown + alpn->length + 1, value->string, n);
+	alpn->names = grown;
+	alpn->length += 1 + n;
+	return 0;
+}
+
+static void clear_protocols(void *member)
+{
+	struct tls_alpn *alpn = member;
+
+	free(alpn->names);
+	*alpn = (struct tls_alpn){0};
+}
+
+static int copy_protocols(void *to, const void *from)
+{
+	const struct tls_alpn *alpn = from;
+	struct tls_alpn *copy = to;
+
+	*copy = (struct tls_alpn){0};
+	if (alpn->length == 0)
+		return 0;
+	copy->names = malloc(alpn->length);
+	if (!copy->names)
+		return -ENOMEM;
+	memcpy(copy->names, alpn->names, alpn->length);
+	copy->length = alpn->length;
+	return 0;
+}
+
+static bool equal_protocols(const void *a, const void *b)
+{
+	const struct tls_alpn *alpn_a = a, *alpn_b = b;
+
+	return alpn_a->length == alpn_b->length &&
+	       (alpn_a->length == 0 || memcmp(alpn_a->names, alpn_b->names, alpn_a->length) == 0);
+}
+
+static void print_protocols(const struct setting *setting, const void *member, FILE *out)
+{
+	const struct tls_alpn *alpn = member;
+	char name[UINT8_MAX + 1];
+
+	fputc('[', out);
+	for (size_t i = 0; i < alpn->length; i += 1 + (size_t)alpn->names[i]) {
+		snprintf(name, sizeof(name), "%.*s", alpn->names[i],
+			 (const char *)&alpn->names[i + 1]);
+		fputs(i > 0 ? ", " : "", out);
+		config_quote_print(name, out);
+	}
+	fputc(']', out);
+}
+
+static void describe_protocols(const struct setting *setting, char out[VALUE_TEXT_MAX])
+{
+	snprintf(out, VALUE_TEXT_MAX, "an array of strings of 1 to 255 bytes such as \"ackd\"");
+}
+
+static const struct setting_class protocols_class = {
+	.set = add_protocol,
+	.print = print_protocols,
+	.describe = describe_protocols,
+	.clear = clear_protocols,
+	.copy = copy_protocols,
+	.equal = equal_protocols,
+};
+
+static const struct setting_type type_protocols = {&protocols_class, KIND_ARRAY, .allowed = ""};
+
 /* ---- the table ---- */
 
 #define WORDS(name, ...) static const char *const name[] = {__VA_ARGS__, NULL};

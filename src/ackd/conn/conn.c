@@ -19,11 +19,17 @@ static_assert(sizeof(struct conn) <= 328, "struct conn has grown");
 /* ---- states ---- */
 
 static const struct state_row states[] = {
-	[CONN_NEW] = {"new", STATES_BIT(CONN_PROXY_HEADER) | STATES_BIT(CONN_SERVING) |
-				     STATES_BIT(CONN_LINGERING) | STATES_BIT(CONN_CLOSING)},
-	[CONN_PROXY_HEADER] = {"PROXY header", STATES_BIT(CONN_SERVING) |
-						       STATES_BIT(CONN_LINGERING) |
-						       STATES_BIT(CONN_CLOSING)},
+	[CONN_NEW] = {"new", STATES_BIT(CONN_PROXY_HEADER) | STATES_BIT(CONN_HANDSHAKE) |
+				     STATES_BIT(CONN_SERVING) | STATES_BIT(CONN_LINGERING) |
+				     STATES_BIT(CONN_CLOSING)},
+	[CONN_PROXY_HEADER] = {"PROXY header",
+			       STATES_BIT(CONN_HANDSHAKE) | STATES_BIT(CONN_SERVING) |
+				       STATES_BIT(CONN_LINGERING) | STATES_BIT(CONN_CLOSING)},
+	[CONN_HANDSHAKE] = {"TLS handshake", STATES_BIT(CONN_FLIGHT) | STATES_BIT(CONN_SERVING) |
+						     STATES_BIT(CONN_LINGERING) |
+						     STATES_BIT(CONN_CLOSING)},
+	[CONN_FLIGHT] = {"TLS flight", STATES_BIT(CONN_HANDSHAKE) | STATES_BIT(CONN_LINGERING) |
+					       STATES_BIT(CONN_CLOSING)},
 	[CONN_SERVING] = {"serving", STATES_BIT(CONN_SENDING) | STATES_BIT(CONN_LINGERING) |
 					     STATES_BIT(CONN_CLOSING)},
 	[CONN_SENDING] = {"sending", STATES_BIT(CONN_SERVING) | STATES_BIT(CONN_LINGERING) |
@@ -39,6 +45,8 @@ static const struct {
 } waits[] = {
 	[CONN_NEW] = {0, QUEUE_NONE},
 	[CONN_PROXY_HEADER] = {UV_READABLE, QUEUE_PROXY_HEADER},
+	[CONN_HANDSHAKE] = {UV_READABLE, QUEUE_HANDSHAKE},
+	[CONN_FLIGHT] = {UV_WRITABLE, QUEUE_HANDSHAKE},
 	[CONN_SERVING] = {UV_READABLE, QUEUE_IDLE},
 	[CONN_SENDING] = {UV_WRITABLE, QUEUE_IDLE},
 	[CONN_LINGERING] = {UV_READABLE, QUEUE_LINGER},
@@ -101,7 +109,8 @@ void conn_check_invariant(const struct conn *c)
 
 	assert(c->polled == waits[c->state].event);
 	assert(!c->unanswered || c->polled == UV_READABLE);
-	assert(!c->pending || c->state == CONN_PROXY_HEADER || c->state == CONN_SENDING);
+	assert(!c->pending || c->state == CONN_PROXY_HEADER || c->state == CONN_FLIGHT ||
+	       c->state == CONN_SENDING);
 	assert(!session_is_held(&c->session) || c->state == CONN_SENDING);
 	/* a session that has ended has a last reply to send, or is over */
 	assert(!c->session.place.done || c->state == CONN_SENDING || is_ending);
@@ -119,6 +128,10 @@ void conn_check_invariant(const struct conn *c)
 		break;
 	case CONN_PROXY_HEADER:
 		assert(c->place == PLACE_PROXY && c->session.connection == 0);
+		break;
+	case CONN_HANDSHAKE:
+	case CONN_FLIGHT:
+		assert(c->place == PLACE_CLIENT && c->session.connection == 0 && c->has_tls);
 		break;
 	case CONN_SERVING:
 	case CONN_SENDING:
@@ -204,7 +217,7 @@ void conn_on_closed(struct conn *c)
 	struct listener *listener = conn_listener(c);
 	struct reactor *reactor = listener->reactor;
 
-	if (c->place == PLACE_CLIENT)
+	if (c->session.connection > 0)
 		conn_log_disconnect(c);
 	conn_release_place(c);
 	conn_names_free(c);
@@ -221,8 +234,10 @@ void conn_close(struct conn *c, enum conn_reason reason)
 	if (c->reason == CONN_OPEN || reason == CONN_HANDED_OVER)
 		c->reason = (uint8_t)reason;
 	/* counted here: a hand-over copies the counters before the handle is closed */
-	if (c->place == PLACE_CLIENT && reason != CONN_HANDED_OVER)
+	if (c->session.connection > 0 && reason != CONN_HANDED_OVER)
 		counter_add(conn_listener(c)->counters, COUNTER_CLOSED, 1);
+	if (c->has_tls)
+		conn_tls_close(c);
 	conn_move(c, CONN_CLOSING);
 	/*
 	 * released here, not in the next iteration: connections answered meanwhile may need the
@@ -242,6 +257,8 @@ void conn_fail(struct conn *c, int error)
 {
 	if (c->state == CONN_PROXY_HEADER) {
 		conn_proxy_end(c, "connection lost before the PROXY header was complete");
+	} else if (conn_is_handshaking(c)) {
+		conn_tls_refuse(c, "connection lost during the TLS handshake");
 	} else if (error == UV_ENOBUFS || error == UV_ENOMEM) {
 		conn_fail_memory(c, error);
 	} else {
@@ -251,9 +268,10 @@ void conn_fail(struct conn *c, int error)
 	}
 }
 
-/* Ends @c after all output has been sent. */
-static void conn_finish(struct conn *c, enum conn_reason reason)
+void conn_finish(struct conn *c, enum conn_reason reason)
 {
+	if (c->has_tls)
+		conn_tls_end_output(c);
 	/* if all input has been read, closing sends no reset */
 	if (c->ended || !conn_socket_end_output(c)) {
 		conn_close(c, reason);
@@ -271,6 +289,10 @@ bool conn_time_out(struct conn *c)
 
 	if (c->state == CONN_PROXY_HEADER) {
 		conn_proxy_fail(c, "no PROXY header in time");
+		return false;
+	}
+	if (conn_is_handshaking(c)) {
+		conn_tls_refuse(c, "no TLS handshake in time");
 		return false;
 	}
 	if (c->state == CONN_SENDING) {
@@ -338,9 +360,11 @@ static bool has_had_its_turn(const struct session_io *io)
 }
 
 /* Sends the output of @io. Returns as conn_socket_send() does. */
-static int send_out(struct conn *c, const struct session_io *io)
+static int send_out(struct conn *c, struct session_io *io)
 {
-	return io->out.n_bytes > 0 ? conn_socket_send(c, io) : 0;
+	if (io->out.n_bytes == 0)
+		return 0;
+	return c->has_tls ? conn_tls_send(c, io) : conn_socket_send(c, io);
 }
 
 void conn_pump_sent(struct conn *c, struct session_io *io, int result, int sent)
@@ -409,6 +433,8 @@ void conn_take(struct conn *c, const uint8_t *data, size_t n)
 	conn_count_received(c, n - header);
 	if (c->state == CONN_PROXY_HEADER && c->draining && c->drain_left == 0)
 		conn_close(c, CONN_DRAIN); /* the client is unknown, so nothing is answered */
+	else if (c->has_tls)
+		conn_tls_take(c, data + header, n - header);
 	else
 		conn_take_input(c, data + header, n - header);
 	conn_check_invariant(c);
@@ -422,6 +448,10 @@ void conn_on_end(struct conn *c)
 		conn_proxy_end(c, "closed before the PROXY header was complete");
 	} else if (c->state == CONN_LINGERING) {
 		conn_close(c, CONN_END);
+	} else if (conn_is_handshaking(c)) {
+		conn_tls_refuse(c, "closed during the TLS handshake");
+	} else if (c->has_tls) {
+		conn_close(c, CONN_TLS_CUT);
 	} else {
 		c->ended = true;
 		conn_pump(c, io, session_end(&c->session, io));
@@ -435,6 +465,10 @@ void conn_drain(struct conn *c)
 		STATES_BIT(CONN_PROXY_HEADER) | STATES_BIT(CONN_SERVING) | STATES_BIT(CONN_SENDING);
 	size_t arrived;
 
+	if (conn_is_handshaking(c)) {
+		conn_close(c, CONN_DRAIN);
+		return;
+	}
 	if (c->draining || !states_in(c->state, begun) || c->session.place.done)
 		return; /* it already ends */
 	c->draining = true;
@@ -453,14 +487,16 @@ struct conn *conn_create(struct listener *listener, int fd, const struct address
 			 enum conn_place place)
 {
 	struct reactor *reactor = listener->reactor;
-	struct conn *c = malloc(sizeof(*c));
+	bool has_tls = listener->settings->tls_context != NULL;
+	struct conn *c = malloc(sizeof(*c) + (has_tls ? conn_tls_bytes : 0));
 
 	if (!c)
 		goto fail;
 	memset(c, 0, offsetof(struct conn, poll));
 	c->poll.data = listener;
-	if (conn_socket_open(c, fd) < 0)
+	if ((has_tls && conn_tls_init(c) < 0) || conn_socket_open(c, fd) < 0)
 		goto fail;
+	c->has_tls = has_tls;
 	listener_ref(listener);
 	reactor->connections++;
 	c->place = (uint8_t)place;
@@ -480,8 +516,17 @@ fail:
 
 void conn_begin(struct conn *c, const struct conn_names *names)
 {
-	struct session_io *io = conn_io(c);
 	int r = conn_name(c, names);
+
+	if (c->has_tls && r == 0)
+		conn_tls_begin(c);
+	else
+		conn_serve(c, r);
+}
+
+void conn_serve(struct conn *c, int r)
+{
+	struct session_io *io = conn_io(c);
 
 	conn_move(c, CONN_SERVING);
 	c->session.connection = limits_number(conn_reactor(c)->limits);

@@ -44,6 +44,9 @@ enum conn_reason {
 	CONN_DRAIN,	  /* closed in an orderly way while draining */
 	CONN_HANDED_OVER, /* to the next process */
 	CONN_SHUTDOWN,	  /* drain_timeout or a second signal */
+	CONN_TLS_ERROR,	  /* an error in the peer's records; see c->error */
+	CONN_TLS_ALERT,	  /* the peer has sent the alert c->error */
+	CONN_TLS_CUT,	  /* the peer closed without close_notify */
 };
 
 /* Returns a description of the reason. Static. */
@@ -56,6 +59,8 @@ const char *conn_reason_name(enum conn_reason reason);
 enum conn_state {
 	CONN_NEW,	   /* created; nothing has been read or sent */
 	CONN_PROXY_HEADER, /* reads the PROXY header */
+	CONN_HANDSHAKE,	   /* reads records of the TLS handshake */
+	CONN_FLIGHT,	   /* does not read until the socket has taken its answer */
 	CONN_SERVING,	   /* reads and answers */
 	CONN_SENDING,	   /* does not read until the socket has room */
 	CONN_LINGERING,	   /* sending side shut down; input is dropped */
@@ -87,7 +92,7 @@ struct conn {
 	uint32_t drain_left; /* draining: bytes still to be read and answered */
 	int unsent;	     /* CONN_SENDING: bytes that the kernel held at the last check, or -1 */
 	int fd;
-	int16_t error;	     /* with CONN_RESET: a libuv error */
+	int16_t error;	     /* with CONN_RESET: a libuv error; CONN_TLS_: an alert */
 	uint8_t state;	     /* enum conn_state */
 	uint8_t place;	     /* enum conn_place */
 	uint8_t reason;	     /* enum conn_reason */
@@ -95,6 +100,7 @@ struct conn {
 	bool ended : 1;	     /* the peer has closed its side, which will be answered */
 	bool draining : 1;   /* reads only drain_left more bytes, then ends */
 	bool unanswered : 1; /* its input is pending in the reactor's turn */
+	bool has_tls : 1;    /* a struct conn_tls follows this structure in memory */
 	uv_poll_t poll;	     /* its data is the listener */
 };
 

@@ -171,6 +171,10 @@ static void batch_add(struct batch *batch, struct conn *c, struct handover *hand
 	struct session_io *io = conn_io(c); /* the rest of the reply may contain a NAK */
 	int r;
 
+	if (c->has_tls) {
+		conn_close(c, CONN_SHUTDOWN);
+		return;
+	}
 	if (c->place == PLACE_REFUSAL) {
 		conn_close(c, CONN_REFUSED);
 		return;

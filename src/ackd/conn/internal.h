@@ -84,8 +84,20 @@ struct conn *conn_create(struct listener *listener, int fd, const struct address
 void conn_set_place(struct conn *c, enum conn_place place);
 void conn_release_place(struct conn *c);
 
-/* Begins to serve @c, which has been admitted: assigns its number and sends the greeting. */
+/*
+ * Begins @c, which has been admitted: with the TLS handshake, or immediately with conn_serve(). See
+ * conn_name() for @names.
+ */
 void conn_begin(struct conn *c, const struct conn_names *names);
+
+/*
+ * Begins to serve @c: assigns its number and sends the greeting. If @error is negative, it ends for
+ * lack of memory instead: -ENOBUFS (budget), or anything else.
+ */
+void conn_serve(struct conn *c, int error);
+
+/* Ends @c after all output has been sent, in an orderly way. */
+void conn_finish(struct conn *c, enum conn_reason reason);
 
 /* Sends the "too many connections" NAK to @c, which has PLACE_REFUSAL, then closes it. */
 void conn_tell_refusal(struct conn *c, const struct conn_names *names);
@@ -229,3 +241,56 @@ void conn_proxy_fail(struct conn *c, const char *reason);
  * check, which is counted and logged at level debug. Otherwise @c is refused for @reason.
  */
 void conn_proxy_end(struct conn *c, const char *reason);
+
+/* ---- tls.c ---- */
+
+static inline bool conn_is_handshaking(const struct conn *c)
+{
+	return c->state == CONN_HANDSHAKE || c->state == CONN_FLIGHT;
+}
+
+/* The bytes that a connection with TLS takes after its struct conn. */
+extern const size_t conn_tls_bytes;
+
+/* Initializes them. Returns 0 or a negative errno. */
+int conn_tls_init(struct conn *c);
+
+/* Begins the handshake. */
+void conn_tls_begin(struct conn *c);
+
+/* Continues after the output of CONN_FLIGHT has been sent. */
+void conn_tls_flight_sent(struct conn *c);
+
+/* Refuses @c in CONN_HANDSHAKE or CONN_FLIGHT for @reason. */
+void conn_tls_refuse(struct conn *c, const char *reason);
+
+/*
+ * Takes @n bytes that were received, in any state: they continue the handshake, or are opened and
+ * passed to conn_take_input().
+ */
+void conn_tls_take(struct conn *c, const uint8_t *data, size_t n);
+
+/*
+ * Answers @bytes, a read of the turn, and replaces them by the sealed answer that remains to be
+ * sent before conn_tls_turn_end(). They are empty if there is none, or it was sent.
+ */
+void conn_tls_answer(struct conn *c, struct iovec *bytes, uint64_t now_ms);
+void conn_tls_turn_end(struct reactor *reactor);
+
+/* Seals the output of @io and sends it. Returns as conn_socket_send() does. */
+int conn_tls_send(struct conn *c, struct session_io *io);
+
+/*
+ * Sends the last record, if there was none: close_notify, or the alert of an error. No output is
+ * pending.
+ */
+void conn_tls_end_output(struct conn *c);
+
+/* Sends the last record if that is possible, and wipes the secrets. */
+void conn_tls_close(struct conn *c);
+
+/* Returns the name of an alert. Static. */
+const char *conn_tls_alert_name(uint8_t alert);
+
+/* Releases what connections with TLS have used in @reactor. */
+void conn_tls_release(struct reactor *reactor);

@@ -17,6 +17,7 @@ void listener_begin(struct listener *listener, struct reactor *reactor, struct c
 	for (unsigned i = 0; i < QUEUE_COUNT; i++)
 		list_init(&listener->queues[i].conns);
 	listener->queues[QUEUE_PROXY_HEADER].timeout_ms = PROXY_MS;
+	listener->queues[QUEUE_HANDSHAKE].timeout_ms = HANDSHAKE_MS;
 	listener->queues[QUEUE_IDLE].timeout_ms = config->idle_timeout_ms;
 	listener->queues[QUEUE_LINGER].timeout_ms = LINGER_MS;
 	listener->references = 1;
@@ -71,7 +72,8 @@ void listener_count_refusal(struct listener *listener, const struct address *add
 
 bool listener_may_tell(struct listener *listener, enum refusal refusal)
 {
-	return (refusal == REFUSAL_CONNECTIONS || refusal == REFUSAL_PER_ADDRESS) &&
+	return !listener->settings->tls_context &&
+	       (refusal == REFUSAL_CONNECTIONS || refusal == REFUSAL_PER_ADDRESS) &&
 	       limits_refusal_begin(listener->reactor->limits);
 }
 

@@ -23,6 +23,9 @@ struct reactor;
 /* How long a proxy has to send the PROXY header. */
 #define PROXY_MS 5000
 
+/* How long a client has for the TLS handshake. */
+#define HANDSHAKE_MS 10000
+
 /*
  * Connections in the order of their last activity, least recent first, all with the same timeout.
  * Activity is recorded with a granularity of timeout/64, so a busy connection is not re-queued for
@@ -42,6 +45,7 @@ static inline uint64_t conn_queue_step_ms(const struct conn_queue *queue)
 /* The queues of a listener's connections, which differ in their timeout. */
 enum conn_queue_class {
 	QUEUE_PROXY_HEADER, /* PROXY_MS */
+	QUEUE_HANDSHAKE,    /* HANDSHAKE_MS */
 	QUEUE_IDLE,	    /* limits.idle_timeout */
 	QUEUE_LINGER,	    /* LINGER_MS */
 	QUEUE_COUNT,

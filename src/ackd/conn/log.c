@@ -29,6 +29,9 @@ const char *conn_reason_name(enum conn_reason reason)
 		[CONN_DRAIN] = "drained",
 		[CONN_HANDED_OVER] = "handed over",
 		[CONN_SHUTDOWN] = "shutdown",
+		[CONN_TLS_ERROR] = "TLS error",
+		[CONN_TLS_ALERT] = "TLS alert",
+		[CONN_TLS_CUT] = "closed without close_notify",
 	};
 
 	return names[reason];
@@ -69,6 +72,11 @@ void conn_log_disconnect(const struct conn *c)
 		return;
 	if (c->reason == CONN_RESET && c->error)
 		reason = uv_strerror_r(c->error, words, sizeof(words));
+	if (c->reason == CONN_TLS_ERROR || c->reason == CONN_TLS_ALERT)
+		snprintf(words, sizeof(words), "%s %s %s", reason,
+			 c->reason == CONN_TLS_ERROR ? "sent:" : "received:",
+			 conn_tls_alert_name((uint8_t)c->error)),
+			reason = words;
 	fields = fields_of(c, peer);
 	fields.reason = reason;
 	fields.has |= LOG_HAS_BYTES_IN | LOG_HAS_BYTES_OUT | LOG_HAS_MESSAGES | LOG_HAS_DURATION;

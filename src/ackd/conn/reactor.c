@@ -87,6 +87,20 @@ static inline void send_answer(struct conn *c, struct session_io *io, const stru
 		conn_pump_sent(c, io, SESSION_IDLE, sent);
 }
 
+/* Answers the read @bytes of a connection that is not served, or not as usual. */
+__attribute__((noinline)) static void answer_otherwise(struct conn *c, struct iovec *bytes,
+						       uint64_t now_ms)
+{
+	size_t n = bytes->iov_len;
+
+	if (c->has_tls) {
+		conn_tls_answer(c, bytes, now_ms);
+		return;
+	}
+	bytes->iov_len = 0;
+	conn_take(c, bytes->iov_base, n);
+}
+
 /*
  * Answers @read and replaces its bytes with the answer that remains to be sent. They are empty if
  * the answer was sent immediately.
@@ -99,11 +113,11 @@ static inline void answer(struct turn_read *read, struct session_io *io, uint64_
 	int result;
 
 	c->unanswered = false;
-	read->bytes.iov_len = 0;
-	if (c->state != CONN_SERVING || c->draining) {
-		conn_take(c, data, n);
+	if (c->state != CONN_SERVING || c->draining || c->has_tls) {
+		answer_otherwise(c, &read->bytes, now_ms);
 		return;
 	}
+	read->bytes.iov_len = 0;
 	conn_count_received(c, n);
 	conn_touch(c, now_ms);
 	io->event_data = c;
@@ -133,6 +147,8 @@ void reactor_answer(struct reactor *reactor)
 		if (read->bytes.iov_len > 0)
 			send_answer(read->conn, io, &read->bytes);
 	}
+	if (reactor->tls)
+		conn_tls_turn_end(reactor);
 	session_io_take_back(io);
 	session_io_clear(io);
 }
@@ -196,5 +212,6 @@ void reactor_finish(struct reactor *reactor)
 {
 	uv_loop_close(&reactor->loop);
 	session_io_finish(&reactor->io);
+	conn_tls_release(reactor);
 	free(reactor->turn.buffer);
 }

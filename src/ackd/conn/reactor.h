@@ -50,9 +50,10 @@ struct reactor {
 	uint64_t ticker_at_ms; /* when it fires; UINT64_MAX: not set */
 	struct session_io io;
 	struct turn turn;
-	uv_check_t check;      /* answers the turn */
-	struct list listeners; /* struct listener, which queue the connections */
-	unsigned connections;  /* open connection handles */
+	uv_check_t check;	     /* answers the turn */
+	struct list listeners;	     /* struct listener, which queue the connections */
+	unsigned connections;	     /* open connection handles */
+	struct conn_tls_memory *tls; /* NULL until there is a connection with TLS */
 
 	/* Callbacks of the owner, set after reactor_init(). */
 	uint64_t (*on_tick)(struct reactor *reactor); /* returns the milliseconds until its next

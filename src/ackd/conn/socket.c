@@ -124,7 +124,8 @@ static bool send_output(struct conn *c)
 		conn_pending_free(c);
 		return true;
 	}
-	if (sent > 0) { /* a slow reader that accepts data from time to time is not idle */
+	if (sent > 0 && c->state == CONN_SENDING) { /* a slow reader that accepts data from time to
+						       time is not idle */
 		c->unsent = conn_socket_unsent(c);
 		conn_touch(c, uv_now(&conn_reactor(c)->loop));
 	}
@@ -136,7 +137,11 @@ static void on_writable(struct conn *c)
 {
 	struct session_io *io = conn_io(c);
 
-	if (send_output(c)) {
+	if (!send_output(c))
+		return;
+	if (c->state == CONN_FLIGHT) {
+		conn_tls_flight_sent(c);
+	} else {
 		conn_touch(c, uv_now(&conn_reactor(c)->loop));
 		conn_pump(c, io, session_resume(&c->session, io));
 	}
@@ -207,9 +212,9 @@ __attribute__((cold)) static void on_error(struct conn *c)
 {
 	c->polled = 0;
 	conn_poll(c, conn_event(c));
-	if (c->state == CONN_SENDING) {
+	if (conn_event(c) == UV_WRITABLE) {
 		on_writable(c);
-		if (c->state == CONN_SENDING)
+		if (conn_event(c) == UV_WRITABLE)
 			conn_fail(c, UV_ECONNRESET);
 	} else if (c->state != CONN_CLOSING && !receive(c)) {
 		conn_fail(c, UV_ECONNRESET);

@@ -33,6 +33,7 @@ const char *refusal_name(enum refusal refusal)
 		[REFUSAL_PER_ADDRESS] = "too many connections from this address",
 		[REFUSAL_MEMORY] = "out of memory",
 		[REFUSAL_PROXY] = "no valid PROXY header",
+		[REFUSAL_TLS] = "no valid TLS handshake",
 	};
 
 	return names[refusal];

@@ -20,6 +20,7 @@ enum refusal {
 	REFUSAL_PER_ADDRESS, /* max_connections_per_address */
 	REFUSAL_MEMORY,	     /* out of memory */
 	REFUSAL_PROXY,	     /* no valid PROXY header */
+	REFUSAL_TLS,	     /* no valid TLS handshake */
 	REFUSAL_COUNT,
 };
 

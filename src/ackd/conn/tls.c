@@ -1,0 +1,428 @@
+/*
+ * A connection with TLS. OpenSSL makes the handshake (ackd/tls/handshake.h); then the record layer
+ * opens what is received and seals what is sent.
+ *
+ * The normal sequence is conn_tls_begin(), conn_tls_take() for each read, and within it
+ * conn_serve() after the handshake, conn_take_input() for the data of each read, conn_tls_send()
+ * for replies; at the end conn_tls_end_output() with close_notify, and conn_tls_close().
+ *
+ * Exceptions:
+ * - The socket does not take a whole flight of the handshake: CONN_FLIGHT, until it has.
+ * - The handshake fails: the client gets OpenSSL's alert, and is refused with its reason.
+ * - An error in a record: data before it are answered, then the alert is sent.
+ * - close_notify is the end of input. The end of the TCP connection without it is a truncation: an
+ *   unfinished message is not answered.
+ */
+
+#include "ackd/conn/internal.h"
+
+#include "ackd/tls/handshake.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* The working memory of a thread. */
+struct conn_tls_memory {
+	struct tls_crypto crypto;
+	uint8_t data[SESSION_READ_MAX + TLS_RECORD_MAX];   /* of one read */
+	uint8_t sealed[TLS_SEALED_MAX(SESSION_REPLY_MAX)]; /* to be sent immediately */
+	size_t n_answers;
+	uint8_t answers[2 * TURN_BYTES_MAX]; /* sealed, to be sent at the end of the turn */
+};
+
+struct conn_tls {
+	struct tls_handshake *handshake; /* NULL after it */
+	struct tls_channel channel;
+	bool is_established; /* CONN_FLIGHT: after it the handshake is complete */
+	uint8_t *kept;	     /* the beginning of a record */
+	uint32_t n_kept;
+	uint32_t kept_capacity; /* charged to the budget */
+};
+
+const size_t conn_tls_bytes = sizeof(struct conn_tls);
+
+static struct conn_tls *tls_of(const struct conn *c)
+{
+	return (struct conn_tls *)(uintptr_t)(c + 1);
+}
+
+static struct conn_tls_memory *memory_of(const struct conn *c)
+{
+	return conn_reactor(c)->tls;
+}
+
+const char *conn_tls_alert_name(uint8_t alert)
+{
+	return tls_alert_name(alert);
+}
+
+/* ---- life ---- */
+
+int conn_tls_init(struct conn *c)
+{
+	struct reactor *reactor = conn_reactor(c);
+	struct conn_tls *tls = tls_of(c);
+	struct conn_tls_memory *memory;
+	int r;
+
+	*tls = (struct conn_tls){0};
+	if (reactor->tls)
+		return 0;
+	memory = malloc(sizeof(*memory));
+	if (!memory)
+		return -ENOMEM;
+	r = tls_crypto_init(&memory->crypto);
+	if (r < 0)
+		free(memory);
+	else
+		reactor->tls = memory;
+	return r;
+}
+
+void conn_tls_release(struct reactor *reactor)
+{
+	if (!reactor->tls)
+		return;
+	tls_crypto_finish(&reactor->tls->crypto);
+	free(reactor->tls);
+	reactor->tls = NULL;
+}
+
+static void forget_kept(struct conn *c)
+{
+	struct conn_tls *tls = tls_of(c);
+
+	budget_give(&conn_reactor(c)->limits->budget, tls->kept_capacity);
+	free(tls->kept);
+	tls->kept = NULL;
+	tls->n_kept = tls->kept_capacity = 0;
+}
+
+void conn_tls_close(struct conn *c)
+{
+	struct conn_tls *tls = tls_of(c);
+
+	if (!c->pending && c->reason != CONN_HANDED_OVER)
+		conn_tls_end_output(c);
+	tls_handshake_destroy(tls->handshake);
+	tls->handshake = NULL;
+	tls_channel_finish(&tls->channel, &memory_of(c)->crypto);
+	forget_kept(c);
+}
+
+/* ---- the handshake ---- */
+
+void conn_tls_begin(struct conn *c)
+{
+	struct conn_tls *tls = tls_of(c);
+
+	tls->handshake = tls_handshake_create(conn_listener(c)->settings->tls_context);
+	conn_move(c, CONN_HANDSHAKE);
+	if (!tls->handshake)
+		conn_tls_refuse(c, conn_reason_name(CONN_MEMORY));
+}
+
+void conn_tls_refuse(struct conn *c, const char *reason)
+{
+	listener_count_refusal(conn_listener(c), &c->address, REFUSAL_TLS, reason);
+	conn_pending_free(c);
+	conn_finish(c, CONN_REFUSED);
+}
+
+/* Sends a flight of the handshake. Returns as conn_socket_send() does. */
+static int send_flight(struct conn *c, struct tls_handshake *handshake)
+{
+	struct session_io *io = conn_io(c);
+	size_t n;
+	const uint8_t *p = tls_handshake_output(handshake, &n);
+	int r;
+
+	if (n == 0)
+		return 0;
+	out_set(&io->out, p, n);
+	r = conn_socket_send(c, io);
+	session_io_clear(io);
+	return r;
+}
+
+/*
+ * Makes the kernel acknowledge the end of the handshake now. In TLS 1.3 no answer does: a client
+ * without TCP_NODELAY would hold its first message back until a delayed acknowledgement.
+ */
+static void acknowledge(const struct conn *c)
+{
+	const int on = 1;
+
+	setsockopt(c->fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof(on));
+}
+
+/* Replaces the handshake by the record layer. */
+static void establish(struct conn *c)
+{
+	struct conn_tls *tls = tls_of(c);
+	struct tls_crypto *crypto = &memory_of(c)->crypto;
+	struct tls_state state = {0};
+	int r = tls_handshake_finish(tls->handshake, crypto, &state);
+
+	c->sent = 0; /* those of the handshake do not count */
+	acknowledge(c);
+	if (r == 0)
+		r = tls_channel_init(&tls->channel, crypto, &state);
+	tls_state_wipe(&state);
+	tls_handshake_destroy(tls->handshake);
+	tls->handshake = NULL;
+	if (r < 0)
+		conn_tls_refuse(c, "libcrypto failed");
+	else
+		conn_serve(c, 0);
+}
+
+void conn_tls_flight_sent(struct conn *c)
+{
+	conn_move(c, CONN_HANDSHAKE);
+	if (tls_of(c)->is_established && c->state == CONN_HANDSHAKE)
+		establish(c);
+}
+
+/* Continues the handshake. Returns how many of the @n bytes belong to it. */
+static size_t take_handshake(struct conn *c, const uint8_t *data, size_t n)
+{
+	struct tls_handshake *handshake = tls_of(c)->handshake;
+	const char *reason = NULL;
+	size_t used = 0;
+	enum tls_progress progress = tls_handshake_take(handshake, data, n, &used, &reason);
+	int sent = send_flight(c, handshake);
+
+	if (progress == TLS_REFUSED) {
+		conn_tls_refuse(c, reason);
+	} else if (sent < 0) {
+		conn_fail(c, sent);
+	} else if (sent == 0 && progress == TLS_ESTABLISHED) {
+		establish(c);
+	} else if (sent > 0 && used < n) {
+		conn_tls_refuse(c, "data before the end of the TLS handshake");
+	} else if (sent > 0) {
+		tls_of(c)->is_established = progress == TLS_ESTABLISHED;
+		conn_move(c, CONN_FLIGHT);
+	}
+	return used;
+}
+
+/* ---- input ---- */
+
+/*
+ * Keeps the @n bytes at the end of the input, which begin a record of @length bytes. Returns 0,
+ * -ENOBUFS or -ENOMEM.
+ */
+static int keep(struct conn *c, const struct tls_input *input, size_t n, size_t length)
+{
+	struct budget *budget = &conn_reactor(c)->limits->budget;
+	struct conn_tls *tls = tls_of(c);
+	uint8_t *grown;
+
+	if (n == 0) {
+		forget_kept(c);
+		return 0;
+	}
+	if (n != input->n_kept + input->n_bytes)
+		tls->n_kept = 0; /* they ended with the first record */
+	if (length > tls->kept_capacity) {
+		if (!budget_take(budget, length - tls->kept_capacity))
+			return -ENOBUFS;
+		grown = realloc(tls->kept, length);
+		if (!grown) {
+			budget_give(budget, length - tls->kept_capacity);
+			return -ENOMEM;
+		}
+		tls->kept = grown;
+		tls->kept_capacity = (uint32_t)length;
+	}
+	memcpy(tls->kept + tls->n_kept, input->bytes + input->n_bytes - (n - tls->n_kept),
+	       n - tls->n_kept);
+	tls->n_kept = (uint32_t)n;
+	return 0;
+}
+
+/* Ends @c because of an error in its records: with our alert, or after the peer's. */
+static void end_with_alert(struct conn *c, enum conn_reason reason)
+{
+	if (c->reason == CONN_OPEN)
+		c->error = tls_of(c)->channel.alert;
+	if (reason == CONN_TLS_ALERT || c->state != CONN_SERVING)
+		conn_close(c, reason);
+	else
+		conn_finish(c, reason);
+}
+
+/* Answers the peer's request for a KeyUpdate, or a renegotiation, unless a reply has done so. */
+static void send_answer(struct conn *c)
+{
+	struct session_io *io = conn_io(c);
+
+	if (c->state != CONN_SERVING || !tls_channel_is_answer_due(&tls_of(c)->channel))
+		return;
+	conn_pump_sent(c, io, SESSION_IDLE, conn_tls_send(c, io));
+}
+
+/* Opens @n bytes that were received, and keeps the beginning of a record. */
+static struct tls_opened open_records(struct conn *c, const uint8_t *data, size_t n)
+{
+	struct conn_tls *tls = tls_of(c);
+	struct conn_tls_memory *memory = memory_of(c);
+	struct tls_input input = {tls->kept, tls->n_kept, data, n};
+	struct tls_opened opened =
+		tls_channel_open(&tls->channel, &memory->crypto, &input, memory->data);
+	int r = 0;
+
+	if (opened.n_rest > 0 || tls->kept)
+		r = keep(c, &input, opened.n_rest, opened.record_length);
+	if (r < 0)
+		conn_fail_memory(c, r);
+	return opened;
+}
+
+/* Continues after the data of a read have been answered. */
+static void after_records(struct conn *c, enum tls_status status)
+{
+	const struct tls_channel *channel = &tls_of(c)->channel;
+
+	if (c->state == CONN_CLOSING || c->state == CONN_LINGERING)
+		return;
+	if (status == TLS_ERROR)
+		end_with_alert(c, CONN_TLS_ERROR);
+	else if (tls_channel_must_close(channel, &memory_of(c)->crypto) && c->state == CONN_SERVING)
+		conn_finish(c, CONN_DRAIN);
+	else
+		send_answer(c);
+}
+
+/* Answers the data of a read, then handles what came after them. */
+static void take_opened(struct conn *c, const struct tls_opened *opened)
+{
+	if (opened->status == TLS_PEER_ERROR) {
+		end_with_alert(c, CONN_TLS_ALERT);
+		return;
+	}
+	c->ended |= opened->status == TLS_ENDED;
+	if (opened->n > 0 || c->ended)
+		conn_take_input(c, memory_of(c)->data, opened->n);
+	after_records(c, opened->status);
+}
+
+static void take_records(struct conn *c, const uint8_t *data, size_t n)
+{
+	struct tls_opened opened = open_records(c, data, n);
+
+	if (c->state != CONN_CLOSING)
+		take_opened(c, &opened);
+}
+
+void conn_tls_take(struct conn *c, const uint8_t *data, size_t n)
+{
+	size_t used;
+
+	if (c->state == CONN_HANDSHAKE) {
+		used = take_handshake(c, data, n);
+		data += used;
+		n -= used;
+	}
+	if (n > 0 && (c->state == CONN_SERVING || c->state == CONN_SENDING))
+		take_records(c, data, n);
+}
+
+/* ---- the turn ---- */
+
+/*
+ * Seals the output of @io among the answers of the turn. Returns false, and does nothing, if there
+ * is no room.
+ */
+static bool set_aside(struct conn *c, struct session_io *io, struct iovec *ret_answer)
+{
+	struct conn_tls_memory *memory = memory_of(c);
+	uint8_t *out = memory->answers + memory->n_answers;
+	ssize_t n;
+
+	if (TLS_SEALED_MAX(io->out.n_bytes) > sizeof(memory->answers) - memory->n_answers ||
+	    tls_channel_must_close(&tls_of(c)->channel, &memory->crypto))
+		return false;
+	n = tls_channel_seal(&tls_of(c)->channel, &memory->crypto, io->out.spans, io->out.n_spans,
+			     out);
+	if (n < 0) {
+		conn_fail(c, UV_EPROTO);
+		return true;
+	}
+	*ret_answer = (struct iovec){out, (size_t)n};
+	memory->n_answers += (size_t)n;
+	return true;
+}
+
+void conn_tls_answer(struct conn *c, struct iovec *bytes, uint64_t now_ms)
+{
+	struct session_io *io = conn_io(c);
+	const uint8_t *data = bytes->iov_base;
+	size_t n = bytes->iov_len;
+	struct tls_opened opened;
+	int result;
+
+	bytes->iov_len = 0;
+	if (c->state != CONN_SERVING || c->draining) {
+		conn_take(c, data, n);
+		return;
+	}
+	opened = open_records(c, data, n);
+	if (c->state == CONN_CLOSING)
+		return;
+	conn_count_received(c, n);
+	conn_touch(c, now_ms);
+	if (opened.status != TLS_OPEN || opened.n == 0) {
+		take_opened(c, &opened);
+		return;
+	}
+	result = session_feed_all(&c->session, io, memory_of(c)->data, opened.n, false);
+	if (result == SESSION_IDLE && set_aside(c, io, bytes)) {
+		conn_count_messages(c, io);
+		session_io_clear(io);
+	} else {
+		conn_pump(c, io, result);
+		after_records(c, TLS_OPEN);
+	}
+}
+
+void conn_tls_turn_end(struct reactor *reactor)
+{
+	reactor->tls->n_answers = 0;
+}
+
+/* ---- output ---- */
+
+int conn_tls_send(struct conn *c, struct session_io *io)
+{
+	struct conn_tls_memory *memory = memory_of(c);
+	ssize_t n = tls_channel_seal(&tls_of(c)->channel, &memory->crypto, io->out.spans,
+				     io->out.n_spans, memory->sealed);
+
+	if (n < 0)
+		return UV_EPROTO;
+	out_set(&io->out, memory->sealed, (size_t)n);
+	return conn_socket_send(c, io);
+}
+
+void conn_tls_end_output(struct conn *c)
+{
+	struct tls_channel *channel = &tls_of(c)->channel;
+	uint8_t alert = channel->status == TLS_ERROR ? channel->alert : TLS_CLOSE_NOTIFY;
+	uint8_t out[TLS_ALERT_MAX];
+	size_t n;
+
+	if (!channel->suite)
+		return;
+	n = tls_channel_seal_alert(channel, &memory_of(c)->crypto, alert, out);
+	/* a socket that does not take it belongs to a peer that does not read */
+	if (n > 0)
+		(void)!send(c->fd, out, n, MSG_NOSIGNAL);
+}

@@ -1,0 +1,58 @@
+/* Builds without OpenSSL have no connections with TLS, so none of these functions is called. */
+
+#include "ackd/conn/internal.h"
+
+#include <errno.h>
+
+const size_t conn_tls_bytes = 0;
+
+int conn_tls_init(struct conn *c)
+{
+	return -ENOTSUP;
+}
+
+void conn_tls_begin(struct conn *c)
+{
+}
+
+void conn_tls_flight_sent(struct conn *c)
+{
+}
+
+void conn_tls_refuse(struct conn *c, const char *reason)
+{
+}
+
+void conn_tls_take(struct conn *c, const uint8_t *data, size_t n)
+{
+}
+
+void conn_tls_answer(struct conn *c, struct iovec *bytes, uint64_t now_ms)
+{
+}
+
+void conn_tls_turn_end(struct reactor *reactor)
+{
+}
+
+int conn_tls_send(struct conn *c, struct session_io *io)
+{
+	return -ENOTSUP;
+}
+
+void conn_tls_end_output(struct conn *c)
+{
+}
+
+void conn_tls_close(struct conn *c)
+{
+}
+
+const char *conn_tls_alert_name(uint8_t alert)
+{
+	return "";
+}
+
+void conn_tls_release(struct reactor *reactor)
+{
+}

@@ -1,0 +1,254 @@
+#include "ackd/tls/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* The suites that core/wire/tls_keys.c has. */
+#define SUITES_13 "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+#define SUITES_12                                                                                  \
+	"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:" \
+	"ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
+
+#define CREDENTIAL "credential:"
+
+/* ---- messages ---- */
+
+__attribute__((format(printf, 3, 4))) static int fault(struct tls_fault *ret_fault,
+						       const char *setting, const char *format, ...)
+{
+	va_list arguments;
+
+	ret_fault->setting = setting;
+	va_start(arguments, format);
+	vsnprintf(ret_fault->text, sizeof(ret_fault->text), format, arguments);
+	va_end(arguments);
+	ERR_clear_error();
+	return -EINVAL;
+}
+
+/* Returns OpenSSL's reason for the first error. */
+static const char *openssl_reason(void)
+{
+	const char *reason = ERR_reason_error_string(ERR_peek_error());
+
+	return reason ? reason : "unknown error";
+}
+
+/* ---- files ---- */
+
+/* Writes the path of a file that a setting names. Returns whether there is one. */
+static bool resolve(const char *name, char path[PATH_MAX])
+{
+	const char *directory = getenv("CREDENTIALS_DIRECTORY");
+	int n;
+
+	if (strncmp(name, CREDENTIAL, strlen(CREDENTIAL)) != 0)
+		n = snprintf(path, PATH_MAX, "%s", name);
+	else if (!directory)
+		return false;
+	else
+		n = snprintf(path, PATH_MAX, "%s/%s", directory, name + strlen(CREDENTIAL));
+	return n < PATH_MAX;
+}
+
+/* Resolves the file of @setting and checks that it can be read. */
+static int find_file(const char *setting, const char *name, char path[PATH_MAX],
+		     struct tls_fault *ret_fault)
+{
+	struct stat status;
+	int fd;
+
+	if (!resolve(name, path))
+		return fault(ret_fault, setting,
+			     "found \"%.200s\", but the service manager passes no credentials; "
+			     "allowed: a path, or LoadCredential= in the unit",
+			     name);
+	fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return fault(ret_fault, setting, "%.200s: cannot read: %s", path, strerror(errno));
+	if (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode)) {
+		close(fd);
+		return fault(ret_fault, setting, "%.200s: not a file", path);
+	}
+	close(fd);
+	return 0;
+}
+
+/* A key that needs a pass phrase is an error: there is nobody to type it. */
+static int no_pass_phrase(char *buffer, int size, int for_writing, void *data)
+{
+	*(bool *)data = true;
+	return -1;
+}
+
+static int check_dates(const X509 *certificate, const char *path, struct tls_fault *ret_fault)
+{
+	if (X509_cmp_current_time(X509_get0_notAfter(certificate)) < 0)
+		return fault(ret_fault, "tls.certificate", "%.200s: the certificate has expired",
+			     path);
+	if (X509_cmp_current_time(X509_get0_notBefore(certificate)) > 0)
+		return fault(ret_fault, "tls.certificate",
+			     "%.200s: the certificate is not valid yet", path);
+	return 0;
+}
+
+static int load_certificate(SSL_CTX *ssl, const struct tls_settings *settings,
+			    struct tls_fault *ret_fault)
+{
+	char path[PATH_MAX];
+	int r = find_file("tls.certificate", settings->certificate, path, ret_fault);
+
+	if (r < 0)
+		return r;
+	if (SSL_CTX_use_certificate_chain_file(ssl, path) != 1)
+		return fault(ret_fault, "tls.certificate", "%.200s: no certificate: %s", path,
+			     openssl_reason());
+	return check_dates(SSL_CTX_get0_certificate(ssl), path, ret_fault);
+}
+
+static int load_key(SSL_CTX *ssl, const struct tls_settings *settings, struct tls_fault *ret_fault)
+{
+	const char *setting = settings->key ? "tls.key" : "tls.certificate";
+	const char *name = settings->key ? settings->key : settings->certificate;
+	bool is_encrypted = false;
+	char path[PATH_MAX];
+	int r = find_file(setting, name, path, ret_fault);
+
+	if (r < 0)
+		return r;
+	SSL_CTX_set_default_passwd_cb(ssl, no_pass_phrase);
+	SSL_CTX_set_default_passwd_cb_userdata(ssl, &is_encrypted);
+	r = SSL_CTX_use_PrivateKey_file(ssl, path, SSL_FILETYPE_PEM);
+	SSL_CTX_set_default_passwd_cb_userdata(ssl, NULL);
+	if (is_encrypted)
+		return fault(ret_fault, setting,
+			     "%.200s: the key is encrypted; allowed: a key without a pass phrase",
+			     path);
+	if (r != 1 && ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_VALUES_MISMATCH)
+		return fault(ret_fault, setting, "%.200s: not the key of the certificate", path);
+	if (r != 1)
+		return fault(ret_fault, setting, "%.200s: no key: %s", path, openssl_reason());
+	return 0;
+}
+
+static int load_client_ca(SSL_CTX *ssl, const struct tls_settings *settings,
+			  struct tls_fault *ret_fault)
+{
+	STACK_OF(X509_NAME) * names;
+	char path[PATH_MAX];
+	int r;
+
+	if (!settings->client_ca)
+		return 0;
+	r = find_file("tls.client_ca", settings->client_ca, path, ret_fault);
+	if (r < 0)
+		return r;
+	names = SSL_load_client_CA_file(path);
+	if (!names || SSL_CTX_load_verify_file(ssl, path) != 1) {
+		sk_X509_NAME_pop_free(names, X509_NAME_free);
+		return fault(ret_fault, "tls.client_ca", "%.200s: no certificates: %s", path,
+			     openssl_reason());
+	}
+	SSL_CTX_set_client_CA_list(ssl, names);
+	SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+	return 0;
+}
+
+/* ---- ALPN ---- */
+
+/* Chooses the first of our protocols that the client offers (RFC 7301). */
+static int on_alpn(SSL *ssl, const unsigned char **ret_name, unsigned char *ret_length,
+		   const unsigned char *offered, unsigned int n_offered, void *data)
+{
+	const struct tls_context *context = data;
+	unsigned char *chosen;
+
+	if (SSL_select_next_proto(&chosen, ret_length, context->alpn.names,
+				  (unsigned)context->alpn.length, offered,
+				  n_offered) != OPENSSL_NPN_NEGOTIATED)
+		return SSL_TLSEXT_ERR_ALERT_FATAL;
+	*ret_name = chosen;
+	return SSL_TLSEXT_ERR_OK;
+}
+
+static int copy_alpn(struct tls_context *context, const struct tls_alpn *alpn)
+{
+	if (alpn->length == 0)
+		return 0;
+	context->alpn.names = malloc(alpn->length);
+	if (!context->alpn.names)
+		return -ENOMEM;
+	memcpy(context->alpn.names, alpn->names, alpn->length);
+	context->alpn.length = alpn->length;
+	SSL_CTX_set_alpn_select_cb(context->ssl, on_alpn, context);
+	return 0;
+}
+
+/* ---- contexts ---- */
+
+static int set_rules(SSL_CTX *ssl, const struct tls_settings *settings)
+{
+	bool only_13 = settings->min_version == TLS_MIN_1_3;
+
+	SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+					 SSL_OP_NO_TICKET | SSL_OP_CIPHER_SERVER_PREFERENCE |
+					 SSL_OP_PRIORITIZE_CHACHA);
+	SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
+	SSL_CTX_set_keylog_callback(ssl, tls_handshake_on_key);
+	return SSL_CTX_set_min_proto_version(ssl, only_13 ? TLS1_3_VERSION : TLS1_2_VERSION) == 1 &&
+			       SSL_CTX_set_max_proto_version(ssl, TLS1_3_VERSION) == 1 &&
+			       SSL_CTX_set_ciphersuites(ssl, SUITES_13) == 1 &&
+			       SSL_CTX_set_cipher_list(ssl, SUITES_12) == 1 &&
+			       SSL_CTX_set_num_tickets(ssl, 0) == 1
+		       ? 0
+		       : -ENOMEM;
+}
+
+int tls_context_create(const struct tls_settings *settings, struct tls_context **ret_context,
+		       struct tls_fault *ret_fault)
+{
+	struct tls_context *context = calloc(1, sizeof(*context));
+	int r = -ENOMEM;
+
+	if (!context)
+		return -ENOMEM;
+	context->ssl = SSL_CTX_new(TLS_server_method());
+	if (context->ssl)
+		r = set_rules(context->ssl, settings);
+	if (r == 0)
+		r = copy_alpn(context, &settings->alpn);
+	if (r == 0)
+		r = load_certificate(context->ssl, settings, ret_fault);
+	if (r == 0)
+		r = load_key(context->ssl, settings, ret_fault);
+	if (r == 0)
+		r = load_client_ca(context->ssl, settings, ret_fault);
+	if (r == 0)
+		*ret_context = context;
+	else
+		tls_context_destroy(context);
+	ERR_clear_error();
+	return r;
+}
+
+void tls_context_destroy(struct tls_context *context)
+{
+	if (!context)
+		return;
+	SSL_CTX_free(context->ssl);
+	free(context->alpn.names);
+	free(context);
+}
+
+const char *tls_library_version(void)
+{
+	return OpenSSL_version(OPENSSL_VERSION_STRING);
+}

@@ -1,0 +1,42 @@
+#pragma once
+
+/*
+ * The certificate, the key and the rules of a listener's TLS handshakes, loaded and checked.
+ * Immutable, and shared by all threads. Builds without OpenSSL have none.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* The settings in a listener's tls group. Strings are NULL if not set. */
+struct tls_settings {
+	char *certificate; /* paths of PEM files, or "credential:NAME" */
+	char *key;	   /* NULL: in the certificate's file */
+	char *client_ca;   /* given: clients must present a certificate */
+	struct tls_alpn {
+		uint8_t *names; /* each after a byte with its length, as in the ALPN extension */
+		size_t length;	/* of all in bytes; 0: any client is served */
+	} alpn;
+	enum tls_min_version { TLS_MIN_1_2, TLS_MIN_1_3 } min_version;
+};
+
+struct tls_context;
+
+/* Why settings cannot be used. */
+struct tls_fault {
+	const char *setting; /* its name: "tls.certificate" */
+	char text[384];	     /* such as "/x: cannot read: No such file or directory" */
+};
+
+/*
+ * Loads the files and checks that they can be used together. Reads files, so it may block. Returns
+ * 0, -EINVAL and *@ret_fault, or -ENOMEM.
+ */
+int tls_context_create(const struct tls_settings *settings, struct tls_context **ret_context,
+		       struct tls_fault *ret_fault);
+
+/* Returns the version of OpenSSL in use, or "none". Static. */
+const char *tls_library_version(void);
+
+/* Accepts NULL. */
+void tls_context_destroy(struct tls_context *context);

@@ -1,0 +1,211 @@
+#include "ackd/tls/handshake.h"
+
+#include "ackd/tls/internal.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CONTENT_HANDSHAKE 22
+
+struct tls_handshake {
+	SSL *ssl;
+	struct tls_state state;
+	uint8_t header[TLS_HEADER_LENGTH]; /* of the client's current record */
+	size_t n_header;		   /* bytes of it so far */
+	size_t record_left;		   /* bytes of the record after its header */
+	uint8_t last_nonce[8];		   /* see tls_state_expand() */
+	bool has_begun;			   /* the first byte was received */
+	bool is_taken;			   /* the output in memory was taken */
+	bool is_alert;			   /* the output is an alert that OpenSSL does not send */
+};
+
+struct tls_handshake *tls_handshake_create(const struct tls_context *context)
+{
+	struct tls_handshake *handshake = calloc(1, sizeof(*handshake));
+	BIO *in = BIO_new(BIO_s_mem()), *out = BIO_new(BIO_s_mem());
+
+	if (handshake)
+		handshake->ssl = SSL_new(context->ssl);
+	if (!in || !out || !handshake || !handshake->ssl) {
+		BIO_free(in);
+		BIO_free(out);
+		tls_handshake_destroy(handshake);
+		ERR_clear_error();
+		return NULL;
+	}
+	SSL_set_bio(handshake->ssl, in, out);
+	SSL_set_app_data(handshake->ssl, handshake);
+	SSL_set_accept_state(handshake->ssl);
+	return handshake;
+}
+
+void tls_handshake_destroy(struct tls_handshake *handshake)
+{
+	if (!handshake)
+		return;
+	SSL_free(handshake->ssl);
+	tls_state_wipe(&handshake->state);
+	free(handshake);
+}
+
+/* ---- secrets ---- */
+
+static unsigned digit(char c)
+{
+	return (unsigned)(c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10);
+}
+
+void tls_handshake_on_key(const SSL *ssl, const char *line)
+{
+	static const char client[] = "CLIENT_TRAFFIC_SECRET_0 ";
+	static const char server[] = "SERVER_TRAFFIC_SECRET_0 ";
+	struct tls_handshake *handshake = SSL_get_app_data(ssl);
+	const char *hex = strrchr(line, ' ');
+	uint8_t *secret;
+
+	if (strncmp(line, client, strlen(client)) == 0)
+		secret = handshake->state.read_secret;
+	else if (strncmp(line, server, strlen(server)) == 0)
+		secret = handshake->state.write_secret;
+	else
+		return;
+	hex++;
+	for (size_t i = 0; i < TLS_SECRET_MAX && hex[0] && hex[1]; i++, hex += 2)
+		secret[i] = (uint8_t)(digit(hex[0]) << 4 | digit(hex[1]));
+}
+
+int tls_handshake_finish(struct tls_handshake *handshake, struct tls_crypto *crypto,
+			 struct tls_state *ret_state)
+{
+	const SSL *ssl = handshake->ssl;
+	uint8_t master[TLS_MASTER_LENGTH], client[TLS_RANDOM_LENGTH], server[TLS_RANDOM_LENGTH];
+	struct tls_state *state = &handshake->state;
+	int r = 0;
+
+	state->suite = (uint16_t)SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(ssl));
+	if (SSL_version(ssl) == TLS1_2_VERSION) {
+		SSL_SESSION_get_master_key(SSL_get_session(ssl), master, sizeof(master));
+		SSL_get_client_random(ssl, client, sizeof(client));
+		SSL_get_server_random(ssl, server, sizeof(server));
+		r = tls_state_expand(state, crypto, master, client, server, handshake->last_nonce);
+		OPENSSL_cleanse(master, sizeof(master));
+	}
+	*ret_state = *state;
+	return r;
+}
+
+/* ---- records ---- */
+
+/* Returns how many of the @n bytes at @p, at least 1, are the rest of a record or its header. */
+static size_t record_part(struct tls_handshake *handshake, const uint8_t *p, size_t n)
+{
+	size_t left = TLS_HEADER_LENGTH - handshake->n_header;
+
+	if (left > 0) {
+		n = n < left ? n : left;
+		memcpy(handshake->header + handshake->n_header, p, n);
+		handshake->n_header += n;
+		handshake->record_left = (size_t)handshake->header[3] << 8 | handshake->header[4];
+	} else {
+		n = n < handshake->record_left ? n : handshake->record_left;
+		handshake->record_left -= n;
+	}
+	if (handshake->n_header == TLS_HEADER_LENGTH && handshake->record_left == 0)
+		handshake->n_header = 0;
+	return n;
+}
+
+const uint8_t *tls_handshake_output(struct tls_handshake *handshake, size_t *ret_n)
+{
+	/* unexpected_message, in the first record of a connection without keys */
+	static const uint8_t alert[] = {21, 3, 3, 0, 2, 2, TLS_UNEXPECTED_MESSAGE};
+	uint8_t *p;
+	long n = BIO_get_mem_data(SSL_get_wbio(handshake->ssl), &p);
+
+	if (handshake->is_alert) {
+		handshake->is_alert = false;
+		*ret_n = sizeof(alert);
+		return alert;
+	}
+	*ret_n = n > 0 && !handshake->is_taken ? (size_t)n : 0;
+	handshake->is_taken = true;
+	return p;
+}
+
+/* Finds the nonce in the last record of the output. */
+static void note_last_nonce(struct tls_handshake *handshake)
+{
+	uint8_t *p;
+	long n = BIO_get_mem_data(SSL_get_wbio(handshake->ssl), &p), length;
+
+	for (; n > TLS_HEADER_LENGTH; p += length, n -= length) {
+		length = TLS_HEADER_LENGTH + (p[3] << 8 | p[4]);
+		if (n == length && n >= TLS_HEADER_LENGTH + 8)
+			memcpy(handshake->last_nonce, p + TLS_HEADER_LENGTH, 8);
+	}
+}
+
+static const char *refusal_reason(void)
+{
+	const char *reason = ERR_reason_error_string(ERR_peek_error());
+
+	ERR_clear_error();
+	return reason ? reason : "TLS handshake failed";
+}
+
+/*
+ * Returns the state after OpenSSL has seen more input. It must have consumed all of it, or the keys
+ * of the record layer would not fit.
+ */
+static enum tls_progress progress(struct tls_handshake *handshake, const char **ret_reason)
+{
+	int r, error;
+
+	ERR_clear_error();
+	r = SSL_do_handshake(handshake->ssl);
+	error = SSL_get_error(handshake->ssl, r);
+	if (r == 1 && handshake->n_header == 0 && !SSL_has_pending(handshake->ssl) &&
+	    BIO_pending(SSL_get_rbio(handshake->ssl)) == 0) {
+		note_last_nonce(handshake);
+		return TLS_ESTABLISHED;
+	}
+	if (r != 1 && error == SSL_ERROR_WANT_READ)
+		return TLS_HANDSHAKING;
+	*ret_reason =
+		r == 1 ? "data in the same record as the end of the handshake" : refusal_reason();
+	return TLS_REFUSED;
+}
+
+enum tls_progress tls_handshake_take(struct tls_handshake *handshake, const uint8_t *p, size_t n,
+				     size_t *ret_used, const char **ret_reason)
+{
+	enum tls_progress result = TLS_HANDSHAKING;
+	size_t used = 0;
+
+	if (handshake->is_taken)
+		(void)BIO_reset(SSL_get_wbio(handshake->ssl));
+	handshake->is_taken = false;
+	/* OpenSSL would also accept a ClientHello of SSL 2 */
+	if (n > 0 && !handshake->has_begun && p[0] != CONTENT_HANDSHAKE) {
+		handshake->is_alert = true;
+		*ret_used = n;
+		*ret_reason = "not a TLS client";
+		return TLS_REFUSED;
+	}
+	handshake->has_begun |= n > 0;
+	while (used < n && result == TLS_HANDSHAKING) {
+		size_t part = record_part(handshake, p + used, n - used);
+
+		if (BIO_write(SSL_get_rbio(handshake->ssl), p + used, (int)part) != (int)part) {
+			*ret_reason = "out of memory";
+			result = TLS_REFUSED;
+			break;
+		}
+		used += part;
+		result = progress(handshake, ret_reason);
+	}
+	*ret_used = used;
+	return result;
+}

@@ -1,0 +1,403 @@
+"""Listeners with TLS: clients of several kinds, errors, truncation, and the end."""
+
+import contextlib
+import re
+import select
+import socket
+import ssl
+import struct
+import subprocess
+
+import pytest
+
+from harness import SOON, have, read_to_end, run_ackd
+
+pytestmark = pytest.mark.skipif(not have("openssl"), reason="the command openssl is not installed")
+
+ECHO = 'framing = "stream"; reply = "echo"; log = { level = "debug"; };'
+SUITES_13 = ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"]
+SUITES_12 = [f"ECDHE-ECDSA-{x}" for x in ("AES128-GCM-SHA256", "AES256-GCM-SHA384",
+                                          "CHACHA20-POLY1305")]
+
+
+def openssl(*arguments, directory):
+    subprocess.run(["openssl", *arguments], cwd=directory, check=True, stdin=subprocess.DEVNULL,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=SOON)
+
+
+class Certificates:
+    """A certificate authority, a server's certificate and a client's."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        if "openssl none" in run_ackd("--version").stdout:
+            pytest.skip("this build has no TLS")
+        new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        openssl("req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test CA",
+                "-days", "2", directory=directory)
+        for name in ("server", "client", "other"):
+            openssl("req", *new, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj",
+                    f"/CN={name}.example", "-addext", "subjectAltName=DNS:localhost",
+                    directory=directory)
+            openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key",
+                    "-CAcreateserial", "-copy_extensions", "copy", "-days", "2", "-out",
+                    f"{name}.pem", directory=directory)
+
+    def __getitem__(self, name):
+        return f"{self.directory}/{name}"
+
+    def group(self, more="", name="server"):
+        """Returns a tls group."""
+        return (f'tls = {{ certificate = "{self[name + ".pem"]}"; key = "{self[name + ".key"]}";'
+                f" {more} }};")
+
+    def client(self, version=None, suite=None, certificate=None, alpn=None):
+        """Returns the context of a client."""
+        context = ssl.create_default_context(cafile=self["ca.pem"])
+        if version:
+            context.minimum_version = context.maximum_version = version
+        if suite:
+            context.set_ciphers(suite)
+        if certificate:
+            context.load_cert_chain(self[certificate + ".pem"], self[certificate + ".key"])
+        if alpn:
+            context.set_alpn_protocols(alpn)
+        return context
+
+    def connect(self, daemon, **options):
+        plain = daemon.connect()
+        try:
+            return self.client(**options).wrap_socket(plain, server_hostname="localhost")
+        except BaseException:
+            plain.close()
+            raise
+
+
+class Client:
+    """A client whose records the test itself sends and receives."""
+
+    def __init__(self, daemon, certificates, **options):
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = certificates.client(**options).wrap_bio(self.incoming, self.outgoing,
+                                                           server_hostname="localhost")
+        self.plain = daemon.connect()
+        while True:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                self.tls.do_handshake()
+                break
+            self.send(self.outgoing.read())
+            self.receive()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.plain.close()
+
+    def send(self, data):
+        self.plain.sendall(data)
+
+    def receive(self):
+        self.incoming.write(self.plain.recv(65536))
+
+    def seal(self, data):
+        """Returns the record of @data, after bytes of the handshake that were not sent."""
+        self.tls.write(data)
+        return self.outgoing.read()
+
+    def exchange(self, data, n):
+        """Sends @data, and meanwhile receives and returns @n bytes."""
+        self.plain.setblocking(False)
+        unsent, received, sent = memoryview(b""), bytearray(), 0
+        while len(received) < n:
+            if not unsent and sent < len(data):
+                sent += self.tls.write(data[sent : sent + 16384])
+                unsent = memoryview(self.outgoing.read())
+            ready, writable, _ = select.select([self.plain], [self.plain] if unsent else [], [], SOON)
+            assert ready or writable
+            if writable:
+                unsent = unsent[self.plain.send(unsent):]
+            if ready:
+                part = self.plain.recv(1 << 18)
+                assert part, f"the end after {len(received)} of {n} bytes"
+                self.incoming.write(part)
+            with contextlib.suppress(ssl.SSLWantReadError):
+                while True:
+                    received += self.tls.read(1 << 18)
+        self.plain.settimeout(SOON)
+        return bytes(received)
+
+    def read(self, n):
+        """Returns the next @n bytes."""
+        data = b""
+        while len(data) < n:
+            try:
+                data += self.tls.read(n - len(data))
+            except ssl.SSLWantReadError:
+                self.receive()
+        return data
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    return Certificates(tmp_path_factory.mktemp("tls"))
+
+
+def text(n):
+    """Returns @n bytes of ASCII that differ from place to place."""
+    return b"".join(b"%07d\n" % i for i in range(n // 8 + 1))[:n]
+
+
+@pytest.mark.parametrize("version, suite", [(ssl.TLSVersion.TLSv1_3, None),
+                                            *((ssl.TLSVersion.TLSv1_2, x) for x in SUITES_12)])
+def test_echo(ackd, certificates, version, suite):
+    daemon = ackd(ECHO + certificates.group())
+    with Client(daemon, certificates, version=version, suite=suite) as client:
+        for n in (1, 100, 16384, 16385, 100_000, 300_000):
+            assert client.exchange(text(n), n) == text(n)
+    with certificates.connect(daemon) as s:
+        s.unwrap()  # both ends send close_notify
+
+
+@pytest.mark.parametrize("suite", SUITES_13)
+def test_suites_of_tls_1_3(ackd, certificates, suite):
+    daemon = ackd(certificates.group())
+    host, port = daemon.address().sockaddr
+    command = ["openssl", "s_client", "-connect", f"{host}:{port}", "-tls1_3", "-ciphersuites", suite,
+               "-CAfile", certificates["ca.pem"], "-verify_return_error"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT) as client:
+        # K and k are KeyUpdates, with and without a request for one in return
+        said = b""
+        for line, answer in ((b"one\n", b"Got one"), (b"K\n", b"KEYUPDATE"), (b"two\n", b"Got two"),
+                             (b"k\n", b"KEYUPDATE"), (b"three\n", b"Got three")):
+            before = said.count(answer)
+            client.stdin.write(line)
+            client.stdin.flush()
+            while said.count(answer) == before:
+                part = client.stdout.read1()
+                assert part, said
+                said += part
+        client.stdin.write(b"Q\n")
+        client.stdin.close()
+        client.wait(SOON)
+    assert suite.encode() in said
+
+
+def test_a_client_of_many_mebibytes(ackd, certificates):
+    n = 8 << 20
+    daemon = ackd(ECHO + certificates.group())
+    with Client(daemon, certificates) as client:
+        assert client.exchange(text(n), n) == text(n)
+
+
+def test_one_byte_per_record_and_per_segment(ackd, certificates):
+    daemon = ackd('framing = "line";' + certificates.group())
+    with Client(daemon, certificates) as client:
+        client.plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in b"message\n":
+            for part in client.seal(bytes([byte])):
+                client.send(bytes([part]))
+        assert client.read(len("Got message\n")) == b"Got message\n"
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_data_in_the_segment_of_the_last_handshake_record(ackd, certificates, version):
+    daemon = ackd(certificates.group())
+    with Client(daemon, certificates, version=version) as client:
+        client.send(client.seal(b"early"))
+        assert client.read(len("Got early")) == b"Got early"
+
+
+# ---- the end ----
+
+
+def test_close_notify_is_the_end_of_input(ackd, certificates):
+    """It is answered, before the daemon's own close_notify."""
+    daemon = ackd('framing = "line"; log = { level = "debug"; };' + certificates.group())
+    with Client(daemon, certificates) as client:
+        client.send(client.seal(b"no line feed"))
+        with contextlib.suppress(ssl.SSLWantReadError):
+            client.tls.unwrap()
+        client.send(client.outgoing.read())
+        # Python does not read after its own close_notify: these are the records of 16 and 2 bytes
+        answer = read_to_end(client.plain)
+        assert len(answer) == len("Got no line feed") + 2 + 2 * (5 + 1 + 16)
+    daemon.wait_for(r"ended: end of input; 1 message")
+
+
+def test_truncation(ackd, certificates):
+    """Without close_notify, an unfinished line is not answered."""
+    daemon = ackd('framing = "line"; log = { level = "debug"; };' + certificates.group())
+    with Client(daemon, certificates) as client:
+        client.send(client.seal(b"complete\nunfinished"))
+        assert client.read(len("Got complete\n")) == b"Got complete\n"
+        client.plain.shutdown(socket.SHUT_WR)
+        daemon.wait_for(r"ended: closed without close_notify; 1 message")
+        # the daemon's own end is orderly
+        client.incoming.write(read_to_end(client.plain))
+        assert client.tls.read(1) == b""
+
+
+def test_daemon_sends_close_notify_when_it_ends(ackd, certificates):
+    daemon = ackd(ECHO + certificates.group())
+    with certificates.connect(daemon) as s:
+        s.sendall(b"x")
+        assert s.recv(1) == b"x"
+        daemon.signal(15)
+        s.suppress_ragged_eofs = False
+        assert s.recv(1) == b""
+
+
+def test_idle_timeout_sends_close_notify(ackd, certificates):
+    daemon = ackd(ECHO + "limits = { idle_timeout = 1; };" + certificates.group())
+    with certificates.connect(daemon) as s:
+        s.suppress_ragged_eofs = False
+        assert s.recv(1) == b""
+    daemon.wait_for("ended: idle timeout")
+
+
+def test_nak_then_close_notify(ackd, certificates):
+    daemon = ackd(certificates.group())
+    with certificates.connect(daemon) as s:
+        s.suppress_ragged_eofs = False
+        s.sendall(b"\xff")
+        assert read_to_end(s) == b"NAK 0 invalid start byte\n"
+
+
+# ---- refused clients ----
+
+
+def alert_of(daemon, data):
+    """Returns level and description of the alert that answers @data."""
+    with daemon.connect() as s:
+        s.sendall(data)
+        answer = read_to_end(s)
+    assert answer[:1] == b"\x15" and len(answer) == 7, answer
+    return tuple(answer[5:])
+
+
+@pytest.mark.parametrize("data", [b"GET / HTTP/1.0\r\n\r\n", b"hello\n", b"\0", b"\x17\3\3\0\1x",
+                                  b"\x80\x2e\1\0\2\0\x15\0\0\0\x10" + bytes(40)],
+                         ids=["HTTP", "text", "zero", "data", "SSL 2"])
+def test_not_a_tls_client(ackd, certificates, data):
+    daemon = ackd(certificates.group())
+    assert alert_of(daemon, data) == (2, 10)
+    daemon.wait_for(r"refused: not a TLS client")
+
+
+def test_old_version(ackd, certificates):
+    """A ClientHello of TLS 1.1."""
+    daemon = ackd(certificates.group())
+    body = b"\3\2" + bytes(32) + b"\0" + b"\0\2\xc0\x2b" + b"\1\0"
+    hello = b"\1" + struct.pack("!I", len(body))[1:] + body
+    assert alert_of(daemon, b"\x16\3\1" + struct.pack("!H", len(hello)) + hello) == (2, 70)
+    daemon.wait_for(r"refused: unsupported protocol")
+
+
+def test_min_version(ackd, certificates):
+    daemon = ackd(certificates.group('min_version = "1.3";'))
+    with pytest.raises(ssl.SSLError, match="(?i)alert.protocol.version"):
+        certificates.connect(daemon, version=ssl.TLSVersion.TLSv1_2)
+    certificates.connect(daemon, version=ssl.TLSVersion.TLSv1_3).close()
+    daemon.wait_for(r"refused: unsupported protocol")
+
+
+def test_suite_without_aead(ackd, certificates):
+    daemon = ackd(certificates.group())
+    with pytest.raises(ssl.SSLError, match="(?i)handshake.failure"):
+        certificates.connect(daemon, version=ssl.TLSVersion.TLSv1_2, suite="ECDHE-ECDSA-AES128-SHA")
+    daemon.wait_for(r"refused: no shared cipher")
+
+
+def test_client_certificates(ackd, certificates):
+    daemon = ackd(ECHO + certificates.group(f'client_ca = "{certificates["ca.pem"]}";'))
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        with certificates.connect(daemon, certificate="client", version=version) as s:
+            s.sendall(b"x")
+            assert s.recv(1) == b"x"
+        mark = daemon.mark()
+        with pytest.raises((ssl.SSLError, ConnectionResetError)):
+            with certificates.connect(daemon, version=version) as s:
+                s.recv(1)
+        daemon.wait_for(r"refused: peer did not return a certificate", after=mark)
+
+
+def test_alpn(ackd, certificates):
+    daemon = ackd(certificates.group('alpn = ["ackd", "echo"];'))
+    with certificates.connect(daemon, alpn=["other", "echo"]) as s:
+        assert s.selected_alpn_protocol() == "echo"
+    certificates.connect(daemon).close()  # without ALPN
+    with pytest.raises(ssl.SSLError, match="(?i)no.application.protocol"):
+        certificates.connect(daemon, alpn=["other"])
+
+
+def test_client_that_leaves_during_the_handshake(ackd, certificates):
+    daemon = ackd(certificates.group())
+    with daemon.connect() as s:
+        s.sendall(b"\x16\3\1\0\x50")
+    daemon.wait_for(r"refused: closed during the TLS handshake")
+
+
+# ---- records ----
+
+
+def test_damaged_record(ackd, certificates):
+    """The data before the damage are answered."""
+    daemon = ackd('framing = "line"; log = { level = "debug"; };' + certificates.group())
+    with Client(daemon, certificates) as client:
+        good, bad = client.seal(b"good\n"), bytearray(client.seal(b"bad\n"))
+        bad[-1] ^= 1
+        client.send(good + bytes(bad))
+        client.incoming.write(read_to_end(client.plain))
+        assert client.tls.read(100) == b"Got good\n"
+        with pytest.raises(ssl.SSLError, match="(?i)bad.record.mac"):
+            client.tls.read(100)
+    daemon.wait_for(r"ended: TLS error sent: bad_record_mac; 1 message")
+
+
+# ---- configuration ----
+
+
+@pytest.mark.parametrize("group, message", [
+    ('key = "{server.key}";', "tls.key: needs tls.certificate"),
+    ('certificate = "/none";', "tls.certificate: /none: cannot read: No such file"),
+    ('certificate = "/";', "tls.certificate: /: not a file"),
+    ('certificate = "{server.key}";', "tls.certificate: .*server.key: no certificate: "),
+    ('certificate = "{server.pem}";', "tls.certificate: .*server.pem: no key: "),
+    ('certificate = "{server.pem}"; key = "{other.key}";',
+     "tls.key: .*other.key: not the key of the certificate"),
+    ('certificate = "{server.pem}"; key = "{server.key}"; client_ca = "{server.key}";',
+     "tls.client_ca: .*server.key: no certificates: "),
+    ('certificate = "credential:x";', 'tls.certificate: found "credential:x", but the service '
+                                      "manager passes no credentials"),
+    ('certificate = "{server.pem}"; key = "{server.key}"; alpn = [""];', "tls.alpn: found "),
+    ('certificate = "{server.pem}"; key = "{server.key}"; min_version = "1.1";',
+     'tls.min_version: found .*; allowed: "1.2" or "1.3"'),
+])
+def test_configuration_errors(certificates, config_file, group, message):
+    for name in ("server.pem", "server.key", "other.key"):
+        group = group.replace("{" + name + "}", certificates[name])
+    done = run_ackd("-t", "-c", config_file(f"tls = {{ {group} }};"))
+    assert done.returncode == 78
+    assert re.search(message, done.stderr), done.stderr
+
+
+def test_reload_changes_the_certificate(ackd, certificates):
+    daemon = ackd(ECHO + certificates.group())
+
+    def subject():
+        with certificates.connect(daemon) as s:
+            return dict(x[0] for x in s.getpeercert()["subject"])["commonName"]
+
+    old = certificates.connect(daemon)
+    assert subject() == "server.example"
+    daemon.write_config(ECHO + certificates.group(name="other"))
+    assert daemon.reload()
+    assert subject() == "other.example"
+    daemon.write_config(ECHO + certificates.group().replace("server.pem", "absent.pem"))
+    assert not daemon.reload()
+    assert subject() == "other.example"
+    old.sendall(b"x")
+    assert old.recv(1) == b"x"
+    old.close()

@@ -1,0 +1,324 @@
+/*
+ * Connections with TLS: the handshake over small buffers, backpressure, pieces of records, errors
+ * amid output, timeouts and memory. The client is OpenSSL's. test_tls.py has more clients.
+ */
+
+#include "conn_fixture.h"
+
+#include <fcntl.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+static char directory[] = "/tmp/ackd-test-XXXXXX";
+static SSL_CTX *client_context;
+
+/* Copies of the certificate that make the server's flight longer than a small buffer. */
+#define CHAIN_LENGTH 100
+
+/* ---- files ---- */
+
+static void in_directory(char path[100], const char *name)
+{
+	snprintf(path, 100, "%s/%s", directory, name);
+}
+
+static void write_files(void)
+{
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+	X509 *certificate = X509_new();
+	char path[100];
+	FILE *file;
+
+	X509_set_version(certificate, X509_VERSION_3);
+	X509_gmtime_adj(X509_getm_notBefore(certificate), -3600);
+	X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
+	X509_set_pubkey(certificate, key);
+	assert_true(X509_sign(certificate, key, EVP_sha256()) > 0);
+	for (int i = 0; i < 2; i++) {
+		in_directory(path, i == 0 ? "short.pem" : "long.pem");
+		file = fopen(path, "w");
+		assert_non_null(file);
+		for (int k = 0; k < (i == 0 ? 1 : CHAIN_LENGTH); k++)
+			PEM_write_X509(file, certificate);
+		PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL);
+		fclose(file);
+	}
+	X509_free(certificate);
+	EVP_PKEY_free(key);
+}
+
+static void begin_tls(struct fixture *f, const char *file, const char *more)
+{
+	char path[100], text[400];
+
+	in_directory(path, file);
+	snprintf(text, sizeof(text), "tls = { certificate = \"%s\"; }; %s", path, more);
+	begin(f, text);
+}
+
+/* ---- the client ---- */
+
+struct client {
+	SSL *ssl;
+	int fd;
+};
+
+static struct client client_of(int fd)
+{
+	struct client client = {SSL_new(client_context), fd};
+
+	SSL_set_fd(client.ssl, fd);
+	SSL_set_connect_state(client.ssl);
+	return client;
+}
+
+static void client_close(struct client *client)
+{
+	SSL_free(client->ssl);
+	close(client->fd);
+	ERR_clear_error();
+}
+
+static void handshake(struct fixture *f, struct client *client)
+{
+	for (int i = 0; i < STEPS_MAX && !SSL_is_init_finished(client->ssl); i++) {
+		SSL_do_handshake(client->ssl);
+		step(f);
+	}
+	assert_true(SSL_is_init_finished(client->ssl));
+	step(f);
+}
+
+/* Receives @n bytes, which repeat @text. */
+static void receive(struct fixture *f, struct client *client, const char *text, size_t n)
+{
+	size_t length = strlen(text);
+	char bytes[1000];
+
+	for (size_t at = 0; at < n;) {
+		size_t part = n - at < sizeof(bytes) ? n - at : sizeof(bytes);
+		int got = SSL_read(client->ssl, bytes, (int)part);
+
+		if (got <= 0) {
+			assert_int_equal(SSL_get_error(client->ssl, got), SSL_ERROR_WANT_READ);
+			step(f);
+			continue;
+		}
+		for (int i = 0; i < got; i++)
+			assert_int_equal(bytes[i], text[(at + (size_t)i) % length]);
+		at += (size_t)got;
+	}
+}
+
+static void check_echo(struct fixture *f, struct client *client)
+{
+	assert_int_equal(SSL_write(client->ssl, "hello", 5), 5);
+	step(f);
+	receive(f, client, "hello", 5);
+}
+
+/* ---- tests ---- */
+
+static void test_long_flight(void **state)
+{
+	for (int only_12 = 0; only_12 < 2; only_12++) {
+		struct fixture f;
+		struct client client;
+		bool has_waited = false;
+
+		begin_tls(&f, "long.pem", "reply = \"echo\";");
+		client = client_of(connect_small(&f));
+		if (only_12)
+			SSL_set_max_proto_version(client.ssl, TLS1_2_VERSION);
+		for (int i = 0; i < STEPS_MAX && !SSL_is_init_finished(client.ssl); i++) {
+			SSL_do_handshake(client.ssl);
+			step(&f);
+			has_waited |= queue_length(&f, QUEUE_HANDSHAKE) > 0 &&
+				      last_conn(&f, QUEUE_HANDSHAKE)->state == CONN_FLIGHT;
+		}
+		assert_true(has_waited);
+		check_echo(&f, &client);
+		client_close(&client);
+		end(&f);
+	}
+}
+
+/* A client that does not read its flight is refused in time. */
+static void test_handshake_timeouts(void **state)
+{
+	for (int has_begun = 0; has_begun < 2; has_begun++) {
+		struct fixture f;
+		struct client client;
+
+		begin_tls(&f, "long.pem", "");
+		client = client_of(connect_small(&f));
+		if (has_begun)
+			SSL_do_handshake(client.ssl);
+		step(&f);
+		advance(&f, HANDSHAKE_MS);
+		assert_int_equal(queue_length(&f, QUEUE_HANDSHAKE), 1);
+		advance(&f, HANDSHAKE_MS / 32);
+		assert_int_equal(queue_length(&f, QUEUE_HANDSHAKE), 0);
+		assert_int_equal(count_of(&f, COUNTER_REFUSED + REFUSAL_TLS), 1);
+		client_close(&client);
+		end(&f);
+		assert_int_equal(count_of(&f, COUNTER_CONNECTIONS), 0);
+		assert_int_equal(count_of(&f, COUNTER_CLOSED), 0);
+	}
+}
+
+/* Replies that the socket does not take wait, and arrive whole and in order. */
+static void test_backpressure(void **state)
+{
+	static const char text[] = "0123456789abcdef";
+	static char data[200000];
+	struct fixture f;
+	struct client client;
+	size_t sent = 0;
+	int n = 1;
+
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = text[i % 16];
+	begin_tls(&f, "short.pem", "reply = \"echo\";");
+	client = client_of(connect_small(&f));
+	handshake(&f, &client);
+	SSL_set_mode(client.ssl, SSL_MODE_ENABLE_PARTIAL_WRITE);
+	while (n > 0) {
+		/* in records of 16 KiB, but for the last */
+		n = SSL_write(client.ssl, data + sent, (int)(sizeof(data) - sent) & ~15);
+		sent += n > 0 ? (size_t)n : 0;
+		step(&f);
+	}
+	assert_true(sent > 16384);
+	assert_int_equal(last_conn(&f, QUEUE_IDLE)->state, CONN_SENDING);
+	receive(&f, &client, text, sent);
+	client_close(&client);
+	end(&f);
+}
+
+/* Half a record waits, and counts towards the budget. */
+static void test_half_a_record(void **state)
+{
+	struct fixture f;
+	struct client client;
+	BIO *out = BIO_new(BIO_s_mem());
+	uint8_t *p;
+	long n;
+
+	begin_tls(&f, "short.pem", "reply = \"echo\";");
+	client = client_of(connect_client(&f));
+	handshake(&f, &client);
+	SSL_set0_wbio(client.ssl, out);
+	assert_int_equal(SSL_write(client.ssl, "0123456789", 10), 10);
+	n = BIO_get_mem_data(out, &p);
+	for (long i = 0; i < n; i++) {
+		assert_int_equal(write(client.fd, p + i, 1), 1);
+		step(&f);
+		assert_int_equal(budget_used(&f.limits.budget) > 0, i + 1 < n);
+	}
+	receive(&f, &client, "0123456789", 10);
+	/* the connection ends amid another record */
+	assert_int_equal(write(client.fd, p, 20), 20);
+	step(&f);
+	assert_true(budget_used(&f.limits.budget) > 0);
+	client_close(&client);
+	end(&f);
+}
+
+/* The budget has no room for the beginning of a record. */
+static void test_no_memory_for_half_a_record(void **state)
+{
+	static const uint8_t begin_of_record[] = {23, 3, 3, 0x40, 0, 1};
+	struct fixture f;
+	struct client client;
+
+	begin_tls(&f, "short.pem", "");
+	client = client_of(connect_client(&f));
+	handshake(&f, &client);
+	take_memory(&f, 100);
+	assert_int_equal(write(client.fd, begin_of_record, 6), 6);
+	step(&f);
+	assert_int_equal(f.reactor.connections, 0);
+	give_memory(&f);
+	client_close(&client);
+	end(&f);
+}
+
+/* An error while output waits: the connection ends. */
+static void test_error_amid_output(void **state)
+{
+	static char data[16384];
+	struct fixture f;
+	struct client client;
+
+	memset(data, 'x', sizeof(data));
+	begin_tls(&f, "short.pem", "reply = \"echo\";");
+	client = client_of(connect_small(&f));
+	handshake(&f, &client);
+	for (int i = 0; i < 100 && SSL_write(client.ssl, data, 4096) > 0; i++)
+		;
+	assert_int_not_equal(write(client.fd, "\x17\3\3\xff\xff garbage", 13), 0);
+	step(&f);
+	client_close(&client);
+	end(&f);
+}
+
+static void test_draining(void **state)
+{
+	struct fixture f;
+	struct client client, late;
+	char byte;
+
+	begin_tls(&f, "short.pem", "reply = \"echo\";");
+	client = client_of(connect_client(&f));
+	late = client_of(connect_client(&f));
+	handshake(&f, &client);
+	assert_int_equal(SSL_write(client.ssl, "last", 4), 4);
+	reactor_for_each(&f.reactor, conn_drain);
+	step(&f);
+	receive(&f, &client, "last", 4);
+	assert_int_equal(SSL_read(client.ssl, &byte, 1), 0);
+	assert_int_equal(SSL_get_shutdown(client.ssl), SSL_RECEIVED_SHUTDOWN);
+	client_close(&client);
+	client_close(&late);
+	end(&f);
+}
+
+static int set_up(void **state)
+{
+	assert_non_null(mkdtemp(directory));
+	client_context = SSL_CTX_new(TLS_client_method());
+	SSL_CTX_set_max_cert_list(client_context, 1 << 20);
+	write_files();
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	char path[100];
+
+	SSL_CTX_free(client_context);
+	in_directory(path, "short.pem");
+	unlink(path);
+	in_directory(path, "long.pem");
+	unlink(path);
+	return rmdir(directory);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_long_flight),
+		cmocka_unit_test(test_handshake_timeouts),
+		cmocka_unit_test(test_backpressure),
+		cmocka_unit_test(test_half_a_record),
+		cmocka_unit_test(test_no_memory_for_half_a_record),
+		cmocka_unit_test(test_error_amid_output),
+		cmocka_unit_test(test_draining),
+	};
+
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
