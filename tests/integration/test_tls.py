@@ -7,6 +7,7 @@ import socket
 import ssl
 import struct
 import subprocess
+import threading
 
 import pytest
 
@@ -337,6 +338,31 @@ def test_client_that_leaves_during_the_handshake(ackd, certificates):
     with daemon.connect() as s:
         s.sendall(b"\x16\3\1\0\x50")
     daemon.wait_for(r"refused: closed during the TLS handshake")
+
+
+def test_flood_of_handshakes(ackd, certificates):
+    """Clients that only connect take all places; others are served, and wait for a place."""
+    daemon = ackd(ECHO + "limits = { max_handshakes = 20; };" + certificates.group())
+    with certificates.connect(daemon) as served:
+        idle = [daemon.connect() for _ in range(20)]
+        waiting = Client.__new__(Client)
+        connected = threading.Event()
+
+        def wait():
+            waiting.__init__(daemon, certificates)
+            connected.set()
+
+        thread = threading.Thread(target=wait)
+        thread.start()
+        for _ in range(3):
+            served.sendall(b"x")
+            assert served.recv(1) == b"x"
+        assert not connected.is_set()
+        for s in idle:
+            s.close()
+        thread.join(SOON)
+        with waiting:
+            assert waiting.exchange(b"y", 1) == b"y"
 
 
 # ---- records ----

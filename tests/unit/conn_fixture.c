@@ -48,6 +48,7 @@ static void listen_with(struct fixture *f, const char *text)
 	listener_begin(f->listener, &f->reactor, f->config, &f->config->listeners[0], &f->counters);
 	limits_configure(&f->limits, f->config->max_connections,
 			 f->config->max_connections_per_address, 0);
+	limits_configure_handshakes(&f->limits, f->config->max_handshakes);
 }
 
 void begin(struct fixture *f, const char *text)
@@ -91,6 +92,7 @@ void end(struct fixture *f)
 	assert_true(list_is_empty(&f->reactor.listeners));
 	assert_int_equal(atomic_load(&f->limits.open), 0);
 	assert_int_equal(atomic_load(&f->limits.refusing), 0);
+	assert_int_equal(atomic_load(&f->limits.handshakes), 0);
 	assert_int_equal(budget_used(&f->limits.budget), 0);
 	reactor_close(&f->reactor);
 	uv_run(&f->reactor.loop, UV_RUN_DEFAULT);

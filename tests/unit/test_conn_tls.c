@@ -170,6 +170,116 @@ static void test_handshake_timeouts(void **state)
 	}
 }
 
+/* A client beyond limits.max_handshakes is not read until another has ended its handshake. */
+static void test_wait_for_a_place(void **state)
+{
+	for (int is_first_gone = 0; is_first_gone < 2; is_first_gone++) {
+		struct fixture f;
+		struct client first, second, third;
+
+		begin_tls(&f, "short.pem", "reply = \"echo\"; limits = { max_handshakes = 1; };");
+		first = client_of(connect_client(&f));
+		second = client_of(connect_client(&f));
+		third = client_of(connect_client(&f));
+		SSL_do_handshake(third.ssl);
+		SSL_do_handshake(second.ssl);
+		advance(&f, 1000);
+		assert_int_equal(last_conn(&f, QUEUE_HANDSHAKE)->state, CONN_WAITING);
+		assert_int_equal(SSL_do_handshake(second.ssl), -1);
+		if (is_first_gone)
+			client_close(&first);
+		else
+			handshake(&f, &first);
+		step(&f);
+		advance(&f, 100);
+		assert_int_equal(last_conn(&f, QUEUE_HANDSHAKE)->state, CONN_WAITING);
+		handshake(&f, &second);
+		advance(&f, 100);
+		handshake(&f, &third);
+		check_echo(&f, &third);
+		check_echo(&f, &second);
+		if (!is_first_gone)
+			client_close(&first);
+		client_close(&second);
+		client_close(&third);
+		end(&f);
+	}
+}
+
+/* The time in which a client waits is part of its time for the handshake. */
+static void test_timeout_of_a_wait(void **state)
+{
+	struct fixture f;
+	int first, second, third;
+
+	begin_tls(&f, "short.pem", "limits = { max_handshakes = 1; };");
+	first = connect_client(&f);
+	advance(&f, 1000);
+	second = connect_client(&f);
+	third = connect_client(&f);
+	advance(&f, 1000);
+	close(first);
+	step(&f);
+	advance(&f, 100);
+	assert_int_equal(queue_length(&f, QUEUE_HANDSHAKE), 2);
+	assert_int_equal(last_conn(&f, QUEUE_HANDSHAKE)->state, CONN_WAITING);
+	advance(&f, HANDSHAKE_MS - 1100);
+	assert_int_equal(queue_length(&f, QUEUE_HANDSHAKE), 2);
+	advance(&f, HANDSHAKE_MS / 32);
+	assert_int_equal(queue_length(&f, QUEUE_HANDSHAKE), 0);
+	assert_int_equal(count_of(&f, COUNTER_REFUSED + REFUSAL_TLS), 3);
+	close(second);
+	close(third);
+	end(&f);
+}
+
+/* Input that was read with the PROXY header waits, too. */
+static void test_wait_behind_a_proxy(void **state)
+{
+	static const char header[] = "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n";
+	struct client client;
+	struct fixture f;
+	int first;
+
+	begin_tls(&f, "short.pem",
+		  "reply = \"echo\"; limits = { max_handshakes = 1; }; proxies = [\"unix\"];");
+	first = connect_client(&f);
+	say(first, header);
+	step(&f);
+	client = client_of(connect_client(&f));
+	say(client.fd, header);
+	SSL_do_handshake(client.ssl);
+	step(&f);
+	assert_int_equal(last_conn(&f, QUEUE_HANDSHAKE)->state, CONN_WAITING);
+	assert_true(budget_used(&f.limits.budget) > 0);
+	close(first);
+	step(&f);
+	advance(&f, 100);
+	assert_int_equal(budget_used(&f.limits.budget), 0);
+	handshake(&f, &client);
+	check_echo(&f, &client);
+	client_close(&client);
+	end(&f);
+}
+
+/* The rest of a PROXY header that arrives while draining ends the connection. */
+static void test_draining_in_a_proxy_header(void **state)
+{
+	static const char header[] = "PROXY UNKNOWN\r\n";
+	struct fixture f;
+	int fd;
+
+	begin_tls(&f, "short.pem", "proxies = [\"unix\"];");
+	fd = connect_client(&f);
+	say(fd, "PROXY");
+	step(&f);
+	say(fd, header + 5);
+	reactor_for_each(&f.reactor, conn_drain);
+	expect_end(&f, fd);
+	close(fd);
+	end(&f);
+}
+
 /* Replies that the socket does not take wait, and arrive whole and in order. */
 static void test_backpressure(void **state)
 {
@@ -313,6 +423,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_long_flight),
 		cmocka_unit_test(test_handshake_timeouts),
+		cmocka_unit_test(test_wait_for_a_place),
+		cmocka_unit_test(test_timeout_of_a_wait),
+		cmocka_unit_test(test_wait_behind_a_proxy),
+		cmocka_unit_test(test_draining_in_a_proxy_header),
 		cmocka_unit_test(test_backpressure),
 		cmocka_unit_test(test_half_a_record),
 		cmocka_unit_test(test_no_memory_for_half_a_record),

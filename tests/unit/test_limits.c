@@ -112,6 +112,26 @@ static void test_unix_sockets_have_no_per_address_limit(void **state)
 	limits_finish(&limits);
 }
 
+static void test_handshakes(void **state)
+{
+	struct limits limits;
+
+	assert_int_equal(limits_init(&limits, 1000), 0);
+	assert_false(limits_handshake_begin(&limits));
+	limits_configure_handshakes(&limits, 2);
+	assert_true(limits_handshake_begin(&limits));
+	assert_true(limits_handshake_begin(&limits));
+	assert_false(limits_handshake_begin(&limits));
+	limits_handshake_end(&limits);
+	assert_true(limits_handshake_begin(&limits));
+	limits_configure_handshakes(&limits, 1); /* fewer than there are */
+	limits_handshake_end(&limits);
+	assert_false(limits_handshake_begin(&limits));
+	limits_handshake_end(&limits);
+	assert_true(limits_handshake_begin(&limits));
+	limits_finish(&limits);
+}
+
 static void test_many_addresses(void **state)
 {
 	struct limits limits;
@@ -169,6 +189,7 @@ int main(void)
 		cmocka_unit_test(test_per_address),
 		cmocka_unit_test(test_ipv6_counts_by_64),
 		cmocka_unit_test(test_unix_sockets_have_no_per_address_limit),
+		cmocka_unit_test(test_handshakes),
 		cmocka_unit_test(test_many_addresses),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_numbers),

@@ -62,6 +62,7 @@ struct config {
 	uint64_t busy_poll_us; /* 0: off */
 	bool keep_connections;
 	uint64_t max_connections;
+	uint64_t max_handshakes;
 	uint64_t max_connections_per_address; /* 0: no limit */
 	uint32_t max_message_bytes;
 	size_t max_memory_bytes;

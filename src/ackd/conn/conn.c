@@ -19,12 +19,16 @@ static_assert(sizeof(struct conn) <= 328, "struct conn has grown");
 /* ---- states ---- */
 
 static const struct state_row states[] = {
-	[CONN_NEW] = {"new", STATES_BIT(CONN_PROXY_HEADER) | STATES_BIT(CONN_HANDSHAKE) |
-				     STATES_BIT(CONN_SERVING) | STATES_BIT(CONN_LINGERING) |
-				     STATES_BIT(CONN_CLOSING)},
+	[CONN_NEW] = {"new", STATES_BIT(CONN_PROXY_HEADER) | STATES_BIT(CONN_WAITING) |
+				     STATES_BIT(CONN_HANDSHAKE) | STATES_BIT(CONN_SERVING) |
+				     STATES_BIT(CONN_LINGERING) | STATES_BIT(CONN_CLOSING)},
 	[CONN_PROXY_HEADER] = {"PROXY header",
-			       STATES_BIT(CONN_HANDSHAKE) | STATES_BIT(CONN_SERVING) |
-				       STATES_BIT(CONN_LINGERING) | STATES_BIT(CONN_CLOSING)},
+			       STATES_BIT(CONN_WAITING) | STATES_BIT(CONN_HANDSHAKE) |
+				       STATES_BIT(CONN_SERVING) | STATES_BIT(CONN_LINGERING) |
+				       STATES_BIT(CONN_CLOSING)},
+	[CONN_WAITING] = {"waiting for a TLS handshake", STATES_BIT(CONN_HANDSHAKE) |
+								 STATES_BIT(CONN_LINGERING) |
+								 STATES_BIT(CONN_CLOSING)},
 	[CONN_HANDSHAKE] = {"TLS handshake", STATES_BIT(CONN_FLIGHT) | STATES_BIT(CONN_SERVING) |
 						     STATES_BIT(CONN_LINGERING) |
 						     STATES_BIT(CONN_CLOSING)},
@@ -45,6 +49,7 @@ static const struct {
 } waits[] = {
 	[CONN_NEW] = {0, QUEUE_NONE},
 	[CONN_PROXY_HEADER] = {UV_READABLE, QUEUE_PROXY_HEADER},
+	[CONN_WAITING] = {0, QUEUE_HANDSHAKE},
 	[CONN_HANDSHAKE] = {UV_READABLE, QUEUE_HANDSHAKE},
 	[CONN_FLIGHT] = {UV_WRITABLE, QUEUE_HANDSHAKE},
 	[CONN_SERVING] = {UV_READABLE, QUEUE_IDLE},
@@ -109,8 +114,8 @@ void conn_check_invariant(const struct conn *c)
 
 	assert(c->polled == waits[c->state].event);
 	assert(!c->unanswered || c->polled == UV_READABLE);
-	assert(!c->pending || c->state == CONN_PROXY_HEADER || c->state == CONN_FLIGHT ||
-	       c->state == CONN_SENDING);
+	assert(!c->pending || c->state == CONN_PROXY_HEADER || c->state == CONN_WAITING ||
+	       c->state == CONN_FLIGHT || c->state == CONN_SENDING);
 	assert(!session_is_held(&c->session) || c->state == CONN_SENDING);
 	/* a session that has ended has a last reply to send, or is over */
 	assert(!c->session.place.done || c->state == CONN_SENDING || is_ending);
@@ -129,6 +134,7 @@ void conn_check_invariant(const struct conn *c)
 	case CONN_PROXY_HEADER:
 		assert(c->place == PLACE_PROXY && c->session.connection == 0);
 		break;
+	case CONN_WAITING:
 	case CONN_HANDSHAKE:
 	case CONN_FLIGHT:
 		assert(c->place == PLACE_CLIENT && c->session.connection == 0 && c->has_tls);
@@ -292,7 +298,8 @@ bool conn_time_out(struct conn *c)
 		return false;
 	}
 	if (conn_is_handshaking(c)) {
-		conn_tls_refuse(c, "no TLS handshake in time");
+		conn_tls_refuse(c, c->state == CONN_WAITING ? "no place for a TLS handshake in time"
+							    : "no TLS handshake in time");
 		return false;
 	}
 	if (c->state == CONN_SENDING) {

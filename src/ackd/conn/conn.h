@@ -59,6 +59,7 @@ const char *conn_reason_name(enum conn_reason reason);
 enum conn_state {
 	CONN_NEW,	   /* created; nothing has been read or sent */
 	CONN_PROXY_HEADER, /* reads the PROXY header */
+	CONN_WAITING,	   /* does not read until there is a place for its TLS handshake */
 	CONN_HANDSHAKE,	   /* reads records of the TLS handshake */
 	CONN_FLIGHT,	   /* does not read until the socket has taken its answer */
 	CONN_SERVING,	   /* reads and answers */
@@ -76,8 +77,8 @@ enum conn_place {
 };
 
 /*
- * Bytes that wait: in CONN_PROXY_HEADER the beginning of the header, in CONN_SENDING output that
- * the socket has not accepted.
+ * Bytes that wait: in CONN_PROXY_HEADER the beginning of the header, in CONN_WAITING what was read
+ * after it, in CONN_FLIGHT and CONN_SENDING output that the socket has not accepted.
  */
 struct conn_pending;
 

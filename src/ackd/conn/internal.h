@@ -5,6 +5,7 @@
 #include "ackd/conn/conn.h"
 #include "ackd/conn/listener.h"
 #include "ackd/conn/reactor.h"
+#include "base/states.h"
 #include "core/wire/proxy.h"
 
 /* ---- names.c ---- */
@@ -244,9 +245,11 @@ void conn_proxy_end(struct conn *c, const char *reason);
 
 /* ---- tls.c ---- */
 
+/* Returns whether @c is in its TLS handshake, or waits for it. */
 static inline bool conn_is_handshaking(const struct conn *c)
 {
-	return c->state == CONN_HANDSHAKE || c->state == CONN_FLIGHT;
+	return states_in(c->state, STATES_BIT(CONN_WAITING) | STATES_BIT(CONN_HANDSHAKE) |
+					   STATES_BIT(CONN_FLIGHT));
 }
 
 /* The bytes that a connection with TLS takes after its struct conn. */
@@ -255,13 +258,19 @@ extern const size_t conn_tls_bytes;
 /* Initializes them. Returns 0 or a negative errno. */
 int conn_tls_init(struct conn *c);
 
-/* Begins the handshake. */
+/* Begins the handshake, when there is a place for it. */
 void conn_tls_begin(struct conn *c);
+
+/*
+ * Begins handshakes that have waited for a place. Returns the milliseconds until the next call, or
+ * UINT64_MAX if none waits.
+ */
+uint64_t conn_tls_admit_waiting(struct reactor *reactor);
 
 /* Continues after the output of CONN_FLIGHT has been sent. */
 void conn_tls_flight_sent(struct conn *c);
 
-/* Refuses @c in CONN_HANDSHAKE or CONN_FLIGHT for @reason. */
+/* Refuses @c in its handshake, or before it, for @reason. */
 void conn_tls_refuse(struct conn *c, const char *reason);
 
 /*

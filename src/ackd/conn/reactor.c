@@ -45,6 +45,8 @@ static void on_tick(void *data)
 	list_for_each (l, &reactor->listeners, node)
 		for (unsigned i = 0; i < QUEUE_COUNT; i++)
 			next_ms = min_u64(next_ms, queue_expire(&l->queues[i], now_ms));
+	if (reactor->tls)
+		next_ms = min_u64(next_ms, conn_tls_admit_waiting(reactor));
 	if (reactor->on_tick)
 		next_ms = min_u64(next_ms, reactor->on_tick(reactor));
 	if (next_ms != UINT64_MAX)

@@ -8,6 +8,8 @@
  *
  * Exceptions:
  * - The socket does not take a whole flight of the handshake: CONN_FLIGHT, until it has.
+ * - limits.max_handshakes are under way: CONN_WAITING, until there is a place. The thread looks for
+ *   one every WAIT_MS. It serves the connections of all its listeners in their order.
  * - The handshake fails: the client gets OpenSSL's alert, and is refused with its reason.
  * - An error in a record: data before it are answered, then the alert is sent.
  * - close_notify is the end of input. The end of the TCP connection without it is a truncation: an
@@ -26,8 +28,14 @@
 #include <string.h>
 #include <sys/socket.h>
 
+/*
+ * How often a thread looks for places. Places are shared by all threads, and none wakes another.
+ */
+#define WAIT_MS 10
+
 /* The working memory of a thread. */
 struct conn_tls_memory {
+	struct list waiting; /* struct conn_tls in CONN_WAITING, in the order of their beginning */
 	struct tls_crypto crypto;
 	uint8_t data[SESSION_READ_MAX + TLS_RECORD_MAX];   /* of one read */
 	uint8_t sealed[TLS_SEALED_MAX(SESSION_REPLY_MAX)]; /* to be sent immediately */
@@ -36,8 +44,10 @@ struct conn_tls_memory {
 };
 
 struct conn_tls {
-	struct tls_handshake *handshake; /* NULL after it */
+	struct list node;		 /* CONN_WAITING */
+	struct tls_handshake *handshake; /* NULL before and after it */
 	struct tls_channel channel;
+	bool has_place;	     /* of limits.max_handshakes */
 	bool is_established; /* CONN_FLIGHT: after it the handshake is complete */
 	uint8_t *kept;	     /* the beginning of a record */
 	uint32_t n_kept;
@@ -71,17 +81,21 @@ int conn_tls_init(struct conn *c)
 	int r;
 
 	*tls = (struct conn_tls){0};
+	list_init(&tls->node);
 	if (reactor->tls)
 		return 0;
 	memory = malloc(sizeof(*memory));
 	if (!memory)
 		return -ENOMEM;
 	r = tls_crypto_init(&memory->crypto);
-	if (r < 0)
+	if (r < 0) {
 		free(memory);
-	else
-		reactor->tls = memory;
-	return r;
+		return r;
+	}
+	list_init(&memory->waiting);
+	memory->n_answers = 0;
+	reactor->tls = memory;
+	return 0;
 }
 
 void conn_tls_release(struct reactor *reactor)
@@ -103,33 +117,87 @@ static void forget_kept(struct conn *c)
 	tls->n_kept = tls->kept_capacity = 0;
 }
 
-void conn_tls_close(struct conn *c)
+/* Ends the handshake of @c, or the wait for it, and releases its place. */
+static void end_handshake(struct conn *c)
 {
 	struct conn_tls *tls = tls_of(c);
 
-	if (!c->pending && c->reason != CONN_HANDED_OVER)
-		conn_tls_end_output(c);
+	list_remove(&tls->node);
 	tls_handshake_destroy(tls->handshake);
 	tls->handshake = NULL;
-	tls_channel_finish(&tls->channel, &memory_of(c)->crypto);
+	if (tls->has_place)
+		limits_handshake_end(conn_reactor(c)->limits);
+	tls->has_place = false;
+}
+
+void conn_tls_close(struct conn *c)
+{
+
+	if (!c->pending && c->reason != CONN_HANDED_OVER)
+		conn_tls_end_output(c);
+	end_handshake(c);
+	tls_channel_finish(&tls_of(c)->channel, &memory_of(c)->crypto);
 	forget_kept(c);
 }
 
 /* ---- the handshake ---- */
 
-void conn_tls_begin(struct conn *c)
+/* Begins the handshake, for which @c has a place, with the bytes that have waited, if any. */
+static void begin_handshake(struct conn *c)
 {
+	struct conn_pending *waited = c->pending;
 	struct conn_tls *tls = tls_of(c);
 
+	tls->has_place = true;
 	tls->handshake = tls_handshake_create(conn_listener(c)->settings->tls_context);
-	conn_move(c, CONN_HANDSHAKE);
-	if (!tls->handshake)
+	if (!tls->handshake) {
 		conn_tls_refuse(c, conn_reason_name(CONN_MEMORY));
+		return;
+	}
+	c->pending = NULL; /* output may take its place */
+	conn_move(c, CONN_HANDSHAKE);
+	if (!waited)
+		return;
+	conn_tls_take(c, waited->bytes, waited->length);
+	budget_give(&conn_reactor(c)->limits->budget, sizeof(*waited) + waited->capacity);
+	free(waited);
+}
+
+void conn_tls_begin(struct conn *c)
+{
+	struct reactor *reactor = conn_reactor(c);
+
+	if (c->draining) { /* its PROXY header was late */
+		conn_close(c, CONN_DRAIN);
+	} else if (list_is_empty(&reactor->tls->waiting) &&
+		   limits_handshake_begin(reactor->limits)) {
+		begin_handshake(c);
+	} else {
+		list_append(&reactor->tls->waiting, &tls_of(c)->node);
+		conn_move(c, CONN_WAITING);
+		reactor_wake_in(reactor, WAIT_MS);
+	}
+}
+
+uint64_t conn_tls_admit_waiting(struct reactor *reactor)
+{
+	struct list *waiting = &reactor->tls->waiting;
+
+	while (!list_is_empty(waiting) && limits_handshake_begin(reactor->limits)) {
+		struct conn_tls *tls = list_entry(waiting->next, struct conn_tls, node);
+		struct conn *c = (struct conn *)(void *)tls - 1;
+
+		list_remove(&tls->node);
+		begin_handshake(c);
+		conn_check_invariant(c);
+	}
+	return list_is_empty(waiting) ? UINT64_MAX : WAIT_MS;
 }
 
 void conn_tls_refuse(struct conn *c, const char *reason)
 {
 	listener_count_refusal(conn_listener(c), &c->address, REFUSAL_TLS, reason);
+	end_handshake(c);
 	conn_pending_free(c);
 	conn_finish(c, CONN_REFUSED);
 }
@@ -174,8 +242,7 @@ static void establish(struct conn *c)
 	if (r == 0)
 		r = tls_channel_init(&tls->channel, crypto, &state);
 	tls_state_wipe(&state);
-	tls_handshake_destroy(tls->handshake);
-	tls->handshake = NULL;
+	end_handshake(c);
 	if (r < 0)
 		conn_tls_refuse(c, "libcrypto failed");
 	else
@@ -322,11 +389,24 @@ static void take_records(struct conn *c, const uint8_t *data, size_t n)
 		take_opened(c, &opened);
 }
 
+/* Keeps the @n bytes that were read together with the PROXY header. */
+static void wait_with(struct conn *c, const uint8_t *data, size_t n)
+{
+	if (conn_pending_reserve(c, n) < 0) {
+		conn_tls_refuse(c, conn_reason_name(CONN_MEMORY));
+		return;
+	}
+	memcpy(c->pending->bytes, data, n);
+	c->pending->length = (uint32_t)n;
+}
+
 void conn_tls_take(struct conn *c, const uint8_t *data, size_t n)
 {
 	size_t used;
 
-	if (c->state == CONN_HANDSHAKE) {
+	if (c->state == CONN_WAITING && n > 0) {
+		wait_with(c, data, n);
+	} else if (c->state == CONN_HANDSHAKE) {
 		used = take_handshake(c, data, n);
 		data += used;
 		n -= used;

@@ -15,6 +15,11 @@ void conn_tls_begin(struct conn *c)
 {
 }
 
+uint64_t conn_tls_admit_waiting(struct reactor *reactor)
+{
+	return UINT64_MAX;
+}
+
 void conn_tls_flight_sent(struct conn *c)
 {
 }

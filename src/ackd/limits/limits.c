@@ -220,6 +220,22 @@ void limits_refusal_end(struct limits *limits)
 	place_give(&limits->refusing);
 }
 
+void limits_configure_handshakes(struct limits *limits, uint64_t max_handshakes)
+{
+	atomic_store_explicit(&limits->max_handshakes, max_handshakes, memory_order_relaxed);
+}
+
+bool limits_handshake_begin(struct limits *limits)
+{
+	return place_take(&limits->handshakes,
+			  atomic_load_explicit(&limits->max_handshakes, memory_order_relaxed));
+}
+
+void limits_handshake_end(struct limits *limits)
+{
+	place_give(&limits->handshakes);
+}
+
 uint64_t limits_number(struct limits *limits)
 {
 	return atomic_fetch_add_explicit(&limits->numbered, 1, memory_order_relaxed) + 1;

@@ -38,6 +38,8 @@ struct limits {
 	_Atomic uint64_t max_per_address; /* 0: no limit */
 	_Atomic uint64_t open;
 	_Atomic uint64_t refusing;
+	_Atomic uint64_t max_handshakes;
+	_Atomic uint64_t handshakes;		/* TLS handshakes under way */
 	_Atomic uint64_t numbered;		/* connections numbered so far */
 	struct limits_address_table *addresses; /* connections per address */
 };
@@ -79,6 +81,13 @@ enum refusal limits_pass_on(struct limits *limits, const struct address *address
 /* Reserve and release one of the LIMITS_REFUSALS_MAX places for refused connections. */
 bool limits_refusal_begin(struct limits *limits);
 void limits_refusal_end(struct limits *limits);
+
+/* Puts limits.max_handshakes into effect: the TLS handshakes at a time. 0 before the first call. */
+void limits_configure_handshakes(struct limits *limits, uint64_t max_handshakes);
+
+/* Reserve and release a place for a handshake. */
+bool limits_handshake_begin(struct limits *limits);
+void limits_handshake_end(struct limits *limits);
 
 /* Returns the next connection number, from 1. */
 uint64_t limits_number(struct limits *limits);

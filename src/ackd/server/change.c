@@ -251,6 +251,7 @@ static void configure_limits(struct server *server, const struct config *config)
 					config->max_connections_per_address,
 					descriptors_reserved(server, config));
 
+	limits_configure_handshakes(&server->limits, config->max_handshakes);
 	budget_set_max(&server->limits.budget, config->max_memory_bytes);
 	if (max < config->max_connections)
 		log_post_at(LOG_LEVEL_NOTICE, LOG_START, NULL,
