@@ -732,6 +732,67 @@ static void test_shapes_are_learnt(void **state)
 	}
 }
 
+/* Appends a text, and what belongs to its frame. Returns where the text begins in *@ret_text. */
+static size_t put_frame(uint8_t *out, size_t n, const char *text, size_t *ret_text)
+{
+	*ret_text = put_header(out, n, strlen(text));
+	n = put(out, *ret_text, text, strlen(text));
+	return put(out, n, source.frame->end, source.frame->end_n);
+}
+
+/* A server that sends another frame before or behind each reply does not pass as right. */
+static void test_a_reply_is_one_frame(void **state)
+{
+	for (size_t i = 0; i < 3 * N_FRAMES; i++) {
+		static const char *const texts[] = {"aaaa", "bbbb"};
+		uint8_t out[ROOM];
+		struct fault fault = {0};
+		struct shape s;
+		struct shape_evidence e = {.received = out,
+					   .text_n = 4,
+					   .framed = true,
+					   .texts = {0, 0, SIZE_MAX, SIZE_MAX}};
+		size_t n = 0;
+		size_t other;
+
+		source = sources[i / 3];
+		e.frame = source.frame;
+		if (source.frame->kind == FRAME_FIXED)
+			continue;
+		for (size_t j = 0; j < 2; j++) {
+			if (i % 3 == 1)
+				n = put_frame(out, n, "more", &other);
+			n = put_frame(out, n, texts[j], &e.texts[j]);
+			if (i % 3 == 2)
+				n = put_frame(out, n, "more", &other);
+			e.ends[j] = n;
+		}
+		assert_int_equal(shape_learn(&e, &s, &fault), i % 3 == 0);
+		if (i % 3)
+			assert_non_null(strstr(fault.words, "the reply is not one frame"));
+	}
+}
+
+/* A server whose replies are longer than their length can state, which wraps. */
+static void test_wrapped_lengths_are_detected(void **state)
+{
+	struct shape s = shape_of(SHAPE_LINES, "<", "");
+	uint8_t out[ROOM];
+	struct fault fault = {0};
+	struct source long_texts;
+	uint64_t completed;
+	size_t n;
+
+	assert_int_equal(source_generate(255, &frames[3], &long_texts), 0);
+	source = long_texts;
+	n = replies(&s, out);
+	out[0] = 0;
+	assert_false(feed(&s, out, n, n, 0, &completed, &fault));
+	assert_string_equal(fault.words,
+			    "difference in the length of the frame: expected 255, received 0");
+	source_finish(&long_texts);
+}
+
 /* ---- random servers ---- */
 
 static uint64_t seed = 1;
@@ -1108,6 +1169,8 @@ int main(void)
 		cmocka_unit_test_setup(test_numbers, begin),
 		cmocka_unit_test_setup(test_connection_numbers, begin),
 		cmocka_unit_test_setup(test_shapes_are_learnt, begin),
+		cmocka_unit_test_setup(test_a_reply_is_one_frame, begin),
+		cmocka_unit_test_setup(test_wrapped_lengths_are_detected, begin),
 		cmocka_unit_test_setup(test_random_servers, begin),
 		cmocka_unit_test_setup(test_empty_lines, begin),
 		cmocka_unit_test_setup(test_damaged_servers, begin),

@@ -121,6 +121,8 @@ size_t frame_header(const struct frame *f, uint64_t n, uint8_t out[FRAME_HEADER_
 		memcpy(out, f->start, f->header_n);
 		return f->header_n;
 	}
+	if (n > frame_text_max(f))
+		n = frame_text_max(f);
 	if (f->inclusive)
 		n += f->header_n;
 	for (unsigned i = 0; i < f->header_n; i++)

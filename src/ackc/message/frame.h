@@ -43,7 +43,10 @@ extern const struct frame frame_line;
  */
 const char *frame_parse(const char *text, struct frame *ret);
 
-/* Writes the bytes before a text of @n bytes. Returns their number, which is f->header_n. */
+/*
+ * Writes the bytes before a text of @n bytes. Returns their number, which is f->header_n. If the
+ * length cannot state @n, it is the maximum: it does not wrap.
+ */
 size_t frame_header(const struct frame *f, uint64_t n, uint8_t out[FRAME_HEADER_MAX]);
 
 /* Returns the length that is written in the header at @p, of FRAME_LENGTH. */

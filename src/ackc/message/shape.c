@@ -238,7 +238,8 @@ static bool is_frame(const struct shape_evidence *e, int i, size_t begin, struct
 	if (!e->framed || (e->texts[i] >= begin + f->header_n &&
 			   e->texts[i] + e->text_n + f->end_n <= e->ends[i] &&
 			   memcmp(reply, header, f->header_n) == 0 &&
-			   memcmp(reply + n - f->end_n, f->end, f->end_n) == 0))
+			   memcmp(reply + n - f->end_n, f->end, f->end_n) == 0 &&
+			   (f->kind == FRAME_FIXED || count_frames(f, reply, n) == 1)))
 		return true;
 	bytes_quote(reply, n, quote, sizeof(quote));
 	ret_fault->kind = FAULT_DIFFERENT;
