@@ -56,6 +56,7 @@ class Certificates:
         self.issue("expired", NAMES, "200101000000Z", "200301120000Z")
         self.issue("early", NAMES, "490101000000Z", "491231000000Z")
         self.issue("malformed", "subjectAltName=DER:30:03:87:01:7f")  # an address of one byte
+        self.issue("nul", "subjectAltName=DER:30:0d:82:0b:6c:6f:63:61:6c:68:6f:73:74:00:78")
         self.issue("client", "subjectAltName=DNS:client.example")
         self.issue("clients-only", "extendedKeyUsage=clientAuth")
 
@@ -163,6 +164,7 @@ def test_many_bytes_in_both_directions(server, trusting):
     ("elsewhere", "the certificate of the server is for a.example, b.example, 192.0.2.7, not for "
                   "localhost"),
     ("malformed", "the certificate of the server is for an invalid address, not for localhost"),
+    ("nul", "the certificate of the server is for an invalid name, not for localhost"),
     ("clients-only", "the certificate of the server is not for servers"),
 ])
 def test_problems_of_certificates(server, trusting, name, words):

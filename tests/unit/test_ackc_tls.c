@@ -250,7 +250,6 @@ static void converse(struct fixture *f, size_t piece, int version)
 		server_reads(f, "new key");
 	}
 	stream_half_close(f->stream);
-	assert_int_not_equal(stream_write(f->stream, "x", 1), 0);
 	pass(f);
 	assert_int_equal(SSL_read(f->ssl, &(char){0}, 1), 0);
 	assert_int_equal(SSL_get_shutdown(f->ssl) & SSL_RECEIVED_SHUTDOWN, SSL_RECEIVED_SHUTDOWN);
@@ -260,6 +259,7 @@ static void converse(struct fixture *f, size_t piece, int version)
 	SSL_shutdown(f->ssl);
 	pass(f);
 	assert_int_equal(f->end, UV_EOF);
+	assert_int_not_equal(stream_write(f->stream, "x", 1), 0);
 	assert_string_equal(f->received, version == TLS1_3_VERSION ? "greeting++last" : "greeting");
 	assert_int_equal(f->drained, 0);
 }
@@ -317,6 +317,57 @@ static void test_end_without_close_notify(void **state)
 	assert_string_equal(f->received, "one");
 }
 
+/* The write fails before the reply and the close_notify are read: the input was lost. */
+static void test_failed_write_is_the_cause_of_the_end(void **state)
+{
+	struct fixture *f = *state;
+	struct linger reset = {.l_onoff = 1};
+	char bytes[256];
+	int n;
+
+	start(f, 4096, TLS1_3_VERSION);
+	shake_hands(f);
+	read_stream(f);
+	pass(f);
+	SSL_write(f->ssl, "reply", 5);
+	SSL_shutdown(f->ssl);
+	n = BIO_read(SSL_get_wbio(f->ssl), bytes, sizeof(bytes));
+	assert_int_equal(send(f->fd, bytes, (size_t)n, 0), n);
+	assert_int_equal(setsockopt(f->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)), 0);
+	close_server(f);
+	assert_true(stream_write(f->stream, "lost", 4) < 0);
+	for (unsigned i = 0; i < STEPS_MAX && f->end == 0; i++)
+		uv_run(&f->loop, UV_RUN_NOWAIT);
+	assert_string_equal(f->received, "reply");
+	assert_true(f->end == UV_ECONNRESET || f->end == UV_EPIPE);
+}
+
+/* A server may not let the client collect answers without a bound: it demands, and never reads. */
+static void test_own_bytes_are_bounded(void **state)
+{
+	struct fixture *f = *state;
+	char bytes[256];
+
+	setsockopt(f->listener, SOL_SOCKET, SO_RCVBUF, &(int){4096}, sizeof(int));
+	start(f, 4096, TLS1_2_VERSION);
+	shake_hands(f);
+	read_stream(f);
+	pass(f);
+	setsockopt(stream_fd(f->stream), SOL_SOCKET, SO_SNDBUF, &(int){4096}, sizeof(int));
+	for (unsigned i = 0; i < STEPS_MAX && f->end == 0; i++) {
+		int n;
+
+		/* the client answers a HelloRequest with the warning no_renegotiation */
+		assert_int_equal(SSL_renegotiate(f->ssl), 1);
+		assert_int_equal(SSL_do_handshake(f->ssl), 1);
+		n = BIO_read(SSL_get_wbio(f->ssl), bytes, sizeof(bytes));
+		assert_true(n > 0);
+		assert_int_equal(send(f->fd, bytes, (size_t)n, MSG_NOSIGNAL), n);
+		uv_run(&f->loop, UV_RUN_NOWAIT);
+	}
+	assert_int_equal(f->end, UV_ENOBUFS);
+}
+
 static void test_changed_record_is_a_failure(void **state)
 {
 	struct fixture *f = *state;
@@ -365,6 +416,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_large_pieces, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_data_waits_for_the_reader, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_end_without_close_notify, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_failed_write_is_the_cause_of_the_end, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_own_bytes_are_bounded, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_changed_record_is_a_failure, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_handshake_can_be_cancelled, setup, teardown),
 	};

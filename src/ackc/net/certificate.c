@@ -66,9 +66,13 @@ static void add_general_name(struct names *names, const GENERAL_NAME *general)
 	const ASN1_STRING *value = GENERAL_NAME_get0_value(general, &type);
 
 	if (type == GEN_DNS) {
-		snprintf(text, sizeof(text), "%.*s", ASN1_STRING_length(value),
-			 (const char *)ASN1_STRING_get0_data(value));
-		add_name(names, text);
+		/* it may also contain a NUL, behind which a name would not be shown */
+		size_t n = (size_t)ASN1_STRING_length(value);
+		const unsigned char *name = ASN1_STRING_get0_data(value);
+
+		if (n > 0 && !memchr(name, '\0', n))
+			snprintf(text, sizeof(text), "%.*s", (int)n, (const char *)name);
+		add_name(names, text[0] ? text : "an invalid name");
 	} else if (type == GEN_IPADD) {
 		/* the certificate may claim any length */
 		int n = ASN1_STRING_length(value);

@@ -24,6 +24,9 @@
 /* The maximum number of bytes of TLS per read. */
 #define TLS_CHUNK (64 * 1024)
 
+/* The maximum number of queued bytes that OpenSSL sends on its own. */
+#define OWN_MAX (64 * 1024)
+
 struct stream {
 	union {
 		uv_handle_t handle;
@@ -38,6 +41,7 @@ struct stream {
 	void *data;
 	uv_buf_t buffer;
 	unsigned writes;       /* of the user, queued */
+	size_t own_queued;     /* bytes that OpenSSL sends on its own */
 	int write_failure;     /* of the first write that failed; 0: none */
 	struct tls *tls;       /* NULL: plain text */
 	bool established;      /* the handshake is complete */
@@ -47,7 +51,7 @@ struct stream {
 
 struct queued_write {
 	uv_write_t request;
-	bool own; /* OpenSSL's */
+	size_t own; /* OpenSSL's bytes; 0: the user's */
 	uint8_t bytes[];
 };
 
@@ -177,11 +181,11 @@ static void on_written(uv_write_t *request, int status)
 {
 	struct stream *s = request->handle->data;
 	struct queued_write *rest = request->data;
-	bool own;
+	bool own = rest->own;
 
-	s->writes -= !rest->own;
+	s->writes -= !own;
+	s->own_queued -= rest->own;
 	note_failure(s, status);
-	own = rest->own;
 	free(rest);
 	if (!own && s->writes == 0 && s->events && s->events->drained)
 		s->events->drained(s->data, status);
@@ -204,19 +208,24 @@ static int write_raw(struct stream *s, const void *bytes, size_t n)
 		bytes = (const char *)bytes + r;
 		n -= (size_t)r;
 	}
+	/* a server that demands answers and does not read them */
+	if (!s->writing && n > OWN_MAX - s->own_queued)
+		return UV_ENOBUFS;
 	rest = malloc(sizeof(*rest) + n);
 	if (!rest)
 		return -ENOMEM;
 	memcpy(rest->bytes, bytes, n);
 	buf = uv_buf_init((char *)rest->bytes, (unsigned)n);
 	rest->request.data = rest;
-	rest->own = !s->writing;
+	rest->own = s->writing ? 0 : n;
 	r = uv_write(&rest->request, &s->uv.stream, &buf, 1, on_written);
-	if (r < 0)
+	if (r < 0) {
 		free(rest);
-	else
-		s->writes += s->writing;
-	return r;
+		return r;
+	}
+	s->writes += s->writing;
+	s->own_queued += rest->own;
+	return 0;
 }
 
 int stream_write(struct stream *s, const void *bytes, size_t n)
@@ -281,6 +290,9 @@ static void decrypt(struct stream *s, const uint8_t *bytes, size_t n)
 	/* The user may close the stream, or change the buffer. */
 	while (r > 0 && s->events) {
 		r = s->buffer.len ? tls_read(s->tls, s->buffer.base, s->buffer.len) : UV_ENOBUFS;
+		/* a server that has ended did not read what could not be written */
+		if (r == UV_EOF && s->write_failure)
+			r = s->write_failure;
 		if (r < 0)
 			uv_read_stop(&s->uv.stream);
 		if (r > 0)

@@ -201,7 +201,12 @@ static int failure_of(struct tls *t, int r)
 
 	switch (SSL_get_error(t->ssl, r)) {
 	case SSL_ERROR_WANT_READ:
-		return 0;
+		/*
+		 * OpenSSL does not notice that an alert could not be sent. Other failures show in
+		 * reading, behind the last data.
+		 */
+		t->failed = t->failed || t->send_failure == UV_ENOBUFS;
+		return t->send_failure == UV_ENOBUFS ? UV_ENOBUFS : 0;
 	case SSL_ERROR_ZERO_RETURN:
 		return UV_EOF;
 	case SSL_ERROR_SYSCALL:
