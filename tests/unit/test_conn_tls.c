@@ -5,6 +5,8 @@
 
 #include "conn_fixture.h"
 
+#include "ackd/conn/handover.h"
+
 #include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -48,6 +50,16 @@ static void write_files(void)
 	}
 	X509_free(certificate);
 	EVP_PKEY_free(key);
+}
+
+/* Begins with further settings of the tls group. */
+static void begin_tls_group(struct fixture *f, const char *group)
+{
+	char path[100], text[400];
+
+	in_directory(path, "short.pem");
+	snprintf(text, sizeof(text), "tls = { certificate = \"%s\"; %s };", path, group);
+	begin(f, text);
 }
 
 static void begin_tls(struct fixture *f, const char *file, const char *more)
@@ -397,6 +409,156 @@ static void test_draining(void **state)
 	end(&f);
 }
 
+/* ---- restart ---- */
+
+/* Hands all connections of @f over to the next process, whose configuration is the same. */
+static void change_process(struct fixture *f, const char *file, const char *more)
+{
+	struct takeover_connection from;
+	struct takeover takeover;
+	struct handover handover;
+	int writing, reading;
+
+	assert_int_equal(handover_queue(&writing, &reading), 0);
+	handover_init(&handover, writing, &f->limits, 1);
+	while (reactor_hand_over(&f->reactor, &handover))
+		step(f);
+	handover_complete(&handover);
+	step(f);
+	assert_int_equal(f->reactor.connections, 0);
+	budget_give(&f->limits.budget, budget_used(&f->limits.budget));
+	end(f);
+	assert_int_equal(takeover_receive(reading, 100, &takeover), 0);
+	begin_tls(f, file, more);
+	while (takeover_take(&takeover, &from)) {
+		struct state_connection state = state_read(from.connection);
+
+		conn_restore(f->listener, from.fd, &state);
+		from.fd = -1;
+		takeover_release(&from);
+	}
+	takeover_finish(&takeover);
+	handover_finish(&handover);
+	close(reading);
+	step(f);
+}
+
+static const char line_echo[] = "reply = \"echo\"; framing = \"line\";";
+
+/* A restart at every byte of a record that ends amid a line. */
+static void test_restart_amid_a_record(void **state)
+{
+	for (int only_12 = 0; only_12 < 2; only_12++) {
+		struct fixture f;
+		struct client client;
+		long n = 1;
+
+		begin_tls(&f, "short.pem", line_echo);
+		client = client_of(connect_client(&f));
+		if (only_12)
+			SSL_set_max_proto_version(client.ssl, TLS1_2_VERSION);
+		handshake(&f, &client);
+		for (long cut = 0; cut < n; cut++) {
+			BIO *out = BIO_new(BIO_s_mem());
+			uint8_t *p;
+
+			SSL_set0_wbio(client.ssl, out);
+			assert_int_equal(SSL_write(client.ssl, "567\n01234", 9), 9);
+			n = BIO_get_mem_data(out, &p);
+			assert_int_equal(write(client.fd, p, (size_t)cut), cut);
+			step(&f);
+			change_process(&f, "short.pem", line_echo);
+			assert_int_equal(write(client.fd, p + cut, (size_t)(n - cut)), n - cut);
+			step(&f);
+			if (cut == 0)
+				receive(&f, &client, "567\n", 4);
+			else
+				receive(&f, &client, "01234567\n", 9);
+		}
+		assert_true(n > 20);
+		client_close(&client);
+		end(&f);
+	}
+}
+
+/* Output that the socket has not taken, and the rest of a long reply, continue. */
+static void test_restart_amid_output(void **state)
+{
+	static const char text[] = "0123456789abcdef";
+	static char data[64 * 1024];
+	struct fixture f;
+	struct client client;
+	size_t sent = 0;
+	int n = 1;
+
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = text[i % 16];
+	begin_tls(&f, "short.pem", "reply = \"echo\";");
+	client = client_of(connect_small(&f));
+	handshake(&f, &client);
+	SSL_set_mode(client.ssl, SSL_MODE_ENABLE_PARTIAL_WRITE);
+	while (n > 0) {
+		n = SSL_write(client.ssl, data + sent, (int)(sizeof(data) - sent) & ~15);
+		sent += n > 0 ? (size_t)n : 0;
+		step(&f);
+	}
+	assert_int_equal(last_conn(&f, QUEUE_IDLE)->state, CONN_SENDING);
+	change_process(&f, "short.pem", "reply = \"echo\";");
+	receive(&f, &client, text, sent / 2);
+	change_process(&f, "short.pem", "reply = \"echo\";");
+	/* the first half need not end with the text */
+	receive(&f, &client, text, sent / 2 / 16 * 16);
+	client_close(&client);
+	end(&f);
+}
+
+/* Which connections a restart ends. */
+static void test_restart_ends(void **state)
+{
+	for (int keeps = 0; keeps < 2; keeps++) {
+		struct client client, late;
+		struct fixture f;
+		char byte;
+
+		begin_tls_group(&f, keeps ? "" : "keep_connections = false;");
+		client = client_of(connect_client(&f));
+		late = client_of(connect_client(&f));
+		handshake(&f, &client);
+		change_process(&f, "short.pem", "");
+		assert_int_equal(f.reactor.connections, keeps);
+		assert_true(recv(late.fd, &byte, 1, 0) == 0);
+		if (!keeps) {
+			assert_int_equal(SSL_read(client.ssl, &byte, 1), 0);
+			assert_int_equal(SSL_get_shutdown(client.ssl), SSL_RECEIVED_SHUTDOWN);
+		}
+		client_close(&client);
+		client_close(&late);
+		end(&f);
+	}
+}
+
+/* A lingering connection has sent its last record; the next process only drops its input. */
+static void test_restart_while_lingering(void **state)
+{
+	struct client client;
+	struct fixture f;
+	char byte;
+
+	begin_tls(&f, "short.pem", "");
+	client = client_of(connect_client(&f));
+	handshake(&f, &client);
+	assert_int_equal(SSL_write(client.ssl, "\xff", 1), 1);
+	step(&f);
+	assert_int_equal(queue_length(&f, QUEUE_LINGER), 1);
+	change_process(&f, "short.pem", "");
+	assert_int_equal(queue_length(&f, QUEUE_LINGER), 1);
+	receive(&f, &client, "NAK 0 invalid start byte\n", 25);
+	assert_int_equal(SSL_write(client.ssl, "dropped", 7), 7);
+	assert_int_equal(SSL_read(client.ssl, &byte, 1), 0);
+	client_close(&client);
+	end(&f);
+}
+
 static int set_up(void **state)
 {
 	assert_non_null(mkdtemp(directory));
@@ -432,6 +594,10 @@ int main(void)
 		cmocka_unit_test(test_no_memory_for_half_a_record),
 		cmocka_unit_test(test_error_amid_output),
 		cmocka_unit_test(test_draining),
+		cmocka_unit_test(test_restart_amid_a_record),
+		cmocka_unit_test(test_restart_amid_output),
+		cmocka_unit_test(test_restart_ends),
+		cmocka_unit_test(test_restart_while_lingering),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

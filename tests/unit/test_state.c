@@ -48,6 +48,7 @@ static struct state_record sample(unsigned i)
 		.output_length = i % 50,
 		.input_length = i % 61,
 		.names_length = names_length(i),
+		.tls_length = i % 4 == 3 ? 11 : 0,
 	};
 
 	memset(record.address.bytes, (int)i, sizeof(record.address.bytes));
@@ -64,6 +65,7 @@ static void assert_same(const struct state_record *a, const struct state_connect
 	assert_string_equal(b->listener, listener);
 	assert_memory_equal(b->output, bytes, a->output_length);
 	assert_memory_equal(b->input, bytes + 7, a->input_length);
+	assert_memory_equal(b->tls, bytes + 3, a->tls_length);
 	assert_string_equal(b->proxy_id, a->names_length > 0 ? PROXY_ID : "");
 	assert_string_equal(b->authority, a->names_length > 0 ? AUTHORITY : "");
 	assert_string_equal(b->local, a->names_length > 0 ? LOCAL : "");
@@ -122,6 +124,7 @@ static void add(struct fixture *f, unsigned i)
 	assert_int_equal(handover_put(h, f->bytes + 7, record.input_length), 0);
 	assert_int_equal(h->put_bytes, record.output_length + record.input_length);
 	assert_int_equal(handover_put(h, names, record.names_length), 0);
+	assert_int_equal(handover_put(h, f->bytes + 3, record.tls_length), 0);
 	assert_int_equal(handover_end(h, &record), 0);
 }
 

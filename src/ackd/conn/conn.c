@@ -491,10 +491,9 @@ void conn_drain(struct conn *c)
 /* ---- the beginning ---- */
 
 struct conn *conn_create(struct listener *listener, int fd, const struct address *address,
-			 enum conn_place place)
+			 enum conn_place place, bool has_tls)
 {
 	struct reactor *reactor = listener->reactor;
-	bool has_tls = listener->settings->tls_context != NULL;
 	struct conn *c = malloc(sizeof(*c) + (has_tls ? conn_tls_bytes : 0));
 
 	if (!c)
@@ -574,7 +573,7 @@ void conn_refuse(struct listener *listener, int fd, const struct address *addres
 		close(fd);
 		return;
 	}
-	c = conn_create(listener, fd, address, PLACE_REFUSAL);
+	c = conn_create(listener, fd, address, PLACE_REFUSAL, false);
 	if (c)
 		conn_tell_refusal(c, &conn_no_names);
 }
@@ -593,7 +592,7 @@ void conn_accept(struct listener *listener, int fd, const struct address *addres
 		conn_refuse(listener, fd, address, refusal);
 		return;
 	}
-	c = conn_create(listener, fd, address, PLACE_CLIENT);
+	c = conn_create(listener, fd, address, PLACE_CLIENT, listener_has_tls(listener));
 	if (!c)
 		return;
 	conn_begin(c, &conn_no_names);

@@ -28,9 +28,11 @@ static int save_output(struct conn *c, struct session_io *io, struct handover *h
 	}
 	do {
 		state = session_suspend(&c->session, io, rest);
-		for (unsigned i = 0; i < io->out.n_spans && r == 0; i++)
+		for (unsigned i = 0; i < io->out.n_spans && r == 0 && !c->has_tls; i++)
 			r = handover_put(handover, io->out.spans[i].iov_base,
 					 io->out.spans[i].iov_len);
+		if (c->has_tls && r == 0)
+			r = conn_tls_save_output(c, io, handover);
 		session_io_clear(io);
 	} while (state == SESSION_FULL && r == 0);
 	return r;
@@ -71,7 +73,7 @@ static int save(struct conn *c, struct session_io *io, struct handover *handover
 		struct state_record *ret_record)
 {
 	struct session_rest rest = {0};
-	size_t output_bytes, input_bytes;
+	size_t output_bytes, input_bytes, names_bytes;
 	int r = handover_begin(handover, conn_listener(c)->settings->name);
 
 	if (r == 0)
@@ -83,6 +85,10 @@ static int save(struct conn *c, struct session_io *io, struct handover *handover
 	input_bytes = handover->put_bytes - output_bytes;
 	if (r == 0)
 		r = save_names(c, handover);
+	names_bytes = handover->put_bytes - output_bytes - input_bytes;
+	/* for the rest, a lingering connection is one without TLS */
+	if (r == 0 && c->has_tls && (c->state == CONN_SERVING || c->state == CONN_SENDING))
+		r = conn_tls_save(c, handover);
 	if (r < 0)
 		return r;
 	if (handover->put_bytes > UINT32_MAX)
@@ -95,7 +101,9 @@ static int save(struct conn *c, struct session_io *io, struct handover *handover
 		.ended = c->ended || rest.ended,
 		.output_length = (uint32_t)output_bytes,
 		.input_length = (uint32_t)input_bytes,
-		.names_length = (uint16_t)(handover->put_bytes - output_bytes - input_bytes),
+		.names_length = (uint16_t)names_bytes,
+		.tls_length =
+			(uint32_t)(handover->put_bytes - output_bytes - input_bytes - names_bytes),
 	};
 	if (c->state == CONN_LINGERING && rest.place.done == SESSION_OPEN)
 		ret_record->place.done = SESSION_ENDED;
@@ -105,7 +113,7 @@ static int save(struct conn *c, struct session_io *io, struct handover *handover
 static size_t held_bytes(const struct conn *c)
 {
 	return session_held_bytes(&c->session) + conn_pending_held_bytes(c) +
-	       conn_names_charge(c->session.names);
+	       conn_names_charge(c->session.names) + (c->has_tls ? conn_tls_held_bytes(c) : 0);
 }
 
 /*
@@ -171,7 +179,8 @@ static void batch_add(struct batch *batch, struct conn *c, struct handover *hand
 	struct session_io *io = conn_io(c); /* the rest of the reply may contain a NAK */
 	int r;
 
-	if (c->has_tls) {
+	if (conn_is_handshaking(c) ||
+	    (c->has_tls && !conn_listener(c)->settings->tls.keep_connections)) {
 		conn_close(c, CONN_SHUTDOWN);
 		return;
 	}
@@ -222,7 +231,7 @@ static void conn_take_up(struct conn *c, const struct state_connection *from)
 	const struct conn_names names = {from->proxy_id, from->authority, from->local};
 	const struct state_record *record = &from->record;
 	struct session_io *io = conn_io(c);
-	int r;
+	int r, sent = 0;
 
 	conn_move(c, CONN_SERVING);
 	c->sent = record->sent;
@@ -230,15 +239,21 @@ static void conn_take_up(struct conn *c, const struct state_connection *from)
 	r = conn_name(c, &names);
 	conn_log_connect(c);
 	session_restore(&c->session, &record->place);
+	if (r == 0 && c->has_tls)
+		r = conn_tls_restore(c, from->tls, record->tls_length);
 	if (r < 0) {
-		conn_fail_memory(c, r);
+		conn_fail(c, r);
 		return;
 	}
 	c->ended = record->ended;
-	if (record->output_length > 0)
+	if (record->output_length > 0) {
 		out_set(&io->out, from->output, record->output_length);
-	conn_pump(c, io, c->session.place.done ? SESSION_DONE : SESSION_IDLE);
+		sent = conn_socket_send(c, io);
+	}
+	conn_pump_sent(c, io, c->session.place.done ? SESSION_DONE : SESSION_IDLE, sent);
 	conn_take_input(c, from->input, record->input_length);
+	if (r > 0)
+		conn_drain(c);
 }
 
 void conn_restore(struct listener *listener, int fd, const struct state_connection *from)
@@ -264,7 +279,7 @@ void conn_restore(struct listener *listener, int fd, const struct state_connecti
 		close(fd);
 		return;
 	}
-	c = conn_create(listener, fd, address, PLACE_CLIENT);
+	c = conn_create(listener, fd, address, PLACE_CLIENT, from->record.tls_length > 0);
 	if (!c) {
 		counter_add(listener->counters, COUNTER_CLOSED, 1);
 		return;

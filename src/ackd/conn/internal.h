@@ -72,11 +72,12 @@ static inline void conn_touch(struct conn *c, uint64_t now_ms)
 }
 
 /*
- * Creates a connection with its handle on @fd. Takes @fd and @place. On failure both are released,
- * and, unless @place is PLACE_REFUSAL, a refusal for lack of memory is counted. Then returns NULL.
+ * Creates a connection with its handle on @fd, with or without TLS. Takes @fd and @place. On
+ * failure both are released, and, unless @place is PLACE_REFUSAL, a refusal for lack of memory is
+ * counted. Then returns NULL.
  */
 struct conn *conn_create(struct listener *listener, int fd, const struct address *address,
-			 enum conn_place place);
+			 enum conn_place place, bool has_tls);
 
 /*
  * Changes what @c occupies. The caller has reserved @place, or passed the old place on; a place
@@ -294,6 +295,27 @@ int conn_tls_send(struct conn *c, struct session_io *io);
  * pending.
  */
 void conn_tls_end_output(struct conn *c);
+
+struct handover;
+
+/*
+ * For a hand-over: seals the output of @io, which belongs to the rest of a reply, and adds it to
+ * the record. Returns 0 or a negative errno.
+ */
+int conn_tls_save_output(struct conn *c, struct session_io *io, struct handover *handover);
+
+/* Adds the part of TLS to the record, after all output. Returns 0 or a negative errno. */
+int conn_tls_save(const struct conn *c, struct handover *handover);
+
+/* Returns the bytes of an unfinished record, as charged to the budget. */
+size_t conn_tls_held_bytes(const struct conn *c);
+
+/*
+ * Continues with the @n bytes at @p that conn_tls_save() has added. Returns 0, or 1 if the client
+ * would have to present another certificate now, or -EPROTO (damaged), -ENOBUFS (budget) or
+ * -ENOMEM.
+ */
+int conn_tls_restore(struct conn *c, const uint8_t *p, size_t n);
 
 /* Sends the last record if that is possible, and wipes the secrets. */
 void conn_tls_close(struct conn *c);

@@ -81,6 +81,12 @@ void listener_unref(struct listener *listener);
  */
 enum refusal listener_admit(struct listener *listener, const struct address *address, bool placed);
 
+/* Returns whether its connections have TLS. */
+static inline bool listener_has_tls(const struct listener *listener)
+{
+	return listener->settings->tls_context != NULL;
+}
+
 /* Returns whether its connections come from proxies and begin with a PROXY header. */
 bool listener_is_proxied(const struct listener *listener);
 

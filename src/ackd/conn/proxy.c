@@ -32,7 +32,7 @@ struct conn *conn_proxy_open(struct listener *listener, int fd, const struct add
 		conn_refuse(listener, fd, address, refusal);
 		return NULL;
 	}
-	c = conn_create(listener, fd, address, PLACE_PROXY);
+	c = conn_create(listener, fd, address, PLACE_PROXY, listener_has_tls(listener));
 	if (c)
 		conn_move(c, CONN_PROXY_HEADER);
 	return c;

@@ -12,12 +12,15 @@
  *   one every WAIT_MS. It serves the connections of all its listeners in their order.
  * - The handshake fails: the client gets OpenSSL's alert, and is refused with its reason.
  * - An error in a record: data before it are answered, then the alert is sent.
+ * - A restart: conn_tls_save() and, in the next process, conn_tls_restore(). A connection that
+ * still is in its handshake is closed, and one that lingers needs no keys.
  * - close_notify is the end of input. The end of the TCP connection without it is a truncation: an
  *   unfinished message is not answered.
  */
 
 #include "ackd/conn/internal.h"
 
+#include "ackd/handover/handover.h"
 #include "ackd/tls/handshake.h"
 
 #include <assert.h>
@@ -505,4 +508,71 @@ void conn_tls_end_output(struct conn *c)
 	/* a socket that does not take it belongs to a peer that does not read */
 	if (n > 0)
 		(void)!send(c->fd, out, n, MSG_NOSIGNAL);
+}
+
+/* ---- restart ---- */
+
+/* The part of TLS in a state. The beginning of a record follows it. */
+struct saved {
+	struct tls_state state;
+	uint8_t authorities[TLS_AUTHORITIES_LENGTH]; /* by which the client was checked */
+};
+
+int conn_tls_save_output(struct conn *c, struct session_io *io, struct handover *handover)
+{
+	struct conn_tls_memory *memory = memory_of(c);
+	ssize_t n;
+
+	if (io->out.n_bytes == 0)
+		return 0;
+	n = tls_channel_seal(&tls_of(c)->channel, &memory->crypto, io->out.spans, io->out.n_spans,
+			     memory->sealed);
+	return n < 0 ? (int)n : handover_put(handover, memory->sealed, (size_t)n);
+}
+
+int conn_tls_save(const struct conn *c, struct handover *handover)
+{
+	const struct conn_tls *tls = tls_of(c);
+	struct saved saved;
+	int r;
+
+	tls_channel_save(&tls->channel, &saved.state);
+	tls_context_authorities(conn_listener(c)->settings->tls_context, saved.authorities);
+	r = handover_put(handover, &saved, sizeof(saved));
+	tls_state_wipe(&saved.state);
+	return r == 0 && tls->n_kept > 0 ? handover_put(handover, tls->kept, tls->n_kept) : r;
+}
+
+size_t conn_tls_held_bytes(const struct conn *c)
+{
+	return tls_of(c)->kept_capacity;
+}
+
+/* Returns whether the client had to present a certificate to other authorities, or none. */
+static bool must_present(const struct conn *c, const uint8_t checked[TLS_AUTHORITIES_LENGTH])
+{
+	static const uint8_t none[TLS_AUTHORITIES_LENGTH];
+	uint8_t now[TLS_AUTHORITIES_LENGTH];
+
+	tls_context_authorities(conn_listener(c)->settings->tls_context, now);
+	return memcmp(now, none, sizeof(now)) != 0 && memcmp(now, checked, sizeof(now)) != 0;
+}
+
+int conn_tls_restore(struct conn *c, const uint8_t *p, size_t n)
+{
+	struct tls_input kept = {0};
+	struct saved saved;
+	int r;
+
+	if (n < sizeof(saved) || n - sizeof(saved) > TLS_RECORD_MAX)
+		return -EPROTO;
+	memcpy(&saved, p, sizeof(saved));
+	r = tls_channel_init(&tls_of(c)->channel, &memory_of(c)->crypto, &saved.state);
+	tls_state_wipe(&saved.state);
+	if (r < 0)
+		return -EPROTO;
+	kept.bytes = p + sizeof(saved);
+	kept.n_bytes = n - sizeof(saved);
+	r = keep(c, &kept, kept.n_bytes, kept.n_bytes);
+	return r < 0 ? r : must_present(c, saved.authorities);
 }

@@ -49,6 +49,26 @@ void conn_tls_end_output(struct conn *c)
 {
 }
 
+int conn_tls_save_output(struct conn *c, struct session_io *io, struct handover *handover)
+{
+	return -ENOTSUP;
+}
+
+int conn_tls_save(const struct conn *c, struct handover *handover)
+{
+	return -ENOTSUP;
+}
+
+size_t conn_tls_held_bytes(const struct conn *c)
+{
+	return 0;
+}
+
+int conn_tls_restore(struct conn *c, const uint8_t *p, size_t n)
+{
+	return -ENOTSUP;
+}
+
 void conn_tls_close(struct conn *c)
 {
 }

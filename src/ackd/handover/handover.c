@@ -394,6 +394,8 @@ static int segment_map(int memfd, struct takeover_segment *segment)
 	bytes = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, memfd, 0);
 	if (bytes == MAP_FAILED)
 		return -errno;
+	/* keys of TLS, and what clients sent, stay out of core dumps */
+	madvise(bytes, (size_t)st.st_size, MADV_DONTDUMP);
 	segment->bytes = bytes;
 	segment->length = (size_t)st.st_size;
 	return 0;

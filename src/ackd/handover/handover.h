@@ -56,7 +56,7 @@ struct handover {
 	uint32_t n_connections; /* in it */
 	uint32_t n_counters;
 	const char *listener; /* of the current record */
-	size_t put_bytes;     /* bytes of output, input and names in the current record */
+	size_t put_bytes;     /* bytes of output, input, names and TLS in the current record */
 
 	size_t segment_bytes; /* size at which a segment is complete */
 	size_t trim_bytes;    /* freed bytes after which memory is returned to the system */
@@ -103,7 +103,8 @@ bool handover_closes(const struct handover *handover, int fd);
 int handover_begin(struct handover *handover, const char *listener);
 
 /*
- * Adds @n bytes to the record: first all output, then all input, then the names. Returns 0 or a
+ * Adds @n bytes to the record: first all output, then all input, then the names, then the part
+ * of TLS. Returns 0 or a
  * negative errno.
  */
 int handover_put(struct handover *handover, const void *p, size_t n);

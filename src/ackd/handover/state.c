@@ -7,7 +7,7 @@
 static const char magic[8] = "ackd-st";
 
 static_assert(sizeof(struct state_header) == 48, "no padding");
-static_assert(sizeof(struct state_record) == 80, "no padding");
+static_assert(sizeof(struct state_record) == 88, "no padding");
 static_assert(sizeof(struct state_counters_record) == 8, "no padding");
 
 /*
@@ -84,14 +84,15 @@ static bool record_check(const uint8_t *p, size_t left, size_t *ret_length)
 		return false;
 	memcpy(&record, p, sizeof(record));
 	length = sizeof(record) + (uint64_t)record.listener_length + record.output_length +
-		 record.input_length + record.names_length;
+		 record.input_length + record.names_length + record.tls_length;
 	family = record.address.family;
 	if (length > left || !place_check(&record.place) || !is_flag(record.ended) ||
-	    (family != AF_UNIX && family != AF_INET && family != AF_INET6))
+	    record.reserved != 0 || (family != AF_UNIX && family != AF_INET && family != AF_INET6))
 		return false;
 	*ret_length = (size_t)length;
 	return name_check(p + sizeof(record), record.listener_length) &&
-	       names_check(p + length - record.names_length, record.names_length);
+	       names_check(p + length - record.tls_length - record.names_length,
+			   record.names_length);
 }
 
 static bool counters_check(const uint8_t *p, size_t left, size_t *ret_length)
@@ -159,7 +160,8 @@ const uint8_t *state_next(struct state_reader *reader)
 		return NULL;
 	memcpy(&record, p, sizeof(record));
 	reader->next += sizeof(record) + record.listener_length;
-	reader->next += (size_t)record.output_length + record.input_length + record.names_length;
+	reader->next += (size_t)record.output_length + record.input_length + record.names_length +
+			record.tls_length;
 	reader->connections_left--;
 	return p;
 }
@@ -172,6 +174,7 @@ struct state_connection state_read(const uint8_t *connection)
 	c.listener = (const char *)connection + sizeof(c.record);
 	c.output = connection + sizeof(c.record) + c.record.listener_length;
 	c.input = c.output + c.record.output_length;
+	c.tls = c.input + c.record.input_length + c.record.names_length;
 	c.proxy_id = c.authority = c.local = "";
 	if (c.record.names_length > 0) {
 		c.proxy_id = (const char *)c.input + c.record.input_length;

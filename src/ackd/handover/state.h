@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 /* A state of any other version is rejected. */
-#define STATE_VERSION 4
+#define STATE_VERSION 5
 
 /* The most counter values per listener. */
 #define STATE_COUNTERS_MAX 64
@@ -31,7 +31,10 @@ struct state_header {
 	uint64_t checksum; /* of the bytes after the header */
 };
 
-/* A connection. The listener's name, the output, the input and the names follow the record. */
+/*
+ * A connection. The listener's name, the output, the input, the names and the part of TLS follow
+ * the record.
+ */
 struct state_record {
 	uint64_t connection; /* its number; 0: its PROXY header is incomplete */
 	uint64_t sent;	     /* bytes that the socket has accepted */
@@ -41,8 +44,10 @@ struct state_record {
 	uint8_t listener_length; /* with the NUL */
 	/* unique ID, authority and destination from a PROXY header with their NULs; 0: none */
 	uint16_t names_length;
-	uint32_t output_length; /* undelivered replies */
+	uint32_t output_length; /* undelivered replies, with TLS their records */
 	uint32_t input_length;	/* unanswered input */
+	uint32_t tls_length;	/* 0: no TLS; conn/tls.c has the format */
+	uint32_t reserved;
 };
 
 /* The counters of a listener. Its name and @n 64-bit values follow the record. */
@@ -61,6 +66,7 @@ struct state_connection {
 	const char *proxy_id; /* NUL-terminated, "" for none; the next two likewise */
 	const char *authority;
 	const char *local;
+	const uint8_t *tls;
 };
 
 /* The counters of a listener that were read. */

@@ -5,6 +5,7 @@
  * Immutable, and shared by all threads. Builds without OpenSSL have none.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,7 @@ struct tls_settings {
 		uint8_t *names; /* each after a byte with its length, as in the ALPN extension */
 		size_t length;	/* of all in bytes; 0: any client is served */
 	} alpn;
+	bool keep_connections; /* in a restart */
 	enum tls_min_version { TLS_MIN_1_2, TLS_MIN_1_3 } min_version;
 };
 
@@ -34,6 +36,15 @@ struct tls_fault {
  */
 int tls_context_create(const struct tls_settings *settings, struct tls_context **ret_context,
 		       struct tls_fault *ret_fault);
+
+#define TLS_AUTHORITIES_LENGTH 32
+
+/*
+ * Writes a digest of the certificates in client_ca: zeros without client_ca, or if @context is
+ * NULL.
+ */
+void tls_context_authorities(const struct tls_context *context,
+			     uint8_t ret_digest[TLS_AUTHORITIES_LENGTH]);
 
 /* Returns the version of OpenSSL in use, or "none". Static. */
 const char *tls_library_version(void);
