@@ -369,25 +369,6 @@ static void test_no_memory_for_half_a_record(void **state)
 	end(&f);
 }
 
-/* An error while output waits: the connection ends. */
-static void test_error_amid_output(void **state)
-{
-	static char data[16384];
-	struct fixture f;
-	struct client client;
-
-	memset(data, 'x', sizeof(data));
-	begin_tls(&f, "short.pem", "reply = \"echo\";");
-	client = client_of(connect_small(&f));
-	handshake(&f, &client);
-	for (int i = 0; i < 100 && SSL_write(client.ssl, data, 4096) > 0; i++)
-		;
-	assert_int_not_equal(write(client.fd, "\x17\3\3\xff\xff garbage", 13), 0);
-	step(&f);
-	client_close(&client);
-	end(&f);
-}
-
 static void test_draining(void **state)
 {
 	struct fixture f;
@@ -476,6 +457,42 @@ static void test_restart_amid_a_record(void **state)
 				receive(&f, &client, "01234567\n", 9);
 		}
 		assert_true(n > 20);
+		client_close(&client);
+		end(&f);
+	}
+}
+
+/* The data before an error are answered before the alert, also through a restart. */
+static void test_error_amid_output(void **state)
+{
+	for (int restarts = 0; restarts < 3; restarts++) {
+		BIO *out = BIO_new(BIO_s_mem());
+		static char data[8192];
+		struct client client;
+		struct fixture f;
+		uint8_t *p;
+		char byte;
+		long n;
+
+		memset(data, 'x', sizeof(data));
+		begin_tls(&f, "short.pem", "reply = \"echo\";");
+		client = client_of(connect_small(&f));
+		handshake(&f, &client);
+		SSL_set0_wbio(client.ssl, out);
+		for (int i = 0; i < 2; i++)
+			assert_int_equal(SSL_write(client.ssl, data, sizeof(data)), sizeof(data));
+		n = BIO_get_mem_data(out, &p);
+		p[n - 1] ^= 1;
+		assert_int_equal(write(client.fd, p, (size_t)n), n);
+		step(&f);
+		assert_int_equal(last_conn(&f, QUEUE_IDLE)->state, CONN_SENDING);
+		for (int i = 0; i < restarts; i++)
+			change_process(&f, "short.pem", "reply = \"echo\";");
+		receive(&f, &client, "x", sizeof(data));
+		step(&f);
+		assert_true(SSL_read(client.ssl, &byte, 1) <= 0);
+		assert_int_equal(ERR_GET_REASON(ERR_peek_error()),
+				 SSL_R_SSLV3_ALERT_BAD_RECORD_MAC);
 		client_close(&client);
 		end(&f);
 	}
@@ -592,9 +609,9 @@ int main(void)
 		cmocka_unit_test(test_backpressure),
 		cmocka_unit_test(test_half_a_record),
 		cmocka_unit_test(test_no_memory_for_half_a_record),
-		cmocka_unit_test(test_error_amid_output),
 		cmocka_unit_test(test_draining),
 		cmocka_unit_test(test_restart_amid_a_record),
+		cmocka_unit_test(test_error_amid_output),
 		cmocka_unit_test(test_restart_amid_output),
 		cmocka_unit_test(test_restart_ends),
 		cmocka_unit_test(test_restart_while_lingering),

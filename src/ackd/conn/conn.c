@@ -350,6 +350,8 @@ static void conn_settle(struct conn *c, int result)
 {
 	if (result == SESSION_DONE)
 		conn_finish(c, session_reason(c));
+	else if (c->has_tls && conn_tls_has_failed(c))
+		conn_tls_fail(c);
 	else if (c->draining && c->drain_left == 0)
 		conn_drained(c);
 	else

@@ -72,12 +72,15 @@ static int save_names(const struct conn *c, struct handover *handover)
 static int save(struct conn *c, struct session_io *io, struct handover *handover,
 		struct state_record *ret_record)
 {
+	bool has_failed = c->has_tls && c->state == CONN_SENDING && conn_tls_has_failed(c);
 	struct session_rest rest = {0};
 	size_t output_bytes, input_bytes, names_bytes;
 	int r = handover_begin(handover, conn_listener(c)->settings->name);
 
 	if (r == 0)
 		r = save_output(c, io, handover, &rest);
+	if (r == 0 && has_failed)
+		r = conn_tls_save_alert(c, handover);
 	if (r < 0)
 		return r;
 	output_bytes = handover->put_bytes;
@@ -87,7 +90,8 @@ static int save(struct conn *c, struct session_io *io, struct handover *handover
 		r = save_names(c, handover);
 	names_bytes = handover->put_bytes - output_bytes - input_bytes;
 	/* for the rest, a lingering connection is one without TLS */
-	if (r == 0 && c->has_tls && (c->state == CONN_SERVING || c->state == CONN_SENDING))
+	if (r == 0 && c->has_tls && !has_failed &&
+	    (c->state == CONN_SERVING || c->state == CONN_SENDING))
 		r = conn_tls_save(c, handover);
 	if (r < 0)
 		return r;
@@ -105,7 +109,7 @@ static int save(struct conn *c, struct session_io *io, struct handover *handover
 		.tls_length =
 			(uint32_t)(handover->put_bytes - output_bytes - input_bytes - names_bytes),
 	};
-	if (c->state == CONN_LINGERING && rest.place.done == SESSION_OPEN)
+	if ((c->state == CONN_LINGERING || has_failed) && rest.place.done == SESSION_OPEN)
 		ret_record->place.done = SESSION_ENDED;
 	return 0;
 }

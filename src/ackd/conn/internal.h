@@ -291,6 +291,13 @@ void conn_tls_turn_end(struct reactor *reactor);
 int conn_tls_send(struct conn *c, struct session_io *io);
 
 /*
+ * Returns whether there was an error in the peer's records. The data before it are answered, then
+ * conn_tls_fail() ends the connection with the alert.
+ */
+bool conn_tls_has_failed(const struct conn *c);
+void conn_tls_fail(struct conn *c);
+
+/*
  * Sends the last record, if there was none: close_notify, or the alert of an error. No output is
  * pending.
  */
@@ -303,6 +310,12 @@ struct handover;
  * the record. Returns 0 or a negative errno.
  */
 int conn_tls_save_output(struct conn *c, struct session_io *io, struct handover *handover);
+
+/*
+ * Adds the alert of an error to the output in the record. The connection then is one without TLS,
+ * whose session has ended. Returns 0 or a negative errno.
+ */
+int conn_tls_save_alert(struct conn *c, struct handover *handover);
 
 /* Adds the part of TLS to the record, after all output. Returns 0 or a negative errno. */
 int conn_tls_save(const struct conn *c, struct handover *handover);

@@ -318,15 +318,15 @@ static int keep(struct conn *c, const struct tls_input *input, size_t n, size_t 
 	return 0;
 }
 
-/* Ends @c because of an error in its records: with our alert, or after the peer's. */
-static void end_with_alert(struct conn *c, enum conn_reason reason)
+bool conn_tls_has_failed(const struct conn *c)
 {
-	if (c->reason == CONN_OPEN)
-		c->error = tls_of(c)->channel.alert;
-	if (reason == CONN_TLS_ALERT || c->state != CONN_SERVING)
-		conn_close(c, reason);
-	else
-		conn_finish(c, reason);
+	return tls_of(c)->channel.status == TLS_ERROR;
+}
+
+void conn_tls_fail(struct conn *c)
+{
+	c->error = tls_of(c)->channel.alert;
+	conn_finish(c, CONN_TLS_ERROR);
 }
 
 /* Answers the peer's request for a KeyUpdate, or a renegotiation, unless a reply has done so. */
@@ -363,8 +363,8 @@ static void after_records(struct conn *c, enum tls_status status)
 
 	if (c->state == CONN_CLOSING || c->state == CONN_LINGERING)
 		return;
-	if (status == TLS_ERROR)
-		end_with_alert(c, CONN_TLS_ERROR);
+	if (status == TLS_ERROR && c->state == CONN_SERVING)
+		conn_tls_fail(c); /* otherwise when the output has been sent */
 	else if (tls_channel_must_close(channel, &memory_of(c)->crypto) && c->state == CONN_SERVING)
 		conn_finish(c, CONN_DRAIN);
 	else
@@ -375,7 +375,8 @@ static void after_records(struct conn *c, enum tls_status status)
 static void take_opened(struct conn *c, const struct tls_opened *opened)
 {
 	if (opened->status == TLS_PEER_ERROR) {
-		end_with_alert(c, CONN_TLS_ALERT);
+		c->error = tls_of(c)->channel.alert;
+		conn_close(c, CONN_TLS_ALERT);
 		return;
 	}
 	c->ended |= opened->status == TLS_ENDED;
@@ -528,6 +529,15 @@ int conn_tls_save_output(struct conn *c, struct session_io *io, struct handover 
 	n = tls_channel_seal(&tls_of(c)->channel, &memory->crypto, io->out.spans, io->out.n_spans,
 			     memory->sealed);
 	return n < 0 ? (int)n : handover_put(handover, memory->sealed, (size_t)n);
+}
+
+int conn_tls_save_alert(struct conn *c, struct handover *handover)
+{
+	struct tls_channel *channel = &tls_of(c)->channel;
+	uint8_t out[TLS_ALERT_MAX];
+	size_t n = tls_channel_seal_alert(channel, &memory_of(c)->crypto, channel->alert, out);
+
+	return handover_put(handover, out, n);
 }
 
 int conn_tls_save(const struct conn *c, struct handover *handover)

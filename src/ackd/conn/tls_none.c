@@ -54,6 +54,20 @@ int conn_tls_save_output(struct conn *c, struct session_io *io, struct handover 
 	return -ENOTSUP;
 }
 
+bool conn_tls_has_failed(const struct conn *c)
+{
+	return false;
+}
+
+void conn_tls_fail(struct conn *c)
+{
+}
+
+int conn_tls_save_alert(struct conn *c, struct handover *handover)
+{
+	return -ENOTSUP;
+}
+
 int conn_tls_save(const struct conn *c, struct handover *handover)
 {
 	return -ENOTSUP;
