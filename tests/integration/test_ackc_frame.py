@@ -4,9 +4,11 @@ import contextlib
 import json
 import os
 import re
+import socket
 import struct
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -83,6 +85,25 @@ def test_whole_input_is_sent_in_one_frame(peer, frame):
     done = ackc("--frame", frame.option, "--whole", "127.0.0.1", server.port, data=data)
     assert (done.status, done.raw) == (0, data + b"\n")
     assert b"".join(got) == frame.wrap(data)
+
+
+def test_slow_reader_is_no_timeout(peer):
+    """-w limits the time without progress, and not that of a whole frame."""
+    frame = Length(4)
+
+    def handle(s):
+        size = len(frame.wrap(data))
+        while size > 0:
+            size -= len(s.recv(1 << 20, socket.MSG_WAITALL))
+            time.sleep(0.15)
+        s.sendall(frame.wrap(b"slow"))
+        silent(s)
+
+    data = bytes(16 << 20)
+    server = peer(handle, receive_buffer=1 << 18)
+    done = ackc("-w", "1.2", "--linger", "0.1", "--frame", frame.option, "--whole", "127.0.0.1",
+                server.port, data=data)
+    assert (done.status, done.raw, done.err) == (0, b"slow\n", "")
 
 
 def test_lines_are_sent_as_they_arrive(peer):

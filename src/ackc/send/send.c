@@ -76,10 +76,11 @@ struct send {
 	struct dial *dial;
 	struct stream *stream; /* NULL before the connect and after the close */
 	uv_fs_t read_request;
-	char input[CHUNK];    /* the current chunk of standard input */
-	bool input_done;      /* nothing more is read */
-	struct framer framer; /* of the arguments, and with frames also of standard input */
-	bool framed;	      /* replies have frames */
+	char input[CHUNK];	   /* the current chunk of standard input */
+	bool input_done;	   /* nothing more is read */
+	struct framer framer;	   /* of the arguments, and with frames also of standard input */
+	struct frame_piece unsent; /* the rest of what WRITING sends */
+	bool framed;		   /* replies have frames */
 	char received[CHUNK];
 	uint8_t reply[CHUNK]; /* the current reply, not printed yet, if there are frames */
 	size_t reply_n;
@@ -494,6 +495,7 @@ static void half_close(struct send *s)
 }
 
 static void read_input(struct send *s);
+static void write_unsent(struct send *s);
 
 static void on_drained(void *data, int status)
 {
@@ -502,26 +504,43 @@ static void on_drained(void *data, int status)
 	active(s);
 	if (status < 0)
 		enter(s, ENDING);
+	else if (s->unsent.n)
+		write_unsent(s);
 	else if (s->input_done)
 		enter(s, LINGERING);
 	else
 		read_input(s);
 }
 
+/* Writes in chunks, so that the timeout limits the time for a chunk and not for a long text. */
+static void write_unsent(struct send *s)
+{
+	int r = 0;
+
+	do {
+		const uint8_t *p = s->unsent.p;
+		size_t n = s->unsent.n < CHUNK ? s->unsent.n : CHUNK;
+
+		s->unsent.p += n;
+		s->unsent.n -= n;
+		s->sent_bytes += n;
+		find_sent_naks(s, p, n);
+		r = stream_write(s->stream, p, n);
+	} while (r == 0 && s->unsent.n && !stream_is_queued(s->stream));
+	if (r < 0 || !stream_is_queued(s->stream))
+		on_drained(s, r);
+}
+
+/* Writes @n bytes at @bytes, which remain until they are written. */
 static void write_bytes(struct send *s, const void *bytes, size_t n)
 {
-	int r;
-
 	if (s->sent_bytes == 0) {
 		s->greeting_bytes = s->received_bytes;
 		s->greetings = s->replies;
 	}
-	s->sent_bytes += n;
-	find_sent_naks(s, bytes, n);
+	s->unsent = (struct frame_piece){bytes, n};
 	enter(s, WRITING);
-	r = stream_write(s->stream, bytes, n);
-	if (r < 0 || !stream_is_queued(s->stream))
-		on_drained(s, r);
+	write_unsent(s);
 }
 
 /* Reports that the input cannot be read or sent. */
