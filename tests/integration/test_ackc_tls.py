@@ -1,5 +1,6 @@
 """ackc --tls: against Python's ssl, with every problem of a certificate, and ends of all kinds."""
 
+import contextlib
 import json
 import os
 import re
@@ -467,6 +468,8 @@ def test_load_connects_again(peer, certificates, trusting):
     (("--tls", "--cert", "server.pem", "h"), "--cert: server.pem: no private key in PEM format"),
     (("--tls", "--cert", "server.pem", "--key", "client.key", "h"),
      "--key: client.key: the key does not belong to the certificate"),
+    (("--tls", "--cert", "client.pem", "--key", "nowhere", "h"),
+     "--key: nowhere: no such file or directory"),
     (("--tls", "--cert", "server.key", "h"), "--cert: server.key: no certificate in PEM format"),
 ], ids=lambda a: " ".join(a) if isinstance(a, tuple) else "")
 def test_usage_errors(certificates, arguments, words):
@@ -475,6 +478,42 @@ def test_usage_errors(certificates, arguments, words):
         assert (done.status, done.err.splitlines()[0]) == (64, f"ackc: {words}")
     else:  # a plugin
         assert done.status == 3 and "certificate-days" in done.out
+
+
+def test_files_may_be_pipes(server, certificates):
+    """As bash makes them of <(command): they can be read only once."""
+    port = server(client_ca=True).port
+    files = {"ca": "ca.pem", "cert": "client.pem", "key": "client.key"}
+    with contextlib.ExitStack() as stack:
+        options, pipes = [], []
+        for option, name in files.items():
+            end, other = os.pipe()
+            stack.callback(os.close, end)
+            os.write(other, certificates[name].read_bytes())
+            os.close(other)
+            pipes.append(end)
+            options += [f"--{option}", f"/dev/fd/{end}"]
+        done = ackc("--linger", "0.1", "--tls", *options, "localhost", port, "x", pass_fds=pipes)
+    assert (done.status, done.out, done.err) == (0, "x\n", "")
+
+
+def test_certificate_that_openssl_rejects(certificates):
+    """It has the right format."""
+    openssl(certificates.directory, "req", "-x509", "-newkey", "rsa:1024", "-nodes", "-keyout",
+            "short.key", "-out", "short.pem", "-subj", "/CN=short", "-days", "9")
+    done = ackc("--tls", "--cert", "short.pem", "--key", "short.key", "h",
+                cwd=certificates.directory)
+    assert (done.status, done.err.splitlines()[0]) == (64, "ackc: --cert: short.pem: ee key too small")
+
+
+def test_trusted_certificate_needs_no_root(server, certificates):
+    """The server's own, or that of any issuer in its chain, is enough for --ca."""
+    done = ackc("--linger", "0.1", "--tls", "--ca", certificates["server.pem"], "localhost",
+                server().port, "x")
+    assert (done.status, done.out, done.err) == (0, "x\n", "")
+    port = server(name="elsewhere").port
+    done = ackc("--tls", "--ca", certificates["server.pem"], "localhost", port, "x")
+    assert (done.status, "has an unknown issuer: CN=Test CA" in done.err) == (1, True), done
 
 
 def test_encrypted_key_is_an_error(certificates):

@@ -4,11 +4,14 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 const char *tls_library_version(void)
 {
@@ -38,22 +41,45 @@ static bool fail(char words[TLS_WORDS_MAX], const char *option, const char *file
 	return false;
 }
 
-/* Returns whether @file can be read. OpenSSL does not report why it cannot. */
-static bool can_read(const char *option, const char *file, char words[TLS_WORDS_MAX])
+/*
+ * Returns why @file cannot be read, as an errno; 0 if it can. A byte of a pipe is not taken for
+ * that.
+ */
+static int why_unreadable(const char *file)
 {
+	int fd = open(file, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	struct stat status;
 	char byte;
-	FILE *f = fopen(file, "re");
-	bool good = f && (fread(&byte, 1, 1, f) == 1 || !ferror(f));
+	int error = 0;
+
+	if (fd < 0)
+		return errno;
+	if (fstat(fd, &status) == 0 && (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode)) &&
+	    read(fd, &byte, 1) < 0)
+		error = errno;
+	close(fd);
+	return error;
+}
+
+/*
+ * Describes why OpenSSL does not take @file. @missing is what a readable file does not contain, if
+ * OpenSSL reports that, or nothing.
+ */
+static bool fail_file(char words[TLS_WORDS_MAX], const char *option, const char *file,
+		      const char *missing)
+{
+	unsigned long error = ERR_peek_error();
+	int library = ERR_GET_LIB(error);
+	const char *reason = ERR_reason_error_string(error);
+	int unreadable = why_unreadable(file);
 	char trouble[64];
 
-	if (!good) {
-		snprintf(trouble, sizeof(trouble), "%s", strerror(errno));
-		trouble[0] = (char)tolower((unsigned char)trouble[0]);
-		fail(words, option, file, trouble);
-	}
-	if (f)
-		fclose(f);
-	return good;
+	if (!reason || library == ERR_LIB_PEM || library == ERR_LIB_ASN1 ||
+	    library == ERR_LIB_OSSL_DECODER)
+		reason = missing;
+	snprintf(trouble, sizeof(trouble), "%s", unreadable ? strerror(unreadable) : reason);
+	trouble[0] = (char)tolower((unsigned char)trouble[0]);
+	return fail(words, option, file, trouble);
 }
 
 /* A program without a dialogue does not ask for the passphrase of a key. */
@@ -70,10 +96,8 @@ static bool load_own(struct tls_client *c, const struct tls_options *o, char wor
 	bool encrypted = false;
 	bool loaded;
 
-	if (!can_read("cert", o->cert, words) || !can_read(option, key, words))
-		return false;
 	if (SSL_CTX_use_certificate_chain_file(c->context, o->cert) != 1)
-		return fail(words, "cert", o->cert, "no certificate in PEM format");
+		return fail_file(words, "cert", o->cert, "no certificate in PEM format");
 	SSL_CTX_set_default_passwd_cb(c->context, no_passphrase);
 	SSL_CTX_set_default_passwd_cb_userdata(c->context, &encrypted);
 	ERR_clear_error();
@@ -82,7 +106,7 @@ static bool load_own(struct tls_client *c, const struct tls_options *o, char wor
 	if (encrypted)
 		return fail(words, option, key, "the key is encrypted with a passphrase");
 	if (!loaded && ERR_GET_LIB(ERR_peek_last_error()) != ERR_LIB_X509)
-		return fail(words, option, key, "no private key in PEM format");
+		return fail_file(words, option, key, "no private key in PEM format");
 	if (!loaded || SSL_CTX_check_private_key(c->context) != 1)
 		return fail(words, option, key, "the key does not belong to the certificate");
 	c->has_certificate = true;
@@ -94,11 +118,13 @@ static bool load_trust(struct tls_client *c, const struct tls_options *o, char w
 {
 	if (!o->ca)
 		return SSL_CTX_set_default_verify_paths(c->context) == 1;
-	if (!can_read("ca", o->ca, words))
-		return false;
-	if (SSL_CTX_load_verify_file(c->context, o->ca) != 1)
-		return fail(words, "ca", o->ca, "no certificate in PEM format");
-	return true;
+	if (SSL_CTX_load_verify_file(c->context, o->ca) != 1) {
+		ERR_clear_error(); /* it has no other reason */
+		return fail_file(words, "ca", o->ca, "no certificate in PEM format");
+	}
+	/* Each of them is trusted, whoever has issued it. */
+	return X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(c->context),
+					   X509_V_FLAG_PARTIAL_CHAIN) == 1;
 }
 
 /* Sets the protocols to offer: a length byte before each name replaces the comma behind it. */
