@@ -7,6 +7,7 @@ import re
 import resource
 import signal
 import socket
+import ssl
 import subprocess
 import time
 
@@ -93,6 +94,33 @@ def test_fields_of_a_proxy_header(unit, journal):
         event, = journal.events(kind)
         assert event["ACKD_PEER"] == "192.0.2.7:258"
         assert (event["ACKD_PROXY_ID"], event["ACKD_AUTHORITY"]) == ("id-1", "example.org")
+
+
+def test_fields_of_tls(unit, journal, tmp_path):
+    """In the entries of the process that shook hands, and of the next one."""
+    if "openssl none" in run("ackd", "--version").stdout:
+        pytest.skip("this build has no TLS")
+    pem = CONFIG.parent / "ackd-test.pem"
+    run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+        "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+        "-keyout", tmp_path / "key", "-out", tmp_path / "certificate")
+    pem.write_text((tmp_path / "key").read_text() + (tmp_path / "certificate").read_text())
+    pem.chmod(0o644)
+    CONFIG.write_text(f'log: {{ level = "debug"; }}; tls: {{ certificate = "{pem}"; }};')
+    unit.start()
+    context = ssl.create_default_context(cafile=tmp_path / "certificate")
+    with context.wrap_socket(connect(), server_hostname="localhost") as s:
+        s.sendall(b"x")
+        assert s.recv(5) == b"Got x"
+        unit.restart()
+        s.sendall(b"bad \xff")
+        assert s.recv(100).endswith(b" invalid start byte\n")
+        cipher = s.cipher()[0]
+    journal.wait_for("disconnect")
+    for kind in ("connect", "nak", "disconnect"):
+        for event in journal.events(kind):
+            assert event["ACKD_TLS_VERSION"] == "1.3"
+            assert event["ACKD_TLS_CIPHER"] == cipher
 
 
 def test_catalog_shows_fields_of_the_entry(unit, journal):

@@ -241,10 +241,10 @@ static void conn_take_up(struct conn *c, const struct state_connection *from)
 	c->sent = record->sent;
 	c->session.connection = record->connection;
 	r = conn_name(c, &names);
-	conn_log_connect(c);
-	session_restore(&c->session, &record->place);
 	if (r == 0 && c->has_tls)
 		r = conn_tls_restore(c, from->tls, record->tls_length);
+	conn_log_connect(c);
+	session_restore(&c->session, &record->place);
 	if (r < 0) {
 		conn_fail(c, r);
 		return;

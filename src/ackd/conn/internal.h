@@ -333,6 +333,13 @@ int conn_tls_restore(struct conn *c, const uint8_t *p, size_t n);
 /* Sends the last record if that is possible, and wipes the secrets. */
 void conn_tls_close(struct conn *c);
 
+/* The result of the handshake, in words for the log. Static; NULL before. */
+struct conn_tls_terms {
+	const char *version;
+	const char *cipher; /* IANA's name of the suite */
+};
+struct conn_tls_terms conn_tls_terms(const struct conn *c);
+
 /* Returns the name of an alert. Static. */
 const char *conn_tls_alert_name(uint8_t alert);
 

@@ -40,9 +40,15 @@ const char *conn_reason_name(enum conn_reason reason)
 /* Returns the fields common to all events of a connection. Fills @peer. */
 static struct log_fields fields_of(const struct conn *c, char peer[ADDRESS_TEXT_MAX])
 {
+	struct conn_tls_terms terms = {0};
+
+	if (c->has_tls)
+		terms = conn_tls_terms(c);
 	return (struct log_fields){
 		.listener = conn_listener(c)->settings->name,
 		.peer = address_format(&c->address, peer),
+		.tls_version = terms.version,
+		.tls_cipher = terms.cipher,
 		.proxy_id = template_name(c->session.names, NAME_PROXY_ID),
 		.authority = template_name(c->session.names, NAME_AUTHORITY),
 		.has = LOG_HAS_CONNECTION,

@@ -50,9 +50,10 @@ struct conn_tls {
 	struct list node;		 /* CONN_WAITING */
 	struct tls_handshake *handshake; /* NULL before and after it */
 	struct tls_channel channel;
-	bool has_place;	     /* of limits.max_handshakes */
-	bool is_established; /* CONN_FLIGHT: after it the handshake is complete */
-	uint8_t *kept;	     /* the beginning of a record */
+	const struct tls_suite *suite; /* also after the channel's end */
+	bool has_place;		       /* of limits.max_handshakes */
+	bool is_established;	       /* CONN_FLIGHT: after it the handshake is complete */
+	uint8_t *kept;		       /* the beginning of a record */
 	uint32_t n_kept;
 	uint32_t kept_capacity; /* charged to the budget */
 };
@@ -67,6 +68,15 @@ static struct conn_tls *tls_of(const struct conn *c)
 static struct conn_tls_memory *memory_of(const struct conn *c)
 {
 	return conn_reactor(c)->tls;
+}
+
+struct conn_tls_terms conn_tls_terms(const struct conn *c)
+{
+	const struct tls_suite *suite = tls_of(c)->suite;
+
+	if (!suite)
+		return (struct conn_tls_terms){0};
+	return (struct conn_tls_terms){suite->is_13 ? "1.3" : "1.2", suite->name};
 }
 
 const char *conn_tls_alert_name(uint8_t alert)
@@ -244,6 +254,7 @@ static void establish(struct conn *c)
 	acknowledge(c);
 	if (r == 0)
 		r = tls_channel_init(&tls->channel, crypto, &state);
+	tls->suite = tls->channel.suite;
 	tls_state_wipe(&state);
 	end_handshake(c);
 	if (r < 0)
@@ -581,6 +592,7 @@ int conn_tls_restore(struct conn *c, const uint8_t *p, size_t n)
 	tls_state_wipe(&saved.state);
 	if (r < 0)
 		return -EPROTO;
+	tls_of(c)->suite = tls_of(c)->channel.suite;
 	kept.bytes = p + sizeof(saved);
 	kept.n_bytes = n - sizeof(saved);
 	r = keep(c, &kept, kept.n_bytes, kept.n_bytes);

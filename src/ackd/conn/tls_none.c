@@ -87,6 +87,11 @@ void conn_tls_close(struct conn *c)
 {
 }
 
+struct conn_tls_terms conn_tls_terms(const struct conn *c)
+{
+	return (struct conn_tls_terms){0};
+}
+
 const char *conn_tls_alert_name(uint8_t alert)
 {
 	return "";
