@@ -291,7 +291,8 @@ def test_connection_without_header_counts_towards_the_limit(ackd):
 
 def test_admitted_client_keeps_its_place(ackd):
     """The connection counts from the accept; a lower limit set meanwhile does not close it."""
-    config = CONFIG + " limits = { max_connections = %d; };"
+    # one worker accepts in order: the waiting client first
+    config = CONFIG + " workers = 1; limits = { max_connections = %d; };"
     daemon = ackd(config % 2)
     with daemon.connect() as waiting, daemon.connect() as other:
         other.sendall(v1("192.0.2.8") + b"x\n")

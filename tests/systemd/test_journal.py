@@ -141,6 +141,7 @@ def test_catalog_shows_fields_of_the_entry(unit, journal):
 
 # One listener for clients, one that denies all clients, and one for proxies.
 COURSE = """log: { level = "debug"; }; framing = "line"; keep_connections = true; workers = 1;
+log_messages = true;
 listeners = ( { name = "ackd"; address = "127.0.0.1"; },
               { name = "closed"; address = "127.0.0.1"; port = 7001; deny = [ "0.0.0.0/0" ]; },
               { name = "proxied"; address = "127.0.0.1"; port = 7002; proxies = [ "127.0.0.1" ]; } );
@@ -151,7 +152,7 @@ def cause_every_kind(unit, journal):
     """Makes ackd write at least one entry of each kind."""
     CONFIG.write_text(COURSE)
     unit.start()  # start, listen, ready
-    with connect() as s:  # connect, disconnect; nak, and more than the limit: dropped
+    with connect() as s:  # connect, disconnect, message; nak, and more than the limit: dropped
         s.sendall(b"good\n" + b"\xff\n" * 200)
         s.shutdown(socket.SHUT_WR)
         assert receive_all(s).count(b"NAK") == 200
