@@ -27,8 +27,7 @@ INSTALL = "packaging/install-missing"
 BOOT = ["sh", "-c", f'''{{ [ "$(id -u)" != 0 ] || {INSTALL} "$@"; }} && tests/systemd/lab run -- true ||
     {{ echo "no systemd can be booted here, which only root may"; exit 1; }}''', "boot"]
 LAB = ["tests/systemd/lab", "run", "-b", TOP, "--"]
-SUITES = ["build", "unit", "integration", "systemd", "fuzz", "lint", "cross", "bench",
-          "package"]  # the last with --all, or when named
+SUITES = "build unit integration systemd fuzz lint cross bench package".split()  # the last if named, or --all
 SHOWN_LINES = 60  # of the log of a job that failed
 SKIPPED = 77  # exit status; the last line of the log states the reason
 FIGURES = re.compile(r"^(?:stat::number_of_executed|lines:|functions:|branches:).*", re.MULTILINE)
@@ -48,8 +47,7 @@ UNDER_VALGRIND = " or ".join(f"test_{name}.py" for name in (
     "reload_command template workers").split())
 
 WHOLE = ["-Dsystemd=enabled", "-Dmetrics=enabled", "-Dtls=enabled"]
-# without the optional parts; without symbols for debuggers, which take time to make
-BARE = ["-Dsystemd=disabled", "-Dmetrics=disabled", "-Dtls=disabled", "-Ddebug=false"]
+BARE = ["-Dsystemd=disabled", "-Dmetrics=disabled", "-Dtls=disabled", "-Ddebug=false"]  # symbols take time
 SANITIZED = [*WHOLE, "-Db_lundef=false", "-Ddebug=false", "-Dc_args=-gline-tables-only"]
 # sample: unit tests make one in this many costly comparisons; slower: factor to a plain build;
 # selected: integration tests, for pytest's -k
@@ -137,7 +135,6 @@ class Run:
         self.ended = {}  # name of a job: future of whether it passed
         self.groups = set()  # of running processes
         self.is_stopping = False
-        self.used = 0  # seconds of processor time
 
     def kill(self, group):
         with contextlib.suppress(ProcessLookupError):
@@ -152,20 +149,17 @@ class Run:
         command = ["nice", f"-n{LANES[job.lane][1]}", "timeout", "-s", "KILL", str(job.seconds), *job.command]
         with open(path, "wb") as output:
             child = subprocess.Popen(command, cwd=TOP, env={**os.environ, **job.environment},
-                                     stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                                     process_group=0)
+                                     stdin=subprocess.DEVNULL, stdout=output, stderr=output, process_group=0)
         self.groups.add(child.pid)
         if self.is_stopping:
             self.kill(child.pid)
         _, status, usage = os.wait4(child.pid, 0)
         status = child.returncode = os.waitstatus_to_exitcode(status)
-        used = usage.ru_utime + usage.ru_stime
         self.kill(child.pid)  # processes that the job left running
         self.groups.remove(child.pid)
         log = path.read_text(errors="replace")
         cases = read_cases(job, status, log)
-        report(job, cases, time.monotonic() - begin, used, log)
-        self.used += used
+        report(job, cases, time.monotonic() - begin, usage.ru_utime + usage.ru_stime, log)
         self.cases += cases
         return all(case.outcome == "passed" for case in cases)
 
@@ -306,8 +300,8 @@ def main():
     test_run = Run()
     test_run.run_all(plan(options))
     count = collections.Counter(case.outcome for case in test_run.cases)
-    print(f"logs in {LOGS.relative_to(TOP)}; {time.monotonic() - start:.0f} s in all, "
-          f"{test_run.used:.0f} s of processor time")
+    used = sum(os.times()[2:4])
+    print(f"logs in {LOGS.relative_to(TOP)}; {time.monotonic() - start:.0f} s, processor: {used:.0f} s")
     print(", ".join(f"{count[x]} {x}" for x in ("passed", "failed", "skipped")))
     return 1 if count["failed"] else 0
 
