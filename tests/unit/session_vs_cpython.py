@@ -22,6 +22,7 @@ import subprocess
 import sys
 from typing import NamedTuple, Optional
 
+import escaping
 import sample
 
 NEVER = float("inf")
@@ -113,22 +114,6 @@ def note_error(error):
 codecs.register_error("ackd-note", note_error)
 
 
-def escape_or(handler):
-    """Registers the encode handler that writes escaped bytes, and leaves other characters to @handler."""
-    def handle(error):
-        code = ord(error.object[error.start])
-        if 0xdc80 <= code <= 0xdcff:
-            return bytes([code - 0xdc00]), error.start + 1
-        alone = UnicodeEncodeError(error.encoding, error.object, error.start, error.start + 1,
-                                   error.reason)
-        return codecs.lookup_error(handler)(alone)
-
-    codecs.register_error("surrogateescape+" + handler, handle)
-
-
-for encode_handler in ("strict", "replace", "ignore", "xmlcharrefreplace", "backslashreplace"):
-    escape_or(encode_handler)
-
 # Bytes are not text; here, each stands for the character of the same number.
 CODECS = {"binary": "iso-8859-1"}
 
@@ -138,10 +123,8 @@ def decoded(data, policy):
 
 
 def encoded(text, policy):
-    handler = policy.encode
-    if policy.decode == "surrogateescape":
-        handler = "surrogateescape+" + handler
-    return text.encode(CODECS.get(policy.charset, policy.charset), handler)
+    return text.encode(CODECS.get(policy.charset, policy.charset),
+                       escaping.encode_handler(policy.decode, policy.encode))
 
 
 def reason_of(reason):

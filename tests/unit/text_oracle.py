@@ -11,7 +11,6 @@ With surrogateescape, the expected encode handler is surrogateescape for the cha
 handler made, and the configured one for all others.
 """
 
-import codecs
 import glob
 import itertools
 import json
@@ -22,6 +21,7 @@ import subprocess
 import sys
 import unittest
 
+import escaping
 import sample
 
 # For a driver of another architecture, meson names the emulator.
@@ -56,23 +56,6 @@ def hexed(raw):
     return raw.hex() or "-"
 
 
-def escape_or(handler):
-    """Registers the encode handler that writes escaped bytes, and leaves other characters to @handler."""
-    def handle(error):
-        code = ord(error.object[error.start])
-        if 0xdc80 <= code <= 0xdcff:
-            return bytes([code - 0xdc00]), error.start + 1
-        alone = UnicodeEncodeError(error.encoding, error.object, error.start, error.start + 1,
-                                   error.reason)
-        return codecs.lookup_error(handler)(alone)
-
-    codecs.register_error("surrogateescape+" + handler, handle)
-
-
-for encode_handler in ["strict"] + ENCODE:
-    escape_or(encode_handler)
-
-
 def expected_check(raw, charset="utf-8"):
     try:
         raw.decode(CHARSETS[charset])
@@ -85,7 +68,7 @@ def expected_transcode(raw, source, decode, charset, encode):
     """Returns the answer, or None if a strict handler makes an error."""
     if source == "binary":
         return f"{raw.hex()} {len(raw)}"
-    handler = f"surrogateescape+{encode}" if decode == "surrogateescape" else encode
+    handler = escaping.encode_handler(decode, encode)
     try:
         text = raw.decode(CHARSETS[source], decode)
         return f"{text.encode(CHARSETS[charset], handler).hex()} {len(text)}"

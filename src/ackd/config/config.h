@@ -8,7 +8,7 @@
  * config.c loads it in three steps. text.c combines the file and its includes into one text and
  * checks it. parse.c, the only file that uses libconfig, reads the settings from the text. check.c
  * checks settings that depend on each other. settings.def is the table of all settings;
- * settings.c has their types.
+ * settings.c and arrays.c have their types.
  */
 
 #include "ackd/config/reader.h"

@@ -2,7 +2,7 @@
 
 /*
  * For the files of this folder: the table of settings and the operations on one setting
- * (settings.c), and the state of the steps of config_load_with() (parse.c, check.c).
+ * (settings.c, arrays.c), and the state of the steps of config_load_with() (parse.c, check.c).
  */
 
 #include "ackd/config/config.h"
@@ -125,6 +125,16 @@ struct setting_type {
 	/* Strings: whether a value of valid length is valid. NULL: all are. */
 	bool (*is_good)(const char *text);
 };
+
+/* arrays.c: the types of settings that are arrays. */
+extern const struct setting_type type_networks, type_proxies, type_protocols;
+
+/*
+ * Checks that @value is a string and valid UTF-8, which libconfig does not guarantee. Returns 0, or
+ * -EINVAL after reporting an error at @place.
+ */
+int setting_check_string(const struct setting *setting, const struct value *value,
+			 const struct config_place *place);
 
 /*
  * Checks @value and stores it in the member in @object; for an array, adds one element. Returns 0,
