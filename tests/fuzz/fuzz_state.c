@@ -66,6 +66,7 @@ static void read_connection(const struct state_connection *c)
 	touch(c->proxy_id, strlen(c->proxy_id) + 1);
 	touch(c->authority, strlen(c->authority) + 1);
 	touch(c->local, strlen(c->local) + 1);
+	touch(c->tls_subject, strlen(c->tls_subject) + 1);
 	touch(c->tls, c->record.tls_length);
 	for (unsigned i = 0; i < 2 * (FRAMING_FIXED + 1); i++) {
 		policy.framing = i / 2;

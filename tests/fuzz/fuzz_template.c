@@ -23,12 +23,13 @@ static void fill(char *value, size_t n, size_t size)
 static void expand(const struct template *template, enum charset charset, bool longest)
 {
 	char names[TEMPLATE_PEER_MAX + TEMPLATE_PROXY_ID_MAX + TEMPLATE_AUTHORITY_MAX +
-		   TEMPLATE_LOCAL_MAX + 8];
+		   TEMPLATE_LOCAL_MAX + TEMPLATE_TLS_SUBJECT_MAX + 10];
 	char host[2 * TEMPLATE_HOST_MAX], reason[2 * TEMPLATE_REASON_MAX];
 	uint8_t field[TEMPLATE_FIELD_MAX];
 	char *name = names;
 	static const size_t maxima[] = {TEMPLATE_PEER_MAX, TEMPLATE_PROXY_ID_MAX,
-					TEMPLATE_AUTHORITY_MAX, TEMPLATE_LOCAL_MAX};
+					TEMPLATE_AUTHORITY_MAX, TEMPLATE_LOCAL_MAX,
+					TEMPLATE_TLS_SUBJECT_MAX};
 	struct template_text fields[TEMPLATE_FIELDS_MAX];
 	struct template_values values = {
 		.names = names,

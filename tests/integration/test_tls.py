@@ -324,6 +324,31 @@ def test_client_certificates(ackd, certificates):
         daemon.wait_for(r"refused: peer did not return a certificate", after=mark)
 
 
+def test_subject_of_a_client_certificate(ackd, certificates):
+    daemon = ackd('framing = "line"; greeting = "<${tls_subject}>"; ack_prefix = "${tls_subject}: ";'
+                  + certificates.group(f'client_ca = "{certificates["ca.pem"]}";'))
+    with certificates.connect(daemon, certificate="client") as s:
+        assert s.recv(100) == b"<CN=client.example>"
+        s.sendall(b"x\n")
+        assert s.recv(100) == b"CN=client.example: x\n"
+
+
+def test_no_subject_without_a_client_certificate(ackd, certificates):
+    daemon = ackd('greeting = "<${tls_subject}>";' + certificates.group())
+    with certificates.connect(daemon) as s:
+        assert s.recv(100) == b"<>"
+
+
+def test_restart_keeps_the_subject(unit, certificates):
+    daemon = unit.start('address = "127.0.0.1"; framing = "line"; ack_prefix = "${tls_subject}: ";'
+                        + certificates.group(f'client_ca = "{certificates["ca.pem"]}";'))
+    with certificates.connect(daemon, certificate="client") as s:
+        for text in (b"one\n", b"two\n", b"three\n"):
+            s.sendall(text)
+            assert s.recv(100) == b"CN=client.example: " + text
+            daemon = unit.again(daemon)
+
+
 def test_alpn(ackd, certificates):
     daemon = ackd(certificates.group('alpn = ["ackd", "echo"];'))
     with certificates.connect(daemon, alpn=["other", "echo"]) as s:

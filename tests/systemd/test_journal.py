@@ -106,9 +106,11 @@ def test_fields_of_tls(unit, journal, tmp_path):
         "-keyout", tmp_path / "key", "-out", tmp_path / "certificate")
     pem.write_text((tmp_path / "key").read_text() + (tmp_path / "certificate").read_text())
     pem.chmod(0o644)
-    CONFIG.write_text(f'log: {{ level = "debug"; }}; tls: {{ certificate = "{pem}"; }};')
+    CONFIG.write_text(f'log: {{ level = "debug"; }}; tls: {{ certificate = "{pem}"; '
+                      f'client_ca = "{pem}"; }};')
     unit.start()
     context = ssl.create_default_context(cafile=tmp_path / "certificate")
+    context.load_cert_chain(pem)
     with context.wrap_socket(connect(), server_hostname="localhost") as s:
         s.sendall(b"x")
         assert s.recv(5) == b"Got x"
@@ -121,6 +123,7 @@ def test_fields_of_tls(unit, journal, tmp_path):
         for event in journal.events(kind):
             assert event["ACKD_TLS_VERSION"] == "1.3"
             assert event["ACKD_TLS_CIPHER"] == cipher
+            assert event["ACKD_TLS_SUBJECT"] == "CN=localhost"
 
 
 def test_catalog_shows_fields_of_the_entry(unit, journal):
@@ -200,7 +203,8 @@ def test_entries_are_as_documented(unit, journal):
         assert fields >= {name for name in entry if name.startswith("ACKD_")}, entry
         assert entry["MESSAGE_ID"] == KINDS[entry["ACKD_EVENT"]]
     missing = fields - {name for entry in entries for name in entry}
-    assert missing <= {"ACKD_TLS_VERSION", "ACKD_TLS_CIPHER"}  # these have a test of their own
+    # these have a test of their own
+    assert missing <= {"ACKD_TLS_VERSION", "ACKD_TLS_CIPHER", "ACKD_TLS_SUBJECT"}
 
 
 def test_journalctl_shows_the_catalog_text(unit, journal):

@@ -406,7 +406,7 @@ static void test_all_errors_are_reported_together(void **state)
 		"F", -1,
 		"F:1: port: found 70000; allowed: an integer from 0 to 65535\n"
 		"F:2: greeting: found the unknown variable ${nobody}; allowed: ${peer}, ${host}, "
-		"${listener}, ${connection}, ${proxy_id}, ${authority}, ${local}\n"
+		"${listener}, ${connection}, ${proxy_id}, ${authority}, ${local}, ${tls_subject}\n"
 		"F:3: workers: found -1; allowed: an integer from 0 to 1024\n"
 		"F:5: listeners[0].port: found the string \"x\"; allowed: an integer from 0 to "
 		"65535\n"

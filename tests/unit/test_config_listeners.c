@@ -362,20 +362,22 @@ static void test_templates(void **state)
 	expect_errors("greeting = \"${message}\";",
 		      "F:1: greeting: found ${message}, which has no value before the first "
 		      "message; allowed: ${peer}, ${host}, ${listener}, ${connection}, "
-		      "${proxy_id}, ${authority}, ${local}\n");
+		      "${proxy_id}, ${authority}, ${local}, ${tls_subject}\n");
 	expect_errors("ack_prefix = \"${Peer}\";",
 		      "F:1: ack_prefix: found the unknown variable ${Peer}; allowed: ${peer}, "
 		      "${host}, ${listener}, ${connection}, ${proxy_id}, ${authority}, ${local}, "
-		      "${message}, ${bytes}, ${characters}, ${field:S:N}\n");
-	expect_errors("ack_prefix = \"${a\nb\x1b[31m}\";",
-		      "F:1: ack_prefix: found the unknown variable ${a\\nb\\x1b[31m}; allowed: "
-		      "${peer}, ${host}, ${listener}, ${connection}, ${proxy_id}, ${authority}, "
-		      "${local}, ${message}, ${bytes}, ${characters}, ${field:S:N}\n");
-	expect_errors("ack_prefix = \"${offset}\";",
-		      "F:1: ack_prefix: found ${offset}, which has no value outside of a NAK; "
-		      "allowed: ${peer}, ${host}, ${listener}, ${connection}, ${proxy_id}, "
-		      "${authority}, ${local}, ${message}, ${bytes}, ${characters}, "
-		      "${field:S:N}\n");
+		      "${tls_subject}, ${message}, ${bytes}, ${characters}, ${field:S:N}\n");
+	expect_errors(
+		"ack_prefix = \"${a\nb\x1b[31m}\";",
+		"F:1: ack_prefix: found the unknown variable ${a\\nb\\x1b[31m}; allowed: "
+		"${peer}, ${host}, ${listener}, ${connection}, ${proxy_id}, ${authority}, "
+		"${local}, ${tls_subject}, ${message}, ${bytes}, ${characters}, ${field:S:N}\n");
+	expect_errors(
+		"ack_prefix = \"${offset}\";",
+		"F:1: ack_prefix: found ${offset}, which has no value outside of a NAK; "
+		"allowed: ${peer}, ${host}, ${listener}, ${connection}, ${proxy_id}, "
+		"${authority}, ${local}, ${tls_subject}, ${message}, ${bytes}, ${characters}, "
+		"${field:S:N}\n");
 	expect_errors("ack_prefix = \"${field:ab:1}\";",
 		      "F:1: ack_prefix: found ${field:ab:1}; allowed: ${field:S:N}, where S is "
 		      "one character and N a number from 1 to 65535\n");
@@ -430,7 +432,7 @@ static void test_replies(void **state)
 		{"nak_text = \"${bytes}\";",
 		 "F:1: nak_text: found ${bytes}, which has no value in a NAK; allowed: ${peer}, "
 		 "${host}, ${listener}, ${connection}, ${proxy_id}, ${authority}, ${local}, "
-		 "${message}, ${offset}, ${reason}\n"},
+		 "${tls_subject}, ${message}, ${offset}, ${reason}\n"},
 		{"framing = \"length\"; frame = { length_bytes = 1; }; "
 		 "nak_text = \"${local}${peer}\";",
 		 "F:1: nak_text: found a text that can expand to 256 bytes; allowed: at most 255, "

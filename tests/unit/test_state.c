@@ -23,7 +23,8 @@ static const char *listener_of(unsigned i)
 #define PROXY_ID "id"
 #define AUTHORITY "a.example"
 #define LOCAL "192.0.2.1:7"
-static const char names[] = PROXY_ID "\0" AUTHORITY "\0" LOCAL;
+#define TLS_SUBJECT "CN=me"
+static const char names[] = PROXY_ID "\0" AUTHORITY "\0" LOCAL "\0" TLS_SUBJECT;
 
 static uint16_t names_length(unsigned i)
 {
@@ -69,6 +70,7 @@ static void assert_same(const struct state_record *a, const struct state_connect
 	assert_string_equal(b->proxy_id, a->names_length > 0 ? PROXY_ID : "");
 	assert_string_equal(b->authority, a->names_length > 0 ? AUTHORITY : "");
 	assert_string_equal(b->local, a->names_length > 0 ? LOCAL : "");
+	assert_string_equal(b->tls_subject, a->names_length > 0 ? TLS_SUBJECT : "");
 }
 
 /* The state that a process hands over, and its segments as the next process finds them. */
@@ -323,14 +325,16 @@ static void test_invalid_records_are_rejected(void **state)
 	BAD(names_length, 0, sizeof(names) + 1);
 	BAD(names_length, 0, 0);
 	BAD(names_length, 1, 1);
-	/* three strings, no more and no less; the last byte is a NUL */
+	/* four strings, no more and no less; the last byte is a NUL */
 	size_t at = f->length - sizeof(struct state_header);
 	assert_int_equal(open_with(f, at - 1, 'x'), -EBADMSG);
 	assert_int_equal(open_with(f, at - 2, 'x'), 0);
 	assert_int_equal(open_with(f, at - 2, '\0'), -EBADMSG);
 	assert_int_equal(open_with(f, at - sizeof(names), '\0'), -EBADMSG);
-	assert_int_equal(open_with(f, at - sizeof(LOCAL) - 1, 'x'), -EBADMSG);
-	assert_int_equal(open_with(f, at - sizeof(LOCAL) - sizeof(AUTHORITY) - 1, 'x'), -EBADMSG);
+	at -= sizeof(TLS_SUBJECT) + 1;
+	assert_int_equal(open_with(f, at, 'x'), -EBADMSG);
+	assert_int_equal(open_with(f, at - sizeof(LOCAL), 'x'), -EBADMSG);
+	assert_int_equal(open_with(f, at - sizeof(LOCAL) - sizeof(AUTHORITY), 'x'), -EBADMSG);
 #undef BAD
 }
 

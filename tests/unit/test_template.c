@@ -17,7 +17,7 @@ static const struct template_text fields[TEMPLATE_FIELDS_MAX] = {
 
 static const struct template_values values = {
 	.names = "[2001:db8::1]:4711\0id-1\0example.org\0"
-		 "192.0.2.1:7",
+		 "192.0.2.1:7\0CN=me",
 	.host = "example",
 	.listener = "ackd",
 	.connection = UINT64_MAX,
@@ -63,6 +63,7 @@ static void test_expand(void **state)
 	check("Got ", CHARSET_UTF_8, "Got ");
 	check("${peer}", CHARSET_UTF_8, "[2001:db8::1]:4711");
 	check("${proxy_id} ${authority}", CHARSET_UTF_8, "id-1 example.org");
+	check("${local} ${tls_subject}", CHARSET_ISO_8859_1, "192.0.2.1:7 CN=me");
 	check("${local}", CHARSET_UTF_8, "192.0.2.1:7");
 	check("NAK ${offset} ${reason}", CHARSET_UTF_8, "NAK 5 cannot encode U+10FFFF");
 	check("a${field:,:7}b${field:,:1}${field:;:2}", CHARSET_UTF_8, "aoneb3");
@@ -257,7 +258,7 @@ static void test_too_long(void **state)
 	struct template_error error;
 	struct template *template;
 	uint8_t out[TEMPLATE_EXPANDED_MAX];
-	char peer[TEMPLATE_PEER_MAX + 5]; /* with the three empty names behind it */
+	char peer[TEMPLATE_PEER_MAX + 6]; /* with the four empty names behind it */
 
 	memset(source + name, 'x', literal + 1);
 	error = check_refused(source, CHARSET_UTF_8, TEMPLATE_IN_REPLY, TEMPLATE_TOO_LONG, 0);
@@ -274,7 +275,7 @@ static void test_too_long(void **state)
 
 static void test_names(void **state)
 {
-	static const char names[] = "\0id\0\0here";
+	static const char names[] = "\0id\0\0here\0CN=me";
 	struct template *template = compile("<${proxy_id}|${authority}|${local}", CHARSET_UTF_8);
 	uint8_t out[TEMPLATE_EXPANDED_MAX];
 
@@ -287,6 +288,11 @@ static void test_names(void **state)
 			 9);
 	assert_memory_equal(out, "<id||here", 9);
 	assert_string_equal(template_name(NULL, NAME_LOCAL), "");
+	assert_string_equal(template_name(names, NAME_TLS_SUBJECT), "CN=me");
+	template_destroy(template);
+
+	template = compile("${tls_subject}", CHARSET_UTF_8);
+	assert_int_equal(template_length_max(template), TEMPLATE_TLS_SUBJECT_MAX);
 	template_destroy(template);
 }
 

@@ -51,18 +51,17 @@ static int save_input(const struct conn *c, struct handover *handover,
 }
 
 /*
- * Adds the names from a PROXY header, which are the last three of the connection's names. The next
- * process makes the other names itself.
+ * Adds the names from a PROXY header and from a certificate, which are the last four of the
+ * connection's names. The next process makes the other names itself.
  */
 static int save_names(const struct conn *c, struct handover *handover)
 {
-	const char *names = template_name(c->session.names, NAME_PROXY_ID);
-	size_t n = conn_names_charge(c->session.names) +
-		   strlen(template_name(c->session.names, NAME_LOCAL));
+	const struct conn_names names = conn_names_of(c);
+	size_t n = conn_names_charge(c->session.names) + strlen(names.local);
 
-	if (n == 0 || !listener_is_proxied(conn_listener(c)))
+	if (n == 0 || (!*names.tls_subject && !listener_is_proxied(conn_listener(c))))
 		return 0;
-	return handover_put(handover, names, n + 3);
+	return handover_put(handover, names.proxy_id, n + 4);
 }
 
 /*
@@ -232,7 +231,8 @@ bool reactor_hand_over(struct reactor *reactor, struct handover *handover)
 
 static void conn_take_up(struct conn *c, const struct state_connection *from)
 {
-	const struct conn_names names = {from->proxy_id, from->authority, from->local};
+	const struct conn_names names = {from->proxy_id, from->authority, from->local,
+					 from->tls_subject};
 	const struct state_record *record = &from->record;
 	struct session_io *io = conn_io(c);
 	int r, sent = 0;

@@ -10,22 +10,29 @@
 
 /* ---- names.c ---- */
 
-/* The texts from a PROXY header, as printable ASCII; "" for those that it lacks. */
+/*
+ * The texts from a PROXY header and from the client's certificate, as printable ASCII; "" for those
+ * that they lack.
+ */
 struct conn_names {
 	const char *proxy_id;
 	const char *authority;
 	const char *local; /* the address that the client connected to */
+	const char *tls_subject;
 };
 
-/* The names of a connection without a PROXY header. */
+/* The names of a connection with neither. */
 extern const struct conn_names conn_no_names;
 
 /*
  * Creates session.names if needed. It contains the addresses as text if a template of the policy
- * uses them, and copies of the unique ID and the authority. The latter two are charged to the
- * budget. Returns 0, -ENOBUFS or -ENOMEM.
+ * uses them, and copies of the other texts, which are charged to the budget. Replaces earlier
+ * names, of which @from may be a part. Returns 0, or -ENOBUFS or -ENOMEM with nothing changed.
  */
 int conn_name(struct conn *c, const struct conn_names *from);
+
+/* Returns the names of @c that conn_name() cannot make itself, as parts of session.names. */
+struct conn_names conn_names_of(const struct conn *c);
 
 /* Frees session.names. */
 void conn_names_free(struct conn *c);

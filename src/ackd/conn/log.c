@@ -49,6 +49,7 @@ static struct log_fields fields_of(const struct conn *c, char peer[ADDRESS_TEXT_
 		.peer = address_format(&c->address, peer),
 		.tls_version = terms.version,
 		.tls_cipher = terms.cipher,
+		.tls_subject = template_name(c->session.names, NAME_TLS_SUBJECT),
 		.proxy_id = template_name(c->session.names, NAME_PROXY_ID),
 		.authority = template_name(c->session.names, NAME_AUTHORITY),
 		.has = LOG_HAS_CONNECTION,

@@ -1,7 +1,7 @@
 /*
- * The texts of a connection that templates use: addresses, and what a PROXY header says. Most
- * connections have none. They are made when a connection begins, so that no message waits for
- * them.
+ * The texts of a connection that templates use: addresses, what a PROXY header says, and the
+ * subject of the client's certificate. Most connections have none. They are made when a connection
+ * begins, and again after a TLS handshake with a certificate, so that no message waits for them.
  */
 
 #include "ackd/conn/internal.h"
@@ -11,12 +11,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-const struct conn_names conn_no_names = {"", "", ""};
+const struct conn_names conn_no_names = {"", "", "", ""};
 
 size_t conn_names_charge(const char *names)
 {
 	return strlen(template_name(names, NAME_PROXY_ID)) +
-	       strlen(template_name(names, NAME_AUTHORITY));
+	       strlen(template_name(names, NAME_AUTHORITY)) +
+	       strlen(template_name(names, NAME_TLS_SUBJECT));
+}
+
+struct conn_names conn_names_of(const struct conn *c)
+{
+	const char *names = c->session.names;
+
+	return (struct conn_names){
+		.proxy_id = template_name(names, NAME_PROXY_ID),
+		.authority = template_name(names, NAME_AUTHORITY),
+		.local = template_name(names, NAME_LOCAL),
+		.tls_subject = template_name(names, NAME_TLS_SUBJECT),
+	};
 }
 
 void conn_local_text(const struct sockaddr *address, char out[TEMPLATE_LOCAL_MAX + 1])
@@ -49,7 +62,8 @@ int conn_name(struct conn *c, const struct conn_names *from)
 {
 	unsigned variables = policy_variables(c->session.policy);
 	struct budget *budget = &conn_reactor(c)->limits->budget;
-	size_t charge = strlen(from->proxy_id) + strlen(from->authority);
+	size_t charge =
+		strlen(from->proxy_id) + strlen(from->authority) + strlen(from->tls_subject);
 	char peer[ADDRESS_TEXT_MAX] = "", local[TEMPLATE_LOCAL_MAX + 1] = "", *names;
 	size_t n;
 
@@ -63,14 +77,15 @@ int conn_name(struct conn *c, const struct conn_names *from)
 		return 0;
 	if (!budget_take(budget, charge))
 		return -ENOBUFS;
-	n = strlen(peer) + charge + strlen(local) + 4;
+	n = strlen(peer) + charge + strlen(local) + 5;
 	names = malloc(n);
 	if (!names) {
 		budget_give(budget, charge);
 		return -ENOMEM;
 	}
-	snprintf(names, n, "%s%c%s%c%s%c%s", peer, '\0', from->proxy_id, '\0', from->authority,
-		 '\0', local);
+	snprintf(names, n, "%s%c%s%c%s%c%s%c%s", peer, '\0', from->proxy_id, '\0', from->authority,
+		 '\0', local, '\0', from->tls_subject);
+	conn_names_free(c);
 	c->session.names = names;
 	return 0;
 }

@@ -68,7 +68,7 @@ static void conn_proxy_admit(struct conn *c, const struct proxy_header *header, 
 {
 	char proxy_id[TEMPLATE_PROXY_ID_MAX + 1], authority[TEMPLATE_AUTHORITY_MAX + 1];
 	char local[TEMPLATE_LOCAL_MAX + 1] = "";
-	const struct conn_names names = {proxy_id, authority, local};
+	const struct conn_names names = {proxy_id, authority, local, ""};
 	enum refusal refusal;
 
 	proxy_text(p, &header->unique_id, proxy_id, sizeof(proxy_id));

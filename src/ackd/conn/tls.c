@@ -242,12 +242,26 @@ static void acknowledge(const struct conn *c)
 	setsockopt(c->fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof(on));
 }
 
+/* Adds the subject of the client's certificate to the names. Returns as conn_name() does. */
+static int name_client(struct conn *c)
+{
+	struct conn_names names = conn_names_of(c);
+	char subject[TEMPLATE_TLS_SUBJECT_MAX + 1];
+	int r = tls_handshake_subject(tls_of(c)->handshake, subject, sizeof(subject));
+
+	if (r < 0 || !*subject)
+		return r;
+	names.tls_subject = subject;
+	return conn_name(c, &names);
+}
+
 /* Replaces the handshake by the record layer. */
 static void establish(struct conn *c)
 {
 	struct conn_tls *tls = tls_of(c);
 	struct tls_crypto *crypto = &memory_of(c)->crypto;
 	struct tls_state state = {0};
+	int named = name_client(c);
 	int r = tls_handshake_finish(tls->handshake, crypto, &state);
 
 	c->sent = 0; /* those of the handshake do not count */
@@ -260,7 +274,7 @@ static void establish(struct conn *c)
 	if (r < 0)
 		conn_tls_refuse(c, "libcrypto failed");
 	else
-		conn_serve(c, 0);
+		conn_serve(c, named);
 }
 
 void conn_tls_flight_sent(struct conn *c)

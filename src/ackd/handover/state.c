@@ -46,14 +46,14 @@ static bool name_check(const uint8_t *p, size_t length)
 	return length > 0 && memchr(p, '\0', length) == p + length - 1;
 }
 
-/* Returns whether the @length bytes at @p are three strings, or whether @length is 0. */
+/* Returns whether the @length bytes at @p are four strings, or whether @length is 0. */
 static bool names_check(const uint8_t *p, size_t length)
 {
 	const uint8_t *end = p + length, *nul = p - 1;
 
 	if (length == 0)
 		return true;
-	for (int i = 0; i < 2 && nul; i++)
+	for (int i = 0; i < 3 && nul; i++)
 		nul = memchr(nul + 1, '\0', (size_t)(end - nul - 1));
 	return nul && name_check(nul + 1, (size_t)(end - nul - 1));
 }
@@ -175,11 +175,12 @@ struct state_connection state_read(const uint8_t *connection)
 	c.output = connection + sizeof(c.record) + c.record.listener_length;
 	c.input = c.output + c.record.output_length;
 	c.tls = c.input + c.record.input_length + c.record.names_length;
-	c.proxy_id = c.authority = c.local = "";
+	c.proxy_id = c.authority = c.local = c.tls_subject = "";
 	if (c.record.names_length > 0) {
 		c.proxy_id = (const char *)c.input + c.record.input_length;
 		c.authority = c.proxy_id + strlen(c.proxy_id) + 1;
 		c.local = c.authority + strlen(c.authority) + 1;
+		c.tls_subject = c.local + strlen(c.local) + 1;
 	}
 	return c;
 }

@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 /* A state of any other version is rejected. */
-#define STATE_VERSION 5
+#define STATE_VERSION 6
 
 /* The most counter values per listener. */
 #define STATE_COUNTERS_MAX 64
@@ -42,7 +42,10 @@ struct state_record {
 	struct address address;
 	uint8_t ended;		 /* 0 or 1: the peer has closed its side */
 	uint8_t listener_length; /* with the NUL */
-	/* unique ID, authority and destination from a PROXY header with their NULs; 0: none */
+	/*
+	 * unique ID, authority and destination from a PROXY header, and subject of the client's
+	 * certificate, with their NULs; 0: none
+	 */
 	uint16_t names_length;
 	uint32_t output_length; /* undelivered replies, with TLS their records */
 	uint32_t input_length;	/* unanswered input */
@@ -63,9 +66,10 @@ struct state_connection {
 	const char *listener; /* its name, NUL-terminated */
 	const uint8_t *output;
 	const uint8_t *input;
-	const char *proxy_id; /* NUL-terminated, "" for none; the next two likewise */
+	const char *proxy_id; /* NUL-terminated, "" for none; the next three likewise */
 	const char *authority;
 	const char *local;
+	const char *tls_subject;
 	const uint8_t *tls;
 };
 

@@ -2,8 +2,10 @@
 
 #include "ackd/tls/internal.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <openssl/err.h>
+#include <openssl/x509.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -94,6 +96,57 @@ int tls_handshake_finish(struct tls_handshake *handshake, struct tls_crypto *cry
 	}
 	*ret_state = *state;
 	return r;
+}
+
+/* ---- the client's certificate ---- */
+
+/* Returns the length of the character at @p, which may be escaped as \c or \NN. */
+static size_t character_length(const char *p)
+{
+	if (*p != '\\')
+		return 1;
+	return isxdigit((unsigned char)p[1]) && isxdigit((unsigned char)p[2]) ? 3 : 2;
+}
+
+/* Copies the @n bytes at @text, as many characters as have room. */
+static void copy_subject(const char *text, size_t n, char *out, size_t size)
+{
+	static const char cut[] = "<...>";
+	size_t used = 0;
+
+	if (n < size) {
+		memcpy(out, text, n);
+		out[n] = '\0';
+		return;
+	}
+	while (used + character_length(text + used) + sizeof(cut) <= size)
+		used += character_length(text + used);
+	memcpy(out, text, used);
+	memcpy(out + used, cut, sizeof(cut));
+}
+
+int tls_handshake_subject(const struct tls_handshake *handshake, char *out, size_t size)
+{
+	X509 *certificate = SSL_get0_peer_certificate(handshake->ssl);
+	const X509_NAME *name = certificate ? X509_get_subject_name(certificate) : NULL;
+	BIO *text;
+	char *p;
+	long n;
+	int r;
+
+	*out = '\0';
+	if (!name)
+		return 0;
+	text = BIO_new(BIO_s_mem());
+	if (!text)
+		return -ENOMEM;
+	r = X509_NAME_print_ex(text, name, 0, XN_FLAG_RFC2253);
+	n = BIO_get_mem_data(text, &p);
+	if (r >= 0)
+		copy_subject(p, (size_t)n, out, size);
+	BIO_free(text);
+	ERR_clear_error();
+	return r < 0 ? -ENOMEM : 0;
 }
 
 /* ---- records ---- */

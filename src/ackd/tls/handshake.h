@@ -38,6 +38,14 @@ enum tls_progress tls_handshake_take(struct tls_handshake *handshake, const uint
 const uint8_t *tls_handshake_output(struct tls_handshake *handshake, size_t *ret_n);
 
 /*
+ * Writes the subject of the client's certificate as RFC 4514 defines it, in printable ASCII: other
+ * bytes of its UTF-8 text appear as \NN. Writes "" without a certificate, or if the subject is
+ * empty. A text that does not fit into the @size bytes at @out is cut and ends with "<...>". No
+ * subject contains these characters unescaped. Returns 0 or -ENOMEM.
+ */
+int tls_handshake_subject(const struct tls_handshake *handshake, char *out, size_t size);
+
+/*
  * Derives the state of the established connection. The caller wipes it. Returns 0 or -ENOTSUP.
  */
 int tls_handshake_finish(struct tls_handshake *handshake, struct tls_crypto *crypto,

@@ -45,6 +45,7 @@ static const struct variable {
 	{"proxy_id", TEMPLATE_PROXY_ID, TEMPLATE_PROXY_ID_MAX},
 	{"authority", TEMPLATE_AUTHORITY, TEMPLATE_AUTHORITY_MAX},
 	{"local", TEMPLATE_LOCAL, TEMPLATE_LOCAL_MAX},
+	{"tls_subject", TEMPLATE_TLS_SUBJECT, TEMPLATE_TLS_SUBJECT_MAX},
 	{"message", TEMPLATE_MESSAGE, NUMBER_MAX},
 	{"bytes", TEMPLATE_BYTES, NUMBER_MAX},
 	{"characters", TEMPLATE_CHARACTERS, NUMBER_MAX},
@@ -368,6 +369,9 @@ static uint8_t *put_variable(uint8_t *out, unsigned variable, const struct templ
 	case TEMPLATE_AUTHORITY:
 		return put_string(out, template_name(names, NAME_AUTHORITY),
 				  TEMPLATE_AUTHORITY_MAX);
+	case TEMPLATE_TLS_SUBJECT:
+		return put_string(out, template_name(names, NAME_TLS_SUBJECT),
+				  TEMPLATE_TLS_SUBJECT_MAX);
 	case TEMPLATE_MESSAGE:
 		return put_number(out, values->message);
 	case TEMPLATE_BYTES:

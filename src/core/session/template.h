@@ -25,6 +25,7 @@
 #define TEMPLATE_PROXY_ID_MAX 512 /* PROXY_ID_MAX bytes, each as \xNN */
 #define TEMPLATE_AUTHORITY_MAX 255
 #define TEMPLATE_LOCAL_MAX 128
+#define TEMPLATE_TLS_SUBJECT_MAX 512
 #define TEMPLATE_REASON_MAX 32 /* with the code point */
 #define TEMPLATE_FIELD_MAX 256
 
@@ -35,24 +36,25 @@
 #define TEMPLATE_FIELD_NUMBER_MAX 65535
 
 enum template_variable {
-	TEMPLATE_PEER = 1 << 0,	      /* the peer's address: [2001:db8::1]:4711, unix */
-	TEMPLATE_HOST = 1 << 1,	      /* this machine's name */
-	TEMPLATE_LISTENER = 1 << 2,   /* the listener's name */
-	TEMPLATE_CONNECTION = 1 << 3, /* number of the connection since the daemon started */
-	TEMPLATE_MESSAGE = 1 << 4,    /* number of the message on its connection, from 1 */
-	TEMPLATE_BYTES = 1 << 5,      /* received bytes of the message */
-	TEMPLATE_CHARACTERS = 1 << 6, /* characters of the message */
-	TEMPLATE_PROXY_ID = 1 << 7,   /* the unique ID in the PROXY header */
-	TEMPLATE_AUTHORITY = 1 << 8,  /* the authority in the PROXY header */
-	TEMPLATE_LOCAL = 1 << 9,      /* the address that the peer connected to */
-	TEMPLATE_FIELD = 1 << 10,     /* a part of the message, see struct template_field */
-	TEMPLATE_OFFSET = 1 << 11,    /* received bytes before the fault */
-	TEMPLATE_REASON = 1 << 12,    /* the fault in words, as in a NAK line */
+	TEMPLATE_PEER = 1 << 0,		/* the peer's address: [2001:db8::1]:4711, unix */
+	TEMPLATE_HOST = 1 << 1,		/* this machine's name */
+	TEMPLATE_LISTENER = 1 << 2,	/* the listener's name */
+	TEMPLATE_CONNECTION = 1 << 3,	/* number of the connection since the daemon started */
+	TEMPLATE_MESSAGE = 1 << 4,	/* number of the message on its connection, from 1 */
+	TEMPLATE_BYTES = 1 << 5,	/* received bytes of the message */
+	TEMPLATE_CHARACTERS = 1 << 6,	/* characters of the message */
+	TEMPLATE_PROXY_ID = 1 << 7,	/* the unique ID in the PROXY header */
+	TEMPLATE_AUTHORITY = 1 << 8,	/* the authority in the PROXY header */
+	TEMPLATE_LOCAL = 1 << 9,	/* the address that the peer connected to */
+	TEMPLATE_FIELD = 1 << 10,	/* a part of the message, see struct template_field */
+	TEMPLATE_OFFSET = 1 << 11,	/* received bytes before the fault */
+	TEMPLATE_REASON = 1 << 12,	/* the fault in words, as in a NAK line */
+	TEMPLATE_TLS_SUBJECT = 1 << 13, /* of the peer's certificate, by RFC 4514 */
 };
 
 #define TEMPLATE_IN_GREETING                                                                       \
 	(TEMPLATE_PEER | TEMPLATE_HOST | TEMPLATE_LISTENER | TEMPLATE_CONNECTION |                 \
-	 TEMPLATE_PROXY_ID | TEMPLATE_AUTHORITY | TEMPLATE_LOCAL)
+	 TEMPLATE_PROXY_ID | TEMPLATE_AUTHORITY | TEMPLATE_LOCAL | TEMPLATE_TLS_SUBJECT)
 #define TEMPLATE_IN_REPLY                                                                          \
 	(TEMPLATE_IN_GREETING | TEMPLATE_MESSAGE | TEMPLATE_BYTES | TEMPLATE_CHARACTERS |          \
 	 TEMPLATE_FIELD)
@@ -134,10 +136,11 @@ struct template_field {
 const struct template_field *template_fields(const struct template *template, size_t *ret_n);
 
 /*
- * The names of a connection are four strings, one after another: the peer, the unique ID, the
- * authority and the local address. Most connections have none of them, or the peer alone.
+ * The names of a connection are five strings, one after another: the peer, the unique ID, the
+ * authority, the local address and the subject of the peer's certificate. Most connections have
+ * none of them, or the peer alone.
  */
-enum template_name { NAME_PEER, NAME_PROXY_ID, NAME_AUTHORITY, NAME_LOCAL };
+enum template_name { NAME_PEER, NAME_PROXY_ID, NAME_AUTHORITY, NAME_LOCAL, NAME_TLS_SUBJECT };
 
 /* Returns one of @names, or "" when @names is NULL. */
 const char *template_name(const char *names, enum template_name which);
