@@ -1,136 +1,11 @@
 /*
  * Connections with TLS: the handshake over small buffers, backpressure, pieces of records, errors
- * amid output, timeouts and memory. The client is OpenSSL's. test_tls.py has more clients.
+ * amid output, timeouts, memory and restarts. test_tls.py has more clients.
  */
 
-#include "conn_fixture.h"
+#include "conn_tls_fixture.h"
 
-#include "ackd/conn/handover.h"
-
-#include <fcntl.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
-#include <openssl/ssl.h>
-#include <stdio.h>
-#include <sys/stat.h>
-
-static char directory[] = "/tmp/ackd-test-XXXXXX";
-static SSL_CTX *client_context;
-
-/* Copies of the certificate that make the server's flight longer than a small buffer. */
-#define CHAIN_LENGTH 100
-
-/* ---- files ---- */
-
-static void in_directory(char path[100], const char *name)
-{
-	snprintf(path, 100, "%s/%s", directory, name);
-}
-
-static void write_files(void)
-{
-	EVP_PKEY *key = EVP_EC_gen("P-256");
-	X509 *certificate = X509_new();
-	char path[100];
-	FILE *file;
-
-	X509_set_version(certificate, X509_VERSION_3);
-	X509_gmtime_adj(X509_getm_notBefore(certificate), -3600);
-	X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
-	X509_set_pubkey(certificate, key);
-	assert_true(X509_sign(certificate, key, EVP_sha256()) > 0);
-	for (int i = 0; i < 2; i++) {
-		in_directory(path, i == 0 ? "short.pem" : "long.pem");
-		file = fopen(path, "w");
-		assert_non_null(file);
-		for (int k = 0; k < (i == 0 ? 1 : CHAIN_LENGTH); k++)
-			PEM_write_X509(file, certificate);
-		PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL);
-		fclose(file);
-	}
-	X509_free(certificate);
-	EVP_PKEY_free(key);
-}
-
-/* Begins with further settings of the tls group. */
-static void begin_tls_group(struct fixture *f, const char *group)
-{
-	char path[100], text[400];
-
-	in_directory(path, "short.pem");
-	snprintf(text, sizeof(text), "tls = { certificate = \"%s\"; %s };", path, group);
-	begin(f, text);
-}
-
-static void begin_tls(struct fixture *f, const char *file, const char *more)
-{
-	char path[100], text[400];
-
-	in_directory(path, file);
-	snprintf(text, sizeof(text), "tls = { certificate = \"%s\"; }; %s", path, more);
-	begin(f, text);
-}
-
-/* ---- the client ---- */
-
-struct client {
-	SSL *ssl;
-	int fd;
-};
-
-static struct client client_of(int fd)
-{
-	struct client client = {SSL_new(client_context), fd};
-
-	SSL_set_fd(client.ssl, fd);
-	SSL_set_connect_state(client.ssl);
-	return client;
-}
-
-static void client_close(struct client *client)
-{
-	SSL_free(client->ssl);
-	close(client->fd);
-	ERR_clear_error();
-}
-
-static void handshake(struct fixture *f, struct client *client)
-{
-	for (int i = 0; i < STEPS_MAX && !SSL_is_init_finished(client->ssl); i++) {
-		SSL_do_handshake(client->ssl);
-		step(f);
-	}
-	assert_true(SSL_is_init_finished(client->ssl));
-	step(f);
-}
-
-/* Receives @n bytes, which repeat @text. */
-static void receive(struct fixture *f, struct client *client, const char *text, size_t n)
-{
-	size_t length = strlen(text);
-	char bytes[1000];
-
-	for (size_t at = 0; at < n;) {
-		size_t part = n - at < sizeof(bytes) ? n - at : sizeof(bytes);
-		int got = SSL_read(client->ssl, bytes, (int)part);
-
-		if (got <= 0) {
-			assert_int_equal(SSL_get_error(client->ssl, got), SSL_ERROR_WANT_READ);
-			step(f);
-			continue;
-		}
-		for (int i = 0; i < got; i++)
-			assert_int_equal(bytes[i], text[(at + (size_t)i) % length]);
-		at += (size_t)got;
-	}
-}
-
-static void check_echo(struct fixture *f, struct client *client)
-{
-	assert_int_equal(SSL_write(client->ssl, "hello", 5), 5);
-	step(f);
-	receive(f, client, "hello", 5);
-}
 
 /* ---- tests ---- */
 
@@ -392,38 +267,6 @@ static void test_draining(void **state)
 
 /* ---- restart ---- */
 
-/* Hands all connections of @f over to the next process, whose configuration is the same. */
-static void change_process(struct fixture *f, const char *file, const char *more)
-{
-	struct takeover_connection from;
-	struct takeover takeover;
-	struct handover handover;
-	int writing, reading;
-
-	assert_int_equal(handover_queue(&writing, &reading), 0);
-	handover_init(&handover, writing, &f->limits, 1);
-	while (reactor_hand_over(&f->reactor, &handover))
-		step(f);
-	handover_complete(&handover);
-	step(f);
-	assert_int_equal(f->reactor.connections, 0);
-	budget_give(&f->limits.budget, budget_used(&f->limits.budget));
-	end(f);
-	assert_int_equal(takeover_receive(reading, 100, &takeover), 0);
-	begin_tls(f, file, more);
-	while (takeover_take(&takeover, &from)) {
-		struct state_connection state = state_read(from.connection);
-
-		conn_restore(f->listener, from.fd, &state);
-		from.fd = -1;
-		takeover_release(&from);
-	}
-	takeover_finish(&takeover);
-	handover_finish(&handover);
-	close(reading);
-	step(f);
-}
-
 static const char line_echo[] = "reply = \"echo\"; framing = \"line\";";
 
 /* A restart at every byte of a record that ends amid a line. */
@@ -576,27 +419,6 @@ static void test_restart_while_lingering(void **state)
 	end(&f);
 }
 
-static int set_up(void **state)
-{
-	assert_non_null(mkdtemp(directory));
-	client_context = SSL_CTX_new(TLS_client_method());
-	SSL_CTX_set_max_cert_list(client_context, 1 << 20);
-	write_files();
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	char path[100];
-
-	SSL_CTX_free(client_context);
-	in_directory(path, "short.pem");
-	unlink(path);
-	in_directory(path, "long.pem");
-	unlink(path);
-	return rmdir(directory);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -617,5 +439,5 @@ int main(void)
 		cmocka_unit_test(test_restart_while_lingering),
 	};
 
-	return cmocka_run_group_tests(tests, set_up, tear_down);
+	return cmocka_run_group_tests(tests, conn_tls_set_up, conn_tls_tear_down);
 }

@@ -313,20 +313,26 @@ bool conn_time_out(struct conn *c)
 
 /* ---- the pump ---- */
 
+/* Returns why @c drains. */
+static enum conn_reason drain_reason(const struct conn *c)
+{
+	return c->error ? CONN_UNTRUSTED : CONN_DRAIN;
+}
+
 /* Ends a draining connection, all of whose input has been answered. */
 static void conn_drained(struct conn *c)
 {
 	if (conn_socket_at_end(c))
 		conn_on_end(c); /* the end of input must be answered */
 	else
-		conn_finish(c, CONN_DRAIN);
+		conn_finish(c, drain_reason(c));
 }
 
 /* Returns why @c ends, whose session is done. */
 static enum conn_reason session_reason(const struct conn *c)
 {
 	if (c->draining)
-		return CONN_DRAIN;
+		return drain_reason(c);
 	switch ((enum session_end)c->session.place.done) {
 	case SESSION_QUIT:
 		return CONN_QUIT;
@@ -470,6 +476,11 @@ void conn_on_end(struct conn *c)
 
 void conn_drain(struct conn *c)
 {
+	conn_drain_after(c, 0);
+}
+
+void conn_drain_after(struct conn *c, size_t n_read)
+{
 	const uint32_t begun =
 		STATES_BIT(CONN_PROXY_HEADER) | STATES_BIT(CONN_SERVING) | STATES_BIT(CONN_SENDING);
 	size_t arrived;
@@ -481,7 +492,7 @@ void conn_drain(struct conn *c)
 	if (c->draining || !states_in(c->state, begun) || c->session.place.done)
 		return; /* it already ends */
 	c->draining = true;
-	arrived = conn_socket_arrived(c);
+	arrived = n_read + conn_socket_arrived(c);
 	c->drain_left = (uint32_t)(arrived < DRAIN_READ_MAX ? arrived : DRAIN_READ_MAX);
 	if (c->drain_left == 0 && c->state == CONN_PROXY_HEADER)
 		conn_close(c, CONN_DRAIN);

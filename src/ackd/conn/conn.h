@@ -47,6 +47,7 @@ enum conn_reason {
 	CONN_TLS_ERROR,	  /* an error in the peer's records; see c->error */
 	CONN_TLS_ALERT,	  /* the peer has sent the alert c->error */
 	CONN_TLS_CUT,	  /* the peer closed without close_notify */
+	CONN_UNTRUSTED,	  /* its certificate is not accepted any more; see c->error */
 };
 
 /* Returns a description of the reason. Static. */
@@ -93,7 +94,8 @@ struct conn {
 	uint32_t drain_left; /* draining: bytes still to be read and answered */
 	int unsent;	     /* CONN_SENDING: bytes that the kernel held at the last check, or -1 */
 	int fd;
-	int16_t error;	     /* with CONN_RESET: a libuv error; CONN_TLS_: an alert */
+	int16_t error;	     /* with CONN_RESET: a libuv error; CONN_TLS_: an alert; draining: 0, or
+				why the client's certificate is not accepted */
 	uint8_t state;	     /* enum conn_state */
 	uint8_t place;	     /* enum conn_place */
 	uint8_t reason;	     /* enum conn_reason */

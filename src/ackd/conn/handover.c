@@ -256,8 +256,6 @@ static void conn_take_up(struct conn *c, const struct state_connection *from)
 	}
 	conn_pump_sent(c, io, c->session.place.done ? SESSION_DONE : SESSION_IDLE, sent);
 	conn_take_input(c, from->input, record->input_length);
-	if (r > 0)
-		conn_drain(c);
 }
 
 void conn_restore(struct listener *listener, int fd, const struct state_connection *from)

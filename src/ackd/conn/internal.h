@@ -133,6 +133,9 @@ void conn_take(struct conn *c, const uint8_t *data, size_t n);
 /* Takes input that follows the PROXY header, and the end of input if c->ended. @n may be 0. */
 void conn_take_input(struct conn *c, const uint8_t *data, size_t n);
 
+/* conn_drain() after @n_read bytes have been read that conn_take() gets next. */
+void conn_drain_after(struct conn *c, size_t n_read);
+
 /* Handles the end of input. */
 void conn_on_end(struct conn *c);
 
@@ -270,10 +273,10 @@ int conn_tls_init(struct conn *c);
 void conn_tls_begin(struct conn *c);
 
 /*
- * Begins handshakes that have waited for a place. Returns the milliseconds until the next call, or
- * UINT64_MAX if none waits.
+ * Begins handshakes that have waited for a place, and checks some of the certificates that were
+ * taken over. Returns the milliseconds until the next call, or UINT64_MAX if none is needed.
  */
-uint64_t conn_tls_admit_waiting(struct reactor *reactor);
+uint64_t conn_tls_tick(struct reactor *reactor);
 
 /* Continues after the output of CONN_FLIGHT has been sent. */
 void conn_tls_flight_sent(struct conn *c);
@@ -331,9 +334,9 @@ int conn_tls_save(const struct conn *c, struct handover *handover);
 size_t conn_tls_held_bytes(const struct conn *c);
 
 /*
- * Continues with the @n bytes at @p that conn_tls_save() has added. Returns 0, or 1 if the client
- * would have to present another certificate now, or -EPROTO (damaged), -ENOBUFS (budget) or
- * -ENOMEM.
+ * Continues with the @n bytes at @p that conn_tls_save() has added. If the listener demands
+ * certificates now, that of the client will be checked again. Returns 0, -EPROTO (damaged),
+ * -ENOBUFS (budget) or -ENOMEM.
  */
 int conn_tls_restore(struct conn *c, const uint8_t *p, size_t n);
 
@@ -347,8 +350,9 @@ struct conn_tls_terms {
 };
 struct conn_tls_terms conn_tls_terms(const struct conn *c);
 
-/* Returns the name of an alert. Static. */
+/* Returns the name of an alert, or why a client's certificate is not accepted any more. Static. */
 const char *conn_tls_alert_name(uint8_t alert);
+const char *conn_tls_verdict(int verdict);
 
 /* Releases what connections with TLS have used in @reactor. */
 void conn_tls_release(struct reactor *reactor);

@@ -32,6 +32,7 @@ const char *conn_reason_name(enum conn_reason reason)
 		[CONN_TLS_ERROR] = "TLS error",
 		[CONN_TLS_ALERT] = "TLS alert",
 		[CONN_TLS_CUT] = "closed without close_notify",
+		[CONN_UNTRUSTED] = "client certificate no longer accepted",
 	};
 
 	return names[reason];
@@ -69,21 +70,39 @@ void conn_log_connect(const struct conn *c)
 		 fields.connection, peer);
 }
 
-void conn_log_disconnect(const struct conn *c)
+/* Returns why @c ended, with its error. May use @words. */
+static const char *reason_in_words(const struct conn *c, char *words, size_t size)
 {
 	const char *reason = conn_reason_name(c->reason);
+
+	switch ((enum conn_reason)c->reason) {
+	case CONN_RESET:
+		return c->error ? uv_strerror_r(c->error, words, size) : reason;
+	case CONN_TLS_ERROR:
+		snprintf(words, size, "%s sent: %s", reason,
+			 conn_tls_alert_name((uint8_t)c->error));
+		return words;
+	case CONN_TLS_ALERT:
+		snprintf(words, size, "%s received: %s", reason,
+			 conn_tls_alert_name((uint8_t)c->error));
+		return words;
+	case CONN_UNTRUSTED:
+		snprintf(words, size, "%s: %s", reason, conn_tls_verdict(c->error));
+		return words;
+	default:
+		return reason;
+	}
+}
+
+void conn_log_disconnect(const struct conn *c)
+{
 	char peer[ADDRESS_TEXT_MAX], words[128];
 	struct log_fields fields;
+	const char *reason;
 
 	if (!log_admit(LOG_DISCONNECT))
 		return;
-	if (c->reason == CONN_RESET && c->error)
-		reason = uv_strerror_r(c->error, words, sizeof(words));
-	if (c->reason == CONN_TLS_ERROR || c->reason == CONN_TLS_ALERT)
-		snprintf(words, sizeof(words), "%s %s %s", reason,
-			 c->reason == CONN_TLS_ERROR ? "sent:" : "received:",
-			 conn_tls_alert_name((uint8_t)c->error)),
-			reason = words;
+	reason = reason_in_words(c, words, sizeof(words));
 	fields = fields_of(c, peer);
 	fields.reason = reason;
 	fields.has |= LOG_HAS_BYTES_IN | LOG_HAS_BYTES_OUT | LOG_HAS_MESSAGES | LOG_HAS_DURATION;

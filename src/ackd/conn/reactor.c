@@ -46,7 +46,7 @@ static void on_tick(void *data)
 		for (unsigned i = 0; i < QUEUE_COUNT; i++)
 			next_ms = min_u64(next_ms, queue_expire(&l->queues[i], now_ms));
 	if (reactor->tls)
-		next_ms = min_u64(next_ms, conn_tls_admit_waiting(reactor));
+		next_ms = min_u64(next_ms, conn_tls_tick(reactor));
 	if (reactor->on_tick)
 		next_ms = min_u64(next_ms, reactor->on_tick(reactor));
 	if (next_ms != UINT64_MAX)

@@ -13,7 +13,10 @@
  * - The handshake fails: the client gets OpenSSL's alert, and is refused with its reason.
  * - An error in a record: data before it are answered, then the alert is sent.
  * - A restart: conn_tls_save() and, in the next process, conn_tls_restore(). A connection that
- * still is in its handshake is closed, and one that lingers needs no keys.
+ *   still is in its handshake is closed, and one that lingers needs no keys. The client's
+ * certificate is checked again before the next data of the client are answered, or CHECKS of them
+ * every TICK_MS, so that many do not delay other connections. A client that is not accepted any
+ * more is drained.
  * - close_notify is the end of input. The end of the TCP connection without it is a truncation: an
  *   unfinished message is not answered.
  */
@@ -21,6 +24,7 @@
 #include "ackd/conn/internal.h"
 
 #include "ackd/handover/handover.h"
+#include "ackd/tls/client.h"
 #include "ackd/tls/handshake.h"
 
 #include <assert.h>
@@ -32,13 +36,18 @@
 #include <sys/socket.h>
 
 /*
- * How often a thread looks for places. Places are shared by all threads, and none wakes another.
+ * How often a thread looks for places, and checks certificates. Places are shared by all threads,
+ * and none wakes another.
  */
-#define WAIT_MS 10
+#define TICK_MS 10
+
+/* How many certificates a thread checks at a time. Each takes about 0.1 ms. */
+#define CHECKS 16
 
 /* The working memory of a thread. */
 struct conn_tls_memory {
 	struct list waiting; /* struct conn_tls in CONN_WAITING, in the order of their beginning */
+	struct list unchecked; /* struct conn_tls whose certificates have to be checked again */
 	struct tls_crypto crypto;
 	uint8_t data[SESSION_READ_MAX + TLS_RECORD_MAX];   /* of one read */
 	uint8_t sealed[TLS_SEALED_MAX(SESSION_REPLY_MAX)]; /* to be sent immediately */
@@ -47,7 +56,7 @@ struct conn_tls_memory {
 };
 
 struct conn_tls {
-	struct list node;		 /* CONN_WAITING */
+	struct list node;		 /* in one of these lists, or empty */
 	struct tls_handshake *handshake; /* NULL before and after it */
 	struct tls_channel channel;
 	const struct tls_suite *suite; /* also after the channel's end */
@@ -56,6 +65,8 @@ struct conn_tls {
 	uint8_t *kept;		       /* the beginning of a record */
 	uint32_t n_kept;
 	uint32_t kept_capacity; /* charged to the budget */
+	uint32_t n_certificates;
+	uint8_t *certificates; /* of the client, see tls/client.h; charged to the budget; or NULL */
 };
 
 const size_t conn_tls_bytes = sizeof(struct conn_tls);
@@ -84,6 +95,11 @@ const char *conn_tls_alert_name(uint8_t alert)
 	return tls_alert_name(alert);
 }
 
+const char *conn_tls_verdict(int verdict)
+{
+	return tls_client_verdict(verdict);
+}
+
 /* ---- life ---- */
 
 int conn_tls_init(struct conn *c)
@@ -106,6 +122,7 @@ int conn_tls_init(struct conn *c)
 		return r;
 	}
 	list_init(&memory->waiting);
+	list_init(&memory->unchecked);
 	memory->n_answers = 0;
 	reactor->tls = memory;
 	return 0;
@@ -130,6 +147,30 @@ static void forget_kept(struct conn *c)
 	tls->n_kept = tls->kept_capacity = 0;
 }
 
+/* Takes the client's @n bytes of certificates. Returns 0, or -ENOBUFS after freeing them. */
+static int keep_certificates(struct conn *c, uint8_t *certificates, size_t n)
+{
+	struct conn_tls *tls = tls_of(c);
+
+	if (!budget_take(&conn_reactor(c)->limits->budget, n)) {
+		free(certificates);
+		return -ENOBUFS;
+	}
+	tls->certificates = certificates;
+	tls->n_certificates = (uint32_t)n;
+	return 0;
+}
+
+static void forget_certificates(struct conn *c)
+{
+	struct conn_tls *tls = tls_of(c);
+
+	budget_give(&conn_reactor(c)->limits->budget, tls->n_certificates);
+	free(tls->certificates);
+	tls->certificates = NULL;
+	tls->n_certificates = 0;
+}
+
 /* Ends the handshake of @c, or the wait for it, and releases its place. */
 static void end_handshake(struct conn *c)
 {
@@ -145,12 +186,12 @@ static void end_handshake(struct conn *c)
 
 void conn_tls_close(struct conn *c)
 {
-
 	if (!c->pending && c->reason != CONN_HANDED_OVER)
 		conn_tls_end_output(c);
 	end_handshake(c);
 	tls_channel_finish(&tls_of(c)->channel, &memory_of(c)->crypto);
 	forget_kept(c);
+	forget_certificates(c);
 }
 
 /* ---- the handshake ---- */
@@ -188,11 +229,12 @@ void conn_tls_begin(struct conn *c)
 	} else {
 		list_append(&reactor->tls->waiting, &tls_of(c)->node);
 		conn_move(c, CONN_WAITING);
-		reactor_wake_in(reactor, WAIT_MS);
+		reactor_wake_in(reactor, TICK_MS);
 	}
 }
 
-uint64_t conn_tls_admit_waiting(struct reactor *reactor)
+/* Begins handshakes that have waited for a place. */
+static void admit_waiting(struct reactor *reactor)
 {
 	struct list *waiting = &reactor->tls->waiting;
 
@@ -204,7 +246,6 @@ uint64_t conn_tls_admit_waiting(struct reactor *reactor)
 		begin_handshake(c);
 		conn_check_invariant(c);
 	}
-	return list_is_empty(waiting) ? UINT64_MAX : WAIT_MS;
 }
 
 void conn_tls_refuse(struct conn *c, const char *reason)
@@ -255,13 +296,28 @@ static int name_client(struct conn *c)
 	return conn_name(c, &names);
 }
 
+/* Keeps what the client has presented. Returns 0, -ENOBUFS or -ENOMEM. */
+static int keep_client(struct conn *c)
+{
+	size_t n;
+	uint8_t *certificates = tls_handshake_certificates(tls_of(c)->handshake, &n);
+	int r;
+
+	if (n == 0)
+		return 0;
+	if (!certificates)
+		return -ENOMEM;
+	r = keep_certificates(c, certificates, n);
+	return r < 0 ? r : name_client(c);
+}
+
 /* Replaces the handshake by the record layer. */
 static void establish(struct conn *c)
 {
 	struct conn_tls *tls = tls_of(c);
 	struct tls_crypto *crypto = &memory_of(c)->crypto;
 	struct tls_state state = {0};
-	int named = name_client(c);
+	int kept;
 	int r = tls_handshake_finish(tls->handshake, crypto, &state);
 
 	c->sent = 0; /* those of the handshake do not count */
@@ -270,11 +326,12 @@ static void establish(struct conn *c)
 		r = tls_channel_init(&tls->channel, crypto, &state);
 	tls->suite = tls->channel.suite;
 	tls_state_wipe(&state);
+	kept = keep_client(c);
 	end_handshake(c);
 	if (r < 0)
 		conn_tls_refuse(c, "libcrypto failed");
 	else
-		conn_serve(c, named);
+		conn_serve(c, kept);
 }
 
 void conn_tls_flight_sent(struct conn *c)
@@ -444,6 +501,52 @@ void conn_tls_take(struct conn *c, const uint8_t *data, size_t n)
 		take_records(c, data, n);
 }
 
+/* ---- clients of the previous process ---- */
+
+/* Returns whether the certificate of @c, which is established, has to be checked again. */
+static bool is_unchecked(const struct conn *c)
+{
+	return !list_is_empty(&tls_of(c)->node) && !conn_is_handshaking(c);
+}
+
+/* Checks it. @n_read bytes have been read, but not answered. */
+static void check_client(struct conn *c, size_t n_read)
+{
+	struct conn_tls *tls = tls_of(c);
+	int verdict = tls_client_check(conn_listener(c)->settings->tls_context, tls->certificates,
+				       tls->n_certificates);
+
+	list_remove(&tls->node);
+	if (verdict == 0)
+		return;
+	if (verdict < 0) {
+		conn_fail(c, verdict);
+		return;
+	}
+	c->error = (int16_t)verdict;
+	conn_drain_after(c, n_read);
+}
+
+static void check_clients(struct reactor *reactor)
+{
+	struct list *unchecked = &reactor->tls->unchecked;
+
+	for (unsigned i = 0; i < CHECKS && !list_is_empty(unchecked); i++) {
+		struct conn_tls *tls = list_entry(unchecked->next, struct conn_tls, node);
+
+		check_client((struct conn *)(void *)tls - 1, 0);
+	}
+}
+
+uint64_t conn_tls_tick(struct reactor *reactor)
+{
+	admit_waiting(reactor);
+	check_clients(reactor);
+	return list_is_empty(&reactor->tls->waiting) && list_is_empty(&reactor->tls->unchecked)
+		       ? UINT64_MAX
+		       : TICK_MS;
+}
+
 /* ---- the turn ---- */
 
 /*
@@ -479,6 +582,8 @@ void conn_tls_answer(struct conn *c, struct iovec *bytes, uint64_t now_ms)
 	int result;
 
 	bytes->iov_len = 0;
+	if (is_unchecked(c))
+		check_client(c, n);
 	if (c->state != CONN_SERVING || c->draining) {
 		conn_take(c, data, n);
 		return;
@@ -538,10 +643,10 @@ void conn_tls_end_output(struct conn *c)
 
 /* ---- restart ---- */
 
-/* The part of TLS in a state. The beginning of a record follows it. */
+/* The part of TLS in a state. The client's certificates and the beginning of a record follow it. */
 struct saved {
 	struct tls_state state;
-	uint8_t authorities[TLS_AUTHORITIES_LENGTH]; /* by which the client was checked */
+	uint64_t n_certificates; /* bytes */
 };
 
 int conn_tls_save_output(struct conn *c, struct session_io *io, struct handover *handover)
@@ -568,47 +673,64 @@ int conn_tls_save_alert(struct conn *c, struct handover *handover)
 int conn_tls_save(const struct conn *c, struct handover *handover)
 {
 	const struct conn_tls *tls = tls_of(c);
-	struct saved saved;
+	struct saved saved = {.n_certificates = tls->n_certificates};
 	int r;
 
 	tls_channel_save(&tls->channel, &saved.state);
-	tls_context_authorities(conn_listener(c)->settings->tls_context, saved.authorities);
 	r = handover_put(handover, &saved, sizeof(saved));
 	tls_state_wipe(&saved.state);
+	if (r == 0 && tls->n_certificates > 0)
+		r = handover_put(handover, tls->certificates, tls->n_certificates);
 	return r == 0 && tls->n_kept > 0 ? handover_put(handover, tls->kept, tls->n_kept) : r;
 }
 
 size_t conn_tls_held_bytes(const struct conn *c)
 {
-	return tls_of(c)->kept_capacity;
+	return tls_of(c)->kept_capacity + tls_of(c)->n_certificates;
 }
 
-/* Returns whether the client had to present a certificate to other authorities, or none. */
-static bool must_present(const struct conn *c, const uint8_t checked[TLS_AUTHORITIES_LENGTH])
+/* Keeps a copy of the @n bytes of certificates at @p. Returns 0, -ENOBUFS or -ENOMEM. */
+static int restore_certificates(struct conn *c, const uint8_t *p, size_t n)
 {
-	static const uint8_t none[TLS_AUTHORITIES_LENGTH];
-	uint8_t now[TLS_AUTHORITIES_LENGTH];
+	uint8_t *copy;
 
-	tls_context_authorities(conn_listener(c)->settings->tls_context, now);
-	return memcmp(now, none, sizeof(now)) != 0 && memcmp(now, checked, sizeof(now)) != 0;
+	if (n == 0)
+		return 0;
+	copy = malloc(n);
+	if (!copy)
+		return -ENOMEM;
+	memcpy(copy, p, n);
+	return keep_certificates(c, copy, n);
 }
 
 int conn_tls_restore(struct conn *c, const uint8_t *p, size_t n)
 {
+	struct conn_tls *tls = tls_of(c);
 	struct tls_input kept = {0};
 	struct saved saved;
 	int r;
 
-	if (n < sizeof(saved) || n - sizeof(saved) > TLS_RECORD_MAX)
+	if (n < sizeof(saved))
 		return -EPROTO;
 	memcpy(&saved, p, sizeof(saved));
-	r = tls_channel_init(&tls_of(c)->channel, &memory_of(c)->crypto, &saved.state);
+	p += sizeof(saved);
+	n -= sizeof(saved);
+	r = tls_channel_init(&tls->channel, &memory_of(c)->crypto, &saved.state);
 	tls_state_wipe(&saved.state);
 	if (r < 0)
 		return -EPROTO;
-	tls_of(c)->suite = tls_of(c)->channel.suite;
-	kept.bytes = p + sizeof(saved);
-	kept.n_bytes = n - sizeof(saved);
-	r = keep(c, &kept, kept.n_bytes, kept.n_bytes);
-	return r < 0 ? r : must_present(c, saved.authorities);
+	tls->suite = tls->channel.suite;
+	if (saved.n_certificates > TLS_CERTIFICATES_MAX || saved.n_certificates > n ||
+	    n - saved.n_certificates > TLS_RECORD_MAX)
+		return -EPROTO;
+	r = restore_certificates(c, p, saved.n_certificates);
+	kept.bytes = p + saved.n_certificates;
+	kept.n_bytes = n - saved.n_certificates;
+	if (r == 0)
+		r = keep(c, &kept, kept.n_bytes, kept.n_bytes);
+	if (r == 0 && tls_context_demands_certificate(conn_listener(c)->settings->tls_context)) {
+		list_append(&conn_reactor(c)->tls->unchecked, &tls->node);
+		reactor_wake_in(conn_reactor(c), TICK_MS);
+	}
+	return r;
 }

@@ -15,7 +15,7 @@ void conn_tls_begin(struct conn *c)
 {
 }
 
-uint64_t conn_tls_admit_waiting(struct reactor *reactor)
+uint64_t conn_tls_tick(struct reactor *reactor)
 {
 	return UINT64_MAX;
 }
@@ -93,6 +93,11 @@ struct conn_tls_terms conn_tls_terms(const struct conn *c)
 }
 
 const char *conn_tls_alert_name(uint8_t alert)
+{
+	return "";
+}
+
+const char *conn_tls_verdict(int verdict)
 {
 	return "";
 }

@@ -139,23 +139,6 @@ static int load_key(SSL_CTX *ssl, const struct tls_settings *settings, struct tl
 	return 0;
 }
 
-/* Combines the digests of the certificates. Their order does not matter, and none occurs twice. */
-static void digest_authorities(const SSL_CTX *ssl, uint8_t ret_digest[TLS_AUTHORITIES_LENGTH])
-{
-	STACK_OF(X509_OBJECT) *objects = X509_STORE_get0_objects(SSL_CTX_get_cert_store(ssl));
-	uint8_t digest[EVP_MAX_MD_SIZE];
-	unsigned n;
-
-	for (int i = 0; i < sk_X509_OBJECT_num(objects); i++) {
-		const X509 *certificate = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i));
-
-		if (!certificate || X509_digest(certificate, EVP_sha256(), digest, &n) != 1)
-			continue;
-		for (size_t k = 0; k < TLS_AUTHORITIES_LENGTH; k++)
-			ret_digest[k] ^= digest[k];
-	}
-}
-
 static int load_client_ca(SSL_CTX *ssl, const struct tls_settings *settings,
 			  struct tls_fault *ret_fault)
 {
@@ -175,6 +158,7 @@ static int load_client_ca(SSL_CTX *ssl, const struct tls_settings *settings,
 			     openssl_reason());
 	}
 	SSL_CTX_set_client_CA_list(ssl, names);
+	SSL_CTX_set_max_cert_list(ssl, TLS_CERTIFICATES_MAX);
 	SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
 	return 0;
 }
@@ -248,8 +232,6 @@ int tls_context_create(const struct tls_settings *settings, struct tls_context *
 		r = load_key(context->ssl, settings, ret_fault);
 	if (r == 0)
 		r = load_client_ca(context->ssl, settings, ret_fault);
-	if (r == 0 && settings->client_ca)
-		digest_authorities(context->ssl, context->authorities);
 	if (r == 0)
 		*ret_context = context;
 	else
@@ -265,14 +247,6 @@ void tls_context_destroy(struct tls_context *context)
 	SSL_CTX_free(context->ssl);
 	free(context->alpn.names);
 	free(context);
-}
-
-void tls_context_authorities(const struct tls_context *context,
-			     uint8_t ret_digest[TLS_AUTHORITIES_LENGTH])
-{
-	static const uint8_t none[TLS_AUTHORITIES_LENGTH];
-
-	memcpy(ret_digest, context ? context->authorities : none, TLS_AUTHORITIES_LENGTH);
 }
 
 const char *tls_library_version(void)

@@ -24,6 +24,9 @@ struct tls_settings {
 
 struct tls_context;
 
+/* The most bytes of a client's Certificate message. A handshake with a longer one fails. */
+#define TLS_CERTIFICATES_MAX 16384
+
 /* Why settings cannot be used. */
 struct tls_fault {
 	const char *setting; /* its name: "tls.certificate" */
@@ -36,15 +39,6 @@ struct tls_fault {
  */
 int tls_context_create(const struct tls_settings *settings, struct tls_context **ret_context,
 		       struct tls_fault *ret_fault);
-
-#define TLS_AUTHORITIES_LENGTH 32
-
-/*
- * Writes a digest of the certificates in client_ca: zeros without client_ca, or if @context is
- * NULL.
- */
-void tls_context_authorities(const struct tls_context *context,
-			     uint8_t ret_digest[TLS_AUTHORITIES_LENGTH]);
 
 /* Returns the version of OpenSSL in use, or "none". Static. */
 const char *tls_library_version(void);

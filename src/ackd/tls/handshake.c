@@ -98,7 +98,7 @@ int tls_handshake_finish(struct tls_handshake *handshake, struct tls_crypto *cry
 	return r;
 }
 
-/* ---- the client's certificate ---- */
+/* ---- the client's certificates ---- */
 
 /* Returns the length of the character at @p, which may be escaped as \c or \NN. */
 static size_t character_length(const char *p)
@@ -147,6 +147,27 @@ int tls_handshake_subject(const struct tls_handshake *handshake, char *out, size
 	BIO_free(text);
 	ERR_clear_error();
 	return r < 0 ? -ENOMEM : 0;
+}
+
+uint8_t *tls_handshake_certificates(const struct tls_handshake *handshake, size_t *ret_n)
+{
+	X509 *own = SSL_get0_peer_certificate(handshake->ssl);
+	STACK_OF(X509) *others = SSL_get_peer_cert_chain(handshake->ssl);
+	size_t n = own ? (size_t)i2d_X509(own, NULL) : 0;
+	uint8_t *bytes, *p;
+
+	for (int i = 0; i < sk_X509_num(others); i++)
+		n += (size_t)i2d_X509(sk_X509_value(others, i), NULL);
+	*ret_n = n;
+	if (n == 0)
+		return NULL;
+	bytes = p = malloc(n);
+	if (!bytes)
+		return NULL;
+	i2d_X509(own, &p);
+	for (int i = 0; i < sk_X509_num(others); i++)
+		i2d_X509(sk_X509_value(others, i), &p);
+	return bytes;
 }
 
 /* ---- records ---- */

@@ -46,6 +46,13 @@ const uint8_t *tls_handshake_output(struct tls_handshake *handshake, size_t *ret
 int tls_handshake_subject(const struct tls_handshake *handshake, char *out, size_t size);
 
 /*
+ * Returns the certificates of the client, see client.h. Sets *@ret_n to their bytes, at most
+ * TLS_CERTIFICATES_MAX. The caller frees them. Returns NULL, and 0 bytes, if the client has
+ * presented none, and NULL and more bytes when out of memory.
+ */
+uint8_t *tls_handshake_certificates(const struct tls_handshake *handshake, size_t *ret_n);
+
+/*
  * Derives the state of the established connection. The caller wipes it. Returns 0 or -ENOTSUP.
  */
 int tls_handshake_finish(struct tls_handshake *handshake, struct tls_crypto *crypto,

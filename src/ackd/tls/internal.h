@@ -11,7 +11,6 @@
 struct tls_context {
 	SSL_CTX *ssl;
 	struct tls_alpn alpn; /* a copy */
-	uint8_t authorities[TLS_AUTHORITIES_LENGTH];
 };
 
 /* Receives a line of the key log: a label, the client's random and a secret. */

@@ -1,18 +1,11 @@
 #include "ackd/tls/context.h"
 
 #include <errno.h>
-#include <string.h>
 
 int tls_context_create(const struct tls_settings *settings, struct tls_context **ret_context,
 		       struct tls_fault *ret_fault)
 {
 	return -EINVAL; /* the settings are rejected before */
-}
-
-void tls_context_authorities(const struct tls_context *context,
-			     uint8_t ret_digest[TLS_AUTHORITIES_LENGTH])
-{
-	memset(ret_digest, 0, TLS_AUTHORITIES_LENGTH);
 }
 
 void tls_context_destroy(struct tls_context *context)

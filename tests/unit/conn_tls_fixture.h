@@ -1,0 +1,52 @@
+#pragma once
+
+/*
+ * For tests of connections with TLS: a server's certificate in files, clients by OpenSSL, and a
+ * change of the process. Add to a test program's set-up and tear-down.
+ */
+
+#include "conn_fixture.h"
+
+#include <openssl/ssl.h>
+
+int conn_tls_set_up(void **state);
+int conn_tls_tear_down(void **state);
+
+/* Writes the path of a file in the test's directory. */
+void in_directory(char path[100], const char *name);
+
+/*
+ * Begins with the certificate in @file, "short.pem", or "long.pem" with a chain that is longer than
+ * a small socket buffer, and with further settings @more. begin_tls_group() uses the former, and
+ * further settings of the tls group.
+ */
+void begin_tls(struct fixture *f, const char *file, const char *more);
+void begin_tls_group(struct fixture *f, const char *group);
+
+/*
+ * Hands all connections of @f over to the next process, whose configuration is @text. @damage, if
+ * not NULL, may change the part of TLS in their state. change_process() has a configuration as
+ * begin_tls().
+ */
+void change_config(struct fixture *f, const char *text, void (*damage)(uint8_t *tls));
+void change_process(struct fixture *f, const char *file, const char *more);
+
+/* ---- the client ---- */
+
+struct client {
+	SSL *ssl;
+	int fd;
+};
+
+/* Returns a client on the socket @fd, which client_close() closes. */
+struct client client_of(int fd);
+void client_close(struct client *client);
+
+/* Completes the handshake. */
+void handshake(struct fixture *f, struct client *client);
+
+/* Receives @n bytes, which repeat @text. */
+void receive(struct fixture *f, struct client *client, const char *text, size_t n);
+
+/* Expects that a message is echoed. */
+void check_echo(struct fixture *f, struct client *client);
