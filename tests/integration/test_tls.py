@@ -192,6 +192,15 @@ def test_a_client_of_many_mebibytes(ackd, certificates):
         assert client.exchange(text(n), n) == text(n)
 
 
+def test_bytes_of_messages_are_counted(ackd, certificates):
+    """Not those that TLS adds to them, nor those of the handshake."""
+    daemon = ackd(ECHO + certificates.group())
+    with Client(daemon, certificates) as client:
+        for n in (1, 20_000):
+            assert client.exchange(text(n), n) == text(n)
+    daemon.wait_for("20001 bytes in, 20001 bytes out")
+
+
 def test_one_byte_per_record_and_per_segment(ackd, certificates):
     daemon = ackd('framing = "line";' + certificates.group())
     with Client(daemon, certificates) as client:

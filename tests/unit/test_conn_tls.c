@@ -7,7 +7,12 @@
 
 #include <openssl/err.h>
 
-/* ---- tests ---- */
+/* Checks the bytes of the only connection, which echoes @n. */
+static void check_counts(const struct fixture *f, size_t n)
+{
+	assert_int_equal(last_conn(f, QUEUE_IDLE)->session.place.received, n);
+	assert_int_equal(last_conn(f, QUEUE_IDLE)->sent, n);
+}
 
 static void test_long_flight(void **state)
 {
@@ -28,6 +33,9 @@ static void test_long_flight(void **state)
 		}
 		assert_true(has_waited);
 		check_echo(&f, &client);
+		check_counts(&f, 5);
+		assert_int_equal(count_of(&f, COUNTER_RECEIVED_BYTES), 5);
+		assert_int_equal(count_of(&f, COUNTER_SENT_BYTES), 5);
 		client_close(&client);
 		end(&f);
 	}
@@ -192,6 +200,9 @@ static void test_backpressure(void **state)
 	assert_true(sent > 16384);
 	assert_int_equal(last_conn(&f, QUEUE_IDLE)->state, CONN_SENDING);
 	receive(&f, &client, text, sent);
+	check_counts(&f, sent);
+	assert_int_equal(count_of(&f, COUNTER_RECEIVED_BYTES), sent);
+	assert_int_equal(count_of(&f, COUNTER_SENT_BYTES), sent);
 	client_close(&client);
 	end(&f);
 }
@@ -368,6 +379,7 @@ static void test_restart_amid_output(void **state)
 	change_process(&f, "short.pem", "reply = \"echo\";");
 	/* the first half need not end with the text */
 	receive(&f, &client, text, sent / 2 / 16 * 16);
+	check_counts(&f, sent);
 	client_close(&client);
 	end(&f);
 }

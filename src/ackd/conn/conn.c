@@ -445,7 +445,8 @@ void conn_take(struct conn *c, const uint8_t *data, size_t n)
 		header = conn_proxy_read(c, data, n);
 	if (c->draining)
 		c->drain_left -= (uint32_t)n;
-	conn_count_received(c, n - header);
+	if (!c->has_tls)
+		conn_count_received(c, n - header);
 	if (c->state == CONN_PROXY_HEADER && c->draining && c->drain_left == 0)
 		conn_close(c, CONN_DRAIN); /* the client is unknown, so nothing is answered */
 	else if (c->has_tls)

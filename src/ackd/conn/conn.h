@@ -87,7 +87,7 @@ struct conn {
 	struct list node;	      /* in the listener's queue for its state */
 	uint64_t active_ms;	      /* last activity, in loop time */
 	uint64_t opened_ns;	      /* uv_hrtime() */
-	uint64_t sent;		      /* bytes that the socket accepted */
+	uint64_t sent;		      /* bytes of replies: see conn_count_sent() */
 	struct conn_pending *pending; /* or NULL */
 	struct session session;
 	struct address address;

@@ -252,7 +252,7 @@ static void conn_take_up(struct conn *c, const struct state_connection *from)
 	c->ended = record->ended;
 	if (record->output_length > 0) {
 		out_set(&io->out, from->output, record->output_length);
-		sent = conn_socket_send(c, io);
+		sent = c->has_tls ? conn_socket_send_records(c, io) : conn_socket_send(c, io);
 	}
 	conn_pump_sent(c, io, c->session.place.done ? SESSION_DONE : SESSION_IDLE, sent);
 	conn_take_input(c, from->input, record->input_length);

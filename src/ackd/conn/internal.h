@@ -155,9 +155,19 @@ static inline void conn_count_messages(struct conn *c, struct session_io *io)
 	io->n_messages = 0;
 }
 
+/*
+ * Count bytes of messages and replies. With TLS these are counted when records are opened and
+ * sealed: what TLS adds to them does not count.
+ */
 static inline void conn_count_received(struct conn *c, size_t n)
 {
 	counter_add(conn_listener(c)->counters, COUNTER_RECEIVED_BYTES, n);
+}
+
+static inline void conn_count_sent(struct conn *c, size_t n)
+{
+	c->sent += n;
+	counter_add(conn_listener(c)->counters, COUNTER_SENT_BYTES, n);
 }
 
 struct conn_pending {
@@ -191,10 +201,14 @@ void conn_socket_close(struct conn *c);
 void conn_poll(struct conn *c, int event);
 
 /*
- * Sends the spans of @io. The part that the socket does not accept is copied to c->pending. Returns
- * 0 when everything was sent, 1 when output is pending, or an error.
+ * Sends the spans of @io and counts them. The part that the socket does not accept is copied to
+ * c->pending and counted when it is sent. Returns 0 when everything was sent, 1 when output is
+ * pending, or an error.
  */
 int conn_socket_send(struct conn *c, const struct session_io *io);
+
+/* The same for records of TLS, whose content has been counted. */
+int conn_socket_send_records(struct conn *c, const struct session_io *io);
 
 /*
  * Returns how many bytes the kernel has not delivered to the peer yet, or -1 if unknown. Polling
@@ -290,11 +304,10 @@ void conn_tls_refuse(struct conn *c, const char *reason);
  */
 void conn_tls_take(struct conn *c, const uint8_t *data, size_t n);
 
-/*
- * Answers @bytes, a read of the turn, and replaces them by the sealed answer that remains to be
- * sent before conn_tls_turn_end(). They are empty if there is none, or it was sent.
- */
-void conn_tls_answer(struct conn *c, struct iovec *bytes, uint64_t now_ms);
+/* Answers the @n bytes at @data, a read of the turn. A sealed answer may remain to be sent. */
+void conn_tls_answer(struct conn *c, const uint8_t *data, size_t n, uint64_t now_ms);
+
+/* Sends the answers of the turn. */
 void conn_tls_turn_end(struct reactor *reactor);
 
 /* Seals the output of @io and sends it. Returns as conn_socket_send() does. */

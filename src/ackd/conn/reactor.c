@@ -89,18 +89,14 @@ static inline void send_answer(struct conn *c, struct session_io *io, const stru
 		conn_pump_sent(c, io, SESSION_IDLE, sent);
 }
 
-/* Answers the read @bytes of a connection that is not served, or not as usual. */
-__attribute__((noinline)) static void answer_otherwise(struct conn *c, struct iovec *bytes,
-						       uint64_t now_ms)
+/* Answers the @n bytes at @data, read from a connection that is not served, or not as usual. */
+__attribute__((noinline)) static void answer_otherwise(struct conn *c, const uint8_t *data,
+						       size_t n, uint64_t now_ms)
 {
-	size_t n = bytes->iov_len;
-
-	if (c->has_tls) {
-		conn_tls_answer(c, bytes, now_ms);
-		return;
-	}
-	bytes->iov_len = 0;
-	conn_take(c, bytes->iov_base, n);
+	if (c->has_tls)
+		conn_tls_answer(c, data, n, now_ms);
+	else
+		conn_take(c, data, n);
 }
 
 /*
@@ -115,11 +111,11 @@ static inline void answer(struct turn_read *read, struct session_io *io, uint64_
 	int result;
 
 	c->unanswered = false;
+	read->bytes.iov_len = 0;
 	if (c->state != CONN_SERVING || c->draining || c->has_tls) {
-		answer_otherwise(c, &read->bytes, now_ms);
+		answer_otherwise(c, data, n, now_ms);
 		return;
 	}
-	read->bytes.iov_len = 0;
 	conn_count_received(c, n);
 	conn_touch(c, now_ms);
 	io->event_data = c;

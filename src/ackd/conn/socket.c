@@ -17,12 +17,6 @@
 
 /* ---- out ---- */
 
-static void count_sent(struct conn *c, size_t n)
-{
-	c->sent += n;
-	counter_add(conn_listener(c)->counters, COUNTER_SENT_BYTES, n);
-}
-
 int conn_socket_unsent(const struct conn *c)
 {
 	int n;
@@ -94,7 +88,16 @@ int conn_socket_send(struct conn *c, const struct session_io *io)
 
 	if (sent < 0)
 		return (int)sent;
-	count_sent(c, (size_t)sent);
+	conn_count_sent(c, (size_t)sent);
+	return (size_t)sent == io->out.n_bytes ? 0 : keep_output(c, io, (size_t)sent);
+}
+
+int conn_socket_send_records(struct conn *c, const struct session_io *io)
+{
+	ssize_t sent = send_spans(c, io->out.spans, io->out.n_spans);
+
+	if (sent < 0)
+		return (int)sent;
 	return (size_t)sent == io->out.n_bytes ? 0 : keep_output(c, io, (size_t)sent);
 }
 
@@ -118,7 +121,8 @@ static bool send_output(struct conn *c)
 		conn_fail(c, (int)sent);
 		return false;
 	}
-	count_sent(c, (size_t)sent);
+	if (!c->has_tls)
+		conn_count_sent(c, (size_t)sent);
 	pending->sent += (uint32_t)sent;
 	if (pending->sent == pending->length) {
 		conn_pending_free(c);

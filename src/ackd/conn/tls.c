@@ -52,7 +52,12 @@ struct conn_tls_memory {
 	uint8_t data[SESSION_READ_MAX + TLS_RECORD_MAX];   /* of one read */
 	uint8_t sealed[TLS_SEALED_MAX(SESSION_REPLY_MAX)]; /* to be sent immediately */
 	size_t n_answers;
-	uint8_t answers[2 * TURN_BYTES_MAX]; /* sealed, to be sent at the end of the turn */
+	struct answer {
+		struct conn *conn;
+		struct iovec bytes; /* in @sealed_answers */
+	} answers[TURN_READS_MAX];  /* to be sent at the end of the turn */
+	size_t n_sealed;
+	uint8_t sealed_answers[2 * TURN_BYTES_MAX];
 };
 
 struct conn_tls {
@@ -123,7 +128,7 @@ int conn_tls_init(struct conn *c)
 	}
 	list_init(&memory->waiting);
 	list_init(&memory->unchecked);
-	memory->n_answers = 0;
+	memory->n_answers = memory->n_sealed = 0;
 	reactor->tls = memory;
 	return 0;
 }
@@ -267,7 +272,7 @@ static int send_flight(struct conn *c, struct tls_handshake *handshake)
 	if (n == 0)
 		return 0;
 	out_set(&io->out, p, n);
-	r = conn_socket_send(c, io);
+	r = conn_socket_send_records(c, io);
 	session_io_clear(io);
 	return r;
 }
@@ -320,7 +325,6 @@ static void establish(struct conn *c)
 	int kept;
 	int r = tls_handshake_finish(tls->handshake, crypto, &state);
 
-	c->sent = 0; /* those of the handshake do not count */
 	acknowledge(c);
 	if (r == 0)
 		r = tls_channel_init(&tls->channel, crypto, &state);
@@ -462,6 +466,7 @@ static void take_opened(struct conn *c, const struct tls_opened *opened)
 		return;
 	}
 	c->ended |= opened->status == TLS_ENDED;
+	conn_count_received(c, opened->n);
 	if (opened->n > 0 || c->ended)
 		conn_take_input(c, memory_of(c)->data, opened->n);
 	after_records(c, opened->status);
@@ -553,13 +558,13 @@ uint64_t conn_tls_tick(struct reactor *reactor)
  * Seals the output of @io among the answers of the turn. Returns false, and does nothing, if there
  * is no room.
  */
-static bool set_aside(struct conn *c, struct session_io *io, struct iovec *ret_answer)
+static bool set_aside(struct conn *c, struct session_io *io)
 {
 	struct conn_tls_memory *memory = memory_of(c);
-	uint8_t *out = memory->answers + memory->n_answers;
+	uint8_t *out = memory->sealed_answers + memory->n_sealed;
 	ssize_t n;
 
-	if (TLS_SEALED_MAX(io->out.n_bytes) > sizeof(memory->answers) - memory->n_answers ||
+	if (TLS_SEALED_MAX(io->out.n_bytes) > sizeof(memory->sealed_answers) - memory->n_sealed ||
 	    tls_channel_must_close(&tls_of(c)->channel, &memory->crypto))
 		return false;
 	n = tls_channel_seal(&tls_of(c)->channel, &memory->crypto, io->out.spans, io->out.n_spans,
@@ -568,20 +573,18 @@ static bool set_aside(struct conn *c, struct session_io *io, struct iovec *ret_a
 		conn_fail(c, UV_EPROTO);
 		return true;
 	}
-	*ret_answer = (struct iovec){out, (size_t)n};
-	memory->n_answers += (size_t)n;
+	conn_count_sent(c, io->out.n_bytes);
+	memory->answers[memory->n_answers++] = (struct answer){c, {out, (size_t)n}};
+	memory->n_sealed += (size_t)n;
 	return true;
 }
 
-void conn_tls_answer(struct conn *c, struct iovec *bytes, uint64_t now_ms)
+void conn_tls_answer(struct conn *c, const uint8_t *data, size_t n, uint64_t now_ms)
 {
 	struct session_io *io = conn_io(c);
-	const uint8_t *data = bytes->iov_base;
-	size_t n = bytes->iov_len;
 	struct tls_opened opened;
 	int result;
 
-	bytes->iov_len = 0;
 	if (is_unchecked(c))
 		check_client(c, n);
 	if (c->state != CONN_SERVING || c->draining) {
@@ -591,14 +594,14 @@ void conn_tls_answer(struct conn *c, struct iovec *bytes, uint64_t now_ms)
 	opened = open_records(c, data, n);
 	if (c->state == CONN_CLOSING)
 		return;
-	conn_count_received(c, n);
 	conn_touch(c, now_ms);
 	if (opened.status != TLS_OPEN || opened.n == 0) {
 		take_opened(c, &opened);
 		return;
 	}
+	conn_count_received(c, opened.n);
 	result = session_feed_all(&c->session, io, memory_of(c)->data, opened.n, false);
-	if (result == SESSION_IDLE && set_aside(c, io, bytes)) {
+	if (result == SESSION_IDLE && set_aside(c, io)) {
 		conn_count_messages(c, io);
 		session_io_clear(io);
 	} else {
@@ -609,7 +612,19 @@ void conn_tls_answer(struct conn *c, struct iovec *bytes, uint64_t now_ms)
 
 void conn_tls_turn_end(struct reactor *reactor)
 {
-	reactor->tls->n_answers = 0;
+	struct conn_tls_memory *memory = reactor->tls;
+	struct session_io *io = &reactor->io;
+
+	for (size_t i = 0; i < memory->n_answers; i++) {
+		const struct answer *answer = &memory->answers[i];
+		int sent;
+
+		out_set(&io->out, answer->bytes.iov_base, answer->bytes.iov_len);
+		sent = conn_socket_send_records(answer->conn, io);
+		if (sent != 0)
+			conn_pump_sent(answer->conn, conn_io(answer->conn), SESSION_IDLE, sent);
+	}
+	memory->n_answers = memory->n_sealed = 0;
 }
 
 /* ---- output ---- */
@@ -622,8 +637,9 @@ int conn_tls_send(struct conn *c, struct session_io *io)
 
 	if (n < 0)
 		return UV_EPROTO;
+	conn_count_sent(c, io->out.n_bytes);
 	out_set(&io->out, memory->sealed, (size_t)n);
-	return conn_socket_send(c, io);
+	return conn_socket_send_records(c, io);
 }
 
 void conn_tls_end_output(struct conn *c)
@@ -658,7 +674,10 @@ int conn_tls_save_output(struct conn *c, struct session_io *io, struct handover 
 		return 0;
 	n = tls_channel_seal(&tls_of(c)->channel, &memory->crypto, io->out.spans, io->out.n_spans,
 			     memory->sealed);
-	return n < 0 ? (int)n : handover_put(handover, memory->sealed, (size_t)n);
+	if (n < 0)
+		return (int)n;
+	conn_count_sent(c, io->out.n_bytes);
+	return handover_put(handover, memory->sealed, (size_t)n);
 }
 
 int conn_tls_save_alert(struct conn *c, struct handover *handover)

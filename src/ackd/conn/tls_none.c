@@ -32,7 +32,7 @@ void conn_tls_take(struct conn *c, const uint8_t *data, size_t n)
 {
 }
 
-void conn_tls_answer(struct conn *c, struct iovec *bytes, uint64_t now_ms)
+void conn_tls_answer(struct conn *c, const uint8_t *data, size_t n, uint64_t now_ms)
 {
 }
 

@@ -107,8 +107,10 @@ static const struct family {
 	const char *(*reason_name)(unsigned i);
 } families[] = {
 	{"ackd_connections_total", "Connections that were served.", COUNTER_CONNECTIONS, 1, NULL},
-	{"ackd_received_bytes_total", "Bytes received.", COUNTER_RECEIVED_BYTES, 1, NULL},
-	{"ackd_sent_bytes_total", "Bytes sent.", COUNTER_SENT_BYTES, 1, NULL},
+	{"ackd_received_bytes_total", "Bytes received, without what TLS adds.",
+	 COUNTER_RECEIVED_BYTES, 1, NULL},
+	{"ackd_sent_bytes_total", "Bytes sent, without what TLS adds.", COUNTER_SENT_BYTES, 1,
+	 NULL},
 	{"ackd_messages_total", "Messages, including those answered with a NAK.", COUNTER_MESSAGES,
 	 1, NULL},
 	{"ackd_skipped_bytes_total", "Bytes received between frames.", COUNTER_SKIPPED_BYTES, 1,
