@@ -143,7 +143,7 @@ int tls_handshake_subject(const struct tls_handshake *handshake, char *out, size
 	r = X509_NAME_print_ex(text, name, 0, XN_FLAG_RFC2253);
 	n = BIO_get_mem_data(text, &p);
 	if (r >= 0)
-		copy_subject(p, (size_t)n, out, size);
+		copy_subject(n > 0 ? p : "", (size_t)n, out, size);
 	BIO_free(text);
 	ERR_clear_error();
 	return r < 0 ? -ENOMEM : 0;
