@@ -34,19 +34,30 @@ def free_port():
 class Bench:
     """The programs and the processors that they run on."""
 
-    def __init__(self, build, directory, server_cpu, client_cpu):
+    def __init__(self, build, directory, server_cpu, client_cpu, backends):
         self.client = os.path.join(build, "tests", "bench", "bench-client")
+        # meson compiles tls_none.c in its place without OpenSSL
+        self.has_tls = os.path.exists(self.client + ".p/client_tls.c.o")
         self.directory = directory
+        self.backends = backends  # peers by name
         self.server_cpu = server_cpu
         self.client_cpu = client_cpu
 
     @contextlib.contextmanager
     def server(self, peer, mode, wrapper=()):
         """Runs the peer, pinned, in a new session; yields its port and process ID."""
+        with contextlib.ExitStack() as stack:
+            backend = 0
+            if peer.backend:
+                backend = stack.enter_context(self.server(self.backends[peer.backend], "echo"))[0]
+            yield stack.enter_context(self._started(peer, mode, wrapper, backend))
+
+    @contextlib.contextmanager
+    def _started(self, peer, mode, wrapper, backend):
         port = free_port()
         log_path = os.path.join(self.directory, f"{peer.name}.log")
         argv = ["taskset", "-c", str(self.server_cpu), *wrapper,
-                *peer.argv(self.directory, port, mode)]
+                *peer.argv(self.directory, port, mode, backend)]
         with open(log_path, "wb") as log:
             process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                        start_new_session=True, cwd=self.directory)
@@ -106,10 +117,31 @@ class Bench:
             return self.run_client("churn", f"--port={port}", "--conns=16",
                                    f"--seconds={seconds}")[0]["rate"]
 
-    def idle(self, peer, conns):
-        with self.server(peer, "echo") as (port, pid):
+    def handshakes(self, server, seconds):
+        """Returns the rate of TLS handshakes, and the server's time for each."""
+        port, pid = server
+        return self.run_client("churn", f"--port={port}", f"--session={pid}", "--conns=16",
+                               "--tls", "--handshakes", f"--seconds={seconds}")[0]
+
+    def idle(self, peer, conns, mode="echo"):
+        with self.server(peer, mode) as (port, pid):
             return self.run_client("idle", f"--port={port}", f"--session={pid}",
-                                   f"--conns={conns}")[0]["bytes"]
+                                   f"--conns={conns}", *(["--tls"] if mode == "tls" else []),
+                                   )[0]["bytes"]
+
+    def cipher(self, size):
+        """Returns the nanoseconds in which "openssl speed" seals and opens a record of @size bytes."""
+        total = 0
+        for decrypt in ([], ["-decrypt"]):
+            result = subprocess.run(
+                ["taskset", "-c", str(self.server_cpu), "openssl", "speed", "-mr", "-seconds", "1",
+                 "-bytes", str(size), "-aead", *decrypt, "-evp", "aes-256-gcm"],
+                stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=True)
+            found = re.search(r"^\+F:\d+:[^:]*:([0-9.]+)", result.stdout, re.M)
+            if not found:
+                raise BenchError("openssl speed: no figure")
+            total += size / float(found.group(1)) * 1e9
+        return total
 
     def start(self, peer):
         port = free_port()

@@ -60,15 +60,37 @@ def print_costs(out, costs, peers):
                ("syscalls_lines", "…/line (x16)", "{:.3f}"),
                ("idle_bytes", "B/idle conn", "{:,.0f}"), ("start_ms", "start ms", "{:.1f}"),
                ("churn", "connects/s", "{:,.0f}")]
-    print("\nCosts  (instructions, allocations: callgrind; system calls: perf; 64 B x 50)",
-          file=out)
-    print(f"  {'':<40}" + "".join(f"{title:>14}" for _, title, _ in columns), file=out)
+    tls = [("handshakes", "handshakes/s", "{:,.0f}"), ("handshake_us", "CPU us each", "{:.1f}"),
+           ("tls_idle_bytes", "B/idle conn", "{:,.0f}")]
+    print_columns(out, "Costs  (instructions, allocations: callgrind; system calls: perf; 64 B x 50)",
+                  columns, costs, peers)
+    print_columns(out, "TLS", tls, costs, peers)
+
+
+def print_columns(out, heading, columns, costs, peers):
+    """Prints the costs in @columns of the peers that have one of them."""
+    if not any(key in row for row in costs.values() for key, _, _ in columns):
+        return
+    print("\n" + heading, file=out)
+    print(f"  {'':<44}" + "".join(f"{title:>14}" for _, title, _ in columns), file=out)
     for peer in peers:
         row = costs.get(peer["name"])
-        if row:
-            print(f"  {peer['title']:<40}" + "".join(
+        if row and any(key in row for key, _, _ in columns):
+            print(f"  {peer['title']:<44}" + "".join(
                 f"{form.format(median(row[key])) if row.get(key) else '-':>14}"
                 for key, _, form in columns), file=out)
+
+
+def sealed_share(results):
+    """Returns the CPU time of a message of 64 KiB with TLS, relative to that of one without, and the
+    sealing and opening of four records as "openssl speed" does it."""
+    cipher = results["costs"].get("ackd", {}).get("cipher_ns")
+    pairs = [(t["ackd"]["cpu_ns"], p["ackd"]["cpu_ns"]) for t, p in zip(
+        results["load"].get("tls-64k", []), results["load"].get("64k-ascii", []))
+        if "ackd" in t and "ackd" in p]
+    if not cipher or not pairs:
+        return None
+    return median([tls / (plain + 4 * median(cipher)) for tls, plain in pairs])
 
 
 def targets(results):
@@ -103,6 +125,17 @@ def targets(results):
                                ("asyncio", "asyncio", 1 / 8)):
         yield ("16 lines, ack: CPU to " + title, ratio("lines-ack", base=peer), limit,
                ratio("lines-ack", "epoll_ack", peer))
+    yield "64 B x 50, TLS: CPU to ackd without", ratio("tls", base="ackd", beside="64x50"), 1.35, None
+    for peer in ("nginx", "haproxy", "stunnel", "go", "node"):
+        yield f"64 B x 50, TLS: CPU to {peer}", ratio("tls", base=peer), 1.0, None
+    yield "64 KiB, TLS: CPU to ackd without, and the cipher", sealed_share(results), 1.15, None
+    yield "bytes per idle connection with TLS", cost("ackd", "tls_idle_bytes"), 1536, None
+    for key, title in (("handshakes", "rate of handshakes"), ("handshake_us", "CPU per handshake")):
+        own, other = cost("ackd", key), cost("s_server", key)
+        if own and other:
+            yield (f"{title}: s_server's to ackd's" if key == "handshakes" else
+                   f"{title} to s_server's",
+                   other / own if key == "handshakes" else own / other, 1 / 0.9, None)
     yield "64 B x 1, busy_poll: p50 to raw epoll", ratio("64x1", "ackd_busy", key="p50_us"), 0.5, None
     yield "instructions per 64 B echo", cost("ackd", "instructions"), 430, None
     yield "allocations per message", cost("ackd", "allocations"), 0.001, None

@@ -24,6 +24,7 @@ class Workload:
             f"--lines={self.lines}",
             f"--text={self.text}",
             f"--frame={self.frame}",
+            *(["--tls"] if self.mode == "tls" else []),
             *(["--spin"] if self.spin else []),
             *(["--prefix=Got "] if self.mode.endswith("ack") else []),
         ]
@@ -47,6 +48,9 @@ WORKLOADS = [
                beside=f"lines-{reply}")
       for framing, frame in (("delimited", "delimited:1c0d:0b"), ("length", "length:2"))
       for reply in ("echo", "ack")),
+    Workload("tls", "64 B x 50, TLS", 50, mode="tls", base="ackd", beside="64x50"),
+    Workload("tls-64k", "64 KiB x 50, TLS", 50, size=65536, mode="tls", base="ackd",
+             beside="64k-ascii"),
 ]
 
 

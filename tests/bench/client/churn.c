@@ -2,23 +2,29 @@
  * Connect-exchange-close. Several blocking connections take turns. Each is opened one lap before
  * its message is sent, and its end is awaited one lap later, so the server always has pending work.
  */
-#include "client.h"
+#include "link.h"
+#include "proc.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-static int finish(int fd)
+/* After the last connection the server sleeps, and the kernel has accounted its time. */
+#define SETTLE_US 10000
+
+/* Waits for the end, after data if none was exchanged. */
+static int finish(const struct options *options, struct link *link)
 {
-	char byte;
+	uint8_t bytes[1024];
 	ssize_t n;
 
-	shutdown(fd, SHUT_WR);
-	n = recv(fd, &byte, 1, 0);
-	close(fd);
+	link_end_output(link);
+	do
+		n = link_recv(link, bytes, sizeof bytes, 0);
+	while (n > 0 && options->handshakes);
+	link_close(link);
 	if (n != 0) {
 		fprintf(stderr, "end of a connection: %s\n", n < 0 ? strerror(errno) : "more data");
 		return n < 0 ? 1 : 2;
@@ -26,54 +32,75 @@ static int finish(int fd)
 	return 0;
 }
 
-static int lap(const struct options *options, const struct corpus *corpus, int *fds,
+static int lap(const struct options *options, const struct corpus *corpus, struct link *links,
 	       uint64_t *counter)
 {
 	int r = 0;
 
 	for (unsigned i = 0; i < options->conns; i++) {
-		fds[i] = dial(options->port);
-		if (fds[i] < 0) {
-			fprintf(stderr, "connect: %s\n", strerror(-fds[i]));
+		r = link_begin(&links[i], options);
+		if (r != 0) {
 			while (i-- > 0)
-				close(fds[i]);
-			return 1;
+				link_close(&links[i]);
+			return r;
 		}
 	}
 	for (unsigned i = 0; i < options->conns; i++) {
 		if (r == 0)
-			r = exchange(fds[i], corpus, *counter % corpus->n_starts,
+			r = link_establish(&links[i]);
+		if (r == 0 && !options->handshakes)
+			r = exchange(&links[i], corpus, *counter % corpus->n_starts,
 				     options->corpus.lines);
 		if (r == 0)
-			r = finish(fds[i]);
+			r = finish(options, &links[i]);
 		else
-			close(fds[i]);
+			link_close(&links[i]);
 		*counter += 1;
 	}
 	return r;
 }
 
-int client_churn(const struct options *options)
+/* Repeats until the time is up. Returns 0 or an exit status. */
+static int run(const struct options *options, const struct corpus *corpus, struct link *links)
 {
+	struct proc_usage before = {0}, after = {0};
 	uint64_t started, elapsed, count = 0;
-	struct corpus corpus;
-	int *fds, r;
+	int r;
 
-	fds = calloc(options->conns, sizeof *fds);
-	if (!fds || corpus_init(&corpus, &options->corpus) < 0) {
-		fprintf(stderr, "out of memory, or a size below that of a frame\n");
-		free(fds);
-		return 1;
-	}
+	if (options->session > 0 && proc_usage_read(options->session, &before) < 0)
+		goto gone;
 	started = now_ns();
 	do {
-		r = lap(options, &corpus, fds, &count);
+		r = lap(options, corpus, links, &count);
 		elapsed = now_ns() - started;
 	} while (r == 0 && (double)elapsed < options->seconds * 1e9);
-	if (r == 0)
-		printf("{\"connections\": %ju, \"rate\": %.1f}\n", (uintmax_t)count,
-		       (double)count * 1e9 / (double)elapsed);
+	if (r != 0)
+		return r;
+	usleep(SETTLE_US);
+	if (options->session > 0 && proc_usage_read(options->session, &after) < 0)
+		goto gone;
+	printf("{\"connections\": %ju, \"rate\": %.1f, \"cpu_us\": %.2f}\n", (uintmax_t)count,
+	       (double)count * 1e9 / (double)elapsed,
+	       (double)(after.cpu_ns - before.cpu_ns) / 1e3 / (double)count);
+	return 0;
+gone:
+	fprintf(stderr, "no process of session %d\n", (int)options->session);
+	return 1;
+}
+
+int client_churn(const struct options *options)
+{
+	struct corpus corpus;
+	struct link *links = calloc(options->conns, sizeof *links);
+	int r;
+
+	if (!links || corpus_init(&corpus, &options->corpus) < 0) {
+		fprintf(stderr, "out of memory, or a size below that of a frame\n");
+		free(links);
+		return 1;
+	}
+	r = run(options, &corpus, links);
 	corpus_finish(&corpus);
-	free(fds);
+	free(links);
 	return r;
 }

@@ -21,9 +21,11 @@ struct options {
 	double warm_seconds; /* before the measured phase */
 	double seconds;
 	uint64_t count; /* messages a connection in place of seconds; 0: none */
-	bool spin;	/* never sleep, so that wake-ups of the client do not count */
-	int server_cpu; /* for start; -1: any */
-	char **command; /* for start */
+	bool tls;
+	bool handshakes; /* churn: no message */
+	bool spin;	 /* never sleep, so that wake-ups of the client do not count */
+	int server_cpu;	 /* for start; -1: any */
+	char **command;	 /* for start */
 };
 
 /*
@@ -34,7 +36,10 @@ struct options {
 /* Closed loop: each connection sends a message, compares the reply, and sends the next. */
 int client_load(const struct options *options);
 
-/* Connect, exchange one message, half-close, wait for the end, close; repeated until time is up. */
+/*
+ * Connect, exchange one message unless only handshakes are wanted, half-close, wait for the end,
+ * close; repeated until time is up.
+ */
 int client_churn(const struct options *options);
 
 /* Opens the connections, exchanges one message on each, and reports their memory. */
@@ -53,12 +58,6 @@ uint64_t now_ns(void);
 
 /* Returns a blocking connection to @port of this host, or a negative errno. */
 int dial(uint16_t port);
-
-/*
- * Exchanges one message of the corpus, which begins at line @start, on a blocking connection.
- * Returns 0, or an exit status after reporting the error.
- */
-int exchange(int fd, const struct corpus *corpus, size_t start, size_t lines);
 
 /* Raises the descriptor limit and checks that @n connections fit. Returns 0 or an exit status. */
 int raise_descriptor_limit(unsigned n);

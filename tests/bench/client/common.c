@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* The time limit of a blocking exchange. */
+/* The time limit of a blocking call. */
 #define EXCHANGE_TIMEOUT_SECONDS 10
 
 uint64_t now_ns(void)
@@ -44,45 +44,6 @@ int dial(uint16_t port)
 		return r;
 	}
 	return fd;
-}
-
-int exchange(int fd, const struct corpus *corpus, size_t start, size_t lines)
-{
-	const uint8_t *out = corpus->sent + start * corpus->line_bytes;
-	const uint8_t *expected = corpus->replies + start * corpus->reply_bytes;
-	size_t n_out = lines * corpus->line_bytes, n_in = lines * corpus->reply_bytes;
-	size_t sent = 0, received = 0;
-	uint8_t buffer[16384];
-
-	while (received < n_in) {
-		ssize_t n;
-
-		/* A piece at a time, so that the two directions cannot block each other. */
-		if (sent < n_out) {
-			size_t piece = n_out - sent < sizeof buffer ? n_out - sent : sizeof buffer;
-
-			n = send(fd, out + sent, piece, MSG_NOSIGNAL);
-			if (n < 0) {
-				fprintf(stderr, "send: %s\n", strerror(errno));
-				return 1;
-			}
-			sent += (size_t)n;
-		}
-		n = recv(fd, buffer, sizeof buffer, sent < n_out ? MSG_DONTWAIT : 0);
-		if (n < 0 && sent < n_out && errno == EAGAIN)
-			continue;
-		if (n <= 0) {
-			fprintf(stderr, "recv: %s\n", n < 0 ? strerror(errno) : "closed early");
-			return 1;
-		}
-		if ((size_t)n > n_in - received ||
-		    memcmp(buffer, expected + received, (size_t)n) != 0) {
-			fprintf(stderr, "wrong reply after %zu bytes\n", received);
-			return 2;
-		}
-		received += (size_t)n;
-	}
-	return 0;
 }
 
 int raise_descriptor_limit(unsigned n)

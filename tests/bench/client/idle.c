@@ -1,4 +1,5 @@
 #include "client.h"
+#include "link.h"
 #include "proc.h"
 
 #include <stdio.h>
@@ -13,19 +14,15 @@
 #define FIRST 16
 
 static int open_one(const struct options *options, const struct corpus *corpus, unsigned i,
-		    int *ret_fd)
+		    struct link *ret_link)
 {
-	int fd = dial(options->port), r;
+	int r = link_open(ret_link, options);
 
-	if (fd < 0) {
-		fprintf(stderr, "connect: %s\n", strerror(-fd));
-		return 1;
-	}
-	r = exchange(fd, corpus, i % corpus->n_starts, options->corpus.lines);
 	if (r != 0)
-		close(fd);
-	else
-		*ret_fd = fd;
+		return r;
+	r = exchange(ret_link, corpus, i % corpus->n_starts, options->corpus.lines);
+	if (r != 0)
+		link_close(ret_link);
 	return r;
 }
 
@@ -34,7 +31,8 @@ int client_idle(const struct options *options)
 	unsigned n = options->conns, opened = 0;
 	struct proc_usage before = {0}, after = {0};
 	struct corpus corpus;
-	int *fds, r;
+	struct link *links;
+	int r;
 
 	if (n <= FIRST) {
 		fprintf(stderr, "more than %d connections are needed\n", FIRST);
@@ -43,10 +41,10 @@ int client_idle(const struct options *options)
 	r = raise_descriptor_limit(n);
 	if (r != 0)
 		return r;
-	fds = calloc(n, sizeof *fds);
-	if (!fds || corpus_init(&corpus, &options->corpus) < 0) {
+	links = calloc(n, sizeof *links);
+	if (!links || corpus_init(&corpus, &options->corpus) < 0) {
 		fprintf(stderr, "out of memory, or a size below that of a frame\n");
-		free(fds);
+		free(links);
 		return 1;
 	}
 	while (r == 0 && opened < n) {
@@ -55,7 +53,7 @@ int client_idle(const struct options *options)
 			r = proc_usage_read(options->session, &before) < 0;
 		}
 		if (r == 0)
-			r = open_one(options, &corpus, opened, &fds[opened]);
+			r = open_one(options, &corpus, opened, &links[opened]);
 		if (r == 0)
 			opened++;
 	}
@@ -68,8 +66,8 @@ int client_idle(const struct options *options)
 			       (n - FIRST),
 		       (uintmax_t)after.anonymous_kib);
 	while (opened > 0)
-		close(fds[--opened]);
+		link_close(&links[--opened]);
 	corpus_finish(&corpus);
-	free(fds);
+	free(links);
 	return r;
 }

@@ -4,6 +4,7 @@
  */
 #include "client.h"
 #include "histogram.h"
+#include "link.h"
 #include "proc.h"
 
 #include <errno.h>
@@ -29,7 +30,7 @@
 #define ACCEPT_BATCH 64
 
 struct load_conn {
-	int fd;
+	struct link link;
 	bool waits_for_room;
 	size_t line; /* where its message begins */
 	size_t sent;
@@ -58,7 +59,7 @@ static int watch(struct load *load, struct load_conn *conn, int operation, uint3
 {
 	struct epoll_event event = {.events = events, .data.ptr = conn};
 
-	if (epoll_ctl(load->epoll_fd, operation, conn->fd, &event) < 0) {
+	if (epoll_ctl(load->epoll_fd, operation, conn->link.fd, &event) < 0) {
 		fprintf(stderr, "epoll_ctl: %s\n", strerror(errno));
 		return 1;
 	}
@@ -70,8 +71,7 @@ static int send_more(struct load *load, struct load_conn *conn)
 	const uint8_t *message = load->corpus.sent + conn->line * load->corpus.line_bytes;
 	ssize_t n;
 
-	n = send(conn->fd, message + conn->sent, load->n_out - conn->sent,
-		 MSG_NOSIGNAL | MSG_DONTWAIT);
+	n = link_send(&conn->link, message + conn->sent, load->n_out - conn->sent, MSG_DONTWAIT);
 	if (n < 0 && errno != EAGAIN) {
 		fprintf(stderr, "send: %s\n", strerror(errno));
 		return 1;
@@ -111,7 +111,7 @@ static int on_readable(struct load *load, struct load_conn *conn)
 	const uint8_t *expected = load->corpus.replies + conn->line * load->corpus.reply_bytes;
 	ssize_t n;
 
-	n = recv(conn->fd, load->buffer, READ_BYTES, MSG_DONTWAIT);
+	n = link_recv(&conn->link, load->buffer, READ_BYTES, MSG_DONTWAIT);
 	if (n < 0 && errno == EAGAIN)
 		return 0;
 	if (n <= 0) {
@@ -187,15 +187,12 @@ static int connect_all(struct load *load)
 	for (unsigned i = 0; i < load->options->conns && r == 0; i++) {
 		struct load_conn *conn = &load->conns[i];
 
-		conn->fd = dial(load->options->port);
-		if (conn->fd < 0) {
-			fprintf(stderr, "connect: %s\n", strerror(-conn->fd));
+		if (link_open(&conn->link, load->options) != 0)
 			return 1;
-		}
 		load->n_conns++;
 		conn->line = i * 7919 % load->corpus.n_starts;
 		if (i % ACCEPT_BATCH == 0)
-			r = exchange(conn->fd, &load->corpus, conn->line,
+			r = exchange(&conn->link, &load->corpus, conn->line,
 				     load->options->corpus.lines);
 		if (r == 0)
 			r = watch(load, conn, EPOLL_CTL_ADD, EPOLLIN);
@@ -266,7 +263,7 @@ int client_load(const struct options *options)
 	if (r == 0)
 		r = measure(&load);
 	for (unsigned i = 0; i < load.n_conns; i++)
-		close(load.conns[i].fd);
+		link_close(&load.conns[i].link);
 	corpus_finish(&load.corpus);
 out:
 	if (load.epoll_fd >= 0)

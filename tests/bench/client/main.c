@@ -21,6 +21,7 @@ static _Noreturn void usage(void)
 	      "       [--frame none|line|delimited:END[:START]|length:BYTES[:little]]\n"
 	      "       [--prefix TEXT] [--warm SECONDS]\n"
 	      "       [--seconds SECONDS | --count MESSAGES] [--spin] [--server-cpu CPU]\n"
+	      "       [--tls] [--handshakes]\n"
 	      "       [-- COMMAND...]\n",
 	      stderr);
 	exit(64);
@@ -56,6 +57,8 @@ static void parse(int argc, char **argv, struct options *options)
 		{"seconds", required_argument, NULL, 't'},
 		{"count", required_argument, NULL, 'c'},
 		{"spin", no_argument, NULL, 'i'},
+		{"tls", no_argument, NULL, 'T'},
+		{"handshakes", no_argument, NULL, 'H'},
 		{"server-cpu", required_argument, NULL, 'u'},
 		{0},
 	};
@@ -103,6 +106,12 @@ static void parse(int argc, char **argv, struct options *options)
 			break;
 		case 'i':
 			options->spin = true;
+			break;
+		case 'T':
+			options->tls = true;
+			break;
+		case 'H':
+			options->handshakes = true;
 			break;
 		case 'u':
 			options->server_cpu = atoi(optarg);

@@ -1,4 +1,4 @@
-#include "client.h"
+#include "link.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -39,15 +39,16 @@ static int first_answer(const struct options *options, const struct corpus *corp
 			uint64_t started)
 {
 	for (;;) {
-		int fd = dial(options->port), r;
+		struct link link = {.fd = dial(options->port)};
+		int r;
 
-		if (fd >= 0) {
-			r = exchange(fd, corpus, 0, options->corpus.lines);
-			close(fd);
+		if (link.fd >= 0) {
+			r = exchange(&link, corpus, 0, options->corpus.lines);
+			link_close(&link);
 			return r;
 		}
 		if (now_ns() - started > (uint64_t)START_LIMIT_MS * 1000000) {
-			fprintf(stderr, "not ready in time: %s\n", strerror(-fd));
+			fprintf(stderr, "not ready in time: %s\n", strerror(-link.fd));
 			return 1;
 		}
 		usleep(RETRY_US);

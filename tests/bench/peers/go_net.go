@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"crypto/tls"
 	"fmt"
 	"log"
 	"net"
@@ -58,12 +59,18 @@ func scan(conn net.Conn) {
 func main() {
 	handlers := map[string]func(net.Conn){"ack": ack, "scan": scan}
 	handler := echo
-	if len(os.Args) > 2 {
-		handler = handlers[os.Args[2]]
-	}
 	listener, err := net.Listen("tcp", "127.0.0.1:"+os.Args[1])
 	if err != nil {
 		log.Fatal(err)
+	}
+	if len(os.Args) > 3 { // tls DIRECTORY
+		pair, err := tls.LoadX509KeyPair(os.Args[3]+"/tls.crt", os.Args[3]+"/tls.key")
+		if err != nil {
+			log.Fatal(err)
+		}
+		listener = tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{pair}})
+	} else if len(os.Args) > 2 {
+		handler = handlers[os.Args[2]]
 	}
 	for {
 		conn, err := listener.Accept()

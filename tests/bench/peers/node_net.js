@@ -2,8 +2,10 @@
 // each by itself.
 'use strict';
 
+const fs = require('node:fs');
 const net = require('node:net');
 const readline = require('node:readline');
+const tls = require('node:tls');
 
 function echo(socket) {
 	socket.on('data', (data) => {
@@ -39,7 +41,19 @@ function ackUsual(socket) {
 
 const handler = { ack, 'ack-usual': ackUsual }[process.argv[3]] ?? echo;
 
-net.createServer({ noDelay: true }, (socket) => {
+const directory = process.argv[4]; // after "tls"
+
+function serve(socket) {
 	socket.on('error', () => socket.destroy());
 	handler(socket);
-}).listen({ port: Number(process.argv[2]), host: '127.0.0.1', backlog: 4096 });
+}
+
+const server = directory
+	? tls.createServer({
+		cert: fs.readFileSync(`${directory}/tls.crt`),
+		key: fs.readFileSync(`${directory}/tls.key`),
+		noDelay: true,
+	}, serve)
+	: net.createServer({ noDelay: true }, serve);
+
+server.listen({ port: Number(process.argv[2]), host: '127.0.0.1', backlog: 4096 });
