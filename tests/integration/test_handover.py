@@ -926,7 +926,7 @@ def damage_state(unit, how):
         os.close(fds[0])
         fds[0] = os.memfd_create("damaged", os.MFD_ALLOW_SEALING)
         os.write(fds[0], segment)
-        fcntl.fcntl(fds[0], 1033, 15)  # F_ADD_SEALS: all
+        fcntl.fcntl(fds[0], 1033, 31)  # F_ADD_SEALS: all
         return messages
 
     edit_queue(unit, edit)

@@ -20,7 +20,8 @@ LOCAL = "/run/ackd/socket"
 # Replaces ackd for one start: damages the handed-over state, then executes ackd.
 DAMAGE = """
 import fcntl, os, socket
-SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+F_SEAL_FUTURE_WRITE = 0x10
+SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | F_SEAL_FUTURE_WRITE
 
 def damaged(segment):
     data = bytearray(os.pread(segment, 1 << 26, 0))

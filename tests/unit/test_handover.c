@@ -2,6 +2,7 @@
 
 #include "ackd/handover/handover.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -45,9 +46,40 @@ static void test_many_descriptors(void **state)
 	assert_int_equal(r, 0);
 }
 
+/* A segment can be sent while the kernel refers to one of its pages. */
+static void test_page_in_use(void **state)
+{
+	struct state_record record = {.address.family = AF_UNIX};
+	struct limits limits = {0};
+	struct handover handover;
+	struct takeover takeover;
+	struct takeover_connection from;
+	int writing, reading, ends[2], fd = dup(STDERR_FILENO);
+	off_t start = 0;
+
+	assert_int_equal(handover_queue(&writing, &reading), 0);
+	handover_init(&handover, writing, &limits, 1);
+	assert_int_equal(handover_begin(&handover, "l"), 0);
+	assert_int_equal(handover_end(&handover, &record), 0);
+	assert_int_equal(pipe(ends), 0);
+	assert_true(splice(handover.memfd, &start, ends[1], NULL, 1, 0) == 1);
+	assert_int_equal(handover_send(&handover, &fd), 0);
+	handover_complete(&handover);
+	assert_int_equal(takeover_receive(reading, 100, &takeover), 0);
+	assert_true(takeover_take(&takeover, &from));
+	takeover_release(&from);
+	takeover_finish(&takeover);
+	handover_finish(&handover);
+	close(reading);
+	close(ends[0]);
+	close(ends[1]);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_page_in_use),
 		cmocka_unit_test(test_many_descriptors),
 	};
 	struct rlimit limit;

@@ -15,7 +15,12 @@
 #include <unistd.h>
 
 #define STORE_NAME "ackd-handover"
-#define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
+/*
+ * F_SEAL_WRITE would fail while anything in the kernel refers to a page, which on a busy machine
+ * lasts longer than the kernel waits. F_SEAL_FUTURE_WRITE does not wait. It permits writing through
+ * mappings that exist, but no process maps a segment for writing.
+ */
+#define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE)
 
 /* Minimum size of a segment, and of the freed memory before a trim. */
 #define SEGMENT_BYTES_MIN ((size_t)256 * 1024)
