@@ -276,6 +276,33 @@ static void test_draining(void **state)
 	end(&f);
 }
 
+/* What arrived before the end of a drain may have no data: half a record, or a change of keys. */
+static void test_draining_without_data(void **state)
+{
+	for (int i = 0; i < 3; i++) {
+		struct fixture f;
+		struct client client;
+		char byte;
+
+		begin_tls(&f, "short.pem", "reply = \"echo\";");
+		client = client_of(connect_client(&f));
+		handshake(&f, &client);
+		if (i == 0) {
+			assert_int_equal(write(client.fd, "\x17\x03\x03", 3), 3);
+		} else {
+			SSL_key_update(client.ssl, i == 1 ? SSL_KEY_UPDATE_NOT_REQUESTED
+							  : SSL_KEY_UPDATE_REQUESTED);
+			SSL_do_handshake(client.ssl);
+		}
+		reactor_for_each(&f.reactor, conn_drain);
+		step(&f);
+		assert_int_equal(SSL_read(client.ssl, &byte, 1), 0);
+		assert_int_equal(SSL_get_shutdown(client.ssl), SSL_RECEIVED_SHUTDOWN);
+		client_close(&client);
+		end(&f);
+	}
+}
+
 /* ---- restart ---- */
 
 static const char line_echo[] = "reply = \"echo\"; framing = \"line\";";
@@ -444,6 +471,7 @@ int main(void)
 		cmocka_unit_test(test_half_a_record),
 		cmocka_unit_test(test_no_memory_for_half_a_record),
 		cmocka_unit_test(test_draining),
+		cmocka_unit_test(test_draining_without_data),
 		cmocka_unit_test(test_restart_amid_a_record),
 		cmocka_unit_test(test_error_amid_output),
 		cmocka_unit_test(test_restart_amid_output),

@@ -467,7 +467,7 @@ static void take_opened(struct conn *c, const struct tls_opened *opened)
 	}
 	c->ended |= opened->status == TLS_ENDED;
 	conn_count_received(c, opened->n);
-	if (opened->n > 0 || c->ended)
+	if (opened->n > 0 || c->ended || c->draining) /* which may have its last input */
 		conn_take_input(c, memory_of(c)->data, opened->n);
 	after_records(c, opened->status);
 }
