@@ -276,7 +276,7 @@ static void test_draining(void **state)
 	end(&f);
 }
 
-/* What arrived before the end of a drain may have no data: half a record, or a change of keys. */
+/* The last input of a draining connection may have no data: half a record, or a KeyUpdate. */
 static void test_draining_without_data(void **state)
 {
 	for (int i = 0; i < 3; i++) {
