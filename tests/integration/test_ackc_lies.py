@@ -324,7 +324,7 @@ def test_endless_number_of_a_nak_line_is_a_wrong_reply(peer):
         for command in (("ping", "-c", "2", "-i", "0"), ("load", "-n", "4", "-c", "1")):
             done = ackc(*command, "-w", within(0.5), "127.0.0.1", peer(handle).port)
             assert done.status == (1 if name == "greeting" else 2), (name, done)
-            assert "NAK 1111" in done.err, (name, done)
+            assert 10 * "1" in done.err, (name, done)  # the text may begin as the NAK does
 
 
 def test_silent_server_is_reported(peer):

@@ -5,7 +5,11 @@
 
 #include "conn_tls_fixture.h"
 
+#include "core/wire/tls_record.h"
+
 #include <openssl/err.h>
+#include <signal.h>
+#include <stddef.h>
 
 /* Checks the bytes of the only connection, which echoes @n. */
 static void check_counts(const struct fixture *f, size_t n)
@@ -65,7 +69,26 @@ static void test_handshake_timeouts(void **state)
 	}
 }
 
-/* A client beyond limits.max_handshakes is not read until another has ended its handshake. */
+/* Sends a ClientHello, and lets the server take its step. */
+static void hello(struct fixture *f, struct client *client)
+{
+	SSL_do_handshake(client->ssl);
+	step(f);
+	step(f);
+}
+
+/* Returns how many connections are in @state. */
+static unsigned count_in(const struct fixture *f, enum conn_state state)
+{
+	const struct conn *c;
+	unsigned n = 0;
+
+	list_for_each (c, &f->listener->queues[QUEUE_HANDSHAKE].conns, node)
+		n += c->state == state;
+	return n;
+}
+
+/* A client beyond limits.max_handshakes waits until another has ended its handshake. */
 static void test_wait_for_a_place(void **state)
 {
 	for (int is_first_gone = 0; is_first_gone < 2; is_first_gone++) {
@@ -76,10 +99,11 @@ static void test_wait_for_a_place(void **state)
 		first = client_of(connect_client(&f));
 		second = client_of(connect_client(&f));
 		third = client_of(connect_client(&f));
-		SSL_do_handshake(third.ssl);
-		SSL_do_handshake(second.ssl);
+		hello(&f, &first);
+		hello(&f, &second);
+		hello(&f, &third);
 		advance(&f, 1000);
-		assert_int_equal(last_conn(&f, QUEUE_HANDSHAKE)->state, CONN_WAITING);
+		assert_int_equal(count_in(&f, CONN_WAITING), 2);
 		assert_int_equal(SSL_do_handshake(second.ssl), -1);
 		if (is_first_gone)
 			client_close(&first);
@@ -87,7 +111,8 @@ static void test_wait_for_a_place(void **state)
 			handshake(&f, &first);
 		step(&f);
 		advance(&f, 100);
-		assert_int_equal(last_conn(&f, QUEUE_HANDSHAKE)->state, CONN_WAITING);
+		step(&f);
+		assert_int_equal(count_in(&f, CONN_WAITING), 1);
 		handshake(&f, &second);
 		advance(&f, 100);
 		handshake(&f, &third);
@@ -104,27 +129,116 @@ static void test_wait_for_a_place(void **state)
 /* The time in which a client waits is part of its time for the handshake. */
 static void test_timeout_of_a_wait(void **state)
 {
-	struct fixture f;
-	int first, second, third;
+	for (int has_memory = 0; has_memory < 2; has_memory++) {
+		struct fixture f;
+		struct client client;
 
-	begin_tls(&f, "short.pem", "limits = { max_handshakes = 1; };");
-	first = connect_client(&f);
-	advance(&f, 1000);
-	second = connect_client(&f);
-	third = connect_client(&f);
-	advance(&f, 1000);
-	close(first);
+		begin_tls(&f, "short.pem", "");
+		take_memory(&f, 50000);
+		client = client_of(connect_client(&f));
+		hello(&f, &client);
+		advance(&f, HANDSHAKE_MS - 1000);
+		assert_int_equal(count_in(&f, CONN_WAITING), 1);
+		if (has_memory)
+			give_memory(&f);
+		advance(&f, 500);
+		step(&f);
+		assert_int_equal(count_in(&f, CONN_WAITING), !has_memory);
+		advance(&f, 500);
+		assert_int_equal(queue_length(&f, QUEUE_HANDSHAKE), 1);
+		advance(&f, HANDSHAKE_MS / 32);
+		assert_int_equal(queue_length(&f, QUEUE_HANDSHAKE), 0);
+		assert_int_equal(count_of(&f, COUNTER_REFUSED + REFUSAL_TLS), 1);
+		if (!has_memory)
+			give_memory(&f);
+		client_close(&client);
+		end(&f);
+	}
+}
+
+/* Clients whose first record is incomplete take no place. */
+static void test_silent_clients(void **state)
+{
+	struct fixture f;
+	struct client client;
+	int silent[50];
+
+	begin_tls(&f, "short.pem", "reply = \"echo\"; limits = { max_handshakes = 1; };");
+	for (int i = 0; i < 50; i++) {
+		silent[i] = connect_client(&f);
+		if (i % 2)
+			say(silent[i], "\x16\3\1");
+	}
 	step(&f);
-	advance(&f, 100);
-	assert_int_equal(queue_length(&f, QUEUE_HANDSHAKE), 2);
-	assert_int_equal(last_conn(&f, QUEUE_HANDSHAKE)->state, CONN_WAITING);
-	advance(&f, HANDSHAKE_MS - 1100);
-	assert_int_equal(queue_length(&f, QUEUE_HANDSHAKE), 2);
-	advance(&f, HANDSHAKE_MS / 32);
-	assert_int_equal(queue_length(&f, QUEUE_HANDSHAKE), 0);
-	assert_int_equal(count_of(&f, COUNTER_REFUSED + REFUSAL_TLS), 3);
-	close(second);
-	close(third);
+	client = client_of(connect_client(&f));
+	handshake(&f, &client);
+	check_echo(&f, &client);
+	assert_int_equal(count_in(&f, CONN_HANDSHAKE), 50);
+	assert_true(budget_used(&f.limits.budget) < 25 * 600);
+	for (int i = 0; i < 50; i++)
+		close(silent[i]);
+	client_close(&client);
+	end(&f);
+}
+
+/* While others wait, a client that does not continue loses its place, but not before its time. */
+static void test_slow_clients(void **state)
+{
+	struct fixture f;
+	struct client slow, other;
+
+	begin_tls(&f, "short.pem", "reply = \"echo\"; limits = { max_handshakes = 1; };");
+	slow = client_of(connect_client(&f));
+	hello(&f, &slow);
+	advance(&f, 5000); /* nobody waits */
+	other = client_of(connect_client(&f));
+	assert_int_equal(count_in(&f, CONN_HANDSHAKE), 2);
+	client_close(&slow);
+	step(&f);
+	slow = client_of(connect_client(&f));
+	hello(&f, &slow);
+	hello(&f, &other);
+	advance(&f, 1999);
+	assert_int_equal(count_in(&f, CONN_WAITING), 1);
+	advance(&f, 11); /* the thread looks every 10 ms */
+	step(&f);
+	assert_int_equal(count_of(&f, COUNTER_REFUSED + REFUSAL_TLS), 2);
+	assert_int_equal(count_in(&f, CONN_WAITING), 0);
+	handshake(&f, &other);
+	check_echo(&f, &other);
+	client_close(&slow);
+	client_close(&other);
+	end(&f);
+}
+
+/* Many ClientHellos in one turn delay another connection by one of them at most. */
+static void test_one_step_in_an_iteration(void **state)
+{
+	struct fixture f;
+	struct client served, clients[10];
+	uint8_t byte;
+
+	begin_tls(&f, "short.pem", "reply = \"echo\";");
+	served = client_of(connect_client(&f));
+	handshake(&f, &served);
+	for (int i = 0; i < 10; i++) {
+		clients[i] = client_of(connect_client(&f));
+		SSL_do_handshake(clients[i].ssl);
+	}
+	assert_int_equal(SSL_write(served.ssl, "x", 1), 1);
+	for (int k = 0; k <= 10; k++) {
+		int n = 0;
+
+		step(&f);
+		for (int i = 0; i < 10; i++)
+			n += recv(clients[i].fd, &byte, 1, MSG_PEEK) == 1;
+		assert_int_equal(n, k);
+		if (k == 0)
+			assert_int_equal(SSL_read(served.ssl, &byte, 1), 1);
+	}
+	for (int i = 0; i < 10; i++)
+		client_close(&clients[i]);
+	client_close(&served);
 	end(&f);
 }
 
@@ -132,28 +246,121 @@ static void test_timeout_of_a_wait(void **state)
 static void test_wait_behind_a_proxy(void **state)
 {
 	static const char header[] = "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n";
-	struct client client;
+	struct client client, first;
 	struct fixture f;
-	int first;
+	size_t place;
 
 	begin_tls(&f, "short.pem",
 		  "reply = \"echo\"; limits = { max_handshakes = 1; }; proxies = [\"unix\"];");
-	first = connect_client(&f);
-	say(first, header);
-	step(&f);
+	first = client_of(connect_client(&f));
+	say(first.fd, header);
+	hello(&f, &first);
+	place = budget_used(&f.limits.budget);
+	assert_true(place > 0);
 	client = client_of(connect_client(&f));
 	say(client.fd, header);
-	SSL_do_handshake(client.ssl);
-	step(&f);
-	assert_int_equal(last_conn(&f, QUEUE_HANDSHAKE)->state, CONN_WAITING);
-	assert_true(budget_used(&f.limits.budget) > 0);
-	close(first);
+	hello(&f, &client);
+	assert_int_equal(count_in(&f, CONN_WAITING), 1);
+	assert_true(budget_used(&f.limits.budget) > place);
+	client_close(&first);
 	step(&f);
 	advance(&f, 100);
-	assert_int_equal(budget_used(&f.limits.budget), 0);
 	handshake(&f, &client);
+	assert_int_equal(budget_used(&f.limits.budget), 0);
 	check_echo(&f, &client);
 	client_close(&client);
+	end(&f);
+}
+
+/* ---- the first record ---- */
+
+/* Sends @n bytes in parts of @part. Expects the alert, or none if @alert is negative. */
+static void try_first(const void *bytes, size_t n, size_t part, int alert)
+{
+	const uint8_t expected[] = {21, 3, 3, 0, 2, 2, (uint8_t)alert};
+	uint8_t got[20];
+	struct fixture f;
+	int fd;
+
+	begin_tls(&f, "short.pem", "");
+	fd = connect_client(&f);
+	for (size_t at = 0; at < n; at += part) {
+		(void)!send(fd, (const uint8_t *)bytes + at, n - at < part ? n - at : part,
+			    MSG_NOSIGNAL);
+		step(&f);
+	}
+	step(&f);
+	if (alert < 0) {
+		assert_int_equal(recv(fd, got, sizeof(got), 0), -1);
+		assert_int_equal(count_of(&f, COUNTER_REFUSED + REFUSAL_TLS), 0);
+	} else {
+		assert_int_equal(recv(fd, got, sizeof(got), 0), sizeof(expected));
+		assert_memory_equal(got, expected, sizeof(expected));
+		assert_int_equal(count_of(&f, COUNTER_REFUSED + REFUSAL_TLS), 1);
+	}
+	close(fd);
+	end(&f);
+}
+
+static const struct {
+	const char *bytes;
+	size_t n;
+	int alert;
+} firsts[] = {
+	{"GET / HTTP/1.1\r\n\r\n", 18, TLS_UNEXPECTED_MESSAGE},
+	{"\x80\x2e\1\0\2\0\x15\0\0\0\x10", 11, TLS_UNEXPECTED_MESSAGE}, /* SSL 2 */
+	{"\0", 1, TLS_UNEXPECTED_MESSAGE},
+	{"\x15\3\1\0\2\2\x28", 7, TLS_UNEXPECTED_MESSAGE},
+	{"\x17\3\3\0\1x", 6, TLS_UNEXPECTED_MESSAGE},
+	{"\x14\3\3\0\1\1", 6, TLS_UNEXPECTED_MESSAGE},
+	{"\x16", 1, -1},
+	{"\x16\2", 2, TLS_PROTOCOL_VERSION},
+	{"\x16\4\1", 3, TLS_PROTOCOL_VERSION},
+	{"\x16\3\1\0", 4, -1},
+	{"\x16\3\1\0\0", 5, TLS_UNEXPECTED_MESSAGE}, /* empty */
+	{"\x16\3\1\x40\0", 5, -1},
+	{"\x16\3\1\x40\1", 5, TLS_RECORD_OVERFLOW},
+	{"\x16\3\1\0\4\1\0\0", 8, -1},
+	{"\x16\3\1\0\4\2\0\0\0", 9, TLS_UNEXPECTED_MESSAGE}, /* ServerHello */
+	{"\x16\3\1\0\x10\1\0\x40\0", 9, -1},
+	{"\x16\3\1\0\x10\1\0\x40\1", 9, TLS_ILLEGAL_PARAMETER},
+	{"\x16\3\1\0\x10\1\xff\xff\xff", 9, TLS_ILLEGAL_PARAMETER},
+	{"\x16\3\1\0\4\1\0\0\0", 9, TLS_DECODE_ERROR}, /* an empty ClientHello */
+};
+
+static void test_first_records(void **state)
+{
+	for (unsigned i = 0; i < sizeof(firsts) / sizeof(*firsts); i++)
+		for (size_t part = 1; part <= 20; part += 19)
+			try_first(firsts[i].bytes, firsts[i].n, part, firsts[i].alert);
+}
+
+/* The first bytes of a client are random: it is refused, or waits for more. Nothing leaks. */
+static void test_random_first_bytes(void **state)
+{
+	long n = getenv("ACKD_TEST_ALL") ? 1000000 : 10000;
+	static const char begin_of_hello[] = "\x16\3\1\0\x60\1\0\0\x5c\3\3";
+	uint32_t random = 1;
+	struct fixture f;
+
+	begin_tls(&f, "short.pem", "");
+	for (long i = 0; i < n; i++) {
+		int fd = connect_client(&f);
+		uint8_t bytes[120];
+
+		for (unsigned k = 0; k < sizeof(bytes); k++) {
+			random = random * 1664525 + 1013904223;
+			bytes[k] = (uint8_t)(random >> 24);
+		}
+		/* a part of them begins as a ClientHello does */
+		memcpy(bytes, begin_of_hello, (size_t)i % 4 * 11 / 3);
+		assert_true(send(fd, bytes, 1 + random % sizeof(bytes), MSG_NOSIGNAL) > 0);
+		step(&f);
+		close(fd);
+		step(&f);
+	}
+	assert_int_equal(count_of(&f, COUNTER_CONNECTIONS), 0);
+	assert_int_equal(count_of(&f, COUNTER_REFUSED + REFUSAL_TLS), n);
 	end(&f);
 }
 
@@ -236,25 +443,6 @@ static void test_half_a_record(void **state)
 	end(&f);
 }
 
-/* The budget has no room for the beginning of a record. */
-static void test_no_memory_for_half_a_record(void **state)
-{
-	static const uint8_t begin_of_record[] = {23, 3, 3, 0x40, 0, 1};
-	struct fixture f;
-	struct client client;
-
-	begin_tls(&f, "short.pem", "");
-	client = client_of(connect_client(&f));
-	handshake(&f, &client);
-	take_memory(&f, 100);
-	assert_int_equal(write(client.fd, begin_of_record, 6), 6);
-	step(&f);
-	assert_int_equal(f.reactor.connections, 0);
-	give_memory(&f);
-	client_close(&client);
-	end(&f);
-}
-
 static void test_draining(void **state)
 {
 	struct fixture f;
@@ -300,6 +488,340 @@ static void test_draining_without_data(void **state)
 		assert_int_equal(SSL_get_shutdown(client.ssl), SSL_RECEIVED_SHUTDOWN);
 		client_close(&client);
 		end(&f);
+	}
+}
+
+/* ---- errors ---- */
+
+/* Expects the alert whose reason in OpenSSL is @reason. */
+static void expect_alert(struct fixture *f, struct client *client, int reason)
+{
+	char byte;
+	int n = -1;
+
+	for (int i = 0; i < 10 && n < 0; i++) {
+		step(f);
+		n = SSL_read(client->ssl, &byte, 1);
+		if (n < 0 && SSL_get_error(client->ssl, n) != SSL_ERROR_WANT_READ)
+			break;
+	}
+	assert_int_equal(ERR_GET_REASON(ERR_peek_error()), reason);
+	ERR_clear_error();
+}
+
+/* The budget has no room for the beginning of a record. */
+static void test_no_memory_for_half_a_record(void **state)
+{
+	static const uint8_t begin_of_record[] = {23, 3, 3, 0x40, 0, 1}, more[600] = {0};
+	struct fixture f;
+	struct client client;
+
+	begin_tls(&f, "short.pem", "");
+	client = client_of(connect_client(&f));
+	handshake(&f, &client);
+	assert_int_equal(write(client.fd, begin_of_record, 6), 6);
+	step(&f);
+	/* a long record was announced, but the memory grows with what arrives */
+	assert_int_equal(budget_used(&f.limits.budget), 512);
+	take_memory(&f, 100);
+	assert_int_equal(write(client.fd, more, sizeof(more)), sizeof(more));
+	expect_alert(&f, &client, SSL_R_TLSV1_ALERT_INTERNAL_ERROR);
+	give_memory(&f);
+	client_close(&client);
+	end(&f);
+}
+
+enum attack { REPLAYED, SWAPPED, DROPPED, CUT, CHANGED, TYPE, TOO_LONG, FLOOD, ATTACKS };
+
+/* Records of the client, of which there are two of @length bytes, are attacked. */
+static void attack(int only_12, enum attack attack)
+{
+	static const int reasons[] = {
+		[FLOOD] = SSL_R_SSLV3_ALERT_UNEXPECTED_MESSAGE,
+		[TYPE] = SSL_R_SSLV3_ALERT_UNEXPECTED_MESSAGE,
+		[TOO_LONG] = SSL_R_TLSV1_ALERT_RECORD_OVERFLOW,
+		[ATTACKS] = 0,
+	};
+	BIO *out = BIO_new(BIO_s_mem());
+	struct client client;
+	struct fixture f;
+	uint8_t *p;
+	size_t n;
+
+	begin_tls(&f, "short.pem", "reply = \"echo\";");
+	client = client_of(connect_client(&f));
+	if (only_12)
+		SSL_set_max_proto_version(client.ssl, TLS1_2_VERSION);
+	handshake(&f, &client);
+	SSL_set0_wbio(client.ssl, out);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(SSL_write(client.ssl, i ? "2" : "1", 1), 1);
+	for (int i = 0; attack == FLOOD && i < 40; i++) {
+		SSL_key_update(client.ssl, SSL_KEY_UPDATE_NOT_REQUESTED);
+		SSL_do_handshake(client.ssl);
+	}
+	n = (size_t)BIO_get_mem_data(out, &p);
+	if (attack == FLOOD) {
+		assert_int_equal(write(client.fd, p, n), n);
+		receive(&f, &client, "12", 2);
+	} else {
+		n /= 2;
+		if (attack == CHANGED)
+			p[n - 1] ^= 1;
+		if (attack == TYPE)
+			p[0] = 24;
+		if (attack == TOO_LONG)
+			p[3] = 0x48;
+		if (attack == CUT) {
+			p[4]--;
+			n--;
+		}
+		if (attack == REPLAYED)
+			assert_int_equal(write(client.fd, p, n), n);
+		assert_int_equal(
+			write(client.fd, attack == SWAPPED || attack == DROPPED ? p + n : p, n), n);
+		if (attack == REPLAYED)
+			receive(&f, &client, "1", 1);
+	}
+	expect_alert(&f, &client,
+		     reasons[attack] ? reasons[attack] : SSL_R_SSLV3_ALERT_BAD_RECORD_MAC);
+	client_close(&client);
+	end(&f);
+}
+
+static void test_attacks(void **state)
+{
+	for (int only_12 = 0; only_12 < 2; only_12++)
+		for (enum attack i = 0; i < ATTACKS; i++)
+			if (i != FLOOD || !only_12)
+				attack(only_12, i);
+}
+
+/* A client that wants to renegotiate gets the alert no_renegotiation. */
+static void test_renegotiation(void **state)
+{
+	struct client client;
+	struct fixture f;
+
+	begin_tls(&f, "short.pem", "reply = \"echo\";");
+	client = client_of(connect_client(&f));
+	SSL_set_max_proto_version(client.ssl, TLS1_2_VERSION);
+	handshake(&f, &client);
+	check_echo(&f, &client);
+	assert_int_equal(SSL_renegotiate(client.ssl), 1);
+	SSL_do_handshake(client.ssl);
+	step(&f);
+	assert_int_equal(SSL_do_handshake(client.ssl), -1);
+	assert_int_equal(ERR_GET_REASON(ERR_peek_error()), SSL_R_NO_RENEGOTIATION);
+	client_close(&client);
+	end(&f);
+}
+
+/* Records are not longer than the client permits. */
+static void test_max_fragment_length(void **state)
+{
+	for (int only_12 = 0; only_12 < 2; only_12++) {
+		struct client client;
+		struct fixture f;
+		static char data[3000];
+
+		memset(data, 'x', sizeof(data));
+		begin_tls(&f, "short.pem", "reply = \"echo\";");
+		client = client_of(connect_client(&f));
+		SSL_set_tlsext_max_fragment_length(client.ssl, TLSEXT_max_fragment_length_512);
+		if (only_12)
+			SSL_set_max_proto_version(client.ssl, TLS1_2_VERSION);
+		handshake(&f, &client);
+		for (int i = 0; i < 2; i++) {
+			assert_int_equal(SSL_write(client.ssl, data, sizeof(data)), sizeof(data));
+			step(&f);
+			receive(&f, &client, "x", sizeof(data));
+			change_process(&f, "short.pem", "reply = \"echo\";");
+		}
+		client_close(&client);
+		end(&f);
+	}
+}
+
+/* ---- the limit of records in TLS 1.2 ---- */
+
+static uint64_t records_max = TLS_RECORDS_MAX;
+
+int __real_tls_crypto_init(struct tls_crypto *crypto);
+int __wrap_tls_crypto_init(struct tls_crypto *crypto);
+int __wrap_tls_crypto_init(struct tls_crypto *crypto)
+{
+	int r = __real_tls_crypto_init(crypto);
+
+	crypto->records_max = records_max;
+	return r;
+}
+
+/* All that was read is answered, also in many records, then comes close_notify. */
+static void test_end_at_the_limit(void **state)
+{
+	static char lines[20000];
+	struct client client;
+	struct fixture f;
+	char byte;
+	int n = 0;
+
+	records_max = 400;
+	memset(lines, '\n', sizeof(lines));
+	begin_tls(&f, "short.pem", "reply = \"echo\"; framing = \"line\";");
+	client = client_of(connect_client(&f));
+	SSL_set_max_proto_version(client.ssl, TLS1_2_VERSION);
+	handshake(&f, &client);
+	while (n < 199) {
+		assert_int_equal(SSL_write(client.ssl, "\n", 1), 1);
+		step(&f);
+		receive(&f, &client, "\n", 1);
+		n++;
+	}
+	/* the handshake took a record: half of them are used */
+	assert_int_equal(SSL_write(client.ssl, lines, sizeof(lines)), sizeof(lines));
+	step(&f);
+	receive(&f, &client, "\n", sizeof(lines));
+	assert_int_equal(SSL_read(client.ssl, &byte, 1), 0);
+	assert_int_equal(SSL_get_shutdown(client.ssl), SSL_RECEIVED_SHUTDOWN);
+	client_close(&client);
+	end(&f);
+	records_max = TLS_RECORDS_MAX;
+}
+
+/* If the records do not suffice for a reply, the end is an error. */
+static void test_lost_reply_at_the_limit(void **state)
+{
+	static char data[16384], got[16384];
+	struct client client;
+	struct fixture f;
+	size_t sum = 0;
+	int n;
+
+	records_max = 32;
+	memset(data, '\x80', sizeof(data));
+	begin_tls(&f, "short.pem",
+		  "reply = \"echo\"; framing = \"line\"; encoding = { charset = \"windows-1252\"; "
+		  "reply_charset = \"ascii\"; reply_errors = \"backslashreplace\"; }; "
+		  "limits = { max_message = 500000; };");
+	client = client_of(connect_client(&f));
+	SSL_set_max_proto_version(client.ssl, TLS1_2_VERSION);
+	handshake(&f, &client);
+	for (int i = 0; i < 8; i++) {
+		assert_int_equal(SSL_write(client.ssl, data, sizeof(data)), sizeof(data));
+		step(&f);
+	}
+	assert_int_equal(SSL_write(client.ssl, "\n", 1), 1);
+	for (int i = 0; i < STEPS_MAX && f.reactor.connections > 0; i++) {
+		step(&f);
+		while ((n = SSL_read(client.ssl, got, sizeof(got))) > 0)
+			sum += (size_t)n;
+		if (SSL_get_error(client.ssl, n) != SSL_ERROR_WANT_READ)
+			break;
+	}
+	assert_true(sum > 0 && sum < 8 * sizeof(data) * 6);
+	assert_int_equal(ERR_GET_REASON(ERR_peek_error()), SSL_R_TLSV1_ALERT_INTERNAL_ERROR);
+	client_close(&client);
+	end(&f);
+	records_max = TLS_RECORDS_MAX;
+}
+
+/* ---- the memory of a handshake ---- */
+
+static struct {
+	bool is_on;
+	size_t used, peak;
+} memory;
+
+/* Before each block of OpenSSL's. */
+union block {
+	struct {
+		size_t n; /* if allocated by the server, otherwise 0 */
+		size_t capacity;
+	};
+	max_align_t alignment;
+};
+
+static void *get(size_t n, const char *file, int line)
+{
+	union block *block = malloc(sizeof(*block) + n);
+
+	if (!block)
+		return NULL;
+	block->capacity = n;
+	block->n = memory.is_on ? n + 16 : 0; /* and what malloc() itself takes */
+	memory.used += block->n;
+	if (memory.used > memory.peak)
+		memory.peak = memory.used;
+	return block + 1;
+}
+
+static void put(void *p, const char *file, int line)
+{
+	union block *block = p ? (union block *)p - 1 : NULL;
+
+	if (!block)
+		return;
+	memory.used -= block->n;
+	free(block);
+}
+
+static void *get_again(void *p, size_t n, const char *file, int line)
+{
+	const union block *block = p ? (union block *)p - 1 : NULL;
+	void *new = get(n, file, line);
+
+	if (block && new) {
+		memcpy(new, p, block->capacity < n ? block->capacity : n);
+		put(p, file, line);
+	}
+	return new;
+}
+
+/* A handshake never takes more than is charged for it. */
+static void test_memory_of_handshakes(void **state)
+{
+	static const int certificates[] = {-1, 0, 3, 30};
+	char path[100], group[200];
+
+	in_directory(path, "short.pem");
+	for (unsigned i = 0; i < 2 * sizeof(certificates) / sizeof(*certificates); i++) {
+		int n = certificates[i / 2];
+		struct fixture f;
+		struct client client;
+		size_t charged = 0;
+
+		snprintf(group, sizeof(group), n < 0 ? "" : "client_ca = \"%s\";", path);
+		begin_tls_group(&f, group);
+		client = client_of(connect_client(&f));
+		if (i % 2)
+			SSL_set_max_proto_version(client.ssl, TLS1_2_VERSION);
+		if (n >= 0) {
+			X509 *certificate;
+
+			assert_int_equal(
+				SSL_use_certificate_file(client.ssl, path, SSL_FILETYPE_PEM), 1);
+			assert_int_equal(
+				SSL_use_PrivateKey_file(client.ssl, path, SSL_FILETYPE_PEM), 1);
+			certificate = SSL_get_certificate(client.ssl);
+			for (int k = 0; k < n; k++)
+				SSL_add1_chain_cert(client.ssl, certificate);
+		}
+		memory.used = memory.peak = 0;
+		for (int k = 0; k < 10; k++) {
+			SSL_do_handshake(client.ssl);
+			memory.is_on = true;
+			step(&f);
+			memory.is_on = false;
+			if (budget_used(&f.limits.budget) > charged)
+				charged = budget_used(&f.limits.budget);
+		}
+		ERR_clear_error();
+		assert_true(memory.peak > 50000);
+		assert_true(memory.peak < charged);
+		client_close(&client);
+		end(&f);
+		assert_int_equal(budget_used(&f.limits.budget), 0);
 	}
 }
 
@@ -465,13 +987,24 @@ int main(void)
 		cmocka_unit_test(test_handshake_timeouts),
 		cmocka_unit_test(test_wait_for_a_place),
 		cmocka_unit_test(test_timeout_of_a_wait),
+		cmocka_unit_test(test_silent_clients),
+		cmocka_unit_test(test_slow_clients),
+		cmocka_unit_test(test_one_step_in_an_iteration),
 		cmocka_unit_test(test_wait_behind_a_proxy),
+		cmocka_unit_test(test_first_records),
+		cmocka_unit_test(test_random_first_bytes),
 		cmocka_unit_test(test_draining_in_a_proxy_header),
 		cmocka_unit_test(test_backpressure),
 		cmocka_unit_test(test_half_a_record),
 		cmocka_unit_test(test_no_memory_for_half_a_record),
 		cmocka_unit_test(test_draining),
 		cmocka_unit_test(test_draining_without_data),
+		cmocka_unit_test(test_attacks),
+		cmocka_unit_test(test_renegotiation),
+		cmocka_unit_test(test_max_fragment_length),
+		cmocka_unit_test(test_end_at_the_limit),
+		cmocka_unit_test(test_lost_reply_at_the_limit),
+		cmocka_unit_test(test_memory_of_handshakes),
 		cmocka_unit_test(test_restart_amid_a_record),
 		cmocka_unit_test(test_error_amid_output),
 		cmocka_unit_test(test_restart_amid_output),
@@ -479,5 +1012,8 @@ int main(void)
 		cmocka_unit_test(test_restart_while_lingering),
 	};
 
+	signal(SIGPIPE, SIG_IGN); /* OpenSSL writes to sockets that the server has closed */
+	if (CRYPTO_set_mem_functions(get, get_again, put) != 1)
+		return 1;
 	return cmocka_run_group_tests(tests, conn_tls_set_up, conn_tls_tear_down);
 }

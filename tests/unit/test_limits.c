@@ -117,18 +117,26 @@ static void test_handshakes(void **state)
 	struct limits limits;
 
 	assert_int_equal(limits_init(&limits, 1000), 0);
-	assert_false(limits_handshake_begin(&limits));
+	assert_false(limits_handshake_begin(&limits, 400));
 	limits_configure_handshakes(&limits, 2);
-	assert_true(limits_handshake_begin(&limits));
-	assert_true(limits_handshake_begin(&limits));
-	assert_false(limits_handshake_begin(&limits));
-	limits_handshake_end(&limits);
-	assert_true(limits_handshake_begin(&limits));
+	assert_true(limits_handshake_begin(&limits, 400));
+	assert_true(limits_handshake_begin(&limits, 400));
+	assert_false(limits_handshake_begin(&limits, 400));
+	limits_handshake_end(&limits, 400);
+	assert_true(limits_handshake_begin(&limits, 400));
 	limits_configure_handshakes(&limits, 1); /* fewer than there are */
-	limits_handshake_end(&limits);
-	assert_false(limits_handshake_begin(&limits));
-	limits_handshake_end(&limits);
-	assert_true(limits_handshake_begin(&limits));
+	limits_handshake_end(&limits, 400);
+	assert_false(limits_handshake_begin(&limits, 400));
+	limits_handshake_end(&limits, 400);
+	assert_true(limits_handshake_begin(&limits, 400));
+	/* a place without the memory is none */
+	limits_configure_handshakes(&limits, 3);
+	assert_false(limits_handshake_begin(&limits, 601));
+	assert_true(limits_handshake_begin(&limits, 600));
+	assert_int_equal(budget_used(&limits.budget), 1000);
+	limits_handshake_end(&limits, 600);
+	limits_handshake_end(&limits, 400);
+	assert_int_equal(budget_used(&limits.budget), 0);
 	limits_finish(&limits);
 }
 

@@ -19,17 +19,17 @@ static_assert(sizeof(struct conn) <= 328, "struct conn has grown");
 /* ---- states ---- */
 
 static const struct state_row states[] = {
-	[CONN_NEW] = {"new", STATES_BIT(CONN_PROXY_HEADER) | STATES_BIT(CONN_WAITING) |
-				     STATES_BIT(CONN_HANDSHAKE) | STATES_BIT(CONN_SERVING) |
-				     STATES_BIT(CONN_LINGERING) | STATES_BIT(CONN_CLOSING)},
+	[CONN_NEW] = {"new", STATES_BIT(CONN_PROXY_HEADER) | STATES_BIT(CONN_HANDSHAKE) |
+				     STATES_BIT(CONN_SERVING) | STATES_BIT(CONN_LINGERING) |
+				     STATES_BIT(CONN_CLOSING)},
 	[CONN_PROXY_HEADER] = {"PROXY header",
-			       STATES_BIT(CONN_WAITING) | STATES_BIT(CONN_HANDSHAKE) |
-				       STATES_BIT(CONN_SERVING) | STATES_BIT(CONN_LINGERING) |
-				       STATES_BIT(CONN_CLOSING)},
+			       STATES_BIT(CONN_HANDSHAKE) | STATES_BIT(CONN_SERVING) |
+				       STATES_BIT(CONN_LINGERING) | STATES_BIT(CONN_CLOSING)},
 	[CONN_WAITING] = {"waiting for a TLS handshake", STATES_BIT(CONN_HANDSHAKE) |
 								 STATES_BIT(CONN_LINGERING) |
 								 STATES_BIT(CONN_CLOSING)},
-	[CONN_HANDSHAKE] = {"TLS handshake", STATES_BIT(CONN_FLIGHT) | STATES_BIT(CONN_SERVING) |
+	[CONN_HANDSHAKE] = {"TLS handshake", STATES_BIT(CONN_WAITING) | STATES_BIT(CONN_FLIGHT) |
+						     STATES_BIT(CONN_SERVING) |
 						     STATES_BIT(CONN_LINGERING) |
 						     STATES_BIT(CONN_CLOSING)},
 	[CONN_FLIGHT] = {"TLS flight", STATES_BIT(CONN_HANDSHAKE) | STATES_BIT(CONN_LINGERING) |
@@ -114,8 +114,8 @@ void conn_check_invariant(const struct conn *c)
 
 	assert(c->polled == waits[c->state].event);
 	assert(!c->unanswered || c->polled == UV_READABLE);
-	assert(!c->pending || c->state == CONN_PROXY_HEADER || c->state == CONN_WAITING ||
-	       c->state == CONN_FLIGHT || c->state == CONN_SENDING);
+	assert(!c->pending || c->state == CONN_PROXY_HEADER || conn_is_handshaking(c) ||
+	       c->state == CONN_SENDING);
 	assert(!session_is_held(&c->session) || c->state == CONN_SENDING);
 	/* a session that has ended has a last reply to send, or is over */
 	assert(!c->session.place.done || c->state == CONN_SENDING || is_ending);
@@ -264,7 +264,10 @@ void conn_fail(struct conn *c, int error)
 	if (c->state == CONN_PROXY_HEADER) {
 		conn_proxy_end(c, "connection lost before the PROXY header was complete");
 	} else if (conn_is_handshaking(c)) {
-		conn_tls_refuse(c, "connection lost during the TLS handshake");
+		if (error == UV_ENOBUFS || error == UV_ENOMEM)
+			conn_tls_refuse_memory(c, error);
+		else
+			conn_tls_refuse(c, "connection lost during the TLS handshake");
 	} else if (error == UV_ENOBUFS || error == UV_ENOMEM) {
 		conn_fail_memory(c, error);
 	} else {
@@ -360,6 +363,8 @@ static void conn_settle(struct conn *c, int result)
 		conn_tls_fail(c);
 	else if (c->draining && c->drain_left == 0)
 		conn_drained(c);
+	else if (c->has_tls && conn_tls_must_close(c))
+		conn_finish(c, CONN_TLS_LIMIT);
 	else
 		conn_move(c, CONN_SERVING);
 }
@@ -382,13 +387,17 @@ static int send_out(struct conn *c, struct session_io *io)
 	return c->has_tls ? conn_tls_send(c, io) : conn_socket_send(c, io);
 }
 
-void conn_pump_sent(struct conn *c, struct session_io *io, int result, int sent)
+/*
+ * Continues after conn_socket_send() has returned @sent for the output of a session call that
+ * returned @result. @has_had_turn: see has_had_its_turn().
+ */
+static void pump(struct conn *c, struct session_io *io, int result, bool has_had_turn, int sent)
 {
 	for (;;) {
 		bool pauses = sent > 0;
 		int held = 0;
 
-		if (result == SESSION_FULL && sent >= 0 && (pauses || has_had_its_turn(io))) {
+		if (result == SESSION_FULL && sent >= 0 && (pauses || has_had_turn)) {
 			held = session_hold(&c->session, io);
 			/*
 			 * without pending output, a lack of memory means only that the input is
@@ -410,14 +419,24 @@ void conn_pump_sent(struct conn *c, struct session_io *io, int result, int sent)
 		if (result != SESSION_FULL)
 			break;
 		result = session_resume(&c->session, io);
+		has_had_turn = has_had_its_turn(io);
 		sent = send_out(c, io);
 	}
 	conn_settle(c, result);
 }
 
+void conn_pump_sent(struct conn *c, struct session_io *io, int result, int sent)
+{
+	if (sent < 0 && sent != UV_EPROTO && c->has_tls) /* not for lack of keys */
+		conn_tls_cut_output(c);
+	pump(c, io, result, false, sent);
+}
+
 void conn_pump(struct conn *c, struct session_io *io, int result)
 {
-	conn_pump_sent(c, io, result, send_out(c, io));
+	bool has_had_turn = has_had_its_turn(io);
+
+	pump(c, io, result, has_had_turn, send_out(c, io));
 }
 
 /* ---- input ---- */

@@ -48,6 +48,7 @@ enum conn_reason {
 	CONN_TLS_ALERT,	  /* the peer has sent the alert c->error */
 	CONN_TLS_CUT,	  /* the peer closed without close_notify */
 	CONN_UNTRUSTED,	  /* its certificate is not accepted any more; see c->error */
+	CONN_TLS_LIMIT,	  /* TLS 1.2: the keys have sealed as many records as they may */
 };
 
 /* Returns a description of the reason. Static. */
@@ -60,7 +61,7 @@ const char *conn_reason_name(enum conn_reason reason);
 enum conn_state {
 	CONN_NEW,	   /* created; nothing has been read or sent */
 	CONN_PROXY_HEADER, /* reads the PROXY header */
-	CONN_WAITING,	   /* does not read until there is a place for its TLS handshake */
+	CONN_WAITING,	   /* does not read until its TLS handshake has its turn */
 	CONN_HANDSHAKE,	   /* reads records of the TLS handshake */
 	CONN_FLIGHT,	   /* does not read until the socket has taken its answer */
 	CONN_SERVING,	   /* reads and answers */
@@ -78,8 +79,9 @@ enum conn_place {
 };
 
 /*
- * Bytes that wait: in CONN_PROXY_HEADER the beginning of the header, in CONN_WAITING what was read
- * after it, in CONN_FLIGHT and CONN_SENDING output that the socket has not accepted.
+ * Bytes that wait: in CONN_PROXY_HEADER the beginning of the header, in CONN_HANDSHAKE that of the
+ * first record, in CONN_WAITING input of the handshake, in CONN_FLIGHT and CONN_SENDING output that
+ * the socket has not accepted.
  */
 struct conn_pending;
 

@@ -283,20 +283,30 @@ extern const size_t conn_tls_bytes;
 /* Initializes them. Returns 0 or a negative errno. */
 int conn_tls_init(struct conn *c);
 
-/* Begins the handshake, when there is a place for it. */
+/* Begins to read the client's first record. */
 void conn_tls_begin(struct conn *c);
 
 /*
- * Begins handshakes that have waited for a place, and checks some of the certificates that were
- * taken over. Returns the milliseconds until the next call, or UINT64_MAX if none is needed.
+ * Gives places to handshakes that have waited for one, if necessary those of clients that do not go
+ * on, and checks some of the certificates that were taken over. Returns the milliseconds until the
+ * next call, or UINT64_MAX if none is needed.
  */
 uint64_t conn_tls_tick(struct reactor *reactor);
+
+/*
+ * Continues one handshake for which input has arrived. A computation may take milliseconds, so
+ * there is one in a loop iteration. Returns whether there are others.
+ */
+bool conn_tls_work(struct reactor *reactor);
 
 /* Continues after the output of CONN_FLIGHT has been sent. */
 void conn_tls_flight_sent(struct conn *c);
 
 /* Refuses @c in its handshake, or before it, for @reason. */
 void conn_tls_refuse(struct conn *c, const char *reason);
+
+/* The same for lack of memory: @error is -ENOBUFS (budget), or anything else. */
+void conn_tls_refuse_memory(struct conn *c, int error);
 
 /*
  * Takes @n bytes that were received, in any state: they continue the handshake, or are opened and
@@ -313,6 +323,12 @@ void conn_tls_turn_end(struct reactor *reactor);
 /* Seals the output of @io and sends it. Returns as conn_socket_send() does. */
 int conn_tls_send(struct conn *c, struct session_io *io);
 
+/* Notes that sending has failed, perhaps amid a record: no other record can follow. */
+void conn_tls_cut_output(struct conn *c);
+
+/* Returns whether the keys of @c may not seal many more records, and cannot be replaced. */
+bool conn_tls_must_close(const struct conn *c);
+
 /*
  * Returns whether there was an error in the peer's records. The data before it are answered, then
  * conn_tls_fail() ends the connection with the alert.
@@ -321,8 +337,8 @@ bool conn_tls_has_failed(const struct conn *c);
 void conn_tls_fail(struct conn *c);
 
 /*
- * Sends the last record, if there was none: close_notify, or the alert of an error. No output is
- * pending.
+ * Sends the last record, if there was none: close_notify, the alert of an error, or internal_error
+ * if a reply is lost. No output is pending.
  */
 void conn_tls_end_output(struct conn *c);
 
@@ -341,7 +357,7 @@ int conn_tls_save_output(struct conn *c, struct session_io *io, struct handover 
 int conn_tls_save_alert(struct conn *c, struct handover *handover);
 
 /* Adds the part of TLS to the record, after all output. Returns 0 or a negative errno. */
-int conn_tls_save(const struct conn *c, struct handover *handover);
+int conn_tls_save(struct conn *c, struct handover *handover);
 
 /* Returns the bytes of an unfinished record, as charged to the budget. */
 size_t conn_tls_held_bytes(const struct conn *c);

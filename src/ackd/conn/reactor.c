@@ -63,6 +63,17 @@ void reactor_wake_in(struct reactor *reactor, uint64_t ms)
 	ticker_set(&reactor->ticker, at_ms * 1000000);
 }
 
+static void on_idle(uv_idle_t *idle)
+{
+	if (!conn_tls_work(idle->data))
+		uv_idle_stop(idle);
+}
+
+void reactor_work(struct reactor *reactor)
+{
+	uv_idle_start(&reactor->idle, on_idle);
+}
+
 /* ---- connections ---- */
 
 void reactor_for_each(struct reactor *reactor, void (*f)(struct conn *c))
@@ -187,6 +198,9 @@ int reactor_init(struct reactor *reactor, struct limits *limits)
 	uv_check_start(&reactor->check, on_check);
 	uv_unref((uv_handle_t *)&reactor->check);
 	reactor->check.data = reactor;
+	uv_idle_init(&reactor->loop, &reactor->idle);
+	uv_unref((uv_handle_t *)&reactor->idle);
+	reactor->idle.data = reactor;
 	return 0;
 
 close_loop:
@@ -204,6 +218,7 @@ void reactor_close(struct reactor *reactor)
 		return;
 	ticker_close(&reactor->ticker);
 	uv_close((uv_handle_t *)&reactor->check, NULL);
+	uv_close((uv_handle_t *)&reactor->idle, NULL);
 }
 
 void reactor_finish(struct reactor *reactor)

@@ -51,6 +51,7 @@ struct reactor {
 	struct session_io io;
 	struct turn turn;
 	uv_check_t check;	     /* answers the turn */
+	uv_idle_t idle;		     /* one handshake of TLS in each iteration */
 	struct list listeners;	     /* struct listener, which queue the connections */
 	unsigned connections;	     /* open connection handles */
 	struct conn_tls_memory *tls; /* NULL until there is a connection with TLS */
@@ -78,6 +79,9 @@ void reactor_answer(struct reactor *reactor);
 
 /* Makes the ticker fire in at most @ms milliseconds. */
 void reactor_wake_in(struct reactor *reactor, uint64_t ms);
+
+/* Calls conn_tls_work() once in each loop iteration, without sleeping, until it is done. */
+void reactor_work(struct reactor *reactor);
 
 /* Calls @f for every connection. @f may close the connection that it receives. */
 void reactor_for_each(struct reactor *reactor, void (*f)(struct conn *c));

@@ -2,14 +2,22 @@
  * A connection with TLS. OpenSSL makes the handshake (ackd/tls/handshake.h); then the record layer
  * opens what is received and seals what is sent.
  *
- * The normal sequence is conn_tls_begin(), conn_tls_take() for each read, and within it
- * conn_serve() after the handshake, conn_take_input() for the data of each read, conn_tls_send()
- * for replies; at the end conn_tls_end_output() with close_notify, and conn_tls_close().
+ * The normal sequence is conn_tls_begin(), conn_tls_take() for each read, conn_tls_work() for each
+ * step of the handshake, and within the last step conn_serve(). Then conn_take_input() for the data
+ * of each read, conn_tls_send() for replies; at the end conn_tls_end_output() with close_notify,
+ * and conn_tls_close().
+ *
+ * A step of the handshake is a computation that takes long. Its input waits in CONN_WAITING, and
+ * the thread makes one step in each loop iteration, so that a flood of handshakes delays other
+ * connections by one step.
  *
  * Exceptions:
  * - The socket does not take a whole flight of the handshake: CONN_FLIGHT, until it has.
- * - limits.max_handshakes are under way: CONN_WAITING, until there is a place. The thread looks for
- *   one every WAIT_MS. It serves the connections of all its listeners in their order.
+ * - limits.max_handshakes are under way, or there is no memory for another: CONN_WAITING, until
+ *   there is a place. A client needs none before its first record is complete. The thread looks for
+ *   places every TICK_MS. It serves the connections of all its listeners in their order.
+ * - A client does not continue its handshake for PATIENCE_MS while others wait for a place: it is
+ *   refused.
  * - The handshake fails: the client gets OpenSSL's alert, and is refused with its reason.
  * - An error in a record: data before it are answered, then the alert is sent.
  * - A restart: conn_tls_save() and, in the next process, conn_tls_restore(). A connection that
@@ -44,9 +52,18 @@
 /* How many certificates a thread checks at a time. Each takes about 0.1 ms. */
 #define CHECKS 16
 
+/* How long a handshake may wait for its client while others wait for its place. */
+#define PATIENCE_MS 2000
+
+/* The least memory for the beginning of a record. */
+#define KEPT_MIN 512
+
 /* The working memory of a thread. */
 struct conn_tls_memory {
-	struct list waiting; /* struct conn_tls in CONN_WAITING, in the order of their beginning */
+	/* the handshakes, as struct conn_tls, in the order in which they came there */
+	struct list waiting;   /* for a place, in CONN_WAITING */
+	struct list ready;     /* for their step, in CONN_WAITING */
+	struct list asking;    /* for input of their client, or for room in the socket */
 	struct list unchecked; /* struct conn_tls whose certificates have to be checked again */
 	struct tls_crypto crypto;
 	uint8_t data[SESSION_READ_MAX + TLS_RECORD_MAX];   /* of one read */
@@ -63,10 +80,12 @@ struct conn_tls_memory {
 struct conn_tls {
 	struct list node;		 /* in one of these lists, or empty */
 	struct tls_handshake *handshake; /* NULL before and after it */
+	uint64_t asked_ms;		 /* when the handshake began to wait for its client */
 	struct tls_channel channel;
 	const struct tls_suite *suite; /* also after the channel's end */
 	bool has_place;		       /* of limits.max_handshakes */
 	bool is_established;	       /* CONN_FLIGHT: after it the handshake is complete */
+	bool is_cut;		       /* nothing more can be sent; see conn_tls_cut_output() */
 	uint8_t *kept;		       /* the beginning of a record */
 	uint32_t n_kept;
 	uint32_t kept_capacity; /* charged to the budget */
@@ -128,6 +147,8 @@ int conn_tls_init(struct conn *c)
 	}
 	list_init(&memory->waiting);
 	list_init(&memory->unchecked);
+	list_init(&memory->ready);
+	list_init(&memory->asking);
 	memory->n_answers = memory->n_sealed = 0;
 	reactor->tls = memory;
 	return 0;
@@ -176,6 +197,12 @@ static void forget_certificates(struct conn *c)
 	tls->n_certificates = 0;
 }
 
+/* Returns the memory that the handshake of @c takes. */
+static size_t place_bytes(const struct conn *c)
+{
+	return tls_context_handshake_bytes(conn_listener(c)->settings->tls_context);
+}
+
 /* Ends the handshake of @c, or the wait for it, and releases its place. */
 static void end_handshake(struct conn *c)
 {
@@ -185,7 +212,7 @@ static void end_handshake(struct conn *c)
 	tls_handshake_destroy(tls->handshake);
 	tls->handshake = NULL;
 	if (tls->has_place)
-		limits_handshake_end(conn_reactor(c)->limits);
+		limits_handshake_end(conn_reactor(c)->limits, place_bytes(c));
 	tls->has_place = false;
 }
 
@@ -201,64 +228,140 @@ void conn_tls_close(struct conn *c)
 
 /* ---- the handshake ---- */
 
-/* Begins the handshake, for which @c has a place, with the bytes that have waited, if any. */
-static void begin_handshake(struct conn *c)
+static struct conn *conn_of(struct list *node)
 {
-	struct conn_pending *waited = c->pending;
-	struct conn_tls *tls = tls_of(c);
-
-	tls->has_place = true;
-	tls->handshake = tls_handshake_create(conn_listener(c)->settings->tls_context);
-	if (!tls->handshake) {
-		conn_tls_refuse(c, conn_reason_name(CONN_MEMORY));
-		return;
-	}
-	c->pending = NULL; /* output may take its place */
-	conn_move(c, CONN_HANDSHAKE);
-	if (!waited)
-		return;
-	conn_tls_take(c, waited->bytes, waited->length);
-	budget_give(&conn_reactor(c)->limits->budget, sizeof(*waited) + waited->capacity);
-	free(waited);
+	return (struct conn *)(void *)list_entry(node, struct conn_tls, node) - 1;
 }
 
 void conn_tls_begin(struct conn *c)
 {
-	struct reactor *reactor = conn_reactor(c);
-
-	if (c->draining) { /* its PROXY header was late */
+	if (c->draining) /* its PROXY header was late */
 		conn_close(c, CONN_DRAIN);
-	} else if (list_is_empty(&reactor->tls->waiting) &&
-		   limits_handshake_begin(reactor->limits)) {
-		begin_handshake(c);
-	} else {
-		list_append(&reactor->tls->waiting, &tls_of(c)->node);
-		conn_move(c, CONN_WAITING);
-		reactor_wake_in(reactor, TICK_MS);
-	}
+	else
+		conn_move(c, CONN_HANDSHAKE);
 }
 
-/* Begins handshakes that have waited for a place. */
-static void admit_waiting(struct reactor *reactor)
+static void refuse(struct conn *c, enum refusal refusal, const char *reason)
 {
-	struct list *waiting = &reactor->tls->waiting;
-
-	while (!list_is_empty(waiting) && limits_handshake_begin(reactor->limits)) {
-		struct conn_tls *tls = list_entry(waiting->next, struct conn_tls, node);
-		struct conn *c = (struct conn *)(void *)tls - 1;
-
-		list_remove(&tls->node);
-		begin_handshake(c);
-		conn_check_invariant(c);
-	}
+	listener_count_refusal(conn_listener(c), &c->address, refusal, reason);
+	end_handshake(c);
+	conn_pending_free(c);
+	conn_finish(c, CONN_REFUSED);
 }
 
 void conn_tls_refuse(struct conn *c, const char *reason)
 {
-	listener_count_refusal(conn_listener(c), &c->address, REFUSAL_TLS, reason);
-	end_handshake(c);
-	conn_pending_free(c);
-	conn_finish(c, CONN_REFUSED);
+	refuse(c, REFUSAL_TLS, reason);
+}
+
+void conn_tls_refuse_memory(struct conn *c, int error)
+{
+	refuse(c, REFUSAL_MEMORY,
+	       conn_reason_name(error == -ENOBUFS ? CONN_MEMORY_BUDGET : CONN_MEMORY));
+}
+
+/* Refuses @c, which has no keys yet, with an alert. */
+static void refuse_plainly(struct conn *c, enum tls_alert alert, const char *reason)
+{
+	const uint8_t record[] = {21, 3, 3, 0, 2, 2, (uint8_t)alert};
+
+	(void)!send(c->fd, record, sizeof(record), MSG_NOSIGNAL);
+	conn_tls_refuse(c, reason);
+}
+
+/* Gives places to those that wait for one, as long as there are any. Returns whether none waits. */
+static bool admit(struct reactor *reactor)
+{
+	struct conn_tls_memory *memory = reactor->tls;
+
+	while (!list_is_empty(&memory->waiting)) {
+		struct conn *c = conn_of(memory->waiting.next);
+		struct conn_tls *tls = tls_of(c);
+
+		if (!limits_handshake_begin(reactor->limits, place_bytes(c)))
+			break;
+		tls->has_place = true;
+		list_remove(&tls->node);
+		list_append(&memory->ready, &tls->node);
+	}
+	if (!list_is_empty(&memory->ready))
+		reactor_work(reactor);
+	return list_is_empty(&memory->waiting);
+}
+
+/*
+ * Takes the place of the client that has not continued for the longest time. Returns whether there
+ * was one that is too slow. No input of it may be unanswered.
+ */
+static bool evict(struct reactor *reactor)
+{
+	struct list *asking = &reactor->tls->asking;
+	struct conn *c;
+
+	if (list_is_empty(asking))
+		return false;
+	c = conn_of(asking->next);
+	if (uv_now(&reactor->loop) - tls_of(c)->asked_ms < PATIENCE_MS)
+		return false;
+	conn_tls_refuse(c, "TLS handshake too slow while others wait");
+	conn_check_invariant(c);
+	return true;
+}
+
+/* Gives places, if necessary those of slow clients. Returns whether none waits. */
+static bool admit_waiting(struct reactor *reactor)
+{
+	bool is_done = admit(reactor);
+
+	while (!is_done && evict(reactor))
+		is_done = admit(reactor);
+	return is_done;
+}
+
+/* Adds @n bytes to those that wait. Returns 0, -ENOBUFS or -ENOMEM. */
+static int append_pending(struct conn *c, const uint8_t *data, size_t n)
+{
+	size_t length = c->pending ? c->pending->length : 0, capacity = KEPT_MIN;
+	int r;
+
+	while (capacity < length + n)
+		capacity *= 2;
+	if (!c->pending || capacity > c->pending->capacity) {
+		r = conn_pending_reserve(c, capacity);
+		if (r < 0)
+			return r;
+	}
+	memcpy(c->pending->bytes + length, data, n);
+	c->pending->length += (uint32_t)n;
+	return 0;
+}
+
+/* Takes input of the handshake. If there is enough for a step, it waits for that. */
+static void collect(struct conn *c, const uint8_t *data, size_t n)
+{
+	struct conn_tls_memory *memory = memory_of(c);
+	struct conn_tls *tls = tls_of(c);
+	enum tls_alert alert;
+	const char *reason;
+	size_t length = 0;
+	int r = append_pending(c, data, n);
+
+	if (r < 0) {
+		conn_tls_refuse_memory(c, r);
+		return;
+	}
+	if (!tls->has_place) {
+		length = tls_first_record(c->pending->bytes, c->pending->length, &alert, &reason);
+		if (length == 0)
+			refuse_plainly(c, alert, reason);
+		if (length == 0 || c->pending->length < length)
+			return;
+	}
+	conn_move(c, CONN_WAITING);
+	list_remove(&tls->node);
+	list_append(tls->has_place ? &memory->ready : &memory->waiting, &tls->node);
+	if (!admit(conn_reactor(c)))
+		reactor_wake_in(conn_reactor(c), TICK_MS);
 }
 
 /* Sends a flight of the handshake. Returns as conn_socket_send() does. */
@@ -369,16 +472,58 @@ static size_t take_handshake(struct conn *c, const uint8_t *data, size_t n)
 	return used;
 }
 
+/* Makes a step of the handshake of @c with the input that has waited. */
+static void work(struct conn *c)
+{
+	struct conn_tls_memory *memory = memory_of(c);
+	struct conn_pending *input = c->pending;
+	struct conn_tls *tls = tls_of(c);
+	size_t used;
+
+	c->pending = NULL; /* output may take its place */
+	list_append(&memory->asking, &tls->node);
+	tls->asked_ms = uv_now(&conn_reactor(c)->loop);
+	if (!tls->handshake)
+		tls->handshake = tls_handshake_create(conn_listener(c)->settings->tls_context);
+	if (tls->handshake)
+		conn_move(c, CONN_HANDSHAKE);
+	else
+		conn_tls_refuse_memory(c, -ENOMEM);
+	if (c->state == CONN_HANDSHAKE) {
+		used = take_handshake(c, input->bytes, input->length);
+		conn_tls_take(c, input->bytes + used, input->length - used);
+	}
+	budget_give(&conn_reactor(c)->limits->budget, sizeof(*input) + input->capacity);
+	free(input);
+	conn_check_invariant(c);
+}
+
+bool conn_tls_work(struct reactor *reactor)
+{
+	struct list *ready = &reactor->tls->ready;
+	struct conn *c;
+
+	if (!list_is_empty(ready)) {
+		c = conn_of(ready->next);
+		list_remove(&tls_of(c)->node);
+		work(c);
+		if (!admit(reactor))
+			reactor_wake_in(reactor, TICK_MS);
+	}
+	return !list_is_empty(ready);
+}
+
 /* ---- input ---- */
 
 /*
- * Keeps the @n bytes at the end of the input, which begin a record of @length bytes. Returns 0,
- * -ENOBUFS or -ENOMEM.
+ * Keeps the @n bytes at the end of the input, which begin a record of @length bytes, more than @n.
+ * Returns 0, -ENOBUFS or -ENOMEM.
  */
 static int keep(struct conn *c, const struct tls_input *input, size_t n, size_t length)
 {
 	struct budget *budget = &conn_reactor(c)->limits->budget;
 	struct conn_tls *tls = tls_of(c);
+	size_t capacity = KEPT_MIN;
 	uint8_t *grown;
 
 	if (n == 0) {
@@ -387,16 +532,21 @@ static int keep(struct conn *c, const struct tls_input *input, size_t n, size_t 
 	}
 	if (n != input->n_kept + input->n_bytes)
 		tls->n_kept = 0; /* they ended with the first record */
-	if (length > tls->kept_capacity) {
-		if (!budget_take(budget, length - tls->kept_capacity))
+	if (n > tls->kept_capacity) {
+		/* not the whole record: few bytes can announce a long one */
+		while (capacity < n)
+			capacity *= 2;
+		if (capacity > length)
+			capacity = length;
+		if (!budget_take(budget, capacity - tls->kept_capacity))
 			return -ENOBUFS;
-		grown = realloc(tls->kept, length);
+		grown = realloc(tls->kept, capacity);
 		if (!grown) {
-			budget_give(budget, length - tls->kept_capacity);
+			budget_give(budget, capacity - tls->kept_capacity);
 			return -ENOMEM;
 		}
 		tls->kept = grown;
-		tls->kept_capacity = (uint32_t)length;
+		tls->kept_capacity = (uint32_t)capacity;
 	}
 	memcpy(tls->kept + tls->n_kept, input->bytes + input->n_bytes - (n - tls->n_kept),
 	       n - tls->n_kept);
@@ -445,14 +595,10 @@ static struct tls_opened open_records(struct conn *c, const uint8_t *data, size_
 /* Continues after the data of a read have been answered. */
 static void after_records(struct conn *c, enum tls_status status)
 {
-	const struct tls_channel *channel = &tls_of(c)->channel;
-
 	if (c->state == CONN_CLOSING || c->state == CONN_LINGERING)
 		return;
 	if (status == TLS_ERROR && c->state == CONN_SERVING)
 		conn_tls_fail(c); /* otherwise when the output has been sent */
-	else if (tls_channel_must_close(channel, &memory_of(c)->crypto) && c->state == CONN_SERVING)
-		conn_finish(c, CONN_DRAIN);
 	else
 		send_answer(c);
 }
@@ -467,7 +613,8 @@ static void take_opened(struct conn *c, const struct tls_opened *opened)
 	}
 	c->ended |= opened->status == TLS_ENDED;
 	conn_count_received(c, opened->n);
-	if (opened->n > 0 || c->ended || c->draining) /* which may have its last input */
+	/* a drain ends with the last bytes, even if they have no data */
+	if (opened->n > 0 || c->ended || (c->draining && c->drain_left == 0))
 		conn_take_input(c, memory_of(c)->data, opened->n);
 	after_records(c, opened->status);
 }
@@ -480,29 +627,13 @@ static void take_records(struct conn *c, const uint8_t *data, size_t n)
 		take_opened(c, &opened);
 }
 
-/* Keeps the @n bytes that were read together with the PROXY header. */
-static void wait_with(struct conn *c, const uint8_t *data, size_t n)
-{
-	if (conn_pending_reserve(c, n) < 0) {
-		conn_tls_refuse(c, conn_reason_name(CONN_MEMORY));
-		return;
-	}
-	memcpy(c->pending->bytes, data, n);
-	c->pending->length = (uint32_t)n;
-}
-
 void conn_tls_take(struct conn *c, const uint8_t *data, size_t n)
 {
-	size_t used;
-
-	if (c->state == CONN_WAITING && n > 0) {
-		wait_with(c, data, n);
-	} else if (c->state == CONN_HANDSHAKE) {
-		used = take_handshake(c, data, n);
-		data += used;
-		n -= used;
-	}
-	if (n > 0 && (c->state == CONN_SERVING || c->state == CONN_SENDING))
+	if (n == 0)
+		return;
+	if (c->state == CONN_HANDSHAKE)
+		collect(c, data, n);
+	else if (c->state == CONN_SERVING || c->state == CONN_SENDING)
 		take_records(c, data, n);
 }
 
@@ -545,11 +676,10 @@ static void check_clients(struct reactor *reactor)
 
 uint64_t conn_tls_tick(struct reactor *reactor)
 {
-	admit_waiting(reactor);
+	bool is_done = admit_waiting(reactor);
+
 	check_clients(reactor);
-	return list_is_empty(&reactor->tls->waiting) && list_is_empty(&reactor->tls->unchecked)
-		       ? UINT64_MAX
-		       : TICK_MS;
+	return is_done && list_is_empty(&reactor->tls->unchecked) ? UINT64_MAX : TICK_MS;
 }
 
 /* ---- the turn ---- */
@@ -565,7 +695,7 @@ static bool set_aside(struct conn *c, struct session_io *io)
 	ssize_t n;
 
 	if (TLS_SEALED_MAX(io->out.n_bytes) > sizeof(memory->sealed_answers) - memory->n_sealed ||
-	    tls_channel_must_close(&tls_of(c)->channel, &memory->crypto))
+	    conn_tls_must_close(c))
 		return false;
 	n = tls_channel_seal(&tls_of(c)->channel, &memory->crypto, io->out.spans, io->out.n_spans,
 			     out);
@@ -634,24 +764,50 @@ int conn_tls_send(struct conn *c, struct session_io *io)
 	struct conn_tls_memory *memory = memory_of(c);
 	ssize_t n = tls_channel_seal(&tls_of(c)->channel, &memory->crypto, io->out.spans,
 				     io->out.n_spans, memory->sealed);
+	int r;
 
 	if (n < 0)
 		return UV_EPROTO;
 	conn_count_sent(c, io->out.n_bytes);
 	out_set(&io->out, memory->sealed, (size_t)n);
-	return conn_socket_send_records(c, io);
+	r = conn_socket_send_records(c, io);
+	if (r < 0)
+		conn_tls_cut_output(c);
+	return r;
+}
+
+void conn_tls_cut_output(struct conn *c)
+{
+	tls_of(c)->is_cut = true;
+}
+
+bool conn_tls_must_close(const struct conn *c)
+{
+	return tls_channel_must_close(&tls_of(c)->channel, &memory_of(c)->crypto);
+}
+
+/* Returns the last alert: close_notify only if everything was answered. */
+static uint8_t last_alert(const struct conn *c)
+{
+	const struct tls_channel *channel = &tls_of(c)->channel;
+
+	if (channel->status == TLS_ERROR)
+		return channel->alert;
+	if (c->reason == CONN_MEMORY || c->reason == CONN_MEMORY_BUDGET ||
+	    c->reason == CONN_RESET || session_is_held(&c->session))
+		return TLS_INTERNAL_ERROR;
+	return TLS_CLOSE_NOTIFY;
 }
 
 void conn_tls_end_output(struct conn *c)
 {
 	struct tls_channel *channel = &tls_of(c)->channel;
-	uint8_t alert = channel->status == TLS_ERROR ? channel->alert : TLS_CLOSE_NOTIFY;
 	uint8_t out[TLS_ALERT_MAX];
 	size_t n;
 
-	if (!channel->suite)
+	if (!channel->suite || tls_of(c)->is_cut)
 		return;
-	n = tls_channel_seal_alert(channel, &memory_of(c)->crypto, alert, out);
+	n = tls_channel_seal_alert(channel, &memory_of(c)->crypto, last_alert(c), out);
 	/* a socket that does not take it belongs to a peer that does not read */
 	if (n > 0)
 		(void)!send(c->fd, out, n, MSG_NOSIGNAL);
@@ -677,6 +833,7 @@ int conn_tls_save_output(struct conn *c, struct session_io *io, struct handover 
 	if (n < 0)
 		return (int)n;
 	conn_count_sent(c, io->out.n_bytes);
+	conn_tls_cut_output(c); /* the next process sends it */
 	return handover_put(handover, memory->sealed, (size_t)n);
 }
 
@@ -689,12 +846,13 @@ int conn_tls_save_alert(struct conn *c, struct handover *handover)
 	return handover_put(handover, out, n);
 }
 
-int conn_tls_save(const struct conn *c, struct handover *handover)
+int conn_tls_save(struct conn *c, struct handover *handover)
 {
 	const struct conn_tls *tls = tls_of(c);
 	struct saved saved = {.n_certificates = tls->n_certificates};
 	int r;
 
+	conn_tls_cut_output(c);
 	tls_channel_save(&tls->channel, &saved.state);
 	r = handover_put(handover, &saved, sizeof(saved));
 	tls_state_wipe(&saved.state);
@@ -747,6 +905,8 @@ int conn_tls_restore(struct conn *c, const uint8_t *p, size_t n)
 	kept.n_bytes = n - saved.n_certificates;
 	if (r == 0)
 		r = keep(c, &kept, kept.n_bytes, kept.n_bytes);
+	if (r < 0)
+		conn_tls_cut_output(c); /* there may be output of the last process */
 	if (r == 0 && tls_context_demands_certificate(conn_listener(c)->settings->tls_context)) {
 		list_append(&conn_reactor(c)->tls->unchecked, &tls->node);
 		reactor_wake_in(conn_reactor(c), TICK_MS);

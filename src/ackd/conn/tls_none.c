@@ -20,11 +20,20 @@ uint64_t conn_tls_tick(struct reactor *reactor)
 	return UINT64_MAX;
 }
 
+bool conn_tls_work(struct reactor *reactor)
+{
+	return false;
+}
+
 void conn_tls_flight_sent(struct conn *c)
 {
 }
 
 void conn_tls_refuse(struct conn *c, const char *reason)
+{
+}
+
+void conn_tls_refuse_memory(struct conn *c, int error)
 {
 }
 
@@ -43,6 +52,15 @@ void conn_tls_turn_end(struct reactor *reactor)
 int conn_tls_send(struct conn *c, struct session_io *io)
 {
 	return -ENOTSUP;
+}
+
+void conn_tls_cut_output(struct conn *c)
+{
+}
+
+bool conn_tls_must_close(const struct conn *c)
+{
+	return false;
 }
 
 void conn_tls_end_output(struct conn *c)
@@ -68,7 +86,7 @@ int conn_tls_save_alert(struct conn *c, struct handover *handover)
 	return -ENOTSUP;
 }
 
-int conn_tls_save(const struct conn *c, struct handover *handover)
+int conn_tls_save(struct conn *c, struct handover *handover)
 {
 	return -ENOTSUP;
 }

@@ -225,14 +225,20 @@ void limits_configure_handshakes(struct limits *limits, uint64_t max_handshakes)
 	atomic_store_explicit(&limits->max_handshakes, max_handshakes, memory_order_relaxed);
 }
 
-bool limits_handshake_begin(struct limits *limits)
+bool limits_handshake_begin(struct limits *limits, size_t bytes)
 {
-	return place_take(&limits->handshakes,
-			  atomic_load_explicit(&limits->max_handshakes, memory_order_relaxed));
+	if (!place_take(&limits->handshakes,
+			atomic_load_explicit(&limits->max_handshakes, memory_order_relaxed)))
+		return false;
+	if (budget_take(&limits->budget, bytes))
+		return true;
+	place_give(&limits->handshakes);
+	return false;
 }
 
-void limits_handshake_end(struct limits *limits)
+void limits_handshake_end(struct limits *limits, size_t bytes)
 {
+	budget_give(&limits->budget, bytes);
 	place_give(&limits->handshakes);
 }
 

@@ -85,9 +85,12 @@ void limits_refusal_end(struct limits *limits);
 /* Puts limits.max_handshakes into effect: the TLS handshakes at a time. 0 before the first call. */
 void limits_configure_handshakes(struct limits *limits, uint64_t max_handshakes);
 
-/* Reserve and release a place for a handshake. */
-bool limits_handshake_begin(struct limits *limits);
-void limits_handshake_end(struct limits *limits);
+/*
+ * Reserve and release a place for a handshake, which takes @bytes of the budget. The former returns
+ * false if there is no place, or not so much memory.
+ */
+bool limits_handshake_begin(struct limits *limits, size_t bytes);
+void limits_handshake_end(struct limits *limits, size_t bytes);
 
 /* Returns the next connection number, from 1. */
 uint64_t limits_number(struct limits *limits);

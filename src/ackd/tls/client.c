@@ -6,11 +6,6 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
-bool tls_context_demands_certificate(const struct tls_context *context)
-{
-	return context && SSL_CTX_get_verify_mode(context->ssl) & SSL_VERIFY_PEER;
-}
-
 const char *tls_client_verdict(int verdict)
 {
 	return verdict == TLS_NO_CERTIFICATE ? "no certificate"
@@ -58,19 +53,19 @@ static int check(const struct tls_context *context, STACK_OF(X509) * certificate
 	return r;
 }
 
-int tls_client_check(const struct tls_context *context, const uint8_t *bytes, size_t n)
+int tls_client_check(const struct tls_context *context, const uint8_t *certificates, size_t n)
 {
-	STACK_OF(X509) * certificates;
+	STACK_OF(X509) * chain;
 	int r = -EBADMSG;
 
 	if (!tls_context_demands_certificate(context))
 		return 0;
 	if (n == 0)
 		return TLS_NO_CERTIFICATE;
-	certificates = read_certificates(bytes, n);
-	if (certificates)
-		r = check(context, certificates);
-	sk_X509_pop_free(certificates, X509_free);
+	chain = read_certificates(certificates, n);
+	if (chain)
+		r = check(context, chain);
+	sk_X509_pop_free(chain, X509_free);
 	ERR_clear_error();
 	return r;
 }

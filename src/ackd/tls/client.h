@@ -11,9 +11,6 @@
 /* A client without a certificate. The other verdicts are OpenSSL's X509_V_ERR_ values. */
 #define TLS_NO_CERTIFICATE 1000
 
-/* Returns whether clients must present a certificate. @context may be NULL. */
-bool tls_context_demands_certificate(const struct tls_context *context);
-
 /*
  * Checks the @n bytes at @certificates as a handshake with @context would do now. Takes about 0.1
  * ms. Returns 0 if the client may be served, a positive verdict if not, or -EBADMSG (damaged) or

@@ -19,6 +19,9 @@
 
 #define CREDENTIAL "credential:"
 
+/* The most bytes of a client's certificates. OpenSSL holds about 20 times as much for them. */
+#define CLIENT_CERTIFICATES_MAX 16384
+
 /* ---- messages ---- */
 
 __attribute__((format(printf, 3, 4))) static int fault(struct tls_fault *ret_fault,
@@ -203,6 +206,7 @@ static int set_rules(SSL_CTX *ssl, const struct tls_settings *settings)
 					 SSL_OP_NO_TICKET | SSL_OP_CIPHER_SERVER_PREFERENCE |
 					 SSL_OP_PRIORITIZE_CHACHA);
 	SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
+	SSL_CTX_set_max_cert_list(ssl, CLIENT_CERTIFICATES_MAX);
 	SSL_CTX_set_keylog_callback(ssl, tls_handshake_on_key);
 	return SSL_CTX_set_min_proto_version(ssl, only_13 ? TLS1_3_VERSION : TLS1_2_VERSION) == 1 &&
 			       SSL_CTX_set_max_proto_version(ssl, TLS1_3_VERSION) == 1 &&
@@ -247,6 +251,16 @@ void tls_context_destroy(struct tls_context *context)
 	SSL_CTX_free(context->ssl);
 	free(context->alpn.names);
 	free(context);
+}
+
+bool tls_context_demands_certificate(const struct tls_context *context)
+{
+	return context && SSL_CTX_get_verify_mode(context->ssl) & SSL_VERIFY_PEER;
+}
+
+size_t tls_context_handshake_bytes(const struct tls_context *context)
+{
+	return (size_t)(tls_context_demands_certificate(context) ? 512 : 96) * 1024;
 }
 
 const char *tls_library_version(void)

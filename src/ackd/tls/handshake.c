@@ -10,6 +10,8 @@
 #include <string.h>
 
 #define CONTENT_HANDSHAKE 22
+#define CLIENT_HELLO 1
+#define MESSAGE_HEADER_LENGTH 4
 
 struct tls_handshake {
 	SSL *ssl;
@@ -18,10 +20,41 @@ struct tls_handshake {
 	size_t n_header;		   /* bytes of it so far */
 	size_t record_left;		   /* bytes of the record after its header */
 	uint8_t last_nonce[8];		   /* see tls_state_expand() */
-	bool has_begun;			   /* the first byte was received */
 	bool is_taken;			   /* the output in memory was taken */
-	bool is_alert;			   /* the output is an alert that OpenSSL does not send */
 };
+
+/* ---- the first record ---- */
+
+size_t tls_first_record(const uint8_t *p, size_t n, enum tls_alert *ret_alert,
+			const char **ret_reason)
+{
+	size_t length = n >= TLS_HEADER_LENGTH ? (size_t)p[3] << 8 | p[4] : MESSAGE_HEADER_LENGTH;
+	const uint8_t *message = p + TLS_HEADER_LENGTH;
+
+	if (p[0] != CONTENT_HANDSHAKE) {
+		*ret_alert = TLS_UNEXPECTED_MESSAGE;
+		*ret_reason = "not a TLS client";
+	} else if (n > 1 && p[1] != 3) {
+		*ret_alert = TLS_PROTOCOL_VERSION;
+		*ret_reason = "unsupported protocol";
+	} else if (length > TLS_CONTENT_MAX) {
+		*ret_alert = TLS_RECORD_OVERFLOW;
+		*ret_reason = "record too long";
+	} else if (length == 0 || (n > TLS_HEADER_LENGTH && message[0] != CLIENT_HELLO)) {
+		*ret_alert = TLS_UNEXPECTED_MESSAGE;
+		*ret_reason = "not a ClientHello";
+	} else if (n > TLS_HEADER_LENGTH + 3 && length > 3 &&
+		   ((size_t)message[1] << 16 | message[2] << 8 | message[3]) >
+			   TLS_CLIENT_HELLO_MAX) {
+		*ret_alert = TLS_ILLEGAL_PARAMETER;
+		*ret_reason = "ClientHello too long";
+	} else {
+		return TLS_HEADER_LENGTH + length;
+	}
+	return 0;
+}
+
+/* ---- life ---- */
 
 struct tls_handshake *tls_handshake_create(const struct tls_context *context)
 {
@@ -94,6 +127,7 @@ int tls_handshake_finish(struct tls_handshake *handshake, struct tls_crypto *cry
 		r = tls_state_expand(state, crypto, master, client, server, handshake->last_nonce);
 		OPENSSL_cleanse(master, sizeof(master));
 	}
+	state->fragment = SSL_SESSION_get_max_fragment_length(SSL_get_session(ssl));
 	*ret_state = *state;
 	return r;
 }
@@ -193,16 +227,9 @@ static size_t record_part(struct tls_handshake *handshake, const uint8_t *p, siz
 
 const uint8_t *tls_handshake_output(struct tls_handshake *handshake, size_t *ret_n)
 {
-	/* unexpected_message, in the first record of a connection without keys */
-	static const uint8_t alert[] = {21, 3, 3, 0, 2, 2, TLS_UNEXPECTED_MESSAGE};
 	uint8_t *p;
 	long n = BIO_get_mem_data(SSL_get_wbio(handshake->ssl), &p);
 
-	if (handshake->is_alert) {
-		handshake->is_alert = false;
-		*ret_n = sizeof(alert);
-		return alert;
-	}
 	*ret_n = n > 0 && !handshake->is_taken ? (size_t)n : 0;
 	handshake->is_taken = true;
 	return p;
@@ -261,14 +288,6 @@ enum tls_progress tls_handshake_take(struct tls_handshake *handshake, const uint
 	if (handshake->is_taken)
 		(void)BIO_reset(SSL_get_wbio(handshake->ssl));
 	handshake->is_taken = false;
-	/* OpenSSL would also accept a ClientHello of SSL 2 */
-	if (n > 0 && !handshake->has_begun && p[0] != CONTENT_HANDSHAKE) {
-		handshake->is_alert = true;
-		*ret_used = n;
-		*ret_reason = "not a TLS client";
-		return TLS_REFUSED;
-	}
-	handshake->has_begun |= n > 0;
 	while (used < n && result == TLS_HANDSHAKING) {
 		size_t part = record_part(handshake, p + used, n - used);
 

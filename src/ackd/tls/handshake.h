@@ -3,8 +3,8 @@
 /*
  * The server's end of one handshake, made by OpenSSL over memory. It receives the client's bytes
  * record by record. The bytes after the client's last record are not its business, so that the
- * record layer (core/wire/tls_record.h) can begin with them. Then the SSL object, which takes 50
- * kB, is freed.
+ * record layer (core/wire/tls_record.h) can begin with them. Then the SSL object is freed; see
+ * tls_context_handshake_bytes().
  */
 
 #include "ackd/tls/context.h"
@@ -18,6 +18,18 @@ enum tls_progress {
 	TLS_REFUSED,	 /* send the output, an alert, then close */
 };
 
+/* The longest ClientHello that is accepted. OpenSSL needs no further memory for it. */
+#define TLS_CLIENT_HELLO_MAX ((size_t)16384)
+
+/*
+ * Checks the first @n bytes of a connection, at least 1, before a handshake is begun for them.
+ * Returns how many bytes the record has that they begin, at least TLS_HEADER_LENGTH + 4, as far as
+ * this is known. Returns 0 if it cannot be a ClientHello; then *@ret_alert is the alert for the
+ * client, and *@ret_reason (static) the reason in words.
+ */
+size_t tls_first_record(const uint8_t *p, size_t n, enum tls_alert *ret_alert,
+			const char **ret_reason);
+
 /* Begins a handshake. @context must outlive it. Returns NULL when out of memory. */
 struct tls_handshake *tls_handshake_create(const struct tls_context *context);
 
@@ -25,8 +37,9 @@ struct tls_handshake *tls_handshake_create(const struct tls_context *context);
 void tls_handshake_destroy(struct tls_handshake *handshake);
 
 /*
- * Continues with the @n bytes at @p. Sets *@ret_used to the number of bytes that belong to the
- * handshake. With TLS_REFUSED, sets *@ret_reason (static) to the reason in words.
+ * Continues with the @n bytes at @p, the first of which tls_first_record() has accepted. Sets
+ * *@ret_used to the number of bytes that belong to the handshake. With TLS_REFUSED, sets
+ * *@ret_reason (static) to the reason in words.
  */
 enum tls_progress tls_handshake_take(struct tls_handshake *handshake, const uint8_t *p, size_t n,
 				     size_t *ret_used, const char **ret_reason);

@@ -26,8 +26,11 @@ enum { LEVEL_WARNING = 1, LEVEL_FATAL = 2 };
 /* From this size on, sealing a span where it is costs less than a copy. */
 #define COPY_MAX ((size_t)1024)
 
-/* Records that remain when a connection of TLS 1.2 must be closed: more than three replies. */
-#define RECORDS_RESERVE 64
+/*
+ * Records that remain when a connection of TLS 1.2 must be closed. A reply has less than 2^27
+ * bytes, in records of at least TLS_FRAGMENT_MIN.
+ */
+#define RECORDS_RESERVE ((uint64_t)1 << 18)
 
 /* Additional data of TLS 1.2: sequence number, type, version and length. */
 #define ADDITIONAL_MAX 13
@@ -122,8 +125,7 @@ static bool state_is_valid(const struct tls_state *state, const struct tls_suite
 	       secret_is_valid(state->read_secret, suite) &&
 	       secret_is_valid(state->write_secret, suite) && message_is_valid(state, suite) &&
 	       state->answer_due <= 1 && state->has_ended <= 1 && state->has_closed <= 1 &&
-	       state->idle_records <= TLS_IDLE_RECORDS_MAX &&
-	       is_zero(state->reserved, sizeof(state->reserved));
+	       state->idle_records <= TLS_IDLE_RECORDS_MAX && state->fragment <= 4;
 }
 
 int tls_state_expand(struct tls_state *state, struct tls_crypto *crypto,
@@ -168,6 +170,7 @@ int tls_channel_init(struct tls_channel *channel, struct tls_crypto *crypto,
 		.message_left = state->message_left,
 		.message_length = state->message_length,
 		.idle_records = state->idle_records,
+		.fragment = state->fragment,
 		.answer_due = state->answer_due,
 		.has_closed = state->has_closed,
 		.status = state->has_ended ? TLS_ENDED : TLS_OPEN,
@@ -202,6 +205,7 @@ void tls_channel_save(const struct tls_channel *channel, struct tls_state *ret_s
 		.has_ended = channel->status == TLS_ENDED,
 		.has_closed = channel->has_closed,
 		.idle_records = channel->idle_records,
+		.fragment = channel->fragment,
 	};
 	memcpy(ret_state->message, channel->message, channel->message_length);
 	memcpy(ret_state->read_secret, channel->read.secret, TLS_SECRET_MAX);
@@ -209,6 +213,12 @@ void tls_channel_save(const struct tls_channel *channel, struct tls_state *ret_s
 }
 
 /* ---- single records ---- */
+
+/* Returns the most content bytes of a record, in both directions. */
+static size_t content_max(const struct tls_channel *channel)
+{
+	return channel->fragment == 0 ? TLS_CONTENT_MAX : (size_t)256 << channel->fragment;
+}
 
 static void put_16(uint8_t *p, size_t value)
 {
@@ -356,7 +366,7 @@ static bool check_header(struct opening *o, const uint8_t header[TLS_HEADER_LENG
 		return fail(o, TLS_UNEXPECTED_MESSAGE, "unexpected record type");
 	if (!suite->is_13 && (header[1] != 3 || header[2] != 3))
 		return fail(o, TLS_PROTOCOL_VERSION, "wrong version in a record");
-	if (length > TLS_CONTENT_MAX + overhead + TLS_TAG_LENGTH)
+	if (length > content_max(o->channel) + overhead + TLS_TAG_LENGTH)
 		return fail(o, TLS_RECORD_OVERFLOW, "record too long");
 	return true;
 }
@@ -713,13 +723,13 @@ ssize_t tls_channel_seal(struct tls_channel *channel, struct tls_crypto *crypto,
 {
 	struct sealing s = sealing_begin(channel, crypto, out);
 	bool is_13 = channel->suite->is_13;
-	size_t left = 0, n_records;
+	size_t left = 0, most = content_max(channel), n_records;
 	int r = 0;
 
 	for (unsigned i = 0; i < n_spans; i++)
 		left += spans[i].iov_len;
 	assert(left <= TLS_SEAL_MAX);
-	n_records = (left + TLS_CONTENT_MAX - 1) / TLS_CONTENT_MAX + channel->answer_due;
+	n_records = (left + most - 1) / most + channel->answer_due;
 	if (channel->has_closed || channel->status == TLS_PEER_ERROR)
 		return -EPIPE;
 	/* one record is reserved for an alert, and in TLS 1.3 one for a KeyUpdate */
@@ -729,7 +739,7 @@ ssize_t tls_channel_seal(struct tls_channel *channel, struct tls_crypto *crypto,
 	if (channel->answer_due)
 		r = seal_answer(&s);
 	while (left > 0 && r == 0) {
-		size_t n = min_size(left, TLS_CONTENT_MAX);
+		size_t n = min_size(left, most);
 
 		if (is_13 && channel->write.sequence + 2 >= crypto->records_max)
 			r = seal_key_update(&s, UPDATE_REQUESTED);
@@ -761,6 +771,8 @@ size_t tls_channel_seal_alert(struct tls_channel *channel, struct tls_crypto *cr
 
 bool tls_channel_must_close(const struct tls_channel *channel, const struct tls_crypto *crypto)
 {
-	return !channel->suite->is_13 &&
-	       channel->write.sequence + RECORDS_RESERVE >= crypto->records_max;
+	uint64_t half = crypto->records_max / 2; /* if a test has lowered it */
+	uint64_t reserve = RECORDS_RESERVE < half ? RECORDS_RESERVE : half;
+
+	return !channel->suite->is_13 && channel->write.sequence + reserve >= crypto->records_max;
 }

@@ -13,6 +13,7 @@
  *   RFC 8446 6       alerts: close_notify and user_canceled end or announce; all others are errors
  *   RFC 5246 6.2     TLS 1.2: records and their additional data (6.2.3.3)
  *   RFC 5246 7.2     alerts: the level decides; no_renegotiation
+ *   RFC 6066 4       max_fragment_length, in both directions
  *
  * Four decisions where the RFCs leave a choice:
  *
@@ -40,6 +41,9 @@
 /* The most content bytes of a record. */
 #define TLS_CONTENT_MAX ((size_t)1 << 14)
 
+/* The least content bytes to which a client can limit records (RFC 6066 4). */
+#define TLS_FRAGMENT_MIN ((size_t)512)
+
 /* The most bytes that a record takes beyond its content. */
 #define TLS_OVERHEAD_MAX (TLS_HEADER_LENGTH + 8 + TLS_TAG_LENGTH)
 
@@ -53,11 +57,11 @@
 #define TLS_SEAL_MAX ((size_t)256 * 1024)
 
 /*
- * The space that tls_channel_seal() needs for @n bytes: the records, and one more for a KeyUpdate
- * or a no_renegotiation.
+ * The space that tls_channel_seal() needs for @n bytes: the records, which may be short, and one
+ * more for a KeyUpdate or a no_renegotiation.
  */
 #define TLS_SEALED_MAX(n)                                                                          \
-	((n) + ((n) / TLS_CONTENT_MAX + 1) * TLS_OVERHEAD_MAX + 2 * TLS_OVERHEAD_MAX)
+	((n) + ((n) / TLS_FRAGMENT_MIN + 1) * TLS_OVERHEAD_MAX + 2 * TLS_OVERHEAD_MAX)
 
 /* The space that tls_channel_seal_alert() needs. */
 #define TLS_ALERT_MAX (2 + TLS_OVERHEAD_MAX)
@@ -106,7 +110,7 @@ struct tls_state {
 	uint8_t has_ended;	/* 0 or 1: close_notify was received */
 	uint8_t has_closed;	/* 0 or 1: nothing is sent any more, because close_notify was */
 	uint8_t idle_records;
-	uint8_t reserved[1];
+	uint8_t fragment; /* max_fragment_length of RFC 6066: 1 (512 bytes) to 4, or 0 */
 };
 
 /*
@@ -132,6 +136,7 @@ struct tls_channel {
 	uint8_t message_length;
 	uint8_t message[4];
 	uint8_t idle_records;
+	uint8_t fragment;
 	bool answer_due : 1;
 	bool has_closed : 1;
 	uint8_t status; /* enum tls_status */
@@ -223,6 +228,7 @@ size_t tls_channel_seal_alert(struct tls_channel *channel, struct tls_crypto *cr
 
 /*
  * Returns whether the connection must be closed soon, in an orderly way: in TLS 1.2 a key cannot be
- * replaced. The records of a few more replies are left.
+ * replaced. Enough records are left for the replies to what has been read, even if these are the
+ * longest that are possible.
  */
 bool tls_channel_must_close(const struct tls_channel *channel, const struct tls_crypto *crypto);
