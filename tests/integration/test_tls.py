@@ -7,7 +7,6 @@ import socket
 import ssl
 import struct
 import subprocess
-import threading
 
 import pytest
 
@@ -375,28 +374,28 @@ def test_client_that_leaves_during_the_handshake(ackd, certificates):
 
 
 def test_flood_of_handshakes(ackd, certificates):
-    """Clients that only connect take all places; others are served, and wait for a place."""
+    """Silent clients take no place. Slow ones lose theirs when another client waits."""
     daemon = ackd(ECHO + "limits = { max_handshakes = 20; };" + certificates.group())
-    with certificates.connect(daemon) as served:
-        idle = [daemon.connect() for _ in range(20)]
-        waiting = Client.__new__(Client)
-        connected = threading.Event()
-
-        def wait():
-            waiting.__init__(daemon, certificates)
-            connected.set()
-
-        thread = threading.Thread(target=wait)
-        thread.start()
+    with contextlib.ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(daemon.connect())
+        served = stack.enter_context(certificates.connect(daemon))
+        for _ in range(20):
+            slow = stack.enter_context(daemon.connect())
+            outgoing = ssl.MemoryBIO()
+            hello = certificates.client().wrap_bio(ssl.MemoryBIO(), outgoing,
+                                                   server_hostname="localhost")
+            with pytest.raises(ssl.SSLWantReadError):
+                hello.do_handshake()
+            slow.sendall(outgoing.read())
+            assert slow.recv(1)  # it has its place
         for _ in range(3):
             served.sendall(b"x")
             assert served.recv(1) == b"x"
-        assert not connected.is_set()
-        for s in idle:
-            s.close()
-        thread.join(SOON)
-        with waiting:
-            assert waiting.exchange(b"y", 1) == b"y"
+        with certificates.connect(daemon) as waiting:
+            waiting.sendall(b"y")
+            assert waiting.recv(1) == b"y"
+    daemon.wait_for("TLS handshake too slow while others wait")
 
 
 # ---- records ----
