@@ -98,7 +98,9 @@ class Client:
         self.plain.sendall(data)
 
     def receive(self):
-        self.incoming.write(self.plain.recv(65536))
+        data = self.plain.recv(65536)
+        assert data, "the connection has ended"
+        self.incoming.write(data)
 
     def seal(self, data):
         """Returns the record of @data, after bytes of the handshake that were not sent."""
@@ -429,6 +431,8 @@ def test_restart_keeps_every_byte(unit, certificates):
                    for i in range(20)]
         text_of = [f"client {i}: ".encode() + "€uro ".encode() * 300 + b"\n"
                    for i in range(len(clients))]
+        for client in clients:  # ackd, too, has completed the handshake
+            assert client.exchange(b"ready\n", 6) == b"ready\n"
         for cycle in range(5):
             rests = []
             for i, client in enumerate(clients):

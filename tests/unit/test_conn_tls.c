@@ -827,6 +827,31 @@ static void test_memory_of_handshakes(void **state)
 
 /* ---- restart ---- */
 
+/* What clients have sent to complete their handshakes has been read, but not processed. */
+static void test_restart_before_the_last_step(void **state)
+{
+	struct client clients[3];
+	struct fixture f;
+
+	begin_tls(&f, "short.pem", "reply = \"echo\";");
+	for (int i = 0; i < 3; i++) {
+		clients[i] = client_of(connect_client(&f));
+		SSL_do_handshake(clients[i].ssl);
+	}
+	for (int i = 0; i < 5; i++)
+		step(&f);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(SSL_do_handshake(clients[i].ssl), 1);
+	step(&f);
+	assert_true(count_in(&f, CONN_WAITING) > 0);
+	change_process(&f, "short.pem", "reply = \"echo\";");
+	for (int i = 0; i < 3; i++) {
+		check_echo(&f, &clients[i]);
+		client_close(&clients[i]);
+	}
+	end(&f);
+}
+
 static const char line_echo[] = "reply = \"echo\"; framing = \"line\";";
 
 /* A restart at every byte of a record that ends amid a line. */
@@ -999,6 +1024,7 @@ int main(void)
 		cmocka_unit_test(test_no_memory_for_half_a_record),
 		cmocka_unit_test(test_draining),
 		cmocka_unit_test(test_draining_without_data),
+		cmocka_unit_test(test_restart_before_the_last_step),
 		cmocka_unit_test(test_attacks),
 		cmocka_unit_test(test_renegotiation),
 		cmocka_unit_test(test_max_fragment_length),

@@ -221,8 +221,12 @@ static bool batch_fill(struct batch *batch, struct reactor *reactor, struct hand
 bool reactor_hand_over(struct reactor *reactor, struct handover *handover)
 {
 	struct batch batch = {.n = 0};
-	bool full = batch_fill(&batch, reactor, handover);
+	bool full;
 
+	/* clients whose handshakes lack only this regard them as complete */
+	while (reactor->tls && conn_tls_work(reactor))
+		;
+	full = batch_fill(&batch, reactor, handover);
 	batch_send(&batch, handover);
 	return full;
 }
