@@ -417,6 +417,16 @@ def test_damaged_record(ackd, certificates):
     daemon.wait_for(r"ended: TLS error sent: bad_record_mac; 1 message")
 
 
+def test_client_ca_may_be_any_certificate(ackd, certificates):
+    """A certificate in client_ca is trusted without the one that has signed it."""
+    daemon = ackd(ECHO + certificates.group(f'client_ca = "{certificates["client.pem"]}";'))
+    with certificates.connect(daemon, certificate="client") as s:
+        s.sendall(b"x")
+        assert s.recv(1) == b"x"
+    with pytest.raises(ssl.SSLError), certificates.connect(daemon, certificate="other") as s:
+        s.recv(1)
+
+
 # ---- restart ----
 
 
@@ -525,6 +535,8 @@ def test_tls_is_switched_off_in_a_restart(unit, certificates):
     ('certificate = "{server.pem}";', "tls.certificate: .*server.pem: no key: "),
     ('certificate = "{server.pem}"; key = "{other.key}";',
      "tls.key: .*other.key: not the key of the certificate"),
+    ('certificate = "{server.pem}"; key = "{rsa.key}";',
+     "tls.key: .*rsa.key: not the key of the certificate"),
     ('certificate = "{server.pem}"; key = "{server.key}"; client_ca = "{server.key}";',
      "tls.client_ca: .*server.key: no certificates: "),
     ('certificate = "credential:x";', 'tls.certificate: found "credential:x", but the service '
@@ -534,7 +546,8 @@ def test_tls_is_switched_off_in_a_restart(unit, certificates):
      'tls.min_version: found .*; allowed: "1.2" or "1.3"'),
 ])
 def test_configuration_errors(certificates, config_file, group, message):
-    for name in ("server.pem", "server.key", "other.key"):
+    openssl("genrsa", "-out", "rsa.key", "2048", directory=certificates.directory)
+    for name in ("server.pem", "server.key", "other.key", "rsa.key"):
         group = group.replace("{" + name + "}", certificates[name])
     done = run_ackd("-t", "-c", config_file(f"tls = {{ {group} }};"))
     assert done.returncode == 78

@@ -827,7 +827,7 @@ static void test_memory_of_handshakes(void **state)
 
 /* ---- restart ---- */
 
-/* What clients have sent to complete their handshakes has been read, but not processed. */
+/* The last messages of clients have been read, but their handshakes are not complete. */
 static void test_restart_before_the_last_step(void **state)
 {
 	struct client clients[3];

@@ -187,7 +187,7 @@ static void batch_add(struct batch *batch, struct conn *c, struct handover *hand
 		conn_close(c, CONN_SHUTDOWN);
 		return;
 	}
-	if (c->place == PLACE_REFUSAL) {
+	if (c->place == PLACE_REFUSAL || c->reason == CONN_REFUSED) {
 		conn_close(c, CONN_REFUSED);
 		return;
 	}

@@ -135,7 +135,11 @@ static int load_key(SSL_CTX *ssl, const struct tls_settings *settings, struct tl
 		return fault(ret_fault, setting,
 			     "%.200s: the key is encrypted; allowed: a key without a pass phrase",
 			     path);
-	if (r != 1 && ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_VALUES_MISMATCH)
+	if (r == 1) /* which loads a key of another type without a comparison */
+		r = SSL_CTX_check_private_key(ssl);
+	if (r != 1 && (ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_VALUES_MISMATCH ||
+		       ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_TYPE_MISMATCH ||
+		       ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_NO_CERTIFICATE_ASSIGNED))
 		return fault(ret_fault, setting, "%.200s: not the key of the certificate", path);
 	if (r != 1)
 		return fault(ret_fault, setting, "%.200s: no key: %s", path, openssl_reason());
@@ -162,6 +166,8 @@ static int load_client_ca(SSL_CTX *ssl, const struct tls_settings *settings,
 	}
 	SSL_CTX_set_client_CA_list(ssl, names);
 	SSL_CTX_set_max_cert_list(ssl, TLS_CERTIFICATES_MAX);
+	/* an authority in the file is trusted without those that have signed it */
+	X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ssl), X509_V_FLAG_PARTIAL_CHAIN);
 	SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
 	return 0;
 }
