@@ -220,6 +220,7 @@ int main(int argc, char *argv[])
 	struct options options;
 	enum exit_status status;
 
+	tls_library_init();
 	if (utf8_kernel_select(getenv("ACKD_UTF8_KERNEL")) < 0)
 		return usage_error("ACKD_UTF8_KERNEL=%s: this processor has no such UTF-8 kernel",
 				   getenv("ACKD_UTF8_KERNEL"));

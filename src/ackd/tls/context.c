@@ -1,7 +1,10 @@
 #include "ackd/tls/internal.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <stdarg.h>
@@ -267,6 +270,44 @@ bool tls_context_demands_certificate(const struct tls_context *context)
 size_t tls_context_handshake_bytes(const struct tls_context *context)
 {
 	return (size_t)(tls_context_demands_certificate(context) ? 512 : 96) * 1024;
+}
+
+/* ---- the library ---- */
+
+static void *get(size_t n, const char *file, int line)
+{
+	return malloc(n);
+}
+
+static void put(void *p, const char *file, int line)
+{
+	if (p)
+		explicit_bzero(p, malloc_usable_size(p));
+	free(p);
+}
+
+/* realloc() would leave a copy behind when it moves the bytes. */
+static void *get_again(void *p, size_t n, const char *file, int line)
+{
+	size_t before = p ? malloc_usable_size(p) : 0;
+	void *moved;
+
+	if (p && n > 0 && n <= before)
+		return p;
+	moved = n > 0 ? malloc(n) : NULL;
+	if (p && moved)
+		memcpy(moved, p, before < n ? before : n);
+	if (moved || n == 0)
+		put(p, file, line);
+	return moved;
+}
+
+void tls_library_init(void)
+{
+	int is_set = CRYPTO_set_mem_functions(get, get_again, put);
+
+	assert(is_set == 1); /* otherwise OpenSSL has allocated before */
+	(void)is_set;
 }
 
 const char *tls_library_version(void)

@@ -50,6 +50,12 @@ bool tls_context_demands_certificate(const struct tls_context *context);
  */
 size_t tls_context_handshake_bytes(const struct tls_context *context);
 
+/*
+ * Makes OpenSSL overwrite the memory that it frees: its objects have copies of secrets that it does
+ * not overwrite itself. Call before any other use of OpenSSL.
+ */
+void tls_library_init(void);
+
 /* Returns the version of OpenSSL in use, or "none". Static. */
 const char *tls_library_version(void);
 

@@ -12,6 +12,10 @@ void tls_context_destroy(struct tls_context *context)
 {
 }
 
+void tls_library_init(void)
+{
+}
+
 const char *tls_library_version(void)
 {
 	return "none";
