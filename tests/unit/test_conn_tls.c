@@ -791,7 +791,8 @@ static void test_memory_of_handshakes(void **state)
 		struct client client;
 		size_t charged = 0;
 
-		snprintf(group, sizeof(group), n < 0 ? "" : "client_ca = \"%s\";", path);
+		snprintf(group, sizeof(group), "%s%s%s", n < 0 ? "" : "client_ca = \"",
+			 n < 0 ? "" : path, n < 0 ? "" : "\";");
 		begin_tls_group(&f, group);
 		client = client_of(connect_client(&f));
 		if (i % 2)
