@@ -279,7 +279,8 @@ def test_interrupt_while_looking_up_ends_ackc(directory, number):
 
 
 def wait_for_ackc(pid):
-    """Waits until the wrapper runs ackc and ackc handles signals; returns its process ID."""
+    """Waits until the wrapper runs ackc and ackc handles all interrupts; returns its process ID."""
+    handled = sum(1 << (number - 1) for number in INTERRUPTS)
 
     def find():
         todo = [pid]
@@ -293,7 +294,7 @@ def wait_for_ackc(pid):
             except OSError:
                 continue
             caught = int(status.get("SigCgt", "0"), 16)
-            if status["Name"].strip() == "ackc" and caught >> (signal.SIGINT - 1) & 1:
+            if status["Name"].strip() == "ackc" and caught & handled == handled:
                 return p
         return None
 
