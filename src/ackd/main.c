@@ -166,11 +166,27 @@ static void print_version(void)
 	       tls_library_version(), utf8_kernel_name());
 }
 
-static void print_no_errors(const char *path)
+static void print_warnings(const struct config *config)
+{
+	for (size_t i = 0; i < config->n_listeners; i++) {
+		const struct config_listener *l = &config->listeners[i];
+		const char *warning = l->tls_context ? tls_context_warning(l->tls_context) : NULL;
+		char escaped[PRINTABLE_SIZE(PATH_MAX)];
+
+		if (!warning)
+			continue;
+		printable_escape(escaped, sizeof(escaped), warning);
+		fprintf(stderr, "warning: listener %s: %s\n", l->name, escaped);
+	}
+}
+
+static void print_no_errors(const struct config *config)
 {
 	char escaped[PRINTABLE_SIZE(PATH_MAX)];
 
-	printable_escape(escaped, sizeof(escaped), path);
+	print_warnings(config);
+	printable_escape(escaped, sizeof(escaped),
+			 config->path ? config->path : "built-in defaults");
 	printf("%s: no errors\n", escaped);
 }
 
@@ -191,7 +207,7 @@ static enum exit_status run_command(const struct options *options)
 	if (options->dump)
 		config_dump(config, stdout); /* finish_output() reports a failure */
 	else if (options->check)
-		print_no_errors(config->path ? config->path : "built-in defaults");
+		print_no_errors(config);
 	config_unref(config);
 	return options->reload ? control_reload() : finish_output();
 }

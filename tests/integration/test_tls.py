@@ -3,6 +3,7 @@
 import contextlib
 import re
 import select
+import signal
 import socket
 import ssl
 import struct
@@ -10,7 +11,8 @@ import subprocess
 
 import pytest
 
-from harness import SOON, have, read_to_end, run_ackd
+from harness import SOON, have, read_to_end, run_ackd, wait_until
+from prom import is_built, scrape
 
 pytestmark = pytest.mark.skipif(not have("openssl"), reason="the command openssl is not installed")
 
@@ -297,12 +299,15 @@ def test_not_a_tls_client(ackd, certificates, data):
     daemon.wait_for(r"refused: not a TLS client")
 
 
-def test_old_version(ackd, certificates):
-    """A ClientHello of TLS 1.1."""
-    daemon = ackd(certificates.group())
+def hello_of_tls_1_1():
     body = b"\3\2" + bytes(32) + b"\0" + b"\0\2\xc0\x2b" + b"\1\0"
     hello = b"\1" + struct.pack("!I", len(body))[1:] + body
-    assert alert_of(daemon, b"\x16\3\1" + struct.pack("!H", len(hello)) + hello) == (2, 70)
+    return b"\x16\3\1" + struct.pack("!H", len(hello)) + hello
+
+
+def test_old_version(ackd, certificates):
+    daemon = ackd(certificates.group())
+    assert alert_of(daemon, hello_of_tls_1_1()) == (2, 70)
     daemon.wait_for(r"refused: unsupported protocol")
 
 
@@ -398,6 +403,53 @@ def test_flood_of_handshakes(ackd, certificates):
             waiting.sendall(b"y")
             assert waiting.recv(1) == b"y"
     daemon.wait_for("TLS handshake too slow while others wait")
+
+
+# ---- metrics ----
+
+
+def test_metrics(ackd, certificates, config_file):
+    if not is_built(config_file):
+        pytest.skip("this ackd has no metrics")
+    daemon = ackd(ECHO + 'metrics = { address = "127.0.0.1"; port = 0; };'
+                  + certificates.group(f'client_ca = "{certificates["ca.pem"]}"; alpn = ["echo"];'))
+    v12, v13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
+    for version in (v12, v13):
+        with certificates.connect(daemon, certificate="client", version=version) as s:
+            s.sendall(b"x")
+            assert s.recv(1) == b"x"
+            expires = ssl.cert_time_to_seconds(s.getpeercert()["notAfter"])
+    alert_of(daemon, b"GET / HTTP/1.0\r\n\r\n")
+    alert_of(daemon, hello_of_tls_1_1())
+    for options in ({"alpn": ["other"], "version": v13}, {"version": v12},
+                    {"version": v12, "suite": "ECDHE-ECDSA-AES128-SHA"}):
+        with pytest.raises(ssl.SSLError):
+            certificates.connect(daemon, **options)
+    with daemon.connect() as plain, pytest.raises(ssl.SSLError):
+        ssl.create_default_context().wrap_socket(plain, server_hostname="localhost")
+    with daemon.connect() as s:
+        s.sendall(b"\x16\3\1\0\x50")
+    with daemon.connect() as s:
+        s.sendall(b"\x16\3\1\0\4\xff\0\0\0")
+        read_to_end(s)
+
+    def results():
+        samples = scrape(daemon.address("metrics"))
+        return {key[2:]: n for key, n in samples.items()
+                if key[0] == "ackd_tls_handshakes_total" and n > 0}
+
+    wait_until(lambda: sum(results().values()) == 10, "the end of the handshakes")
+    assert results() == {
+        ("success", "1.2"): 1, ("success", "1.3"): 1, ("not_tls", "none"): 1,
+        ("unsupported_version", "none"): 1, ("nothing_in_common", "1.3"): 1,
+        ("client_certificate", "1.2"): 1, ("nothing_in_common", "1.2"): 1,
+        ("client_alert", "1.3"): 1, ("closed", "none"): 1, ("protocol_error", "none"): 1}
+    samples = scrape(daemon.address("metrics"))
+    assert samples["ackd_tls_handshake_duration_seconds_count", "ackd"] == 2
+    assert 0 < samples["ackd_tls_handshake_duration_seconds_sum", "ackd"] < 2 * SOON
+    assert samples["ackd_tls_certificate_expiry_timestamp_seconds", "ackd"] == expires
+    daemon.signal(signal.SIGUSR1)
+    daemon.wait_for("10 TLS handshakes, 8 of them failed")
 
 
 # ---- records ----
@@ -537,6 +589,9 @@ def test_tls_is_switched_off_in_a_restart(unit, certificates):
      "tls.key: .*other.key: not the key of the certificate"),
     ('certificate = "{server.pem}"; key = "{rsa.key}";',
      "tls.key: .*rsa.key: not the key of the certificate"),
+    ('certificate = "{expired.pem}"; key = "{server.key}";',
+     "tls.certificate: .*expired.pem: certificate 2 of the file, which is sent to clients too, "
+     "has expired"),
     ('certificate = "{server.pem}"; key = "{server.key}"; client_ca = "{server.key}";',
      "tls.client_ca: .*server.key: no certificates: "),
     ('certificate = "credential:x";', 'tls.certificate: found "credential:x", but the service '
@@ -547,11 +602,38 @@ def test_tls_is_switched_off_in_a_restart(unit, certificates):
 ])
 def test_configuration_errors(certificates, config_file, group, message):
     openssl("genrsa", "-out", "rsa.key", "2048", directory=certificates.directory)
-    for name in ("server.pem", "server.key", "other.key", "rsa.key"):
+    openssl("x509", "-in", "ca.pem", "-signkey", "ca.key", "-days", "-1", "-out", "expired-ca.pem",
+            directory=certificates.directory)
+    with open(certificates["expired.pem"], "w", encoding="utf-8") as chain:
+        for name in ("server.pem", "expired-ca.pem"):
+            with open(certificates[name], encoding="utf-8") as file:
+                chain.write(file.read())
+    for name in ("server.pem", "server.key", "other.key", "rsa.key", "expired.pem"):
         group = group.replace("{" + name + "}", certificates[name])
     done = run_ackd("-t", "-c", config_file(f"tls = {{ {group} }};"))
     assert done.returncode == 78
     assert re.search(message, done.stderr), done.stderr
+
+
+def test_warning_about_a_readable_key(ackd, certificates, config_file, tmp_path):
+    key = tmp_path / "server.key"
+    with open(certificates["server.key"], encoding="utf-8") as file:
+        key.write_text(file.read())
+    key.chmod(0o644)
+    config = f'tls = {{ certificate = "{certificates["server.pem"]}"; key = "{key}"; }};'
+    warning = (fr"tls.key: {key}: every user can read the key \(mode 0644\); "
+               "allowed: mode 0600, or 0640 if root owns the file")
+    done = run_ackd("-t", "-c", config_file(config))
+    assert done.returncode == 0
+    assert re.fullmatch(f"warning: listener ackd: {warning}\n", done.stderr)
+    daemon = ackd(config)
+    daemon.wait_for(f"warning listen: ackd: {warning}")
+    mark = daemon.mark()
+    assert daemon.reload()
+    daemon.wait_for(f"warning listen: ackd: {warning}", after=mark)
+    key.chmod(0o600)
+    done = run_ackd("-t", "-c", config_file(config))
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_reload_changes_the_certificate(ackd, certificates):

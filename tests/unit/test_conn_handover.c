@@ -95,6 +95,33 @@ static void test_idle(void **state)
 	assert_int_equal(count_of(&p.new, COUNTER_CLOSED), 1);
 }
 
+/* A build without OpenSSL reports what is missing, not a lack of memory. */
+static void test_tls_is_missing(void **state)
+{
+	struct takeover_connection from;
+	struct pair p = {0};
+	int a;
+
+	begin_pair(&p, "");
+	a = connect_client(&p.old);
+	say(a, "one");
+	expect(&p.old, a, "Got one");
+	hand_over(&p);
+	while (takeover_take(&p.takeover, &from)) {
+		struct state_connection connection = state_read(from.connection);
+
+		connection.record.tls_length = 1;
+		conn_restore(p.new.listener, from.fd, &connection);
+		from.fd = -1;
+		takeover_release(&from);
+	}
+	expect_end(&p.new, a);
+	close(a);
+	end_pair(&p);
+	assert_int_equal(count_of(&p.new, COUNTER_REFUSED + REFUSAL_TLS), 1);
+	assert_int_equal(count_of(&p.new, COUNTER_CLOSED), 1);
+}
+
 /* Input that has arrived in the socket, but was not read, stays there. */
 static void test_unread_input(void **state)
 {
@@ -638,6 +665,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_idle),
+		cmocka_unit_test(test_tls_is_missing),
 		cmocka_unit_test(test_unread_input),
 		cmocka_unit_test(test_half_a_line),
 		cmocka_unit_test(test_half_a_character),
@@ -663,5 +691,7 @@ int main(void)
 		cmocka_unit_test(test_few_descriptors),
 	};
 
+	if (conn_tls_bytes > 0)
+		cmocka_set_skip_filter("test_tls_is_missing");
 	return cmocka_run_group_tests_name("conn_handover", tests, NULL, NULL);
 }

@@ -18,6 +18,21 @@ static void check_counts(const struct fixture *f, size_t n)
 	assert_int_equal(last_conn(f, QUEUE_IDLE)->sent, n);
 }
 
+/* Checks that all handshakes so far, @n of them, ended in this way. */
+static void check_handshakes(struct fixture *f, enum tls_version version, enum tls_result result,
+			     unsigned n)
+{
+	uint64_t all = 0, durations = 0;
+
+	for (unsigned i = 0; i < TLS_VERSION_COUNT * TLS_RESULT_COUNT; i++)
+		all += count_of(f, COUNTER_HANDSHAKES + i);
+	for (unsigned i = 0; i < STATS_BUCKETS; i++)
+		durations += count_of(f, COUNTER_HANDSHAKE_BUCKETS + i);
+	assert_int_equal(all, n);
+	assert_int_equal(count_of(f, stats_handshake(version, result)), n);
+	assert_int_equal(durations, result == TLS_RESULT_SUCCESS ? n : 0);
+}
+
 static void test_long_flight(void **state)
 {
 	for (int only_12 = 0; only_12 < 2; only_12++) {
@@ -40,6 +55,8 @@ static void test_long_flight(void **state)
 		check_counts(&f, 5);
 		assert_int_equal(count_of(&f, COUNTER_RECEIVED_BYTES), 5);
 		assert_int_equal(count_of(&f, COUNTER_SENT_BYTES), 5);
+		check_handshakes(&f, only_12 ? TLS_VERSION_1_2 : TLS_VERSION_1_3,
+				 TLS_RESULT_SUCCESS, 1);
 		client_close(&client);
 		end(&f);
 	}
@@ -62,6 +79,8 @@ static void test_handshake_timeouts(void **state)
 		advance(&f, HANDSHAKE_MS / 32);
 		assert_int_equal(queue_length(&f, QUEUE_HANDSHAKE), 0);
 		assert_int_equal(count_of(&f, COUNTER_REFUSED + REFUSAL_TLS), 1);
+		check_handshakes(&f, has_begun ? TLS_VERSION_1_3 : TLS_VERSION_NONE,
+				 TLS_RESULT_TIMEOUT, 1);
 		client_close(&client);
 		end(&f);
 		assert_int_equal(count_of(&f, COUNTER_CONNECTIONS), 0);
@@ -649,10 +668,17 @@ static uint64_t records_max = TLS_RECORDS_MAX;
 
 int __real_tls_crypto_init(struct tls_crypto *crypto);
 int __wrap_tls_crypto_init(struct tls_crypto *crypto);
+
+static int crypto_error; /* what it returns if negative */
+
 int __wrap_tls_crypto_init(struct tls_crypto *crypto)
 {
 	int r = __real_tls_crypto_init(crypto);
 
+	if (r == 0 && crypto_error < 0) {
+		tls_crypto_finish(crypto);
+		return crypto_error;
+	}
 	crypto->records_max = records_max;
 	return r;
 }
@@ -927,6 +953,45 @@ static void test_error_amid_output(void **state)
 	}
 }
 
+/* The end of the daemon counts once for each handshake, also for those that wait. */
+static void test_draining_in_a_handshake(void **state)
+{
+	struct fixture f;
+	int first, second;
+
+	begin_tls(&f, "short.pem", "limits = { max_handshakes = 1; };");
+	first = connect_client(&f);
+	second = connect_client(&f);
+	reactor_for_each(&f.reactor, conn_drain);
+	expect_end(&f, first);
+	expect_end(&f, second);
+	check_handshakes(&f, TLS_VERSION_NONE, TLS_RESULT_SHUTDOWN, 2);
+	close(first);
+	close(second);
+	end(&f);
+}
+
+/* Only a lack of memory is refused as one. */
+static void test_libcrypto_without_tls(void **state)
+{
+	struct fixture f;
+	int fd;
+
+	begin_tls(&f, "short.pem", "");
+	crypto_error = -ENOTSUP;
+	fd = connect_client(&f);
+	expect_end(&f, fd);
+	close(fd);
+	assert_int_equal(count_of(&f, COUNTER_REFUSED + REFUSAL_TLS), 1);
+	crypto_error = -ENOMEM;
+	fd = connect_client(&f);
+	expect_end(&f, fd);
+	close(fd);
+	assert_int_equal(count_of(&f, COUNTER_REFUSED + REFUSAL_MEMORY), 1);
+	crypto_error = 0;
+	end(&f);
+}
+
 /* Output that the socket has not taken, and the rest of a long reply, continue. */
 static void test_restart_amid_output(void **state)
 {
@@ -1020,6 +1085,8 @@ int main(void)
 		cmocka_unit_test(test_first_records),
 		cmocka_unit_test(test_random_first_bytes),
 		cmocka_unit_test(test_draining_in_a_proxy_header),
+		cmocka_unit_test(test_draining_in_a_handshake),
+		cmocka_unit_test(test_libcrypto_without_tls),
 		cmocka_unit_test(test_backpressure),
 		cmocka_unit_test(test_half_a_record),
 		cmocka_unit_test(test_no_memory_for_half_a_record),

@@ -16,6 +16,15 @@
 
 static const double ratios[N_WORKERS] = {0, 0.25, 1};
 
+/* The listener "t" has TLS. Its context is not read. */
+static char tls_context;
+static char name_a[] = "a", name_t[] = "t";
+static struct config_listener listeners[] = {
+	{.name = name_a},
+	{.name = name_t, .tls_context = (struct tls_context *)(void *)&tls_context},
+};
+static const struct config config = {.listeners = listeners, .n_listeners = 2};
+
 static const struct metrics_view view = {
 	.accepting = true,
 	.max_connections = 10000,
@@ -25,6 +34,7 @@ static const struct metrics_view view = {
 	.reloads_failed = 2,
 	.busy_ratios = ratios,
 	.n_workers = N_WORKERS,
+	.config = &config,
 };
 
 static long countdown = -1; /* allocations until one fails; negative: none does */
@@ -34,6 +44,14 @@ void *__real_malloc(size_t n);
 void *__wrap_malloc(size_t n);
 void *__real_realloc(void *p, size_t n);
 void *__wrap_realloc(void *p, size_t n);
+
+int64_t __wrap_tls_context_expiry(const struct tls_context *context);
+
+int64_t __wrap_tls_context_expiry(const struct tls_context *context)
+{
+	assert_ptr_equal(context, &tls_context);
+	return 1893456000;
+}
 
 static bool fails(void)
 {
@@ -124,6 +142,55 @@ static void test_values(void **state)
 	free(text);
 }
 
+static void test_tls(void **state)
+{
+	struct counters *t = stats_listener("t");
+	char *text;
+
+	stats_listener("a");
+	for (unsigned w = 0; w < N_WORKERS; w++) {
+		counter_add(&t[w], stats_handshake(TLS_VERSION_1_3, TLS_RESULT_SUCCESS), 10 + w);
+		counter_add(&t[w], stats_handshake(TLS_VERSION_NONE, TLS_RESULT_NOT_TLS), 20 + w);
+		counter_add(&t[w], stats_handshake(TLS_VERSION_1_2, TLS_RESULT_SHUTDOWN), 30 + w);
+		counter_add(&t[w], COUNTER_HANDSHAKE_BUCKETS, 1);
+		counter_add(&t[w], COUNTER_HANDSHAKE_BUCKETS + 1, w);
+		counter_add(&t[w], COUNTER_HANDSHAKE_BUCKETS + STATS_BUCKETS - 1, 1);
+		counter_add(&t[w], COUNTER_HANDSHAKE_US, 1500 + w);
+	}
+	text = render();
+#define HANDSHAKES "ackd_tls_handshakes_total{listener=\"t\","
+	expect_line(text, HANDSHAKES "version=\"1.3\",result=\"success\"} 33");
+	expect_line(text, HANDSHAKES "version=\"1.2\",result=\"success\"} 0");
+	expect_line(text, HANDSHAKES "version=\"none\",result=\"not_tls\"} 63");
+	expect_line(text, HANDSHAKES "version=\"1.2\",result=\"shutdown\"} 93");
+	assert_null(strstr(text, "version=\"none\",result=\"success\""));
+#define DURATION "ackd_tls_handshake_duration_seconds_"
+	expect_line(text, DURATION "bucket{listener=\"t\",le=\"0.001\"} 3");
+	expect_line(text, DURATION "bucket{listener=\"t\",le=\"0.0025\"} 6");
+	expect_line(text, DURATION "bucket{listener=\"t\",le=\"10\"} 6");
+	expect_line(text, DURATION "bucket{listener=\"t\",le=\"+Inf\"} 9");
+	expect_line(text, DURATION "sum{listener=\"t\"} 0.004503");
+	expect_line(text, DURATION "count{listener=\"t\"} 9");
+	expect_line(text,
+		    "ackd_tls_certificate_expiry_timestamp_seconds{listener=\"t\"} 1893456000");
+	assert_null(strstr(text, "_tls_handshakes_total{listener=\"a\""));
+	free(text);
+}
+
+/* A listener that is without TLS since a reload keeps the counts of its handshakes. */
+static void test_tls_of_the_past(void **state)
+{
+	struct counters *a = stats_listener("a");
+	char *text;
+
+	counter_add(a, stats_handshake(TLS_VERSION_1_2, TLS_RESULT_CLOSED), 1);
+	text = render();
+	expect_line(text, "ackd_tls_handshakes_total{listener=\"a\",version=\"1.2\","
+			  "result=\"closed\"} 1");
+	assert_null(strstr(text, "expiry_timestamp_seconds{listener=\"a\""));
+	free(text);
+}
+
 static void test_labels_are_escaped(void **state)
 {
 	char *text;
@@ -159,7 +226,7 @@ static void test_families(void **state)
 		assert_non_null(strchr(" {", line[strlen(family)]));
 	}
 	assert_null(rest ? strchr(rest, 'a') : NULL);
-	assert_int_equal(n_families, 18);
+	assert_int_equal(n_families, 21);
 	free(text);
 }
 
@@ -209,6 +276,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_values, start, finish),
+		cmocka_unit_test_setup_teardown(test_tls, start, finish),
+		cmocka_unit_test_setup_teardown(test_tls_of_the_past, start, finish),
 		cmocka_unit_test_setup_teardown(test_labels_are_escaped, start, finish),
 		cmocka_unit_test_setup_teardown(test_families, start, finish),
 		cmocka_unit_test_setup_teardown(test_reasons_have_no_spaces, start, finish),

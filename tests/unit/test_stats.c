@@ -150,9 +150,23 @@ static void test_many_names(void **state)
 	}
 }
 
+/* A duration of exactly the bound belongs to the bucket, a longer one to the next. */
+static void test_durations(void **state)
+{
+	assert_int_equal(stats_duration_bucket(0), 0);
+	for (unsigned i = 0; i < STATS_BUCKETS - 1; i++) {
+		uint64_t us = (uint64_t)(stats_bucket_seconds(i) * 1e6 + 0.5);
+
+		assert_int_equal(stats_duration_bucket(us), i);
+		assert_int_equal(stats_duration_bucket(us + 1), i + 1);
+	}
+	assert_int_equal(stats_duration_bucket(UINT64_MAX), STATS_BUCKETS - 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_durations),
 		cmocka_unit_test_setup_teardown(test_name_keeps_its_counters, start, finish),
 		cmocka_unit_test_setup_teardown(test_removed_name_is_dropped, start, finish),
 		cmocka_unit_test_setup_teardown(test_counters_in_use_are_kept, start, finish),

@@ -1,7 +1,11 @@
-/* Handshakes of the server with OpenSSL's client: the subject of the client's certificate. */
+/*
+ * The certificates and keys that a context accepts, and handshakes with OpenSSL's client: the
+ * subject of its certificate.
+ */
 
 #include "ackd/tls/handshake.h"
 
+#include <errno.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <setjmp.h>
@@ -9,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 /* cmocka.h needs the headers above. */
 #include <cmocka.h>
@@ -26,14 +31,15 @@ struct entry {
 static char path[] = "/tmp/ackd-test-XXXXXX";
 static EVP_PKEY *key;
 
-static X509 *certificate_of(const struct entry *entries, size_t n)
+/* Returns a certificate that is valid from @from to @to, in seconds from now. */
+static X509 *certificate_valid(long from, long to, const struct entry *entries, size_t n)
 {
 	X509 *certificate = X509_new();
 	X509_NAME *name = X509_get_subject_name(certificate);
 
 	X509_set_version(certificate, X509_VERSION_3);
-	X509_gmtime_adj(X509_getm_notBefore(certificate), -3600);
-	X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
+	X509_gmtime_adj(X509_getm_notBefore(certificate), from);
+	X509_gmtime_adj(X509_getm_notAfter(certificate), to);
 	X509_set_pubkey(certificate, key);
 	for (size_t i = 0; i < n; i++)
 		assert_int_equal(X509_NAME_add_entry_by_txt(name, entries[i].name, entries[i].type,
@@ -45,6 +51,23 @@ static X509 *certificate_of(const struct entry *entries, size_t n)
 	return certificate;
 }
 
+static X509 *certificate_of(const struct entry *entries, size_t n)
+{
+	return certificate_valid(-3600, 3600, entries, n);
+}
+
+/* Writes the @n certificates and the key. */
+static void write_file(X509 *const *certificates, size_t n)
+{
+	FILE *file = fopen(path, "w");
+
+	assert_non_null(file);
+	for (size_t i = 0; i < n; i++)
+		PEM_write_X509(file, certificates[i]);
+	PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL);
+	fclose(file);
+}
+
 /* Returns a context of the server, which trusts @certificate and also uses it. */
 static struct tls_context *context_of(X509 *certificate, bool asks)
 {
@@ -54,12 +77,8 @@ static struct tls_context *context_of(X509 *certificate, bool asks)
 	};
 	struct tls_context *context;
 	struct tls_fault fault;
-	FILE *file = fopen(path, "w");
 
-	assert_non_null(file);
-	PEM_write_X509(file, certificate);
-	PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL);
-	fclose(file);
+	write_file(&certificate, 1);
 	assert_int_equal(tls_context_create(&settings, &context, &fault), 0);
 	return context;
 }
@@ -178,6 +197,121 @@ static void test_long_subjects(void **state)
 	}
 }
 
+/* Checks the context of @chain: 0 or its problem with the dates. */
+static void check_dates(X509 *const *chain, size_t n, const char *problem)
+{
+	const struct tls_settings settings = {.certificate = path};
+	struct tls_context *context = NULL;
+	struct tls_fault fault;
+	char expected[100];
+	int r;
+
+	write_file(chain, n);
+	r = tls_context_create(&settings, &context, &fault);
+	assert_int_equal(r, problem ? -EINVAL : 0);
+	if (problem) {
+		snprintf(expected, sizeof(expected), "%s: %s", path, problem);
+		assert_string_equal(fault.setting, "tls.certificate");
+		assert_string_equal(fault.text, expected);
+	}
+	tls_context_destroy(context);
+}
+
+/* Every certificate that clients receive counts. */
+static void test_dates(void **state)
+{
+	X509 *valid = certificate_valid(-100, 100, NULL, 0);
+	X509 *expired = certificate_valid(-100, -1, NULL, 0);
+	X509 *early = certificate_valid(100, 200, NULL, 0);
+
+	check_dates((X509 *[]){valid, valid, valid}, 3, NULL);
+	check_dates((X509 *[]){expired}, 1, "the certificate has expired");
+	check_dates((X509 *[]){early, valid}, 2, "the certificate is not valid yet");
+	check_dates((X509 *[]){valid, expired}, 2,
+		    "certificate 2 of the file, which is sent to clients too, has expired");
+	check_dates((X509 *[]){valid, valid, early}, 3,
+		    "certificate 3 of the file, which is sent to clients too, is not valid yet");
+	X509_free(valid);
+	X509_free(expired);
+	X509_free(early);
+}
+
+/* The first certificate to expire counts, wherever it is in the chain. */
+static void test_expiry(void **state)
+{
+	static const long times[][3] = {{100, 200, 300}, {200, 100, 300}, {200, 300, 100}};
+	const struct tls_settings settings = {.certificate = path};
+
+	for (size_t i = 0; i < 3; i++) {
+		struct tls_context *context;
+		struct tls_fault fault;
+		X509 *chain[3];
+		int64_t before = time(NULL), after;
+
+		for (size_t k = 0; k < 3; k++)
+			chain[k] = certificate_valid(-100, times[i][k], NULL, 0);
+		after = time(NULL);
+		write_file(chain, 3);
+		assert_int_equal(tls_context_create(&settings, &context, &fault), 0);
+		assert_in_range(tls_context_expiry(context), before + 100, after + 100);
+		tls_context_destroy(context);
+		for (size_t k = 0; k < 3; k++)
+			X509_free(chain[k]);
+	}
+}
+
+/* Checks who can do what with a key of that mode, according to the warning; NULL: there is none. */
+static void check_warning(mode_t mode, const char *words)
+{
+	const struct tls_settings settings = {.certificate = path};
+	struct tls_context *context;
+	struct tls_fault fault;
+	char expected[200];
+
+	assert_int_equal(chmod(path, mode), 0);
+	assert_int_equal(tls_context_create(&settings, &context, &fault), 0);
+	if (words) {
+		snprintf(expected, sizeof(expected),
+			 "tls.certificate: %s: %s the key (mode %04o); allowed: mode 0600, or 0640 "
+			 "if root owns the file",
+			 path, words, mode);
+		assert_string_equal(tls_context_warning(context), expected);
+	} else {
+		assert_null(tls_context_warning(context));
+	}
+	tls_context_destroy(context);
+}
+
+static void test_readable_keys(void **state)
+{
+	X509 *certificate = certificate_of(NULL, 0);
+
+	write_file(&certificate, 1);
+	check_warning(0400, NULL);
+	check_warning(0600, NULL);
+	check_warning(0610, NULL);
+	check_warning(0602, "every user can change");
+	check_warning(0604, "every user can read");
+	check_warning(0644, "every user can read");
+	check_warning(0620, "the group can change");
+	X509_free(certificate);
+}
+
+/* An administrator may choose a group, anybody else may not. Only root can test both. */
+static void test_group_of_the_key(void **state)
+{
+	X509 *certificate = certificate_of(NULL, 0);
+
+	write_file(&certificate, 1);
+	check_warning(0640, NULL);
+	check_warning(0660, "the group can change");
+	assert_int_equal(chown(path, 1, 0), 0);
+	check_warning(0600, NULL);
+	check_warning(0640, "the group can read");
+	assert_int_equal(chown(path, 0, 0), 0);
+	X509_free(certificate);
+}
+
 static int start(void **state)
 {
 	int fd = mkstemp(path);
@@ -195,9 +329,12 @@ static int finish(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_subjects),
-		cmocka_unit_test(test_long_subjects),
+		cmocka_unit_test(test_dates),	      cmocka_unit_test(test_expiry),
+		cmocka_unit_test(test_readable_keys), cmocka_unit_test(test_group_of_the_key),
+		cmocka_unit_test(test_subjects),      cmocka_unit_test(test_long_subjects),
 	};
 
+	if (geteuid() != 0)
+		cmocka_set_skip_filter("test_group_of_the_key");
 	return cmocka_run_group_tests(tests, start, finish);
 }

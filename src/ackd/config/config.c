@@ -126,6 +126,13 @@ size_t config_find_listener(const struct config *config, const char *name)
 	return i;
 }
 
+const struct tls_context *config_find_tls(const struct config *config, const char *name)
+{
+	size_t i = config_find_listener(config, name);
+
+	return i < config->n_listeners ? config->listeners[i].tls_context : NULL;
+}
+
 /* ---- loading ---- */
 
 /*

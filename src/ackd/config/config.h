@@ -103,6 +103,9 @@ const struct config_listener *config_user(const struct config *config, size_t us
 /* Returns the index of the listener @name, or the number of listeners if there is none. */
 size_t config_find_listener(const struct config *config, const char *name);
 
+/* Returns the TLS context of the listener @name, or NULL if it has no TLS, or does not exist. */
+const struct tls_context *config_find_tls(const struct config *config, const char *name);
+
 /* Take and release a reference; config_unref() accepts NULL and returns NULL. Any thread. */
 struct config *config_ref(struct config *config);
 struct config *config_unref(struct config *config);

@@ -267,7 +267,8 @@ void conn_fail(struct conn *c, int error)
 		if (error == UV_ENOBUFS || error == UV_ENOMEM)
 			conn_tls_refuse_memory(c, error);
 		else
-			conn_tls_refuse(c, "connection lost during the TLS handshake");
+			conn_tls_refuse(c, TLS_RESULT_CLOSED,
+					"connection lost during the TLS handshake");
 	} else if (error == UV_ENOBUFS || error == UV_ENOMEM) {
 		conn_fail_memory(c, error);
 	} else {
@@ -301,8 +302,9 @@ bool conn_time_out(struct conn *c)
 		return false;
 	}
 	if (conn_is_handshaking(c)) {
-		conn_tls_refuse(c, c->state == CONN_WAITING ? "no place for a TLS handshake in time"
-							    : "no TLS handshake in time");
+		conn_tls_refuse(c, TLS_RESULT_TIMEOUT,
+				c->state == CONN_WAITING ? "no place for a TLS handshake in time"
+							 : "no TLS handshake in time");
 		return false;
 	}
 	if (c->state == CONN_SENDING) {
@@ -484,7 +486,7 @@ void conn_on_end(struct conn *c)
 	} else if (c->state == CONN_LINGERING) {
 		conn_close(c, CONN_END);
 	} else if (conn_is_handshaking(c)) {
-		conn_tls_refuse(c, "closed during the TLS handshake");
+		conn_tls_refuse(c, TLS_RESULT_CLOSED, "closed during the TLS handshake");
 	} else if (c->has_tls) {
 		conn_close(c, CONN_TLS_CUT);
 	} else {
@@ -528,12 +530,17 @@ struct conn *conn_create(struct listener *listener, int fd, const struct address
 {
 	struct reactor *reactor = listener->reactor;
 	struct conn *c = malloc(sizeof(*c) + (has_tls ? conn_tls_bytes : 0));
+	enum refusal refusal = REFUSAL_MEMORY;
+	int r;
 
 	if (!c)
 		goto fail;
 	memset(c, 0, offsetof(struct conn, poll));
 	c->poll.data = listener;
-	if ((has_tls && conn_tls_init(c) < 0) || conn_socket_open(c, fd) < 0)
+	r = has_tls ? conn_tls_init(c) : 0;
+	if (r == -ENOTSUP)
+		refusal = REFUSAL_TLS;
+	if (r < 0 || conn_socket_open(c, fd) < 0)
 		goto fail;
 	c->has_tls = has_tls;
 	listener_ref(listener);
@@ -548,7 +555,8 @@ fail:
 	free(c);
 	close(fd);
 	if (place != PLACE_REFUSAL)
-		listener_count_refusal(listener, address, REFUSAL_MEMORY, NULL);
+		listener_count_refusal(listener, address, refusal,
+				       refusal == REFUSAL_TLS ? conn_tls_lack : NULL);
 	place_release(reactor->limits, place, address);
 	return NULL;
 }

@@ -80,8 +80,8 @@ static inline void conn_touch(struct conn *c, uint64_t now_ms)
 
 /*
  * Creates a connection with its handle on @fd, with or without TLS. Takes @fd and @place. On
- * failure both are released, and, unless @place is PLACE_REFUSAL, a refusal for lack of memory is
- * counted. Then returns NULL.
+ * failure both are released, and, unless @place is PLACE_REFUSAL, a refusal for lack of memory, or
+ * of TLS, is counted. Then returns NULL.
  */
 struct conn *conn_create(struct listener *listener, int fd, const struct address *address,
 			 enum conn_place place, bool has_tls);
@@ -280,7 +280,10 @@ static inline bool conn_is_handshaking(const struct conn *c)
 /* The bytes that a connection with TLS takes after its struct conn. */
 extern const size_t conn_tls_bytes;
 
-/* Initializes them. Returns 0 or a negative errno. */
+/* The reason why conn_tls_init() returns -ENOTSUP, in words. */
+extern const char conn_tls_lack[];
+
+/* Initializes them. Returns 0, -ENOTSUP or -ENOMEM. */
 int conn_tls_init(struct conn *c);
 
 /* Begins to read the client's first record. */
@@ -302,10 +305,10 @@ bool conn_tls_work(struct reactor *reactor);
 /* Continues after the output of CONN_FLIGHT has been sent. */
 void conn_tls_flight_sent(struct conn *c);
 
-/* Refuses @c in its handshake, or before it, for @reason. */
-void conn_tls_refuse(struct conn *c, const char *reason);
+/* Refuses @c in its handshake, or before it, for @reason, and counts @result. */
+void conn_tls_refuse(struct conn *c, enum tls_result result, const char *reason);
 
-/* The same for lack of memory: @error is -ENOBUFS (budget), or anything else. */
+/* Refuses it for lack of memory: @error is -ENOBUFS (budget), or anything else. */
 void conn_tls_refuse_memory(struct conn *c, int error);
 
 /*

@@ -70,6 +70,18 @@ void listener_count_refusal(struct listener *listener, const struct address *add
 		 fields.reason);
 }
 
+void listener_count_handshake(struct listener *listener, enum tls_version version,
+			      enum tls_result result, uint64_t duration_ns)
+{
+	uint64_t us = duration_ns / 1000;
+
+	counter_add(listener->counters, stats_handshake(version, result), 1);
+	if (result != TLS_RESULT_SUCCESS)
+		return;
+	counter_add(listener->counters, COUNTER_HANDSHAKE_BUCKETS + stats_duration_bucket(us), 1);
+	counter_add(listener->counters, COUNTER_HANDSHAKE_US, us);
+}
+
 bool listener_may_tell(struct listener *listener, enum refusal refusal)
 {
 	return !listener->settings->tls_context &&

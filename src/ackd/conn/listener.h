@@ -94,6 +94,10 @@ bool listener_is_proxied(const struct listener *listener);
 void listener_count_refusal(struct listener *listener, const struct address *address,
 			    enum refusal refusal, const char *reason);
 
+/* Counts a TLS handshake. A successful one took @duration_ns. */
+void listener_count_handshake(struct listener *listener, enum tls_version version,
+			      enum tls_result result, uint64_t duration_ns);
+
 /*
  * Returns whether a client refused for this reason receives a NAK, and then reserves one of the
  * LIMITS_REFUSALS_MAX places for it. Otherwise its connection is closed without a NAK.

@@ -45,6 +45,7 @@
 #define CHECKS 16
 
 const size_t conn_tls_bytes = sizeof(struct conn_tls);
+const char conn_tls_lack[] = "libcrypto lacks an algorithm of TLS";
 
 static struct conn_tls_memory *memory_of(const struct conn *c)
 {
@@ -146,7 +147,7 @@ void conn_tls_close(struct conn *c)
 {
 	if (!c->pending && c->reason != CONN_HANDED_OVER)
 		conn_tls_end_output(c);
-	conn_tls_end_handshake(c);
+	conn_tls_end_handshake(c, TLS_RESULT_SHUTDOWN);
 	tls_channel_finish(&tls_of(c)->channel, &memory_of(c)->crypto);
 	forget_kept(c);
 	forget_certificates(c);

@@ -37,6 +37,7 @@ struct conn_tls_memory {
 struct conn_tls {
 	struct list node;		 /* in one of these lists, or empty */
 	struct tls_handshake *handshake; /* NULL before and after it */
+	uint64_t begun_ns;		 /* when the client could begin: uv_hrtime() */
 	uint64_t asked_ms;		 /* when the handshake began to wait for its client */
 	struct tls_channel channel;
 	const struct tls_suite *suite; /* also after the channel's end */
@@ -67,8 +68,11 @@ void conn_tls_collect(struct conn *c, const uint8_t *data, size_t n);
  */
 bool conn_tls_admit_waiting(struct reactor *reactor);
 
-/* Ends the handshake of @c, or the wait for it, and releases its place. */
-void conn_tls_end_handshake(struct conn *c);
+/*
+ * Removes @c from the lists of its thread. If it is in its handshake, or waits for it, ends that,
+ * counts @result and releases the place.
+ */
+void conn_tls_end_handshake(struct conn *c, enum tls_result result);
 
 /* ---- tls.c ---- */
 

@@ -22,11 +22,18 @@ static size_t place_bytes(const struct conn *c)
 	return tls_context_handshake_bytes(conn_listener(c)->settings->tls_context);
 }
 
-void conn_tls_end_handshake(struct conn *c)
+void conn_tls_end_handshake(struct conn *c, enum tls_result result)
 {
 	struct conn_tls *tls = tls_of(c);
+	enum tls_version version = TLS_VERSION_NONE;
 
 	list_remove(&tls->node);
+	if (tls->begun_ns == 0)
+		return;
+	if (tls->handshake)
+		version = tls_handshake_version(tls->handshake);
+	listener_count_handshake(conn_listener(c), version, result, uv_hrtime() - tls->begun_ns);
+	tls->begun_ns = 0;
 	tls_handshake_destroy(tls->handshake);
 	tls->handshake = NULL;
 	if (tls->has_place)
@@ -41,38 +48,40 @@ static struct conn *conn_of(struct list *node)
 
 void conn_tls_begin(struct conn *c)
 {
-	if (c->draining) /* its PROXY header was late */
+	if (c->draining) { /* its PROXY header was late */
 		conn_close(c, CONN_DRAIN);
-	else
-		conn_move(c, CONN_HANDSHAKE);
+		return;
+	}
+	tls_of(c)->begun_ns = uv_hrtime();
+	conn_move(c, CONN_HANDSHAKE);
 }
 
-static void refuse(struct conn *c, enum refusal refusal, const char *reason)
+static void refuse(struct conn *c, enum refusal refusal, enum tls_result result, const char *reason)
 {
 	listener_count_refusal(conn_listener(c), &c->address, refusal, reason);
-	conn_tls_end_handshake(c);
+	conn_tls_end_handshake(c, result);
 	conn_pending_free(c);
 	conn_finish(c, CONN_REFUSED);
 }
 
-void conn_tls_refuse(struct conn *c, const char *reason)
+void conn_tls_refuse(struct conn *c, enum tls_result result, const char *reason)
 {
-	refuse(c, REFUSAL_TLS, reason);
+	refuse(c, REFUSAL_TLS, result, reason);
 }
 
 void conn_tls_refuse_memory(struct conn *c, int error)
 {
-	refuse(c, REFUSAL_MEMORY,
+	refuse(c, REFUSAL_MEMORY, TLS_RESULT_SERVER_ERROR,
 	       conn_reason_name(error == -ENOBUFS ? CONN_MEMORY_BUDGET : CONN_MEMORY));
 }
 
 /* Refuses @c, which has no keys yet, with an alert. */
-static void refuse_plainly(struct conn *c, enum tls_alert alert, const char *reason)
+static void refuse_plainly(struct conn *c, const struct tls_rejection *rejection)
 {
-	const uint8_t record[] = {21, 3, 3, 0, 2, 2, (uint8_t)alert};
+	const uint8_t record[] = {21, 3, 3, 0, 2, 2, (uint8_t)rejection->alert};
 
 	(void)!send(c->fd, record, sizeof(record), MSG_NOSIGNAL);
-	conn_tls_refuse(c, reason);
+	conn_tls_refuse(c, rejection->result, rejection->reason);
 }
 
 /* Gives places to those that wait for one, as long as there are any. Returns whether none waits. */
@@ -109,7 +118,7 @@ static bool evict(struct reactor *reactor)
 	c = conn_of(asking->next);
 	if (uv_now(&reactor->loop) - tls_of(c)->asked_ms < PATIENCE_MS)
 		return false;
-	conn_tls_refuse(c, "TLS handshake too slow while others wait");
+	conn_tls_refuse(c, TLS_RESULT_TIMEOUT, "TLS handshake too slow while others wait");
 	conn_check_invariant(c);
 	return true;
 }
@@ -145,8 +154,7 @@ void conn_tls_collect(struct conn *c, const uint8_t *data, size_t n)
 {
 	struct conn_tls_memory *memory = conn_reactor(c)->tls;
 	struct conn_tls *tls = tls_of(c);
-	enum tls_alert alert;
-	const char *reason;
+	struct tls_rejection rejection;
 	size_t length = 0;
 	int r = append_pending(c, data, n);
 
@@ -155,9 +163,9 @@ void conn_tls_collect(struct conn *c, const uint8_t *data, size_t n)
 		return;
 	}
 	if (!tls->has_place) {
-		length = tls_first_record(c->pending->bytes, c->pending->length, &alert, &reason);
+		length = tls_first_record(c->pending->bytes, c->pending->length, &rejection);
 		if (length == 0)
-			refuse_plainly(c, alert, reason);
+			refuse_plainly(c, &rejection);
 		if (length == 0 || c->pending->length < length)
 			return;
 	}
@@ -237,12 +245,13 @@ static void establish(struct conn *c)
 		r = tls_channel_init(&tls->channel, crypto, &state);
 	tls->suite = tls->channel.suite;
 	tls_state_wipe(&state);
+	if (r < 0) {
+		conn_tls_refuse(c, TLS_RESULT_SERVER_ERROR, "libcrypto failed");
+		return;
+	}
 	kept = keep_client(c);
-	conn_tls_end_handshake(c);
-	if (r < 0)
-		conn_tls_refuse(c, "libcrypto failed");
-	else
-		conn_serve(c, kept);
+	conn_tls_end_handshake(c, TLS_RESULT_SUCCESS);
+	conn_serve(c, kept);
 }
 
 void conn_tls_flight_sent(struct conn *c)
@@ -262,13 +271,14 @@ static size_t take_handshake(struct conn *c, const uint8_t *data, size_t n)
 	int sent = send_flight(c, handshake);
 
 	if (progress == TLS_REFUSED) {
-		conn_tls_refuse(c, reason);
+		conn_tls_refuse(c, tls_handshake_result(handshake), reason);
 	} else if (sent < 0) {
 		conn_fail(c, sent);
 	} else if (sent == 0 && progress == TLS_ESTABLISHED) {
 		establish(c);
 	} else if (sent > 0 && used < n) {
-		conn_tls_refuse(c, "data before the end of the TLS handshake");
+		conn_tls_refuse(c, TLS_RESULT_PROTOCOL_ERROR,
+				"data before the end of the TLS handshake");
 	} else if (sent > 0) {
 		tls_of(c)->is_established = progress == TLS_ESTABLISHED;
 		conn_move(c, CONN_FLIGHT);

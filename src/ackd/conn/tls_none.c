@@ -1,10 +1,14 @@
-/* Builds without OpenSSL have no connections with TLS, so none of these functions is called. */
+/*
+ * Builds without OpenSSL have no connections with TLS. Only conn_tls_init() is called: for a
+ * connection that a process with OpenSSL has handed over.
+ */
 
 #include "ackd/conn/internal.h"
 
 #include <errno.h>
 
 const size_t conn_tls_bytes = 0;
+const char conn_tls_lack[] = "this ackd was built without TLS";
 
 int conn_tls_init(struct conn *c)
 {
@@ -29,7 +33,7 @@ void conn_tls_flight_sent(struct conn *c)
 {
 }
 
-void conn_tls_refuse(struct conn *c, const char *reason)
+void conn_tls_refuse(struct conn *c, enum tls_result result, const char *reason)
 {
 }
 

@@ -18,7 +18,7 @@
 #define STATE_VERSION 6
 
 /* The most counter values per listener. */
-#define STATE_COUNTERS_MAX 64
+#define STATE_COUNTERS_MAX 128
 
 struct state_header {
 	char magic[8];

@@ -23,6 +23,28 @@ void stats_init(unsigned workers)
 	n_workers = workers;
 }
 
+/* ---- durations ---- */
+
+/* The longest duration of each bucket but the last. A client has 10 s for its handshake. */
+static const uint32_t buckets_us[STATS_BUCKETS - 1] = {
+	1000,	2500,	5000,	 10000,	  25000,   50000,    100000,
+	250000, 500000, 1000000, 2500000, 5000000, 10000000,
+};
+
+unsigned stats_duration_bucket(uint64_t us)
+{
+	unsigned bucket = 0;
+
+	while (bucket < STATS_BUCKETS - 1 && us > buckets_us[bucket])
+		bucket++;
+	return bucket;
+}
+
+double stats_bucket_seconds(unsigned bucket)
+{
+	return buckets_us[bucket] / 1e6;
+}
+
 /* ---- entries ---- */
 
 static struct stats_entry *entry_create(const char *name)
@@ -202,5 +224,14 @@ uint64_t stats_sum(const struct stats *stats, unsigned counter, unsigned n)
 
 	while (n-- > 0)
 		sum += stats->values[counter + n];
+	return sum;
+}
+
+uint64_t stats_handshakes(const struct stats *stats, bool failed)
+{
+	uint64_t sum = stats_sum(stats, COUNTER_HANDSHAKES, TLS_VERSION_COUNT * TLS_RESULT_COUNT);
+
+	for (enum tls_version v = 0; failed && v < TLS_VERSION_COUNT; v++)
+		sum -= stats->values[stats_handshake(v, TLS_RESULT_SUCCESS)];
 	return sum;
 }

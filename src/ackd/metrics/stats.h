@@ -9,13 +9,18 @@
  */
 
 #include "ackd/limits/limits.h"
+#include "ackd/tls/result.h"
 #include "core/session/nak.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define STATS_CACHE_LINE 64
+
+/* The buckets of durations of handshakes. */
+#define STATS_BUCKETS 14
 
 /* The counters. Their order is part of the state that is handed over. */
 enum counter {
@@ -30,6 +35,10 @@ enum counter {
 	COUNTER_HEALTH_CHECKS = COUNTER_REFUSED + REFUSAL_COUNT, /* see conn_proxy_end() */
 	COUNTER_SKIPPED_BYTES,					 /* received between frames */
 	COUNTER_ILL_FORMED, /* subsequences that an error handler dealt with */
+	COUNTER_HANDSHAKES, /* of TLS: see stats_handshake() */
+	/* the durations of those that succeeded: see stats_duration_bucket() */
+	COUNTER_HANDSHAKE_BUCKETS = COUNTER_HANDSHAKES + TLS_VERSION_COUNT * TLS_RESULT_COUNT,
+	COUNTER_HANDSHAKE_US = COUNTER_HANDSHAKE_BUCKETS + STATS_BUCKETS, /* their sum */
 	COUNTER_COUNT,
 };
 
@@ -38,6 +47,18 @@ struct counters {
 	_Alignas(STATS_CACHE_LINE) _Atomic uint64_t values[COUNTER_COUNT];
 	_Atomic unsigned n_users; /* number of struct listener of the worker that use this block */
 };
+
+/* Returns the counter of handshakes that ended in this way. */
+static inline unsigned stats_handshake(enum tls_version version, enum tls_result result)
+{
+	return COUNTER_HANDSHAKES + version * TLS_RESULT_COUNT + result;
+}
+
+/* Returns the bucket of a duration, from 0. */
+unsigned stats_duration_bucket(uint64_t us);
+
+/* Returns the longest duration in @bucket in seconds; not for the last one, which has no bound. */
+double stats_bucket_seconds(unsigned bucket);
 
 /* Adds @n to @counter (enum counter, plus the reason). Only the owning thread may call it. */
 static inline void counter_add(struct counters *counters, unsigned counter, uint64_t n)
@@ -69,6 +90,9 @@ uint64_t stats_open(const struct stats *stats);
 
 /* Returns the sum of the @n counters from @counter on. */
 uint64_t stats_sum(const struct stats *stats, unsigned counter, unsigned n);
+
+/* Returns the number of TLS handshakes, or, with @failed, of those that failed. */
+uint64_t stats_handshakes(const struct stats *stats, bool failed);
 
 /* Initializes counting for @workers workers. */
 void stats_init(unsigned workers);

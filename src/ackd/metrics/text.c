@@ -2,6 +2,7 @@
 
 #include "ackd/log/log.h"
 #include "ackd/metrics/stats.h"
+#include "ackd/tls/context.h"
 #include "core/utf8/utf8.h"
 
 #include <errno.h>
@@ -168,6 +169,95 @@ static void put_listeners(struct text *text)
 	}
 }
 
+/* ---- TLS ---- */
+
+/* Returns whether a handshake can end in this way. */
+static bool is_possible(enum tls_version version, enum tls_result result)
+{
+	switch (result) {
+	case TLS_RESULT_SUCCESS:
+		return version != TLS_VERSION_NONE;
+	case TLS_RESULT_NOT_TLS:
+		return version == TLS_VERSION_NONE;
+	default:
+		return true;
+	}
+}
+
+static void put_handshakes(struct text *text, const char *name, const struct stats_entry *e)
+{
+	for (enum tls_version v = 0; v < TLS_VERSION_COUNT; v++)
+		for (enum tls_result r = 0; r < TLS_RESULT_COUNT; r++) {
+			if (!is_possible(v, r))
+				continue;
+			put(text, "%s{", name);
+			put_label(text, "listener", stats_name(e));
+			put(text, ",version=\"%s\",result=\"%s\"} %" PRIu64 "\n",
+			    tls_version_name(v), tls_result_name(r),
+			    stats_value(e, stats_handshake(v, r)));
+		}
+}
+
+/* A histogram: each bucket contains the shorter ones. */
+static void put_durations(struct text *text, const char *name, const struct stats_entry *e)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < STATS_BUCKETS; i++) {
+		sum += stats_value(e, COUNTER_HANDSHAKE_BUCKETS + i);
+		put(text, "%s_bucket{", name);
+		put_label(text, "listener", stats_name(e));
+		if (i < STATS_BUCKETS - 1)
+			put(text, ",le=\"%g\"", stats_bucket_seconds(i));
+		else
+			put(text, ",le=\"+Inf\"");
+		put(text, "} %" PRIu64 "\n", sum);
+	}
+	put(text, "%s_sum{", name);
+	put_label(text, "listener", stats_name(e));
+	put(text, "} %.6f\n", (double)stats_value(e, COUNTER_HANDSHAKE_US) / 1e6);
+	put(text, "%s_count{", name);
+	put_label(text, "listener", stats_name(e));
+	put(text, "} %" PRIu64 "\n", sum);
+}
+
+/* Returns whether the listener has TLS, or had it while it handled a connection. */
+static bool has_tls(const struct stats_entry *e, const struct config *config)
+{
+	struct stats stats = stats_read(e);
+
+	return config_find_tls(config, stats_name(e)) || stats_handshakes(&stats, false) > 0;
+}
+
+static void put_tls(struct text *text, const struct config *config)
+{
+	static const char handshakes[] = "ackd_tls_handshakes_total";
+	static const char durations[] = "ackd_tls_handshake_duration_seconds";
+	static const char expiry[] = "ackd_tls_certificate_expiry_timestamp_seconds";
+	const struct stats_entry *e = NULL;
+
+	put_head(text, handshakes, "counter", "TLS handshakes, by version and result.");
+	while ((e = stats_next(e)))
+		if (has_tls(e, config))
+			put_handshakes(text, handshakes, e);
+	put_head(text, durations, "histogram",
+		 "Time that successful TLS handshakes took, from the moment they could begin.");
+	while ((e = stats_next(e)))
+		if (has_tls(e, config))
+			put_durations(text, durations, e);
+	put_head(text, expiry, "gauge",
+		 "When the first of the certificates that clients receive expires.");
+	for (size_t i = 0; i < config->n_listeners; i++) {
+		const struct config_listener *l = &config->listeners[i];
+
+		if (!l->tls_context)
+			continue;
+		put(text, "%s{", expiry);
+		put_label(text, "listener", l->name);
+		put(text, "} %" PRId64 "\n", tls_context_expiry(l->tls_context));
+	}
+}
+
 /* ---- metrics of the daemon ---- */
 
 static void put_number(struct text *text, const char *name, const char *type, const char *help,
@@ -215,6 +305,7 @@ int metrics_text(const struct metrics_view *view, char **ret_text, size_t *ret_l
 	struct text text = {.bytes = malloc(FIRST_CAPACITY), .capacity = FIRST_CAPACITY};
 
 	put_listeners(&text);
+	put_tls(&text, view->config);
 	put_daemon(&text, view);
 	if (!text.bytes)
 		return -ENOMEM;

@@ -2,6 +2,8 @@
 
 /* The counters and gauges in Prometheus' text format, version 0.0.4. */
 
+#include "ackd/config/config.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -16,7 +18,8 @@ struct metrics_view {
 	uint64_t max_held_bytes;
 	uint64_t reloads_done;
 	uint64_t reloads_failed;
-	const double *busy_ratios; /* per worker; the server's */
+	const double *busy_ratios;   /* per worker; the server's */
+	const struct config *config; /* in effect; the server's */
 	size_t n_workers;
 };
 

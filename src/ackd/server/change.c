@@ -244,6 +244,19 @@ static void log_memory_bound(const struct server *server, const struct config *c
 		    (workers + mib - 1) / mib, server->n_workers, plural(server->n_workers));
 }
 
+static void warn_of_keys(const struct config *config)
+{
+	for (size_t i = 0; i < config->n_listeners; i++) {
+		const struct config_listener *l = &config->listeners[i];
+		const char *warning = l->tls_context ? tls_context_warning(l->tls_context) : NULL;
+		const struct log_fields fields = {.listener = l->name};
+
+		if (warning)
+			log_post_at(LOG_LEVEL_WARNING, LOG_LISTEN, &fields, "%s: %s", l->name,
+				    warning);
+	}
+}
+
 /* Puts the limits of the change into effect and logs them. */
 static void configure_limits(struct server *server, const struct config *config)
 {
@@ -275,6 +288,7 @@ static void put_into_effect(struct server *server, struct config *config)
 	report_metrics_unlisten(server, false);
 	config_diff_restart(server->config, config, on_needs_restart, NULL);
 	log_configure(config->log_level, config->log_target);
+	warn_of_keys(config);
 	config_ref(config);
 	config_unref(server->config);
 	server->config = config;

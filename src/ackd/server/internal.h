@@ -272,7 +272,7 @@ void report_finish(struct server *server);
 void report_status(struct server *server);
 
 /* Logs the counters of every listener. */
-void report_stats(void);
+void report_stats(const struct server *server);
 
 /*
  * Logs each line of @lines, which it modifies, as an error. After @max lines it logs how many more

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -100,10 +101,24 @@ void report_start(struct server *server)
 	}
 }
 
-static void report_listener(const char *name, const struct stats *s)
+/* Writes the part about TLS: "" if the listener has none and had none. */
+static void tls_words(const struct server *server, const char *name, const struct stats *s,
+		      char *out, size_t size)
+{
+	uint64_t handshakes = stats_handshakes(s, false);
+
+	out[0] = '\0';
+	if (handshakes > 0 || config_find_tls(server->config, name))
+		snprintf(out, size, ", %" PRIu64 " TLS handshake%s, %" PRIu64 " of them failed",
+			 handshakes, plural(handshakes), stats_handshakes(s, true));
+}
+
+static void report_listener(const struct server *server, const char *name, const struct stats *s)
 {
 	uint64_t naks = stats_sum(s, COUNTER_NAKS, NAK_REASON_COUNT);
 	uint64_t accept_errors = s->values[COUNTER_ACCEPT_ERRORS];
+	uint64_t ill_formed = s->values[COUNTER_ILL_FORMED];
+	char tls[100];
 	struct log_fields fields = {
 		.listener = name,
 		.has = LOG_HAS_BYTES_IN | LOG_HAS_BYTES_OUT | LOG_HAS_MESSAGES,
@@ -112,23 +127,25 @@ static void report_listener(const char *name, const struct stats *s)
 		.messages = s->values[COUNTER_MESSAGES],
 	};
 
+	tls_words(server, name, s, tls, sizeof(tls));
 	log_post(LOG_STATS, &fields,
 		 "%s: %" PRIu64 " connection%s open, %" PRIu64 " served, %" PRIu64
 		 " refused; %" PRIu64 " message%s, %" PRIu64 " NAK%s, %" PRIu64
-		 " byte%s in, %" PRIu64 " byte%s out, %" PRIu64 " accept error%s",
+		 " byte%s in, %" PRIu64 " byte%s out, %" PRIu64 " accept error%s, %" PRIu64
+		 " ill-formed subsequence%s%s",
 		 name, stats_open(s), plural(stats_open(s)), s->values[COUNTER_CONNECTIONS],
 		 stats_sum(s, COUNTER_REFUSED, REFUSAL_COUNT), fields.messages,
 		 plural(fields.messages), naks, plural(naks), fields.bytes_in,
 		 plural(fields.bytes_in), fields.bytes_out, plural(fields.bytes_out), accept_errors,
-		 plural(accept_errors));
+		 plural(accept_errors), ill_formed, plural(ill_formed), tls);
 }
 
-void report_stats(void)
+void report_stats(const struct server *server)
 {
 	for (const struct stats_entry *e = stats_next(NULL); e; e = stats_next(e)) {
 		struct stats s = stats_read(e);
 
-		report_listener(stats_name(e), &s);
+		report_listener(server, stats_name(e), &s);
 	}
 }
 
@@ -159,6 +176,7 @@ static void on_metrics_look(void *data, struct metrics_view *ret_view)
 		.reloads_failed = server->reloads_failed,
 		.busy_ratios = server->load.ratios,
 		.n_workers = server->n_workers,
+		.config = server->config,
 	};
 }
 

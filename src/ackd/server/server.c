@@ -157,7 +157,7 @@ static void on_signal(uv_signal_t *handle, int signum)
 		reload_request(server);
 		break;
 	case SIGUSR1:
-		report_stats();
+		report_stats(server);
 		break;
 	default:
 		server_end(server, signum);

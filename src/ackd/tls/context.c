@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* The suites that core/wire/tls_keys.c has. */
@@ -50,13 +51,18 @@ static const char *openssl_reason(void)
 
 /* ---- files ---- */
 
+static bool is_credential(const char *name)
+{
+	return strncmp(name, CREDENTIAL, strlen(CREDENTIAL)) == 0;
+}
+
 /* Writes the path of a file that a setting names. Returns whether there is one. */
 static bool resolve(const char *name, char path[PATH_MAX])
 {
 	const char *directory = getenv("CREDENTIALS_DIRECTORY");
 	int n;
 
-	if (strncmp(name, CREDENTIAL, strlen(CREDENTIAL)) != 0)
+	if (!is_credential(name))
 		n = snprintf(path, PATH_MAX, "%s", name);
 	else if (!directory)
 		return false;
@@ -95,21 +101,42 @@ static int no_pass_phrase(char *buffer, int size, int for_writing, void *data)
 	return -1;
 }
 
-static int check_dates(const X509 *certificate, const char *path, struct tls_fault *ret_fault)
+/* Returns the @i-th certificate that is sent to clients, from 0: that of the server; or NULL. */
+static X509 *sent_certificate(SSL_CTX *ssl, int i)
 {
+	STACK_OF(X509) *others = NULL;
+
+	if (i == 0)
+		return SSL_CTX_get0_certificate(ssl);
+	SSL_CTX_get0_chain_certs(ssl, &others);
+	return i <= sk_X509_num(others) ? sk_X509_value(others, i - 1) : NULL;
+}
+
+/* Checks the dates of the @i-th certificate in the file @path. */
+static int check_dates(const X509 *certificate, int i, const char *path,
+		       struct tls_fault *ret_fault)
+{
+	const char *problem = NULL;
+
 	if (X509_cmp_current_time(X509_get0_notAfter(certificate)) < 0)
-		return fault(ret_fault, "tls.certificate", "%.200s: the certificate has expired",
-			     path);
-	if (X509_cmp_current_time(X509_get0_notBefore(certificate)) > 0)
-		return fault(ret_fault, "tls.certificate",
-			     "%.200s: the certificate is not valid yet", path);
-	return 0;
+		problem = "has expired";
+	else if (X509_cmp_current_time(X509_get0_notBefore(certificate)) > 0)
+		problem = "is not valid yet";
+	if (!problem)
+		return 0;
+	if (i == 0)
+		return fault(ret_fault, "tls.certificate", "%.200s: the certificate %s", path,
+			     problem);
+	return fault(ret_fault, "tls.certificate",
+		     "%.200s: certificate %d of the file, which is sent to clients too, %s", path,
+		     i + 1, problem);
 }
 
 static int load_certificate(SSL_CTX *ssl, const struct tls_settings *settings,
 			    struct tls_fault *ret_fault)
 {
 	char path[PATH_MAX];
+	const X509 *certificate;
 	int r = find_file("tls.certificate", settings->certificate, path, ret_fault);
 
 	if (r < 0)
@@ -117,13 +144,43 @@ static int load_certificate(SSL_CTX *ssl, const struct tls_settings *settings,
 	if (SSL_CTX_use_certificate_chain_file(ssl, path) != 1)
 		return fault(ret_fault, "tls.certificate", "%.200s: no certificate: %s", path,
 			     openssl_reason());
-	return check_dates(SSL_CTX_get0_certificate(ssl), path, ret_fault);
+	for (int i = 0; r == 0 && (certificate = sent_certificate(ssl, i)); i++)
+		r = check_dates(certificate, i, path, ret_fault);
+	return r;
 }
 
-static int load_key(SSL_CTX *ssl, const struct tls_settings *settings, struct tls_fault *ret_fault)
+/*
+ * Keeps a warning if users can read or change the key at @path who should not. Returns 0 or
+ * -ENOMEM.
+ */
+static int judge_readers(struct tls_context *context, const char *setting, const char *path)
+{
+	const mode_t others = S_IROTH | S_IWOTH;
+	struct stat status;
+	mode_t too_much;
+
+	if (stat(path, &status) < 0)
+		return 0;
+	too_much = status.st_mode & (others | S_IWGRP);
+	if (status.st_uid != 0)
+		too_much |= status.st_mode & S_IRGRP;
+	if (!too_much || asprintf(&context->warning,
+				  "%s: %.200s: %s can %s the key (mode %04o); allowed: mode 0600, "
+				  "or 0640 if root owns the file",
+				  setting, path, too_much & others ? "every user" : "the group",
+				  too_much & (S_IROTH | S_IRGRP) ? "read" : "change",
+				  status.st_mode & 07777) >= 0)
+		return 0;
+	context->warning = NULL;
+	return -ENOMEM;
+}
+
+static int load_key(struct tls_context *context, const struct tls_settings *settings,
+		    struct tls_fault *ret_fault)
 {
 	const char *setting = settings->key ? "tls.key" : "tls.certificate";
 	const char *name = settings->key ? settings->key : settings->certificate;
+	SSL_CTX *ssl = context->ssl;
 	bool is_encrypted = false;
 	char path[PATH_MAX];
 	int r = find_file(setting, name, path, ret_fault);
@@ -146,7 +203,7 @@ static int load_key(SSL_CTX *ssl, const struct tls_settings *settings, struct tl
 		return fault(ret_fault, setting, "%.200s: not the key of the certificate", path);
 	if (r != 1)
 		return fault(ret_fault, setting, "%.200s: no key: %s", path, openssl_reason());
-	return 0;
+	return is_credential(name) ? 0 : judge_readers(context, setting, path);
 }
 
 static int load_client_ca(SSL_CTX *ssl, const struct tls_settings *settings,
@@ -242,7 +299,7 @@ int tls_context_create(const struct tls_settings *settings, struct tls_context *
 	if (r == 0)
 		r = load_certificate(context->ssl, settings, ret_fault);
 	if (r == 0)
-		r = load_key(context->ssl, settings, ret_fault);
+		r = load_key(context, settings, ret_fault);
 	if (r == 0)
 		r = load_client_ca(context->ssl, settings, ret_fault);
 	if (r == 0)
@@ -259,7 +316,29 @@ void tls_context_destroy(struct tls_context *context)
 		return;
 	SSL_CTX_free(context->ssl);
 	free(context->alpn.names);
+	free(context->warning);
 	free(context);
+}
+
+const char *tls_context_warning(const struct tls_context *context)
+{
+	return context->warning;
+}
+
+int64_t tls_context_expiry(const struct tls_context *context)
+{
+	int64_t first = INT64_MAX;
+	const X509 *certificate;
+
+	for (int i = 0; (certificate = sent_certificate(context->ssl, i)); i++) {
+		struct tm time = {0};
+		int64_t expiry;
+
+		ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &time);
+		expiry = timegm(&time);
+		first = expiry < first ? expiry : first;
+	}
+	return first;
 }
 
 bool tls_context_demands_certificate(const struct tls_context *context)

@@ -40,6 +40,20 @@ struct tls_fault {
 int tls_context_create(const struct tls_settings *settings, struct tls_context **ret_context,
 		       struct tls_fault *ret_fault);
 
+/*
+ * Returns why users other than root and that of this process can read the key or change it, with
+ * the name of its setting; NULL if they cannot. A file is judged by its owner and mode alone. A
+ * group may read the key if root owns it: then an administrator has chosen the group. Credentials
+ * are not judged, because the service manager protects them.
+ */
+const char *tls_context_warning(const struct tls_context *context);
+
+/*
+ * Returns when the first of the certificates that are sent to clients expires, in seconds since
+ * 1970.
+ */
+int64_t tls_context_expiry(const struct tls_context *context);
+
 /* Returns whether clients must present a certificate. @context may be NULL. */
 bool tls_context_demands_certificate(const struct tls_context *context);
 

@@ -20,34 +20,34 @@ struct tls_handshake {
 	size_t n_header;		   /* bytes of it so far */
 	size_t record_left;		   /* bytes of the record after its header */
 	uint8_t last_nonce[8];		   /* see tls_state_expand() */
+	enum tls_result result;		   /* after its end */
 	bool is_taken;			   /* the output in memory was taken */
 };
 
 /* ---- the first record ---- */
 
-size_t tls_first_record(const uint8_t *p, size_t n, enum tls_alert *ret_alert,
-			const char **ret_reason)
+size_t tls_first_record(const uint8_t *p, size_t n, struct tls_rejection *ret_rejection)
 {
 	size_t length = n >= TLS_HEADER_LENGTH ? (size_t)p[3] << 8 | p[4] : MESSAGE_HEADER_LENGTH;
 	const uint8_t *message = p + TLS_HEADER_LENGTH;
 
 	if (p[0] != CONTENT_HANDSHAKE) {
-		*ret_alert = TLS_UNEXPECTED_MESSAGE;
-		*ret_reason = "not a TLS client";
+		*ret_rejection = (struct tls_rejection){TLS_UNEXPECTED_MESSAGE, TLS_RESULT_NOT_TLS,
+							"not a TLS client"};
 	} else if (n > 1 && p[1] != 3) {
-		*ret_alert = TLS_PROTOCOL_VERSION;
-		*ret_reason = "unsupported protocol";
+		*ret_rejection = (struct tls_rejection){TLS_PROTOCOL_VERSION, TLS_RESULT_VERSION,
+							"unsupported protocol"};
 	} else if (length > TLS_CONTENT_MAX) {
-		*ret_alert = TLS_RECORD_OVERFLOW;
-		*ret_reason = "record too long";
+		*ret_rejection = (struct tls_rejection){
+			TLS_RECORD_OVERFLOW, TLS_RESULT_PROTOCOL_ERROR, "record too long"};
 	} else if (length == 0 || (n > TLS_HEADER_LENGTH && message[0] != CLIENT_HELLO)) {
-		*ret_alert = TLS_UNEXPECTED_MESSAGE;
-		*ret_reason = "not a ClientHello";
+		*ret_rejection = (struct tls_rejection){
+			TLS_UNEXPECTED_MESSAGE, TLS_RESULT_PROTOCOL_ERROR, "not a ClientHello"};
 	} else if (n > TLS_HEADER_LENGTH + 3 && length > 3 &&
 		   ((size_t)message[1] << 16 | message[2] << 8 | message[3]) >
 			   TLS_CLIENT_HELLO_MAX) {
-		*ret_alert = TLS_ILLEGAL_PARAMETER;
-		*ret_reason = "ClientHello too long";
+		*ret_rejection = (struct tls_rejection){
+			TLS_ILLEGAL_PARAMETER, TLS_RESULT_PROTOCOL_ERROR, "ClientHello too long"};
 	} else {
 		return TLS_HEADER_LENGTH + length;
 	}
@@ -248,12 +248,69 @@ static void note_last_nonce(struct tls_handshake *handshake)
 	}
 }
 
-static const char *refusal_reason(void)
+/* Returns the result for which OpenSSL reports @error; 0: none, because the client has left. */
+static enum tls_result result_of(unsigned long error)
 {
-	const char *reason = ERR_reason_error_string(ERR_peek_error());
+	int reason = ERR_GET_REASON(error);
 
+	if (error == 0)
+		return TLS_RESULT_CLOSED;
+	if (reason == ERR_R_MALLOC_FAILURE)
+		return TLS_RESULT_SERVER_ERROR;
+	if (ERR_GET_LIB(error) != ERR_LIB_SSL)
+		return TLS_RESULT_PROTOCOL_ERROR;
+	if (reason >= SSL_AD_REASON_OFFSET)
+		return TLS_RESULT_CLIENT_ALERT;
+	switch (reason) {
+	case SSL_R_UNSUPPORTED_PROTOCOL:
+	case SSL_R_VERSION_TOO_LOW:
+	case SSL_R_INAPPROPRIATE_FALLBACK:
+		return TLS_RESULT_VERSION;
+	case SSL_R_NO_SHARED_CIPHER:
+	case SSL_R_NO_SUITABLE_KEY_SHARE:
+	case SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM:
+	case SSL_R_NO_SHARED_SIGNATURE_ALGORITHMS:
+	case SSL_R_NO_APPLICATION_PROTOCOL:
+		return TLS_RESULT_NOTHING_IN_COMMON;
+	case SSL_R_CERTIFICATE_VERIFY_FAILED:
+	case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
+		return TLS_RESULT_CLIENT_CERTIFICATE;
+	}
+	return TLS_RESULT_PROTOCOL_ERROR;
+}
+
+/* Ends @handshake for the first error that OpenSSL reports. Returns its reason. */
+static const char *refuse(struct tls_handshake *handshake)
+{
+	unsigned long error = ERR_peek_error();
+	const char *reason = ERR_reason_error_string(error);
+
+	handshake->result = result_of(error);
 	ERR_clear_error();
 	return reason ? reason : "TLS handshake failed";
+}
+
+enum tls_result tls_handshake_result(const struct tls_handshake *handshake)
+{
+	return handshake->result;
+}
+
+enum tls_version tls_handshake_version(const struct tls_handshake *handshake)
+{
+	static const uint8_t none[TLS_RANDOM_LENGTH];
+	uint8_t random[TLS_RANDOM_LENGTH];
+
+	/* before it has read a ClientHello, OpenSSL reports its own newest version */
+	SSL_get_client_random(handshake->ssl, random, sizeof(random));
+	if (memcmp(random, none, sizeof(none)) == 0 || handshake->result == TLS_RESULT_VERSION)
+		return TLS_VERSION_NONE;
+	switch (SSL_version(handshake->ssl)) {
+	case TLS1_2_VERSION:
+		return TLS_VERSION_1_2;
+	case TLS1_3_VERSION:
+		return TLS_VERSION_1_3;
+	}
+	return TLS_VERSION_NONE;
 }
 
 /*
@@ -270,12 +327,14 @@ static enum tls_progress progress(struct tls_handshake *handshake, const char **
 	if (r == 1 && handshake->n_header == 0 && !SSL_has_pending(handshake->ssl) &&
 	    BIO_pending(SSL_get_rbio(handshake->ssl)) == 0) {
 		note_last_nonce(handshake);
+		handshake->result = TLS_RESULT_SUCCESS;
 		return TLS_ESTABLISHED;
 	}
 	if (r != 1 && error == SSL_ERROR_WANT_READ)
 		return TLS_HANDSHAKING;
+	handshake->result = TLS_RESULT_PROTOCOL_ERROR;
 	*ret_reason =
-		r == 1 ? "data in the same record as the end of the handshake" : refusal_reason();
+		r == 1 ? "data in the same record as the end of the handshake" : refuse(handshake);
 	return TLS_REFUSED;
 }
 
@@ -293,6 +352,7 @@ enum tls_progress tls_handshake_take(struct tls_handshake *handshake, const uint
 
 		if (BIO_write(SSL_get_rbio(handshake->ssl), p + used, (int)part) != (int)part) {
 			*ret_reason = "out of memory";
+			handshake->result = TLS_RESULT_SERVER_ERROR;
 			result = TLS_REFUSED;
 			break;
 		}

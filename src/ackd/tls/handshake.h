@@ -8,6 +8,7 @@
  */
 
 #include "ackd/tls/context.h"
+#include "ackd/tls/result.h"
 #include "core/wire/tls_record.h"
 
 struct tls_handshake;
@@ -21,14 +22,19 @@ enum tls_progress {
 /* The longest ClientHello that is accepted. OpenSSL needs no further memory for it. */
 #define TLS_CLIENT_HELLO_MAX ((size_t)16384)
 
+/* Why a handshake is not even begun. */
+struct tls_rejection {
+	enum tls_alert alert; /* for the client */
+	enum tls_result result;
+	const char *reason; /* in words; static */
+};
+
 /*
  * Checks the first @n bytes of a connection, at least 1, before a handshake is begun for them.
  * Returns how many bytes the record has that they begin, at least TLS_HEADER_LENGTH + 4, as far as
- * this is known. Returns 0 if it cannot be a ClientHello; then *@ret_alert is the alert for the
- * client, and *@ret_reason (static) the reason in words.
+ * this is known. Returns 0 and sets *@ret_rejection if it cannot be a ClientHello.
  */
-size_t tls_first_record(const uint8_t *p, size_t n, enum tls_alert *ret_alert,
-			const char **ret_reason);
+size_t tls_first_record(const uint8_t *p, size_t n, struct tls_rejection *ret_rejection);
 
 /* Begins a handshake. @context must outlive it. Returns NULL when out of memory. */
 struct tls_handshake *tls_handshake_create(const struct tls_context *context);
@@ -43,6 +49,12 @@ void tls_handshake_destroy(struct tls_handshake *handshake);
  */
 enum tls_progress tls_handshake_take(struct tls_handshake *handshake, const uint8_t *p, size_t n,
 				     size_t *ret_used, const char **ret_reason);
+
+/* Returns how it ended, after TLS_ESTABLISHED or TLS_REFUSED. */
+enum tls_result tls_handshake_result(const struct tls_handshake *handshake);
+
+/* Returns the version that was agreed on, if so far there is one. */
+enum tls_version tls_handshake_version(const struct tls_handshake *handshake);
 
 /*
  * Returns the bytes to send to the client, valid until the next call, and their number in *@ret_n,

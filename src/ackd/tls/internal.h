@@ -10,6 +10,7 @@
 
 struct tls_context {
 	SSL_CTX *ssl;
+	char *warning;	      /* or NULL */
 	struct tls_alpn alpn; /* a copy */
 };
 
