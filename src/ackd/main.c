@@ -19,18 +19,32 @@
 #include <unistd.h>
 #include <uv.h>
 
+enum { OPTION_RELOAD = 256, OPTION_SET };
+
+static const char shorts[] = ":c:p:tThV";
+static const struct option longs[] = {
+	{"config", required_argument, NULL, 'c'},
+	{"port", required_argument, NULL, 'p'},
+	{"set", required_argument, NULL, OPTION_SET},
+	{"check-config", no_argument, NULL, 't'},
+	{"dump-config", no_argument, NULL, 'T'},
+	{"reload", no_argument, NULL, OPTION_RELOAD},
+	{"help", no_argument, NULL, 'h'},
+	{"version", no_argument, NULL, 'V'},
+	{0},
+};
+
 struct options {
 	bool help;
 	bool version;
 	bool check;
 	bool dump; /* implies check */
 	bool reload;
-	const char *config;
-	int port; /* -1: not given */
+	struct config_source source;
 };
 
 static const char usage[] =
-	"Usage: ackd [-c FILE] [-p PORT] [-t] [-T] [-h] [-V]\n"
+	"Usage: ackd [-c FILE] [-p PORT] [--set NAME=VALUE]... [-t] [-T] [-h] [-V]\n"
 	"       ackd [-c FILE] --reload\n"
 	"\n"
 	"Accepts connections, checks what arrives as UTF-8 and answers: an echo, or an\n"
@@ -38,6 +52,8 @@ static const char usage[] =
 	"\n"
 	"  -c, --config FILE   read FILE instead of " CONFIG_PATH "\n"
 	"  -p, --port PORT     listen on PORT (0 to 65535) instead of the top-level port\n"
+	"      --set NAME=VALUE  set any setting, such as limits.max_memory=64MiB; takes\n"
+	"                      precedence over FILE; can be repeated\n"
 	"  -t, --check-config  check the configuration and exit (0: valid, 78: not)\n"
 	"  -T, --dump-config   print the checked configuration with defaults and exit\n"
 	"      --reload        make a running ackd (the one of $RUNTIME_DIRECTORY, or the\n"
@@ -78,37 +94,51 @@ static int parse_port(const char *text, int *ret_port)
 /* Checks that no option is without effect in combination with another. */
 static enum exit_status check_together(const struct options *o)
 {
-	if (o->reload && o->port >= 0)
+	if (o->reload && o->source.port >= 0)
 		return usage_error("options '--reload' and '-p' cannot be combined: the running "
 				   "ackd keeps the port that it was started with");
+	if (o->reload && o->source.n_assignments > 0)
+		return usage_error("options '--reload' and '--set' cannot be combined: the running "
+				   "ackd keeps the settings that it was started with");
 	if (o->reload && (o->check || o->dump))
 		return usage_error("options '--reload' and '%s' cannot be combined",
 				   o->check ? "-t" : "-T");
 	return EXIT_DONE;
 }
 
-/* Returns EXIT_DONE and *@ret_options, or EXIT_USAGE. Options after --help or --version are
- * ignored. */
+/* Adds the argument of --set. */
+static enum exit_status add_assignment(struct config_source *source, const char *argument)
+{
+	const char **grown;
+
+	if (!strchr(argument, '=') || *argument == '=')
+		return usage_error("option '--set' needs NAME=VALUE, such as log.level=debug; "
+				   "found '%s'",
+				   argument);
+	grown = reallocarray((void *)(uintptr_t)source->assignments, source->n_assignments + 1,
+			     sizeof(*grown));
+	if (!grown) {
+		fprintf(stderr, "ackd: %s\n", strerror(ENOMEM));
+		return EXIT_OS;
+	}
+	source->assignments = grown;
+	grown[source->n_assignments++] = argument;
+	return EXIT_DONE;
+}
+
+/*
+ * Returns EXIT_DONE and *@ret_options, EXIT_USAGE or EXIT_OS. Options after --help or --version are
+ * ignored. The assignments are needed as long as the process runs, and are never released.
+ */
 static enum exit_status parse_options(int argc, char *argv[], struct options *ret_options)
 {
-	enum { OPTION_RELOAD = 256 };
-	static const char shorts[] = ":c:p:tThV";
-	static const struct option longs[] = {
-		{"config", required_argument, NULL, 'c'},
-		{"port", required_argument, NULL, 'p'},
-		{"check-config", no_argument, NULL, 't'},
-		{"dump-config", no_argument, NULL, 'T'},
-		{"reload", no_argument, NULL, OPTION_RELOAD},
-		{"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'V'},
-		{0},
-	};
 	struct options *o = ret_options;
 	char error[OPTION_ERROR_MAX];
+	enum exit_status status;
 	const char *argument;
 	int option;
 
-	*o = (struct options){.port = -1};
+	*o = (struct options){.source.port = -1};
 	opterr = 0;
 	while (argument = option_argument(argc, argv),
 	       (option = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
@@ -116,10 +146,10 @@ static enum exit_status parse_options(int argc, char *argv[], struct options *re
 		case 'c':
 			if (*optarg == '\0')
 				return usage_error("option '-c' needs the name of a file");
-			o->config = optarg;
+			o->source.path = optarg;
 			break;
 		case 'p':
-			if (parse_port(optarg, &o->port) < 0)
+			if (parse_port(optarg, &o->source.port) < 0)
 				return usage_error("port \"%s\" is not a number from 0 to "
 						   "65535",
 						   optarg);
@@ -132,6 +162,11 @@ static enum exit_status parse_options(int argc, char *argv[], struct options *re
 			break;
 		case OPTION_RELOAD:
 			o->reload = true;
+			break;
+		case OPTION_SET:
+			status = add_assignment(&o->source, optarg);
+			if (status != EXIT_DONE)
+				return status;
 			break;
 		case 'h':
 			o->help = true;
@@ -196,7 +231,7 @@ static void print_no_errors(const struct config *config)
 static enum exit_status run_command(const struct options *options)
 {
 	struct config *config;
-	int r = config_load(options->config, options->port, stderr, &config);
+	int r = config_load(&options->source, stderr, &config);
 
 	if (r == -EINVAL)
 		return EXIT_CONFIG;
@@ -256,5 +291,5 @@ int main(int argc, char *argv[])
 	if (status != EXIT_DONE)
 		return status;
 	signal(SIGPIPE, SIG_IGN); /* writes to a closed connection return EPIPE instead */
-	return server_run(options.config, options.port);
+	return server_run(&options.source);
 }

@@ -1,8 +1,7 @@
 /*
  * Any bytes as a configuration: it is rejected with a reason, or its dump loads and yields the same
  * dump. There are no files: the input is cut into parts at each byte 0xFE, and `@include "2"` is
- * part
- * 2. Part 0 is the configuration.
+ * part 2. Part 0 is the configuration. Each byte 0xFD begins the NAME=VALUE of an option.
  */
 
 #include "ackd/config/config.h"
@@ -14,6 +13,7 @@
 
 #define INPUT_MAX 8192
 #define READS_MAX 32
+#define ASSIGNMENTS_MAX 16
 
 struct parts {
 	const char *bytes;
@@ -54,8 +54,10 @@ static int read_part(void *data, const char *path, char **ret_bytes, size_t *ret
 }
 
 /* Returns the configuration, or NULL after checking that a reason was given. */
-static struct config *load(const char *bytes, size_t n)
+static struct config *load(const char *bytes, size_t n, const char **assignments,
+			   size_t n_assignments)
 {
+	const struct config_source source = {"0", -1, assignments, n_assignments};
 	struct parts parts = {.bytes = bytes, .n = n};
 	struct config *config = NULL;
 	char *errors = NULL;
@@ -65,11 +67,34 @@ static struct config *load(const char *bytes, size_t n)
 
 	if (out == NULL)
 		abort();
-	r = config_load_with("0", -1, read_part, &parts, out, &config);
+	r = config_load_with(&source, read_part, &parts, out, &config);
 	if (fclose(out) != 0 || (r != 0 && r != -EINVAL) || (r == 0) != (config != NULL) ||
 	    (r == 0) != (n_errors == 0))
 		abort();
 	free(errors);
+	return config;
+}
+
+/* Loads the files and assignments in the input. */
+static struct config *load_input(const char *bytes, size_t n)
+{
+	const char *assignments[ASSIGNMENTS_MAX];
+	size_t n_assignments = 0;
+	struct config *config;
+	char *copy = malloc(n + 1), *end;
+
+	if (copy == NULL)
+		abort();
+	memcpy(copy, bytes, n);
+	copy[n] = '\0';
+	end = memchr(copy, 0xfd, n);
+	n = end != NULL ? (size_t)(end - copy) : n;
+	for (; end != NULL && n_assignments < ASSIGNMENTS_MAX; end = strchr(end, 0xfd)) {
+		*end++ = '\0';
+		assignments[n_assignments++] = end;
+	}
+	config = load(copy, n, assignments, n_assignments);
+	free(copy);
 	return config;
 }
 
@@ -91,11 +116,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size > INPUT_MAX)
 		return 0;
-	config = load((const char *)data, size);
+	config = load_input((const char *)data, size);
 	if (config == NULL)
 		return 0;
 	text = dump(config, &n);
-	again = load(text, n);
+	again = load(text, n, NULL, 0);
 	if (again == NULL)
 		abort();
 	text_again = dump(again, &n_again);

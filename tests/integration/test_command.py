@@ -18,15 +18,16 @@ from harness import (
     wait_until,
 )
 
-OPTIONS = {
-    "-c": "--config",
-    "-p": "--port",
-    "-t": "--check-config",
-    "-T": "--dump-config",
-    "-h": "--help",
-    "-V": "--version",
-    None: "--reload",
-}
+OPTIONS = [
+    ("-c", "--config"),
+    ("-p", "--port"),
+    (None, "--set"),
+    ("-t", "--check-config"),
+    ("-T", "--dump-config"),
+    (None, "--reload"),
+    ("-h", "--help"),
+    ("-V", "--version"),
+]
 
 
 @pytest.mark.parametrize("option", ["-V", "--version"])
@@ -42,9 +43,8 @@ def test_version_is_printed(option):
 def test_help_is_printed(option):
     done = run_ackd(option)
     assert (done.returncode, done.stderr) == (0, "")
-    for short, long in OPTIONS.items():
-        assert long in done.stdout
-        assert short is None or short in done.stdout
+    for short, long in OPTIONS:
+        assert (f"{short}, {long}" if short else f"  {long}") in done.stdout
     assert all(len(line) <= 80 for line in done.stdout.splitlines())
 
 
@@ -72,6 +72,10 @@ def test_help_is_printed(option):
         (["-tx"], "'-x'"),
         (["-t", "-xT"], "'-x'"),
         (["--check-config=x"], "option '--check-config=x' takes no value"),
+        (["--set"], "option '--set' needs a value"),
+        (["--set", "port"], "option '--set' needs NAME=VALUE, such as log.level=debug; found 'port'"),
+        (["--set="], "'--set' needs NAME=VALUE"),
+        (["--set", "=1"], "found '=1'"),
         (["--reload="], "option '--reload=' takes no value"),
         (["start"], "start"),
         (["-t", "extra"], "extra"),
@@ -85,7 +89,14 @@ def test_usage_error_exits_with_64(arguments, named):
 
 
 @pytest.mark.parametrize(
-    "other, named", [(["-p", "1"], "-p"), (["--port=1"], "-p"), (["-t"], "-t"), (["-T"], "-T")]
+    "other, named",
+    [
+        (["-p", "1"], "-p"),
+        (["--port=1"], "-p"),
+        (["--set", "port=1"], "--set"),
+        (["-t"], "-t"),
+        (["-T"], "-T"),
+    ],
 )
 def test_invalid_options_with_reload_are_rejected(config_file, other, named):
     """The command does nothing, neither a reload nor the other action."""

@@ -49,10 +49,15 @@ CASES = [
     ("ackc load --file=s", {"some.conf"}, OF_ALL),
     ("ackc load --frame ", {"delimited:", "length:", "fixed:"}, {"some.conf"}),
     ("ackc load --depth ", set(), {"some.conf"} | OF_ALL),
-    ("ackd --", {"--config", "--port", "--check-config", "--dump-config", "--reload"}, OF_ALL - {"--help"}),
-    ("ackd --reload --", {"--config"}, {"--port", "--check-config", "--dump-config"}),
+    (
+        "ackd --",
+        {"--config", "--port", "--set", "--check-config", "--dump-config", "--reload"},
+        OF_ALL - {"--help"},
+    ),
+    ("ackd --reload --", {"--config"}, {"--port", "--set", "--check-config", "--dump-config"}),
     ("ackd -c s", {"some.conf"}, set()),
     ("ackd --config=s", {"some.conf"}, set()),
+    ("ackd --set ", set(), {"some.conf", "--config"}),
     ("ackd -p ", set(), {"some.conf", "--config"}),
 ]
 

@@ -64,7 +64,7 @@ void files_expect_errors(const char *path, int port, const char *errors)
 	int r;
 
 	assert_non_null(out);
-	r = config_load(path, port, out, &config);
+	r = config_load(&(struct config_source){.path = path, .port = port}, out, &config);
 	assert_int_equal(fclose(out), 0);
 	assert_string_equal(written, errors);
 	assert_int_equal(r, -EINVAL);
@@ -81,7 +81,7 @@ struct config *files_load(const char *path, int port)
 	int r;
 
 	assert_non_null(out);
-	r = config_load(path, port, out, &config);
+	r = config_load(&(struct config_source){.path = path, .port = port}, out, &config);
 	assert_int_equal(fclose(out), 0);
 	assert_string_equal(written, "");
 	assert_int_equal(r, 0);

@@ -22,6 +22,8 @@ static const char *kind(const struct setting *setting)
 }
 
 /* scope, name, kind, default, words, flags */
+#define ASSIGNMENTS_MAX 100
+
 static void print_table(void)
 {
 	for (size_t i = 0; i < n_settings; i++) {
@@ -40,6 +42,8 @@ static void print_table(void)
 
 int main(int argc, char **argv)
 {
+	const char *assignments[ASSIGNMENTS_MAX];
+	struct config_source source = {.port = -1, .assignments = assignments};
 	struct config *config;
 	int r;
 
@@ -47,11 +51,16 @@ int main(int argc, char **argv)
 		print_table();
 		return 0;
 	}
-	if (argc < 2 || argc > 3) {
-		fprintf(stderr, "usage: config_probe FILE [PORT] | --settings\n");
+	if (argc < 2) {
+		fprintf(stderr, "usage: config_probe FILE [PORT [NAME=VALUE]...] | --settings\n");
 		return 64;
 	}
-	r = config_load(argv[1], argc == 3 ? (int)strtol(argv[2], NULL, 10) : -1, stderr, &config);
+	if (argc > 2)
+		source.port = (int)strtol(argv[2], NULL, 10);
+	for (int i = 3; i < argc && source.n_assignments < ASSIGNMENTS_MAX; i++)
+		assignments[source.n_assignments++] = argv[i];
+	source.path = argv[1];
+	r = config_load(&source, stderr, &config);
 	if (r < 0)
 		return 78;
 	r = config_dump(config, stdout);

@@ -39,9 +39,9 @@ static int read_text(void *data, const char *path, char **ret_bytes, size_t *ret
 
 static void listen_with(struct fixture *f, const char *text)
 {
-	assert_int_equal(
-		config_load_with("F", -1, read_text, (void *)(uintptr_t)text, stderr, &f->config),
-		0);
+	assert_int_equal(config_load_with(&(struct config_source){.path = "F", .port = -1},
+					  read_text, (void *)(uintptr_t)text, stderr, &f->config),
+			 0);
 	f->listener = aligned_alloc(STATS_CACHE_LINE, sizeof(struct listener));
 	assert_non_null(f->listener);
 	memset(f->listener, 0, sizeof(struct listener));

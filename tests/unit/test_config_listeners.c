@@ -470,7 +470,9 @@ static void test_replies(void **state)
 	quit[QUIT_MAX + 1] = '\0';
 	snprintf(text, sizeof(text), "framing = \"line\"; quit = \"%s\";", quit);
 	files_write_text("F", text);
-	assert_int_equal(config_load("F", -1, stdout, &config), -EINVAL);
+	assert_int_equal(
+		config_load(&(struct config_source){.path = "F", .port = -1}, stdout, &config),
+		-EINVAL);
 	text[strlen(text) - 3] = '"';
 	text[strlen(text) - 2] = ';';
 	text[strlen(text) - 1] = '\0';

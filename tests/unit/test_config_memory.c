@@ -41,9 +41,12 @@ FAILING(char *, strdup, (const char *text), (text))
 FAILING(char *, strndup, (const char *text, size_t n), (text, n))
 FAILING(FILE *, open_memstream, (char **text, size_t *n), (text, n))
 
-/* Loads @text with each allocation failing in turn; without a failure the outcome is @expected. */
-static void check_every_failure(const char *text, int expected)
+/* Loads @text and the assignments with each allocation failing in turn; without a failure the
+ * outcome is @expected. */
+static void check_every_failure(const char *text, const char **assignments, size_t n_assignments,
+				int expected)
 {
+	const struct config_source source = {"F", -1, assignments, n_assignments};
 	char *errors = NULL;
 	size_t n;
 	FILE *out = open_memstream(&errors, &n);
@@ -57,7 +60,7 @@ static void check_every_failure(const char *text, int expected)
 
 		failed = false;
 		countdown = i++;
-		r = config_load("F", -1, out, &config);
+		r = config_load(&source, out, &config);
 		countdown = -1;
 		assert_int_equal(r, failed ? -ENOMEM : expected);
 		assert_true((config != NULL) == (r == 0));
@@ -76,17 +79,31 @@ static void test_good(void **state)
 			    "allow = [\"10.0.0.0/8\", \"::1\", \"192.0.2.0/24\"];\n"
 			    "listeners = ( { name = \"a\"; ack_suffix = \"!\"; },\n"
 			    "{ name = \"b\"; path = \"/x\"; } );\n",
-			    0);
+			    NULL, 0, 0);
 }
 
 static void test_bad(void **state)
 {
 	check_every_failure("port = 99999999999;\nnothing = 1;\ngreeting = \"$\\q\";\n"
 			    "allow = [\"10.0.0.1/8\"];\n",
-			    -EINVAL);
+			    NULL, 0, -EINVAL);
 	check_every_failure("port = 1;\nport = 2;\nworkers = 99999999999;\n"
 			    "@include \"nothing\"\n",
-			    -EINVAL);
+			    NULL, 0, -EINVAL);
+}
+
+static void test_assignments(void **state)
+{
+	const char *good[] = {"listeners=({name=\"a\"; port=1;}, {name=\"b\";})",
+			      "allow=[\"::1\"]",
+			      "listeners.a.greeting=hello",
+			      "reply=text",
+			      "reply_text=\"x\"",
+			      "limits.max_memory=1MiB"};
+	const char *bad[] = {"prot=1", "listeners.x.port=1", "port=70000", "greeting=\"\\q\""};
+
+	check_every_failure("port = 7;\n", good, sizeof(good) / sizeof(good[0]), 0);
+	check_every_failure("port = 7;\n", bad, sizeof(bad) / sizeof(bad[0]), -EINVAL);
 }
 
 int main(void)
@@ -94,6 +111,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_good),
 		cmocka_unit_test(test_bad),
+		cmocka_unit_test(test_assignments),
 	};
 
 	return cmocka_run_group_tests_name("config_memory", tests, files_setup, files_teardown);

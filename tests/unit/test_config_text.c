@@ -355,7 +355,9 @@ static void test_size_of_all_files(void **state)
 	FILE *out = open_memstream(&errors, &n);
 
 	assert_non_null(out);
-	assert_int_equal(config_load_with("F", -1, read_huge, NULL, out, &config), -EINVAL);
+	assert_int_equal(config_load_with(&(struct config_source){.path = "F", .port = -1},
+					  read_huge, NULL, out, &config),
+			 -EINVAL);
 	assert_int_equal(fclose(out), 0);
 	assert_string_equal(errors,
 			    "F:2: @include: cannot read \"y\": all files together have more "
@@ -394,13 +396,17 @@ static void test_default_file(void **state)
 	int reason = -ENOENT;
 
 	assert_non_null(out);
-	assert_int_equal(config_load_with(NULL, 7, read_fails, &reason, out, &config), 0);
+	assert_int_equal(config_load_with(&(struct config_source){.path = NULL, .port = 7},
+					  read_fails, &reason, out, &config),
+			 0);
 	assert_null(config->path);
 	assert_string_equal(config->listeners[0].name, "ackd");
 	assert_int_equal(config->listeners[0].port, 7);
 	config_unref(config);
 	reason = -EACCES;
-	assert_int_equal(config_load_with(NULL, -1, read_fails, &reason, out, &config), -EINVAL);
+	assert_int_equal(config_load_with(&(struct config_source){.path = NULL, .port = -1},
+					  read_fails, &reason, out, &config),
+			 -EINVAL);
 	assert_int_equal(fclose(out), 0);
 	snprintf(expected, sizeof(expected), DENIED, CONFIG_PATH, (unsigned)geteuid());
 	assert_string_equal(errors, expected);

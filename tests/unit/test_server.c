@@ -24,6 +24,7 @@
 struct fixture {
 	struct server *server;
 	char path[32];
+	struct config_source source;
 	struct candidate *candidate;
 };
 
@@ -117,7 +118,7 @@ static void write_config(struct fixture *f, const char *text)
 	fputs(text, file);
 	fclose(file);
 	candidate_destroy(f->candidate);
-	assert_int_equal(candidate_read(f->path, -1, stderr, &f->candidate), 0);
+	assert_int_equal(candidate_read(&f->source, stderr, &f->candidate), 0);
 }
 
 /* Puts the configuration @text into effect. The workers have not applied it yet. */
@@ -142,9 +143,10 @@ static void begin(struct fixture *f, const char *text)
 	fd = mkstemp(f->path);
 	assert_true(fd >= 0);
 	close(fd);
+	f->source = (struct config_source){.path = f->path, .port = -1};
 	write_config(f, text);
 	f->server = calloc(1, sizeof(*f->server));
-	assert_int_equal(server_init(f->server, f->path, -1), 0);
+	assert_int_equal(server_init(f->server, &f->source), 0);
 	f->server->config = config_ref(f->candidate->config);
 	assert_int_equal(limits_init(&f->server->limits, f->server->config->max_memory_bytes), 0);
 	assert_int_equal(server_reserve_workers(f->server, N_WORKERS), 0);

@@ -158,7 +158,9 @@ __attribute__((format(printf, 1, 2))) static struct candidate *read_candidate(co
 	vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
 	write_config(text);
-	assert_int_equal(candidate_read(config_path, -1, stderr, &candidate), 0);
+	assert_int_equal(candidate_read(&(struct config_source){.path = config_path, .port = -1},
+					stderr, &candidate),
+			 0);
 	return candidate;
 }
 
@@ -252,6 +254,7 @@ static void on_read(uv_async_t *async)
 
 static void test_candidate_is_read_in_a_thread(void **state)
 {
+	static const struct config_source source = {.path = config_path, .port = 4711};
 	const int expected[] = {0, -EINVAL};
 	struct candidate *candidate;
 	struct candidate_job *job;
@@ -263,7 +266,7 @@ static void test_candidate_is_read_in_a_thread(void **state)
 	assert_int_equal(uv_async_init(&loop, &async, on_read), 0);
 	for (int i = 0; i < 2; i++) {
 		write_config(i == 0 ? "workers = 1;" : "workers = nonsense;");
-		assert_int_equal(candidate_job_begin(config_path, 4711, &async, &job), 0);
+		assert_int_equal(candidate_job_begin(&source, &async, &job), 0);
 		uv_run(&loop, UV_RUN_DEFAULT);
 		assert_true(candidate_job_is_done(job));
 		assert_int_equal(candidate_job_take(job, &candidate, &lines), expected[i]);
@@ -273,7 +276,7 @@ static void test_candidate_is_read_in_a_thread(void **state)
 		free(lines);
 	}
 	/* an abandoned candidate does not use the async, whether its thread still runs or not */
-	assert_int_equal(candidate_job_begin(config_path, -1, &async, &job), 0);
+	assert_int_equal(candidate_job_begin(&source, &async, &job), 0);
 	candidate_job_abandon(job);
 	uv_close((uv_handle_t *)&async, NULL);
 	uv_run(&loop, UV_RUN_DEFAULT);

@@ -104,9 +104,9 @@ static void listen_somewhere(struct fixture *f)
 static void begin(struct fixture *f, const char *text)
 {
 	memset(f, 0, sizeof(*f));
-	assert_int_equal(
-		config_load_with("F", -1, read_text, (void *)(uintptr_t)text, stderr, &f->config),
-		0);
+	assert_int_equal(config_load_with(&(struct config_source){.path = "F", .port = -1},
+					  read_text, (void *)(uintptr_t)text, stderr, &f->config),
+			 0);
 	assert_int_equal(limits_init(&f->limits, f->config->max_memory_bytes), 0);
 	limits_configure(&f->limits, f->config->max_connections, 0, 0);
 	stats_init(1);

@@ -28,7 +28,8 @@ static const struct setting_source *daemon_source(const struct config_loader *lo
 static struct config_place place_of(struct config_loader *loader, size_t i, const char *name)
 {
 	const struct setting_source *source = source_of(loader, i, name);
-	bool in_group = loader->config->listed && source->level != SOURCE_TOP;
+	bool in_group = loader->config->listed && source->level != SOURCE_TOP &&
+			source->level != SOURCE_OPTION;
 
 	return (struct config_place){
 		&loader->errors,
@@ -38,6 +39,20 @@ static struct config_place place_of(struct config_loader *loader, size_t i, cons
 	};
 }
 
+/*
+ * Returns whether the setting of listener @i was set for this listener alone, and without an error.
+ * Others may be for the listeners that use them.
+ */
+static bool is_own(const struct config_loader *loader, size_t i, const char *name)
+{
+	const struct setting_source *source = source_of(loader, i, name);
+
+	if (source->bad || source->level == SOURCE_DEFAULT)
+		return false;
+	return !loader->config->listed || source->level == SOURCE_LISTENER ||
+	       source->level == SOURCE_OPTION_LISTENER;
+}
+
 /* Writes the place of the setting @name of listener @i, for a message about a conflict with it. */
 static const char *other_text(struct config_loader *loader, size_t i, const char *name,
 			      char out[QUOTE_MAX])
@@ -45,8 +60,10 @@ static const char *other_text(struct config_loader *loader, size_t i, const char
 	struct config_origin origin =
 		config_errors_origin(&loader->errors, place_of(loader, i, name).line);
 
-	if (origin.file)
+	if (origin.file && origin.line > 0)
 		snprintf(out, QUOTE_MAX, "%.100s:%u", origin.file, origin.line);
+	else if (origin.file)
+		snprintf(out, QUOTE_MAX, "%.100s", origin.file);
 	else
 		snprintf(out, QUOTE_MAX, "the default");
 	return out;
@@ -63,9 +80,7 @@ static void check_socket(struct config_loader *loader, size_t i)
 	enum source_level address = source_of(loader, i, "address")->level;
 	enum source_level port = source_of(loader, i, "port")->level;
 	enum source_level last = address > port ? address : port;
-	enum source_level own = loader->config->listed ? SOURCE_LISTENER : SOURCE_TOP;
 	struct config_place place = place_of(loader, i, "path");
-	const struct setting_source *mode = source_of(loader, i, "mode");
 
 	if (path != SOURCE_DEFAULT && path == last)
 		config_error(
@@ -86,7 +101,7 @@ static void check_socket(struct config_loader *loader, size_t i)
 		if (l->freebind && source_of(loader, i, "freebind")->level >= path)
 			config_error(&place, "cannot be combined with path");
 		l->freebind = false;
-	} else if (mode->level == own && !mode->bad && !source_of(loader, i, "path")->bad) {
+	} else if (is_own(loader, i, "mode") && !source_of(loader, i, "path")->bad) {
 		place = place_of(loader, i, "mode");
 		config_error(&place, "cannot be set without path");
 	}
@@ -109,7 +124,6 @@ static enum framing framing_of(const struct setting *setting)
 static void check_frame(struct config_loader *loader, size_t i)
 {
 	enum framing framing = loader->config->listeners[i].policy.framing;
-	enum source_level own = loader->config->listed ? SOURCE_LISTENER : SOURCE_TOP;
 	const char *const *words = settings[setting_find(SCOPE_LISTENER, "framing")].words;
 	struct config_place place = place_of(loader, i, "framing");
 	unsigned flag = setting_frame_flag(framing);
@@ -123,7 +137,7 @@ static void check_frame(struct config_loader *loader, size_t i)
 		if (s->flags & flag && !s->default_text && source->level == SOURCE_DEFAULT)
 			config_error(&place, "found \"%s\" without %s; allowed: with %s",
 				     words[framing], s->name, s->name);
-		if (!(s->flags & flag) && source->level == own && !source->bad) {
+		if (!(s->flags & flag) && is_own(loader, i, s->name)) {
 			struct config_place other = place_of(loader, i, s->name);
 
 			config_error(&other,
@@ -275,15 +289,6 @@ static int check_templates(struct config_loader *loader, size_t i)
 		r = check_template(loader, i, templates[k].name, templates[k].source,
 				   templates[k].variables, templates[k].ret_template);
 	return r;
-}
-
-/* Returns whether listener @i has the setting in its own group, and without an error. */
-static bool is_own(const struct config_loader *loader, size_t i, const char *name)
-{
-	const struct setting_source *source = source_of(loader, i, name);
-
-	return !source->bad &&
-	       source->level == (loader->config->listed ? SOURCE_LISTENER : SOURCE_TOP);
 }
 
 /*
@@ -463,7 +468,7 @@ static int check_listener(struct config_loader *loader, size_t i)
 	struct config_place place = place_of(loader, i, "name");
 	int r;
 
-	if (loader->config->listed && name->level == SOURCE_TOP)
+	if (loader->config->listed && (name->level == SOURCE_TOP || name->level == SOURCE_OPTION))
 		config_error(&place, "cannot be combined with listeners; allowed: in the group of "
 				     "each listener");
 	else if (loader->config->listed && name->level == SOURCE_DEFAULT && !name->bad)
@@ -555,13 +560,6 @@ static bool check_overlap(struct config_loader *loader, const struct config_plac
 	return true;
 }
 
-static bool has_own_name(const struct config_loader *loader, size_t i)
-{
-	const struct setting_source *name = source_of(loader, i, "name");
-
-	return name->level == SOURCE_LISTENER && !name->bad;
-}
-
 /* Reports settings of listener @i that conflict with the earlier listener @j. */
 static void check_pair(struct config_loader *loader, size_t i, size_t j)
 {
@@ -570,7 +568,8 @@ static void check_pair(struct config_loader *loader, size_t i, size_t j)
 	struct config_place place;
 	char other[QUOTE_MAX];
 
-	if (strcmp(a->name, b->name) == 0 && has_own_name(loader, i) && has_own_name(loader, j)) {
+	if (strcmp(a->name, b->name) == 0 && is_own(loader, i, "name") &&
+	    is_own(loader, j, "name")) {
 		place = place_of(loader, i, "name");
 		config_error(&place,
 			     "found \"%s\", which is the name of listener %zu (%s); "
@@ -598,7 +597,7 @@ static void check_old_names(struct config_loader *loader)
 	struct config_place place = {&loader->errors, old->line, -1, "limits.max_line"};
 
 	if (old->level != SOURCE_DEFAULT &&
-	    daemon_source(loader, "limits.max_message")->level != SOURCE_DEFAULT)
+	    daemon_source(loader, "limits.max_message")->level == old->level)
 		config_error(&place, "cannot be combined with limits.max_message, of which it is "
 				     "the older name");
 }

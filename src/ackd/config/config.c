@@ -150,27 +150,29 @@ static int read_text(const char *path, config_reader reader, void *reader_data,
 	return r;
 }
 
-static int load(struct config_loader *loader, const char *path, int port, config_reader reader,
-		void *reader_data)
+static int load(struct config_loader *loader, const struct config_source *source,
+		config_reader reader, void *reader_data)
 {
 	char *text = NULL;
-	int r = read_text(path, reader, reader_data, &loader->errors, &text);
+	int r = read_text(source->path, reader, reader_data, &loader->errors, &text);
 
 	if (r < 0 && r != -ENOENT)
 		return r;
 	if (text) {
-		loader->config->path = strdup(path ? path : CONFIG_PATH);
+		loader->config->path = strdup(source->path ? source->path : CONFIG_PATH);
 		if (!loader->config->path) {
 			free(text);
 			return -ENOMEM;
 		}
 	}
-	r = config_parse(loader, text, port);
+	r = assignments_init(loader, source, text);
+	if (r == 0)
+		r = config_parse(loader, text, source->port);
 	free(text);
 	return r == 0 ? config_check(loader) : r;
 }
 
-int config_load_with(const char *path, int port, config_reader reader, void *reader_data,
+int config_load_with(const struct config_source *source, config_reader reader, void *reader_data,
 		     FILE *errors, struct config **ret_config)
 {
 	struct config_loader loader = {0};
@@ -178,7 +180,7 @@ int config_load_with(const char *path, int port, config_reader reader, void *rea
 
 	if (r < 0)
 		return r;
-	r = load(&loader, path, port, reader, reader_data);
+	r = load(&loader, source, reader, reader_data);
 	if (loader.errors.no_memory)
 		r = -ENOMEM;
 	else if (r == 0 && loader.errors.n > 0)
@@ -189,13 +191,14 @@ int config_load_with(const char *path, int port, config_reader reader, void *rea
 		config_unref(loader.config);
 	config_errors_write(&loader.errors, errors);
 	config_errors_finish(&loader.errors);
+	assignments_finish(&loader);
 	free(loader.listeners);
 	return r;
 }
 
-int config_load(const char *path, int port, FILE *errors, struct config **ret_config)
+int config_load(const struct config_source *source, FILE *errors, struct config **ret_config)
 {
-	return config_load_with(path, port, NULL, NULL, errors, ret_config);
+	return config_load_with(source, NULL, NULL, errors, ret_config);
 }
 
 int config_readable(const char *path, FILE *errors)

@@ -6,9 +6,10 @@
  * with which they were accepted.
  *
  * config.c loads it in three steps. text.c combines the file and its includes into one text and
- * checks it. parse.c, the only file that uses libconfig, reads the settings from the text. check.c
- * checks settings that depend on each other. settings.def is the table of all settings;
- * settings.c and arrays.c have their types.
+ * checks it. parse.c, the only file that uses libconfig, reads the settings from the text, then
+ * those of the command line, which assignment.c turns into such text. check.c checks settings that
+ * depend on each other. settings.def is the table of all settings; settings.c and arrays.c have
+ * their types.
  */
 
 #include "ackd/config/reader.h"
@@ -73,17 +74,29 @@ struct config {
 	struct config_listener metrics; /* has only a name, an address (NULL: no metrics), a port */
 };
 
+/* Where a configuration comes from: a file, and what the command line sets. */
+struct config_source {
+	const char *path; /* NULL: ackd.conf in sysconfdir, or the defaults if there is none */
+	int port;	  /* replaces the port at top level; -1: none */
+
+	/*
+	 * Each NAME=VALUE replaces what the file sets, in all listeners or, with a NAME of the form
+	 * listeners.LISTENER.SETTING, in one. The last one of a NAME wins.
+	 */
+	const char *const *assignments;
+	size_t n_assignments;
+};
+
 /*
- * Reads and checks the file at @path. If @path is NULL, reads ackd.conf in sysconfdir, or uses the
- * built-in defaults if there is no such file. @port (-1: none) replaces the top-level port.
+ * Reads and checks the configuration that @source describes.
  *
  * Each error is written to @errors as a line "FILE:LINE: setting: found X; allowed: Y". Returns 0
  * and one reference, -EINVAL when errors were written (exit status 78), or -ENOMEM.
  */
-int config_load(const char *path, int port, FILE *errors, struct config **ret_config);
+int config_load(const struct config_source *source, FILE *errors, struct config **ret_config);
 
 /* Like config_load(), but reads the files through @reader, for tests without files. */
-int config_load_with(const char *path, int port, config_reader reader, void *reader_data,
+int config_load_with(const struct config_source *source, config_reader reader, void *reader_data,
 		     FILE *errors, struct config **ret_config);
 
 /*

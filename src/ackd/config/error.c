@@ -40,10 +40,38 @@ static char *escaped(char *line)
 	return copy;
 }
 
+/* Returns whether @option, "--set NAME", names the setting at @place. */
+static bool names_setting(const char *option, const struct config_place *place)
+{
+	size_t n = strlen(option), n_setting = place->setting ? strlen(place->setting) : 0;
+	const char *end = option + n - n_setting;
+
+	if (place->errors->in_text || !place->setting)
+		return true;
+	return n > n_setting && strcmp(end, place->setting) == 0 &&
+	       (end[-1] == ' ' || end[-1] == '.');
+}
+
+/* Writes where an error is: "FILE:LINE: SETTING: ". */
+static void write_place(const struct config_place *place, FILE *out)
+{
+	struct config_origin origin = config_errors_origin(place->errors, place->line);
+
+	if (origin.file && origin.line > 0)
+		fprintf(out, "%s:%u: ", origin.file, origin.line);
+	else if (origin.file)
+		fprintf(out, "%s: ", origin.file);
+	if (origin.file && origin.line == 0 && names_setting(origin.file, place))
+		return;
+	if (place->setting && place->listener >= 0)
+		fprintf(out, "listeners[%d].", place->listener);
+	if (place->setting)
+		fprintf(out, "%s: ", place->setting);
+}
+
 int config_error(const struct config_place *place, const char *format, ...)
 {
 	struct config_errors *errors = place->errors;
-	struct config_origin origin = config_errors_origin(errors, place->line);
 	char *line = NULL;
 	size_t n;
 	FILE *f;
@@ -57,12 +85,7 @@ int config_error(const struct config_place *place, const char *format, ...)
 		errors->no_memory = true;
 		return -EINVAL;
 	}
-	if (origin.file)
-		fprintf(f, "%s:%u: ", origin.file, origin.line);
-	if (place->setting && place->listener >= 0)
-		fprintf(f, "listeners[%d].", place->listener);
-	if (place->setting)
-		fprintf(f, "%s: ", place->setting);
+	write_place(place, f);
 	va_start(args, format);
 	vfprintf(f, format, args);
 	va_end(args);
@@ -114,7 +137,7 @@ struct config_origin config_errors_origin(const struct config_errors *errors, un
 	}
 	return (struct config_origin){
 		segments[low].file,
-		segments[low].line + line - segments[low].first,
+		segments[low].line == 0 ? 0 : segments[low].line + line - segments[low].first,
 	};
 }
 

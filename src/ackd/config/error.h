@@ -12,10 +12,13 @@
 /* The most errors that are kept. */
 #define CONFIG_ERRORS_MAX 1000
 
-/* A line of a file. */
+/* The option of the command line that sets a setting, before the setting's name. */
+#define CONFIG_OPTION "--set "
+
+/* A line of a file, or an option of the command line. */
 struct config_origin {
-	const char *file; /* NULL: none, as for -p */
-	unsigned line;
+	const char *file; /* or CONFIG_OPTION and a name; NULL: none, as for -p */
+	unsigned line;	  /* 0: an option */
 };
 
 struct config_errors {
@@ -23,7 +26,7 @@ struct config_errors {
 	struct config_segment {
 		unsigned first; /* line of the text, from 1 */
 		char *file;
-		unsigned line; /* of the file: the origin of @first */
+		unsigned line; /* of the file: the origin of @first; 0: an option */
 	} * segments;
 	size_t n_segments;
 
@@ -48,9 +51,10 @@ struct config_place {
 };
 
 /*
- * Stores "FILE:LINE: SETTING: " and the message. An error is dropped if the same one is stored
- * already, or if an error in the text of that line is: the settings in such a line are unknown.
- * Always returns -EINVAL, so that the caller can return it. If out of memory, sets
+ * Stores "FILE:LINE: SETTING: " and the message. For an option it is "--set NAME: ", followed by
+ * the setting only if NAME is another one. An error is dropped if the same one is stored already,
+ * or if an error in the text of that line is: the settings in such a line are unknown. Always
+ * returns -EINVAL, so that the caller can return it. If out of memory, sets
  * @place->errors->no_memory.
  */
 int config_error(const struct config_place *place, const char *format, ...)
@@ -58,7 +62,8 @@ int config_error(const struct config_place *place, const char *format, ...)
 
 /*
  * Records that the lines of the text from @first on come from @file, where the first one is line
- * @line. Returns 0 or -ENOMEM.
+ * @line, or from the option @file, if @line is 0. Calls must be in the order of @first. Returns 0
+ * or -ENOMEM.
  */
 int config_errors_add_segment(struct config_errors *errors, unsigned first, const char *file,
 			      unsigned line);

@@ -172,7 +172,13 @@ int setting_mismatch(const struct setting *setting, const struct value *value,
 /* ---- the steps of loading: parse.c, check.c ---- */
 
 /* Where a setting was set; later levels take precedence. */
-enum source_level { SOURCE_DEFAULT, SOURCE_TOP, SOURCE_LISTENER };
+enum source_level {
+	SOURCE_DEFAULT,
+	SOURCE_TOP,
+	SOURCE_LISTENER,
+	SOURCE_OPTION,		/* of the command line, for all listeners */
+	SOURCE_OPTION_LISTENER, /* and for one listener */
+};
 
 struct setting_source {
 	enum source_level level;
@@ -186,9 +192,19 @@ struct listener_sources {
 	unsigned line;				      /* where the listener's group begins */
 };
 
+/* NAME=VALUE of the command line. */
+struct assignment {
+	char *option;	   /* "--set NAME" */
+	const char *name;  /* in @option */
+	const char *value; /* in the argument */
+	unsigned line;	   /* its first line: those of the assignments follow those of all files */
+};
+
 struct config_loader {
 	struct config *config;
 	struct config_errors errors;
+	struct assignment *assignments;
+	size_t n_assignments;
 	struct setting_source sources[SETTINGS_MAX]; /* of the daemon's settings */
 	struct listener_sources *listeners;	     /* config->n_listeners of them */
 };
@@ -200,9 +216,25 @@ struct config_loader {
 int config_set_defaults(enum setting_scope scope, void *object);
 
 /*
- * Reads the settings and listeners in @text (config_text_read(); NULL: none) into @loader->config,
- * which has the daemon's defaults and no listeners. @port (-1: none) replaces the top-level port.
- * Returns 0 (even if it reported errors), -EINVAL if libconfig rejected the text, or -ENOMEM.
+ * assignment.c: makes @loader->assignments from those of @source. @text is that of all files (NULL:
+ * none). Returns 0 or -ENOMEM; in both cases assignments_finish() must be called.
+ */
+int assignments_init(struct config_loader *loader, const struct config_source *source,
+		     const char *text);
+void assignments_finish(struct config_loader *loader);
+
+/*
+ * Gives the caller the text "value = ...;" that sets @setting (NULL: listeners) to the value of
+ * @assignment (free). Returns 0, -EINVAL after reporting an error, or -ENOMEM.
+ */
+int assignment_text(const struct assignment *assignment, const struct setting *setting,
+		    struct config_errors *errors, char **ret_text);
+
+/*
+ * Reads the settings and listeners in @text (config_text_read(); NULL: none), and those in
+ * @loader->assignments, into @loader->config, which has the daemon's defaults and no listeners.
+ * @port (-1: none) replaces the top-level port. Returns 0 (even if it reported errors), -EINVAL if
+ * libconfig rejected the text, or -ENOMEM.
  */
 int config_parse(struct config_loader *loader, const char *text, int port);
 

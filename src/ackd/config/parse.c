@@ -2,7 +2,8 @@
  * Sets the settings from libconfig's tree. No other file uses libconfig's parser.
  *
  * The first listener gets the defaults, then the settings at top level. The other listeners begin
- * as copies of it. Then each gets the settings in its own group.
+ * as copies of it. Then each gets the settings in its own group, and at last those of the command
+ * line.
  */
 
 #include "ackd/config/internal.h"
@@ -18,19 +19,27 @@
 /* A limit, because each listener is compared with all others. */
 #define LISTENERS_MAX 1024
 
-/* The group that is being read. */
+/* The group or assignment that is being read. */
 struct walk {
 	struct config_loader *loader;
-	int listener; /* whose group it is; -1: top level, where the daemon's settings are valid */
+	enum source_level level;
+	size_t listener; /* that gets the settings */
+	unsigned line;	 /* of the assignment; 0: the nodes know theirs */
 };
+
+/* Returns whether the walk is that of one listener, which has none of the daemon's settings. */
+static bool is_in_listener(const struct walk *walk)
+{
+	return walk->level == SOURCE_LISTENER || walk->level == SOURCE_OPTION_LISTENER;
+}
 
 static struct config_place place_of(const struct walk *walk, const config_setting_t *node,
 				    const char *name)
 {
 	return (struct config_place){
 		&walk->loader->errors,
-		config_setting_source_line(node),
-		walk->listener,
+		walk->line > 0 ? walk->line : config_setting_source_line(node),
+		is_in_listener(walk) ? (int)walk->listener : -1,
 		name,
 	};
 }
@@ -120,16 +129,16 @@ static int read_setting(struct walk *walk, int index, const config_setting_t *no
 {
 	struct config_loader *loader = walk->loader;
 	struct config *config = loader->config;
-	size_t i = walk->listener >= 0 ? (size_t)walk->listener : 0;
+	size_t i = walk->listener;
 	bool daemon = settings[index].scope == SCOPE_DAEMON;
 	void *object = daemon ? (void *)config : &config->listeners[i];
 	struct setting_source *source =
 		daemon ? &loader->sources[index] : &loader->listeners[i].settings[index];
 	int r = read_value(walk, &settings[index], object, node);
 
-	source->level = walk->listener < 0 ? SOURCE_TOP : SOURCE_LISTENER;
+	source->level = walk->level;
 	source->bad = r < 0;
-	source->line = config_setting_source_line(node);
+	source->line = place_of(walk, node, NULL).line;
 	return r == -EINVAL ? 0 : r;
 }
 
@@ -209,7 +218,7 @@ static void report_unknown(const char *name, bool top, const struct config_place
 static int walk_group(struct walk *walk, const config_setting_t *node, const char *prefix)
 {
 	char name[NAME_MAX_LENGTH], inner[NAME_MAX_LENGTH + 1];
-	bool top = walk->listener < 0;
+	bool top = !is_in_listener(walk);
 	int r = 0;
 
 	for (int i = 0; i < config_setting_length(node) && r == 0; i++) {
@@ -237,13 +246,18 @@ static int walk_group(struct walk *walk, const config_setting_t *node, const cha
 	return r;
 }
 
-/* Reads the group of listener @i, which is a copy of the first one or the first one itself. */
-static int walk_listener(struct config_loader *loader, size_t i, const config_setting_t *node)
+/*
+ * Reads the group of listener @i, which is a copy of the first one or the first one itself. @line
+ * is that of struct walk.
+ */
+static int walk_listener(struct config_loader *loader, size_t i, const config_setting_t *node,
+			 unsigned line)
 {
-	struct walk walk = {loader, (int)i}, top = {loader, -1};
+	struct walk walk = {loader, SOURCE_LISTENER, i, line};
+	struct walk top = {loader, SOURCE_TOP, 0, line};
 	char name[40];
 
-	loader->listeners[i].line = config_setting_source_line(node);
+	loader->listeners[i].line = place_of(&top, node, NULL).line;
 	if (config_setting_is_group(node))
 		return walk_group(&walk, node, "");
 	snprintf(name, sizeof(name), "listeners[%zu]", i);
@@ -253,12 +267,13 @@ static int walk_listener(struct config_loader *loader, size_t i, const config_se
 	return 0;
 }
 
-/* Returns the listeners list. Returns NULL if there is none, or after reporting an error in it. */
-static const config_setting_t *find_listeners(struct config_loader *loader,
-					      const config_setting_t *root)
+/*
+ * Returns @list (NULL: none), or NULL after reporting an error in it. @line is that of struct walk.
+ */
+static const config_setting_t *check_list(struct config_loader *loader,
+					  const config_setting_t *list, unsigned line)
 {
-	const config_setting_t *list = config_setting_get_member(root, "listeners");
-	struct walk top = {loader, -1};
+	struct walk top = {loader, SOURCE_TOP, 0, line};
 	struct config_place place;
 
 	if (!list)
@@ -304,10 +319,7 @@ static int copy_first_listener(struct config_loader *loader)
 	return r;
 }
 
-/*
- * Sets what the command line sets at top level. An option for any setting would belong here, with a
- * source_level of its own.
- */
+/* Sets the port at top level to the one of -p. */
 static void set_port(struct config_loader *loader, int port)
 {
 	loader->config->listeners[0].port = (uint16_t)port;
@@ -315,12 +327,15 @@ static void set_port(struct config_loader *loader, int port)
 		(struct setting_source){.level = SOURCE_TOP};
 }
 
-/* Reads the tree @root (NULL: the file does not exist). */
-static int walk_tree(struct config_loader *loader, const config_setting_t *root, int port)
+/*
+ * Reads the tree @root (NULL: the file does not exist), and the listeners in @list (NULL: none).
+ * @line is that of struct walk, for the list.
+ */
+static int walk_tree(struct config_loader *loader, const config_setting_t *root, int port,
+		     const config_setting_t *list, unsigned line)
 {
-	const config_setting_t *list = root ? find_listeners(loader, root) : NULL;
 	size_t n = list ? (size_t)config_setting_length(list) : 1;
-	struct walk top = {loader, -1};
+	struct walk top = {.loader = loader, .level = SOURCE_TOP};
 	int r = add_listeners(loader, n);
 
 	loader->config->listed = list != NULL;
@@ -331,12 +346,15 @@ static int walk_tree(struct config_loader *loader, const config_setting_t *root,
 	if (r == 0)
 		r = copy_first_listener(loader);
 	for (size_t i = 0; list && i < n && r == 0; i++)
-		r = walk_listener(loader, i, config_setting_get_elem(list, (unsigned)i));
+		r = walk_listener(loader, i, config_setting_get_elem(list, (unsigned)i), line);
 	return r;
 }
 
-/* Reports the error of libconfig. Returns -EINVAL. */
-static int parse_error(struct config_loader *loader, const config_t *tree)
+/*
+ * Reports the error of libconfig at line @line of all text; 0: at the line that libconfig reports.
+ * Returns -EINVAL.
+ */
+static int parse_error(struct config_loader *loader, const config_t *tree, unsigned line)
 {
 	static const struct {
 		const char *begin;   /* beginning of libconfig's message */
@@ -350,15 +368,190 @@ static int parse_error(struct config_loader *loader, const config_t *tree)
 	};
 	struct config_place place = {
 		.errors = &loader->errors,
-		.line = (unsigned)config_error_line(tree),
+		.line = line > 0 ? line : (unsigned)config_error_line(tree),
 		.listener = -1,
 	};
 	const char *found = config_error_text(tree);
 
+	if (line > 0 && found && strcmp(found, "syntax error") == 0)
+		return config_error(&place, "syntax error; allowed: a value as in a file");
 	for (size_t i = 0; found && i < sizeof(messages) / sizeof(messages[0]); i++)
 		if (strncmp(found, messages[i].begin, strlen(messages[i].begin)) == 0)
 			return config_error(&place, "%s", messages[i].message);
 	return config_error(&place, "syntax error: %s", found ? found : "unknown error");
+}
+
+/* ---- the command line ---- */
+
+/*
+ * Parses the value of @assignment, for @setting (NULL: listeners), into @tree. Returns 0 and the
+ * node of the value, -EINVAL after reporting an error, or -ENOMEM. @tree is initialized before and
+ * can be destroyed afterwards.
+ */
+static int parse_assignment(struct config_loader *loader, const struct assignment *assignment,
+			    const struct setting *setting, config_t *tree,
+			    const config_setting_t **ret_node)
+{
+	struct config_place place = {&loader->errors, assignment->line, -1, NULL};
+	char *text;
+	int r = assignment_text(assignment, setting, &loader->errors, &text);
+
+	if (r < 0)
+		return r;
+	if (config_read_string(tree, text) != CONFIG_TRUE)
+		r = parse_error(loader, tree, assignment->line);
+	else if (config_setting_length(config_root_setting(tree)) != 1)
+		r = config_error(&place, "found several values; allowed: one");
+	free(text);
+	if (r == 0)
+		*ret_node = config_setting_get_elem(config_root_setting(tree), 0);
+	return r;
+}
+
+/* Finds the last assignment to the list of listeners. Returns NULL if there is none. */
+static const struct assignment *find_list(const struct config_loader *loader)
+{
+	for (size_t i = loader->n_assignments; i > 0; i--)
+		if (strcmp(loader->assignments[i - 1].name, "listeners") == 0)
+			return &loader->assignments[i - 1];
+	return NULL;
+}
+
+/* Reports that there is no setting @name. @level is that of the assignment. */
+static void report_name(const char *name, enum source_level level, const struct config_place *place)
+{
+	if (is_group(SCOPE_LISTENER, name) ||
+	    (level == SOURCE_OPTION && is_group(SCOPE_DAEMON, name)))
+		config_error(place, "found the name of a group; allowed: that of a setting in it, "
+				    "with a dot between");
+	else
+		report_unknown(name, level == SOURCE_OPTION, place);
+}
+
+/*
+ * Sets the setting @name to the value of @assignment: that of the daemon, or that of listeners from
+ * @begin to before @end. Returns 0 (even if it reported an error) or -ENOMEM.
+ */
+static int assign(struct config_loader *loader, const struct assignment *assignment,
+		  enum source_level level, const char *name, size_t begin, size_t end)
+{
+	struct walk walk = {loader, level, begin, assignment->line};
+	struct config_place place = {&loader->errors, assignment->line, -1, name};
+	const config_setting_t *node;
+	int index = setting_find(SCOPE_LISTENER, name), r;
+	config_t tree;
+
+	if (index < 0 && level == SOURCE_OPTION) {
+		index = setting_find(SCOPE_DAEMON, name);
+		end = begin + 1;
+	}
+	if (index < 0) {
+		report_name(name, level, &place);
+		return 0;
+	}
+	config_init(&tree);
+	r = parse_assignment(loader, assignment, &settings[index], &tree, &node);
+	for (; r == 0 && walk.listener < end; walk.listener++)
+		r = read_setting(&walk, index, node);
+	config_destroy(&tree);
+	return r == -EINVAL ? 0 : r;
+}
+
+/* Reports that no listener has the name with which @name, "NAME.SETTING", begins. */
+static void report_listener(struct config_loader *loader, const struct assignment *assignment,
+			    const char *name)
+{
+	struct config_place place = {&loader->errors, assignment->line, -1, NULL};
+	const struct config *config = loader->config;
+	char word[GUESS_MAX];
+	struct nearest nearest = {.word = word};
+
+	snprintf(word, sizeof(word), "%.*s", (int)strcspn(name, "."), name);
+	for (size_t i = 0; i < config->n_listeners; i++)
+		nearest_offer(&nearest, config->listeners[i].name);
+	if (nearest.name && nearest.edits > 0)
+		config_error(&place, "no such listener; did you mean listeners.%s?", nearest.name);
+	else
+		config_error(&place,
+			     "%s; allowed: listeners.NAME.SETTING with the name of a listener, "
+			     "such as listeners.%s.port",
+			     nearest.name ? "found no setting" : "no such listener",
+			     nearest.name ? nearest.name : config->listeners[0].name);
+}
+
+/*
+ * Carries out @assignment to a setting of one listener; @name is "LISTENER.SETTING". Both can have
+ * dots: "a.tls.key" is the setting tls.key of "a", unless there is a setting key and a listener
+ * "a.tls". Returns 0 (even if it reported an error) or -ENOMEM.
+ */
+static int assign_listener(struct config_loader *loader, const struct assignment *assignment,
+			   const char *name)
+{
+	const struct config *config = loader->config;
+	size_t n = 0, listener = 0;
+	bool known = false; /* there is a setting of the rest of the name */
+
+	for (size_t i = 0; i < config->n_listeners; i++) {
+		const char *other = config->listeners[i].name;
+		size_t n_other = strlen(other);
+		bool is_known;
+
+		if (strncmp(name, other, n_other) != 0 || name[n_other] != '.')
+			continue;
+		is_known = setting_find(SCOPE_LISTENER, name + n_other + 1) >= 0;
+		if (is_known > known || (is_known == known && n_other > n)) {
+			known = is_known;
+			n = n_other;
+			listener = i;
+		}
+	}
+	if (n > 0)
+		return assign(loader, assignment, SOURCE_OPTION_LISTENER, name + n + 1, listener,
+			      listener + 1);
+	report_listener(loader, assignment, name);
+	return 0;
+}
+
+/*
+ * Carries out the assignments other than to the list of listeners: first those to all listeners and
+ * the daemon, then those to one listener. Returns 0 (even if it reported errors) or -ENOMEM.
+ */
+static int assign_all(struct config_loader *loader)
+{
+	static const char group[] = "listeners.";
+	const struct assignment *begin = loader->assignments, *end = begin + loader->n_assignments;
+	int r = 0;
+
+	for (const struct assignment *a = begin; a < end && r == 0; a++)
+		if (strncmp(a->name, group, strlen(group)) != 0 &&
+		    strcmp(a->name, "listeners") != 0)
+			r = assign(loader, a, SOURCE_OPTION, a->name, 0,
+				   loader->config->n_listeners);
+	for (const struct assignment *a = begin; a < end && r == 0; a++)
+		if (strncmp(a->name, group, strlen(group)) == 0)
+			r = assign_listener(loader, a, a->name + strlen(group));
+	return r;
+}
+
+/* Walks the file's @tree (NULL: there is no file) and carries out the assignments. */
+static int walk_all(struct config_loader *loader, const config_t *tree, int port)
+{
+	const config_setting_t *root = tree ? config_root_setting(tree) : NULL;
+	const config_setting_t *list = root ? config_setting_get_member(root, "listeners") : NULL;
+	const struct assignment *replaced = find_list(loader);
+	unsigned line = replaced ? replaced->line : 0;
+	config_t list_tree;
+	int r = 0;
+
+	config_init(&list_tree);
+	if (replaced)
+		r = parse_assignment(loader, replaced, NULL, &list_tree, &list);
+	if (r == 0)
+		r = walk_tree(loader, root, port, check_list(loader, list, line), line);
+	if (r == 0)
+		r = assign_all(loader);
+	config_destroy(&list_tree);
+	return r;
 }
 
 int config_parse(struct config_loader *loader, const char *text, int port)
@@ -367,12 +560,12 @@ int config_parse(struct config_loader *loader, const char *text, int port)
 	int r;
 
 	if (!text)
-		return walk_tree(loader, NULL, port);
+		return walk_all(loader, NULL, port);
 	config_init(&tree);
 	if (config_read_string(&tree, text) == CONFIG_TRUE)
-		r = walk_tree(loader, config_root_setting(&tree), port);
+		r = walk_all(loader, &tree, port);
 	else
-		r = parse_error(loader, &tree);
+		r = parse_error(loader, &tree, 0);
 	config_destroy(&tree);
 	return r;
 }

@@ -326,6 +326,8 @@ static int scan_include(struct input *in)
 
 	if (n < sizeof(word) - 1 || memcmp(in->p, word, sizeof(word) - 1) != 0)
 		return fail_at_character(in);
+	if (!in->file)
+		return config_error(&place, "@include is for files only");
 	while (p < in->end && (*p == ' ' || *p == '\t'))
 		p++;
 	begin = p < in->end && *p == '"' ? ++p : in->end;
@@ -457,22 +459,26 @@ static int read_file(struct scanner *scanner, const char *path, const struct inp
 	return 0;
 }
 
+/* Scans the @n bytes of the file @path, or, if that is NULL, of an option. */
+static int scan_bytes(struct scanner *scanner, const char *path, const char *bytes, size_t n)
+{
+	struct input in = {scanner, path, bytes, bytes + n, .line_start = true};
+
+	return scan(&in);
+}
+
 static int scan_file(struct scanner *scanner, const char *path, const struct input *parent)
 {
-	struct input in = {.scanner = scanner, .file = path, .line_start = true};
 	char *bytes = NULL;
 	size_t n = 0;
-	int r;
+	int r = read_file(scanner, path, parent, &bytes, &n);
 
-	r = read_file(scanner, path, parent, &bytes, &n);
 	if (r < 0 || !bytes)
 		return r;
-	in.p = bytes;
-	in.end = bytes + n;
 	scanner->depth++;
 	r = config_errors_add_segment(scanner->errors, scanner->line, path, 1);
 	if (r == 0)
-		r = scan(&in);
+		r = scan_bytes(scanner, path, bytes, n);
 	scanner->depth--;
 	free(bytes);
 	return r;
@@ -507,6 +513,32 @@ int config_read_again(void *data, const char *path, char **ret_bytes, size_t *re
 	return r;
 }
 
+/* Scans the file @path, or, if that is NULL, the @bytes of an option. See config_text_read(). */
+static int read_text(struct scanner *scanner, const char *path, const char *bytes, char **ret_text)
+{
+	char *text = NULL;
+	size_t n;
+	int r;
+
+	scanner->out = open_memstream(&text, &n);
+	if (!scanner->out)
+		return -ENOMEM;
+	scanner->errors->in_text = true;
+	r = path ? scan_file(scanner, path, NULL) : scan_bytes(scanner, NULL, bytes, strlen(bytes));
+	scanner->errors->in_text = false;
+	for (; scanner->n_held > 0; scanner->n_held--)
+		put(scanner, "\n", 1);
+	if (fclose(scanner->out) != 0 || !text || n != scanner->n_put)
+		r = -ENOMEM;
+	if (r == 0 && scanner->lacks_file)
+		r = -EINVAL;
+	if (r == 0)
+		*ret_text = text;
+	else
+		free(text);
+	return r;
+}
+
 int config_text_read(const char *path, config_reader reader, void *reader_data,
 		     struct config_errors *errors, char **ret_text)
 {
@@ -516,25 +548,21 @@ int config_text_read(const char *path, config_reader reader, void *reader_data,
 		.reader_data = reader_data,
 		.line = 1,
 	};
-	char *text = NULL;
-	size_t n;
-	int r;
 
-	scanner.out = open_memstream(&text, &n);
-	if (!scanner.out)
-		return -ENOMEM;
-	errors->in_text = true;
-	r = scan_file(&scanner, path, NULL);
-	errors->in_text = false;
-	for (; scanner.n_held > 0; scanner.n_held--)
-		put(&scanner, "\n", 1);
-	if (fclose(scanner.out) != 0 || !text || n != scanner.n_put)
-		r = -ENOMEM;
-	if (r == 0 && scanner.lacks_file)
-		r = -EINVAL;
-	if (r == 0)
-		*ret_text = text;
-	else
-		free(text);
-	return r;
+	return read_text(&scanner, path, NULL, ret_text);
+}
+
+int config_text_from_option(const char *bytes, unsigned line, struct config_errors *errors,
+			    char **ret_text)
+{
+	struct scanner scanner = {.errors = errors, .line = line};
+
+	return read_text(&scanner, NULL, bytes, ret_text);
+}
+
+bool config_text_is_word(const char *value)
+{
+	size_t n = strlen(value);
+
+	return classify_number(value, n) != NUMBER_NONE || is_boolean(value, n);
 }

@@ -36,3 +36,13 @@ int config_read_again(void *data, const char *path, char **ret_bytes, size_t *re
  */
 int config_text_read(const char *path, config_reader reader, void *reader_data,
 		     struct config_errors *errors, char **ret_text);
+
+/*
+ * Does the same to @bytes, the text of an option of the command line. Its first line is line @line
+ * of all text. It cannot include files.
+ */
+int config_text_from_option(const char *bytes, unsigned line, struct config_errors *errors,
+			    char **ret_text);
+
+/* Returns whether @value is a number or a boolean in a file, whether it is in range or not. */
+bool config_text_is_word(const char *value);

@@ -502,7 +502,7 @@ static void reload_begin(struct server *server)
 	states_move(change_states, &change->state, CHANGE_READING);
 	control_hold(&server->control); /* later requests are answered by the next reload */
 	log_notify("RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_now_us());
-	r = candidate_job_begin(server->path, server->port, &server->prepared, &change->job);
+	r = candidate_job_begin(server->source, &server->prepared, &change->job);
 	if (r < 0)
 		reload_fail(server, (struct failure){FAILURE_OS, r});
 }

@@ -71,7 +71,7 @@ static bool next_can_read(const struct server *server)
 	char *lines = NULL;
 	size_t length;
 	FILE *errors = open_memstream(&lines, &length);
-	int r = errors ? config_readable(server->path, errors) : 0;
+	int r = errors ? config_readable(server->source->path, errors) : 0;
 
 	if (errors)
 		fclose(errors);

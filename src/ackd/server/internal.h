@@ -84,8 +84,7 @@ struct server {
 	uv_timer_t drain_timer;
 	uv_timer_t retired_timer;
 	uint64_t drain_deadline_ms;
-	const char *path;
-	int port;
+	const struct config_source *source;
 	struct config *config; /* in effect */
 	struct socket_set sockets;
 	struct change change;
@@ -112,10 +111,10 @@ struct server {
 /* ---- server.c ---- */
 
 /*
- * Initializes a zeroed @server with a loop but without workers. Returns 0 or a libuv error, after
- * which server_finish() must not be called.
+ * Initializes a zeroed @server with a loop but without workers. @source must outlive it. Returns 0
+ * or a libuv error, after which server_finish() must not be called.
  */
-int server_init(struct server *server, const char *path, int port);
+int server_init(struct server *server, const struct config_source *source);
 
 /* Makes room for @n workers and initializes counting for them. Returns 0 or -ENOMEM. */
 int server_reserve_workers(struct server *server, unsigned n);

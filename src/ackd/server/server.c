@@ -239,15 +239,14 @@ static int server_init_handles(struct server *server)
 	return r;
 }
 
-int server_init(struct server *server, const char *path, int port)
+int server_init(struct server *server, const struct config_source *source)
 {
 	int r = uv_loop_init(&server->loop);
 
 	if (r < 0)
 		return r;
 	socket_set_init(&server->sockets);
-	server->path = path;
-	server->port = port;
+	server->source = source;
 	r = server_init_handles(server);
 	if (r < 0) {
 		server_close_handles(server);
@@ -347,7 +346,7 @@ static int server_prepare(struct server *server, FILE *errors, struct candidate 
 {
 	struct candidate_job *job;
 	char *lines;
-	int r = candidate_job_begin(server->path, server->port, &server->prepared, &job);
+	int r = candidate_job_begin(server->source, &server->prepared, &job);
 
 	if (r < 0)
 		return r;
@@ -441,7 +440,7 @@ static struct failure server_serve(struct server *server, FILE *errors)
 	return failure;
 }
 
-enum exit_status server_run(const char *path, int port)
+enum exit_status server_run(const struct config_source *source)
 {
 	struct server *server = calloc(1, sizeof(*server));
 	struct failure failure = {FAILURE_OS, -ENOMEM};
@@ -452,7 +451,7 @@ enum exit_status server_run(const char *path, int port)
 	if (server && stream)
 		failure = server_take_passed(server, stream);
 	if (failure.kind == FAILURE_NONE) {
-		int r = server_init(server, path, port);
+		int r = server_init(server, source);
 
 		failure = r < 0 ? (struct failure){FAILURE_OS, r} : server_serve(server, stream);
 	}

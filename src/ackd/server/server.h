@@ -2,10 +2,11 @@
 
 /* The daemon as a whole: start, signals, reload, drain, restart. */
 
+#include "ackd/config/config.h"
 #include "ackd/server/exit_status.h"
 
 /*
- * Runs the daemon until a signal ends it. See config_load() for @path and @port. Returns the exit
+ * Runs the daemon with the configuration of @source until a signal ends it. Returns the exit
  * status; errors have been logged.
  */
-enum exit_status server_run(const char *path, int port);
+enum exit_status server_run(const struct config_source *source);

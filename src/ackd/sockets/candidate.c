@@ -18,7 +18,8 @@ static int resolve_user(struct candidate *candidate, size_t user, FILE *errors)
 	return r;
 }
 
-int candidate_read(const char *path, int port, FILE *errors, struct candidate **ret_candidate)
+int candidate_read(const struct config_source *source, FILE *errors,
+		   struct candidate **ret_candidate)
 {
 	struct candidate *candidate = calloc(1, sizeof(*candidate));
 	struct config *config;
@@ -26,7 +27,7 @@ int candidate_read(const char *path, int port, FILE *errors, struct candidate **
 
 	if (!candidate)
 		return -ENOMEM;
-	r = config_load(path, port, errors, &candidate->config);
+	r = config_load(source, errors, &candidate->config);
 	if (r < 0)
 		goto fail;
 	config = candidate->config;
@@ -62,8 +63,7 @@ void candidate_destroy(struct candidate *candidate)
 /* ---- the thread ---- */
 
 struct candidate_job {
-	const char *path;
-	int port;
+	const struct config_source *source;
 	struct candidate *candidate;
 	char *errors;
 	size_t errors_length;
@@ -89,7 +89,7 @@ static void job_run(void *data)
 
 	job->status = -ENOMEM;
 	if (errors) {
-		job->status = candidate_read(job->path, job->port, errors, &job->candidate);
+		job->status = candidate_read(job->source, errors, &job->candidate);
 		fclose(errors);
 	}
 	/* candidate_job_abandon(), after which the async may be closed, must wait for this */
@@ -123,7 +123,7 @@ static int job_start_thread(struct candidate_job *job)
 	return r;
 }
 
-int candidate_job_begin(const char *path, int port, uv_async_t *async,
+int candidate_job_begin(const struct config_source *source, uv_async_t *async,
 			struct candidate_job **ret_job)
 {
 	struct candidate_job *job = calloc(1, sizeof(*job));
@@ -131,8 +131,7 @@ int candidate_job_begin(const char *path, int port, uv_async_t *async,
 
 	if (!job)
 		return UV_ENOMEM;
-	job->path = path;
-	job->port = port;
+	job->source = source;
 	job->async = async;
 	r = uv_mutex_init(&job->mutex);
 	if (r < 0) {

@@ -26,7 +26,8 @@ struct candidate {
  * error in the configuration, -EADDRNOTAVAIL when an address could not be resolved, or another
  * negative errno.
  */
-int candidate_read(const char *path, int port, FILE *errors, struct candidate **ret_candidate);
+int candidate_read(const struct config_source *source, FILE *errors,
+		   struct candidate **ret_candidate);
 
 /* Accepts NULL. */
 void candidate_destroy(struct candidate *candidate);
@@ -35,11 +36,11 @@ void candidate_destroy(struct candidate *candidate);
 struct candidate_job;
 
 /*
- * Starts a thread for candidate_read(). @path must stay valid for the life of the process. @async
+ * Starts a thread for candidate_read(). @source must stay valid for the life of the process. @async
  * is sent when the job is done. Returns 0 and *@ret_job, which must be ended by
  * candidate_job_take() or candidate_job_abandon(), or a libuv error.
  */
-int candidate_job_begin(const char *path, int port, uv_async_t *async,
+int candidate_job_begin(const struct config_source *source, uv_async_t *async,
 			struct candidate_job **ret_job);
 
 /* Returns whether @job has succeeded or failed, so that candidate_job_take() may be called. */
