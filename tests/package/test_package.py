@@ -6,20 +6,29 @@ import os
 import pathlib
 import re
 import shutil
+import threading
 
 import pytest
 
-from service import Unit, connect, exchange, receive, run, wait_until
+from service import Journal, Unit, connect, exchange, receive, run, wait_until
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 VERSION = re.search(r"^  version: '([0-9.]+)'", (TOP / "meson.build").read_text(), re.M)[1]
 OLDER = "0.0.9"
+FIRST = "276e858b"  # a commit of version 0.1.0, whose saved state has the first format
 
 
 def build(directory, tree=TOP):
     directory.mkdir()
     run("env", "DEB_BUILD_OPTIONS=nocheck", tree / "packaging/build-deb", directory, timeout=600)
     return directory
+
+
+def build_copy(tree):
+    """Builds packages of a copy of the sources, which becomes a repository."""
+    run("git", "-C", tree, "init", "-q")
+    run("git", "-C", tree, "add", "--all")
+    return installable(build(tree.parent / "deb", tree))
 
 
 @pytest.fixture(scope="session")
@@ -50,9 +59,18 @@ def older_packages(tmp_path_factory):
         text = (tree / name).read_text()
         assert VERSION in text
         (tree / name).write_text(text.replace(VERSION, OLDER, 1))
-    run("git", "-C", tree, "init", "-q")
-    run("git", "-C", tree, "add", "--all")
-    return installable(build(tree.parent / "deb", tree=tree))
+    return build_copy(tree)
+
+
+@pytest.fixture(scope="session")
+def first_packages(tmp_path_factory):
+    """The packages of version 0.1.0, from the history of this repository."""
+    if run("git", "-C", TOP, "cat-file", "-e", FIRST, check=False).returncode != 0:
+        pytest.skip(f"this checkout lacks the commit {FIRST}")
+    tree = tmp_path_factory.mktemp("first") / "ackd"
+    tree.mkdir()
+    run("sh", "-c", 'git -C "$0" archive "$1" | tar -C "$2" -x', TOP, FIRST, tree)
+    return build_copy(tree)
 
 
 def dpkg(*arguments):
@@ -76,6 +94,19 @@ def test_builds_are_reproducible(built, tmp_path):
 
     assert len(digests(built)) >= 4
     assert digests(again) == digests(built)
+
+
+def test_archive_is_complete(built, tmp_path):
+    """The upstream archive makes itself again, and shows no name of a value that it should contain."""
+    archive, = built.glob("ackd_*.orig.tar.xz")
+    run("tar", "-C", tmp_path, "-xf", archive)
+    tree, = tmp_path.iterdir()
+    run(tree / "packaging/build-archive", tmp_path)
+    assert (tmp_path / f"ackd-{VERSION}.tar.xz").read_bytes() == archive.read_bytes()
+    names = "VERSION|RELEASED|HOMEPAGE|REPOSITORY|BROWSER|BUGS|RELEASES|CONTACT|SECURITY"
+    assert run("grep", "-rE", f"@({names})@", "--exclude=build-archive", tree / "packaging",
+               check=False).stdout == ""
+    assert not (tree / "debian").exists()  # the Debian package adds it
 
 
 def leftovers():
@@ -167,10 +198,53 @@ def test_upgrade_and_downgrade_keep_connections(older_packages, packages):
         dpkg("--purge", "ackd", "ackc")
 
 
-def test_autopkgtest_passes(packages):
+def test_upgrade_from_the_first_release(first_packages, packages):
+    """Its state is of another version: connections are closed without a reset, and no client is refused."""
+    unit = Unit("ackd.service")
+    dpkg("--install", *first_packages)
+    journal = Journal()
+    ended, refused = threading.Event(), []
+
+    def keep_connecting():
+        while not ended.is_set():
+            try:
+                connect().close()
+            except OSError as error:
+                refused.append(error)
+
+    client = threading.Thread(target=keep_connecting)
+    try:
+        with connect() as s:
+            s.sendall(b"half \xf0\x9f")
+            assert receive(s, 9) == b"Got half "
+            client.start()
+            dpkg("--force-confnew", "--install", *packages)
+            assert s.recv(100) == b""  # the end, and no reset
+        ended.set()
+        client.join()
+        assert refused == []
+        assert exchange() == b"Got hello"
+        assert unit.restarts == 0
+        assert "version" in journal.wait_for("restore", lambda entry: entry["PRIORITY"] == "3")["MESSAGE"]
+        with connect() as s:
+            s.sendall(b"half \xf0\x9f")
+            assert receive(s, 9) == b"Got half "
+            unit.restart()
+            s.sendall(b"\x98\x80")
+            assert receive(s, 8) == "Got 😀".encode()
+    finally:
+        ended.set()
+        dpkg("--purge", "ackd", "ackc")
+
+
+def test_autopkgtest_passes(packages, tmp_path):
     """Runs debian/tests on the installed packages, as autopkgtest does."""
+    tests = TOP / "packaging/debian/tests"
+    names = re.findall(r"^Tests: (.*)$", (tests / "control").read_text(), re.M)
+    assert len(names) >= 4
     dpkg("--install", *packages)
     try:
-        run("sh", TOP / "packaging/debian/tests/service", timeout=120)
+        for name in names:
+            run(tests / name, timeout=120, cwd=tmp_path)
     finally:
         dpkg("--purge", "ackd", "ackc")
