@@ -48,8 +48,8 @@ static void test_defaults(void **state)
 	assert_int_equal(config->max_memory_bytes, 256 << 20);
 	assert_int_equal(config->idle_timeout_ms, 300000);
 	assert_int_equal(config->drain_timeout_ms, 10000);
-	assert_int_equal(config->log_level, LOG_LEVEL_INFO);
-	assert_int_equal(config->log_target, LOG_TARGET_AUTO);
+	assert_int_equal(config->log.level, LOG_LEVEL_INFO);
+	assert_int_equal(config->log.target, LOG_TARGET_AUTO);
 	assert_null(config->metrics.address);
 	config_unref(config);
 }

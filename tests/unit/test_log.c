@@ -151,6 +151,17 @@ static int teardown(void **state)
 	return 0;
 }
 
+static void configure(enum log_level level, enum log_target target)
+{
+	log_configure(&(struct log_settings){.level = level, .target = target});
+}
+
+static int start(enum log_level level, enum log_target target)
+{
+	configure(level, target);
+	return log_start();
+}
+
 static unsigned count(const char *text, const char *what)
 {
 	unsigned n = 0;
@@ -173,7 +184,7 @@ static void test_line(void **state)
 {
 	struct log_fields fields = {.listener = "main", .peer = "[::1]:1"};
 
-	assert_int_equal(log_start(LOG_LEVEL_INFO, LOG_TARGET_AUTO), 0);
+	assert_int_equal(start(LOG_LEVEL_INFO, LOG_TARGET_AUTO), 0);
 	log_post(LOG_LISTEN, &fields, "%s: listening on %s", "main", "[::1]:10080");
 	log_post_at(LOG_LEVEL_ERROR, LOG_STOP, NULL, "cannot start: %s", "broken");
 	log_post(LOG_CONNECT, NULL, "not at this level");
@@ -187,7 +198,7 @@ static void test_line(void **state)
 static void test_without_thread(void **state)
 {
 	log_post(LOG_START, NULL, "before");
-	assert_int_equal(log_start(LOG_LEVEL_INFO, LOG_TARGET_STDERR), 0);
+	assert_int_equal(start(LOG_LEVEL_INFO, LOG_TARGET_STDERR), 0);
 	log_stop(STOP_MS);
 	log_post(LOG_STOP, NULL, "after");
 	said_end();
@@ -196,13 +207,13 @@ static void test_without_thread(void **state)
 
 static void test_level(void **state)
 {
-	log_configure(LOG_LEVEL_WARNING, LOG_TARGET_STDERR);
+	configure(LOG_LEVEL_WARNING, LOG_TARGET_STDERR);
 	assert_false(log_admit(LOG_NAK));
 	assert_true(log_admit(LOG_ACCEPT_ERROR));
-	log_configure(LOG_LEVEL_DEBUG, LOG_TARGET_STDERR);
+	configure(LOG_LEVEL_DEBUG, LOG_TARGET_STDERR);
 	assert_true(log_admit(LOG_CONNECT));
 	log_post_at(LOG_LEVEL_DEBUG, LOG_READY, NULL, "seen");
-	log_configure(LOG_LEVEL_INFO, LOG_TARGET_STDERR);
+	configure(LOG_LEVEL_INFO, LOG_TARGET_STDERR);
 	log_post_at(LOG_LEVEL_DEBUG, LOG_READY, NULL, "unseen");
 	said_end();
 	assert_string_equal(said, "debug ready: seen\n");
@@ -220,6 +231,111 @@ static void test_long_message(void **state)
 	assert_int_equal(count(said, "\\x1b"), LOG_MESSAGE_MAX);
 	assert_int_equal(count(said, "\n"), 1);
 	assert_null(strchr(said, '\x1b'));
+}
+
+/* Replaces the digits of each time in @said by zeros. It must be of this month. */
+static void zero_times(void)
+{
+	char now[16], *p = said;
+	time_t seconds = time(NULL);
+
+	strftime(now, sizeof(now), "%Y-%m-", gmtime(&seconds));
+	for (; (p = strstr(p, now)); p += strlen("2000-01-01T00:00:00.000000Z")) {
+		assert_int_equal(p[19], '.');
+		assert_int_equal(p[26], 'Z');
+		for (int i = 0; i < 26; i++)
+			if (p[i] >= '0' && p[i] <= '9')
+				p[i] = '0';
+	}
+}
+
+static void test_timestamps(void **state)
+{
+	log_configure(&(struct log_settings){.level = LOG_LEVEL_INFO, .timestamps = true});
+	assert_int_equal(log_start(), 0);
+	log_post(LOG_START, NULL, "one");
+	log_stop(STOP_MS);
+	fake.stderr_is_journal = true;
+	log_configure(
+		&(struct log_settings){LOG_LEVEL_INFO, LOG_TARGET_STDERR, .timestamps = true});
+	log_post(LOG_START, NULL, "two");
+	said_end();
+	zero_times();
+	assert_string_equal(said, "0000-00-00T00:00:00.000000Z notice start: one\n"
+				  "<5>0000-00-00T00:00:00.000000Z notice start: two\n");
+}
+
+static void test_json(void **state)
+{
+	struct log_fields fields = {
+		.listener = "main",
+		.peer = "[::1]:1",
+		.text = "b'\"\\x00'",
+		.has = LOG_HAS_MESSAGE | LOG_HAS_LENGTH | LOG_HAS_DURATION | LOG_HAS_CONNECTION,
+		.connection = UINT64_MAX,
+		.message = 2,
+		.length = 3,
+	};
+
+	log_configure(&(struct log_settings){.level = LOG_LEVEL_INFO, .format = LOG_FORMAT_JSON});
+	assert_int_equal(log_start(), 0);
+	log_post(LOG_MESSAGE, &fields, "\"\\\n\x7f\xff\xe2\x80\xa8 %s", "\xc3\xa4");
+	log_post_at(LOG_LEVEL_ERROR, LOG_STOP, NULL, "cannot start: %s", "");
+	log_stop(STOP_MS);
+	said_end();
+	zero_times();
+	assert_string_equal(
+		said,
+		"{\"time\":\"0000-00-00T00:00:00.000000Z\",\"level\":\"info\","
+		"\"event\":\"message\",\"message\":\"\\\"\\\\\\\\x0a\\\\x7f\\\\xff\\\\xe2\\\\x80"
+		"\\\\xa8 \xc3\xa4\",\"message_id\":\"0b2fd911ae96cf390b8293719bbded55\","
+		"\"listener\":\"main\",\"peer\":\"[::1]:1\",\"text\":\"b'\\\"\\\\x00'\","
+		"\"connection\":18446744073709551615,\"message_number\":2,\"length\":3,"
+		"\"duration_usec\":0}\n"
+		"{\"time\":\"0000-00-00T00:00:00.000000Z\",\"level\":\"error\",\"event\":\"stop\","
+		"\"message\":\"cannot start: \","
+		"\"message_id\":\"6cf4d17116b3411fb0c139bd7f98c519\"}\n");
+}
+
+/* The longest possible entry fits, whatever its bytes are. */
+static void test_longest_json(void **state)
+{
+	static const char bytes[] = {'\x1b', '"', '\\', '\xff', 'x'};
+	static char text[8 * LOG_MESSAGE_MAX];
+
+	fcntl(stderr_pipe[0], F_SETPIPE_SZ, 1 << 20);
+	log_configure(&(struct log_settings){.level = LOG_LEVEL_INFO, .format = LOG_FORMAT_JSON});
+	for (size_t i = 0; i < sizeof(bytes); i++) {
+		struct log_fields fields = {0};
+
+		memset(text, bytes[i], sizeof(text) - 1);
+#define LOG_TEXT(member, ...) fields.member = text;
+#include "ackd/log/log.def"
+#define LOG_NUMBER(number, member, ...)                                                            \
+	fields.has |= LOG_HAS_##number;                                                            \
+	fields.member = UINT64_MAX;
+#include "ackd/log/log.def"
+		log_post(LOG_MESSAGE, &fields, "%s", text);
+	}
+	said_end();
+	assert_int_equal(count(said, "\n"), sizeof(bytes));
+	assert_int_equal(count(said, "\"dropped\":18446744073709551615}\n"), sizeof(bytes));
+	assert_int_equal(count(said, "xxxxxx\\\\"), 0);
+}
+
+/* The format changes between two lines, and each line has one format. */
+static void test_format_changes(void **state)
+{
+	configure(LOG_LEVEL_INFO, LOG_TARGET_STDERR);
+	log_post(LOG_START, NULL, "text");
+	log_configure(&(struct log_settings){.level = LOG_LEVEL_INFO, .format = LOG_FORMAT_JSON});
+	log_post(LOG_START, NULL, "json");
+	configure(LOG_LEVEL_INFO, LOG_TARGET_STDERR);
+	log_post(LOG_START, NULL, "text");
+	said_end();
+	assert_int_equal(count(said, "notice start: text\n"), 2);
+	assert_int_equal(count(said, "\"message\":\"json\""), 1);
+	assert_int_equal(count(said, "\n"), 3);
 }
 
 static void test_journal(void **state)
@@ -242,7 +358,7 @@ static void test_journal(void **state)
 	};
 
 	fake.stderr_is_journal = true;
-	assert_int_equal(log_start(LOG_LEVEL_DEBUG, LOG_TARGET_AUTO), 0);
+	assert_int_equal(start(LOG_LEVEL_DEBUG, LOG_TARGET_AUTO), 0);
 	log_post(LOG_DISCONNECT, &fields, "gone");
 	log_post(LOG_READY, NULL, "ready");
 	log_stop(STOP_MS);
@@ -279,7 +395,7 @@ static void test_journal_longest(void **state)
 	text[sizeof(text) - 1] = '\0';
 	fcntl(stderr_pipe[0], F_SETPIPE_SZ, 65536);
 	fake.journal_error = -ENOBUFS; /* it is too long for the fake to keep */
-	log_configure(LOG_LEVEL_DEBUG, LOG_TARGET_JOURNAL);
+	configure(LOG_LEVEL_DEBUG, LOG_TARGET_JOURNAL);
 	log_post(LOG_DISCONNECT, &fields, "%s", text);
 	said_end();
 	assert_int_equal(count(said, "\\x1b"), LOG_MESSAGE_MAX);
@@ -289,7 +405,7 @@ static void test_journal_failure_falls_back_to_stderr(void **state)
 {
 	fake.stderr_is_journal = true;
 	fake.journal_error = -ENOENT;
-	assert_int_equal(log_start(LOG_LEVEL_INFO, LOG_TARGET_AUTO), 0);
+	assert_int_equal(start(LOG_LEVEL_INFO, LOG_TARGET_AUTO), 0);
 	log_post(LOG_STOP, NULL, "stopped");
 	log_stop(STOP_MS);
 	said_end();
@@ -298,11 +414,11 @@ static void test_journal_failure_falls_back_to_stderr(void **state)
 
 static void test_target_changes(void **state)
 {
-	assert_int_equal(log_start(LOG_LEVEL_INFO, LOG_TARGET_JOURNAL), 0);
+	assert_int_equal(start(LOG_LEVEL_INFO, LOG_TARGET_JOURNAL), 0);
 	log_post(LOG_START, NULL, "one");
 	log_stop(STOP_MS);
 	assert_int_equal(fake.n_journal, 1);
-	assert_int_equal(log_start(LOG_LEVEL_INFO, LOG_TARGET_STDERR), 0);
+	assert_int_equal(start(LOG_LEVEL_INFO, LOG_TARGET_STDERR), 0);
 	log_post(LOG_START, NULL, "two");
 	log_stop(STOP_MS);
 	said_end();
@@ -342,7 +458,7 @@ static void test_flood(void **state)
 	unsigned long missing;
 	char *line;
 
-	assert_int_equal(log_start(LOG_LEVEL_INFO, LOG_TARGET_STDERR), 0);
+	assert_int_equal(start(LOG_LEVEL_INFO, LOG_TARGET_STDERR), 0);
 	for (int i = 0; i < 100000; i++)
 		if (log_admit(LOG_NAK))
 			log_post(LOG_NAK, NULL, "flood");
@@ -368,7 +484,7 @@ static void test_suppressed_events_are_reported(void **state)
 	uint64_t deadline_us = clock_now_us() + 20000000;
 	size_t n = 0;
 
-	assert_int_equal(log_start(LOG_LEVEL_INFO, LOG_TARGET_STDERR), 0);
+	assert_int_equal(start(LOG_LEVEL_INFO, LOG_TARGET_STDERR), 0);
 	for (int i = 0; i < 1000; i++)
 		if (log_admit(LOG_ACCEPT_ERROR))
 			log_post(LOG_ACCEPT_ERROR, NULL, "no descriptors");
@@ -389,7 +505,7 @@ static void test_ring_full(void **state)
 	pthread_t reader;
 	char *line, *last = NULL;
 
-	assert_int_equal(log_start(LOG_LEVEL_INFO, LOG_TARGET_AUTO), 0);
+	assert_int_equal(start(LOG_LEVEL_INFO, LOG_TARGET_AUTO), 0);
 	for (int i = 0; i < 3000; i++)
 		log_post(LOG_STATS, NULL, "number %d, and some more text to fill the pipe", i);
 	dropped = log_dropped() - dropped;
@@ -425,7 +541,7 @@ static void test_ring_reserve(void **state)
 	uint64_t before;
 
 	fake.stderr_is_journal = true;
-	assert_int_equal(log_start(LOG_LEVEL_DEBUG, LOG_TARGET_AUTO), 0);
+	assert_int_equal(start(LOG_LEVEL_DEBUG, LOG_TARGET_AUTO), 0);
 	gate_set(true);
 	log_post(LOG_READY, NULL, "the one that is being written");
 	gate_await(1);
@@ -448,7 +564,7 @@ static void test_stderr_closed(void **state)
 	uint64_t before = log_dropped();
 
 	close(stderr_pipe[0]);
-	assert_int_equal(log_start(LOG_LEVEL_INFO, LOG_TARGET_STDERR), 0);
+	assert_int_equal(start(LOG_LEVEL_INFO, LOG_TARGET_STDERR), 0);
 	log_post(LOG_START, NULL, "nobody reads this"); /* and SIGPIPE is not ignored here */
 	log_stop(STOP_MS);
 	assert_int_equal(log_dropped(), before + 1);
@@ -461,7 +577,7 @@ static void test_stderr_nonblocking(void **state)
 	pthread_t reader;
 
 	fcntl(STDERR_FILENO, F_SETFL, O_WRONLY | O_NONBLOCK);
-	assert_int_equal(log_start(LOG_LEVEL_INFO, LOG_TARGET_STDERR), 0);
+	assert_int_equal(start(LOG_LEVEL_INFO, LOG_TARGET_STDERR), 0);
 	for (int i = 0; i < 400; i++)
 		log_post(LOG_STATS, NULL, "more than fits into the pipe, whatever is done");
 	pthread_create(&reader, NULL, drain_main, NULL);
@@ -473,7 +589,7 @@ static void test_stderr_nonblocking(void **state)
 
 static void test_notify(void **state)
 {
-	assert_int_equal(log_start(LOG_LEVEL_INFO, LOG_TARGET_STDERR), 0);
+	assert_int_equal(start(LOG_LEVEL_INFO, LOG_TARGET_STDERR), 0);
 	gate_set(true);
 	log_notify("READY=%d", 1);
 	gate_await(1);
@@ -496,7 +612,7 @@ static void test_notify(void **state)
 /* A manager that stops reading gets the latest value of each variable when it reads again. */
 static void test_notify_full(void **state)
 {
-	assert_int_equal(log_start(LOG_LEVEL_INFO, LOG_TARGET_STDERR), 0);
+	assert_int_equal(start(LOG_LEVEL_INFO, LOG_TARGET_STDERR), 0);
 	gate_set(true);
 	log_notify("READY=1");
 	gate_await(1);
@@ -520,7 +636,7 @@ static void test_notify_full(void **state)
 /* The manager receives the states of the last reload, in order. */
 static void test_notify_reloads(void **state)
 {
-	assert_int_equal(log_start(LOG_LEVEL_INFO, LOG_TARGET_STDERR), 0);
+	assert_int_equal(start(LOG_LEVEL_INFO, LOG_TARGET_STDERR), 0);
 	gate_set(true);
 	log_notify("STATUS=held");
 	gate_await(1);
@@ -541,7 +657,7 @@ static void test_blocked_journal_does_not_delay_watchdog(void **state)
 	uint64_t deadline_us;
 	size_t n = 0;
 
-	assert_int_equal(log_start(LOG_LEVEL_INFO, LOG_TARGET_STDERR), 0);
+	assert_int_equal(start(LOG_LEVEL_INFO, LOG_TARGET_STDERR), 0);
 	for (int i = 0; i < 400; i++)
 		log_post(LOG_STATS, NULL, "more than fits into the pipe, whatever is done");
 	log_notify("WATCHDOG=1");
@@ -577,11 +693,11 @@ static void test_threads(void **state)
 	pthread_t posters[4], reader;
 	unsigned written = 0;
 
-	assert_int_equal(log_start(LOG_LEVEL_DEBUG, LOG_TARGET_STDERR), 0);
+	assert_int_equal(start(LOG_LEVEL_DEBUG, LOG_TARGET_STDERR), 0);
 	pthread_create(&reader, NULL, drain_main, NULL);
 	for (int i = 0; i < 4; i++)
 		pthread_create(&posters[i], NULL, poster_main, &numbers[i]);
-	log_configure(LOG_LEVEL_DEBUG, LOG_TARGET_AUTO);
+	configure(LOG_LEVEL_DEBUG, LOG_TARGET_AUTO);
 	for (int i = 0; i < 4; i++)
 		pthread_join(posters[i], NULL);
 	log_stop(STOP_MS);
@@ -607,7 +723,7 @@ static void test_stop_times_out(void **state)
 {
 	uint64_t begun, took_us;
 
-	assert_int_equal(log_start(LOG_LEVEL_INFO, LOG_TARGET_STDERR), 0);
+	assert_int_equal(start(LOG_LEVEL_INFO, LOG_TARGET_STDERR), 0);
 	for (int i = 0; i < 500; i++)
 		log_post(LOG_STATS, NULL, "more than fits into the pipe, whatever is done");
 	begun = clock_now_us();
@@ -617,7 +733,7 @@ static void test_stop_times_out(void **state)
 	/* Later posts do not block, and a new start shares nothing with the old thread. */
 	log_post(LOG_STOP, NULL, "too late");
 	log_stop(1000);
-	assert_int_equal(log_start(LOG_LEVEL_INFO, LOG_TARGET_STDERR), -EBUSY);
+	assert_int_equal(start(LOG_LEVEL_INFO, LOG_TARGET_STDERR), -EBUSY);
 	assert_in_range(clock_now_us() - begun, 200000, 4000000);
 	/* When the gate opens, the old thread ends. */
 	close(stderr_pipe[0]);
@@ -632,6 +748,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_without_thread, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_level, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_long_message, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_timestamps, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_json, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_longest_json, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_format_changes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_journal, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_journal_longest, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_journal_failure_falls_back_to_stderr, setup,

@@ -201,6 +201,41 @@ int config_load(const struct config_source *source, FILE *errors, struct config 
 	return config_load_with(source, NULL, NULL, errors, ret_config);
 }
 
+static int read_nothing(void *data, const char *path, char **ret_bytes, size_t *ret_n)
+{
+	return -ENOENT;
+}
+
+int config_load_log(const struct config_source *source, struct log_settings *ret_settings)
+{
+	const char **assignments = calloc(source->n_assignments + 1, sizeof(*assignments));
+	struct config_source only = {.port = -1, .assignments = assignments};
+	struct config *config;
+	char *errors = NULL;
+	size_t n;
+	FILE *out = open_memstream(&errors, &n);
+	int r = -ENOMEM;
+
+	for (size_t i = 0; assignments && i < source->n_assignments; i++)
+		if (strncmp(source->assignments[i], "log.", strlen("log.")) == 0)
+			assignments[only.n_assignments++] = source->assignments[i];
+	if (assignments && out)
+		r = config_load_with(&only, read_nothing, NULL, out, &config);
+	if (r == -EINVAL) {
+		only.n_assignments = 0;
+		r = config_load_with(&only, read_nothing, NULL, out, &config);
+	}
+	if (r == 0) {
+		*ret_settings = config->log;
+		config_unref(config);
+	}
+	if (out)
+		fclose(out);
+	free(errors);
+	free(assignments);
+	return r;
+}
+
 int config_readable(const char *path, FILE *errors)
 {
 	struct config_errors found = {0};

@@ -69,8 +69,7 @@ struct config {
 	size_t max_memory_bytes;
 	uint64_t idle_timeout_ms; /* 0: never */
 	uint64_t drain_timeout_ms;
-	enum log_level log_level;
-	enum log_target log_target;
+	struct log_settings log;
 	struct config_listener metrics; /* has only a name, an address (NULL: no metrics), a port */
 };
 
@@ -98,6 +97,13 @@ int config_load(const struct config_source *source, FILE *errors, struct config 
 /* Like config_load(), but reads the files through @reader, for tests without files. */
 int config_load_with(const struct config_source *source, config_reader reader, void *reader_data,
 		     FILE *errors, struct config **ret_config);
+
+/*
+ * Reads the settings of the log in the assignments of @source, and nothing else, for messages about
+ * the configuration itself. They have their defaults if one of them is in error. Returns 0 or
+ * -ENOMEM.
+ */
+int config_load_log(const struct config_source *source, struct log_settings *ret_settings);
 
 /*
  * Checks whether this process can read all files that config_load() would read for @path. Their

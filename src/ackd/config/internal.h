@@ -51,7 +51,7 @@ extern const size_t n_settings;
 unsigned setting_frame_flag(enum framing framing);
 
 /* The capacity of arrays with one element per setting. */
-#define SETTINGS_MAX 64
+#define SETTINGS_MAX 96
 
 /* A value from the configuration file. */
 struct value {

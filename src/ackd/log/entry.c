@@ -1,7 +1,9 @@
 #include "ackd/log/internal.h"
 #include "ackd/systemd/systemd.h"
+#include "base/clock.h"
 #include "core/text/printable.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -48,6 +50,7 @@ void log_entry_format(struct log_entry *ret_entry, enum log_level level, enum lo
 
 	e->event = event;
 	e->level = level;
+	e->time_us = clock_wall_us();
 	e->length = 0;
 	vsnprintf(message, sizeof(message), format, ap);
 	add_number(e, "PRIORITY", (uint64_t)levels[level].priority);
@@ -55,12 +58,14 @@ void log_entry_format(struct log_entry *ret_entry, enum log_level level, enum lo
 	add_text(e, "ACKD_EVENT", log_kinds[event].name, LOG_MESSAGE_MAX);
 	e->message = e->length;
 	add_text(e, "MESSAGE", message, LOG_MESSAGE_MAX);
+	e->numbers = e->length;
 	if (!fields)
 		return;
 #define LOG_TEXT(member, field, max)                                                               \
 	if (fields->member && *fields->member)                                                     \
 		add_text(e, field, fields->member, max);
 #include "ackd/log/log.def"
+	e->numbers = e->length;
 #define LOG_NUMBER(number, member, field)                                                          \
 	if (fields->has & LOG_HAS_##number)                                                        \
 		add_number(e, field, fields->member);
@@ -107,22 +112,105 @@ static int write_all(int fd, const char *p, size_t n)
 	return 0;
 }
 
-/* Formats the line for stderr. Other formats belong here: the entry has all fields. */
-static size_t format_line(const struct log_entry *e, bool stderr_journal, char *out)
-{
-	char level[8] = "";
+/* ---- lines for stderr; each function writes to @out and returns the length ---- */
 
-	if (stderr_journal)
-		snprintf(level, sizeof(level), "<%d>", levels[e->level].priority);
-	return (size_t)sprintf(out, "%s%s %s: %s\n", level, levels[e->level].name,
-			       log_kinds[e->event].name, e->text + e->message + strlen("MESSAGE="));
+/* Writes the time as in RFC 3339, in UTC. */
+static size_t format_time(uint64_t time_us, char *out)
+{
+	time_t seconds = (time_t)(time_us / 1000000);
+	struct tm tm;
+	size_t n;
+
+	gmtime_r(&seconds, &tm);
+	n = strftime(out, 32, "%Y-%m-%dT%H:%M:%S", &tm);
+	return n + (size_t)sprintf(out + n, ".%06uZ", (unsigned)(time_us % 1000000));
 }
 
-int log_entry_write(const struct log_entry *entry, bool journal, bool stderr_journal)
+static size_t format_text(const struct log_entry *e, bool timestamp, char *out)
 {
-	char line[LOG_ENTRY_MAX + 64];
+	size_t n = 0;
 
-	if (journal && write_journal(entry) >= 0)
+	if (timestamp) {
+		n = format_time(e->time_us, out);
+		out[n++] = ' ';
+	}
+	return n + (size_t)sprintf(out + n, "%s %s: %s\n", levels[e->level].name,
+				   log_kinds[e->event].name,
+				   e->text + e->message + strlen("MESSAGE="));
+}
+
+/* Writes a string of JSON. All characters of @text are printable. */
+static size_t format_string(const char *text, char *out)
+{
+	size_t n = 0;
+
+	out[n++] = '"';
+	for (; *text != '\0'; text++) {
+		if (*text == '"' || *text == '\\')
+			out[n++] = '\\';
+		out[n++] = *text;
+	}
+	out[n++] = '"';
+	return n;
+}
+
+/*
+ * Writes the name of the journal's @field, "NAME=value", without its prefix and in lower case. The
+ * number of a message would have the name of the message of the entry.
+ */
+static size_t format_name(const char *field, char *out)
+{
+	static const char prefix[] = "ACKD_", number[] = "MESSAGE=";
+	size_t n = 0;
+
+	if (strncmp(field, prefix, strlen(prefix)) == 0) {
+		field += strlen(prefix);
+		if (strncmp(field, number, strlen(number)) == 0)
+			return (size_t)sprintf(out, "\"message_number\"");
+	}
+	out[n++] = '"';
+	for (; *field != '='; field++)
+		out[n++] = (char)tolower((unsigned char)*field);
+	out[n++] = '"';
+	return n;
+}
+
+static size_t format_json(const struct log_entry *e, char *out)
+{
+	static const char event[] = "ACKD_EVENT=", priority[] = "PRIORITY=";
+	size_t n = (size_t)sprintf(out, "{\"time\":\"");
+
+	n += format_time(e->time_us, out + n);
+	n += (size_t)sprintf(out + n, "\",\"level\":\"%s\",\"event\":\"%s\",\"message\":",
+			     levels[e->level].name, log_kinds[e->event].name);
+	n += format_string(e->text + e->message + strlen("MESSAGE="), out + n);
+	for (size_t i = 0; i < e->length; i += strlen(e->text + i) + 1) {
+		const char *field = e->text + i, *value = strchr(field, '=') + 1;
+
+		if (i == e->message || strncmp(field, event, strlen(event)) == 0 ||
+		    strncmp(field, priority, strlen(priority)) == 0)
+			continue; /* already there */
+		out[n++] = ',';
+		n += format_name(field, out + n);
+		out[n++] = ':';
+		n += i < e->numbers ? format_string(value, out + n)
+				    : (size_t)sprintf(out + n, "%s", value);
+	}
+	return n + (size_t)sprintf(out + n, "}\n");
+}
+
+int log_entry_write(const struct log_entry *entry, const struct log_output *output)
+{
+	char line[LOG_LINE_MAX];
+	size_t n = 0;
+
+	if (output->journal && write_journal(entry) >= 0)
 		return 0;
-	return write_all(STDERR_FILENO, line, format_line(entry, stderr_journal, line));
+	if (output->stderr_is_journal)
+		n = (size_t)sprintf(line, "<%d>", levels[entry->level].priority);
+	if (output->format == LOG_FORMAT_JSON)
+		n += format_json(entry, line + n);
+	else
+		n += format_text(entry, output->timestamps, line + n);
+	return write_all(STDERR_FILENO, line, n);
 }

@@ -31,12 +31,17 @@ enum {
 	LOG_ENTRY_MAX = 4 * LOG_MESSAGE_MAX + 48 * LOG_ENTRY_FIELDS
 #define LOG_TEXT(member, field, max) +4 * (max)
 #include "ackd/log/log.def"
+	,
+	/* The size of its line, in JSON, where each \xNN is \\xNN. */
+	LOG_LINE_MAX = LOG_ENTRY_MAX + LOG_ENTRY_MAX / 4 + 8 * LOG_ENTRY_FIELDS + 128
 };
 
 struct log_entry {
 	enum log_event event;
 	enum log_level level;
+	uint64_t time_us;	  /* when the event was posted: CLOCK_REALTIME */
 	size_t message;		  /* offset in @text of the string "MESSAGE=..." */
+	size_t numbers;		  /* offset of the fields whose values are numbers */
 	size_t length;		  /* used bytes of @text */
 	char text[LOG_ENTRY_MAX]; /* strings "NAME=value", as in the journal */
 };
@@ -49,12 +54,15 @@ void log_entry_format(struct log_entry *ret_entry, enum log_level level, enum lo
 /* Copies the used part of @from. */
 void log_entry_copy(struct log_entry *to, const struct log_entry *from);
 
-/*
- * Writes @entry: with @journal to the journal, and to stderr if that fails. @stderr_journal: stderr
- * is a journal stream, which accepts "<5>" as a level. May block. Returns 0, or a negative errno if
- * the entry is lost.
- */
-int log_entry_write(const struct log_entry *entry, bool journal, bool stderr_journal);
+struct log_output {
+	bool journal;		/* the journal; stderr if that fails */
+	bool stderr_is_journal; /* stderr is a journal stream, which accepts "<5>" as a level */
+	enum log_format format; /* of a line on stderr; see struct log_settings */
+	bool timestamps;
+};
+
+/* Writes @entry to @output. May block. Returns 0, or a negative errno if the entry is lost. */
+int log_entry_write(const struct log_entry *entry, const struct log_output *output);
 
 /* ---- rate limits ---- */
 

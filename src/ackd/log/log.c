@@ -33,6 +33,8 @@
 static struct log_thread thread = LOG_THREAD_INITIALIZER;
 static _Atomic int level_in_force = LOG_LEVEL_INFO;
 static _Atomic int target_in_force = LOG_TARGET_AUTO;
+static _Atomic int format_in_force = LOG_FORMAT_TEXT;
+static _Atomic bool timestamps_in_force;
 static _Atomic bool stderr_is_journal;
 static _Atomic uint64_t n_dropped;
 
@@ -74,10 +76,22 @@ static bool journal_wanted(void)
 	return target == LOG_TARGET_JOURNAL || (target == LOG_TARGET_AUTO && stderr_is_journal);
 }
 
+static struct log_output present_output(void)
+{
+	return (struct log_output){
+		.journal = journal_wanted(),
+		.stderr_is_journal = stderr_is_journal,
+		.format = (enum log_format)atomic_load_explicit(&format_in_force,
+								memory_order_relaxed),
+		.timestamps = atomic_load_explicit(&timestamps_in_force, memory_order_relaxed),
+	};
+}
+
 /* Writes @entry. Returns 0, or a negative errno after counting it as dropped. */
 static int write_entry(const struct log_entry *entry)
 {
-	int r = log_entry_write(entry, journal_wanted(), stderr_is_journal);
+	struct log_output output = present_output();
+	int r = log_entry_write(entry, &output);
 
 	if (r < 0)
 		count_dropped(1);
@@ -88,6 +102,7 @@ static int write_entry(const struct log_entry *entry)
 __attribute__((format(printf, 3, 4))) static int
 write_own(enum log_level level, const struct log_fields *fields, const char *format, ...)
 {
+	struct log_output output = present_output();
 	struct log_entry entry;
 	va_list ap;
 
@@ -96,7 +111,7 @@ write_own(enum log_level level, const struct log_fields *fields, const char *for
 	va_start(ap, format);
 	log_entry_format(&entry, level, LOG_DROPPED, fields, format, ap);
 	va_end(ap);
-	return log_entry_write(&entry, journal_wanted(), stderr_is_journal);
+	return log_entry_write(&entry, &output);
 }
 
 /* Writes an entry that reports @n missing entries at this point. */
@@ -181,12 +196,11 @@ static void log_run(void)
 
 /* ---- the life of the log ---- */
 
-int log_start(enum log_level level, enum log_target target)
+int log_start(void)
 {
 	int r;
 
 	stderr_is_journal = systemd_stderr_is_journal();
-	log_configure(level, target);
 	r = log_notify_start();
 	if (r < 0)
 		return r;
@@ -198,10 +212,12 @@ int log_start(enum log_level level, enum log_target target)
 	return r;
 }
 
-void log_configure(enum log_level level, enum log_target target)
+void log_configure(const struct log_settings *settings)
 {
-	atomic_store_explicit(&level_in_force, (int)level, memory_order_relaxed);
-	atomic_store_explicit(&target_in_force, (int)target, memory_order_relaxed);
+	atomic_store_explicit(&level_in_force, (int)settings->level, memory_order_relaxed);
+	atomic_store_explicit(&target_in_force, (int)settings->target, memory_order_relaxed);
+	atomic_store_explicit(&format_in_force, (int)settings->format, memory_order_relaxed);
+	atomic_store_explicit(&timestamps_in_force, settings->timestamps, memory_order_relaxed);
 }
 
 void log_stop(unsigned timeout_ms)

@@ -51,10 +51,13 @@ struct log_fields {
  * connected to the journal, entries are native journal entries; entries that the journal rejects
  * are written to stderr. Returns 0 or a negative errno: -EBUSY after log_stop() had to give up.
  */
-int log_start(enum log_level level, enum log_target target);
+int log_start(void);
 
-/* Changes the level and the target, after a reload. */
-void log_configure(enum log_level level, enum log_target target);
+/*
+ * Changes the settings, before log_start() or after a reload. Without a call they are: info, auto,
+ * text without timestamps. Entries that wait to be written are written in the new format.
+ */
+void log_configure(const struct log_settings *settings);
 
 /*
  * Writes queued entries for at most @timeout_ms, then ends the threads. If a reader blocks, it

@@ -287,7 +287,7 @@ static void put_into_effect(struct server *server, struct config *config)
 	socket_set_commit(&server->sockets, config);
 	report_metrics_unlisten(server, false);
 	config_diff_restart(server->config, config, on_needs_restart, NULL);
-	log_configure(config->log_level, config->log_target);
+	log_configure(&config->log);
 	warn_of_keys(config);
 	config_ref(config);
 	config_unref(server->config);

@@ -366,7 +366,7 @@ static int server_prepare(struct server *server, FILE *errors, struct candidate 
 /* Starts everything that works for the configuration in effect. */
 static int server_start_services(struct server *server)
 {
-	int r = log_start(server->config->log_level, server->config->log_target);
+	int r = log_start();
 
 	if (r == 0)
 		r = limits_init(&server->limits, server->config->max_memory_bytes);
@@ -388,6 +388,7 @@ static struct failure server_start(struct server *server, FILE *errors)
 	if (r < 0)
 		return failure_of_preparation(r);
 	server->config = config_ref(candidate->config);
+	log_configure(&server->config->log);
 	r = server_adopt(server, errors);
 	if (r == -EINVAL) {
 		failure = (struct failure){FAILURE_CONFIG, r};
@@ -447,7 +448,10 @@ enum exit_status server_run(const struct config_source *source)
 	char *errors = NULL;
 	size_t errors_length = 0;
 	FILE *stream = open_memstream(&errors, &errors_length);
+	struct log_settings log;
 
+	if (config_load_log(source, &log) == 0)
+		log_configure(&log);
 	if (server && stream)
 		failure = server_take_passed(server, stream);
 	if (failure.kind == FAILURE_NONE) {
