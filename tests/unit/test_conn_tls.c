@@ -462,6 +462,53 @@ static void test_half_a_record(void **state)
 	end(&f);
 }
 
+/* Expects that @n bytes of a message, all that have arrived, are answered by whole records. */
+static void check_whole(struct fixture *f, struct client *client, const char *text, size_t n)
+{
+	step(f);
+	check_counts(f, n);
+	assert_int_equal(budget_used(&f->limits.budget), 0);
+	receive(f, client, text, SESSION_READ_MAX);
+}
+
+/* A read ends with a record if the peer fills its records, wherever the first read has ended. */
+static void test_reads_of_whole_records(void **state)
+{
+	static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+	static const char text[] = "0123456789abcdef";
+	static char data[2 * SESSION_READ_MAX];
+
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = text[i % 16];
+	for (size_t i = 0; i < sizeof(versions) / sizeof(*versions); i++) {
+		BIO *out = BIO_new(BIO_s_mem());
+		struct fixture f;
+		struct client client;
+		uint8_t *p;
+		long n;
+
+		begin_tls(&f, "short.pem", "reply = \"echo\";");
+		client = client_of(connect_client(&f));
+		SSL_set_max_proto_version(client.ssl, versions[i]);
+		handshake(&f, &client);
+		SSL_set0_wbio(client.ssl, out);
+		assert_int_equal(SSL_write(client.ssl, data, sizeof(data)), sizeof(data));
+		n = BIO_get_mem_data(out, &p);
+		assert_int_equal(write(client.fd, p, 1000), 1000);
+		step(&f);
+		assert_true(budget_used(&f.limits.budget) > 0);
+		assert_int_equal(write(client.fd, p + 1000, (size_t)n / 2), n / 2);
+		check_whole(&f, &client, text, SESSION_READ_MAX);
+		step(&f);
+		assert_true(budget_used(&f.limits.budget) > 0);
+		p += 1000 + n / 2;
+		assert_int_equal(write(client.fd, p, (size_t)n / 2 - 1000), n / 2 - 1000);
+		check_whole(&f, &client, text, 2 * SESSION_READ_MAX);
+		client_close(&client);
+		end(&f);
+	}
+}
+
 static void test_draining(void **state)
 {
 	struct fixture f;
@@ -1090,6 +1137,7 @@ int main(void)
 		cmocka_unit_test(test_backpressure),
 		cmocka_unit_test(test_half_a_record),
 		cmocka_unit_test(test_no_memory_for_half_a_record),
+		cmocka_unit_test(test_reads_of_whole_records),
 		cmocka_unit_test(test_draining),
 		cmocka_unit_test(test_draining_without_data),
 		cmocka_unit_test(test_restart_before_the_last_step),

@@ -290,6 +290,13 @@ int conn_tls_init(struct conn *c);
 void conn_tls_begin(struct conn *c);
 
 /*
+ * Returns the largest size of the next read of @c, at most TURN_READ_MAX. With what is kept of a
+ * record it is as long as the longest records that have SESSION_READ_MAX bytes of content. A peer
+ * that fills its records thus has none cut by a read.
+ */
+size_t conn_tls_read_size(const struct conn *c);
+
+/*
  * Gives places to handshakes that have waited for one, if necessary those of clients that do not go
  * on, and checks some of the certificates that were taken over. Returns the milliseconds until the
  * next call, or UINT64_MAX if none is needed.

@@ -16,8 +16,11 @@
 #define TURN_READS_MAX 64
 #define TURN_BYTES_MAX ((size_t)64 * 1024)
 
+/* The largest read: with TLS, whole records that have SESSION_READ_MAX bytes of content. */
+#define TURN_READ_MAX (SESSION_READ_MAX + 128)
+
 /* The buffer of a turn. A read that begins one byte below the limit must still fit. */
-#define TURN_BUFFER_BYTES (TURN_BYTES_MAX + SESSION_READ_MAX)
+#define TURN_BUFFER_BYTES (TURN_BYTES_MAX + TURN_READ_MAX)
 
 /* Reads are aligned to cache lines. */
 #define TURN_ALIGNMENT ((size_t)64)

@@ -153,10 +153,17 @@ static void on_writable(struct conn *c)
 
 /* ---- in ---- */
 
+__attribute__((noinline)) static size_t special_read_size(const struct conn *c)
+{
+	size_t n = c->has_tls ? conn_tls_read_size(c) : SESSION_READ_MAX;
+
+	return c->draining && c->drain_left < n ? c->drain_left : n;
+}
+
 /* Returns the largest permitted size of the next read. */
 static inline size_t read_size(const struct conn *c)
 {
-	return c->draining && c->drain_left < SESSION_READ_MAX ? c->drain_left : SESSION_READ_MAX;
+	return c->draining || c->has_tls ? special_read_size(c) : SESSION_READ_MAX;
 }
 
 /*

@@ -47,6 +47,11 @@
 const size_t conn_tls_bytes = sizeof(struct conn_tls);
 const char conn_tls_lack[] = "libcrypto lacks an algorithm of TLS";
 
+/* The number of the longest records that a read can take. */
+#define READ_RECORDS (SESSION_READ_MAX / TLS_CONTENT_MAX)
+
+static_assert(READ_RECORDS * TLS_RECORD_MAX <= TURN_READ_MAX, "a read does not fit");
+
 static struct conn_tls_memory *memory_of(const struct conn *c)
 {
 	return conn_reactor(c)->tls;
@@ -154,6 +159,15 @@ void conn_tls_close(struct conn *c)
 }
 
 /* ---- input ---- */
+
+size_t conn_tls_read_size(const struct conn *c)
+{
+	const struct conn_tls *tls = tls_of(c);
+
+	if (!tls->channel.suite)
+		return SESSION_READ_MAX;
+	return READ_RECORDS * tls_record_max(tls->channel.suite) - tls->n_kept;
+}
 
 /*
  * Keeps the @n bytes at the end of the input, which begin a record of @length bytes, more than @n.
@@ -370,7 +384,8 @@ void conn_tls_answer(struct conn *c, const uint8_t *data, size_t n, uint64_t now
 		return;
 	}
 	conn_count_received(c, opened.n);
-	result = session_feed_all(&c->session, io, memory_of(c)->data, opened.n, false);
+	/* at most SESSION_READ_MAX: more records have less content than READ_RECORDS */
+	result = session_feed(&c->session, io, memory_of(c)->data, opened.n);
 	if (result == SESSION_IDLE && set_aside(c, io)) {
 		conn_count_messages(c, io);
 		session_io_clear(io);

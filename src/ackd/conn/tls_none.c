@@ -19,6 +19,11 @@ void conn_tls_begin(struct conn *c)
 {
 }
 
+size_t conn_tls_read_size(const struct conn *c)
+{
+	return SESSION_READ_MAX;
+}
+
 uint64_t conn_tls_tick(struct reactor *reactor)
 {
 	return UINT64_MAX;

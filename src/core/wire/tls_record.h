@@ -47,8 +47,15 @@
 /* The most bytes that a record takes beyond its content. */
 #define TLS_OVERHEAD_MAX (TLS_HEADER_LENGTH + 8 + TLS_TAG_LENGTH)
 
-/* The longest record that is accepted, header included. */
+/* The longest record that is accepted, header included; tls_record_max() is that of a suite. */
 #define TLS_RECORD_MAX (TLS_CONTENT_MAX + TLS_OVERHEAD_MAX)
+
+static inline size_t tls_record_max(const struct tls_suite *suite)
+{
+	size_t beside = suite->is_13 ? 1 : suite->nonce_length;
+
+	return TLS_HEADER_LENGTH + beside + TLS_CONTENT_MAX + TLS_TAG_LENGTH;
+}
 
 /* The most records without data one after another. */
 #define TLS_IDLE_RECORDS_MAX 32
