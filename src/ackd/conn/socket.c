@@ -82,6 +82,29 @@ static inline ssize_t send_spans(const struct conn *c, const struct iovec *spans
 	return is_transient(errno) ? 0 : socket_error(errno);
 }
 
+/* Continues after a send() of @span, which had another result than its length. */
+__attribute__((noinline, cold)) static int sent_less(struct conn *c, struct session_io *io,
+						     const struct iovec *span, ssize_t sent)
+{
+	if (sent < 0 && !is_transient(errno))
+		return socket_error(errno);
+	if (sent < 0)
+		sent = 0;
+	out_set(&io->out, span->iov_base, span->iov_len);
+	conn_count_sent(c, (size_t)sent);
+	return keep_output(c, io, (size_t)sent);
+}
+
+int conn_socket_send_span(struct conn *c, struct session_io *io, const struct iovec *span)
+{
+	ssize_t sent = send(c->fd, span->iov_base, span->iov_len, MSG_NOSIGNAL);
+
+	if (sent != (ssize_t)span->iov_len)
+		return sent_less(c, io, span, sent);
+	conn_count_sent(c, (size_t)sent);
+	return 0;
+}
+
 int conn_socket_send(struct conn *c, const struct session_io *io)
 {
 	ssize_t sent = send_spans(c, io->out.spans, io->out.n_spans);

@@ -218,9 +218,8 @@ static inline bool session_io_set_aside(struct session_io *io, struct iovec *ret
 	if (out->n_spans > 1 || out->area_used > SESSION_ASIDE_MAX || io->spent_partial.data ||
 	    io->spent)
 		return false;
-	*ret_out = out->spans[0];
-	if (out->n_spans == 0)
-		ret_out->iov_len = 0;
+	ret_out->iov_base = out->spans[0].iov_base;
+	ret_out->iov_len = out->n_bytes; /* of the only span; 0 without one */
 	out->n_aside = out->area_used;
 	out->n_spans = 0;
 	out->n_bytes = 0;
