@@ -560,20 +560,22 @@ def test_client_ca_changes_in_a_restart(unit, certificates, authority, is_kept):
 
 
 def test_tls_is_switched_off_in_a_restart(unit, certificates):
-    """A connection goes on as it began, as after a reload."""
+    """A connection with TLS goes on. One without is drained when there is TLS again."""
     daemon = unit.start(ECHO + 'address = "127.0.0.1";' + certificates.group())
     with certificates.connect(daemon) as s:
         daemon.wait_for("connection 1 from")
         daemon.write_config(ECHO + 'address = "127.0.0.1";')
         daemon = unit.again(daemon)
         with daemon.connect() as plain:
-            for _ in range(2):
-                s.sendall(b"y")
-                assert s.recv(1) == b"y"
-                plain.sendall(b"z")
-                assert plain.recv(1) == b"z"
-                daemon.write_config(ECHO + 'address = "127.0.0.1";' + certificates.group())
-                daemon = unit.again(daemon)
+            for client in s, plain:
+                client.sendall(b"y")
+                assert client.recv(1) == b"y"
+            daemon.write_config(ECHO + 'address = "127.0.0.1";' + certificates.group())
+            daemon = unit.again(daemon)
+            assert read_to_end(plain) == b""
+            daemon.wait_for("connection 2 .* ended: TLS, or a newer version of it, is now required")
+        s.sendall(b"z")
+        assert s.recv(1) == b"z"
 
 
 # ---- configuration ----

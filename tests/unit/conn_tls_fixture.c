@@ -63,6 +63,25 @@ void begin_tls(struct fixture *f, const char *file, const char *more)
 	begin(f, text);
 }
 
+/* ---- the limit of records ---- */
+
+uint64_t records_max = TLS_RECORDS_MAX;
+int crypto_error;
+
+int __real_tls_crypto_init(struct tls_crypto *crypto);
+int __wrap_tls_crypto_init(struct tls_crypto *crypto);
+int __wrap_tls_crypto_init(struct tls_crypto *crypto)
+{
+	int r = __real_tls_crypto_init(crypto);
+
+	if (r == 0 && crypto_error < 0) {
+		tls_crypto_finish(crypto);
+		return crypto_error;
+	}
+	crypto->records_max = records_max;
+	return r;
+}
+
 /* ---- the client ---- */
 
 struct client client_of(int fd)
@@ -163,6 +182,39 @@ void change_process(struct fixture *f, const char *file, const char *more)
 	in_directory(path, file);
 	snprintf(text, sizeof(text), "tls = { certificate = \"%s\"; }; %s", path, more);
 	change_config(f, text, NULL);
+}
+
+/* ---- expectations ---- */
+
+void check_counts(const struct fixture *f, size_t n)
+{
+	assert_int_equal(last_conn(f, QUEUE_IDLE)->session.place.received, n);
+	assert_int_equal(last_conn(f, QUEUE_IDLE)->sent, n);
+}
+
+unsigned count_in(const struct fixture *f, enum conn_state state)
+{
+	const struct conn *c;
+	unsigned n = 0;
+
+	list_for_each (c, &f->listener->queues[QUEUE_HANDSHAKE].conns, node)
+		n += c->state == state;
+	return n;
+}
+
+void expect_alert(struct fixture *f, struct client *client, int reason)
+{
+	char byte;
+	int n = -1;
+
+	for (int i = 0; i < 10 && n < 0; i++) {
+		step(f);
+		n = SSL_read(client->ssl, &byte, 1);
+		if (n < 0 && SSL_get_error(client->ssl, n) != SSL_ERROR_WANT_READ)
+			break;
+	}
+	assert_int_equal(ERR_GET_REASON(ERR_peek_error()), reason);
+	ERR_clear_error();
 }
 
 /* ---- life ---- */

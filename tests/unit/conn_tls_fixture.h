@@ -6,6 +6,7 @@
  */
 
 #include "conn_fixture.h"
+#include "core/wire/tls_record.h"
 
 #include <openssl/ssl.h>
 
@@ -31,6 +32,12 @@ void begin_tls_group(struct fixture *f, const char *group);
 void change_config(struct fixture *f, const char *text, void (*damage)(uint8_t *tls));
 void change_process(struct fixture *f, const char *file, const char *more);
 
+/* The most records that a key of a new thread protects; TLS_RECORDS_MAX at first. */
+extern uint64_t records_max;
+
+/* What tls_crypto_init() returns if negative. */
+extern int crypto_error;
+
 /* ---- the client ---- */
 
 struct client {
@@ -50,3 +57,12 @@ void receive(struct fixture *f, struct client *client, const char *text, size_t 
 
 /* Expects that a message is echoed. */
 void check_echo(struct fixture *f, struct client *client);
+
+/* Checks the bytes of the only connection, which echoes @n. */
+void check_counts(const struct fixture *f, size_t n);
+
+/* Returns how many connections are in @state. */
+unsigned count_in(const struct fixture *f, enum conn_state state);
+
+/* Expects the alert whose reason in OpenSSL is @reason. */
+void expect_alert(struct fixture *f, struct client *client, int reason);

@@ -1,6 +1,6 @@
 /*
  * Connections with TLS: the handshake over small buffers, backpressure, pieces of records, errors
- * amid output, timeouts, memory and restarts. test_tls.py has more clients.
+ * amid output, timeouts and memory. test_tls.py has more clients.
  */
 
 #include "conn_tls_fixture.h"
@@ -10,13 +10,6 @@
 #include <openssl/err.h>
 #include <signal.h>
 #include <stddef.h>
-
-/* Checks the bytes of the only connection, which echoes @n. */
-static void check_counts(const struct fixture *f, size_t n)
-{
-	assert_int_equal(last_conn(f, QUEUE_IDLE)->session.place.received, n);
-	assert_int_equal(last_conn(f, QUEUE_IDLE)->sent, n);
-}
 
 /* Checks that all handshakes so far, @n of them, ended in this way. */
 static void check_handshakes(struct fixture *f, enum tls_version version, enum tls_result result,
@@ -94,17 +87,6 @@ static void hello(struct fixture *f, struct client *client)
 	SSL_do_handshake(client->ssl);
 	step(f);
 	step(f);
-}
-
-/* Returns how many connections are in @state. */
-static unsigned count_in(const struct fixture *f, enum conn_state state)
-{
-	const struct conn *c;
-	unsigned n = 0;
-
-	list_for_each (c, &f->listener->queues[QUEUE_HANDSHAKE].conns, node)
-		n += c->state == state;
-	return n;
 }
 
 /* A client beyond limits.max_handshakes waits until another has ended its handshake. */
@@ -559,22 +541,6 @@ static void test_draining_without_data(void **state)
 
 /* ---- errors ---- */
 
-/* Expects the alert whose reason in OpenSSL is @reason. */
-static void expect_alert(struct fixture *f, struct client *client, int reason)
-{
-	char byte;
-	int n = -1;
-
-	for (int i = 0; i < 10 && n < 0; i++) {
-		step(f);
-		n = SSL_read(client->ssl, &byte, 1);
-		if (n < 0 && SSL_get_error(client->ssl, n) != SSL_ERROR_WANT_READ)
-			break;
-	}
-	assert_int_equal(ERR_GET_REASON(ERR_peek_error()), reason);
-	ERR_clear_error();
-}
-
 /* The budget has no room for the beginning of a record. */
 static void test_no_memory_for_half_a_record(void **state)
 {
@@ -710,25 +676,6 @@ static void test_max_fragment_length(void **state)
 }
 
 /* ---- the limit of records in TLS 1.2 ---- */
-
-static uint64_t records_max = TLS_RECORDS_MAX;
-
-int __real_tls_crypto_init(struct tls_crypto *crypto);
-int __wrap_tls_crypto_init(struct tls_crypto *crypto);
-
-static int crypto_error; /* what it returns if negative */
-
-int __wrap_tls_crypto_init(struct tls_crypto *crypto)
-{
-	int r = __real_tls_crypto_init(crypto);
-
-	if (r == 0 && crypto_error < 0) {
-		tls_crypto_finish(crypto);
-		return crypto_error;
-	}
-	crypto->records_max = records_max;
-	return r;
-}
 
 /* All that was read is answered, also in many records, then comes close_notify. */
 static void test_end_at_the_limit(void **state)
@@ -899,106 +846,7 @@ static void test_memory_of_handshakes(void **state)
 	}
 }
 
-/* ---- restart ---- */
-
-/* The last messages of clients have been read, but their handshakes are not complete. */
-static void test_restart_before_the_last_step(void **state)
-{
-	struct client clients[3];
-	struct fixture f;
-
-	begin_tls(&f, "short.pem", "reply = \"echo\";");
-	for (int i = 0; i < 3; i++) {
-		clients[i] = client_of(connect_client(&f));
-		SSL_do_handshake(clients[i].ssl);
-	}
-	for (int i = 0; i < 5; i++)
-		step(&f);
-	for (int i = 0; i < 3; i++)
-		assert_int_equal(SSL_do_handshake(clients[i].ssl), 1);
-	step(&f);
-	assert_true(count_in(&f, CONN_WAITING) > 0);
-	change_process(&f, "short.pem", "reply = \"echo\";");
-	for (int i = 0; i < 3; i++) {
-		check_echo(&f, &clients[i]);
-		client_close(&clients[i]);
-	}
-	end(&f);
-}
-
-static const char line_echo[] = "reply = \"echo\"; framing = \"line\";";
-
-/* A restart at every byte of a record that ends amid a line. */
-static void test_restart_amid_a_record(void **state)
-{
-	for (int only_12 = 0; only_12 < 2; only_12++) {
-		struct fixture f;
-		struct client client;
-		long n = 1;
-
-		begin_tls(&f, "short.pem", line_echo);
-		client = client_of(connect_client(&f));
-		if (only_12)
-			SSL_set_max_proto_version(client.ssl, TLS1_2_VERSION);
-		handshake(&f, &client);
-		for (long cut = 0; cut < n; cut++) {
-			BIO *out = BIO_new(BIO_s_mem());
-			uint8_t *p;
-
-			SSL_set0_wbio(client.ssl, out);
-			assert_int_equal(SSL_write(client.ssl, "567\n01234", 9), 9);
-			n = BIO_get_mem_data(out, &p);
-			assert_int_equal(write(client.fd, p, (size_t)cut), cut);
-			step(&f);
-			change_process(&f, "short.pem", line_echo);
-			assert_int_equal(write(client.fd, p + cut, (size_t)(n - cut)), n - cut);
-			step(&f);
-			if (cut == 0)
-				receive(&f, &client, "567\n", 4);
-			else
-				receive(&f, &client, "01234567\n", 9);
-		}
-		assert_true(n > 20);
-		client_close(&client);
-		end(&f);
-	}
-}
-
-/* The data before an error are answered before the alert, also through a restart. */
-static void test_error_amid_output(void **state)
-{
-	for (int restarts = 0; restarts < 3; restarts++) {
-		BIO *out = BIO_new(BIO_s_mem());
-		static char data[8192];
-		struct client client;
-		struct fixture f;
-		uint8_t *p;
-		char byte;
-		long n;
-
-		memset(data, 'x', sizeof(data));
-		begin_tls(&f, "short.pem", "reply = \"echo\";");
-		client = client_of(connect_small(&f));
-		handshake(&f, &client);
-		SSL_set0_wbio(client.ssl, out);
-		for (int i = 0; i < 2; i++)
-			assert_int_equal(SSL_write(client.ssl, data, sizeof(data)), sizeof(data));
-		n = BIO_get_mem_data(out, &p);
-		p[n - 1] ^= 1;
-		assert_int_equal(write(client.fd, p, (size_t)n), n);
-		step(&f);
-		assert_int_equal(last_conn(&f, QUEUE_IDLE)->state, CONN_SENDING);
-		for (int i = 0; i < restarts; i++)
-			change_process(&f, "short.pem", "reply = \"echo\";");
-		receive(&f, &client, "x", sizeof(data));
-		step(&f);
-		assert_true(SSL_read(client.ssl, &byte, 1) <= 0);
-		assert_int_equal(ERR_GET_REASON(ERR_peek_error()),
-				 SSL_R_SSLV3_ALERT_BAD_RECORD_MAC);
-		client_close(&client);
-		end(&f);
-	}
-}
+/* ---- counters of handshakes ---- */
 
 /* The end of the daemon counts once for each handshake, also for those that wait. */
 static void test_draining_in_a_handshake(void **state)
@@ -1039,85 +887,6 @@ static void test_libcrypto_without_tls(void **state)
 	end(&f);
 }
 
-/* Output that the socket has not taken, and the rest of a long reply, continue. */
-static void test_restart_amid_output(void **state)
-{
-	static const char text[] = "0123456789abcdef";
-	static char data[64 * 1024];
-	struct fixture f;
-	struct client client;
-	size_t sent = 0;
-	int n = 1;
-
-	for (size_t i = 0; i < sizeof(data); i++)
-		data[i] = text[i % 16];
-	begin_tls(&f, "short.pem", "reply = \"echo\";");
-	client = client_of(connect_small(&f));
-	handshake(&f, &client);
-	SSL_set_mode(client.ssl, SSL_MODE_ENABLE_PARTIAL_WRITE);
-	while (n > 0) {
-		n = SSL_write(client.ssl, data + sent, (int)(sizeof(data) - sent) & ~15);
-		sent += n > 0 ? (size_t)n : 0;
-		step(&f);
-	}
-	assert_int_equal(last_conn(&f, QUEUE_IDLE)->state, CONN_SENDING);
-	change_process(&f, "short.pem", "reply = \"echo\";");
-	receive(&f, &client, text, sent / 2);
-	change_process(&f, "short.pem", "reply = \"echo\";");
-	/* the first half need not end with the text */
-	receive(&f, &client, text, sent / 2 / 16 * 16);
-	check_counts(&f, sent);
-	client_close(&client);
-	end(&f);
-}
-
-/* Which connections a restart ends. */
-static void test_restart_ends(void **state)
-{
-	for (int keeps = 0; keeps < 2; keeps++) {
-		struct client client, late;
-		struct fixture f;
-		char byte;
-
-		begin_tls_group(&f, keeps ? "" : "keep_connections = false;");
-		client = client_of(connect_client(&f));
-		late = client_of(connect_client(&f));
-		handshake(&f, &client);
-		change_process(&f, "short.pem", "");
-		assert_int_equal(f.reactor.connections, keeps);
-		assert_true(recv(late.fd, &byte, 1, 0) == 0);
-		if (!keeps) {
-			assert_int_equal(SSL_read(client.ssl, &byte, 1), 0);
-			assert_int_equal(SSL_get_shutdown(client.ssl), SSL_RECEIVED_SHUTDOWN);
-		}
-		client_close(&client);
-		client_close(&late);
-		end(&f);
-	}
-}
-
-/* A lingering connection has sent its last record; the next process only drops its input. */
-static void test_restart_while_lingering(void **state)
-{
-	struct client client;
-	struct fixture f;
-	char byte;
-
-	begin_tls(&f, "short.pem", "");
-	client = client_of(connect_client(&f));
-	handshake(&f, &client);
-	assert_int_equal(SSL_write(client.ssl, "\xff", 1), 1);
-	step(&f);
-	assert_int_equal(queue_length(&f, QUEUE_LINGER), 1);
-	change_process(&f, "short.pem", "");
-	assert_int_equal(queue_length(&f, QUEUE_LINGER), 1);
-	receive(&f, &client, "NAK 0 invalid start byte\n", 25);
-	assert_int_equal(SSL_write(client.ssl, "dropped", 7), 7);
-	assert_int_equal(SSL_read(client.ssl, &byte, 1), 0);
-	client_close(&client);
-	end(&f);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1140,18 +909,12 @@ int main(void)
 		cmocka_unit_test(test_reads_of_whole_records),
 		cmocka_unit_test(test_draining),
 		cmocka_unit_test(test_draining_without_data),
-		cmocka_unit_test(test_restart_before_the_last_step),
 		cmocka_unit_test(test_attacks),
 		cmocka_unit_test(test_renegotiation),
 		cmocka_unit_test(test_max_fragment_length),
 		cmocka_unit_test(test_end_at_the_limit),
 		cmocka_unit_test(test_lost_reply_at_the_limit),
 		cmocka_unit_test(test_memory_of_handshakes),
-		cmocka_unit_test(test_restart_amid_a_record),
-		cmocka_unit_test(test_error_amid_output),
-		cmocka_unit_test(test_restart_amid_output),
-		cmocka_unit_test(test_restart_ends),
-		cmocka_unit_test(test_restart_while_lingering),
 	};
 
 	signal(SIGPIPE, SIG_IGN); /* OpenSSL writes to sockets that the server has closed */

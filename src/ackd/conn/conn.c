@@ -10,9 +10,6 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The most input that is read from a connection after draining began. */
-#define DRAIN_READ_MAX ((size_t)1024 * 1024)
-
 /* every connection has one, even an idle one */
 static_assert(sizeof(struct conn) <= 328, "struct conn has grown");
 
@@ -280,8 +277,12 @@ void conn_fail(struct conn *c, int error)
 
 void conn_finish(struct conn *c, enum conn_reason reason)
 {
-	if (c->has_tls)
-		conn_tls_end_output(c);
+	if (c->has_tls && conn_tls_end_output(c)) {
+		/* the last record, too, waits for room in the socket */
+		c->end_reason = (uint8_t)reason;
+		conn_move(c, CONN_SENDING);
+		return;
+	}
 	/* if all input has been read, closing sends no reset */
 	if (c->ended || !conn_socket_end_output(c)) {
 		conn_close(c, reason);
@@ -318,26 +319,20 @@ bool conn_time_out(struct conn *c)
 
 /* ---- the pump ---- */
 
-/* Returns why @c drains. */
-static enum conn_reason drain_reason(const struct conn *c)
-{
-	return c->error ? CONN_UNTRUSTED : CONN_DRAIN;
-}
-
 /* Ends a draining connection, all of whose input has been answered. */
 static void conn_drained(struct conn *c)
 {
 	if (conn_socket_at_end(c))
 		conn_on_end(c); /* the end of input must be answered */
 	else
-		conn_finish(c, drain_reason(c));
+		conn_finish(c, c->end_reason);
 }
 
 /* Returns why @c ends, whose session is done. */
 static enum conn_reason session_reason(const struct conn *c)
 {
-	if (c->draining)
-		return drain_reason(c);
+	if (c->end_reason != CONN_OPEN)
+		return c->end_reason;
 	switch ((enum session_end)c->session.place.done) {
 	case SESSION_QUIT:
 		return CONN_QUIT;
@@ -498,10 +493,10 @@ void conn_on_end(struct conn *c)
 
 void conn_drain(struct conn *c)
 {
-	conn_drain_after(c, 0);
+	conn_drain_for(c, CONN_DRAIN, 0);
 }
 
-void conn_drain_after(struct conn *c, size_t n_read)
+void conn_drain_for(struct conn *c, enum conn_reason reason, size_t n_read)
 {
 	const uint32_t begun =
 		STATES_BIT(CONN_PROXY_HEADER) | STATES_BIT(CONN_SERVING) | STATES_BIT(CONN_SENDING);
@@ -514,6 +509,7 @@ void conn_drain_after(struct conn *c, size_t n_read)
 	if (c->draining || !states_in(c->state, begun) || c->session.place.done)
 		return; /* it already ends */
 	c->draining = true;
+	c->end_reason = (uint8_t)reason;
 	arrived = n_read + conn_socket_arrived(c);
 	c->drain_left = (uint32_t)(arrived < DRAIN_READ_MAX ? arrived : DRAIN_READ_MAX);
 	if (c->drain_left == 0 && c->state == CONN_PROXY_HEADER)

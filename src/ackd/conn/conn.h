@@ -28,7 +28,7 @@
 
 struct listener;
 
-/* Why a connection ended, for the log. The first reason wins. */
+/* Why a connection ended, for the log. The first reason wins. Part of the state: add at the end. */
 enum conn_reason {
 	CONN_OPEN,  /* it has not ended */
 	CONN_END,   /* the peer closed; all input was answered */
@@ -49,6 +49,8 @@ enum conn_reason {
 	CONN_TLS_CUT,	  /* the peer closed without close_notify */
 	CONN_UNTRUSTED,	  /* its certificate is not accepted any more; see c->error */
 	CONN_TLS_LIMIT,	  /* TLS 1.2: the keys have sealed as many records as they may */
+	CONN_OUTDATED,	  /* no TLS, or a version that the listener does not accept any more */
+	CONN_REASON_COUNT,
 };
 
 /* Returns a description of the reason. Static. */
@@ -96,11 +98,12 @@ struct conn {
 	uint32_t drain_left; /* draining: bytes still to be read and answered */
 	int unsent;	     /* CONN_SENDING: bytes that the kernel held at the last check, or -1 */
 	int fd;
-	int16_t error;	     /* with CONN_RESET: a libuv error; CONN_TLS_: an alert; draining: 0, or
+	int16_t error;	     /* with CONN_RESET: a libuv error; CONN_TLS_: an alert; CONN_UNTRUSTED:
 				why the client's certificate is not accepted */
 	uint8_t state;	     /* enum conn_state */
 	uint8_t place;	     /* enum conn_place */
 	uint8_t reason;	     /* enum conn_reason */
+	uint8_t end_reason;  /* that of the orderly end that has begun, for example of a drain */
 	uint8_t polled;	     /* the polled event: UV_READABLE, UV_WRITABLE or 0 for none */
 	bool ended : 1;	     /* the peer has closed its side, which will be answered */
 	bool draining : 1;   /* reads only drain_left more bytes, then ends */

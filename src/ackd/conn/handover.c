@@ -15,9 +15,9 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Adds the pending output and the rest of the current reply. */
+/* Adds the pending output and the rest of the current reply, or that of all if TLS ends here. */
 static int save_output(struct conn *c, struct session_io *io, struct handover *handover,
-		       struct session_rest *rest)
+		       bool is_ending, struct session_rest *rest)
 {
 	int r = 0, state;
 
@@ -26,6 +26,8 @@ static int save_output(struct conn *c, struct session_io *io, struct handover *h
 
 		r = handover_put(handover, o->bytes + o->sent, o->length - o->sent);
 	}
+	if (is_ending && r == 0)
+		r = conn_tls_save_end(c, io, handover);
 	do {
 		state = session_suspend(&c->session, io, rest);
 		for (unsigned i = 0; i < io->out.n_spans && r == 0 && !c->has_tls; i++)
@@ -35,6 +37,8 @@ static int save_output(struct conn *c, struct session_io *io, struct handover *h
 			r = conn_tls_save_output(c, io, handover);
 		session_io_clear(io);
 	} while (state == SESSION_FULL && r == 0);
+	if (is_ending)
+		rest->n_input = 0; /* of an unfinished message */
 	return r;
 }
 
@@ -71,15 +75,15 @@ static int save_names(const struct conn *c, struct handover *handover)
 static int save(struct conn *c, struct session_io *io, struct handover *handover,
 		struct state_record *ret_record)
 {
-	bool has_failed = c->has_tls && c->state == CONN_SENDING && conn_tls_has_failed(c);
+	/* a lingering connection is one without TLS */
+	bool has_keys = c->has_tls && (c->state == CONN_SERVING || c->state == CONN_SENDING);
+	bool is_ending = has_keys && conn_tls_is_ending(c);
 	struct session_rest rest = {0};
 	size_t output_bytes, input_bytes, names_bytes;
 	int r = handover_begin(handover, conn_listener(c)->settings->name);
 
 	if (r == 0)
-		r = save_output(c, io, handover, &rest);
-	if (r == 0 && has_failed)
-		r = conn_tls_save_alert(c, handover);
+		r = save_output(c, io, handover, is_ending, &rest);
 	if (r < 0)
 		return r;
 	output_bytes = handover->put_bytes;
@@ -88,9 +92,7 @@ static int save(struct conn *c, struct session_io *io, struct handover *handover
 	if (r == 0)
 		r = save_names(c, handover);
 	names_bytes = handover->put_bytes - output_bytes - input_bytes;
-	/* for the rest, a lingering connection is one without TLS */
-	if (r == 0 && c->has_tls && !has_failed &&
-	    (c->state == CONN_SERVING || c->state == CONN_SENDING))
+	if (r == 0 && has_keys && !is_ending)
 		r = conn_tls_save(c, handover);
 	if (r < 0)
 		return r;
@@ -108,8 +110,12 @@ static int save(struct conn *c, struct session_io *io, struct handover *handover
 		.tls_length =
 			(uint32_t)(handover->put_bytes - output_bytes - input_bytes - names_bytes),
 	};
-	if ((c->state == CONN_LINGERING || has_failed) && rest.place.done == SESSION_OPEN)
-		ret_record->place.done = SESSION_ENDED;
+	if (c->state == CONN_LINGERING || is_ending || rest.place.done) {
+		ret_record->error = c->error;
+		ret_record->end_reason = c->state == CONN_LINGERING ? c->reason : c->end_reason;
+		if (rest.place.done == SESSION_OPEN)
+			ret_record->place.done = SESSION_ENDED;
+	}
 	return 0;
 }
 
@@ -127,15 +133,17 @@ static size_t held_bytes(const struct conn *c)
 static int conn_save(struct conn *c, struct session_io *io, struct handover *handover)
 {
 	struct budget *budget = io->budget;
-	size_t held = held_bytes(c), taken = 0;
+	size_t held = held_bytes(c), free_bytes = c->has_tls ? conn_tls_saved_bytes : 0;
+	size_t charged, taken = 0;
 	struct state_record record;
 	int r = save(c, io, handover, &record);
 
 	if (r < 0)
 		return r;
+	charged = handover->put_bytes > free_bytes ? handover->put_bytes - free_bytes : 0;
 	/* making the rest of the reply may have released a part of what was held */
-	if (handover->put_bytes > held)
-		taken = handover->put_bytes - held_bytes(c);
+	if (charged > held)
+		taken = charged - held_bytes(c);
 	if (!budget_take(budget, taken))
 		return -ENOBUFS;
 	r = handover_end(handover, &record);
@@ -145,7 +153,7 @@ static int conn_save(struct conn *c, struct session_io *io, struct handover *han
 	}
 	session_finish(&c->session, io);
 	conn_pending_free(c);
-	budget_add(budget, handover->put_bytes - taken);
+	budget_add(budget, charged - taken);
 	return 0;
 }
 
@@ -182,8 +190,7 @@ static void batch_add(struct batch *batch, struct conn *c, struct handover *hand
 	struct session_io *io = conn_io(c); /* the rest of the reply may contain a NAK */
 	int r;
 
-	if (conn_is_handshaking(c) ||
-	    (c->has_tls && !conn_listener(c)->settings->tls.keep_connections)) {
+	if (conn_is_handshaking(c)) {
 		conn_close(c, CONN_SHUTDOWN);
 		return;
 	}
@@ -193,6 +200,10 @@ static void batch_add(struct batch *batch, struct conn *c, struct handover *hand
 	}
 	conn_poll(c, 0);
 	r = conn_save(c, io, handover);
+	if (r == -ECONNRESET) {
+		conn_close(c, CONN_TLS_ALERT);
+		return;
+	}
 	if (r < 0) {
 		handover->n_lost++;
 		handover->error = r;
@@ -243,6 +254,8 @@ static void conn_take_up(struct conn *c, const struct state_connection *from)
 
 	conn_move(c, CONN_SERVING);
 	c->sent = record->sent;
+	c->error = record->error;
+	c->end_reason = record->end_reason < CONN_REASON_COUNT ? record->end_reason : CONN_END;
 	c->session.connection = record->connection;
 	r = conn_name(c, &names);
 	if (r == 0 && c->has_tls)
@@ -258,8 +271,18 @@ static void conn_take_up(struct conn *c, const struct state_connection *from)
 		out_set(&io->out, from->output, record->output_length);
 		sent = c->has_tls ? conn_socket_send_records(c, io) : conn_socket_send(c, io);
 	}
-	conn_pump_sent(c, io, c->session.place.done ? SESSION_DONE : SESSION_IDLE, sent);
+	/* a connection that may not seal many more records ends when its input has been answered */
+	if (sent == 0 && !c->session.place.done)
+		session_io_clear(io);
+	else
+		conn_pump_sent(c, io, c->session.place.done ? SESSION_DONE : SESSION_IDLE, sent);
 	conn_take_input(c, from->input, record->input_length);
+}
+
+/* Returns whether @c has less protection than its listener demands now. */
+static bool is_outdated(const struct conn *c)
+{
+	return listener_has_tls(conn_listener(c)) && !(c->has_tls && conn_tls_suffices(c));
 }
 
 void conn_restore(struct listener *listener, int fd, const struct state_connection *from)
@@ -291,5 +314,7 @@ void conn_restore(struct listener *listener, int fd, const struct state_connecti
 		return;
 	}
 	conn_take_up(c, from);
+	if (is_outdated(c))
+		conn_drain_for(c, CONN_OUTDATED, 0);
 	conn_check_invariant(c);
 }

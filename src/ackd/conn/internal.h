@@ -133,8 +133,11 @@ void conn_take(struct conn *c, const uint8_t *data, size_t n);
 /* Takes input that follows the PROXY header, and the end of input if c->ended. @n may be 0. */
 void conn_take_input(struct conn *c, const uint8_t *data, size_t n);
 
-/* conn_drain() after @n_read bytes have been read that conn_take() gets next. */
-void conn_drain_after(struct conn *c, size_t n_read);
+/* The most input that is read from a connection after draining began. */
+#define DRAIN_READ_MAX ((size_t)1024 * 1024)
+
+/* conn_drain() for @reason, after @n_read bytes have been read that conn_take() gets next. */
+void conn_drain_for(struct conn *c, enum conn_reason reason, size_t n_read);
 
 /* Handles the end of input. */
 void conn_on_end(struct conn *c);
@@ -351,26 +354,38 @@ void conn_tls_fail(struct conn *c);
 
 /*
  * Sends the last record, if there was none: close_notify, the alert of an error, or internal_error
- * if a reply is lost. No output is pending.
+ * if a reply is lost. No output is pending. Returns whether some is now; if there is no memory for
+ * that, the record is lost.
  */
-void conn_tls_end_output(struct conn *c);
+bool conn_tls_end_output(struct conn *c);
 
 struct handover;
 
-/*
- * For a hand-over: seals the output of @io, which belongs to the rest of a reply, and adds it to
- * the record. Returns 0 or a negative errno.
- */
+/* For a hand-over: seals the output of @io and adds it to the record. Returns as handover_put(). */
 int conn_tls_save_output(struct conn *c, struct session_io *io, struct handover *handover);
 
 /*
- * Adds the alert of an error to the output in the record. The connection then is one without TLS,
- * whose session has ended. Returns 0 or a negative errno.
+ * Returns whether @c ends in this process: after an error in the peer's records, after its last
+ * record, or because its keys must not be handed over.
  */
-int conn_tls_save_alert(struct conn *c, struct handover *handover);
+bool conn_tls_is_ending(const struct conn *c);
+
+/*
+ * Answers the input that is held, and then what has arrived (at most DRAIN_READ_MAX). Adds the
+ * replies and the last alert to the record. The connection then is one without TLS, whose session
+ * has ended: the next process only delivers that output. Returns 0 or a negative errno, which is
+ * -ECONNRESET if the peer has sent an alert.
+ */
+int conn_tls_save_end(struct conn *c, struct session_io *io, struct handover *handover);
 
 /* Adds the part of TLS to the record, after all output. Returns 0 or a negative errno. */
 int conn_tls_save(struct conn *c, struct handover *handover);
+
+/*
+ * Bytes of conn_tls_save() and conn_tls_save_end() that are not charged to the budget, because each
+ * connection with TLS has them, also before and after a restart.
+ */
+extern const size_t conn_tls_saved_bytes;
 
 /* Returns the bytes of an unfinished record, as charged to the budget. */
 size_t conn_tls_held_bytes(const struct conn *c);
@@ -381,6 +396,9 @@ size_t conn_tls_held_bytes(const struct conn *c);
  * -ENOBUFS (budget) or -ENOMEM.
  */
 int conn_tls_restore(struct conn *c, const uint8_t *p, size_t n);
+
+/* Returns whether the listener accepts the version of TLS. */
+bool conn_tls_suffices(const struct conn *c);
 
 /* Sends the last record if that is possible, and wipes the secrets. */
 void conn_tls_close(struct conn *c);

@@ -22,9 +22,10 @@
  * - An error in a record: data before it are answered, then the alert is sent.
  * - A restart: conn_tls_save() and, in the next process, conn_tls_restore(). A connection that
  *   still is in its handshake is closed, and one that lingers needs no keys. The client's
- * certificate is checked again before the next data of the client are answered, or CHECKS of them
- * every TICK_MS, so that many do not delay other connections. A client that is not accepted any
- * more is drained.
+ *   certificate is checked again before the next data of the client are answered, or CHECKS of them
+ *   every TICK_MS, so that many do not delay other connections. A client that is not accepted any
+ *   more is drained.
+ * - A restart of a connection that ends: conn_tls_save_end(). The next process gets no keys.
  * - close_notify is the end of input. The end of the TCP connection without it is a truncation: an
  *   unfinished message is not answered.
  */
@@ -314,7 +315,7 @@ static void check_client(struct conn *c, size_t n_read)
 		return;
 	}
 	c->error = (int16_t)verdict;
-	conn_drain_after(c, n_read);
+	conn_drain_for(c, CONN_UNTRUSTED, n_read);
 }
 
 static void check_clients(struct reactor *reactor)
@@ -454,18 +455,29 @@ static uint8_t last_alert(const struct conn *c)
 	return TLS_CLOSE_NOTIFY;
 }
 
-void conn_tls_end_output(struct conn *c)
+bool conn_tls_end_output(struct conn *c)
 {
 	struct tls_channel *channel = &tls_of(c)->channel;
 	uint8_t out[TLS_ALERT_MAX];
+	ssize_t sent;
 	size_t n;
 
 	if (!channel->suite || tls_of(c)->is_cut)
-		return;
+		return false;
 	n = tls_channel_seal_alert(channel, &memory_of(c)->crypto, last_alert(c), out);
-	/* a socket that does not take it belongs to a peer that does not read */
-	if (n > 0)
-		(void)!send(c->fd, out, n, MSG_NOSIGNAL);
+	if (n == 0)
+		return false;
+	sent = send(c->fd, out, n, MSG_NOSIGNAL);
+	if (sent < 0 && errno != EAGAIN && errno != EINTR)
+		return false; /* no output is possible any more */
+	if (sent < 0)
+		sent = 0;
+	n -= (size_t)sent;
+	if (n == 0 || conn_pending_reserve(c, n) < 0)
+		return false;
+	memcpy(c->pending->bytes, out + sent, n);
+	c->pending->length = (uint32_t)n;
+	return true;
 }
 
 /* ---- restart ---- */
@@ -492,12 +504,65 @@ int conn_tls_save_output(struct conn *c, struct session_io *io, struct handover 
 	return handover_put(handover, memory->sealed, (size_t)n);
 }
 
-int conn_tls_save_alert(struct conn *c, struct handover *handover)
+bool conn_tls_is_ending(const struct conn *c)
+{
+	return conn_tls_has_failed(c) || tls_of(c)->channel.has_closed ||
+	       !conn_listener(c)->settings->tls.keep_connections;
+}
+
+/*
+ * Answers the next input that has arrived, at most *@left bytes. Returns as session_feed() does,
+ * SESSION_DONE if there is none, or -ECONNRESET for an alert of the peer.
+ */
+static int feed_arrived(struct conn *c, struct session_io *io, size_t *left)
+{
+	uint8_t *buffer = conn_reactor(c)->turn.buffer;
+	size_t most = *left < SESSION_READ_MAX ? *left : SESSION_READ_MAX;
+	struct tls_opened opened;
+	ssize_t n = 0;
+
+	if (most > 0 && !conn_tls_has_failed(c) && !tls_of(c)->channel.has_closed)
+		n = recv(c->fd, buffer, most, MSG_DONTWAIT);
+	if (n <= 0)
+		return SESSION_DONE;
+	*left -= (size_t)n;
+	opened = open_records(c, buffer, (size_t)n);
+	if (c->state == CONN_CLOSING)
+		return -ENOBUFS;
+	if (opened.status == TLS_PEER_ERROR) {
+		c->error = tls_of(c)->channel.alert;
+		return -ECONNRESET;
+	}
+	conn_count_received(c, opened.n);
+	return session_feed_all(&c->session, io, memory_of(c)->data, opened.n,
+				opened.status == TLS_ENDED);
+}
+
+int conn_tls_save_end(struct conn *c, struct session_io *io, struct handover *handover)
 {
 	struct tls_channel *channel = &tls_of(c)->channel;
+	size_t left = DRAIN_READ_MAX, n;
 	uint8_t out[TLS_ALERT_MAX];
-	size_t n = tls_channel_seal_alert(channel, &memory_of(c)->crypto, channel->alert, out);
+	int r, result = session_resume(&c->session, io);
 
+	for (;;) {
+		r = conn_tls_save_output(c, io, handover);
+		conn_count_messages(c, io);
+		session_io_clear(io);
+		if (r < 0 || result < 0)
+			return r < 0 ? r : result;
+		if (result == SESSION_DONE)
+			break;
+		result = result == SESSION_FULL ? session_resume(&c->session, io)
+						: feed_arrived(c, io, &left);
+	}
+	if (conn_tls_has_failed(c)) {
+		c->error = channel->alert;
+		c->end_reason = CONN_TLS_ERROR;
+	} else if (c->end_reason == CONN_OPEN) {
+		c->end_reason = CONN_DRAIN;
+	}
+	n = tls_channel_seal_alert(channel, &memory_of(c)->crypto, last_alert(c), out);
 	return handover_put(handover, out, n);
 }
 
@@ -515,6 +580,9 @@ int conn_tls_save(struct conn *c, struct handover *handover)
 		r = handover_put(handover, tls->certificates, tls->n_certificates);
 	return r == 0 && tls->n_kept > 0 ? handover_put(handover, tls->kept, tls->n_kept) : r;
 }
+
+const size_t conn_tls_saved_bytes = sizeof(struct saved);
+static_assert(sizeof(struct saved) >= TLS_ALERT_MAX, "a last alert is charged");
 
 size_t conn_tls_held_bytes(const struct conn *c)
 {
@@ -567,4 +635,12 @@ int conn_tls_restore(struct conn *c, const uint8_t *p, size_t n)
 		reactor_wake_in(conn_reactor(c), TICK_MS);
 	}
 	return r;
+}
+
+bool conn_tls_suffices(const struct conn *c)
+{
+	const struct tls_suite *suite = tls_of(c)->suite;
+	const struct tls_settings *settings = &conn_listener(c)->settings->tls;
+
+	return settings->min_version == TLS_MIN_1_2 || (suite && suite->is_13);
 }

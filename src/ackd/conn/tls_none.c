@@ -8,6 +8,7 @@
 #include <errno.h>
 
 const size_t conn_tls_bytes = 0;
+const size_t conn_tls_saved_bytes = 0;
 const char conn_tls_lack[] = "this ackd was built without TLS";
 
 int conn_tls_init(struct conn *c)
@@ -72,8 +73,9 @@ bool conn_tls_must_close(const struct conn *c)
 	return false;
 }
 
-void conn_tls_end_output(struct conn *c)
+bool conn_tls_end_output(struct conn *c)
 {
+	return false;
 }
 
 int conn_tls_save_output(struct conn *c, struct session_io *io, struct handover *handover)
@@ -90,7 +92,12 @@ void conn_tls_fail(struct conn *c)
 {
 }
 
-int conn_tls_save_alert(struct conn *c, struct handover *handover)
+bool conn_tls_is_ending(const struct conn *c)
+{
+	return false;
+}
+
+int conn_tls_save_end(struct conn *c, struct session_io *io, struct handover *handover)
 {
 	return -ENOTSUP;
 }
@@ -108,6 +115,11 @@ size_t conn_tls_held_bytes(const struct conn *c)
 int conn_tls_restore(struct conn *c, const uint8_t *p, size_t n)
 {
 	return -ENOTSUP;
+}
+
+bool conn_tls_suffices(const struct conn *c)
+{
+	return true;
 }
 
 void conn_tls_close(struct conn *c)

@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 /* A state of any other version is rejected. */
-#define STATE_VERSION 6
+#define STATE_VERSION 7
 
 /* The most counter values per listener. */
 #define STATE_COUNTERS_MAX 128
@@ -50,7 +50,9 @@ struct state_record {
 	uint32_t output_length; /* undelivered replies, with TLS their records */
 	uint32_t input_length;	/* unanswered input */
 	uint32_t tls_length;	/* 0: no TLS; conn/tls.c has the format */
-	uint32_t reserved;
+	int16_t error;		/* see struct conn */
+	uint8_t end_reason;	/* enum conn_reason; not CONN_OPEN: it ends after the output */
+	uint8_t reserved;
 };
 
 /* The counters of a listener. Its name and @n 64-bit values follow the record. */

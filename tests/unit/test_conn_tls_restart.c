@@ -1,0 +1,486 @@
+/* Connections with TLS in a restart: where it cuts, what it ends, and with what memory. */
+
+#include "conn_tls_fixture.h"
+
+#include <openssl/err.h>
+#include <signal.h>
+
+/* Expects close_notify, and that the connection lingers because of @reason. */
+static void expect_orderly_end(struct fixture *f, struct client *client, enum conn_reason reason)
+{
+	char byte;
+
+	step(f);
+	assert_int_equal(SSL_read(client->ssl, &byte, 1), 0);
+	assert_int_equal(SSL_get_shutdown(client->ssl) & SSL_RECEIVED_SHUTDOWN,
+			 SSL_RECEIVED_SHUTDOWN);
+	assert_int_equal(last_conn(f, QUEUE_LINGER)->reason, reason);
+}
+
+/* ---- cuts ---- */
+
+/* The last messages of clients have been read, but their handshakes are not complete. */
+static void test_restart_before_the_last_step(void **state)
+{
+	struct client clients[3];
+	struct fixture f;
+
+	begin_tls(&f, "short.pem", "reply = \"echo\";");
+	for (int i = 0; i < 3; i++) {
+		clients[i] = client_of(connect_client(&f));
+		SSL_do_handshake(clients[i].ssl);
+	}
+	for (int i = 0; i < 5; i++)
+		step(&f);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(SSL_do_handshake(clients[i].ssl), 1);
+	step(&f);
+	assert_true(count_in(&f, CONN_WAITING) > 0);
+	change_process(&f, "short.pem", "reply = \"echo\";");
+	for (int i = 0; i < 3; i++) {
+		check_echo(&f, &clients[i]);
+		client_close(&clients[i]);
+	}
+	end(&f);
+}
+
+static const char line_echo[] = "reply = \"echo\"; framing = \"line\";";
+
+/* A restart at every byte of a record that ends amid a line. */
+static void test_restart_amid_a_record(void **state)
+{
+	for (int only_12 = 0; only_12 < 2; only_12++) {
+		struct fixture f;
+		struct client client;
+		long n = 1;
+
+		begin_tls(&f, "short.pem", line_echo);
+		client = client_of(connect_client(&f));
+		if (only_12)
+			SSL_set_max_proto_version(client.ssl, TLS1_2_VERSION);
+		handshake(&f, &client);
+		for (long cut = 0; cut < n; cut++) {
+			BIO *out = BIO_new(BIO_s_mem());
+			uint8_t *p;
+
+			SSL_set0_wbio(client.ssl, out);
+			assert_int_equal(SSL_write(client.ssl, "567\n01234", 9), 9);
+			n = BIO_get_mem_data(out, &p);
+			assert_int_equal(write(client.fd, p, (size_t)cut), cut);
+			step(&f);
+			change_process(&f, "short.pem", line_echo);
+			assert_int_equal(write(client.fd, p + cut, (size_t)(n - cut)), n - cut);
+			step(&f);
+			if (cut == 0)
+				receive(&f, &client, "567\n", 4);
+			else
+				receive(&f, &client, "01234567\n", 9);
+		}
+		assert_true(n > 20);
+		client_close(&client);
+		end(&f);
+	}
+}
+
+/* The data before an error are answered before the alert, also through a restart. */
+static void test_error_amid_output(void **state)
+{
+	for (int restarts = 0; restarts < 3; restarts++) {
+		BIO *out = BIO_new(BIO_s_mem());
+		static char data[8192];
+		struct client client;
+		struct fixture f;
+		uint8_t *p;
+		char byte;
+		long n;
+
+		memset(data, 'x', sizeof(data));
+		begin_tls(&f, "short.pem", "reply = \"echo\";");
+		client = client_of(connect_small(&f));
+		handshake(&f, &client);
+		SSL_set0_wbio(client.ssl, out);
+		for (int i = 0; i < 2; i++)
+			assert_int_equal(SSL_write(client.ssl, data, sizeof(data)), sizeof(data));
+		n = BIO_get_mem_data(out, &p);
+		p[n - 1] ^= 1;
+		assert_int_equal(write(client.fd, p, (size_t)n), n);
+		step(&f);
+		assert_int_equal(last_conn(&f, QUEUE_IDLE)->state, CONN_SENDING);
+		for (int i = 0; i < restarts; i++)
+			change_process(&f, "short.pem", "reply = \"echo\";");
+		receive(&f, &client, "x", sizeof(data));
+		step(&f);
+		assert_true(SSL_read(client.ssl, &byte, 1) <= 0);
+		assert_int_equal(ERR_GET_REASON(ERR_peek_error()),
+				 SSL_R_SSLV3_ALERT_BAD_RECORD_MAC);
+		client_close(&client);
+		end(&f);
+	}
+}
+
+/* Output that the socket has not taken, and the rest of a long reply, continue. */
+static void test_restart_amid_output(void **state)
+{
+	static const char text[] = "0123456789abcdef";
+	static char data[64 * 1024];
+	struct fixture f;
+	struct client client;
+	size_t sent = 0;
+	int n = 1;
+
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = text[i % 16];
+	begin_tls(&f, "short.pem", "reply = \"echo\";");
+	client = client_of(connect_small(&f));
+	handshake(&f, &client);
+	SSL_set_mode(client.ssl, SSL_MODE_ENABLE_PARTIAL_WRITE);
+	while (n > 0) {
+		n = SSL_write(client.ssl, data + sent, (int)(sizeof(data) - sent) & ~15);
+		sent += n > 0 ? (size_t)n : 0;
+		step(&f);
+	}
+	assert_int_equal(last_conn(&f, QUEUE_IDLE)->state, CONN_SENDING);
+	change_process(&f, "short.pem", "reply = \"echo\";");
+	receive(&f, &client, text, sent / 2);
+	change_process(&f, "short.pem", "reply = \"echo\";");
+	/* the first half need not end with the text */
+	receive(&f, &client, text, sent / 2 / 16 * 16);
+	check_counts(&f, sent);
+	client_close(&client);
+	end(&f);
+}
+
+/* Which connections a restart ends. */
+static void test_restart_ends(void **state)
+{
+	for (int keeps = 0; keeps < 2; keeps++) {
+		struct client client, late;
+		struct fixture f;
+		char byte;
+
+		begin_tls_group(&f, keeps ? "" : "keep_connections = false;");
+		client = client_of(connect_client(&f));
+		late = client_of(connect_client(&f));
+		handshake(&f, &client);
+		change_process(&f, "short.pem", "");
+		assert_int_equal(f.reactor.connections, 1);
+		assert_true(recv(late.fd, &byte, 1, 0) == 0);
+		if (!keeps)
+			expect_orderly_end(&f, &client, CONN_DRAIN);
+		client_close(&client);
+		client_close(&late);
+		end(&f);
+	}
+}
+
+/* A lingering connection has sent its last record; the next process only drops its input. */
+static void test_restart_while_lingering(void **state)
+{
+	struct client client;
+	struct fixture f;
+	char byte;
+
+	begin_tls(&f, "short.pem", "");
+	client = client_of(connect_client(&f));
+	handshake(&f, &client);
+	assert_int_equal(SSL_write(client.ssl, "\xff", 1), 1);
+	step(&f);
+	assert_int_equal(queue_length(&f, QUEUE_LINGER), 1);
+	change_process(&f, "short.pem", "");
+	assert_int_equal(queue_length(&f, QUEUE_LINGER), 1);
+	receive(&f, &client, "NAK 0 invalid start byte\n", 25);
+	assert_int_equal(SSL_write(client.ssl, "dropped", 7), 7);
+	assert_int_equal(SSL_read(client.ssl, &byte, 1), 0);
+	client_close(&client);
+	end(&f);
+}
+
+/* ---- replies of a connection whose keys are not handed over ---- */
+
+static const char lines[] =
+	"framing = \"line\"; ack_prefix = \"a rather long prefix, longer than a line\";";
+static const char line[] = "01234\n", reply[] = "a rather long prefix, longer than a line01234\n";
+
+enum { LINE = sizeof(line) - 1, REPLY = sizeof(reply) - 1, LINES = 7000 };
+
+/* Begins with @lines, and the settings @group of the tls group. */
+static void begin_lines(struct fixture *f, const char *group)
+{
+	char path[100], text[400];
+
+	in_directory(path, "short.pem");
+	snprintf(text, sizeof(text), "tls = { certificate = \"%s\"; %s }; %s", path, group, lines);
+	begin(f, text);
+}
+
+/* Sends records of LINES lines in all, and damages the last of them if @is_damaged. */
+static void send_lines(struct client *client, bool is_damaged)
+{
+	static char data[LINES * LINE];
+	BIO *out = BIO_new(BIO_s_mem());
+	uint8_t *p;
+	long n;
+
+	for (int i = 0; i < LINES; i++)
+		memcpy(data + (size_t)i * LINE, line, LINE);
+	SSL_set0_wbio(client->ssl, out);
+	assert_int_equal(SSL_write(client->ssl, data, sizeof(data)), sizeof(data));
+	if (is_damaged)
+		assert_int_equal(SSL_write(client->ssl, line, LINE), LINE);
+	n = BIO_get_mem_data(out, &p);
+	p[n - 1] ^= is_damaged;
+	assert_int_equal(write(client->fd, p, (size_t)n), n);
+}
+
+/*
+ * The next process delivers the replies to all that has arrived: those that the socket did not
+ * take, those that are not made yet, and those to what has not been read.
+ */
+static void test_unkept_amid_output(void **state)
+{
+	for (int restarts = 1; restarts <= 2; restarts++) {
+		struct client client;
+		struct fixture f;
+
+		begin_lines(&f, "keep_connections = false;");
+		client = client_of(connect_small(&f));
+		handshake(&f, &client);
+		send_lines(&client, false);
+		step(&f);
+		assert_true(session_is_held(&last_conn(&f, QUEUE_IDLE)->session));
+		send_lines(&client, false);
+		for (int i = 0; i < restarts; i++)
+			change_process(&f, "short.pem", lines);
+		assert_int_equal(last_conn(&f, QUEUE_IDLE)->has_tls, false);
+		receive(&f, &client, reply, (size_t)2 * LINES * REPLY);
+		expect_orderly_end(&f, &client, CONN_DRAIN);
+		assert_int_equal(last_conn(&f, QUEUE_LINGER)->session.place.messages, 2 * LINES);
+		client_close(&client);
+		end(&f);
+	}
+}
+
+/* An unfinished line is not answered, unless close_notify ends it. */
+static void test_unkept_amid_input(void **state)
+{
+	for (int is_closed = 0; is_closed < 2; is_closed++) {
+		struct client client;
+		struct fixture f;
+
+		begin_lines(&f, "keep_connections = false;");
+		client = client_of(connect_client(&f));
+		handshake(&f, &client);
+		assert_int_equal(SSL_write(client.ssl, "01234\n01", 8), 8);
+		if (is_closed)
+			SSL_shutdown(client.ssl);
+		change_process(&f, "short.pem", lines);
+		receive(&f, &client, reply, REPLY);
+		if (is_closed) /* it ends the last line */
+			receive(&f, &client, "a rather long prefix, longer than a line01", 42);
+		expect_orderly_end(&f, &client, CONN_DRAIN);
+		client_close(&client);
+		end(&f);
+	}
+}
+
+/* Bytes of the peer that cannot be answered: an alert, and damaged ones. */
+static void test_unkept_with_an_error(void **state)
+{
+	static const uint8_t damaged[] = {23, 3,  3,  0,  20, 1,  2,  3,  4,  5,  6,  7, 8,
+					  9,  10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20};
+	struct client client;
+	struct fixture f;
+
+	begin_lines(&f, "keep_connections = false;");
+	client = client_of(connect_client(&f));
+	handshake(&f, &client);
+	assert_int_equal(SSL_write(client.ssl, line, LINE), LINE);
+	assert_int_equal(write(client.fd, damaged, sizeof(damaged)), sizeof(damaged));
+	change_process(&f, "short.pem", lines);
+	assert_int_equal(last_conn(&f, QUEUE_LINGER)->reason, CONN_TLS_ERROR);
+	assert_int_equal(last_conn(&f, QUEUE_LINGER)->error, TLS_BAD_RECORD_MAC);
+	receive(&f, &client, reply, REPLY);
+	expect_alert(&f, &client, SSL_R_SSLV3_ALERT_BAD_RECORD_MAC);
+	client_close(&client);
+	end(&f);
+}
+
+/* All data before an error are answered, also those whose replies had to wait. */
+static void test_error_amid_replies(void **state)
+{
+	for (int restarts = 0; restarts < 3; restarts++) {
+		struct client client;
+		struct fixture f;
+
+		begin_lines(&f, "");
+		client = client_of(connect_small(&f));
+		handshake(&f, &client);
+		send_lines(&client, true);
+		step(&f);
+		assert_true(session_is_held(&last_conn(&f, QUEUE_IDLE)->session));
+		for (int i = 0; i < restarts; i++)
+			change_process(&f, "short.pem", lines);
+		receive(&f, &client, reply, (size_t)LINES * REPLY);
+		expect_alert(&f, &client, SSL_R_SSLV3_ALERT_BAD_RECORD_MAC);
+		assert_int_equal(last_conn(&f, QUEUE_LINGER)->reason, CONN_TLS_ERROR);
+		assert_int_equal(last_conn(&f, QUEUE_LINGER)->error, TLS_BAD_RECORD_MAC);
+		client_close(&client);
+		end(&f);
+	}
+}
+
+/* Input that waits is answered before the connection ends because of the limit of records. */
+static void test_restart_at_the_limit(void **state)
+{
+	const int room = 212992; /* the kernel doubles it */
+	struct client client;
+	struct fixture f;
+
+	records_max = 100;
+	begin_lines(&f, "");
+	client = client_of(connect_client(&f));
+	SSL_set_max_proto_version(client.ssl, TLS1_2_VERSION);
+	handshake(&f, &client);
+	assert_int_equal(setsockopt(last_conn(&f, QUEUE_IDLE)->fd, SOL_SOCKET, SO_SNDBUF, &room,
+				    sizeof(room)),
+			 0);
+	for (int i = 0; i < 45; i++) {
+		assert_int_equal(SSL_write(client.ssl, line, LINE), LINE);
+		step(&f);
+		receive(&f, &client, reply, REPLY);
+	}
+	send_lines(&client, false);
+	step(&f);
+	assert_true(session_is_held(&last_conn(&f, QUEUE_IDLE)->session));
+	assert_true(conn_tls_must_close(last_conn(&f, QUEUE_IDLE)));
+	assert_null(last_conn(&f, QUEUE_IDLE)->pending);
+	change_process(&f, "short.pem", lines);
+	receive(&f, &client, reply, (size_t)LINES * REPLY);
+	expect_orderly_end(&f, &client, CONN_TLS_LIMIT);
+	client_close(&client);
+	end(&f);
+	records_max = TLS_RECORDS_MAX;
+}
+
+/* ---- memory ---- */
+
+/* What every connection with TLS has is not charged: even with no memory left, it is kept. */
+static void test_no_memory(void **state)
+{
+	for (int keeps = 0; keeps < 2; keeps++) {
+		struct client client;
+		struct fixture f;
+
+		begin_lines(&f, keeps ? "" : "keep_connections = false;");
+		client = client_of(connect_client(&f));
+		handshake(&f, &client);
+		take_memory(&f, 0);
+		change_process(&f, "short.pem", "reply = \"echo\";");
+		if (keeps)
+			check_echo(&f, &client);
+		else
+			expect_orderly_end(&f, &client, CONN_DRAIN);
+		client_close(&client);
+		end(&f);
+	}
+}
+
+/* The budget has no room for replies whose message is shorter. */
+static void test_no_memory_for_replies(void **state)
+{
+	struct client client;
+	struct fixture f;
+
+	begin_lines(&f, "keep_connections = false;");
+	client = client_of(connect_small(&f));
+	handshake(&f, &client);
+	send_lines(&client, false);
+	step(&f);
+	take_memory(&f, 1000);
+	change_process(&f, "short.pem", lines);
+	assert_int_equal(f.reactor.connections, 0);
+	client_close(&client);
+	end(&f);
+}
+
+/* ---- the listener demands more ---- */
+
+/* A connection without TLS is drained when its listener has TLS now. */
+static void test_plain_before_tls(void **state)
+{
+	char path[100], text[200];
+	struct fixture f;
+	int a, b;
+
+	in_directory(path, "short.pem");
+	snprintf(text, sizeof(text), "tls = { certificate = \"%s\"; };", path);
+	begin(&f, "");
+	a = connect_client(&f);
+	b = connect_client(&f);
+	say(a, "one");
+	expect(&f, a, "Got one");
+	say(a, "two");
+	change_config(&f, text, NULL);
+	assert_int_equal(queue_length(&f, QUEUE_LINGER), 2);
+	assert_int_equal(last_conn(&f, QUEUE_LINGER)->reason, CONN_OUTDATED);
+	expect(&f, a, "Got two");
+	expect_end(&f, a);
+	expect_end(&f, b);
+	say(a, "three");
+	expect_end(&f, a);
+	close(a);
+	close(b);
+	end(&f);
+}
+
+/* A connection of TLS 1.2 is drained when its listener demands 1.3 now. */
+static void test_min_version_is_raised(void **state)
+{
+	for (int only_12 = 0; only_12 < 2; only_12++) {
+		char path[100], text[200];
+		struct client client;
+		struct fixture f;
+
+		in_directory(path, "short.pem");
+		snprintf(
+			text, sizeof(text),
+			"reply = \"echo\"; tls = { certificate = \"%s\"; min_version = \"1.3\"; };",
+			path);
+		begin_tls_group(&f, "");
+		client = client_of(connect_client(&f));
+		if (only_12)
+			SSL_set_max_proto_version(client.ssl, TLS1_2_VERSION);
+		handshake(&f, &client);
+		change_config(&f, text, NULL);
+		if (only_12)
+			expect_orderly_end(&f, &client, CONN_OUTDATED);
+		else
+			check_echo(&f, &client);
+		client_close(&client);
+		end(&f);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_restart_before_the_last_step),
+		cmocka_unit_test(test_restart_amid_a_record),
+		cmocka_unit_test(test_error_amid_output),
+		cmocka_unit_test(test_restart_amid_output),
+		cmocka_unit_test(test_restart_ends),
+		cmocka_unit_test(test_restart_while_lingering),
+		cmocka_unit_test(test_unkept_amid_output),
+		cmocka_unit_test(test_unkept_amid_input),
+		cmocka_unit_test(test_unkept_with_an_error),
+		cmocka_unit_test(test_error_amid_replies),
+		cmocka_unit_test(test_restart_at_the_limit),
+		cmocka_unit_test(test_no_memory),
+		cmocka_unit_test(test_no_memory_for_replies),
+		cmocka_unit_test(test_plain_before_tls),
+		cmocka_unit_test(test_min_version_is_raised),
+	};
+
+	signal(SIGPIPE, SIG_IGN); /* OpenSSL writes to sockets that the server has closed */
+	return cmocka_run_group_tests(tests, conn_tls_set_up, conn_tls_tear_down);
+}
