@@ -8,6 +8,7 @@ import hmac
 import os
 import pathlib
 import re
+import resource
 import signal
 import ssl
 import struct
@@ -220,6 +221,42 @@ def test_end(ackd, certificates, group):
     wait_until(lambda: daemon.log.count(" ended: ") == len(clients), "the end of all connections")
     assert search(daemon.pid, secrets) == set()
     assert not find(secrets, daemon.log.encode())
+
+
+# ---- core dumps ----
+
+
+def dumps_core(daemon):
+    """Aborts the daemon; returns whether the kernel has written a core dump."""
+    _, most = resource.prlimit(daemon.pid, resource.RLIMIT_CORE)
+    resource.prlimit(daemon.pid, resource.RLIMIT_CORE, (most, most))
+    daemon.signal(signal.SIGABRT)
+    end = os.waitid(os.P_PID, daemon.pid, os.WEXITED | os.WNOWAIT)
+    daemon.wait()
+    assert end.si_status == signal.SIGABRT
+    return end.si_code == os.CLD_DUMPED
+
+
+def test_no_core_dump_has_secrets(ackd, unit, certificates):
+    """There is none of a process that has read a key, in a reload too, or taken one over."""
+    if not dumps_core(ackd()):
+        pytest.skip("the kernel writes no core dumps here")
+    assert not dumps_core(ackd(CONFIG + certificates.group()))
+    daemon = ackd(CONFIG)
+    daemon.write_config(CONFIG + certificates.group())
+    assert daemon.reload()
+    assert not dumps_core(daemon)
+    daemon = unit.start(CONFIG + certificates.group())
+    with Client(daemon, certificates) as client:
+        echo(client)
+        daemon.write_config(CONFIG)
+        daemon = unit.again(daemon)
+        echo(client)
+        assert not dumps_core(daemon)
+    unit.daemons.remove(daemon)
+
+
+# ---- restart ----
 
 
 @pytest.fixture(scope="module")

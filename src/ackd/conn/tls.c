@@ -90,6 +90,7 @@ int conn_tls_init(struct conn *c)
 	list_init(&tls->node);
 	if (reactor->tls)
 		return 0;
+	tls_forbid_dumps(); /* the listener may have no tls group any more */
 	memory = malloc(sizeof(*memory));
 	if (!memory)
 		return -ENOMEM;

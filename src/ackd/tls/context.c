@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -187,6 +188,7 @@ static int load_key(struct tls_context *context, const struct tls_settings *sett
 
 	if (r < 0)
 		return r;
+	tls_forbid_dumps();
 	SSL_CTX_set_default_passwd_cb(ssl, no_pass_phrase);
 	SSL_CTX_set_default_passwd_cb_userdata(ssl, &is_encrypted);
 	r = SSL_CTX_use_PrivateKey_file(ssl, path, SSL_FILETYPE_PEM);
@@ -387,6 +389,11 @@ void tls_library_init(void)
 
 	assert(is_set == 1); /* otherwise OpenSSL has allocated before */
 	(void)is_set;
+}
+
+void tls_forbid_dumps(void)
+{
+	prctl(PR_SET_DUMPABLE, 0);
 }
 
 const char *tls_library_version(void)
