@@ -35,7 +35,7 @@ void change_process(struct fixture *f, const char *file, const char *more);
 /* The most records that a key of a new thread protects; TLS_RECORDS_MAX at first. */
 extern uint64_t records_max;
 
-/* What tls_crypto_init() returns if negative. */
+/* If negative, tls_crypto_init() returns it. */
 extern int crypto_error;
 
 /* ---- the client ---- */

@@ -364,7 +364,7 @@ static void test_restart_at_the_limit(void **state)
 
 /* ---- memory ---- */
 
-/* What every connection with TLS has is not charged: even with no memory left, it is kept. */
+/* No memory is left: a connection that holds nothing is kept all the same. */
 static void test_no_memory(void **state)
 {
 	for (int keeps = 0; keeps < 2; keeps++) {
