@@ -257,7 +257,7 @@ def plan(options):
             *(pytest("systemd/" + x.stem[5:], "systemd", "gcc", x, prefix=LAB) for x in files),
             meson("systemd/lab", "lab", lane="systemd")]
     if "package" in suites:
-        jobs += lacks("package", *BOOT, "systemd", "deb") or [
+        jobs += lacks("package", *BOOT, "systemd", "deb", "rpm") or [
             pytest("package", "systemd", "gcc", "tests/package", prefix=LAB, test_seconds=900)]
     if "lint" in suites:
         jobs.append(meson("lint", "lint"))
