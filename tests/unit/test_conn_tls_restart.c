@@ -364,7 +364,7 @@ static void test_restart_at_the_limit(void **state)
 
 /* ---- memory ---- */
 
-/* No memory is left: a connection that holds nothing is kept all the same. */
+/* No memory is left: a connection that holds nothing is still kept. */
 static void test_no_memory(void **state)
 {
 	for (int keeps = 0; keeps < 2; keeps++) {
