@@ -482,59 +482,6 @@ def test_client_ca_may_be_any_certificate(ackd, certificates):
 # ---- restart ----
 
 
-def test_restart_keeps_every_byte(unit, certificates):
-    """Each restart comes amid a record, a character and a line, at another byte of the record."""
-    config = ('address = "127.0.0.1"; framing = "line"; reply = "echo"; workers = 2;'
-              + certificates.group())
-    daemon = unit.start(config)
-    versions = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
-    with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(Client(daemon, certificates, version=versions[i % 2]))
-                   for i in range(20)]
-        text_of = [f"client {i}: ".encode() + "€uro ".encode() * 300 + b"\n"
-                   for i in range(len(clients))]
-        for client in clients:  # ackd, too, has completed the handshake
-            assert client.exchange(b"ready\n", 6) == b"ready\n"
-        for cycle in range(5):
-            rests = []
-            for i, client in enumerate(clients):
-                cut = len(text_of[i]) // 2 + cycle
-                record = client.seal(text_of[i][:cut]) + client.seal(text_of[i][cut:])
-                at = (i * 97 + cycle * 401) % len(record)
-                client.send(record[:at])
-                rests.append(record[at:])
-            daemon = unit.again(daemon)
-            for i, client in enumerate(clients):
-                client.send(rests[i])
-                assert client.read(len(text_of[i])) == text_of[i]
-        daemon.wait_for("taking over 20 connections")
-
-
-def test_key_updates_around_restarts(unit, certificates):
-    daemon = unit.start('address = "127.0.0.1";' + certificates.group())
-    host, port = daemon.address().sockaddr
-    command = ["openssl", "s_client", "-connect", f"{host}:{port}", "-tls1_3"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT) as client:
-        said = b""
-        for line, answer in ((b"one\n", b"Got one"), (None, None), (b"K\n", b"KEYUPDATE"),
-                             (None, None), (b"two\n", b"Got two"), (b"k\n", b"KEYUPDATE"),
-                             (b"three\n", b"Got three"), (None, None), (b"four\n", b"Got four")):
-            if not line:
-                daemon = unit.again(daemon)
-                continue
-            before = said.count(answer)
-            client.stdin.write(line)
-            client.stdin.flush()
-            while said.count(answer) == before:
-                part = client.stdout.read1()
-                assert part, said
-                said += part
-        client.stdin.write(b"Q\n")
-        client.stdin.close()
-        client.wait(SOON)
-
-
 @pytest.mark.parametrize("authority, is_kept", [("renewed.pem", True), ("other.pem", False)])
 def test_client_ca_changes_in_a_restart(unit, certificates, authority, is_kept):
     """The next process checks the client's certificate against its own authorities."""
