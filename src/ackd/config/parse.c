@@ -519,17 +519,22 @@ static int assign_listener(struct config_loader *loader, const struct assignment
 static int assign_all(struct config_loader *loader)
 {
 	static const char group[] = "listeners.";
-	const struct assignment *begin = loader->assignments, *end = begin + loader->n_assignments;
 	int r = 0;
 
-	for (const struct assignment *a = begin; a < end && r == 0; a++)
+	for (size_t i = 0; i < loader->n_assignments && r == 0; i++) {
+		const struct assignment *a = &loader->assignments[i];
+
 		if (strncmp(a->name, group, strlen(group)) != 0 &&
 		    strcmp(a->name, "listeners") != 0)
 			r = assign(loader, a, SOURCE_OPTION, a->name, 0,
 				   loader->config->n_listeners);
-	for (const struct assignment *a = begin; a < end && r == 0; a++)
+	}
+	for (size_t i = 0; i < loader->n_assignments && r == 0; i++) {
+		const struct assignment *a = &loader->assignments[i];
+
 		if (strncmp(a->name, group, strlen(group)) == 0)
 			r = assign_listener(loader, a, a->name + strlen(group));
+	}
 	return r;
 }
 
