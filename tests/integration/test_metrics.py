@@ -8,6 +8,7 @@ import re
 import resource
 import socket
 import statistics
+import struct
 import subprocess
 import threading
 import time
@@ -86,6 +87,7 @@ def do_three(daemon):
     ) + len(b"b\nNAK 1 unexpected end of data\n")
     return {
         ("ackd_connections_total", "echo"): 4,
+        (CLOSED, "echo"): 4,
         ("ackd_received_bytes_total", "echo"): 3 + 2 + 2 + 3,
         ("ackd_sent_bytes_total", "echo"): n_replies,
         ("ackd_messages_total", "echo"): 3,  # a message of invalid bytes only has no text to answer
@@ -93,6 +95,7 @@ def do_three(daemon):
         ("ackd_naks_total", "echo", "invalid_continuation_byte"): 1,
         ("ackd_naks_total", "echo", "unexpected_end_of_data"): 1,
         ("ackd_connections_total", "line"): 1,
+        (CLOSED, "line"): 1,
         ("ackd_received_bytes_total", "line"): len(sent.encode()),
         ("ackd_sent_bytes_total", "line"): len(reply),
         ("ackd_messages_total", "line"): 5,
@@ -104,11 +107,20 @@ def do_three(daemon):
 
 
 # Samples that do not depend on clients.
-STATE = ("ackd_build_info", "ackd_max_", "ackd_worker_", "ackd_reloads_total")
+STATE = ("ackd_build_info", "ackd_config_", "ackd_max_", "ackd_reloads_total", "ackd_start_time_",
+         "ackd_worker_", "process_")
+CLOSED = "ackd_connections_closed_total"
 
 
 def counted(samples):
-    return {k: v for k, v in samples.items() if v and not k[0].startswith(STATE)}
+    """Returns the others that are not 0. Closed connections are added up, because the reason why a
+    connection ends after a NAK depends on whether the end of its input has arrived."""
+    result = {}
+    for key, value in samples.items():
+        if value and not key[0].startswith(STATE):
+            key = key[:2] if key[0] == CLOSED else key
+            result[key] = result.get(key, 0) + value
+    return result
 
 
 def expect_counted(daemon, expected):
@@ -166,6 +178,7 @@ def test_refusals_are_counted_by_limit(ackd):
             assert read_to_end(third) == b"NAK 0 too many connections\n"
     expected = {
         ("ackd_connections_total", "ackd"): 2,
+        (CLOSED, "ackd"): 2,
         ("ackd_received_bytes_total", "ackd"): 2,
         ("ackd_sent_bytes_total", "ackd"): 2 + 2 * len(b"NAK 0 too many connections\n"),
         ("ackd_messages_total", "ackd"): 2,
@@ -207,7 +220,8 @@ def test_counters_survive_a_reload(ackd):
         assert samples["ackd_reloads_total", "success"] == 1
         assert samples["ackd_reloads_total", "failure"] == 2
         for key, value in once.items():
-            assert samples[key] == value + (key[1:] == ("echo",)), key
+            one_more = key[1:] == ("echo",) and key[0] != CLOSED
+            assert counted(samples)[key] == value + one_more, key
         assert samples["ackd_open_connections", "echo"] == 1
 
 
@@ -224,7 +238,8 @@ def test_counters_survive_a_restart_that_keeps_connections(directory):
             s.sendall(b"\x98\x80")
             assert read_exactly(s, 4) == "😀".encode()
             assert scrape(daemon.address("metrics"))["ackd_open_connections", "echo"] == 1
-        for name, n in (("connections", 1), ("received_bytes", 6), ("sent_bytes", 6), ("messages", 2)):
+        for name, n in (("connections", 1), ("connections_closed", 1), ("received_bytes", 6),
+                        ("sent_bytes", 6), ("messages", 2)):
             expected[f"ackd_{name}_total", "echo"] += n
         expect_counted(daemon, expected)
         daemon.stop()
@@ -319,14 +334,15 @@ def test_build_info_is_reported(ackd):
     )
 
 
-def test_busy_ratio_is_reported(ackd):
+def test_cpu_time_of_workers_is_reported(ackd):
     daemon = ackd(METRICS + 'workers = 2; address = "127.0.0.1"; reply = "discard";')
 
-    def ratios():
+    def seconds():
         samples = scrape(daemon.address("metrics"))
-        return [samples["ackd_worker_busy_ratio", str(w)] for w in range(2)]
+        workers = [samples["ackd_worker_cpu_seconds_total", str(w)] for w in range(2)]
+        return [*workers, samples["process_cpu_seconds_total",]]
 
-    assert ratios() == [0, 0]
+    before = seconds()
     ended = threading.Event()
 
     def send():
@@ -338,13 +354,87 @@ def test_busy_ratio_is_reported(ackd):
     sender = threading.Thread(target=send)
     sender.start()
     try:
-        busy = wait_until(lambda: max(r := ratios()) >= 0.005 and r, "a busy worker")
+        after = wait_until(lambda: max(map(float.__sub__, (s := seconds())[:2], before)) >= 0.05 and s,
+                           "a busy worker")
     finally:
         ended.set()
         sender.join()
-    assert max(busy) <= 1.1
-    assert min(busy) < max(busy) / 2  # the other worker is idle
-    wait_until(lambda: max(ratios()) < 0.01, "idle workers")
+    used = [b - a for a, b in zip(before, after)]
+    assert min(used[:2]) < max(used[:2]) / 2  # the other worker is idle
+    # the time of the process is read a moment later, with a coarser clock
+    assert used[2] >= max(used[:2]) - 0.02
+
+
+def test_resources_of_the_process_are_reported(ackd):
+    before = time.time()
+    daemon = ackd(METRICS)
+    address = daemon.address("metrics")
+    samples = scrape(address)
+    assert before - 1 <= samples["process_start_time_seconds",] <= time.time() + 1
+    assert samples["ackd_start_time_seconds",] == samples["process_start_time_seconds",]
+    assert samples["process_max_fds",] == resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)[0]
+    resident = int(pathlib.Path(f"/proc/{daemon.pid}/statm").read_text().split()[1])
+    ratio = samples["process_resident_memory_bytes",] / (resident * resource.getpagesize())
+    assert 0.5 < ratio < 2
+
+    def open_fds():
+        return scrape(address)["process_open_fds",]
+
+    idle = open_fds()
+    n_listed = len(list(pathlib.Path(f"/proc/{daemon.pid}/fd").iterdir()))
+    assert n_listed <= idle <= n_listed + 2  # one of a scrape is open, or both
+    with contextlib.ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(daemon.connect())
+        wait_until(lambda: idle + 19 <= open_fds() <= idle + 21, "20 more descriptors")
+    wait_until(lambda: open_fds() <= idle + 1, "their end")
+
+
+def test_last_reload_is_reported(ackd):
+    daemon = ackd(METRICS)
+
+    def last_reload():
+        samples = scrape(daemon.address("metrics"))
+        return [samples[f"ackd_config_last_reload_{name}",] for name in ("success", "timestamp_seconds")]
+
+    success, start = last_reload()
+    assert success == 1
+    assert start == scrape(daemon.address("metrics"))["ackd_start_time_seconds",]
+    daemon.write_config("nonsense = 1;")
+    assert not daemon.reload()
+    success, failure = last_reload()
+    assert success == 0
+    assert start < failure <= time.time() + 1
+    daemon.write_config(METRICS)
+    assert daemon.reload()
+    success, repair = last_reload()
+    assert success == 1
+    assert failure < repair <= time.time() + 1
+
+
+def test_closed_connections_are_counted_by_reason(ackd):
+    daemon = ackd(METRICS + """limits = { idle_timeout = 1; };
+        listeners = ({ name = "a"; address = "127.0.0.1"; port = 0; quit = "quit"; },
+                     { name = "b"; address = "127.0.0.1"; port = 0; reply = "close"; });""")
+    daemon.exchange(b"hello", "a")
+    for data, listener in ((b"\xff", "a"), (b"quit", "a"), (b"", "b"), (b"", "a")):
+        with daemon.connect(listener) as s:  # which does not half-close
+            s.sendall(data)
+            read_to_end(s)
+    with daemon.connect("a") as s:
+        s.sendall(b"x")
+        assert read_exactly(s, 5) == b"Got x"
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    expected = {("a", "end_of_input"): 1, ("a", "NAK"): 1, ("a", "quit"): 1,
+                ("b", "reply_is_close"): 1, ("a", "idle_timeout"): 1, ("a", "connection_lost"): 1}
+
+    def closed():
+        samples = scrape(daemon.address("metrics"))
+        return {k[1:]: v for k, v in samples.items() if k[0] == CLOSED and v}
+
+    with contextlib.suppress(TimeoutError):
+        wait_until(lambda: closed() == expected, "the counters", 5)
+    assert closed() == expected
 
 
 # ---- HTTP ----
@@ -747,11 +837,9 @@ def test_prometheus_stores_the_metrics(ackd, directory):
         stored = {}
         for result in query('{__name__=~"ackd_.*"}'):
             labels = result["metric"]
-            name = labels.pop("__name__")
-            if float(result["value"][1]) and not name.startswith(STATE):
-                own = [labels[k] for k in sorted(labels) if k not in ("instance", "job")]
-                stored[(name, *own)] = float(result["value"][1])
-        assert stored == expected
+            own = [labels[k] for k in sorted(labels) if k not in ("__name__", "instance", "job")]
+            stored[(labels["__name__"], *own)] = float(result["value"][1])
+        assert counted(stored) == expected
         assert query("count(ALERTS)") == []
     finally:
         prometheus.terminate()

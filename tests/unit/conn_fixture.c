@@ -86,6 +86,8 @@ void until_empty(struct fixture *f)
 
 void end(struct fixture *f)
 {
+	uint64_t closed = 0;
+
 	until_empty(f);
 	assert_int_equal(f->listener->references, 1);
 	listener_unref(f->listener);
@@ -94,6 +96,9 @@ void end(struct fixture *f)
 	assert_int_equal(atomic_load(&f->limits.refusing), 0);
 	assert_int_equal(atomic_load(&f->limits.handshakes), 0);
 	assert_int_equal(budget_used(&f->limits.budget), 0);
+	for (enum conn_reason reason = CONN_END; reason < CONN_REASON_COUNT; reason++)
+		closed += count_closed(f, reason);
+	assert_int_equal(closed, count_of(f, COUNTER_CLOSED));
 	reactor_close(&f->reactor);
 	uv_run(&f->reactor.loop, UV_RUN_DEFAULT);
 	reactor_finish(&f->reactor);
@@ -228,6 +233,11 @@ char *receive_all(struct fixture *f, int fd, size_t n)
 uint64_t count_of(const struct fixture *f, unsigned counter)
 {
 	return atomic_load(&f->counters.values[counter]);
+}
+
+uint64_t count_closed(const struct fixture *f, enum conn_reason reason)
+{
+	return count_of(f, COUNTER_CLOSED_BY + reason - CONN_END);
 }
 
 /* ---- memory ---- */

@@ -86,6 +86,9 @@ char *receive_all(struct fixture *f, int fd, size_t n);
 /* Returns the value of a counter of the listener. */
 uint64_t count_of(const struct fixture *f, unsigned counter);
 
+/* Returns how many connections that were served have ended for @reason. */
+uint64_t count_closed(const struct fixture *f, enum conn_reason reason);
+
 /* Uses up the memory budget except for @left bytes; give_memory() ends that. */
 void take_memory(struct fixture *f, size_t left);
 void give_memory(struct fixture *f);

@@ -16,7 +16,7 @@ static void test_greeting(void **state)
 	assert_int_equal(count_of(&f, COUNTER_MESSAGES), 1);
 	close(a);
 	end(&f);
-	assert_int_equal(count_of(&f, COUNTER_CLOSED), 1);
+	assert_int_equal(count_closed(&f, CONN_END), 1);
 }
 
 /* A message that comes byte by byte is answered when it is complete. */
@@ -428,6 +428,7 @@ static void test_close_twice(void **state)
 	close(a);
 	close(b);
 	end(&f);
+	assert_int_equal(count_closed(&f, CONN_SHUTDOWN), 1);
 	assert_int_equal(count_of(&f, COUNTER_CLOSED), 1);
 }
 

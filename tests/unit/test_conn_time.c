@@ -21,7 +21,7 @@ static void test_idle(void **state)
 	expect(&f, a, "");
 	advance(&f, 1);
 	expect_end(&f, a);
-	assert_int_equal(count_of(&f, COUNTER_CLOSED), 1);
+	assert_int_equal(count_closed(&f, CONN_IDLE), 1);
 	close(a);
 	end(&f);
 }

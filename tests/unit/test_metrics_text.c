@@ -14,7 +14,7 @@
 
 #define N_WORKERS 3
 
-static const double ratios[N_WORKERS] = {0, 0.25, 1};
+static const uint64_t cpu_ns[N_WORKERS] = {0, 250000000, 1000000000001};
 
 /* The listener "t" has TLS. Its context is not read. */
 static char tls_context;
@@ -32,9 +32,13 @@ static const struct metrics_view view = {
 	.max_held_bytes = UINT64_MAX,
 	.reloads_done = 3,
 	.reloads_failed = 2,
-	.busy_ratios = ratios,
+	.has_reloaded = true,
+	.reloaded_s = 1793456000.25,
+	.started_s = 1793455000.125,
+	.worker_cpu_ns = cpu_ns,
 	.n_workers = N_WORKERS,
 	.config = &config,
+	.process = {.cpu_seconds = 12.5, .resident_bytes = 4096, .open_fds = 17, .max_fds = 1024},
 };
 
 static long countdown = -1; /* allocations until one fails; negative: none does */
@@ -112,7 +116,8 @@ static void test_values(void **state)
 		counter_add(&a[w], COUNTER_SENT_BYTES, 10 + w);
 		counter_add(&a[w], COUNTER_MESSAGES, 20 + w);
 		counter_add(&a[w], COUNTER_CONNECTIONS, 5);
-		counter_add(&a[w], COUNTER_CLOSED, w);
+		for (unsigned i = 0; i < w; i++)
+			counters_close(&a[w], CONN_IDLE);
 		counter_add(&a[w], COUNTER_ACCEPT_ERRORS, 40 + w);
 		counter_add(&a[w], COUNTER_NAKS + NAK_CANNOT_ENCODE, 50 + w);
 		counter_add(&b[w], COUNTER_REFUSED + REFUSAL_DENIED, 60 + w);
@@ -125,6 +130,10 @@ static void test_values(void **state)
 	expect_line(text, "ackd_messages_total{listener=\"a\"} 63");
 	expect_line(text, "ackd_connections_total{listener=\"a\"} 15");
 	expect_line(text, "ackd_open_connections{listener=\"a\"} 12");
+	expect_line(text,
+		    "ackd_connections_closed_total{listener=\"a\",reason=\"idle_timeout\"} 3");
+	expect_line(text,
+		    "ackd_connections_closed_total{listener=\"a\",reason=\"end_of_input\"} 0");
 	expect_line(text, "ackd_accept_errors_total{listener=\"a\"} 123");
 	expect_line(text, "ackd_naks_total{listener=\"a\",reason=\"cannot_encode\"} 153");
 	expect_line(text, "ackd_naks_total{listener=\"b\",reason=\"cannot_encode\"} 0");
@@ -136,9 +145,34 @@ static void test_values(void **state)
 	expect_line(text, "ackd_reloads_total{result=\"success\"} 3");
 	expect_line(text, "ackd_reloads_total{result=\"failure\"} 2");
 	expect_line(text, "ackd_log_dropped_total 0");
-	expect_line(text, "ackd_worker_busy_ratio{worker=\"0\"} 0.0000");
-	expect_line(text, "ackd_worker_busy_ratio{worker=\"1\"} 0.2500");
-	expect_line(text, "ackd_worker_busy_ratio{worker=\"2\"} 1.0000");
+	expect_line(text, "ackd_config_last_reload_success 1");
+	expect_line(text, "ackd_config_last_reload_timestamp_seconds 1793456000.250");
+	expect_line(text, "ackd_start_time_seconds 1793455000.125");
+	expect_line(text, "ackd_worker_cpu_seconds_total{worker=\"0\"} 0.000000");
+	expect_line(text, "ackd_worker_cpu_seconds_total{worker=\"1\"} 0.250000");
+	expect_line(text, "ackd_worker_cpu_seconds_total{worker=\"2\"} 1000.000000");
+	expect_line(text, "process_cpu_seconds_total 12.500");
+	expect_line(text, "process_open_fds 17");
+	expect_line(text, "process_max_fds 1024");
+	expect_line(text, "process_resident_memory_bytes 4096");
+	expect_line(text, "process_start_time_seconds 1793455000.125");
+	free(text);
+}
+
+/* A number that the system does not give is left out, not written as 0. */
+static void test_unknown_numbers(void **state)
+{
+	struct metrics_view unknown = view;
+	size_t length;
+	char *text;
+
+	unknown.process = (struct process_usage){.cpu_seconds = 1, .max_fds = 1024};
+	unknown.has_reloaded = false;
+	assert_int_equal(metrics_text(&unknown, &text, &length), 0);
+	assert_null(strstr(text, "process_open_fds"));
+	assert_null(strstr(text, "process_resident_memory_bytes"));
+	expect_line(text, "process_max_fds 1024");
+	expect_line(text, "ackd_config_last_reload_success 0");
 	free(text);
 }
 
@@ -226,7 +260,7 @@ static void test_families(void **state)
 		assert_non_null(strchr(" {", line[strlen(family)]));
 	}
 	assert_null(rest ? strchr(rest, 'a') : NULL);
-	assert_int_equal(n_families, 21);
+	assert_int_equal(n_families, 30);
 	free(text);
 }
 
@@ -244,7 +278,7 @@ static void test_reasons_have_no_spaces(void **state)
 		end = strchr(at, '"');
 		assert_null(memchr(at, ' ', (size_t)(end - at)));
 	}
-	assert_int_equal(n, NAK_REASON_COUNT + REFUSAL_COUNT - 1);
+	assert_int_equal(n, NAK_REASON_COUNT + REFUSAL_COUNT - 1 + CONN_REASON_COUNT - CONN_END);
 	free(text);
 }
 
@@ -276,6 +310,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_values, start, finish),
+		cmocka_unit_test_setup_teardown(test_unknown_numbers, start, finish),
 		cmocka_unit_test_setup_teardown(test_tls, start, finish),
 		cmocka_unit_test_setup_teardown(test_tls_of_the_past, start, finish),
 		cmocka_unit_test_setup_teardown(test_labels_are_escaped, start, finish),

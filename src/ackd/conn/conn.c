@@ -238,7 +238,7 @@ void conn_close(struct conn *c, enum conn_reason reason)
 		c->reason = (uint8_t)reason;
 	/* counted here: a hand-over copies the counters before the handle is closed */
 	if (c->session.connection > 0 && reason != CONN_HANDED_OVER)
-		counter_add(conn_listener(c)->counters, COUNTER_CLOSED, 1);
+		counters_close(conn_listener(c)->counters, c->reason);
 	if (c->has_tls)
 		conn_tls_close(c);
 	conn_move(c, CONN_CLOSING);

@@ -20,6 +20,7 @@
  * - A timeout, an error or lack of memory: conn_close() with the reason.
  */
 
+#include "ackd/metrics/reason.h"
 #include "base/address.h"
 #include "base/list.h"
 #include "core/session/session.h"
@@ -27,34 +28,6 @@
 #include <uv.h>
 
 struct listener;
-
-/* Why a connection ended, for the log. The first reason wins. Part of the state: add at the end. */
-enum conn_reason {
-	CONN_OPEN,  /* it has not ended */
-	CONN_END,   /* the peer closed; all input was answered */
-	CONN_NAK,   /* closed by ackd after a NAK */
-	CONN_QUIT,  /* closed by ackd after the quit message */
-	CONN_CLOSE, /* closed by ackd after the greeting */
-	CONN_IDLE,
-	CONN_RESET, /* by the peer or a network error; see c->error */
-	CONN_MEMORY_BUDGET,
-	CONN_MEMORY,
-	CONN_PROXY, /* no valid PROXY header */
-	CONN_REFUSED,
-	CONN_DRAIN,	  /* closed in an orderly way while draining */
-	CONN_HANDED_OVER, /* to the next process */
-	CONN_SHUTDOWN,	  /* drain_timeout or a second signal */
-	CONN_TLS_ERROR,	  /* an error in the peer's records; see c->error */
-	CONN_TLS_ALERT,	  /* the peer has sent the alert c->error */
-	CONN_TLS_CUT,	  /* the peer closed without close_notify */
-	CONN_UNTRUSTED,	  /* its certificate is not accepted any more; see c->error */
-	CONN_TLS_LIMIT,	  /* TLS 1.2: the keys have sealed as many records as they may */
-	CONN_OUTDATED,	  /* no TLS, or a version that the listener does not accept any more */
-	CONN_REASON_COUNT,
-};
-
-/* Returns a description of the reason. Static. */
-const char *conn_reason_name(enum conn_reason reason);
 
 /*
  * The state of a connection. conn.c has the table of transitions, and of what each state waits for.

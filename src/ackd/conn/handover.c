@@ -244,6 +244,14 @@ bool reactor_hand_over(struct reactor *reactor, struct handover *handover)
 
 /* ---- in the next process ---- */
 
+/* Returns why the connection ends. A reason that is not one of a served connection is damaged. */
+static uint8_t end_reason_of(const struct state_record *record)
+{
+	bool is_reason = record->end_reason >= CONN_END && record->end_reason < CONN_REASON_COUNT;
+
+	return is_reason || record->end_reason == CONN_OPEN ? record->end_reason : CONN_END;
+}
+
 static void conn_take_up(struct conn *c, const struct state_connection *from)
 {
 	const struct conn_names names = {from->proxy_id, from->authority, from->local,
@@ -255,7 +263,7 @@ static void conn_take_up(struct conn *c, const struct state_connection *from)
 	conn_move(c, CONN_SERVING);
 	c->sent = record->sent;
 	c->error = record->error;
-	c->end_reason = record->end_reason < CONN_REASON_COUNT ? record->end_reason : CONN_END;
+	c->end_reason = end_reason_of(record);
 	c->session.connection = record->connection;
 	r = conn_name(c, &names);
 	if (r == 0 && c->has_tls)
@@ -304,13 +312,13 @@ void conn_restore(struct listener *listener, int fd, const struct state_connecti
 		return;
 	}
 	if (listener_admit(listener, address, false) != REFUSAL_NONE) {
-		counter_add(listener->counters, COUNTER_CLOSED, 1);
+		counters_close(listener->counters, CONN_REFUSED);
 		close(fd);
 		return;
 	}
 	c = conn_create(listener, fd, address, PLACE_CLIENT, from->record.tls_length > 0);
 	if (!c) {
-		counter_add(listener->counters, COUNTER_CLOSED, 1);
+		counters_close(listener->counters, CONN_LOST);
 		return;
 	}
 	conn_take_up(c, from);

@@ -12,34 +12,6 @@
 #define LOGGED_BYTES_MAX 256
 static_assert(PRINTABLE_BYTES_SIZE(LOGGED_BYTES_MAX) <= LOG_TEXT_MAX + 1, "ACKD_TEXT is cut");
 
-const char *conn_reason_name(enum conn_reason reason)
-{
-	static const char *const names[] = {
-		[CONN_OPEN] = "open",
-		[CONN_END] = "end of input",
-		[CONN_NAK] = "NAK",
-		[CONN_QUIT] = "quit",
-		[CONN_CLOSE] = "reply is close",
-		[CONN_IDLE] = "idle timeout",
-		[CONN_RESET] = "connection lost",
-		[CONN_MEMORY_BUDGET] = "limits.max_memory is used up",
-		[CONN_MEMORY] = "out of memory",
-		[CONN_PROXY] = "no valid PROXY header",
-		[CONN_REFUSED] = "refused",
-		[CONN_DRAIN] = "drained",
-		[CONN_HANDED_OVER] = "handed over",
-		[CONN_SHUTDOWN] = "shutdown",
-		[CONN_TLS_ERROR] = "TLS error",
-		[CONN_TLS_ALERT] = "TLS alert",
-		[CONN_TLS_CUT] = "closed without close_notify",
-		[CONN_UNTRUSTED] = "client certificate no longer accepted",
-		[CONN_TLS_LIMIT] = "as many records as one key may seal",
-		[CONN_OUTDATED] = "TLS, or a newer version of it, is now required",
-	};
-
-	return names[reason];
-}
-
 /* Returns the fields common to all events of a connection. Fills @peer. */
 static struct log_fields fields_of(const struct conn *c, char peer[ADDRESS_TEXT_MAX])
 {

@@ -107,12 +107,12 @@ static enum MHD_Result respond_text(struct MHD_Connection *connection, unsigned 
 		       strlen(text), MHD_RESPMEM_PERSISTENT);
 }
 
-static enum MHD_Result respond_metrics(struct MHD_Connection *connection,
-				       const struct metrics_view *view)
+static enum MHD_Result respond_metrics(struct MHD_Connection *connection, struct metrics_view *view)
 {
 	char *text;
 	size_t length;
 
+	view->process = process_usage();
 	if (metrics_text(view, &text, &length) < 0)
 		return respond_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "out of memory\n");
 	return respond(connection, MHD_HTTP_OK, METRICS_CONTENT_TYPE, text, length,

@@ -9,9 +9,11 @@
  */
 
 #include "ackd/limits/limits.h"
+#include "ackd/metrics/reason.h"
 #include "ackd/tls/result.h"
 #include "core/session/nak.h"
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -28,7 +30,7 @@ enum counter {
 	COUNTER_SENT_BYTES,
 	COUNTER_MESSAGES,
 	COUNTER_CONNECTIONS, /* served so far */
-	COUNTER_CLOSED,	     /* of these, closed */
+	COUNTER_CLOSED,	     /* of these, closed: see counters_close() */
 	COUNTER_ACCEPT_ERRORS,
 	COUNTER_NAKS,						 /* one for each enum nak_reason */
 	COUNTER_REFUSED = COUNTER_NAKS + NAK_REASON_COUNT,	 /* one for each enum refusal */
@@ -39,7 +41,8 @@ enum counter {
 	/* the durations of those that succeeded: see stats_duration_bucket() */
 	COUNTER_HANDSHAKE_BUCKETS = COUNTER_HANDSHAKES + TLS_VERSION_COUNT * TLS_RESULT_COUNT,
 	COUNTER_HANDSHAKE_US = COUNTER_HANDSHAKE_BUCKETS + STATS_BUCKETS, /* their sum */
-	COUNTER_COUNT,
+	COUNTER_CLOSED_BY, /* one for each enum conn_reason that is counted, from CONN_END */
+	COUNTER_COUNT = COUNTER_CLOSED_BY + CONN_REASON_COUNT - CONN_END,
 };
 
 /* One worker's counters of one listener. No other thread writes to these cache lines. */
@@ -67,6 +70,14 @@ static inline void counter_add(struct counters *counters, unsigned counter, uint
 
 	atomic_store_explicit(value, atomic_load_explicit(value, memory_order_relaxed) + n,
 			      memory_order_relaxed);
+}
+
+/* Counts the end of a connection that was served. @reason is CONN_END or a later one. */
+static inline void counters_close(struct counters *counters, enum conn_reason reason)
+{
+	assert(reason >= CONN_END && reason < CONN_REASON_COUNT);
+	counter_add(counters, COUNTER_CLOSED, 1);
+	counter_add(counters, COUNTER_CLOSED_BY + reason - CONN_END, 1);
 }
 
 /*

@@ -101,6 +101,11 @@ static const char *refused_name(unsigned i)
 	return refusal_name(REFUSAL_NONE + 1 + i);
 }
 
+static const char *closed_name(unsigned i)
+{
+	return conn_reason_name(CONN_END + i);
+}
+
 /* The counters of each listener: @n adjacent ones, named by @reason_name if there are several. */
 static const struct family {
 	const char *name, *help;
@@ -125,6 +130,8 @@ static const struct family {
 	 COUNTER_HEALTH_CHECKS, 1, NULL},
 	{"ackd_connections_refused_total", "Connections that were not served, by reason.",
 	 COUNTER_REFUSED + REFUSAL_NONE + 1, REFUSAL_COUNT - REFUSAL_NONE - 1, refused_name},
+	{"ackd_connections_closed_total", "Connections that were served and have ended, by reason.",
+	 COUNTER_CLOSED_BY, CONN_REASON_COUNT - CONN_END, closed_name},
 	{"ackd_naks_total", "Messages or connections answered with a NAK, by reason.", COUNTER_NAKS,
 	 NAK_REASON_COUNT, nak_name},
 };
@@ -267,12 +274,63 @@ static void put_number(struct text *text, const char *name, const char *type, co
 	put(text, "%s %" PRIu64 "\n", name, value);
 }
 
-static void put_daemon(struct text *text, const struct metrics_view *view)
+static void put_seconds(struct text *text, const char *name, const char *type, const char *help,
+			double value)
+{
+	put_head(text, name, type, help);
+	put(text, "%s %.3f\n", name, value);
+}
+
+static void put_workers(struct text *text, const struct metrics_view *view)
+{
+	static const char name[] = "ackd_worker_cpu_seconds_total";
+
+	put_head(text, name, "counter", "CPU time that the worker has used.");
+	for (size_t i = 0; i < view->n_workers; i++)
+		put(text, "%s{worker=\"%zu\"} %.6f\n", name, i,
+		    (double)view->worker_cpu_ns[i] / 1e9);
+}
+
+/* The names are those of Prometheus' client libraries. */
+static void put_process(struct text *text, const struct metrics_view *view)
+{
+	const struct process_usage *process = &view->process;
+
+	put_seconds(text, "process_start_time_seconds", "gauge",
+		    "When the process began, in seconds since 1970.", view->started_s);
+	put_seconds(text, "process_cpu_seconds_total", "counter",
+		    "CPU time that the process has used.", process->cpu_seconds);
+	if (process->resident_bytes > 0)
+		put_number(text, "process_resident_memory_bytes", "gauge",
+			   "Memory of the process that is in RAM.", process->resident_bytes);
+	if (process->open_fds > 0)
+		put_number(text, "process_open_fds", "gauge",
+			   "File descriptors that the process has open.", process->open_fds);
+	put_number(text, "process_max_fds", "gauge",
+		   "File descriptors that the process may have open.", process->max_fds);
+}
+
+static void put_reloads(struct text *text, const struct metrics_view *view)
 {
 	static const char reloads[] = "ackd_reloads_total";
-	static const char busy[] = "ackd_worker_busy_ratio";
+
+	put_head(text, reloads, "counter", "Reloads of the configuration, by result.");
+	put(text, "%s{result=\"success\"} %" PRIu64 "\n%s{result=\"failure\"} %" PRIu64 "\n",
+	    reloads, view->reloads_done, reloads, view->reloads_failed);
+	put_number(text, "ackd_config_last_reload_success", "gauge",
+		   "1 if the last reload, or the start, has succeeded, otherwise 0.",
+		   view->has_reloaded);
+	put_seconds(text, "ackd_config_last_reload_timestamp_seconds", "gauge",
+		    "When the last reload, or the start, was, in seconds since 1970.",
+		    view->reloaded_s);
+}
+
+static void put_daemon(struct text *text, const struct metrics_view *view)
+{
 	static const char build[] = "ackd_build_info";
 
+	put_seconds(text, "ackd_start_time_seconds", "gauge",
+		    "When this ackd was started, in seconds since 1970.", view->started_s);
 	put_number(text, "ackd_max_connections", "gauge",
 		   "limits.max_connections, or less if the descriptor limit allows no more.",
 		   view->max_connections);
@@ -281,15 +339,10 @@ static void put_daemon(struct text *text, const struct metrics_view *view)
 		   view->held_bytes);
 	put_number(text, "ackd_max_held_bytes", "gauge", "limits.max_memory.",
 		   view->max_held_bytes);
-	put_head(text, reloads, "counter", "Reloads of the configuration, by result.");
-	put(text, "%s{result=\"success\"} %" PRIu64 "\n%s{result=\"failure\"} %" PRIu64 "\n",
-	    reloads, view->reloads_done, reloads, view->reloads_failed);
+	put_reloads(text, view);
 	put_number(text, "ackd_log_dropped_total", "counter",
 		   "Log entries that were lost or not written in time.", log_dropped());
-	put_head(text, busy, "gauge",
-		 "Share of one CPU that the worker used in the last interval of 5 s.");
-	for (size_t i = 0; i < view->n_workers; i++)
-		put(text, "%s{worker=\"%zu\"} %.4f\n", busy, i, view->busy_ratios[i]);
+	put_workers(text, view);
 	put_head(text, build, "gauge", "Versions of this ackd and of its libraries; always 1.");
 	put(text, "%s{", build);
 	put_label(text, "version", ACKD_VERSION);
@@ -307,6 +360,7 @@ int metrics_text(const struct metrics_view *view, char **ret_text, size_t *ret_l
 	put_listeners(&text);
 	put_tls(&text, view->config);
 	put_daemon(&text, view);
+	put_process(&text, view);
 	if (!text.bytes)
 		return -ENOMEM;
 	*ret_text = text.bytes;

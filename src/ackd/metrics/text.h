@@ -3,6 +3,7 @@
 /* The counters and gauges in Prometheus' text format, version 0.0.4. */
 
 #include "ackd/config/config.h"
+#include "ackd/metrics/process.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -18,9 +19,13 @@ struct metrics_view {
 	uint64_t max_held_bytes;
 	uint64_t reloads_done;
 	uint64_t reloads_failed;
-	const double *busy_ratios;   /* per worker; the server's */
-	const struct config *config; /* in effect; the server's */
+	bool has_reloaded;	       /* the last reload, or the start, has succeeded */
+	double reloaded_s;	       /* when it ended, in seconds since 1970 */
+	double started_s;	       /* when the process began */
+	const uint64_t *worker_cpu_ns; /* per worker; the server's */
 	size_t n_workers;
+	const struct config *config; /* in effect; the server's */
+	struct process_usage process;
 };
 
 /*

@@ -97,7 +97,7 @@ void server_count_lost(const struct state_connection *state, const char *reason)
 	};
 
 	if (counters && state->record.connection != 0)
-		counter_add(counters, COUNTER_CLOSED, 1);
+		counters_close(counters, CONN_LOST);
 	log_post_at(LOG_LEVEL_WARNING, LOG_RESTORE, &fields,
 		    "%s: connection %" PRIu64 " from %s closed: %s", fields.listener,
 		    fields.connection, peer, fields.reason);
@@ -401,7 +401,9 @@ static const struct failure canceled = {FAILURE_CANCELED, UV_ECANCELED};
 
 static void reload_end(struct server *server, struct failure failure)
 {
-	if (failure.kind != FAILURE_NONE) {
+	server->reloaded_s = wall_clock_s();
+	server->has_reloaded = failure.kind == FAILURE_NONE;
+	if (!server->has_reloaded) {
 		server->reloads_failed++;
 		log_post(LOG_RELOAD_FAILED, NULL,
 			 "reload failed: %s; the old configuration stays in force",

@@ -66,13 +66,6 @@ struct failure {
 	int error; /* the negative errno, if any */
 };
 
-/* The load of the workers in the last interval. */
-struct worker_load {
-	uint64_t at_ns;	  /* time of the last sample */
-	uint64_t *cpu_ns; /* per worker: CPU time used up to then */
-	double *ratios;	  /* per worker: share of one CPU */
-};
-
 struct server {
 	uint8_t state;
 	uv_loop_t loop;
@@ -104,8 +97,11 @@ struct server {
 	struct control control;	    /* requests to reload */
 	uint64_t reloads_done;
 	uint64_t reloads_failed;
+	bool has_reloaded;	 /* the last reload, or the start, has succeeded */
+	double reloaded_s;	 /* when it ended: wall_clock_s() */
+	double started_s;	 /* when the process began */
 	struct metrics *metrics; /* NULL until metrics are configured */
-	struct worker_load load;
+	uint64_t *worker_cpu_ns; /* CPU time of each worker at the last look */
 };
 
 /* ---- server.c ---- */
@@ -269,6 +265,9 @@ void report_finish(struct server *server);
 
 /* Reports the present status to the service manager. */
 void report_status(struct server *server);
+
+/* Returns the seconds since 1970. */
+double wall_clock_s(void);
 
 /* Logs the counters of every listener. */
 void report_stats(const struct server *server);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define STATUS_EVERY_MS 5000
 
@@ -23,23 +24,6 @@ void report_status(struct server *server)
 		   s.values[COUNTER_SENT_BYTES], plural(s.values[COUNTER_SENT_BYTES]));
 }
 
-/* Samples the CPU time of each worker, at no cost to the workers. */
-static void sample_load(struct server *server)
-{
-	struct worker_load *load = &server->load;
-	uint64_t now_ns = uv_hrtime();
-
-	for (unsigned i = 0; i < server->n_workers; i++) {
-		uint64_t cpu_ns = worker_cpu_ns(&server->workers[i]);
-
-		if (load->at_ns > 0 && cpu_ns >= load->cpu_ns[i])
-			load->ratios[i] =
-				(double)(cpu_ns - load->cpu_ns[i]) / (double)(now_ns - load->at_ns);
-		load->cpu_ns[i] = cpu_ns;
-	}
-	load->at_ns = now_ns;
-}
-
 static void on_status_timer(uv_timer_t *timer)
 {
 	struct server *server = timer->data;
@@ -49,7 +33,6 @@ static void on_status_timer(uv_timer_t *timer)
 	if (!states_in(server->change.state,
 		       STATES_BIT(CHANGE_READING) | STATES_BIT(CHANGE_APPLYING)))
 		control_accept(&server->control); /* in case there were no descriptors */
-	sample_load(server);
 	report_status(server);
 }
 
@@ -75,17 +58,15 @@ static void on_watchdog_timer(uv_timer_t *timer)
 
 int report_init(struct server *server, unsigned n_workers)
 {
-	server->load.cpu_ns = calloc(n_workers, sizeof(*server->load.cpu_ns));
-	server->load.ratios = calloc(n_workers, sizeof(*server->load.ratios));
-	return server->load.cpu_ns && server->load.ratios ? 0 : -ENOMEM;
+	server->worker_cpu_ns = calloc(n_workers, sizeof(*server->worker_cpu_ns));
+	return server->worker_cpu_ns ? 0 : -ENOMEM;
 }
 
 void report_finish(struct server *server)
 {
 	metrics_destroy(server->metrics);
 	server->metrics = NULL;
-	free(server->load.cpu_ns);
-	free(server->load.ratios);
+	free(server->worker_cpu_ns);
 }
 
 void report_start(struct server *server)
@@ -163,10 +144,30 @@ void report_lines(enum log_event event, char *lines, unsigned max)
 
 /* ---- metrics ---- */
 
+double wall_clock_s(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* Reads the CPU time of each worker, at no cost to them. One that has ended keeps its last. */
+static void sample_workers(struct server *server)
+{
+	for (unsigned i = 0; i < server->n_workers; i++) {
+		uint64_t cpu_ns = worker_cpu_ns(&server->workers[i]);
+
+		if (cpu_ns > server->worker_cpu_ns[i])
+			server->worker_cpu_ns[i] = cpu_ns;
+	}
+}
+
 static void on_metrics_look(void *data, struct metrics_view *ret_view)
 {
 	struct server *server = data;
 
+	sample_workers(server);
 	*ret_view = (struct metrics_view){
 		.accepting = server->state == SERVER_RUNNING,
 		.max_connections = atomic_load(&server->limits.max_connections),
@@ -174,7 +175,10 @@ static void on_metrics_look(void *data, struct metrics_view *ret_view)
 		.max_held_bytes = budget_max(&server->limits.budget),
 		.reloads_done = server->reloads_done,
 		.reloads_failed = server->reloads_failed,
-		.busy_ratios = server->load.ratios,
+		.has_reloaded = server->has_reloaded,
+		.reloaded_s = server->reloaded_s,
+		.started_s = server->started_s,
+		.worker_cpu_ns = server->worker_cpu_ns,
 		.n_workers = server->n_workers,
 		.config = server->config,
 	};

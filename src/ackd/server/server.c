@@ -247,6 +247,8 @@ int server_init(struct server *server, const struct config_source *source)
 		return r;
 	socket_set_init(&server->sockets);
 	server->source = source;
+	server->started_s = server->reloaded_s = wall_clock_s();
+	server->has_reloaded = true;
 	r = server_init_handles(server);
 	if (r < 0) {
 		server_close_handles(server);
