@@ -773,6 +773,7 @@ def test_accepting_pauses_without_descriptors(ackd):
 # ---- Prometheus itself ----
 
 RULES = ROOT / "packaging/prometheus"
+DASHBOARD = ROOT / "packaging/grafana/ackd.json"
 
 
 def promtool(*arguments, **options):
@@ -803,8 +804,53 @@ def test_rules_use_existing_metrics(ackd):
     assert used <= set(re.findall(r"^# TYPE (\w+) ", body, re.M))
 
 
+def panels_of(dashboard):
+    return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
+
+
+def queries_of(dashboard, **variables):
+    """Yields the queries of the dashboard, with the variables replaced."""
+    for target in (t for panel in panels_of(dashboard) for t in panel["targets"]):
+        query = target["expr"]
+        for name, value in variables.items():
+            query = query.replace(f"${name}", value)
+        assert "$" not in query
+        yield query
+
+
+def test_dashboard_is_well_formed():
+    """Grafana cannot be installed here: this is what a slip of the pen would break."""
+    dashboard = json.loads(DASHBOARD.read_text())
+    ids = [panel["id"] for panel in dashboard["panels"]]
+    assert len(set(ids)) == len(ids)
+    taken = set()
+    for panel in dashboard["panels"]:
+        at = panel["gridPos"]
+        cells = {(at["x"] + i, at["y"] + k) for i in range(at["w"]) for k in range(at["h"])}
+        assert not cells & taken, panel["title"]
+        assert all(x < 24 for x, _ in cells), panel["title"]
+        taken |= cells
+    names = {variable["name"] for variable in dashboard["templating"]["list"]}
+    assert set(re.findall(r"\$\{?(\w+)", DASHBOARD.read_text())) - {"__rate_interval", "__all"} == names
+    for panel in panels_of(dashboard):
+        assert panel["title"]
+        for number, target in enumerate(panel["targets"]):
+            assert target["refId"] == chr(ord("A") + number)
+            assert target["datasource"] == panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+
+
+def test_dashboard_shows_every_metric(ackd):
+    """No query has a metric that does not exist, and no metric is left out."""
+    types = re.findall(r"^# TYPE (\w+) ", request(ackd(METRICS).address("metrics"))[2], re.M)
+    shown = set(re.findall(r"\b(?:ackd|process)_[a-z_]+\b", DASHBOARD.read_text()))
+    shown = {name.removesuffix("_bucket") for name in shown}
+    assert shown - set(types) == set()
+    # "Started" shows the same time under the other name
+    assert set(types) - shown == {"process_start_time_seconds"}
+
+
 def test_prometheus_stores_the_metrics(ackd, directory):
-    """Prometheus, with the rules loaded, stores the correct values."""
+    """Prometheus, with the rules loaded, stores the correct values, and answers the dashboard."""
     if not have("prometheus"):
         pytest.skip("prometheus is not installed")
     daemon = ackd(METRICS + THREE)
@@ -828,6 +874,7 @@ def test_prometheus_stores_the_metrics(ackd, directory):
         path = f"/api/v1/query?query={urllib.parse.quote(expression)}"
         with contextlib.suppress(OSError):
             status, _, body = request(Address(f"127.0.0.1:{port}"), path)
+            assert status != 400, body
             if status == 200:
                 return json.loads(body)["data"]["result"]
         return []
@@ -841,6 +888,11 @@ def test_prometheus_stores_the_metrics(ackd, directory):
             stored[(labels["__name__"], *own)] = float(result["value"][1])
         assert counted(stored) == expected
         assert query("count(ALERTS)") == []
+        variables = {"job": ".*", "instance": ".*", "listener": ".*", "__rate_interval": "1m"}
+        for expression in queries_of(json.loads(DASHBOARD.read_text()), **variables):
+            query(expression)  # is valid
+            if "_tls_" not in expression:  # which no listener has
+                wait_until(lambda e=expression: query(e.removesuffix(" > 0")), expression)
     finally:
         prometheus.terminate()
         prometheus.wait(SOON)
