@@ -836,7 +836,8 @@ def test_dashboard_is_well_formed():
         assert panel["title"]
         for number, target in enumerate(panel["targets"]):
             assert target["refId"] == chr(ord("A") + number)
-            assert target["datasource"] == panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+            assert target["datasource"] == panel["datasource"]
+            assert target["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
 
 
 def test_dashboard_shows_every_metric(ackd):
