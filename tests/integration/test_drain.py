@@ -10,7 +10,8 @@ import time
 import pytest
 
 from faults import Draining
-from harness import Frozen, converse, fill, read_exactly, read_to_end, wait_until
+from harness import Frozen, converse, fill, read_exactly, read_to_end, wait_until, within
+from prom import is_built, request
 
 ENDS = [signal.SIGTERM, signal.SIGINT]
 
@@ -198,6 +199,38 @@ def test_signal_during_the_start_never_hangs(ackd):
         daemon.signal(signal.SIGTERM)
         assert daemon.wait() in (0, -signal.SIGTERM)
         daemon.check_log()
+
+
+def test_drain_delay_accepts_before_the_drain(ackd, config_file):
+    """/healthz says 503 immediately; clients are accepted and served until the delay ends."""
+    metrics = 'metrics = { address = "127.0.0.1"; port = 0; };' if is_built(config_file) else ""
+    daemon = ackd(f'limits = {{ drain_delay = "{within(1)}s"; drain_timeout = 60; }};' + metrics)
+    with daemon.connect() as s:
+        begin = time.monotonic()
+        daemon.signal(signal.SIGTERM)
+        daemon.wait_for("draining in .* 503")
+        if metrics:
+            assert request(daemon.address("metrics"), "/healthz")[0] == 503
+        assert daemon.exchange(b"x") == b"Got x"
+        s.sendall(b"y")
+        assert read_exactly(s, 5) == b"Got y"
+        assert read_to_end(s) == b""
+        assert time.monotonic() - begin >= within(1)
+    assert daemon.wait() == 0
+
+
+def test_second_signal_ends_the_drain_delay(ackd):
+    """The next one ends the drain."""
+    daemon = ackd('reply = "echo"; limits = { drain_delay = "1h"; drain_timeout = "1h"; };')
+    with daemon.connect(receive_buffer=4096) as s:
+        fill(s, b"x")
+        daemon.signal(signal.SIGTERM)
+        daemon.wait_for("draining in 3600000 ms")
+        assert daemon.exchange(b"x") == b"x"
+        daemon.signal(signal.SIGINT)
+        daemon.wait_for("draining 1 connection, for at most 3600000 ms")
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0
 
 
 def test_sigusr2_without_a_store_drains(ackd):

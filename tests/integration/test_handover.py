@@ -737,11 +737,14 @@ def test_line_state_does_not_survive_stream_framing(unit):
         assert read_to_end(s) == b"d\nx\n"
 
 
-def test_tcp_user_timeout_is_updated(unit):
+def test_timeouts_of_the_kernel_are_updated(unit):
     """An old TCP_USER_TIMEOUT would end a client that does not read before idle_timeout."""
 
     def config(seconds):
-        return f'address = "127.0.0.1"; limits = {{ idle_timeout = {seconds}; }};'
+        return (
+            f'address = "127.0.0.1"; limits = {{ idle_timeout = {seconds}; }};'
+            f" keepalive = {seconds // 10};"
+        )
 
     daemon = unit.start(config(60))
     with accepted(daemon):
@@ -755,7 +758,8 @@ def test_tcp_user_timeout_is_updated(unit):
         for fd in fds:
             with socket.socket(fileno=fd) as s:
                 timeouts.append(s.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT))
-        assert timeouts == [600_000]
+                timeouts.append(s.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE))
+        assert timeouts == [600_000, 60]
 
 
 def test_both_stored_addresses_of_a_removed_listener_are_closed(unit):

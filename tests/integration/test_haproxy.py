@@ -6,6 +6,7 @@ import io
 import pathlib
 import re
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -46,12 +47,12 @@ log = {{ level = "debug"; }};
 class Backend:
     """An ackd and its address; with a @manager it is a unit that can be restarted."""
 
-    def __init__(self, directory, manager=None):
+    def __init__(self, directory, manager=None, config=""):
         self.directory = directory
         self.manager = manager
         self.address = Address(f"127.0.0.1:{free_port()}")
         self.metrics = Address(f"127.0.0.1:{free_port()}")
-        self.config = CONFIG.format(port=self.address.port, metrics=self.metrics.port)
+        self.config = config + CONFIG.format(port=self.address.port, metrics=self.metrics.port)
         if manager:
             self.daemon = manager.daemon(directory, self.config, arguments=())
         else:
@@ -127,12 +128,23 @@ class HAProxy:
             s.sendall(text.encode() + b"\n")
             return read_to_end(s).decode()
 
-    def states(self):
-        """Returns the state of each server in HAProxy: UP, DOWN, DRAIN ..."""
+    def servers(self):
+        """Returns the statistics of each server in HAProxy."""
         rows = csv.DictReader(io.StringIO(self.command("show stat")[2:]))
         servers = [r for r in rows if r["pxname"] == "ackd" and r["svname"].startswith("ackd")]
         assert len(servers) == len(self.backends)
-        return [r["status"].split()[0] + ("?" if "(" in r["check_status"] else "") for r in servers]
+        return servers
+
+    def states(self):
+        """Returns the state of each server in HAProxy: UP, DOWN, DRAIN ..."""
+        return [
+            r["status"].split()[0] + ("?" if "(" in r["check_status"] else "")
+            for r in self.servers()
+        ]
+
+    def refusals(self):
+        """Returns how many connections to servers failed, were retried or moved to another."""
+        return sum(int(r[name]) for r in self.servers() for name in ("econ", "wretr", "wredis"))
 
     def set(self, i, state):
         assert self.command(f"set server ackd/ackd{i + 1} state {state}").strip() == ""
@@ -157,11 +169,11 @@ def lab(config_file):
             stack.callback(shutil.rmtree, path)
             return path
 
-        def make(n=N, units=False, **options):
+        def make(n=N, units=False, config="", **options):
             backends = []
             for _ in range(n):
                 path = directory()
-                backends.append(Backend(path, Manager(path) if units else None))
+                backends.append(Backend(path, Manager(path) if units else None, config))
                 stack.callback(backends[-1].finish)
             haproxy = HAProxy(directory(), backends, **options)
             stack.callback(haproxy.finish)
@@ -189,8 +201,9 @@ def read_line(s):
 class Load:
     """Clients that exchange without pause; every reply is checked, every failure recorded."""
 
-    def __init__(self, address, short=4, long=4):
+    def __init__(self, address, short=4, long=4, pause=0.002):
         self.address = address
+        self.pause = pause  # after each exchange
         self.failures = []
         self.exchanges = 0
         self.connections = 0
@@ -219,7 +232,7 @@ class Load:
                 assert read_line(s) == f"{n} message {n}"
                 with self._lock:
                     self.exchanges += 1
-                time.sleep(0.002)
+                time.sleep(self.pause)
             s.shutdown(socket.SHUT_WR)
             assert read_to_end(s) == b""
         with self._lock:
@@ -398,6 +411,29 @@ def test_rolling_restart_fails_no_exchange(lab):
         wait_until(
             lambda b=backend: scrape(b.metrics)["ackd_open_connections", "ackd"] == 0, "the end"
         )
+
+
+DRAIN_DELAY = 5.0  # several times what HAProxy needs to notice: two checks
+
+
+def test_rolling_stop_with_drain_delay_fails_no_exchange(lab):
+    """Without a hand-over: each is stopped and started, and HAProxy finds out by /healthz alone."""
+    haproxy = lab(config=f"limits = {{ drain_delay = {within(DRAIN_DELAY)}; }};")
+    with Load(haproxy.ipv4, short=2, long=0, pause=0.02) as load:
+        load.wait_for_more(50)
+        for i, backend in enumerate(haproxy.backends):
+            backend.daemon.signal(signal.SIGTERM)
+            wait_until(lambda i=i: haproxy.states()[i] == "DOWN", "HAProxy to notice the end")
+            assert backend.daemon.process.poll() is None
+            assert backend.daemon.wait() == 0
+            backend.daemon.check_log()
+            assert "draining 0 connections" in backend.daemon.log
+            backend.start()
+            wait_until(lambda i=i: haproxy.states()[i] == "UP", "HAProxy to notice the start")
+            load.wait_for_more(50)
+    assert load.failures == []
+    assert haproxy.refusals() == 0
+    print(f"{load.exchanges} exchanges on {load.connections} connections, none failed")
 
 
 def newer_version(directory):

@@ -215,6 +215,36 @@ def test_kernel_timeouts_detect_dead_peers(ackd, idle_timeout_s):
         assert daemon.reload()
 
 
+def keepalive_of(daemon, listener=None):
+    with daemon.connect(listener) as s:
+        s.sendall(b"x")
+        read_exactly(s, 5)
+        with daemon.socket_of(s) as theirs:
+            if not theirs.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE):
+                return 0
+            return theirs.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+
+
+def test_keepalive_is_set(ackd):
+    """The setting of each listener applies to new connections, also after a reload."""
+
+    def config(top, *settings):
+        groups = [
+            f'{{ name = "{name}"; address = "127.0.0.1"; port = 0; {setting} }}'
+            for name, setting in zip("abc", settings)
+        ]
+        return f"{top} listeners = ( {', '.join(groups)} );"
+
+    daemon = ackd(config("", "", "keepalive = 0;", "keepalive = 1;"))
+    assert [keepalive_of(daemon, name) for name in "abc"] == [120, 0, 1]
+    daemon.write_config(config("", "keepalive = 0;", "", 'keepalive = "9h";'))
+    assert daemon.reload()
+    assert [keepalive_of(daemon, name) for name in "abc"] == [0, 120, 32400]
+    daemon.write_config(config('keepalive = "1min";', "", "keepalive = 0;", ""))
+    assert daemon.reload()
+    assert [keepalive_of(daemon, name) for name in "abc"] == [60, 0, 60]
+
+
 def test_connection_that_exceeds_max_memory_is_closed(ackd):
     daemon = ackd(
         # several workers could find the memory full at the same time

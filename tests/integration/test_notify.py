@@ -80,6 +80,16 @@ def test_drain_extends_the_timeout(manager, start):
         assert daemon.wait() == 0
 
 
+def test_drain_delay_extends_the_timeout(manager, start):
+    daemon = start("limits: { drain_delay = 3600; };")
+    daemon.signal(signal.SIGTERM)
+    at = index(manager, "STOPPING")
+    first = index(manager, "EXTEND_TIMEOUT_USEC", at)
+    index(manager, "EXTEND_TIMEOUT_USEC", first)
+    daemon.signal(signal.SIGTERM)
+    assert daemon.wait() == 0
+
+
 def test_hand_over_is_notified(manager, start):
     daemon = start('address = "127.0.0.1";')
     daemon.signal(signal.SIGUSR2)

@@ -127,6 +127,12 @@ static void test_addresses(void **state)
 static void test_units(void **state)
 {
 	static const struct fault faults[] = {
+		{"keepalive = 32401;",
+		 "F:1: keepalive: found 32401; allowed: a duration from 0 to 9h in whole "
+		 "seconds" DURATION},
+		{"keepalive = \"1500ms\";",
+		 "F:1: keepalive: found the string \"1500ms\"; allowed: a duration from 0 to 9h in "
+		 "whole seconds" DURATION},
 		{"limits = { idle_timeout = -1; }",
 		 "F:1: limits.idle_timeout: found -1; allowed: a duration from 0 to 24d in whole "
 		 "milliseconds" DURATION},

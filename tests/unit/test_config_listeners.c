@@ -266,6 +266,13 @@ static void test_path_or_address(void **state)
 	expect_errors("mode = \"0600\";", "F:1: mode: cannot be set without path\n");
 	expect_errors("listeners = ({ name = \"a\"; mode = \"0600\"; });",
 		      "F:1: listeners[0].mode: cannot be set without path\n");
+	expect_errors("path = \"/x\"; keepalive = 0;",
+		      "F:1: keepalive: cannot be combined with path\n");
+	config = files_load_text("keepalive = \"9h\";\n"
+				 "listeners = ( { name = \"a\"; path = \"/x\"; }, "
+				 "{ name = \"b\"; } );");
+	assert_int_equal(config->listeners[1].keepalive_s, 32400);
+	config_unref(config);
 	expect_errors("path = \"/x\"; freebind = true;",
 		      "F:1: freebind: cannot be combined with path\n");
 

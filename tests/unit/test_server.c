@@ -450,6 +450,80 @@ static void test_drain_timeout(void **state)
 	until_end(&f);
 }
 
+/* During the delay the workers accept. Its end, or another signal, begins the drain. */
+static void test_drain_delay(void **state)
+{
+	struct fixture f;
+	uv_timer_t *timer;
+	uint64_t now_ms;
+
+	for (int by_signal = 0; by_signal < 2; by_signal++) {
+		begin_running(&f, ONE " limits = { drain_delay = 3; drain_timeout = 5; };");
+		timer = &f.server->drain_timer;
+		server_end(f.server, SIGTERM);
+		assert_int_equal(f.server->state, SERVER_DELAYING);
+		now_ms = uv_now(&f.server->loop);
+		assert_int_equal(f.server->drain_deadline_ms, now_ms + 3000);
+		assert_int_equal(uv_timer_get_due_in(timer), 1000);
+		turn(&f, 0);
+		turn(&f, 1);
+		assert_false(worker_leaves(&f, 0));
+		assert_true(listens(&f));
+		reload_request(f.server);
+		assert_int_equal(f.server->change.state, CHANGE_NONE);
+		server_end(f.server, SIGUSR2);
+		assert_int_equal(f.server->state, SERVER_DELAYING);
+		if (by_signal) {
+			server_end(f.server, SIGINT);
+		} else {
+			f.server->drain_deadline_ms = uv_now(&f.server->loop);
+			timer->timer_cb(timer);
+		}
+		assert_int_equal(f.server->state, SERVER_DRAINING);
+		assert_int_equal(f.server->drain_deadline_ms, uv_now(&f.server->loop) + 5000);
+		if (by_signal) {
+			server_end(f.server, SIGTERM);
+			assert_int_equal(f.server->state, SERVER_STOPPING);
+		}
+		until_end(&f);
+	}
+}
+
+/* A change that has begun is completed during the delay, and a drain follows as without one. */
+static void test_drain_delay_during_a_change(void **state)
+{
+	struct fixture f;
+
+	begin_running(&f, ONE " limits = { drain_delay = 3; };");
+	change(&f, TWO " limits = { drain_delay = 3; };");
+	turn(&f, 0);
+	server_end(f.server, SIGTERM);
+	turn(&f, 1);
+	assert_int_equal(n_done, 1);
+	assert_int_equal(f.server->change.state, CHANGE_NONE);
+	assert_int_equal(f.server->state, SERVER_DELAYING);
+	server_end(f.server, SIGTERM);
+	turn(&f, 0);
+	turn(&f, 1);
+	assert_false(listens(&f));
+	until_end(&f);
+}
+
+/* In a restart without a hand-over, the SIGTERM that follows does not end the delay. */
+static void test_drain_delay_in_a_restart(void **state)
+{
+	struct fixture f;
+
+	begin_running(&f, ONE " limits = { drain_delay = 3; };");
+	server_end(f.server, SIGUSR2);
+	assert_int_equal(f.server->state, SERVER_DELAYING);
+	server_end(f.server, SIGTERM);
+	assert_int_equal(f.server->state, SERVER_DELAYING);
+	server_end(f.server, SIGTERM);
+	assert_int_equal(f.server->state, SERVER_DRAINING);
+	until_end(&f);
+}
+
 /* A signal during the start is recorded: workers may have connections. A second one stops. */
 static void test_signals_during_the_start(void **state)
 {
@@ -612,6 +686,9 @@ int main(void)
 		cmocka_unit_test(test_end_while_retiring),
 		cmocka_unit_test(test_second_signal),
 		cmocka_unit_test(test_drain_timeout),
+		cmocka_unit_test(test_drain_delay),
+		cmocka_unit_test(test_drain_delay_during_a_change),
+		cmocka_unit_test(test_drain_delay_in_a_restart),
 		cmocka_unit_test(test_signals_during_the_start),
 		cmocka_unit_test(test_workers_hand_over_one_by_one),
 		cmocka_unit_test(test_silent_manager),

@@ -101,6 +101,9 @@ static void check_socket(struct config_loader *loader, size_t i)
 		if (l->freebind && source_of(loader, i, "freebind")->level >= path)
 			config_error(&place, "cannot be combined with path");
 		l->freebind = false;
+		place = place_of(loader, i, "keepalive");
+		if (source_of(loader, i, "keepalive")->level >= path)
+			config_error(&place, "cannot be combined with path");
 	} else if (is_own(loader, i, "mode") && !source_of(loader, i, "path")->bad) {
 		place = place_of(loader, i, "mode");
 		config_error(&place, "cannot be set without path");

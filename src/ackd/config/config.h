@@ -35,7 +35,8 @@ struct config_listener {
 	char *path; /* path of a UNIX socket; NULL otherwise */
 	mode_t mode;
 	unsigned backlog;
-	char *greeting; /* template sources; the compiled templates are in policy */
+	unsigned keepalive_s; /* idle time before TCP keepalive probes; 0: none */
+	char *greeting;	      /* template sources; the compiled templates are in policy */
 	char *ack_prefix;
 	char *ack_suffix;
 	char *reply_text; /* these three: NULL if they are not set */
@@ -68,6 +69,7 @@ struct config {
 	uint32_t max_message_bytes;
 	size_t max_memory_bytes;
 	uint64_t idle_timeout_ms; /* 0: never */
+	uint64_t drain_delay_ms;
 	uint64_t drain_timeout_ms;
 	struct log_settings log;
 	struct config_listener metrics; /* has only a name, an address (NULL: no metrics), a port */

@@ -220,12 +220,14 @@ static const struct setting_type type_size = {
 	"a size",	   ": a number of bytes, or a string such as \"64KiB\", \"1MiB\"",
 	.read = read_size, .text = bytes_text};
 
-static const struct setting_type type_milliseconds;
+static const struct setting_type type_milliseconds, type_seconds;
 
 /* Returns the unit of the member in microseconds. */
 static uint64_t unit_us(const struct setting *setting)
 {
-	return setting->type == &type_milliseconds ? 1000 : 1;
+	return setting->type == &type_seconds	     ? 1000000
+	       : setting->type == &type_milliseconds ? 1000
+						     : 1;
 }
 
 /*
@@ -270,6 +272,9 @@ static const char *time_text(const struct setting *setting, uint64_t number,
 
 #define DURATION_FORM                                                                              \
 	": a number of seconds, or a string such as \"500ms\", \"30s\", \"5min\", \"1h\""
+static const struct setting_type type_seconds = {
+	&number_class,	       KIND_NUMBER,	 "a duration", " in whole seconds" DURATION_FORM,
+	.read = read_duration, .text = time_text};
 static const struct setting_type type_milliseconds = {
 	&number_class,	       KIND_NUMBER,
 	"a duration",	       " in whole milliseconds" DURATION_FORM,

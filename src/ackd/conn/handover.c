@@ -298,7 +298,8 @@ void conn_restore(struct listener *listener, int fd, const struct state_connecti
 	const struct address *address = &from->record.address;
 	struct conn *c;
 
-	endpoint_set_timeout(fd, listener->config->idle_timeout_ms);
+	endpoint_set_timeouts(fd, listener->config->idle_timeout_ms,
+			      listener->settings->keepalive_s);
 	if (from->record.connection == 0) { /* its PROXY header is incomplete */
 		if (!listener_is_proxied(listener)) {
 			listener_count_refusal(listener, address, REFUSAL_PROXY,

@@ -1,7 +1,10 @@
 /*
- * The end of the daemon: SIGTERM -> workers drain while the service manager is asked for time ->
- * their threads end -> the loop ends (server.c). SIGUSR2 hands over instead, or drains if that is
- * not possible. A second signal, or the end of drain_timeout, closes everything immediately.
+ * The end of the daemon: SIGTERM -> drain_delay, if there is one -> workers drain -> their threads
+ * end -> the loop ends (server.c). Meanwhile the service manager is asked for time. SIGUSR2 hands
+ * over instead, or drains if that is not possible. A further signal ends the delay. Another one, or
+ * the end of drain_timeout, closes everything immediately.
+ *
+ * During the delay everything works as before, but /healthz says 503 and there are no reloads.
  */
 
 #include "ackd/server/internal.h"
@@ -24,7 +27,9 @@ void server_stop(struct server *server)
 	server_order(server, WORKER_STOP);
 }
 
-/* Extends the service manager's timeout while draining, and stops the server at the deadline. */
+static void server_drain(struct server *server);
+
+/* Extends the service manager's timeout until the deadline of the delay or of the drain. */
 static void on_drain_timer(uv_timer_t *timer)
 {
 	struct server *server = timer->data;
@@ -33,6 +38,10 @@ static void on_drain_timer(uv_timer_t *timer)
 	if (now_ms >= server->drain_deadline_ms) {
 		struct stats s = stats_total();
 
+		if (server->state == SERVER_DELAYING) {
+			server_drain(server);
+			return;
+		}
 		if (server->state == SERVER_DRAINING)
 			log_post(LOG_DRAIN, NULL,
 				 "drain_timeout has expired: closing %" PRIu64 " connection%s",
@@ -46,19 +55,33 @@ static void on_drain_timer(uv_timer_t *timer)
 		       0);
 }
 
+/* Sets the deadline of the present state to @timeout_ms from now. */
+static void set_deadline(struct server *server, uint64_t timeout_ms)
+{
+	/* Asking the service manager may have blocked. */
+	uv_update_time(&server->loop);
+	server->drain_deadline_ms = uv_now(&server->loop) + timeout_ms;
+	on_drain_timer(&server->drain_timer);
+}
+
+static void server_delay(struct server *server)
+{
+	states_move(server_states, &server->state, SERVER_DELAYING);
+	log_post(LOG_DRAIN, NULL,
+		 "draining in %" PRIu64 " ms: /healthz says 503, clients are still accepted",
+		 server->config->drain_delay_ms);
+	set_deadline(server, server->config->drain_delay_ms);
+}
+
 static void server_drain(struct server *server)
 {
 	struct stats s = stats_total();
 
-	/* Asking the service manager may have blocked; the timeout starts now. */
-	uv_update_time(&server->loop);
 	states_move(server_states, &server->state, SERVER_DRAINING);
-	log_notify("STOPPING=1");
 	log_post(LOG_DRAIN, NULL, "draining %" PRIu64 " connection%s, for at most %" PRIu64 " ms",
 		 stats_open(&s), plural(stats_open(&s)), server->config->drain_timeout_ms);
 	server_order(server, WORKER_DRAIN);
-	server->drain_deadline_ms = uv_now(&server->loop) + server->config->drain_timeout_ms;
-	on_drain_timer(&server->drain_timer);
+	set_deadline(server, server->config->drain_timeout_ms);
 }
 
 /*
@@ -86,7 +109,7 @@ static bool next_can_read(const struct server *server)
 	return r != -EINVAL;
 }
 
-/* Begins the end by a hand-over (SIGUSR2) or by draining. */
+/* Begins the end by a hand-over (SIGUSR2), or by draining. */
 static void server_leave(struct server *server, int signum)
 {
 	if (signum == SIGUSR2) {
@@ -97,7 +120,11 @@ static void server_leave(struct server *server, int signum)
 		/* no process follows: new connections must be refused */
 		store_clear(&server->sockets.endpoints);
 	}
-	server_drain(server);
+	log_notify("STOPPING=1");
+	if (server->config->drain_delay_ms > 0)
+		server_delay(server);
+	else
+		server_drain(server);
 }
 
 void server_end(struct server *server, int signum)
@@ -109,6 +136,8 @@ void server_end(struct server *server, int signum)
 		server_leave(server, signum);
 	} else if (signum == SIGUSR2 || server->state == SERVER_HANDING_OVER) {
 		return; /* nothing to hand over yet, or already under way */
+	} else if (server->state == SERVER_DELAYING) {
+		server_drain(server);
 	} else if (server->state == SERVER_STARTING && server->n_workers > 0 &&
 		   !server->end_signal) {
 		server->end_signal = signum; /* workers may already have connections */

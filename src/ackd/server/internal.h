@@ -25,6 +25,7 @@ enum { SERVER_N_SIGNALS = 5 };
 enum server_state {
 	SERVER_STARTING,
 	SERVER_RUNNING,
+	SERVER_DELAYING,     /* about to drain, which /healthz says; still accepts */
 	SERVER_DRAINING,     /* workers drain; ends with the last of them */
 	SERVER_HANDING_OVER, /* workers hand over, one after another; ends with the last of them */
 	SERVER_STOPPING,     /* workers close everything; ends with the last of them */
@@ -76,7 +77,7 @@ struct server {
 	uv_timer_t watchdog_timer;
 	uv_timer_t drain_timer;
 	uv_timer_t retired_timer;
-	uint64_t drain_deadline_ms;
+	uint64_t drain_deadline_ms; /* of the delay, then of the drain */
 	const struct config_source *source;
 	struct config *config; /* in effect */
 	struct socket_set sockets;
@@ -197,10 +198,11 @@ void reload_cancel(struct server *server);
 /* ---- ending.c ---- */
 
 /*
- * Ends the daemon in response to @signum: SIGUSR2 hands over, other signals drain. A second signal
- * closes everything immediately, except the SIGTERM that follows SIGUSR2 in a restart. Signals
- * during a hand-over are ignored. Before the daemon is ready, SIGUSR2 is ignored. Any other signal
- * then ends the start or, if workers may have connections already, is recorded for server_ready().
+ * Ends the daemon in response to @signum: SIGUSR2 hands over, other signals drain after
+ * drain_delay. A further signal ends the delay, or, while draining, closes everything immediately.
+ * The SIGTERM that follows SIGUSR2 in a restart is none. Signals during a hand-over are ignored.
+ * Before the daemon is ready, SIGUSR2 is ignored. Any other signal then ends the start or, if
+ * workers may have connections already, is recorded for server_ready().
  */
 void server_end(struct server *server, int signum);
 

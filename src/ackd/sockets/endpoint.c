@@ -15,11 +15,10 @@
 #include <unistd.h>
 
 /*
- * Keepalive detects the dead peer of an idle connection after idle + n * interval: in less than
- * five minutes. This applies without an idle timeout; otherwise TCP_USER_TIMEOUT replaces the
- * number of probes.
+ * Keepalive detects the dead peer of an idle connection after keepalive + n * interval: by default
+ * in less than five minutes. This applies without an idle timeout; otherwise TCP_USER_TIMEOUT
+ * replaces the number of probes.
  */
-#define KEEPALIVE_IDLE_S 120
 #define KEEPALIVE_INTERVAL_S 30
 #define KEEPALIVE_PROBES 5
 
@@ -50,8 +49,11 @@ static const char *path_of(const struct sockaddr_storage *address)
 	return ((const struct sockaddr_un *)address)->sun_path;
 }
 
-void endpoint_set_timeout(int fd, uint64_t idle_timeout_ms)
+void endpoint_set_timeouts(int fd, uint64_t idle_timeout_ms, unsigned keepalive_s)
 {
+	set_int(fd, SOL_SOCKET, SO_KEEPALIVE, keepalive_s > 0);
+	if (keepalive_s > 0)
+		set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, (int)keepalive_s);
 	set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT,
 		idle_timeout_ms < INT_MAX ? (int)idle_timeout_ms : 0);
 }
@@ -64,11 +66,9 @@ void endpoint_set_timeout(int fd, uint64_t idle_timeout_ms)
 static void set_inherited(int fd, const struct endpoint_options *options)
 {
 	set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-	set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-	set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S);
 	set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S);
 	set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES);
-	endpoint_set_timeout(fd, options->idle_timeout_ms);
+	endpoint_set_timeouts(fd, options->idle_timeout_ms, options->keepalive_s);
 }
 
 static int socket_prepare(int fd, int family, const struct endpoint_options *options)

@@ -58,7 +58,8 @@ struct endpoint_options {
 	bool freebind;
 	bool shared; /* the address overlaps that of an endpoint that is about to be retired */
 	mode_t mode;
-	uint64_t idle_timeout_ms; /* for TCP_USER_TIMEOUT */
+	uint64_t idle_timeout_ms; /* these two are for endpoint_set_timeouts() */
+	unsigned keepalive_s;
 };
 
 /*
@@ -143,10 +144,11 @@ int endpoint_restore(const char *listener, const char *stored_as, struct file_id
 struct endpoint *endpoint_find_passed(const struct list *endpoints, const char *listener);
 
 /*
- * Sets TCP_USER_TIMEOUT of a TCP socket to the idle timeout; 0: never. Accepted connections inherit
- * it from their listening socket.
+ * Sets TCP_USER_TIMEOUT of a TCP socket to the idle timeout; 0: never. Keepalive probes begin after
+ * @keepalive_s without data; 0: there are none. Accepted connections inherit both from their
+ * listening socket.
  */
-void endpoint_set_timeout(int fd, uint64_t idle_timeout_ms);
+void endpoint_set_timeouts(int fd, uint64_t idle_timeout_ms, unsigned keepalive_s);
 
 /*
  * Removes @endpoint from its list, closes the sockets and frees. Removes a UNIX socket's file if it

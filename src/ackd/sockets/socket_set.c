@@ -276,6 +276,7 @@ static struct endpoint_options options_of(const struct config *config, size_t us
 		.freebind = l->freebind,
 		.mode = l->mode,
 		.idle_timeout_ms = config->idle_timeout_ms,
+		.keepalive_s = l->keepalive_s,
 	};
 }
 
