@@ -329,6 +329,44 @@ static void test_error_amid_replies(void **state)
 	}
 }
 
+/* Only the last record waits for room in the socket when the restart comes. */
+static void test_restart_before_the_last_record(void **state)
+{
+	struct client client;
+	const struct conn *c;
+	struct fixture f;
+	size_t sum = 0;
+	char bytes[1000];
+	bool waits = false;
+	int n;
+
+	begin_lines(&f, "");
+	client = client_of(connect_small(&f));
+	handshake(&f, &client);
+	send_lines(&client, true);
+	step(&f);
+	c = last_conn(&f, QUEUE_IDLE);
+	for (int i = 0; i < STEPS_MAX && !waits; i++) {
+		n = SSL_read(client.ssl, bytes, sizeof(bytes));
+		sum += n > 0 ? (size_t)n : 0;
+		step(&f);
+		waits = c->end_reason == CONN_TLS_ERROR && c->state == CONN_SENDING;
+	}
+	assert_true(waits);
+	change_process(&f, "short.pem", lines);
+	assert_int_equal(last_conn(&f, QUEUE_IDLE)->has_tls, false);
+	while ((n = SSL_read(client.ssl, bytes, sizeof(bytes))) > 0 ||
+	       SSL_get_error(client.ssl, n) == SSL_ERROR_WANT_READ) {
+		sum += n > 0 ? (size_t)n : 0;
+		step(&f);
+	}
+	assert_int_equal(sum, (size_t)LINES * REPLY);
+	assert_int_equal(ERR_GET_REASON(ERR_peek_error()), SSL_R_SSLV3_ALERT_BAD_RECORD_MAC);
+	assert_int_equal(last_conn(&f, QUEUE_LINGER)->reason, CONN_TLS_ERROR);
+	client_close(&client);
+	end(&f);
+}
+
 /* Input that waits is answered before the connection ends because of the limit of records. */
 static void test_restart_at_the_limit(void **state)
 {
@@ -474,6 +512,7 @@ int main(void)
 		cmocka_unit_test(test_unkept_amid_input),
 		cmocka_unit_test(test_unkept_with_an_error),
 		cmocka_unit_test(test_error_amid_replies),
+		cmocka_unit_test(test_restart_before_the_last_record),
 		cmocka_unit_test(test_restart_at_the_limit),
 		cmocka_unit_test(test_no_memory),
 		cmocka_unit_test(test_no_memory_for_replies),
