@@ -233,20 +233,36 @@ int tls_keys_expand(struct tls_crypto *crypto, const struct tls_suite *suite,
 
 /* ---- nonces ---- */
 
+/* Compilers make an instruction or two of each of these, which is why they are no loops. */
+
+static uint64_t get_64(const uint8_t *p)
+{
+	return (uint64_t)p[0] << 56 | (uint64_t)p[1] << 48 | (uint64_t)p[2] << 40 |
+	       (uint64_t)p[3] << 32 | (uint64_t)p[4] << 24 | (uint64_t)p[5] << 16 |
+	       (uint64_t)p[6] << 8 | p[7];
+}
+
+static void put_64(uint8_t *p, uint64_t value)
+{
+	p[0] = (uint8_t)(value >> 56);
+	p[1] = (uint8_t)(value >> 48);
+	p[2] = (uint8_t)(value >> 40);
+	p[3] = (uint8_t)(value >> 32);
+	p[4] = (uint8_t)(value >> 24);
+	p[5] = (uint8_t)(value >> 16);
+	p[6] = (uint8_t)(value >> 8);
+	p[7] = (uint8_t)value;
+}
+
 void tls_keys_nonce(const struct tls_keys *keys, const struct tls_suite *suite,
 		    uint8_t ret_nonce[TLS_NONCE_LENGTH])
 {
-	uint64_t sequence = keys->sequence;
-	unsigned carry = 0;
+	uint64_t number = get_64(keys->iv + SALT_LENGTH);
 
-	memcpy(ret_nonce, keys->iv, TLS_NONCE_LENGTH);
-	for (unsigned i = TLS_NONCE_LENGTH - 1; i >= SALT_LENGTH; i--, sequence >>= 8) {
-		if (suite->nonce_length > 0) {
-			carry += ret_nonce[i] + (unsigned)(sequence & 0xff);
-			ret_nonce[i] = (uint8_t)carry;
-			carry >>= 8;
-		} else {
-			ret_nonce[i] ^= (uint8_t)sequence;
-		}
-	}
+	if (suite->nonce_length > 0)
+		number += keys->sequence;
+	else
+		number ^= keys->sequence;
+	memcpy(ret_nonce, keys->iv, SALT_LENGTH);
+	put_64(ret_nonce + SALT_LENGTH, number);
 }
