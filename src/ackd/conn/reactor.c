@@ -137,7 +137,7 @@ static inline void answer(struct turn_read *read, struct session_io *io, uint64_
 		conn_pump(c, io, result);
 }
 
-void reactor_answer(struct reactor *reactor)
+__attribute__((hot)) void reactor_answer(struct reactor *reactor)
 {
 	struct session_io *io = &reactor->io;
 	struct turn *turn = &reactor->turn;
@@ -165,7 +165,7 @@ void reactor_answer(struct reactor *reactor)
 /* ---- life ---- */
 
 /* Runs after all ready sockets of an iteration have been read. */
-static void on_check(uv_check_t *check)
+__attribute__((hot)) static void on_check(uv_check_t *check)
 {
 	reactor_answer(check->data);
 }

@@ -95,7 +95,8 @@ __attribute__((noinline, cold)) static int sent_less(struct conn *c, struct sess
 	return keep_output(c, io, (size_t)sent);
 }
 
-int conn_socket_send_span(struct conn *c, struct session_io *io, const struct iovec *span)
+__attribute__((hot)) int conn_socket_send_span(struct conn *c, struct session_io *io,
+					       const struct iovec *span)
 {
 	ssize_t sent = send(c->fd, span->iov_base, span->iov_len, MSG_NOSIGNAL);
 
@@ -256,7 +257,7 @@ __attribute__((cold)) static void on_error(struct conn *c)
 	conn_check_invariant(c);
 }
 
-static void on_ready(uv_poll_t *poll, int status, int events)
+__attribute__((hot)) static void on_ready(uv_poll_t *poll, int status, int events)
 {
 	struct conn *c = list_entry(poll, struct conn, poll);
 

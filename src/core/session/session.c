@@ -303,8 +303,8 @@ static int feed_bytes(struct session *session, struct session_io *io, const uint
 }
 
 /* session_feed() for any other path. */
-__attribute__((noinline)) static int feed_other(struct session *session, struct session_io *io,
-						const uint8_t *data, size_t n)
+__attribute__((noinline, hot)) static int feed_other(struct session *session, struct session_io *io,
+						     const uint8_t *data, size_t n)
 {
 	enum path path = session->policy->path;
 
@@ -313,7 +313,8 @@ __attribute__((noinline)) static int feed_other(struct session *session, struct 
 	return session_start(session, io, data, n, path == PATH_LINE_BYTES ? n : 0, false);
 }
 
-int session_feed(struct session *session, struct session_io *io, const uint8_t *data, size_t n)
+__attribute__((hot)) int session_feed(struct session *session, struct session_io *io,
+				      const uint8_t *data, size_t n)
 {
 	const struct policy *policy = session->policy;
 	struct utf8_checked checked;

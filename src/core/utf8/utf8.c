@@ -276,7 +276,7 @@ const struct utf8_kernel utf8_kernel_scalar = SCALAR;
 /* A copy rather than a pointer, which saves a load before the jump. */
 static struct utf8_kernel kernel = SCALAR;
 
-struct utf8_checked utf8_check(const uint8_t *p, size_t n)
+__attribute__((hot)) struct utf8_checked utf8_check(const uint8_t *p, size_t n)
 {
 	return kernel.check(p, n);
 }
