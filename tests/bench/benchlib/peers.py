@@ -141,8 +141,9 @@ class Peer:
         return [*self.program, str(port), *([self.ack] if mode == "ack" and self.ack else [])]
 
 
-def find_peers(build):
-    """Returns every peer, in the order of the table; missing is set for those that cannot run."""
+def find_peers(build, other=None):
+    """Returns every peer, in the order of the table; missing is set for those that cannot run. @other
+    is the path of another build of ackd, or None."""
     built = os.path.join(build, "tests", "bench")
     source = os.path.join(HERE, "peers")
     both = ("echo", "line-echo", "binary", "ack")
@@ -155,6 +156,8 @@ def find_peers(build):
         Peer("epoll_ack", "raw epoll line ack (memchr, one write)", modes=("ack",),
              ack="", program=[os.path.join(built, "epoll_ack")]),
         Peer("ackd", "ackd", modes=tuple(ACKD_MODES), program=[ackd]),
+        *([Peer("ackd_other", f"ackd, {other}", modes=tuple(ACKD_MODES),
+                program=[os.path.abspath(other)])] if other else []),
         Peer("ackd_nocheck", "ackd, its UTF-8 check left out", modes=("echo",),
              program=[os.path.join(built, "ackd_nocheck")]),
         Peer("ackd_busy", "ackd, busy_poll = 100 us", modes=("echo",), max_conns=1,
