@@ -18,7 +18,7 @@ import pytest
 from harness import SOON, have, wait_until, within
 from test_handover import damage_state, edit_queue, flip
 from test_tls import Certificates, Client, openssl
-from test_tls_secrets import KINDS, Recorder, Updater, find, search
+from test_tls_secrets import KINDS, Recorder, Updater, find, needs_root, search
 
 pytestmark = pytest.mark.skipif(not have("openssl"), reason="the command openssl is not installed")
 
@@ -262,7 +262,7 @@ def test_damaged_state(unit, certificates):
 # ---- keys in the state ----
 
 
-@pytest.mark.parametrize("keeps", [True, False])
+@pytest.mark.parametrize("keeps", [True, pytest.param(False, marks=needs_root)])
 def test_keys_in_the_state(unit, certificates, keeps):
     """The state has the secrets that connections need, or none at all, and then no file has."""
     config = LINES + certificates.group(f"keep_connections = {str(keeps).lower()};")

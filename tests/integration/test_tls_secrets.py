@@ -134,6 +134,9 @@ class Updater:
 
 # ---- search ----
 
+needs_root = pytest.mark.skipif(os.geteuid() != 0,
+                                reason="only root can read the memory of a process with keys")
+
 
 def mappings(pid):
     """Yields beginning and end of each writable mapping of a process."""
@@ -212,6 +215,7 @@ def check_live(found, suite):
     assert not [x for x in found if re.search("HANDSHAKE|EXPORTER|RANDOM|hex|_0 [12]", x)]
 
 
+@needs_root
 def test_end(ackd, certificates, group):
     """Nothing is left of connections that have ended."""
     daemon = ackd(CONFIG + group)
@@ -271,6 +275,7 @@ def stop_at_exit(tmp_path_factory):
     return str(path)
 
 
+@needs_root
 def test_restart(unit, certificates, group, stop_at_exit):
     """Neither the old process nor files have secrets; the next one has those of open connections."""
     unit.environment["LD_PRELOAD"] = stop_at_exit

@@ -23,7 +23,7 @@ const char *conn_reason_name(enum conn_reason reason)
 		[CONN_TLS_CUT] = "closed without close_notify",
 		[CONN_UNTRUSTED] = "client certificate no longer accepted",
 		[CONN_TLS_LIMIT] = "as many records as one key may seal",
-		[CONN_OUTDATED] = "TLS, or a newer version of it, is now required",
+		[CONN_OUTDATED] = "insufficient TLS",
 	};
 
 	return names[reason];
