@@ -15,8 +15,7 @@ import threading
 
 import pytest
 
-from harness import (SANITIZER_REPORT, SOON, build_directory, die_with_parent, environment,
-                     wait_until)
+from harness import SANITIZER_REPORT, SOON, build_directory, environment, spawn, wait_until
 
 
 def ackc_binary():
@@ -54,10 +53,9 @@ class Running:
     """A running ackc."""
 
     def __init__(self, *arguments, wrapper=(), stdin=subprocess.DEVNULL):
-        self.process = subprocess.Popen([*wrapper, ackc_binary(), *map(str, arguments)],
-                                        stdin=stdin, stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, env=environment(),
-                                        preexec_fn=die_with_parent)
+        self.process = spawn([*wrapper, ackc_binary(), *map(str, arguments)],
+                             stdin=stdin, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, env=environment())
 
     def end(self, number=None, timeout=SOON):
         """Sends the signal, or closes the standard input, and waits for the end."""
@@ -81,9 +79,8 @@ class Running:
 def on_terminal(*arguments):
     """Runs `ackc ARGUMENTS` with a terminal as its standard output; returns (status, bytes)."""
     main, side = pty.openpty()
-    process = subprocess.Popen([ackc_binary(), *map(str, arguments)], stdin=subprocess.DEVNULL,
-                               stdout=side, stderr=subprocess.DEVNULL, env=environment(),
-                               preexec_fn=die_with_parent)
+    process = spawn([ackc_binary(), *map(str, arguments)], stdin=subprocess.DEVNULL,
+                    stdout=side, stderr=subprocess.DEVNULL, env=environment())
     os.close(side)
     shown = b""
     with contextlib.suppress(OSError):  # EIO: no process has the terminal open any more

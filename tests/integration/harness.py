@@ -18,7 +18,7 @@ import struct
 import subprocess
 import threading
 import time
-from signal import SIGCONT, SIGHUP, SIGKILL, SIGSTOP, SIGTERM
+from signal import SIGCONT, SIGHUP, SIGSTOP, SIGTERM
 
 import pytest
 
@@ -70,11 +70,6 @@ SANITIZER_REPORT = re.compile(
 )
 
 
-def die_with_parent():
-    """Runs in the child: ends the daemon with an interrupted test run."""
-    ctypes.CDLL(None).prctl(1, SIGKILL)  # PR_SET_PDEATHSIG
-
-
 def environment(extra=None):
     """Returns the environment of a daemon, without variables of a service manager."""
     env = {
@@ -85,6 +80,22 @@ def environment(extra=None):
     }
     env.update(extra or {})
     return env
+
+
+# The command that ends a process with an interrupted test run.
+WITH_PARENT = [shutil.which("setpriv"), "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+
+
+def spawn(command, env=None, **options):
+    """Starts a process that ends with this one; returns its Popen.
+
+    A preexec_fn could do this as well, but then Python forks, which copies the page tables of the
+    tests: that takes longer than ackd takes to start.
+    """
+    env = dict(os.environ if env is None else env)
+    if "LD_PRELOAD" in env:  # it is for the process alone
+        command = [shutil.which("env"), "LD_PRELOAD=" + env.pop("LD_PRELOAD"), *command]
+    return subprocess.Popen([*WITH_PARENT, *command], env=env, **options)
 
 
 def run_ackd(*arguments, timeout=SOON, **options):
@@ -208,14 +219,13 @@ class Daemon:
 
     def start(self, ready=True):
         command = [*self.wrapper, str(ackd_binary()), "-c", str(self.config_path)]
-        self.process = subprocess.Popen(
+        self.process = spawn(
             command + self.arguments,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE if self.stderr is None else self.stderr,
             env=self.env,
             cwd=self.directory,
-            preexec_fn=die_with_parent,
             pass_fds=self.pass_fds,
         )
         if self.stderr is None:

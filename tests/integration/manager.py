@@ -144,7 +144,7 @@ class Manager:
             env["LISTEN_FDS"] = str(len(passed))
             env["LISTEN_FDNAMES"] = ":".join(name for name, _ in passed)
         fds = [fd for _, fd in passed]
-        wrapper = [sys.executable, "-c", PASS, ",".join(map(str, fds))]
+        wrapper = [sys.executable, "-IS", "-c", PASS, ",".join(map(str, fds))]
         daemon = Daemon(directory, config, env=env, wrapper=wrapper, pass_fds=fds, **options)
         daemon.start(ready=False)
         for fd in fds[len(sockets) :]:

@@ -15,7 +15,7 @@ import pytest
 
 import ackc_peers
 from ackc_peers import Running, ackc, ackc_binary, echo, lines_of
-from harness import SOON, die_with_parent, environment, free_port, sanitizer, wait_until, within
+from harness import SOON, environment, free_port, sanitizer, spawn, wait_until, within
 
 peer = ackc_peers.peer
 
@@ -287,9 +287,9 @@ def test_lines_option_with_a_stream_server_is_reported(peer):
 
 def test_progress_is_shown_on_a_terminal(peer):
     main, side = pty.openpty()
-    process = subprocess.Popen([ackc_binary(), "load", "-d", "2.5", "-r", "1000", "127.0.0.1",
-                                str(peer(echo).port)], stderr=side, stdout=subprocess.DEVNULL,
-                               env=environment(), preexec_fn=die_with_parent)
+    process = spawn([ackc_binary(), "load", "-d", "2.5", "-r", "1000", "127.0.0.1",
+                     str(peer(echo).port)], stderr=side, stdout=subprocess.DEVNULL,
+                    env=environment())
     os.close(side)
     shown = b""
     try:
@@ -324,10 +324,9 @@ def test_progress_is_shown_while_connecting(peer):
 
     threading.Thread(target=serve, daemon=True).start()
     main, side = pty.openpty()
-    process = subprocess.Popen([ackc_binary(), "load", "-n", "20", "-c", "20", "-w", str(SOON),
-                                "127.0.0.1", str(listener.getsockname()[1])], stderr=side,
-                               stdout=subprocess.PIPE, env=environment(),
-                               preexec_fn=die_with_parent)
+    process = spawn([ackc_binary(), "load", "-n", "20", "-c", "20", "-w", str(SOON),
+                     "127.0.0.1", str(listener.getsockname()[1])], stderr=side,
+                    stdout=subprocess.PIPE, env=environment())
     os.close(side)
     shown = b""
     with contextlib.suppress(OSError):
@@ -365,9 +364,8 @@ class Process:
 
     def __enter__(self):
         self.port = free_port()
-        self.process = subprocess.Popen(
-            [sys.executable, ackc_peers.__file__, str(self.port), "sleep", "60"],
-            preexec_fn=die_with_parent)
+        self.process = spawn(
+            [sys.executable, ackc_peers.__file__, str(self.port), "sleep", "60"])
 
         def ready():
             return ackc("-w", "1", "127.0.0.1", self.port, "x").status == 0
@@ -438,10 +436,9 @@ def test_memory_does_not_grow(peer, arguments, n, bound_kib):
     """
     command = [ackc_binary(), *(a.format(n) for a in arguments), "127.0.0.1",
                str(peer(echo).port)]
-    with subprocess.Popen(["head", "-c", str(n), "/dev/zero"], stdout=subprocess.PIPE,
-                          preexec_fn=die_with_parent) as source:
-        process = subprocess.Popen(command, stdin=source.stdout, stdout=subprocess.DEVNULL,
-                                   env=environment(), preexec_fn=die_with_parent)
+    with spawn(["head", "-c", str(n), "/dev/zero"], stdout=subprocess.PIPE) as source:
+        process = spawn(command, stdin=source.stdout, stdout=subprocess.DEVNULL,
+                        env=environment())
         source.stdout.close()
         peaks = []
         while process.poll() is None:

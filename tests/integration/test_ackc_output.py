@@ -10,7 +10,7 @@ import pytest
 
 import ackc_peers
 from ackc_peers import ackc, ackc_binary, echo, silent
-from harness import SOON, die_with_parent, environment, free_port
+from harness import SOON, environment, free_port, spawn
 
 peer = ackc_peers.peer
 
@@ -86,9 +86,8 @@ def test_full_output_of_help_is_an_error(option):
 
 def test_ping_ends_with_its_reader(peer):
     """As in `ackc ping HOST | head -1`."""
-    with subprocess.Popen([ackc_binary(), "ping", "-i", "0.01", "127.0.0.1", str(peer(echo).port)],
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(),
-                          preexec_fn=die_with_parent) as process:
+    with spawn([ackc_binary(), "ping", "-i", "0.01", "127.0.0.1", str(peer(echo).port)],
+               stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()) as process:
         process.stdout.readline()
         process.stdout.close()
         assert process.wait(SOON) == -signal.SIGPIPE

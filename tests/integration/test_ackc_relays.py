@@ -17,7 +17,7 @@ import pytest
 
 import ackc_peers
 from ackc_peers import ackc
-from harness import SOON, die_with_parent, environment, free_port, have, wait_until, within
+from harness import SOON, environment, free_port, have, spawn, wait_until, within
 from manager import PASS
 
 peer = ackc_peers.peer
@@ -41,8 +41,8 @@ class Relay:
 
     def _run(self, *command, env=None, **options):
         # A separate process group, because children of ncat outlive it.
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment(env),
-                                        start_new_session=True, preexec_fn=die_with_parent, **options)
+        self.process = spawn(command, stdin=subprocess.DEVNULL, env=environment(env),
+                             start_new_session=True, **options)
 
     def start_nginx(self, server_port):
         if not have("nginx") or not os.path.exists(STREAM_MODULE):

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from ackc_peers import ackc
-from harness import die_with_parent, free_port, have, wait_until, within
+from harness import free_port, have, spawn, wait_until, within
 
 BYTES = os.urandom(500_000)
 
@@ -31,8 +31,8 @@ def check_echo(*target, data):
 
 @contextlib.contextmanager
 def serving(command, *target):
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL, preexec_fn=die_with_parent)
+    process = spawn(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL)
     try:
         wait_until(lambda: ackc("-w", "1", *target, "x").status == 0, command[0])
         yield

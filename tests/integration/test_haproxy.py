@@ -22,11 +22,11 @@ from harness import (
     Address,
     Daemon,
     ackd_binary,
-    die_with_parent,
     free_port,
     have,
     read_to_end,
     run_ackd,
+    spawn,
     wait_until,
     within,
 )
@@ -104,12 +104,11 @@ class HAProxy:
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
         self.log = open(f"{directory}/haproxy.log", "w+b")
-        self.process = subprocess.Popen(
+        self.process = spawn(
             ["haproxy", "-db", "-f", path],
             stdin=subprocess.DEVNULL,
             stdout=self.log,
             stderr=self.log,
-            preexec_fn=die_with_parent,
         )
         wait_until(self._is_up, "haproxy")
         wait_until(lambda: set(self.states()) == {"UP"}, "the first health checks")
@@ -321,12 +320,11 @@ def tls_haproxy(directory, address, options):
         )
     )
     with open(f"{directory}/haproxy.log", "w+b") as log:
-        process = subprocess.Popen(
+        process = spawn(
             ["haproxy", "-db", "-f", str(config)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            preexec_fn=die_with_parent,
         )
         try:
             yield frontend, log

@@ -23,7 +23,6 @@ from harness import (
     Address,
     Frozen,
     converse,
-    die_with_parent,
     fill,
     free_port,
     have,
@@ -31,6 +30,7 @@ from harness import (
     read_to_end,
     run_ackd,
     sanitizer,
+    spawn,
     wait_until,
     within,
 )
@@ -865,10 +865,10 @@ def test_prometheus_stores_the_metrics(ackd, directory):
             f" static_configs: [{{targets: ['{target}']}}]}}]\n"
         )
     with open(f"{directory}/log", "wb") as log:
-        prometheus = subprocess.Popen(
+        prometheus = spawn(
             ["prometheus", f"--config.file={directory}/prometheus.yml",
              f"--storage.tsdb.path={directory}/data", f"--web.listen-address=127.0.0.1:{port}"],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_parent,
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         )
 
     def query(expression):
