@@ -49,10 +49,10 @@ def common_port():
 class Storm:
     """Connects, exchanges and closes several hundred times a second, at several addresses.
 
-    Its pauses keep it from occupying a processor while a reload waits for retired sockets.
+    Its pauses keep it from occupying a processor while a reload waits for retired sockets, for 2 s.
     """
 
-    PAUSE = 0.001
+    PAUSE = 0.005
 
     def __init__(self, addresses, threads=2):
         self.stopping = False

@@ -13,10 +13,12 @@ from harness import ROOT, SOON, environment, have
 
 COMPLETIONS = ROOT / "packaging/completions"
 
-# ^T lists the choices, then prints a marker at their end.
+# Takes the index of all completions from a file, which ZSH_INDEX makes. ^T lists the choices, then
+# prints a marker at their end.
+ZSH_INDEX = f'fpath=({COMPLETIONS}/zsh $fpath) && autoload -U compinit && compinit -u -d "$ZSH_DUMP"'
 ZSH_SETUP = f"""
 PS1= fpath=({COMPLETIONS}/zsh $fpath)
-autoload -U compinit && compinit -u -D
+autoload -U compinit && compinit -C -d "$ZSH_DUMP"
 tell() {{ zle list-choices; zle -R; zle -M "ENDS"HERE }}
 zle -N tell; bindkey '^T' tell
 print "ENDS"HERE
@@ -93,6 +95,8 @@ def read_to_the_end(terminal):
 
 def zsh(directory, line):
     """Runs zsh on a terminal, which its completion requires."""
+    if not os.path.exists(os.environ["ZSH_DUMP"]):
+        run(directory, "zsh", "-f", "-c", ZSH_INDEX)
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(directory)
@@ -106,6 +110,14 @@ def zsh(directory, line):
     finally:
         os.close(terminal)
         os.waitpid(pid, 0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def zsh_dump(tmp_path_factory):
+    """The runs of zsh share an index, because making it takes 0.3 s."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ZSH_DUMP", str(tmp_path_factory.mktemp("zsh") / "dump"))
+        yield
 
 
 @pytest.mark.parametrize("shell", [bash, fish, zsh], ids=lambda f: f.__name__)

@@ -347,7 +347,7 @@ def test_cpu_time_of_workers_is_reported(ackd):
 
     def send():
         with daemon.connect() as s:
-            while not ended.is_set():
+            while not ended.wait(0.005):
                 s.sendall(b"x" * 65536 * 16)
 
     # A thread sends, so that scraping does not slow it down.
