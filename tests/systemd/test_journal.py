@@ -324,11 +324,11 @@ def test_blocked_journal_delays_no_reply(unit, journal, journald, record_propert
     unit.start()
     before = unit.pid
     with connect() as s:
-        earlier, _, n_earlier = under_load(s, 4)
+        earlier, _, n_earlier = under_load(s, 2)
         os.kill(journald, signal.SIGSTOP)
         stopped, longest, n_stopped = under_load(s, 10)
         os.kill(journald, signal.SIGCONT)
-        later, _, n_later = under_load(s, 4)
+        later, _, n_later = under_load(s, 2)
     assert (unit.pid, unit.restarts) == (before, 0)
     for what, *p99 in zip(("loads", "faults"), earlier, stopped, later):
         record_property(f"p99 of {what}, journald going, stopped, going again",

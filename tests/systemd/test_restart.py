@@ -81,7 +81,12 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
 
 
 class Talker(threading.Thread):
-    """Sends numbered lines without pause, some of them invalid, and checks every answer."""
+    """Sends numbered lines, some of them invalid, and checks every answer.
+
+    It pauses within lines only, so that nearly every restart finds an unfinished one.
+    """
+
+    PAUSE = 0.002
 
     def __init__(self):
         super().__init__(daemon=True)
@@ -103,12 +108,15 @@ class Talker(threading.Thread):
         if self.number % 7 == 0:
             self.send(b"fault ")
             self.send(b"\xf0\x9f")
+            time.sleep(self.PAUSE)
             self.send(b"X rest of the line\n")
             expected = b"NAK %d invalid continuation byte\n" % (begin + 6)
         else:
             text = f"line {self.number} 😀 ".encode() * (1 + self.number % 50)
-            for part in text[:9], text[9:]:  # between them: half a character
-                self.send(part)
+            middle = text.index(b"\x9f")  # of a character
+            self.send(text[:middle])
+            time.sleep(self.PAUSE)
+            self.send(text[middle:])
             self.send(b"\r\n")
             expected = b"%d %s\r\n" % (self.number, text)
         answer = receive(self.socket, len(expected))
@@ -485,7 +493,9 @@ def test_crashing_state_is_used_once(unit, journal, crash_shim):
 
 
 class Storm(threading.Thread):
-    """Connects, exchanges and closes without pause; refused connects are counted."""
+    """Connects, exchanges and closes several hundred times a second; refused connects are counted."""
+
+    PAUSE = 0.002
 
     def __init__(self, address=("127.0.0.1", PORT)):
         super().__init__(daemon=True)
@@ -505,6 +515,7 @@ class Storm(threading.Thread):
             else:
                 self.good += answer == b"1 storm\n"
                 self.broken += answer != b"1 storm\n"
+            time.sleep(self.PAUSE)
 
     def finish(self):
         self.stopping = True
