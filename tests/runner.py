@@ -47,16 +47,16 @@ UNDER_VALGRIND = " or ".join(f"test_{name}.py" for name in (
     "reload_command template workers").split())
 
 WHOLE = ["-Dsystemd=enabled", "-Dmetrics=enabled", "-Dtls=enabled"]
-BARE = ["-Dsystemd=disabled", "-Dmetrics=disabled", "-Dtls=disabled", "-Ddebug=false"]  # symbols take time
-SANITIZED = [*WHOLE, "-Db_lundef=false", "-Ddebug=false", "-Dc_args=-gline-tables-only"]
-# sample: unit tests make one in this many costly comparisons; slower: factor to a plain build;
-# selected: integration tests, for pytest's -k
+FAST = ["-Ddebug=false", "-Doptimization=1"]  # symbols and the last optimizations take time
+BARE = ["-Dsystemd=disabled", "-Dmetrics=disabled", "-Dtls=disabled", *FAST]
+SANITIZED = [*WHOLE, "-Db_lundef=false", *FAST, "-Dc_args=-gline-tables-only"]
+# sample: one in N costly comparisons, without --all; slower: than a plain build; selected: of pytest -k
 Flavour = collections.namedtuple("Flavour", "compiler options sample slower selected", defaults=[IN_ALL])
 FLAVOURS = {
-    "gcc": Flavour("gcc", WHOLE, 1, 1, ""),
-    "sanitize": Flavour("clang", [*SANITIZED, "-Db_sanitize=address,undefined", "-Dfuzz=enabled"], 10, 4),
+    "gcc": Flavour("gcc", WHOLE, 4, 1, ""),
+    "sanitize": Flavour("clang", [*SANITIZED, "-Db_sanitize=address,undefined", "-Dfuzz=enabled"], 40, 4),
     "bare": Flavour("gcc", BARE, 10, 1, IN_ALL + " and not (ackc_ or test_text.py or test_template.py)"),
-    "arm64": Flavour("gcc", [*BARE, f"--cross-file={BUILDS}/cross-arm64/cross.ini"], 10, 10),
+    "arm64": Flavour("gcc", [*BARE, f"--cross-file={BUILDS}/cross-arm64/cross.ini"], 40, 10),
     "i386": Flavour("gcc", [*BARE, f"--cross-file={BUILDS}/cross-i386/cross.ini"], 10, 10),
     "clang": Flavour("clang", WHOLE, 1, 1),
     "tsan": Flavour("clang", [*SANITIZED, "-Db_sanitize=thread"], 20, 8),
@@ -202,7 +202,7 @@ def build(name):
 def meson(name, suite, flavour="gcc", lane="compute"):
     """Returns a job for a suite of meson."""
     _, _, sample, slower, _ = FLAVOURS[flavour]
-    is_whole = "ACKD_TEST_ALL" in os.environ and flavour in ("sanitize", "arm64", "i386")
+    is_whole = "ACKD_TEST_ALL" in os.environ and flavour in ("gcc", "sanitize", "arm64", "i386")
     base, built, wrap, suffix = name.replace("/", "-"), flavour, [], ""
     if flavour == "valgrind":
         built, wrap, suffix = "gcc", ["--wrap", TOP / "tests/valgrind"], "-valgrind"
@@ -218,8 +218,8 @@ def meson(name, suite, flavour="gcc", lane="compute"):
 def pytest(name, lane, flavour, *arguments, prefix=(), test_seconds=120):
     slower = FLAVOURS[flavour].slower
     junit = LOGS / (name.replace("/", "-") + ".xml")
-    # twice as slow, because other jobs run in parallel
-    command = [*prefix, "env", f"ACKD_BUILD={BUILDS / flavour}", f"ACKD_TEST_SLOWNESS={2 * slower}",
+    command = [*prefix, "env", f"ACKD_BUILD={BUILDS / flavour}",
+               f"ACKD_TEST_SLOWNESS={2 * slower}",  # other jobs run in parallel
                "/usr/bin/python3", "-m", "pytest", f"--junitxml={junit}",
                f"--timeout={test_seconds + 20 * slower}", *arguments]
     return Job(name, lane, command, "gcc" if flavour == "valgrind" else flavour,
@@ -294,7 +294,7 @@ def main():
     parser.add_argument("suites", nargs="*", metavar="SUITE", choices=[*SUITES, []])
     options = parser.parse_args()
     options.suites = options.suites or SUITES[:None if options.all else -1]
-    options.fuzz_seconds = options.fuzz_seconds or (600 if options.all else 6)
+    options.fuzz_seconds = options.fuzz_seconds or (600 if options.all else 4)
     shutil.rmtree(LOGS, ignore_errors=True)
     LOGS.mkdir(parents=True)
     test_run = Run()
