@@ -1,4 +1,5 @@
-"""Three ackds behind HAProxy, with the configuration of packaging/haproxy/ackd.cfg."""
+"""Three ackds behind HAProxy, with the configuration of packaging/haproxy/ackd.cfg, for TLS together
+with ackd-tls.cfg."""
 
 import contextlib
 import csv
@@ -43,16 +44,27 @@ framing = "line"; greeting = "${{peer}}\n"; ack_prefix = "${{message}} ";
 log = {{ level = "debug"; }};
 """
 
+# For a backend that also has a listener with TLS.
+TLS_LISTENERS = """
+listeners = ( {{ name = "ackd"; }},
+              {{ name = "tls"; port = {port};
+                 tls = {{ certificate = "{directory}/server.crt"; key = "{directory}/server.key"; }}; }} );
+"""
+
 
 class Backend:
-    """An ackd and its address; with a @manager it is a unit that can be restarted."""
+    """An ackd and its addresses; with a @manager it is a unit that can be restarted."""
 
-    def __init__(self, directory, manager=None, config=""):
+    def __init__(self, directory, manager=None, config="", tls=False):
         self.directory = directory
         self.manager = manager
         self.address = Address(f"127.0.0.1:{free_port()}")
         self.metrics = Address(f"127.0.0.1:{free_port()}")
         self.config = config + CONFIG.format(port=self.address.port, metrics=self.metrics.port)
+        if tls:
+            self.tls = Address(f"127.0.0.1:{free_port()}")
+            make_certificate(directory, "server")
+            self.config += TLS_LISTENERS.format(port=self.tls.port, directory=directory)
         if manager:
             self.daemon = manager.daemon(directory, self.config, arguments=())
         else:
@@ -71,47 +83,65 @@ class Backend:
             self.daemon.check_log()
         finally:
             self.daemon.kill()
+            print(self.daemon.log[-5000:])  # pytest shows it if the test has failed
             if self.manager:
                 self.manager.close()
 
 
 class HAProxy:
-    """haproxy with ackd.cfg, of which only addresses and paths are changed."""
+    """haproxy with ackd.cfg, and with ackd-tls.cfg if @tls; only addresses and paths are changed."""
 
-    def __init__(self, directory, backends, protocol="send-proxy-v2"):
+    def __init__(self, directory, backends, protocol="send-proxy-v2", tls=False):
         self.backends = backends
+        self.directory = directory
+        self.protocol = protocol
         self.socket = f"{directory}/admin.sock"
         self.ipv4 = Address(f"127.0.0.1:{free_port()}")
         self.ipv6 = Address(f"[::1]:{free_port('::1')}")
-        text = (ROOT / "packaging/haproxy/ackd.cfg").read_text()
         replaced = {
             r"^ +(user|group|log /dev/log).*\n": "",
             r"maxconn 20000": "maxconn 1000",  # for a low descriptor limit
             r"/run/haproxy/admin\.sock mode 660": self.socket,
-            r"bind 0\.0\.0\.0:10080": f"bind {self.ipv4.text}",
-            r"bind \[::\]:10080": f"bind {self.ipv6.text}",
-            r"default-server send-proxy-v2 check port 9180": f"default-server {protocol} check",
         }
-        for i in range(N):
-            b = backends[i] if i < len(backends) else None
-            replaced[rf"server ackd{i + 1} [\d.]+:10080"] = (
-                f"server ackd{i + 1} {b.address.text} port {b.metrics.port}" if b else ""
-            )
-        for pattern, by in replaced.items():
-            text, n = re.subn(pattern, by, text, flags=re.M)
-            assert n > 0, pattern
-        path = f"{directory}/haproxy.cfg"
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
+        files = [self.write("ackd.cfg", replaced, (self.ipv4, self.ipv6), [b.address for b in backends])]
+        if tls:
+            self.tls = Address(f"127.0.0.1:{free_port()}")
+            self.tls_ipv6 = Address(f"[::1]:{free_port('::1')}")
+            files.append(self.write("ackd-tls.cfg", {}, (self.tls, self.tls_ipv6),
+                                    [b.tls for b in backends]))
         self.log = open(f"{directory}/haproxy.log", "w+b")
         self.process = spawn(
-            ["haproxy", "-db", "-f", path],
+            ["haproxy", "-db", *(argument for path in files for argument in ("-f", path))],
             stdin=subprocess.DEVNULL,
             stdout=self.log,
             stderr=self.log,
         )
         wait_until(self._is_up, "haproxy")
-        wait_until(lambda: set(self.states()) == {"UP"}, "the first health checks")
+        for proxy in ["ackd", "ackd_tls"] if tls else ["ackd"]:
+            wait_until(lambda p=proxy: set(self.states(p)) == {"UP"}, "the first health checks")
+
+    def write(self, name, replaced, frontend, servers):
+        """Writes a copy of an example with other addresses; returns its path."""
+        text = (ROOT / "packaging/haproxy" / name).read_text()
+        replaced |= {
+            r"bind 0\.0\.0\.0:\d+": f"bind {frontend[0].text}",
+            r"bind \[::\]:\d+": f"bind {frontend[1].text}",
+            r"default-server send-proxy-v2 check port 9180": f"default-server {self.protocol} check",
+        }
+        for i in range(N):
+            known = i < len(servers)
+            replaced[rf"    server ackd{i + 1} [\d.]+:\d+"] = (
+                f"    server ackd{i + 1} {servers[i].text} port {self.backends[i].metrics.port}"
+                if known
+                else ""
+            )
+        for pattern, by in replaced.items():
+            text, n = re.subn(pattern, by, text, flags=re.M)
+            assert n > 0, pattern
+        path = f"{self.directory}/{name}"
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        return path
 
     def _is_up(self):
         if self.process.poll() is not None:
@@ -127,18 +157,18 @@ class HAProxy:
             s.sendall(text.encode() + b"\n")
             return read_to_end(s).decode()
 
-    def servers(self):
+    def servers(self, proxy="ackd"):
         """Returns the statistics of each server in HAProxy."""
         rows = csv.DictReader(io.StringIO(self.command("show stat")[2:]))
-        servers = [r for r in rows if r["pxname"] == "ackd" and r["svname"].startswith("ackd")]
+        servers = [r for r in rows if r["pxname"] == proxy and r["svname"].startswith("ackd")]
         assert len(servers) == len(self.backends)
         return servers
 
-    def states(self):
+    def states(self, proxy="ackd"):
         """Returns the state of each server in HAProxy: UP, DOWN, DRAIN ..."""
         return [
             r["status"].split()[0] + ("?" if "(" in r["check_status"] else "")
-            for r in self.servers()
+            for r in self.servers(proxy)
         ]
 
     def refusals(self):
@@ -168,13 +198,13 @@ def lab(config_file):
             stack.callback(shutil.rmtree, path)
             return path
 
-        def make(n=N, units=False, config="", **options):
+        def make(n=N, units=False, config="", tls=False, **options):
             backends = []
             for _ in range(n):
                 path = directory()
-                backends.append(Backend(path, Manager(path) if units else None, config))
+                backends.append(Backend(path, Manager(path) if units else None, config, tls))
                 stack.callback(backends[-1].finish)
-            haproxy = HAProxy(directory(), backends, **options)
+            haproxy = HAProxy(directory(), backends, tls=tls, **options)
             stack.callback(haproxy.finish)
             return haproxy
 
@@ -361,6 +391,33 @@ def test_tls_information_of_haproxy_is_used(ackd, directory, options, sni):
             s.sendall(b"text\n")
             assert read_line(s) == f"{sni}|text"
     assert "refused" not in daemon.log
+
+
+def test_tls_is_passed_through(lab):
+    """ackd ends TLS, learns the address of the client, and a restart keeps the connection."""
+    if not have("openssl"):
+        pytest.skip("the command openssl is not installed")
+    if "openssl none" in run_ackd("--version").stdout:
+        pytest.skip("this build has no TLS")
+    haproxy = lab(n=1, units="libsystemd none" not in run_ackd("--version").stdout, tls=True)
+    backend = haproxy.backends[0]
+    context = ssl.create_default_context(cafile=f"{backend.directory}/server.crt")
+    context.check_hostname = False
+    for address, source in ((haproxy.tls, "127.0.0.77"), (haproxy.tls_ipv6, None)):
+        with address.connect(source=source) as raw, context.wrap_socket(raw) as s:
+            assert read_line(s) == name_of(s)
+            s.sendall(b"before\n")
+            assert read_line(s) == "1 before"
+            if backend.manager:
+                backend.restart()
+            s.sendall(b"after\n")
+            assert read_line(s) == "2 after"
+            s.unwrap().close()
+        wait_until(lambda: haproxy.states("ackd_tls") == ["UP"], "HAProxy to notice the restart")
+    with haproxy.tls.connect() as plain:
+        plain.sendall(b"no ClientHello\n")
+        assert read_to_end(plain) == b"\x15\3\3\0\2\2\x0a"  # fatal unexpected_message
+    backend.daemon.wait_for(r"tls: connection from 127\.0\.0\.1:\d+ refused: not a TLS client")
 
 
 FORGED = [
