@@ -273,98 +273,6 @@ static void test_wait_behind_a_proxy(void **state)
 	end(&f);
 }
 
-/* ---- the first record ---- */
-
-/* Sends @n bytes in parts of @part. Expects the alert, or none if @alert is negative. */
-static void try_first(const void *bytes, size_t n, size_t part, int alert)
-{
-	const uint8_t expected[] = {21, 3, 3, 0, 2, 2, (uint8_t)alert};
-	uint8_t got[20];
-	struct fixture f;
-	int fd;
-
-	begin_tls(&f, "short.pem", "");
-	fd = connect_client(&f);
-	for (size_t at = 0; at < n; at += part) {
-		(void)!send(fd, (const uint8_t *)bytes + at, n - at < part ? n - at : part,
-			    MSG_NOSIGNAL);
-		step(&f);
-	}
-	step(&f);
-	if (alert < 0) {
-		assert_int_equal(recv(fd, got, sizeof(got), 0), -1);
-		assert_int_equal(count_of(&f, COUNTER_REFUSED + REFUSAL_TLS), 0);
-	} else {
-		assert_int_equal(recv(fd, got, sizeof(got), 0), sizeof(expected));
-		assert_memory_equal(got, expected, sizeof(expected));
-		assert_int_equal(count_of(&f, COUNTER_REFUSED + REFUSAL_TLS), 1);
-	}
-	close(fd);
-	end(&f);
-}
-
-static const struct {
-	const char *bytes;
-	size_t n;
-	int alert;
-} firsts[] = {
-	{"GET / HTTP/1.1\r\n\r\n", 18, TLS_UNEXPECTED_MESSAGE},
-	{"\x80\x2e\1\0\2\0\x15\0\0\0\x10", 11, TLS_UNEXPECTED_MESSAGE}, /* SSL 2 */
-	{"\0", 1, TLS_UNEXPECTED_MESSAGE},
-	{"\x15\3\1\0\2\2\x28", 7, TLS_UNEXPECTED_MESSAGE},
-	{"\x17\3\3\0\1x", 6, TLS_UNEXPECTED_MESSAGE},
-	{"\x14\3\3\0\1\1", 6, TLS_UNEXPECTED_MESSAGE},
-	{"\x16", 1, -1},
-	{"\x16\2", 2, TLS_PROTOCOL_VERSION},
-	{"\x16\4\1", 3, TLS_PROTOCOL_VERSION},
-	{"\x16\3\1\0", 4, -1},
-	{"\x16\3\1\0\0", 5, TLS_UNEXPECTED_MESSAGE}, /* empty */
-	{"\x16\3\1\x40\0", 5, -1},
-	{"\x16\3\1\x40\1", 5, TLS_RECORD_OVERFLOW},
-	{"\x16\3\1\0\4\1\0\0", 8, -1},
-	{"\x16\3\1\0\4\2\0\0\0", 9, TLS_UNEXPECTED_MESSAGE}, /* ServerHello */
-	{"\x16\3\1\0\x10\1\0\x40\0", 9, -1},
-	{"\x16\3\1\0\x10\1\0\x40\1", 9, TLS_ILLEGAL_PARAMETER},
-	{"\x16\3\1\0\x10\1\xff\xff\xff", 9, TLS_ILLEGAL_PARAMETER},
-	{"\x16\3\1\0\4\1\0\0\0", 9, TLS_DECODE_ERROR}, /* an empty ClientHello */
-};
-
-static void test_first_records(void **state)
-{
-	for (unsigned i = 0; i < sizeof(firsts) / sizeof(*firsts); i++)
-		for (size_t part = 1; part <= 20; part += 19)
-			try_first(firsts[i].bytes, firsts[i].n, part, firsts[i].alert);
-}
-
-/* The first bytes of a client are random: it is refused, or waits for more. Nothing leaks. */
-static void test_random_first_bytes(void **state)
-{
-	long n = getenv("ACKD_TEST_ALL") ? 1000000 : 10000;
-	static const char begin_of_hello[] = "\x16\3\1\0\x60\1\0\0\x5c\3\3";
-	uint32_t random = 1;
-	struct fixture f;
-
-	begin_tls(&f, "short.pem", "");
-	for (long i = 0; i < n; i++) {
-		int fd = connect_client(&f);
-		uint8_t bytes[120];
-
-		for (unsigned k = 0; k < sizeof(bytes); k++) {
-			random = random * 1664525 + 1013904223;
-			bytes[k] = (uint8_t)(random >> 24);
-		}
-		/* a part of them begins as a ClientHello does */
-		memcpy(bytes, begin_of_hello, (size_t)i % 4 * 11 / 3);
-		assert_true(send(fd, bytes, 1 + random % sizeof(bytes), MSG_NOSIGNAL) > 0);
-		step(&f);
-		close(fd);
-		step(&f);
-	}
-	assert_int_equal(count_of(&f, COUNTER_CONNECTIONS), 0);
-	assert_int_equal(count_of(&f, COUNTER_REFUSED + REFUSAL_TLS), n);
-	end(&f);
-}
-
 /* The rest of a PROXY header that arrives while draining ends the connection. */
 static void test_draining_in_a_proxy_header(void **state)
 {
@@ -898,8 +806,6 @@ int main(void)
 		cmocka_unit_test(test_slow_clients),
 		cmocka_unit_test(test_one_step_in_an_iteration),
 		cmocka_unit_test(test_wait_behind_a_proxy),
-		cmocka_unit_test(test_first_records),
-		cmocka_unit_test(test_random_first_bytes),
 		cmocka_unit_test(test_draining_in_a_proxy_header),
 		cmocka_unit_test(test_draining_in_a_handshake),
 		cmocka_unit_test(test_libcrypto_without_tls),
