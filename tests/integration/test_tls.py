@@ -53,9 +53,9 @@ class Certificates:
         return (f'tls = {{ certificate = "{self[name + ".pem"]}"; key = "{self[name + ".key"]}";'
                 f" {more} }};")
 
-    def client(self, version=None, suite=None, certificate=None, alpn=None):
+    def client(self, version=None, suite=None, certificate=None, alpn=None, authorities="ca.pem"):
         """Returns the context of a client."""
-        context = ssl.create_default_context(cafile=self["ca.pem"])
+        context = ssl.create_default_context(cafile=self[authorities])
         if version:
             context.minimum_version = context.maximum_version = version
         if suite:
@@ -186,13 +186,6 @@ def test_suites_of_tls_1_3(ackd, certificates, suite):
         client.stdin.close()
         client.wait(SOON)
     assert suite.encode() in said
-
-
-def test_a_client_of_many_mebibytes(ackd, certificates):
-    n = 8 << 20
-    daemon = ackd(ECHO + certificates.group())
-    with Client(daemon, certificates) as client:
-        assert client.exchange(text(n), n) == text(n)
 
 
 def test_bytes_of_messages_are_counted(ackd, certificates):
