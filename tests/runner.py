@@ -27,7 +27,8 @@ INSTALL = "packaging/install-missing"
 BOOT = ["sh", "-c", f'''{{ [ "$(id -u)" != 0 ] || {INSTALL} "$@"; }} && tests/systemd/lab run -- true ||
     {{ echo "no systemd can be booted here, which only root may"; exit 1; }}''', "boot"]
 LAB = ["tests/systemd/lab", "run", "-b", TOP, "--"]
-SUITES = "build unit integration systemd fuzz lint cross bench package".split()  # the last if named, or --all
+SUITES = "build unit integration systemd fuzz lint cross bench static package".split()
+ONLY_ALL = 2  # the last ones: only if named, or --all
 SHOWN_LINES = 60  # of the log of a job that failed
 SKIPPED = 77  # exit status; the last line of the log states the reason
 FIGURES = re.compile(r"^(?:stat::number_of_executed|lines:|functions:|branches:).*", re.MULTILINE)
@@ -39,7 +40,7 @@ LANES = {"compute": (PROCESSORS, 10), "integration": (1, 0), "systemd": (2, 0),
 
 # Integration tests of files that are the same in all flavours run only in the first one. The client and
 # the core have no optional parts, so the bare flavour does not test them again.
-IN_ALL = "not completions and not sessions and not quickstart"
+IN_ALL = "not completions and not sessions and not quickstart and not containers"
 # The tests under valgrind, where a daemon takes seconds to start: the life cycle of connections and
 # daemons, and the client; without crowds, third-party servers and injected faults.
 UNDER_VALGRIND = " or ".join(f"test_{name}.py" for name in (
@@ -58,6 +59,7 @@ FLAVOURS = {
     "bare": Flavour("gcc", BARE, 10, 1, IN_ALL + " and not (ackc_ or test_text.py or test_template.py)"),
     "arm64": Flavour("gcc", [*BARE, f"--cross-file={BUILDS}/cross-arm64/cross.ini"], 40, 10),
     "i386": Flavour("gcc", [*BARE, f"--cross-file={BUILDS}/cross-i386/cross.ini"], 10, 10),
+    "static": Flavour("musl-gcc", [], 10, 1),  # by packaging/build-static
     "clang": Flavour("clang", WHOLE, 1, 1),
     "tsan": Flavour("clang", [*SANITIZED, "-Db_sanitize=thread"], 20, 8),
     # gcc 12 reports memory stored through a pointer as a leak; LeakSanitizer finds the real ones.
@@ -193,9 +195,12 @@ def lacks(name, *command):
 
 def build(name):
     compiler, options, *_ = FLAVOURS[name]
-    prepare = f"tests/cross/prepare {name} {BUILDS}/cross-{name}" if name in ("arm64", "i386") else ""
-    command = ["sh", "-c", BUILD, BUILDS / name, "meson", "setup", "-Dwerror=true", *options,
-               BUILDS / name, TOP]
+    prepare, setup = "", ["meson", "setup", "-Dwerror=true", *options]
+    if name in ("arm64", "i386"):
+        prepare = f"tests/cross/prepare {name} {BUILDS}/cross-{name}"
+    if name == "static":
+        prepare, setup = f"packaging/static-libraries {BUILDS}/static-libraries", ["packaging/build-static"]
+    command = ["sh", "-c", BUILD, BUILDS / name, *setup, BUILDS / name]
     return Job("build/" + name, "compute", command, environment={"CC": compiler, "prepare": prepare})
 
 
@@ -259,6 +264,11 @@ def plan(options):
     if "package" in suites:
         jobs += lacks("package", *BOOT, "systemd", "deb", "rpm") or [
             pytest("package", "systemd", "gcc", "tests/package", prefix=LAB, test_seconds=900)]
+    if "static" in suites:
+        jobs += lacks("static", INSTALL, "static", "image", "containers") or [
+            pytest("static/integration", "integration", "static", f"-n{4 * PROCESSORS}", "-k",
+                   FLAVOURS["static"].selected, "tests/integration"),
+            pytest("static/image", "systemd", "static", "tests/static")]
     if "lint" in suites:
         jobs.append(meson("lint", "lint"))
     if "unit" in suites:
@@ -293,7 +303,7 @@ def main():
     parser.add_argument("--fuzz-seconds", type=int)
     parser.add_argument("suites", nargs="*", metavar="SUITE", choices=[*SUITES, []])
     options = parser.parse_args()
-    options.suites = options.suites or SUITES[:None if options.all else -1]
+    options.suites = options.suites or SUITES[:None if options.all else -ONLY_ALL]
     options.fuzz_seconds = options.fuzz_seconds or (600 if options.all else 4)
     shutil.rmtree(LOGS, ignore_errors=True)
     LOGS.mkdir(parents=True)

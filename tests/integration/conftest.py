@@ -12,8 +12,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import faults as shim  # noqa: E402
 import surroundings  # noqa: E402  (needs the path)
-from harness import Daemon, ackd_binary, have, run_ackd, sanitizer  # noqa: E402
-from manager import Manager  # noqa: E402
+from harness import Daemon, ackd_binary, have, is_static, sanitizer  # noqa: E402
+from manager import Manager, skip_without_systemd  # noqa: E402
 
 CLONE_NEWNET = 0x40000000
 OWN_NETWORK = pytest.StashKey()
@@ -80,8 +80,7 @@ def ackd():
 @pytest.fixture
 def unit(directory):
     """A service manager, which stops its daemons after the test."""
-    if "libsystemd none" in run_ackd("--version").stdout:
-        pytest.skip("this build has no libsystemd")
+    skip_without_systemd()
     manager = Manager(directory)
     manager.daemons = []
 
@@ -124,6 +123,8 @@ def shim_library(tmp_path_factory):
         pytest.skip("no compiler for the shim")
     if sanitizer() == "valgrind":
         pytest.skip("valgrind replaces system calls and memory functions")
+    if is_static():
+        pytest.skip("a static program loads no shim")
     return shim.build(tmp_path_factory.mktemp("shim"))
 
 

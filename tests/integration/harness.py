@@ -50,6 +50,12 @@ def sanitizer():
     return None
 
 
+def is_static():
+    """Returns whether the build under test is static: its programs name no dynamic linker."""
+    beginning = ackd_binary().read_bytes()[:4096]
+    return beginning.startswith(b"\x7fELF") and b"/ld-" not in beginning
+
+
 # The slowness of the build under test relative to a plain build; time bounds are multiplied by it.
 SLOWNESS = float(
     os.environ.get("ACKD_TEST_SLOWNESS")

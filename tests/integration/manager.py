@@ -9,7 +9,9 @@ import struct
 import sys
 import threading
 
-from harness import SOON, Daemon
+import pytest
+
+from harness import SOON, Daemon, run_ackd
 
 # Runs a command with the given descriptors as 3, 4, ..., as LISTEN_FDS requires. Optional variables of
 # the unit: $LIMIT_NOFILE is its limit of descriptors, $JOIN_CGROUP the directory of its cgroup.
@@ -33,6 +35,11 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 END = b"the test is over"
 MARK = b"all earlier messages are handled"
+
+
+def skip_without_systemd():
+    if "libsystemd none" in run_ackd("--version").stdout:
+        pytest.skip("this build has no libsystemd")
 
 
 class Manager:

@@ -7,15 +7,14 @@ import sys
 
 import pytest
 
-from harness import Address, Daemon, converse, run_ackd
-from manager import Manager
+from harness import Address, Daemon, converse
+from manager import Manager, skip_without_systemd
 
 
 @pytest.fixture
 def start(directory):
     """start(config, ("name", socket)...) returns a daemon that gets these sockets."""
-    if "libsystemd none" in run_ackd("--version").stdout:
-        pytest.skip("this build has no libsystemd")
+    skip_without_systemd()
     manager = Manager(directory, store_max=0)
     daemons = []
 

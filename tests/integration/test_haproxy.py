@@ -31,7 +31,7 @@ from harness import (
     wait_until,
     within,
 )
-from manager import Manager
+from manager import Manager, skip_without_systemd
 from prom import is_built, request, scrape
 
 N = 3
@@ -199,6 +199,8 @@ def lab(config_file):
             return path
 
         def make(n=N, units=False, config="", tls=False, **options):
+            if units:
+                skip_without_systemd()
             backends = []
             for _ in range(n):
                 path = directory()

@@ -34,7 +34,7 @@ from harness import (
     wait_until,
     within,
 )
-from manager import Manager
+from manager import Manager, skip_without_systemd
 from prom import is_built, request, scrape
 
 METRICS = 'metrics = { address = "127.0.0.1"; port = 0; };'
@@ -226,6 +226,7 @@ def test_counters_survive_a_reload(ackd):
 
 
 def test_counters_survive_a_restart_that_keeps_connections(directory):
+    skip_without_systemd()
     manager = Manager(directory)
     config = METRICS + THREE
     daemon = manager.daemon(directory, config)
@@ -306,6 +307,7 @@ def test_counters_stay_while_a_connection_uses_them(ackd):
 
 def test_dropped_counters_do_not_return_after_a_restart(directory):
     """The total in the status continues and includes dropped counters."""
+    skip_without_systemd()
     manager = Manager(directory)
     daemon = manager.daemon(directory, named("old"))
     try:

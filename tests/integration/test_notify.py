@@ -6,14 +6,13 @@ import time
 
 import pytest
 
-from harness import fill, read_exactly, run_ackd, wait_until, within
-from manager import Manager
+from harness import fill, read_exactly, wait_until, within
+from manager import Manager, skip_without_systemd
 
 
 @pytest.fixture
 def manager(directory):
-    if "libsystemd none" in run_ackd("--version").stdout:
-        pytest.skip("this build has no libsystemd")
+    skip_without_systemd()
     manager = Manager(directory)
     yield manager
     manager.close()
