@@ -291,5 +291,6 @@ int main(int argc, char *argv[])
 	if (status != EXIT_DONE)
 		return status;
 	signal(SIGPIPE, SIG_IGN); /* writes to a closed connection return EPIPE instead */
+	signal(SIGCHLD, SIG_IGN); /* as process 1 of a container: orphans end without a trace */
 	return server_run(&options.source);
 }

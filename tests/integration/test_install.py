@@ -100,7 +100,8 @@ def test_manual_pages_are_installed(installed):
 
 
 def test_examples_are_installed(installed):
-    names = ("grafana/ackd.json", "haproxy/ackd.cfg", "haproxy/ackd-tls.cfg", "prometheus/ackd.rules.yml",
+    names = ("grafana/ackd.json", "haproxy/ackd-tls.cfg", "haproxy/ackd.cfg",
+             "kubernetes/ackd.yaml", "podman/ackd.container", "prometheus/ackd.rules.yml",
              "prometheus/ackd_test.yml")
     for name in names:
         assert installed("datadir", "doc/ackd/examples", name).read_bytes() \
