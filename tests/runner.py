@@ -48,9 +48,9 @@ UNDER_VALGRIND = " or ".join(f"test_{name}.py" for name in (
     "reload_command template workers").split())
 
 WHOLE = ["-Dsystemd=enabled", "-Dmetrics=enabled", "-Dtls=enabled"]
-FAST = ["-Ddebug=false", "-Doptimization=1"]  # symbols and the last optimizations take time
-BARE = ["-Dsystemd=disabled", "-Dmetrics=disabled", "-Dtls=disabled", *FAST]
-SANITIZED = [*WHOLE, "-Db_lundef=false", *FAST, "-Dc_args=-gline-tables-only"]
+# Symbols and the last optimizations take time.
+BARE = ["-Dsystemd=disabled", "-Dmetrics=disabled", "-Dtls=disabled", "-Ddebug=false", "-Doptimization=1"]
+SANITIZED = [*WHOLE, "-Db_lundef=false", "-Ddebug=false", "-Dc_args=-gline-tables-only"]
 # sample: one in N costly comparisons, without --all; slower: than a plain build; selected: of pytest -k
 Flavour = collections.namedtuple("Flavour", "compiler options sample slower selected", defaults=[IN_ALL])
 FLAVOURS = {
