@@ -268,7 +268,8 @@ static enum exit_status open_standard_descriptors(void)
 
 int main(int argc, char *argv[])
 {
-	struct options options;
+	/* static, for threads that are abandoned at exit: see candidate_job_begin() */
+	static struct options options;
 	enum exit_status status;
 
 	tls_library_init();
