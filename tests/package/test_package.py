@@ -14,8 +14,9 @@ from service import Journal, Unit, connect, exchange, receive, run, wait_until
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 VERSION = re.search(r"^  version: '([0-9.]+)'", (TOP / "meson.build").read_text(), re.M)[1]
-OLDER = "0.0.9"
-FIRST = "276e858b"  # a commit of version 0.1.0, whose saved state has the first format
+OLDER = "0.1.0"
+# A commit of version 0.1.0, whose saved state has the first format.
+FIRST = "276e858e5a936ea8c53129145708ee269ed2d3ef"
 
 
 def build(directory, tree=TOP):
@@ -110,11 +111,11 @@ def test_archive_is_complete(built, tmp_path):
 
 
 def leftovers():
-    """Returns every path named after ackd or ackc, without the files of dpkg, man and logs."""
+    """Returns every path named after ackd or ackc, without those of dpkg, man, logs and other checkouts."""
     found = set()
     for top in "/etc", "/usr", "/lib", "/var", "/run":
         for directory, names, files in os.walk(top):
-            if directory.startswith(("/var/lib/dpkg", "/var/cache/man", "/var/log", str(TOP))):
+            if directory.startswith(("/var/lib/dpkg", "/var/cache/man", "/var/log", "/var/tmp", str(TOP))):
                 names.clear()
             found |= {os.path.join(directory, n) for n in names + files
                       if re.search(r"\back[cd]\b", n)}
@@ -131,7 +132,7 @@ def test_install_upgrade_remove_purge(packages):
     assert (unit.state, unit.show("UnitFileState")) == ("active", "enabled")
     for page, what in ("ackd", "acknowledgement daemon"), ("ackd.conf", "configuration"), \
             ("ackc", "talk to an echo server"), ("ackd-scaling", "load balancing"), \
-            ("ackd-protocol", "for writers of clients"), ("ackd-course", "for teachers"):
+            ("ackd-protocol", "for writers of clients"), ("ackd-course", "server of a course"):
         assert what in run("man", page).stdout
     assert exchange() == b"Got hello"
     assert run("ackc", "localhost", "10080", "hi").stdout == "Got hi\n"
