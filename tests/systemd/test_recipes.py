@@ -9,6 +9,7 @@ import pty
 import re
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 
@@ -53,9 +54,11 @@ def commands(display):
 
 
 DROP_INS = matching("ackd.8", r"\[")
+TLS_DROP_IN, = [d for d in DROP_INS if "LoadCredential" in d]
 SOCKET_COMMANDS, = [commands(d) for d in matching("ackd.8", "# ") if "ackd.socket" in d]
+RENEWAL_COMMANDS, = [commands(d) for d in matching("ackd.8", "# ") if "CREDENTIALS_DIRECTORY" in d]
 SERVICE_COMMANDS = ["systemctl edit ackd.service", *[
-    c for d in matching("ackd.8", "# ") if "ackd.socket" not in d for c in commands(d)]]
+    c for d in matching("ackd.8", "# systemctl restart") for c in commands(d)]]
 CONFIGURATIONS = dict(re.findall(r'^\.\\" example: (\S+)\n\.Bd [^\n]*\n(.*?)^\.Ed$',
                                  (MAN / "ackd.conf.5").read_text(), re.M | re.S))
 CONFIGURATIONS = {name: plain(text) for name, text in CONFIGURATIONS.items()}
@@ -115,7 +118,8 @@ def open_to_all():
     return [line for line in lines if re.search(r" (0\.0\.0\.0|\[::\]|\*):(7|10080) ", line)]
 
 
-@pytest.mark.parametrize("drop_in", DROP_INS, ids=lambda d: " ".join(d.split()[1:])[:40])
+@pytest.mark.parametrize("drop_in", [d for d in DROP_INS if d != TLS_DROP_IN],
+                         ids=lambda d: " ".join(d.split()[1:])[:40])
 @pytest.mark.usefixtures("addresses")
 def test_drop_in(unit, drop_in):
     """The drop-in takes effect by the commands of the manual, and systemd-analyze reports nothing."""
@@ -178,7 +182,7 @@ def octets(text):
     return text if isinstance(text, bytes) else text.encode()
 
 
-@pytest.mark.parametrize("name", CONFIGURATIONS)
+@pytest.mark.parametrize("name", [name for name in CONFIGURATIONS if name != "tls"])
 def test_configuration(unit, name):
     """The configuration takes effect by a reload."""
     unit.start()
@@ -189,6 +193,54 @@ def test_configuration(unit, name):
             address = ("127.0.0.1", address)
         answer = exchange(octets(text), address)
         assert re.fullmatch(octets(pattern), answer), (address, answer)
+
+
+def make_certificate(directory, name, host):
+    run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out",
+        f"{name}.crt", "-days", "90", "-subj", f"/CN={host}", "-addext", f"subjectAltName=DNS:{host}",
+        cwd=directory)
+
+
+def connect_tls(host, port):
+    """Connects, and verifies that the server has the certificate for @host."""
+    context = ssl.create_default_context(cafile="/etc/ackd/tls/server.crt")
+    return context.wrap_socket(connect(("127.0.0.1", port)), server_hostname=host)
+
+
+def says(s, text):
+    s.sendall(text)
+    return receive(s, len(text) + 4) == b"Got " + text
+
+
+def test_tls_keys(unit):
+    """Only root can read the files. A restart renews them and keeps connections."""
+    if not shutil.which("openssl"):
+        pytest.skip("the command openssl is not installed")
+    if "openssl none" in run("ackd", "--version").stdout:
+        pytest.skip("this ackd has no TLS")
+    files = pathlib.Path("/etc/ackd/tls")
+    files.mkdir(mode=0o700, parents=True)
+    make_certificate(files, "server", "one.example")
+    try:
+        unit.start()
+        with connect() as plain:
+            assert says(plain, b"a")
+            CONFIG.write_text(CONFIGURATIONS["tls"])
+            administrate(SERVICE_COMMANDS, TLS_DROP_IN)
+            assert receive(plain, 1) == b""  # it is not encrypted
+        with connect_tls("one.example", 10443) as s:
+            assert says(s, b"a")
+            make_certificate(files, "server", "two.example")
+            unit.reload()
+            assert says(s, b"b")
+            administrate(RENEWAL_COMMANDS, "")
+            assert says(s, b"c")
+            with connect_tls("two.example", 10443) as new:
+                assert says(new, b"a")
+        assert (files / "server.key").stat().st_mode & 0o77 == 0
+        assert os.stat(f"/proc/{unit.pid}").st_uid != 0
+    finally:
+        shutil.rmtree("/etc/ackd")
 
 
 def until(command, pattern, number):
