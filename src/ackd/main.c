@@ -286,6 +286,8 @@ int main(int argc, char *argv[])
 			print_version();
 		return finish_output();
 	}
+	/* systemd passes credentials to the main process only, not to ExecReload= */
+	options.source.without_tls_files = options.reload;
 	if (options.reload || options.check || options.dump)
 		return run_command(&options);
 	status = open_standard_descriptors();

@@ -57,7 +57,10 @@ static int read_part(void *data, const char *path, char **ret_bytes, size_t *ret
 static struct config *load(const char *bytes, size_t n, const char **assignments,
 			   size_t n_assignments)
 {
-	const struct config_source source = {"0", -1, assignments, n_assignments};
+	const struct config_source source = {.path = "0",
+					     .port = -1,
+					     .assignments = assignments,
+					     .n_assignments = n_assignments};
 	struct parts parts = {.bytes = bytes, .n = n};
 	struct config *config = NULL;
 	char *errors = NULL;

@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from harness import SOON, have, read_to_end, run_ackd, wait_until
+from harness import SOON, environment, have, read_to_end, run_ackd, wait_until
 from prom import is_built, scrape
 
 pytestmark = pytest.mark.skipif(not have("openssl"), reason="the command openssl is not installed")
@@ -596,3 +596,15 @@ def test_reload_changes_the_certificate(ackd, certificates):
     old.sendall(b"x")
     assert old.recv(1) == b"x"
     old.close()
+
+
+def test_reload_command_needs_no_credentials(ackd, certificates, directory):
+    """systemd passes them to the main process only."""
+    config = ECHO + 'tls = { certificate = "credential:server.pem"; key = "credential:server.key"; };'
+    runtime = {"RUNTIME_DIRECTORY": directory}
+    daemon = ackd(config, env={"CREDENTIALS_DIRECTORY": str(certificates.directory), **runtime})
+    for name, status in (("server", 0), ("absent", 1)):
+        daemon.write_config(config.replace("server.", f"{name}."))
+        done = run_ackd("-c", daemon.config_path, "--reload", env=environment(runtime))
+        assert (done.returncode != 0) == status, done.stderr
+    certificates.connect(daemon).close()

@@ -46,7 +46,10 @@ FAILING(FILE *, open_memstream, (char **text, size_t *n), (text, n))
 static void check_every_failure(const char *text, const char **assignments, size_t n_assignments,
 				int expected)
 {
-	const struct config_source source = {"F", -1, assignments, n_assignments};
+	const struct config_source source = {.path = "F",
+					     .port = -1,
+					     .assignments = assignments,
+					     .n_assignments = n_assignments};
 	char *errors = NULL;
 	size_t n;
 	FILE *out = open_memstream(&errors, &n);

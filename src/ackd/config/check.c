@@ -454,7 +454,7 @@ static int check_tls(struct config_loader *loader, size_t i)
 		config_error(&place, "needs tls.certificate");
 		return 0;
 	}
-	if (!l->tls.certificate)
+	if (!l->tls.certificate || loader->without_tls_files)
 		return 0;
 	r = tls_context_create(&l->tls, &l->tls_context, &fault);
 	if (r != -EINVAL)

@@ -175,7 +175,7 @@ static int load(struct config_loader *loader, const struct config_source *source
 int config_load_with(const struct config_source *source, config_reader reader, void *reader_data,
 		     FILE *errors, struct config **ret_config)
 {
-	struct config_loader loader = {0};
+	struct config_loader loader = {.without_tls_files = source->without_tls_files};
 	int r = create(&loader.config);
 
 	if (r < 0)

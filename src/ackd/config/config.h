@@ -86,6 +86,9 @@ struct config_source {
 	 */
 	const char *const *assignments;
 	size_t n_assignments;
+
+	/* The files of tls groups are not read: this process has no credentials of the service. */
+	bool without_tls_files;
 };
 
 /*

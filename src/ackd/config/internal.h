@@ -205,6 +205,7 @@ struct config_loader {
 	struct config_errors errors;
 	struct assignment *assignments;
 	size_t n_assignments;
+	bool without_tls_files;
 	struct setting_source sources[SETTINGS_MAX]; /* of the daemon's settings */
 	struct listener_sources *listeners;	     /* config->n_listeners of them */
 };
