@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -66,7 +67,8 @@ static void test_time_and_memory(void **state)
 	do {
 		b = process_usage();
 	} while (b.cpu_seconds <= a.cpu_seconds);
-	assert_in_range(a.resident_bytes, 1, UINT64_C(1) << 40);
+	if (!getenv("MESON_EXE_WRAPPER")) /* qemu reports no memory */
+		assert_in_range(a.resident_bytes, 1, UINT64_C(1) << 40);
 }
 
 int main(void)
