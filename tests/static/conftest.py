@@ -14,7 +14,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/integration")]
 
 import surroundings  # noqa: E402
-from harness import SOON, build_directory, die_with_parent, wait_until  # noqa: E402
+from harness import SOON, WITH_PARENT, build_directory, wait_until  # noqa: E402
 
 CLONE_NEWNET = 0x40000000
 surroundings.set_up()
@@ -104,8 +104,8 @@ class Container:
         self.log_path = self.directory / "log"
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
-                [*IN_CGROUP2, *self.state, "run", "--bundle", self.directory, name],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_parent)
+                [*WITH_PARENT, *IN_CGROUP2, *self.state, "run", "--bundle", self.directory, name],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     @property
     def log(self):
