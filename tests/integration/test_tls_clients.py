@@ -311,6 +311,8 @@ def test_key_updates_of_gnutls(ackd, certificates, directory):
 def test_key_updates_of_ackd(ackd, certificates, directory, program):
     """A key is changed after 30 records."""
     binary = build_directory() / "tests/integration/ackd-rekeying"
+    if not binary.exists():
+        pytest.skip("this build has no tests")
     daemon = ackd('reply = "echo"; framing = "stream"; address = "127.0.0.1";' + certificates.group(),
                   wrapper=["sh", "-c", f'shift; exec {binary} "$@"', "sh"])
     for suite in SUITES[program == "go" and 2:3]:
