@@ -30,6 +30,8 @@ static void check_all(const struct fault *faults, size_t n)
 #define CHECK_ALL(faults) check_all(faults, sizeof(faults) / sizeof((faults)[0]))
 
 #define DURATION ": a number of seconds, or a string such as \"500ms\", \"30s\", \"5min\", \"1h\"\n"
+/* The same for whole seconds: "500ms" is none. */
+#define SECONDS ": a number of seconds, or a string such as \"30s\", \"5min\", \"1h\"\n"
 #if SIZE_MAX > UINT32_MAX
 #define MEMORY_MAX "1TiB"
 #else
@@ -129,10 +131,10 @@ static void test_units(void **state)
 	static const struct fault faults[] = {
 		{"keepalive = 32401;",
 		 "F:1: keepalive: found 32401; allowed: a duration from 0 to 9h in whole "
-		 "seconds" DURATION},
+		 "seconds" SECONDS},
 		{"keepalive = \"1500ms\";",
 		 "F:1: keepalive: found the string \"1500ms\"; allowed: a duration from 0 to 9h in "
-		 "whole seconds" DURATION},
+		 "whole seconds" SECONDS},
 		{"limits = { idle_timeout = -1; }",
 		 "F:1: limits.idle_timeout: found -1; allowed: a duration from 0 to 24d in whole "
 		 "milliseconds" DURATION},

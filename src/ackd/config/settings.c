@@ -270,18 +270,19 @@ static const char *time_text(const struct setting *setting, uint64_t number,
 	return duration_text(number * unit_us(setting), out);
 }
 
-#define DURATION_FORM                                                                              \
-	": a number of seconds, or a string such as \"500ms\", \"30s\", \"5min\", \"1h\""
+#define DURATION_FORM(shorter)                                                                     \
+	": a number of seconds, or a string such as " shorter "\"30s\", \"5min\", \"1h\""
 static const struct setting_type type_seconds = {
-	&number_class,	       KIND_NUMBER,	 "a duration", " in whole seconds" DURATION_FORM,
+	&number_class,	       KIND_NUMBER,
+	"a duration",	       " in whole seconds" DURATION_FORM(""),
 	.read = read_duration, .text = time_text};
 static const struct setting_type type_milliseconds = {
 	&number_class,	       KIND_NUMBER,
-	"a duration",	       " in whole milliseconds" DURATION_FORM,
+	"a duration",	       " in whole milliseconds" DURATION_FORM("\"500ms\", "),
 	.read = read_duration, .text = time_text};
 static const struct setting_type type_microseconds = {
 	&number_class,	       KIND_NUMBER,
-	"a duration",	       " in whole microseconds" DURATION_FORM,
+	"a duration",	       " in whole microseconds" DURATION_FORM("\"500ms\", "),
 	.read = read_duration, .text = time_text};
 
 static bool read_boolean(const struct setting *setting, const struct value *value,
