@@ -176,6 +176,19 @@ static void test_socket(void **state)
 	assert_string_equal(config->listeners[0].path, "/b");
 	assert_int_equal(config->listeners[1].port, 8);
 	config_unref(config);
+	/* set for all listeners, it is for those without a path */
+	config = loads("listeners = ( { name = \"a\"; path = \"/a\"; }, { name = \"b\"; } );",
+		       SET("keepalive=0", "freebind=true"));
+	assert_false(config->listeners[0].freebind);
+	assert_true(config->listeners[1].freebind);
+	assert_int_equal(config->listeners[1].keepalive_s, 0);
+	config_unref(config);
+	expect_errors("path = \"/a\";", SET("keepalive=0", "freebind=true"),
+		      "--set keepalive: cannot be combined with path\n"
+		      "--set freebind: cannot be combined with path\n");
+	expect_errors("listeners = ( { name = \"a\"; path = \"/a\"; } );",
+		      SET("listeners.a.keepalive=0"),
+		      "--set listeners.a.keepalive: cannot be combined with path\n");
 }
 
 /* The list as a whole; its listeners can then be set. */

@@ -70,6 +70,20 @@ static const char *other_text(struct config_loader *loader, size_t i, const char
 }
 
 /*
+ * Reports the setting @name if it was set for listener @i, which has a path. Set for all listeners,
+ * it is for those without a path.
+ */
+static void check_without_path(struct config_loader *loader, size_t i, const char *name)
+{
+	enum source_level path = source_of(loader, i, "path")->level;
+	enum source_level level = source_of(loader, i, name)->level;
+	struct config_place place = place_of(loader, i, name);
+
+	if (level == path || (level > path && is_own(loader, i, name)))
+		config_error(&place, "cannot be combined with path");
+}
+
+/*
  * Decides between path and address: the last one set takes precedence. Both at the same level are
  * an error.
  */
@@ -97,13 +111,10 @@ static void check_socket(struct config_loader *loader, size_t i)
 		free(l->address);
 		l->address = NULL;
 		l->port = 0;
-		place = place_of(loader, i, "freebind");
-		if (l->freebind && source_of(loader, i, "freebind")->level >= path)
-			config_error(&place, "cannot be combined with path");
+		if (l->freebind)
+			check_without_path(loader, i, "freebind");
 		l->freebind = false;
-		place = place_of(loader, i, "keepalive");
-		if (source_of(loader, i, "keepalive")->level >= path)
-			config_error(&place, "cannot be combined with path");
+		check_without_path(loader, i, "keepalive");
 	} else if (is_own(loader, i, "mode") && !source_of(loader, i, "path")->bad) {
 		place = place_of(loader, i, "mode");
 		config_error(&place, "cannot be set without path");
