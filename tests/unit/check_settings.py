@@ -113,7 +113,8 @@ class ManualPage(unittest.TestCase):
         self.assertGreaterEqual(len(examples), 3)
         for name, text in examples:
             with self.subTest(name):
-                self.assertNotEqual(load(unescape(text)), load(""))
+                if "credential:" not in text:  # the service manager would have to pass the files
+                    self.assertNotEqual(load(unescape(text)), load(""))
 
     def test_example_of_a_message(self):
         with tempfile.TemporaryDirectory() as directory:

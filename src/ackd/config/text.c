@@ -14,6 +14,7 @@
 #include "core/text/printable.h"
 #include "core/utf8/utf8.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -520,6 +521,7 @@ static int read_text(struct scanner *scanner, const char *path, const char *byte
 	size_t n;
 	int r;
 
+	assert(path || bytes);
 	scanner->out = open_memstream(&text, &n);
 	if (!scanner->out)
 		return -ENOMEM;
