@@ -283,6 +283,26 @@ static void test_unkept_amid_input(void **state)
 	}
 }
 
+/* The restart drops an unfinished line, even if that takes more memory than the replies. */
+static void test_unkept_amid_a_long_line(void **state)
+{
+	static char data[10 * LINE + 4000];
+	struct client client;
+	struct fixture f;
+
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = i < (size_t)10 * LINE ? line[i % LINE] : 'x';
+	begin_lines(&f, "keep_connections = false;");
+	client = client_of(connect_client(&f));
+	handshake(&f, &client);
+	assert_int_equal(SSL_write(client.ssl, data, sizeof(data)), sizeof(data));
+	change_process(&f, "short.pem", lines);
+	receive(&f, &client, reply, (size_t)10 * REPLY);
+	expect_orderly_end(&f, &client, CONN_DRAIN);
+	client_close(&client);
+	end(&f);
+}
+
 /* Bytes of the peer that cannot be answered: an alert, and damaged ones. */
 static void test_unkept_with_an_error(void **state)
 {
@@ -523,3 +543,4 @@ int main(void)
 	signal(SIGPIPE, SIG_IGN); /* OpenSSL writes to sockets that the server has closed */
 	return cmocka_run_group_tests(tests, conn_tls_set_up, conn_tls_tear_down);
 }
+		cmocka_unit_test(test_unkept_amid_a_long_line),

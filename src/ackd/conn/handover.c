@@ -134,16 +134,20 @@ static int conn_save(struct conn *c, struct session_io *io, struct handover *han
 {
 	struct budget *budget = io->budget;
 	size_t held = held_bytes(c), free_bytes = c->has_tls ? conn_tls_saved_bytes : 0;
-	size_t charged, taken = 0;
+	size_t charged, now, taken = 0;
 	struct state_record record;
 	int r = save(c, io, handover, &record);
 
 	if (r < 0)
 		return r;
 	charged = handover->put_bytes > free_bytes ? handover->put_bytes - free_bytes : 0;
-	/* making the rest of the reply may have released a part of what was held */
-	if (charged > held)
-		taken = charged - held_bytes(c);
+	/*
+	 * making the rest of the reply may have released a part of what was held; an unfinished
+	 * message that was read meanwhile may hold more
+	 */
+	now = held_bytes(c);
+	if (charged > held && charged > now)
+		taken = charged - now;
 	if (!budget_take(budget, taken))
 		return -ENOBUFS;
 	r = handover_end(handover, &record);
