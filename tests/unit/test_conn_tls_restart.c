@@ -255,6 +255,7 @@ static void test_unkept_amid_output(void **state)
 		receive(&f, &client, reply, (size_t)2 * LINES * REPLY);
 		expect_orderly_end(&f, &client, CONN_DRAIN);
 		assert_int_equal(last_conn(&f, QUEUE_LINGER)->session.place.messages, 2 * LINES);
+		assert_int_equal(last_conn(&f, QUEUE_LINGER)->sent, 2 * LINES * REPLY);
 		client_close(&client);
 		end(&f);
 	}
@@ -383,6 +384,7 @@ static void test_restart_before_the_last_record(void **state)
 	assert_int_equal(sum, (size_t)LINES * REPLY);
 	assert_int_equal(ERR_GET_REASON(ERR_peek_error()), SSL_R_SSLV3_ALERT_BAD_RECORD_MAC);
 	assert_int_equal(last_conn(&f, QUEUE_LINGER)->reason, CONN_TLS_ERROR);
+	assert_int_equal(last_conn(&f, QUEUE_LINGER)->sent, sum);
 	client_close(&client);
 	end(&f);
 }

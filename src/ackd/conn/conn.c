@@ -538,7 +538,7 @@ struct conn *conn_create(struct listener *listener, int fd, const struct address
 		refusal = REFUSAL_TLS;
 	if (r < 0 || conn_socket_open(c, fd) < 0)
 		goto fail;
-	c->has_tls = has_tls;
+	c->has_tls = c->counted = has_tls;
 	listener_ref(listener);
 	reactor->connections++;
 	c->place = (uint8_t)place;

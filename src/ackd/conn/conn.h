@@ -81,6 +81,7 @@ struct conn {
 	bool ended : 1;	     /* the peer has closed its side, which will be answered */
 	bool draining : 1;   /* reads only drain_left more bytes, then ends */
 	bool unanswered : 1; /* its input is pending in the reactor's turn */
+	bool counted : 1;    /* its output was counted when TLS sealed it */
 	bool has_tls : 1;    /* a struct conn_tls follows this structure in memory */
 	uv_poll_t poll;	     /* its data is the listener */
 };

@@ -104,6 +104,7 @@ static int save(struct conn *c, struct session_io *io, struct handover *handover
 		.place = rest.place,
 		.address = c->address,
 		.ended = c->ended || rest.ended,
+		.counted = c->counted,
 		.output_length = (uint32_t)output_bytes,
 		.input_length = (uint32_t)input_bytes,
 		.names_length = (uint16_t)names_bytes,
@@ -266,6 +267,7 @@ static void conn_take_up(struct conn *c, const struct state_connection *from)
 
 	conn_move(c, CONN_SERVING);
 	c->sent = record->sent;
+	c->counted |= record->counted;
 	c->error = record->error;
 	c->end_reason = end_reason_of(record);
 	c->session.connection = record->connection;
@@ -281,7 +283,7 @@ static void conn_take_up(struct conn *c, const struct state_connection *from)
 	c->ended = record->ended;
 	if (record->output_length > 0) {
 		out_set(&io->out, from->output, record->output_length);
-		sent = c->has_tls ? conn_socket_send_records(c, io) : conn_socket_send(c, io);
+		sent = c->counted ? conn_socket_send_records(c, io) : conn_socket_send(c, io);
 	}
 	/* a connection that may not seal many more records ends when its input has been answered */
 	if (sent == 0 && !c->session.place.done)

@@ -145,7 +145,7 @@ static bool send_output(struct conn *c)
 		conn_fail(c, (int)sent);
 		return false;
 	}
-	if (!c->has_tls)
+	if (!c->counted)
 		conn_count_sent(c, (size_t)sent);
 	pending->sent += (uint32_t)sent;
 	if (pending->sent == pending->length) {

@@ -87,7 +87,8 @@ static bool record_check(const uint8_t *p, size_t left, size_t *ret_length)
 		 record.input_length + record.names_length + record.tls_length;
 	family = record.address.family;
 	if (length > left || !place_check(&record.place) || !is_flag(record.ended) ||
-	    record.reserved != 0 || (family != AF_UNIX && family != AF_INET && family != AF_INET6))
+	    !is_flag(record.counted) ||
+	    (family != AF_UNIX && family != AF_INET && family != AF_INET6))
 		return false;
 	*ret_length = (size_t)length;
 	return name_check(p + sizeof(record), record.listener_length) &&

@@ -37,7 +37,7 @@ struct state_header {
  */
 struct state_record {
 	uint64_t connection; /* its number; 0: its PROXY header is incomplete */
-	uint64_t sent;	     /* bytes that the socket has accepted */
+	uint64_t sent;	     /* bytes that the socket has accepted; see @counted */
 	struct session_place place;
 	struct address address;
 	uint8_t ended;		 /* 0 or 1: the peer has closed its side */
@@ -52,7 +52,7 @@ struct state_record {
 	uint32_t tls_length;	/* 0: no TLS; conn/tls.c has the format */
 	int16_t error;		/* see struct conn */
 	uint8_t end_reason;	/* enum conn_reason; not CONN_OPEN: it ends after the output */
-	uint8_t reserved;
+	uint8_t counted;	/* 0 or 1: @sent, and the listener's counter, include the output */
 };
 
 /* The counters of a listener. Its name and @n 64-bit values follow the record. */
