@@ -280,6 +280,7 @@ void conn_finish(struct conn *c, enum conn_reason reason)
 	if (c->has_tls && conn_tls_end_output(c)) {
 		/* the last record, too, waits for room in the socket */
 		c->end_reason = (uint8_t)reason;
+		c->unsent = conn_socket_unsent(c);
 		conn_move(c, CONN_SENDING);
 		return;
 	}
