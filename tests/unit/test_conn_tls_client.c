@@ -249,6 +249,31 @@ static void test_client_is_refused_amid_output(void **state)
 	end(&f);
 }
 
+/* A restart that ends the connection comes before the client has been checked again. */
+static void test_unkept_before_the_check(void **state)
+{
+	char path[100], authorities[100], text[400];
+	struct client client;
+	struct fixture f;
+
+	demand(text, "first.pem");
+	begin(&f, text);
+	client = client_with(connect_client(&f), pki.client);
+	handshake(&f, &client);
+	in_directory(path, "short.pem");
+	in_directory(authorities, "second.pem");
+	snprintf(text, sizeof(text),
+		 "tls = { certificate = \"%s\"; client_ca = \"%s\"; keep_connections = false; };"
+		 "reply = \"echo\";",
+		 path, authorities);
+	change_config(&f, text, NULL);
+	assert_int_equal(SSL_write(client.ssl, "hello", 5), 5);
+	change_config(&f, text, NULL);
+	expect_close_notify(&client);
+	client_close(&client);
+	end(&f);
+}
+
 static void too_many_bytes(uint8_t *tls)
 {
 	memcpy(tls + sizeof(struct tls_state), &(uint64_t){TLS_CERTIFICATES_MAX}, 8);
@@ -383,6 +408,7 @@ int main(void)
 		cmocka_unit_test(test_client_is_checked_again),
 		cmocka_unit_test(test_many_clients_are_checked_again),
 		cmocka_unit_test(test_client_is_refused_amid_output),
+		cmocka_unit_test(test_unkept_before_the_check),
 		cmocka_unit_test(test_damaged_certificates),
 		cmocka_unit_test(test_certificates_max),
 		cmocka_unit_test(test_no_memory_for_a_certificate),

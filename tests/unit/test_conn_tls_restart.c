@@ -384,11 +384,41 @@ static void test_restart_before_the_last_record(void **state)
 		step(&f);
 	}
 	assert_int_equal(sum, (size_t)LINES * REPLY);
+	assert_int_equal(last_conn(&f, QUEUE_LINGER)->sent, sum);
 	assert_int_equal(ERR_GET_REASON(ERR_peek_error()), SSL_R_SSLV3_ALERT_BAD_RECORD_MAC);
 	assert_int_equal(last_conn(&f, QUEUE_LINGER)->reason, CONN_TLS_ERROR);
-	assert_int_equal(last_conn(&f, QUEUE_LINGER)->sent, sum);
 	client_close(&client);
 	end(&f);
+}
+
+/* Input is read only as long as its replies do not exceed the limit of records. */
+static void test_unkept_at_the_limit(void **state)
+{
+	struct client client;
+	struct fixture f;
+	size_t sum = 0;
+	char bytes[1000];
+	int n;
+
+	records_max = 50; /* a read of 64 KiB needs 29 */
+	begin_lines(&f, "keep_connections = false;");
+	client = client_of(connect_client(&f));
+	SSL_set_max_proto_version(client.ssl, TLS1_2_VERSION);
+	handshake(&f, &client);
+	for (int i = 0; i < 3; i++)
+		send_lines(&client, false);
+	change_process(&f, "short.pem", lines);
+	while ((n = SSL_read(client.ssl, bytes, sizeof(bytes))) > 0 ||
+	       SSL_get_error(client.ssl, n) == SSL_ERROR_WANT_READ) {
+		sum += n > 0 ? (size_t)n : 0;
+		step(&f);
+	}
+	assert_true(sum > (size_t)LINES * REPLY && sum % REPLY == 0);
+	assert_int_equal(SSL_get_error(client.ssl, n), SSL_ERROR_ZERO_RETURN);
+	assert_int_equal(last_conn(&f, QUEUE_LINGER)->reason, CONN_DRAIN);
+	client_close(&client);
+	end(&f);
+	records_max = TLS_RECORDS_MAX;
 }
 
 /* Input that waits is answered before the connection ends because of the limit of records. */
@@ -534,9 +564,11 @@ int main(void)
 		cmocka_unit_test(test_restart_while_lingering),
 		cmocka_unit_test(test_unkept_amid_output),
 		cmocka_unit_test(test_unkept_amid_input),
+		cmocka_unit_test(test_unkept_amid_a_long_line),
 		cmocka_unit_test(test_unkept_with_an_error),
 		cmocka_unit_test(test_error_amid_replies),
 		cmocka_unit_test(test_restart_before_the_last_record),
+		cmocka_unit_test(test_unkept_at_the_limit),
 		cmocka_unit_test(test_restart_at_the_limit),
 		cmocka_unit_test(test_no_memory),
 		cmocka_unit_test(test_no_memory_for_replies),
@@ -547,4 +579,3 @@ int main(void)
 	signal(SIGPIPE, SIG_IGN); /* OpenSSL writes to sockets that the server has closed */
 	return cmocka_run_group_tests(tests, conn_tls_set_up, conn_tls_tear_down);
 }
-		cmocka_unit_test(test_unkept_amid_a_long_line),

@@ -371,10 +371,11 @@ int conn_tls_save_output(struct conn *c, struct session_io *io, struct handover 
 bool conn_tls_is_ending(const struct conn *c);
 
 /*
- * Answers the input that is held, and then what has arrived (at most DRAIN_READ_MAX). Adds the
- * replies and the last alert to the record. The connection then is one without TLS, whose session
- * has ended: the next process only delivers that output. Returns 0 or a negative errno, which is
- * -ECONNRESET if the peer has sent an alert.
+ * Answers the input that is held, and then what has arrived: at most DRAIN_READ_MAX, as long as the
+ * keys may seal the replies, and nothing if the client's certificate was not checked again. Adds
+ * the replies and the last alert to the record. The connection then is one without TLS, whose
+ * session has ended: the next process only delivers that output. Returns 0 or a negative errno,
+ * which is -ECONNRESET if the peer has sent an alert.
  */
 int conn_tls_save_end(struct conn *c, struct session_io *io, struct handover *handover);
 

@@ -511,6 +511,13 @@ bool conn_tls_is_ending(const struct conn *c)
 	       !conn_listener(c)->settings->tls.keep_connections;
 }
 
+/* Returns whether @c, which ends, may answer what has arrived. */
+static bool may_answer(const struct conn *c)
+{
+	return !conn_tls_has_failed(c) && !tls_of(c)->channel.has_closed &&
+	       !conn_tls_must_close(c) && !is_unchecked(c);
+}
+
 /*
  * Answers the next input that has arrived, at most *@left bytes. Returns as session_feed() does,
  * SESSION_DONE if there is none, or -ECONNRESET for an alert of the peer.
@@ -522,7 +529,7 @@ static int feed_arrived(struct conn *c, struct session_io *io, size_t *left)
 	struct tls_opened opened;
 	ssize_t n = 0;
 
-	if (most > 0 && !conn_tls_has_failed(c) && !tls_of(c)->channel.has_closed)
+	if (most > 0 && may_answer(c))
 		n = recv(c->fd, buffer, most, MSG_DONTWAIT);
 	if (n <= 0)
 		return SESSION_DONE;
