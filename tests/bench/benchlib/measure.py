@@ -34,8 +34,9 @@ def free_port():
 class Bench:
     """The programs and the processors that they run on."""
 
-    def __init__(self, build, directory, server_cpu, client_cpu, backends):
+    def __init__(self, build, directory, server_cpu, client_cpu, backends=None):
         self.client = os.path.join(build, "tests", "bench", "bench-client")
+        self.ackc = os.path.join(build, "src", "ackc", "ackc")
         # meson compiles tls_none.c in its place without OpenSSL
         self.has_tls = os.path.exists(self.client + ".p/client_tls.c.o")
         self.directory = directory
