@@ -37,7 +37,16 @@ NO_RECIPES = {
     "ackd-course.7": [],
     "ackd-protocol.7": ["NAK offset reason"],
     "ackd-scaling.7": ["tests/bench/run --peers ackd --workloads 64x5000 --costs idle"],
-    "ackd.8": [r"info message: ackd: message 2 from 127.0.0.1:4711, connection 1: 5 bytes: b'caf\xc3\xa9'"],
+    "ackd.8": ["ackd --set limits.max_memory=64MiB --set allow=10.0.0.0/8",
+               "ackd -c my.conf --set reply=echo --set listeners.web.port=80",
+               """ackd --set 'listeners=({name="a"; port=7;}, {name="b"; port=8;})'""",
+               r"info message: ackd: message 2 from 127.0.0.1:4711, connection 1: 5 bytes: b'caf\xc3\xa9'",
+               '{"time":"2026-11-29T08:15:00.250000Z","level":"info","event":"listen",\n'
+               ' "message":"ackd: listening on 127.0.0.1:10080",\n'
+               ' "message_id":"636242d5ea5b4051815726c5f727d70e",\n'
+               ' "listener":"ackd","address":"127.0.0.1:10080"}',
+               "podman run --read-only -p 10080:10080 localhost/ackd:1.0.0 \\\n"
+               "  --set limits.max_connections=2000"],
     "ackd.conf.5": ['@include "FILE"', "NAK OFFSET REASON",
                     "/etc/ackd.conf:3: port: found 70000; allowed: an integer from 0 to 65535"],
 }
