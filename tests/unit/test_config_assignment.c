@@ -329,6 +329,27 @@ static void test_conflicts(void **state)
 		      "--set port: found the string \"x\"; allowed: an integer from 0 to 65535\n");
 }
 
+/* Until the file has been read. An error in one setting of the log leaves the others in force. */
+static void test_log(void **state)
+{
+	const char **assignments = SET("log.level=loud", "port=x", "log.format=json", "log.x=1",
+				       "log.level=debug", "log.target=1", "log.format=");
+	struct config_source source = {.path = "F", .port = -1, .assignments = assignments};
+	struct log_settings log;
+
+	files_write_text("F", "log = { format = \"text\"; timestamps = true; };");
+	assert_int_equal(config_load_log(&source, &log), 0);
+	assert_int_equal(log.format, LOG_FORMAT_TEXT);
+	assert_int_equal(log.level, LOG_LEVEL_INFO);
+	while (assignments[source.n_assignments])
+		source.n_assignments++;
+	assert_int_equal(config_load_log(&source, &log), 0);
+	assert_int_equal(log.format, LOG_FORMAT_JSON);
+	assert_int_equal(log.level, LOG_LEVEL_DEBUG);
+	assert_int_equal(log.target, LOG_TARGET_AUTO);
+	assert_false(log.timestamps);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -341,6 +362,7 @@ int main(void)
 		cmocka_unit_test(test_values_with_errors),
 		cmocka_unit_test(test_lists_with_errors),
 		cmocka_unit_test(test_conflicts),
+		cmocka_unit_test(test_log),
 	};
 
 	return cmocka_run_group_tests_name("config_assignment", tests, files_setup, files_teardown);

@@ -206,28 +206,39 @@ static int read_nothing(void *data, const char *path, char **ret_bytes, size_t *
 	return -ENOENT;
 }
 
+static int load_log(const struct config_source *source, FILE *errors,
+		    struct log_settings *ret_settings)
+{
+	struct config *config;
+	int r = config_load_with(source, read_nothing, NULL, errors, &config);
+
+	if (r == 0) {
+		*ret_settings = config->log;
+		config_unref(config);
+	}
+	return r;
+}
+
 int config_load_log(const struct config_source *source, struct log_settings *ret_settings)
 {
 	const char **assignments = calloc(source->n_assignments + 1, sizeof(*assignments));
 	struct config_source only = {.port = -1, .assignments = assignments};
-	struct config *config;
 	char *errors = NULL;
 	size_t n;
 	FILE *out = open_memstream(&errors, &n);
 	int r = -ENOMEM;
 
-	for (size_t i = 0; assignments && i < source->n_assignments; i++)
-		if (strncmp(source->assignments[i], "log.", strlen("log.")) == 0)
-			assignments[only.n_assignments++] = source->assignments[i];
 	if (assignments && out)
-		r = config_load_with(&only, read_nothing, NULL, out, &config);
-	if (r == -EINVAL) {
-		only.n_assignments = 0;
-		r = config_load_with(&only, read_nothing, NULL, out, &config);
-	}
-	if (r == 0) {
-		*ret_settings = config->log;
-		config_unref(config);
+		r = load_log(&only, out, ret_settings);
+	for (size_t i = 0; i < source->n_assignments && r == 0; i++) {
+		if (strncmp(source->assignments[i], "log.", strlen("log.")) != 0)
+			continue;
+		assignments[only.n_assignments++] = source->assignments[i];
+		r = load_log(&only, out, ret_settings);
+		if (r == -EINVAL) {
+			only.n_assignments--;
+			r = 0;
+		}
 	}
 	if (out)
 		fclose(out);

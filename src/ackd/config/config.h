@@ -105,8 +105,7 @@ int config_load_with(const struct config_source *source, config_reader reader, v
 
 /*
  * Reads the settings of the log in the assignments of @source, and nothing else, for messages about
- * the configuration itself. They have their defaults if one of them is in error. Returns 0 or
- * -ENOMEM.
+ * the configuration itself. Assignments that are in error have no effect. Returns 0 or -ENOMEM.
  */
 int config_load_log(const struct config_source *source, struct log_settings *ret_settings);
 
