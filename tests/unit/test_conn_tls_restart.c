@@ -2,8 +2,12 @@
 
 #include "conn_tls_fixture.h"
 
+#include "ackd/conn/handover.h"
+
+#include <errno.h>
 #include <openssl/err.h>
 #include <signal.h>
+#include <sys/stat.h>
 
 /* Expects close_notify, and that the connection lingers because of @reason. */
 static void expect_orderly_end(struct fixture *f, struct client *client, enum conn_reason reason)
@@ -495,6 +499,35 @@ static void test_no_memory_for_replies(void **state)
 	end(&f);
 }
 
+/* Replies that the budget has no room for are not all made first. */
+static void test_little_memory_for_many_replies(void **state)
+{
+	struct client client;
+	struct handover handover;
+	struct fixture f;
+	struct stat status;
+	int writing, reading;
+
+	begin_lines(&f, "keep_connections = false;");
+	client = client_of(connect_client(&f));
+	handshake(&f, &client);
+	for (int i = 0; i < 3; i++)
+		send_lines(&client, false);
+	take_memory(&f, 100000);
+	assert_int_equal(handover_queue(&writing, &reading), 0);
+	handover_init(&handover, writing, &f.limits, 1);
+	reactor_hand_over(&f.reactor, &handover);
+	assert_int_equal(handover.n_lost, 1);
+	assert_int_equal(handover.error, -ENOBUFS);
+	assert_int_equal(fstat(handover.memfd, &status), 0);
+	assert_in_range(status.st_size, 1, 2 * SESSION_REPLY_MAX);
+	handover_finish(&handover);
+	close(reading);
+	give_memory(&f);
+	client_close(&client);
+	end(&f);
+}
+
 /* ---- the listener demands more ---- */
 
 /* A connection without TLS is drained when its listener has TLS now. */
@@ -572,6 +605,7 @@ int main(void)
 		cmocka_unit_test(test_restart_at_the_limit),
 		cmocka_unit_test(test_no_memory),
 		cmocka_unit_test(test_no_memory_for_replies),
+		cmocka_unit_test(test_little_memory_for_many_replies),
 		cmocka_unit_test(test_plain_before_tls),
 		cmocka_unit_test(test_min_version_is_raised),
 	};

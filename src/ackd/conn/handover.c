@@ -15,6 +15,22 @@
 #include <string.h>
 #include <unistd.h>
 
+static size_t held_bytes(const struct conn *c)
+{
+	return session_held_bytes(&c->session) + conn_pending_held_bytes(c) +
+	       conn_names_charge(c->session.names) + (c->has_tls ? conn_tls_held_bytes(c) : 0);
+}
+
+/* Returns the most bytes of a state for which the budget has room in place of what @c holds. */
+static size_t room_for(const struct conn *c)
+{
+	const struct budget *budget = &conn_reactor(c)->limits->budget;
+	size_t max = budget_max(budget), used = budget_used(budget);
+
+	return held_bytes(c) + (c->has_tls ? conn_tls_saved_bytes : 0) +
+	       (max > used ? max - used : 0);
+}
+
 /* Adds the pending output and the rest of the current reply, or that of all if TLS ends here. */
 static int save_output(struct conn *c, struct session_io *io, struct handover *handover,
 		       bool is_ending, struct session_rest *rest)
@@ -27,7 +43,7 @@ static int save_output(struct conn *c, struct session_io *io, struct handover *h
 		r = handover_put(handover, o->bytes + o->sent, o->length - o->sent);
 	}
 	if (is_ending && r == 0)
-		r = conn_tls_save_end(c, io, handover);
+		r = conn_tls_save_end(c, io, handover, room_for(c));
 	do {
 		state = session_suspend(&c->session, io, rest);
 		for (unsigned i = 0; i < io->out.n_spans && r == 0 && !c->has_tls; i++)
@@ -118,12 +134,6 @@ static int save(struct conn *c, struct session_io *io, struct handover *handover
 			ret_record->place.done = SESSION_ENDED;
 	}
 	return 0;
-}
-
-static size_t held_bytes(const struct conn *c)
-{
-	return session_held_bytes(&c->session) + conn_pending_held_bytes(c) +
-	       conn_names_charge(c->session.names) + (c->has_tls ? conn_tls_held_bytes(c) : 0);
 }
 
 /*

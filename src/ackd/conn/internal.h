@@ -375,9 +375,11 @@ bool conn_tls_is_ending(const struct conn *c);
  * keys may seal the replies, and nothing if the client's certificate was not checked again. Adds
  * the replies and the last alert to the record. The connection then is one without TLS, whose
  * session has ended: the next process only delivers that output. Returns 0 or a negative errno,
- * which is -ECONNRESET if the peer has sent an alert.
+ * which is -ECONNRESET if the peer has sent an alert, and -ENOBUFS if the record has more than
+ * @most bytes; then no more replies are made.
  */
-int conn_tls_save_end(struct conn *c, struct session_io *io, struct handover *handover);
+int conn_tls_save_end(struct conn *c, struct session_io *io, struct handover *handover,
+		      size_t most);
 
 /* Adds the part of TLS to the record, after all output. Returns 0 or a negative errno. */
 int conn_tls_save(struct conn *c, struct handover *handover);

@@ -546,7 +546,7 @@ static int feed_arrived(struct conn *c, struct session_io *io, size_t *left)
 				opened.status == TLS_ENDED);
 }
 
-int conn_tls_save_end(struct conn *c, struct session_io *io, struct handover *handover)
+int conn_tls_save_end(struct conn *c, struct session_io *io, struct handover *handover, size_t most)
 {
 	struct tls_channel *channel = &tls_of(c)->channel;
 	size_t left = DRAIN_READ_MAX, n;
@@ -559,6 +559,8 @@ int conn_tls_save_end(struct conn *c, struct session_io *io, struct handover *ha
 		session_io_clear(io);
 		if (r < 0 || result < 0)
 			return r < 0 ? r : result;
+		if (handover->put_bytes > most)
+			return -ENOBUFS;
 		if (result == SESSION_DONE)
 			break;
 		result = result == SESSION_FULL ? session_resume(&c->session, io)

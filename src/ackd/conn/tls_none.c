@@ -97,7 +97,7 @@ bool conn_tls_is_ending(const struct conn *c)
 	return false;
 }
 
-int conn_tls_save_end(struct conn *c, struct session_io *io, struct handover *handover)
+int conn_tls_save_end(struct conn *c, struct session_io *io, struct handover *handover, size_t most)
 {
 	return -ENOTSUP;
 }
