@@ -27,9 +27,7 @@ INSTALL = "packaging/install-missing"
 BOOT = ["sh", "-c", f'''{{ [ "$(id -u)" != 0 ] || {INSTALL} "$@"; }} && tests/systemd/lab run -- true ||
     {{ echo "no systemd can be booted here, which only root may"; exit 1; }}''', "boot"]
 LAB = ["tests/systemd/lab", "run", "-b", TOP, "--"]
-SUITES = "build unit integration systemd fuzz lint cross bench static package".split()
-ONLY_ALL = 2  # the last ones: only if named, or --all
-SHOWN_LINES = 60  # of the log of a job that failed
+SUITES = "build unit integration systemd fuzz lint cross bench static package".split()  # last two: --all
 SKIPPED = 77  # exit status; the last line of the log states the reason
 FIGURES = re.compile(r"^(?:stat::number_of_executed|lines:|functions:|branches:).*", re.MULTILINE)
 
@@ -41,8 +39,7 @@ LANES = {"compute": (PROCESSORS, 10), "integration": (1, 0), "systemd": (2, 0),
 # Integration tests of files that are the same in all flavours run only in the first one. The client and
 # the core have no optional parts, so the bare flavour does not test them again.
 IN_ALL = "not completions and not sessions and not quickstart and not containers"
-# The tests under valgrind, where a daemon takes seconds to start: the life cycle of connections and
-# daemons, and the client; without crowds, third-party servers and injected faults.
+# Under valgrind a daemon takes seconds to start: no crowds, third-party servers and injected faults.
 UNDER_VALGRIND = " or ".join(f"test_{name}.py" for name in (
     "activated ackc_ping ackc_send course drain handover limits line log metrics nak proxy reload "
     "reload_command template workers").split())
@@ -96,10 +93,9 @@ def read_junit(path):
             cases.append(Case(name, outcome, next(filter(None, said)).strip().split("\n")[0]))
             for figure in test.iter("property"):
                 print(f"      {name}: {figure.get('name')}: {figure.get('value')}")
-        if suite.find("testcase/failure") is not None:
-            # meson omits the output of TAP tests; their comments state the failure
+        if suite.find("testcase/failure") is not None:  # meson omits the output of TAP tests
             comments = re.findall(r"^# .*\n", suite.findtext("system-out") or "", re.MULTILINE)
-            print(*comments[:SHOWN_LINES], sep="", end="")
+            print(*comments, sep="", end="")
     return cases
 
 
@@ -107,10 +103,8 @@ def read_cases(job, status, log):
     """Returns the cases of a job that has ended: at least one, and a failed one if the job failed."""
     if status == SKIPPED:
         return [Case(job.name, "skipped", log.strip().rpartition("\n")[2])]
-    cases = []
-    if job.junit:
-        cases = read_junit(job.junit)
-    elif status == 0:
+    cases = read_junit(job.junit) if job.junit else []
+    if not job.junit and status == 0:
         cases = [Case(job.name, "passed", "")]
         print(*(f"      {job.name}: {figure}\n" for figure in FIGURES.findall(log)), sep="", end="")
     if not cases or status != 0 and all(x.outcome != "failed" for x in cases):
@@ -126,8 +120,8 @@ def report(job, cases, took, used, log):
     lines = [f"{verdict:4}  {job.name}: {said} ({took:.0f} s of {job.seconds}; processor: {used:.0f} s)"]
     lines += [f"      {x.outcome} {x.name}: {x.reason}" for x in cases if x.outcome != "passed"]
     if count["failed"]:
-        lines.append(f"      --- the end of {job.name} in {LOGS.relative_to(TOP)}:")
-        lines += [f"      {x}" for x in log.splitlines()[-SHOWN_LINES:]]
+        lines += [f"      --- the end of {job.name} in {LOGS.relative_to(TOP)}:",
+                  *(f"      {x}" for x in log.splitlines()[-60:])]
     print("\n".join(lines), flush=True)
 
 
@@ -195,9 +189,8 @@ def lacks(name, *command):
 
 def build(name):
     compiler, options, *_ = FLAVOURS[name]
-    prepare, setup = "", ["meson", "setup", "-Dwerror=true", *options]
-    if name in ("arm64", "i386"):
-        prepare = f"tests/cross/prepare {name} {BUILDS}/cross-{name}"
+    setup = ["meson", "setup", "-Dwerror=true", *options]
+    prepare = f"tests/cross/prepare {name} {BUILDS}/cross-{name}" if name in ("arm64", "i386") else ""
     if name == "static":
         prepare, setup = f"packaging/static-libraries {BUILDS}/static-libraries", ["packaging/build-static"]
     command = ["sh", "-c", BUILD, BUILDS / name, *setup, BUILDS / name]
@@ -257,9 +250,9 @@ def plan(options):
                         f"-n{(2 if x == 'valgrind' else 4) * PROCESSORS}", "-k", FLAVOURS[x].selected,
                         "tests/integration") for x in tested]
     if "systemd" in suites:
-        files = sorted(TOP.glob("tests/systemd/test_*.py"))
         jobs += lacks("systemd", *BOOT, "systemd") or [
-            *(pytest("systemd/" + x.stem[5:], "systemd", "gcc", x, prefix=LAB) for x in files),
+            *(pytest("systemd/" + x.stem[5:], "systemd", "gcc", x, prefix=LAB)
+              for x in sorted(TOP.glob("tests/systemd/test_*.py"))),
             meson("systemd/lab", "lab", lane="systemd")]
     if "package" in suites:
         jobs += lacks("package", *BOOT, "systemd", "deb", "rpm") or [
@@ -269,20 +262,17 @@ def plan(options):
             pytest("static/integration", "integration", "static", f"-n{4 * PROCESSORS}", "-k",
                    FLAVOURS["static"].selected, "tests/integration"),
             pytest("static/image", "systemd", "static", "tests/static")]
-    if "lint" in suites:
-        jobs.append(meson("lint", "lint"))
+    jobs += [meson("lint", "lint")] * ("lint" in suites)
     if "unit" in suites:
         jobs += [meson("unit/" + x, "unit", x) for x in tested]
     if "cross" in suites:
         jobs += lacks("cross", INSTALL, "cross") or [
             meson("cross/" + x, "unit", x) for x in ("arm64", "i386")]
     if "fuzz" in suites:
-        sources = sorted(TOP.glob("tests/fuzz/fuzz_*.c"))
-        jobs += [meson("fuzz/replay", "fuzz"), *(fuzz(x, options.fuzz_seconds) for x in sources)]
-    if options.all:
-        jobs.append(Job("soak", "last", ["tests/soak"], "gcc", 3600, {"ACKD_BUILD": str(BUILDS / "gcc")}))
-    if "bench" in suites:
-        jobs.append(meson("bench", "bench"))
+        jobs += [meson("fuzz/replay", "fuzz"),
+                 *(fuzz(x, options.fuzz_seconds) for x in sorted(TOP.glob("tests/fuzz/fuzz_*.c")))]
+    soak = Job("soak", "last", ["tests/soak"], "gcc", 3600, {"ACKD_BUILD": str(BUILDS / "gcc")})
+    jobs += [*[soak] * options.all, *[meson("bench", "bench")] * ("bench" in suites)]
     if options.coverage:
         gcovr = ["gcovr", "-r", TOP, "-s", BUILDS / "coverage", "-f"]
         jobs += lacks("coverage", INSTALL, "coverage") or [
@@ -303,15 +293,15 @@ def main():
     parser.add_argument("--fuzz-seconds", type=int)
     parser.add_argument("suites", nargs="*", metavar="SUITE", choices=[*SUITES, []])
     options = parser.parse_args()
-    options.suites = options.suites or SUITES[:None if options.all else -ONLY_ALL]
+    options.suites = options.suites or SUITES[:None if options.all else -2]
     options.fuzz_seconds = options.fuzz_seconds or (600 if options.all else 4)
     shutil.rmtree(LOGS, ignore_errors=True)
     LOGS.mkdir(parents=True)
     test_run = Run()
     test_run.run_all(plan(options))
     count = collections.Counter(case.outcome for case in test_run.cases)
-    used = sum(os.times()[2:4])
-    print(f"logs in {LOGS.relative_to(TOP)}; {time.monotonic() - start:.0f} s, processor: {used:.0f} s")
+    print(f"logs in {LOGS.relative_to(TOP)}; {time.monotonic() - start:.0f} s, "
+          f"processor: {sum(os.times()[2:4]):.0f} s")
     print(", ".join(f"{count[x]} {x}" for x in ("passed", "failed", "skipped")))
     return 1 if count["failed"] else 0
 
