@@ -352,6 +352,7 @@ static void test_end_while_reading(void **state)
 	until_read(&f);
 	assert_int_equal(f.server->reloads_failed, 1);
 	assert_int_equal(f.server->change.state, CHANGE_NONE);
+	assert_true(f.server->has_reloaded); /* an alert would say that the configuration is bad */
 	until_end(&f);
 }
 

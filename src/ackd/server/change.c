@@ -401,9 +401,11 @@ static const struct failure canceled = {FAILURE_CANCELED, UV_ECANCELED};
 
 static void reload_end(struct server *server, struct failure failure)
 {
-	server->reloaded_s = wall_clock_s();
-	server->has_reloaded = failure.kind == FAILURE_NONE;
-	if (!server->has_reloaded) {
+	if (failure.kind != FAILURE_CANCELED) {
+		server->reloaded_s = wall_clock_s();
+		server->has_reloaded = failure.kind == FAILURE_NONE;
+	}
+	if (failure.kind != FAILURE_NONE) {
 		server->reloads_failed++;
 		log_post(LOG_RELOAD_FAILED, NULL,
 			 "reload failed: %s; the old configuration stays in force",

@@ -98,9 +98,9 @@ struct server {
 	struct control control;	    /* requests to reload */
 	uint64_t reloads_done;
 	uint64_t reloads_failed;
-	bool has_reloaded;	 /* the last reload, or the start, has succeeded */
-	double reloaded_s;	 /* when it ended: wall_clock_s() */
-	double started_s;	 /* when the process began */
+	bool has_reloaded; /* the last reload that was not canceled, or the start, has succeeded */
+	double reloaded_s; /* when it ended: wall_clock_s() */
+	double started_s;  /* when the process began */
 	struct metrics *metrics; /* NULL until metrics are configured */
 	uint64_t *worker_cpu_ns; /* CPU time of each worker at the last look */
 };
