@@ -33,7 +33,7 @@ FIGURES = re.compile(r"^(?:stat::number_of_executed|lines:|functions:|branches:)
 
 # name: (parallel jobs, niceness). Jobs that wait for timeouts have priority over those that compute.
 PROCESSORS = max(2, os.cpu_count() or 2)
-LANES = {"compute": (PROCESSORS, 10), "integration": (1, 0), "systemd": (2, 0),
+LANES = {"compute": (PROCESSORS, 10), "integration": (2, 0), "systemd": (2, 0),
          "fuzz": (PROCESSORS, 19), "last": (1, 0)}  # these begin when all others have ended
 
 # Integration tests of files that are the same in all flavours run only in the first one. The client and
