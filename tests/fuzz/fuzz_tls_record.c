@@ -101,7 +101,8 @@ static void send_anything(struct run *run)
 
 	for (size_t i = 0; i < n; i++)
 		content[i] = next(run);
-	forge(run, type == 23 ? 22 : type, content, n, 0);
+	/* A type of 0 would be padding, and the byte before it the type. */
+	forge(run, type == 23 || type == 0 ? 22 : type, content, n, 0);
 	run->is_wild = true;
 }
 
