@@ -321,7 +321,7 @@ static void put_reloads(struct text *text, const struct metrics_view *view)
 		   "1 if the last reload, or the start, has succeeded, otherwise 0.",
 		   view->has_reloaded);
 	put_seconds(text, "ackd_config_last_reload_timestamp_seconds", "gauge",
-		    "When the last reload, or the start, was, in seconds since 1970.",
+		    "Time of the last reload or of the start, in seconds since 1970.",
 		    view->reloaded_s);
 }
 
@@ -330,7 +330,7 @@ static void put_daemon(struct text *text, const struct metrics_view *view)
 	static const char build[] = "ackd_build_info";
 
 	put_seconds(text, "ackd_start_time_seconds", "gauge",
-		    "When this ackd was started, in seconds since 1970.", view->started_s);
+		    "Time at which ackd was started, in seconds since 1970.", view->started_s);
 	put_number(text, "ackd_max_connections", "gauge",
 		   "limits.max_connections, or less if the descriptor limit allows no more.",
 		   view->max_connections);
