@@ -110,6 +110,26 @@ void handshake(struct fixture *f, struct client *client)
 	step(f);
 }
 
+size_t fill_socket(struct fixture *f, struct client *client, const char *text, size_t n)
+{
+	char *data = malloc(n);
+	size_t sent = 0;
+	int r = 1;
+
+	assert_non_null(data);
+	for (size_t i = 0; i < n; i++)
+		data[i] = text[i % 16];
+	SSL_set_mode(client->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE);
+	while (r > 0) {
+		/* in records of 16 KiB, but for the last */
+		r = SSL_write(client->ssl, data + sent, (int)(n - sent) & ~15);
+		sent += r > 0 ? (size_t)r : 0;
+		step(f);
+	}
+	free(data);
+	return sent;
+}
+
 void receive(struct fixture *f, struct client *client, const char *text, size_t n)
 {
 	size_t length = strlen(text);

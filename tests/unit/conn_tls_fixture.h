@@ -52,6 +52,12 @@ void client_close(struct client *client);
 /* Completes the handshake. */
 void handshake(struct fixture *f, struct client *client);
 
+/*
+ * Sends up to @n bytes, which repeat the 16 bytes of @text, until the socket is full. Returns how
+ * many it has sent, a multiple of 16.
+ */
+size_t fill_socket(struct fixture *f, struct client *client, const char *text, size_t n);
+
 /* Receives @n bytes, which repeat @text. */
 void receive(struct fixture *f, struct client *client, const char *text, size_t n);
 

@@ -295,24 +295,14 @@ static void test_draining_in_a_proxy_header(void **state)
 static void test_backpressure(void **state)
 {
 	static const char text[] = "0123456789abcdef";
-	static char data[200000];
 	struct fixture f;
 	struct client client;
-	size_t sent = 0;
-	int n = 1;
+	size_t sent;
 
-	for (size_t i = 0; i < sizeof(data); i++)
-		data[i] = text[i % 16];
 	begin_tls(&f, "short.pem", "reply = \"echo\";");
 	client = client_of(connect_small(&f));
 	handshake(&f, &client);
-	SSL_set_mode(client.ssl, SSL_MODE_ENABLE_PARTIAL_WRITE);
-	while (n > 0) {
-		/* in records of 16 KiB, but for the last */
-		n = SSL_write(client.ssl, data + sent, (int)(sizeof(data) - sent) & ~15);
-		sent += n > 0 ? (size_t)n : 0;
-		step(&f);
-	}
+	sent = fill_socket(&f, &client, text, 200000);
 	assert_true(sent > 16384);
 	assert_int_equal(last_conn(&f, QUEUE_IDLE)->state, CONN_SENDING);
 	receive(&f, &client, text, sent);

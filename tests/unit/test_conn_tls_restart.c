@@ -126,23 +126,14 @@ static void test_error_amid_output(void **state)
 static void test_restart_amid_output(void **state)
 {
 	static const char text[] = "0123456789abcdef";
-	static char data[64 * 1024];
 	struct fixture f;
 	struct client client;
-	size_t sent = 0;
-	int n = 1;
+	size_t sent;
 
-	for (size_t i = 0; i < sizeof(data); i++)
-		data[i] = text[i % 16];
 	begin_tls(&f, "short.pem", "reply = \"echo\";");
 	client = client_of(connect_small(&f));
 	handshake(&f, &client);
-	SSL_set_mode(client.ssl, SSL_MODE_ENABLE_PARTIAL_WRITE);
-	while (n > 0) {
-		n = SSL_write(client.ssl, data + sent, (int)(sizeof(data) - sent) & ~15);
-		sent += n > 0 ? (size_t)n : 0;
-		step(&f);
-	}
+	sent = fill_socket(&f, &client, text, 65536);
 	assert_int_equal(last_conn(&f, QUEUE_IDLE)->state, CONN_SENDING);
 	change_process(&f, "short.pem", "reply = \"echo\";");
 	receive(&f, &client, text, sent / 2);
