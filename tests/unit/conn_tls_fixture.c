@@ -45,21 +45,29 @@ static void write_files(void)
 	EVP_PKEY_free(key);
 }
 
+void tls_config(char text[400], const char *file, const char *group, const char *more)
+{
+	char path[100];
+
+	in_directory(path, file);
+	assert_in_range(
+		snprintf(text, 400, "tls = { certificate = \"%s\"; %s }; %s", path, group, more), 1,
+		399);
+}
+
 void begin_tls_group(struct fixture *f, const char *group)
 {
-	char path[100], text[400];
+	char text[400];
 
-	in_directory(path, "short.pem");
-	snprintf(text, sizeof(text), "tls = { certificate = \"%s\"; %s };", path, group);
+	tls_config(text, "short.pem", group, "");
 	begin(f, text);
 }
 
 void begin_tls(struct fixture *f, const char *file, const char *more)
 {
-	char path[100], text[400];
+	char text[400];
 
-	in_directory(path, file);
-	snprintf(text, sizeof(text), "tls = { certificate = \"%s\"; }; %s", path, more);
+	tls_config(text, file, "", more);
 	begin(f, text);
 }
 
@@ -110,6 +118,31 @@ void handshake(struct fixture *f, struct client *client)
 	step(f);
 }
 
+struct client served_client_12(struct fixture *f, int fd, bool only_12)
+{
+	struct client client = client_of(fd);
+
+	if (only_12)
+		SSL_set_max_proto_version(client.ssl, TLS1_2_VERSION);
+	handshake(f, &client);
+	return client;
+}
+
+struct client served_client(struct fixture *f, int fd)
+{
+	return served_client_12(f, fd, false);
+}
+
+void say_tls(struct client *client, const void *bytes, size_t n)
+{
+	assert_int_equal(SSL_write(client->ssl, bytes, (int)n), n);
+}
+
+void send_bytes(struct client *client, const void *bytes, size_t n)
+{
+	assert_int_equal(write(client->fd, bytes, n), n);
+}
+
 size_t fill_socket(struct fixture *f, struct client *client, const char *text, size_t n)
 {
 	char *data = malloc(n);
@@ -152,7 +185,7 @@ void receive(struct fixture *f, struct client *client, const char *text, size_t 
 
 void check_echo(struct fixture *f, struct client *client)
 {
-	assert_int_equal(SSL_write(client->ssl, "hello", 5), 5);
+	say_tls(client, "hello", 5);
 	step(f);
 	receive(f, client, "hello", 5);
 }
@@ -197,10 +230,9 @@ void change_config(struct fixture *f, const char *text, void (*damage)(uint8_t *
 
 void change_process(struct fixture *f, const char *file, const char *more)
 {
-	char path[100], text[400];
+	char text[400];
 
-	in_directory(path, file);
-	snprintf(text, sizeof(text), "tls = { certificate = \"%s\"; }; %s", path, more);
+	tls_config(text, file, "", more);
 	change_config(f, text, NULL);
 }
 
@@ -235,6 +267,15 @@ void expect_alert(struct fixture *f, struct client *client, int reason)
 	}
 	assert_int_equal(ERR_GET_REASON(ERR_peek_error()), reason);
 	ERR_clear_error();
+}
+
+void expect_close_notify(struct client *client)
+{
+	char byte;
+
+	assert_int_equal(SSL_read(client->ssl, &byte, 1), 0);
+	assert_int_equal(SSL_get_shutdown(client->ssl) & SSL_RECEIVED_SHUTDOWN,
+			 SSL_RECEIVED_SHUTDOWN);
 }
 
 /* ---- life ---- */

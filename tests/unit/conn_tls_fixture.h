@@ -17,6 +17,12 @@ int conn_tls_tear_down(void **state);
 void in_directory(char path[100], const char *name);
 
 /*
+ * Writes a configuration with the certificate in @file, the further settings @group of the tls
+ * group, and @more beside it.
+ */
+void tls_config(char text[400], const char *file, const char *group, const char *more);
+
+/*
  * Begins with the certificate in @file, "short.pem", or "long.pem" with a chain that is longer than
  * a small socket buffer, and with further settings @more. begin_tls_group() uses the former, and
  * further settings of the tls group.
@@ -53,6 +59,17 @@ void client_close(struct client *client);
 void handshake(struct fixture *f, struct client *client);
 
 /*
+ * Returns a client on the socket @fd that has completed the handshake. served_client_12() uses TLS
+ * 1.2 if @only_12.
+ */
+struct client served_client(struct fixture *f, int fd);
+struct client served_client_12(struct fixture *f, int fd, bool only_12);
+
+/* Sends @n bytes of data, or as they are, all at one time. */
+void say_tls(struct client *client, const void *bytes, size_t n);
+void send_bytes(struct client *client, const void *bytes, size_t n);
+
+/*
  * Sends up to @n bytes, which repeat the 16 bytes of @text, until the socket is full. Returns how
  * many it has sent, a multiple of 16.
  */
@@ -72,3 +89,6 @@ unsigned count_in(const struct fixture *f, enum conn_state state);
 
 /* Expects the alert whose reason in OpenSSL is @reason. */
 void expect_alert(struct fixture *f, struct client *client, int reason);
+
+/* Expects that close_notify is the next that has arrived. */
+void expect_close_notify(struct client *client);

@@ -171,8 +171,7 @@ static void test_silent_clients(void **state)
 			say(silent[i], "\x16\3\1");
 	}
 	step(&f);
-	client = client_of(connect_client(&f));
-	handshake(&f, &client);
+	client = served_client(&f, connect_client(&f));
 	check_echo(&f, &client);
 	assert_int_equal(count_in(&f, CONN_HANDSHAKE), 50);
 	assert_true(budget_used(&f.limits.budget) < 25 * 600);
@@ -220,13 +219,12 @@ static void test_one_step_in_an_iteration(void **state)
 	uint8_t byte;
 
 	begin_tls(&f, "short.pem", "reply = \"echo\";");
-	served = client_of(connect_client(&f));
-	handshake(&f, &served);
+	served = served_client(&f, connect_client(&f));
 	for (int i = 0; i < 10; i++) {
 		clients[i] = client_of(connect_client(&f));
 		SSL_do_handshake(clients[i].ssl);
 	}
-	assert_int_equal(SSL_write(served.ssl, "x", 1), 1);
+	say_tls(&served, "x", 1);
 	for (int k = 0; k <= 10; k++) {
 		int n = 0;
 
@@ -300,8 +298,7 @@ static void test_backpressure(void **state)
 	size_t sent;
 
 	begin_tls(&f, "short.pem", "reply = \"echo\";");
-	client = client_of(connect_small(&f));
-	handshake(&f, &client);
+	client = served_client(&f, connect_small(&f));
 	sent = fill_socket(&f, &client, text, 200000);
 	assert_true(sent > 16384);
 	assert_int_equal(last_conn(&f, QUEUE_IDLE)->state, CONN_SENDING);
@@ -323,19 +320,18 @@ static void test_half_a_record(void **state)
 	long n;
 
 	begin_tls(&f, "short.pem", "reply = \"echo\";");
-	client = client_of(connect_client(&f));
-	handshake(&f, &client);
+	client = served_client(&f, connect_client(&f));
 	SSL_set0_wbio(client.ssl, out);
-	assert_int_equal(SSL_write(client.ssl, "0123456789", 10), 10);
+	say_tls(&client, "0123456789", 10);
 	n = BIO_get_mem_data(out, &p);
 	for (long i = 0; i < n; i++) {
-		assert_int_equal(write(client.fd, p + i, 1), 1);
+		send_bytes(&client, p + i, 1);
 		step(&f);
 		assert_int_equal(budget_used(&f.limits.budget) > 0, i + 1 < n);
 	}
 	receive(&f, &client, "0123456789", 10);
 	/* the connection ends amid another record */
-	assert_int_equal(write(client.fd, p, 20), 20);
+	send_bytes(&client, p, 20);
 	step(&f);
 	assert_true(budget_used(&f.limits.budget) > 0);
 	client_close(&client);
@@ -372,17 +368,17 @@ static void test_reads_of_whole_records(void **state)
 		SSL_set_max_proto_version(client.ssl, versions[i]);
 		handshake(&f, &client);
 		SSL_set0_wbio(client.ssl, out);
-		assert_int_equal(SSL_write(client.ssl, data, sizeof(data)), sizeof(data));
+		say_tls(&client, data, sizeof(data));
 		n = BIO_get_mem_data(out, &p);
-		assert_int_equal(write(client.fd, p, 1000), 1000);
+		send_bytes(&client, p, 1000);
 		step(&f);
 		assert_true(budget_used(&f.limits.budget) > 0);
-		assert_int_equal(write(client.fd, p + 1000, (size_t)n / 2), n / 2);
+		send_bytes(&client, p + 1000, (size_t)n / 2);
 		check_whole(&f, &client, text, SESSION_READ_MAX);
 		step(&f);
 		assert_true(budget_used(&f.limits.budget) > 0);
 		p += 1000 + n / 2;
-		assert_int_equal(write(client.fd, p, (size_t)n / 2 - 1000), n / 2 - 1000);
+		send_bytes(&client, p, (size_t)n / 2 - 1000);
 		check_whole(&f, &client, text, 2 * SESSION_READ_MAX);
 		client_close(&client);
 		end(&f);
@@ -393,18 +389,16 @@ static void test_draining(void **state)
 {
 	struct fixture f;
 	struct client client, late;
-	char byte;
 
 	begin_tls(&f, "short.pem", "reply = \"echo\";");
 	client = client_of(connect_client(&f));
 	late = client_of(connect_client(&f));
 	handshake(&f, &client);
-	assert_int_equal(SSL_write(client.ssl, "last", 4), 4);
+	say_tls(&client, "last", 4);
 	reactor_for_each(&f.reactor, conn_drain);
 	step(&f);
 	receive(&f, &client, "last", 4);
-	assert_int_equal(SSL_read(client.ssl, &byte, 1), 0);
-	assert_int_equal(SSL_get_shutdown(client.ssl), SSL_RECEIVED_SHUTDOWN);
+	expect_close_notify(&client);
 	client_close(&client);
 	client_close(&late);
 	end(&f);
@@ -416,13 +410,11 @@ static void test_draining_without_data(void **state)
 	for (int i = 0; i < 3; i++) {
 		struct fixture f;
 		struct client client;
-		char byte;
 
 		begin_tls(&f, "short.pem", "reply = \"echo\";");
-		client = client_of(connect_client(&f));
-		handshake(&f, &client);
+		client = served_client(&f, connect_client(&f));
 		if (i == 0) {
-			assert_int_equal(write(client.fd, "\x17\x03\x03", 3), 3);
+			send_bytes(&client, "\x17\x03\x03", 3);
 		} else {
 			SSL_key_update(client.ssl, i == 1 ? SSL_KEY_UPDATE_NOT_REQUESTED
 							  : SSL_KEY_UPDATE_REQUESTED);
@@ -430,8 +422,7 @@ static void test_draining_without_data(void **state)
 		}
 		reactor_for_each(&f.reactor, conn_drain);
 		step(&f);
-		assert_int_equal(SSL_read(client.ssl, &byte, 1), 0);
-		assert_int_equal(SSL_get_shutdown(client.ssl), SSL_RECEIVED_SHUTDOWN);
+		expect_close_notify(&client);
 		client_close(&client);
 		end(&f);
 	}
@@ -447,14 +438,13 @@ static void test_no_memory_for_half_a_record(void **state)
 	struct client client;
 
 	begin_tls(&f, "short.pem", "");
-	client = client_of(connect_client(&f));
-	handshake(&f, &client);
-	assert_int_equal(write(client.fd, begin_of_record, 6), 6);
+	client = served_client(&f, connect_client(&f));
+	send_bytes(&client, begin_of_record, 6);
 	step(&f);
 	/* a long record was announced, but the memory grows with what arrives */
 	assert_int_equal(budget_used(&f.limits.budget), 512);
 	take_memory(&f, 100);
-	assert_int_equal(write(client.fd, more, sizeof(more)), sizeof(more));
+	send_bytes(&client, more, sizeof(more));
 	expect_alert(&f, &client, SSL_R_TLSV1_ALERT_INTERNAL_ERROR);
 	give_memory(&f);
 	client_close(&client);
@@ -479,20 +469,17 @@ static void attack(int only_12, enum attack attack)
 	size_t n;
 
 	begin_tls(&f, "short.pem", "reply = \"echo\";");
-	client = client_of(connect_client(&f));
-	if (only_12)
-		SSL_set_max_proto_version(client.ssl, TLS1_2_VERSION);
-	handshake(&f, &client);
+	client = served_client_12(&f, connect_client(&f), only_12);
 	SSL_set0_wbio(client.ssl, out);
 	for (int i = 0; i < 2; i++)
-		assert_int_equal(SSL_write(client.ssl, i ? "2" : "1", 1), 1);
+		say_tls(&client, i ? "2" : "1", 1);
 	for (int i = 0; attack == FLOOD && i < 40; i++) {
 		SSL_key_update(client.ssl, SSL_KEY_UPDATE_NOT_REQUESTED);
 		SSL_do_handshake(client.ssl);
 	}
 	n = (size_t)BIO_get_mem_data(out, &p);
 	if (attack == FLOOD) {
-		assert_int_equal(write(client.fd, p, n), n);
+		send_bytes(&client, p, n);
 		receive(&f, &client, "12", 2);
 	} else {
 		n /= 2;
@@ -507,9 +494,8 @@ static void attack(int only_12, enum attack attack)
 			n--;
 		}
 		if (attack == REPLAYED)
-			assert_int_equal(write(client.fd, p, n), n);
-		assert_int_equal(
-			write(client.fd, attack == SWAPPED || attack == DROPPED ? p + n : p, n), n);
+			send_bytes(&client, p, n);
+		send_bytes(&client, attack == SWAPPED || attack == DROPPED ? p + n : p, n);
 		if (attack == REPLAYED)
 			receive(&f, &client, "1", 1);
 	}
@@ -534,9 +520,7 @@ static void test_renegotiation(void **state)
 	struct fixture f;
 
 	begin_tls(&f, "short.pem", "reply = \"echo\";");
-	client = client_of(connect_client(&f));
-	SSL_set_max_proto_version(client.ssl, TLS1_2_VERSION);
-	handshake(&f, &client);
+	client = served_client_12(&f, connect_client(&f), true);
 	check_echo(&f, &client);
 	assert_int_equal(SSL_renegotiate(client.ssl), 1);
 	SSL_do_handshake(client.ssl);
@@ -563,7 +547,7 @@ static void test_max_fragment_length(void **state)
 			SSL_set_max_proto_version(client.ssl, TLS1_2_VERSION);
 		handshake(&f, &client);
 		for (int i = 0; i < 2; i++) {
-			assert_int_equal(SSL_write(client.ssl, data, sizeof(data)), sizeof(data));
+			say_tls(&client, data, sizeof(data));
 			step(&f);
 			receive(&f, &client, "x", sizeof(data));
 			change_process(&f, "short.pem", "reply = \"echo\";");
@@ -581,27 +565,23 @@ static void test_end_at_the_limit(void **state)
 	static char lines[20000];
 	struct client client;
 	struct fixture f;
-	char byte;
 	int n = 0;
 
 	records_max = 400;
 	memset(lines, '\n', sizeof(lines));
 	begin_tls(&f, "short.pem", "reply = \"echo\"; framing = \"line\";");
-	client = client_of(connect_client(&f));
-	SSL_set_max_proto_version(client.ssl, TLS1_2_VERSION);
-	handshake(&f, &client);
+	client = served_client_12(&f, connect_client(&f), true);
 	while (n < 199) {
-		assert_int_equal(SSL_write(client.ssl, "\n", 1), 1);
+		say_tls(&client, "\n", 1);
 		step(&f);
 		receive(&f, &client, "\n", 1);
 		n++;
 	}
 	/* the handshake took a record: half of them are used */
-	assert_int_equal(SSL_write(client.ssl, lines, sizeof(lines)), sizeof(lines));
+	say_tls(&client, lines, sizeof(lines));
 	step(&f);
 	receive(&f, &client, "\n", sizeof(lines));
-	assert_int_equal(SSL_read(client.ssl, &byte, 1), 0);
-	assert_int_equal(SSL_get_shutdown(client.ssl), SSL_RECEIVED_SHUTDOWN);
+	expect_close_notify(&client);
 	client_close(&client);
 	end(&f);
 	records_max = TLS_RECORDS_MAX;
@@ -622,14 +602,12 @@ static void test_lost_reply_at_the_limit(void **state)
 		  "reply = \"echo\"; framing = \"line\"; encoding = { charset = \"windows-1252\"; "
 		  "reply_charset = \"ascii\"; reply_errors = \"backslashreplace\"; }; "
 		  "limits = { max_message = 500000; };");
-	client = client_of(connect_client(&f));
-	SSL_set_max_proto_version(client.ssl, TLS1_2_VERSION);
-	handshake(&f, &client);
+	client = served_client_12(&f, connect_client(&f), true);
 	for (int i = 0; i < 8; i++) {
-		assert_int_equal(SSL_write(client.ssl, data, sizeof(data)), sizeof(data));
+		say_tls(&client, data, sizeof(data));
 		step(&f);
 	}
-	assert_int_equal(SSL_write(client.ssl, "\n", 1), 1);
+	say_tls(&client, "\n", 1);
 	for (int i = 0; i < STEPS_MAX && f.reactor.connections > 0; i++) {
 		step(&f);
 		while ((n = SSL_read(client.ssl, got, sizeof(got))) > 0)

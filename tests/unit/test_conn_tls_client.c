@@ -131,20 +131,12 @@ static struct client client_with(int fd, X509 *certificate)
 /* Writes a configuration that demands certificates by the authorities in @file, if not NULL. */
 static void demand(char text[400], const char *file)
 {
-	char path[100], authorities[100];
+	char path[100], group[200] = "";
 
-	in_directory(path, "short.pem");
-	in_directory(authorities, file ? file : "");
-	snprintf(text, 400, "tls = { certificate = \"%s\"; %s%s%s }; reply = \"echo\";", path,
-		 file ? "client_ca = \"" : "", file ? authorities : "", file ? "\";" : "");
-}
-
-static void expect_close_notify(struct client *client)
-{
-	char byte;
-
-	assert_int_equal(SSL_read(client->ssl, &byte, 1), 0);
-	assert_int_equal(SSL_get_shutdown(client->ssl), SSL_RECEIVED_SHUTDOWN);
+	in_directory(path, file ? file : "");
+	if (file)
+		snprintf(group, sizeof(group), "client_ca = \"%s\";", path);
+	tls_config(text, "short.pem", group, "reply = \"echo\";");
 }
 
 /* The next process checks the client again, before it answers, or soon. */
@@ -235,7 +227,7 @@ static void test_client_is_refused_amid_output(void **state)
 	begin(&f, text);
 	client = client_with(connect_small(&f), pki.client);
 	handshake(&f, &client);
-	assert_int_equal(SSL_write(client.ssl, data, sizeof(data)), sizeof(data));
+	say_tls(&client, data, sizeof(data));
 	step(&f);
 	assert_int_equal(last_conn(&f, QUEUE_IDLE)->state, CONN_SENDING);
 	demand(text, "second.pem");
@@ -252,7 +244,7 @@ static void test_client_is_refused_amid_output(void **state)
 /* A restart that ends the connection comes before the client has been checked again. */
 static void test_unkept_before_the_check(void **state)
 {
-	char path[100], authorities[100], text[400];
+	char path[100], group[200], text[400];
 	struct client client;
 	struct fixture f;
 
@@ -260,14 +252,11 @@ static void test_unkept_before_the_check(void **state)
 	begin(&f, text);
 	client = client_with(connect_client(&f), pki.client);
 	handshake(&f, &client);
-	in_directory(path, "short.pem");
-	in_directory(authorities, "second.pem");
-	snprintf(text, sizeof(text),
-		 "tls = { certificate = \"%s\"; client_ca = \"%s\"; keep_connections = false; };"
-		 "reply = \"echo\";",
-		 path, authorities);
+	in_directory(path, "second.pem");
+	snprintf(group, sizeof(group), "client_ca = \"%s\"; keep_connections = false;", path);
+	tls_config(text, "short.pem", group, "reply = \"echo\";");
 	change_config(&f, text, NULL);
-	assert_int_equal(SSL_write(client.ssl, "hello", 5), 5);
+	say_tls(&client, "hello", 5);
 	change_config(&f, text, NULL);
 	expect_close_notify(&client);
 	client_close(&client);

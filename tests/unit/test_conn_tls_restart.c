@@ -12,12 +12,8 @@
 /* Expects close_notify, and that the connection lingers because of @reason. */
 static void expect_orderly_end(struct fixture *f, struct client *client, enum conn_reason reason)
 {
-	char byte;
-
 	step(f);
-	assert_int_equal(SSL_read(client->ssl, &byte, 1), 0);
-	assert_int_equal(SSL_get_shutdown(client->ssl) & SSL_RECEIVED_SHUTDOWN,
-			 SSL_RECEIVED_SHUTDOWN);
+	expect_close_notify(client);
 	assert_int_equal(last_conn(f, QUEUE_LINGER)->reason, reason);
 }
 
@@ -59,21 +55,18 @@ static void test_restart_amid_a_record(void **state)
 		long n = 1;
 
 		begin_tls(&f, "short.pem", line_echo);
-		client = client_of(connect_client(&f));
-		if (only_12)
-			SSL_set_max_proto_version(client.ssl, TLS1_2_VERSION);
-		handshake(&f, &client);
+		client = served_client_12(&f, connect_client(&f), only_12);
 		for (long cut = 0; cut < n; cut++) {
 			BIO *out = BIO_new(BIO_s_mem());
 			uint8_t *p;
 
 			SSL_set0_wbio(client.ssl, out);
-			assert_int_equal(SSL_write(client.ssl, "567\n01234", 9), 9);
+			say_tls(&client, "567\n01234", 9);
 			n = BIO_get_mem_data(out, &p);
-			assert_int_equal(write(client.fd, p, (size_t)cut), cut);
+			send_bytes(&client, p, (size_t)cut);
 			step(&f);
 			change_process(&f, "short.pem", line_echo);
-			assert_int_equal(write(client.fd, p + cut, (size_t)(n - cut)), n - cut);
+			send_bytes(&client, p + cut, (size_t)(n - cut));
 			step(&f);
 			if (cut == 0)
 				receive(&f, &client, "567\n", 4);
@@ -100,14 +93,13 @@ static void test_error_amid_output(void **state)
 
 		memset(data, 'x', sizeof(data));
 		begin_tls(&f, "short.pem", "reply = \"echo\";");
-		client = client_of(connect_small(&f));
-		handshake(&f, &client);
+		client = served_client(&f, connect_small(&f));
 		SSL_set0_wbio(client.ssl, out);
 		for (int i = 0; i < 2; i++)
-			assert_int_equal(SSL_write(client.ssl, data, sizeof(data)), sizeof(data));
+			say_tls(&client, data, sizeof(data));
 		n = BIO_get_mem_data(out, &p);
 		p[n - 1] ^= 1;
-		assert_int_equal(write(client.fd, p, (size_t)n), n);
+		send_bytes(&client, p, (size_t)n);
 		step(&f);
 		assert_int_equal(last_conn(&f, QUEUE_IDLE)->state, CONN_SENDING);
 		for (int i = 0; i < restarts; i++)
@@ -131,8 +123,7 @@ static void test_restart_amid_output(void **state)
 	size_t sent;
 
 	begin_tls(&f, "short.pem", "reply = \"echo\";");
-	client = client_of(connect_small(&f));
-	handshake(&f, &client);
+	client = served_client(&f, connect_small(&f));
 	sent = fill_socket(&f, &client, text, 65536);
 	assert_int_equal(last_conn(&f, QUEUE_IDLE)->state, CONN_SENDING);
 	change_process(&f, "short.pem", "reply = \"echo\";");
@@ -176,15 +167,14 @@ static void test_restart_while_lingering(void **state)
 	char byte;
 
 	begin_tls(&f, "short.pem", "");
-	client = client_of(connect_client(&f));
-	handshake(&f, &client);
-	assert_int_equal(SSL_write(client.ssl, "\xff", 1), 1);
+	client = served_client(&f, connect_client(&f));
+	say_tls(&client, "\xff", 1);
 	step(&f);
 	assert_int_equal(queue_length(&f, QUEUE_LINGER), 1);
 	change_process(&f, "short.pem", "");
 	assert_int_equal(queue_length(&f, QUEUE_LINGER), 1);
 	receive(&f, &client, "NAK 0 invalid start byte\n", 25);
-	assert_int_equal(SSL_write(client.ssl, "dropped", 7), 7);
+	say_tls(&client, "dropped", 7);
 	assert_int_equal(SSL_read(client.ssl, &byte, 1), 0);
 	client_close(&client);
 	end(&f);
@@ -201,10 +191,9 @@ enum { LINE = sizeof(line) - 1, REPLY = sizeof(reply) - 1, LINES = 7000 };
 /* Begins with @lines, and the settings @group of the tls group. */
 static void begin_lines(struct fixture *f, const char *group)
 {
-	char path[100], text[400];
+	char text[400];
 
-	in_directory(path, "short.pem");
-	snprintf(text, sizeof(text), "tls = { certificate = \"%s\"; %s }; %s", path, group, lines);
+	tls_config(text, "short.pem", group, lines);
 	begin(f, text);
 }
 
@@ -219,12 +208,12 @@ static void send_lines(struct client *client, bool is_damaged)
 	for (int i = 0; i < LINES; i++)
 		memcpy(data + (size_t)i * LINE, line, LINE);
 	SSL_set0_wbio(client->ssl, out);
-	assert_int_equal(SSL_write(client->ssl, data, sizeof(data)), sizeof(data));
+	say_tls(client, data, sizeof(data));
 	if (is_damaged)
-		assert_int_equal(SSL_write(client->ssl, line, LINE), LINE);
+		say_tls(client, line, LINE);
 	n = BIO_get_mem_data(out, &p);
 	p[n - 1] ^= is_damaged;
-	assert_int_equal(write(client->fd, p, (size_t)n), n);
+	send_bytes(client, p, (size_t)n);
 }
 
 /*
@@ -238,8 +227,7 @@ static void test_unkept_amid_output(void **state)
 		struct fixture f;
 
 		begin_lines(&f, "keep_connections = false;");
-		client = client_of(connect_small(&f));
-		handshake(&f, &client);
+		client = served_client(&f, connect_small(&f));
 		send_lines(&client, false);
 		step(&f);
 		assert_true(session_is_held(&last_conn(&f, QUEUE_IDLE)->session));
@@ -264,9 +252,8 @@ static void test_unkept_amid_input(void **state)
 		struct fixture f;
 
 		begin_lines(&f, "keep_connections = false;");
-		client = client_of(connect_client(&f));
-		handshake(&f, &client);
-		assert_int_equal(SSL_write(client.ssl, "01234\n01", 8), 8);
+		client = served_client(&f, connect_client(&f));
+		say_tls(&client, "01234\n01", 8);
 		if (is_closed)
 			SSL_shutdown(client.ssl);
 		change_process(&f, "short.pem", lines);
@@ -289,9 +276,8 @@ static void test_unkept_amid_a_long_line(void **state)
 	for (size_t i = 0; i < sizeof(data); i++)
 		data[i] = i < (size_t)10 * LINE ? line[i % LINE] : 'x';
 	begin_lines(&f, "keep_connections = false;");
-	client = client_of(connect_client(&f));
-	handshake(&f, &client);
-	assert_int_equal(SSL_write(client.ssl, data, sizeof(data)), sizeof(data));
+	client = served_client(&f, connect_client(&f));
+	say_tls(&client, data, sizeof(data));
 	change_process(&f, "short.pem", lines);
 	receive(&f, &client, reply, (size_t)10 * REPLY);
 	expect_orderly_end(&f, &client, CONN_DRAIN);
@@ -308,10 +294,9 @@ static void test_unkept_with_an_error(void **state)
 	struct fixture f;
 
 	begin_lines(&f, "keep_connections = false;");
-	client = client_of(connect_client(&f));
-	handshake(&f, &client);
-	assert_int_equal(SSL_write(client.ssl, line, LINE), LINE);
-	assert_int_equal(write(client.fd, damaged, sizeof(damaged)), sizeof(damaged));
+	client = served_client(&f, connect_client(&f));
+	say_tls(&client, line, LINE);
+	send_bytes(&client, damaged, sizeof(damaged));
 	change_process(&f, "short.pem", lines);
 	assert_int_equal(last_conn(&f, QUEUE_LINGER)->reason, CONN_TLS_ERROR);
 	assert_int_equal(last_conn(&f, QUEUE_LINGER)->error, TLS_BAD_RECORD_MAC);
@@ -329,8 +314,7 @@ static void test_error_amid_replies(void **state)
 		struct fixture f;
 
 		begin_lines(&f, "");
-		client = client_of(connect_small(&f));
-		handshake(&f, &client);
+		client = served_client(&f, connect_small(&f));
 		send_lines(&client, true);
 		step(&f);
 		assert_true(session_is_held(&last_conn(&f, QUEUE_IDLE)->session));
@@ -345,6 +329,21 @@ static void test_error_amid_replies(void **state)
 	}
 }
 
+/* Receives all data before the end of TLS. Returns their number. */
+static size_t receive_to_the_end(struct fixture *f, struct client *client)
+{
+	size_t sum = 0;
+	char bytes[1000];
+	int n;
+
+	while ((n = SSL_read(client->ssl, bytes, sizeof(bytes))) > 0 ||
+	       SSL_get_error(client->ssl, n) == SSL_ERROR_WANT_READ) {
+		sum += n > 0 ? (size_t)n : 0;
+		step(f);
+	}
+	return sum;
+}
+
 /* Only the last record waits for room in the socket when the restart comes. */
 static void test_restart_before_the_last_record(void **state)
 {
@@ -357,8 +356,7 @@ static void test_restart_before_the_last_record(void **state)
 	int n;
 
 	begin_lines(&f, "");
-	client = client_of(connect_small(&f));
-	handshake(&f, &client);
+	client = served_client(&f, connect_small(&f));
 	send_lines(&client, true);
 	step(&f);
 	c = last_conn(&f, QUEUE_IDLE);
@@ -373,11 +371,7 @@ static void test_restart_before_the_last_record(void **state)
 	assert_true(c->unsent >= 0); /* a peer that reads on is not idle */
 	change_process(&f, "short.pem", lines);
 	assert_int_equal(last_conn(&f, QUEUE_IDLE)->has_tls, false);
-	while ((n = SSL_read(client.ssl, bytes, sizeof(bytes))) > 0 ||
-	       SSL_get_error(client.ssl, n) == SSL_ERROR_WANT_READ) {
-		sum += n > 0 ? (size_t)n : 0;
-		step(&f);
-	}
+	sum += receive_to_the_end(&f, &client);
 	assert_int_equal(sum, (size_t)LINES * REPLY);
 	assert_int_equal(last_conn(&f, QUEUE_LINGER)->sent, sum);
 	assert_int_equal(ERR_GET_REASON(ERR_peek_error()), SSL_R_SSLV3_ALERT_BAD_RECORD_MAC);
@@ -391,25 +385,17 @@ static void test_unkept_at_the_limit(void **state)
 {
 	struct client client;
 	struct fixture f;
-	size_t sum = 0;
-	char bytes[1000];
-	int n;
+	size_t sum;
 
 	records_max = 50; /* a read of 64 KiB needs 29 */
 	begin_lines(&f, "keep_connections = false;");
-	client = client_of(connect_client(&f));
-	SSL_set_max_proto_version(client.ssl, TLS1_2_VERSION);
-	handshake(&f, &client);
+	client = served_client_12(&f, connect_client(&f), true);
 	for (int i = 0; i < 3; i++)
 		send_lines(&client, false);
 	change_process(&f, "short.pem", lines);
-	while ((n = SSL_read(client.ssl, bytes, sizeof(bytes))) > 0 ||
-	       SSL_get_error(client.ssl, n) == SSL_ERROR_WANT_READ) {
-		sum += n > 0 ? (size_t)n : 0;
-		step(&f);
-	}
+	sum = receive_to_the_end(&f, &client);
 	assert_true(sum > (size_t)LINES * REPLY && sum % REPLY == 0);
-	assert_int_equal(SSL_get_error(client.ssl, n), SSL_ERROR_ZERO_RETURN);
+	expect_close_notify(&client);
 	assert_int_equal(last_conn(&f, QUEUE_LINGER)->reason, CONN_DRAIN);
 	client_close(&client);
 	end(&f);
@@ -425,14 +411,12 @@ static void test_restart_at_the_limit(void **state)
 
 	records_max = 100;
 	begin_lines(&f, "");
-	client = client_of(connect_client(&f));
-	SSL_set_max_proto_version(client.ssl, TLS1_2_VERSION);
-	handshake(&f, &client);
+	client = served_client_12(&f, connect_client(&f), true);
 	assert_int_equal(setsockopt(last_conn(&f, QUEUE_IDLE)->fd, SOL_SOCKET, SO_SNDBUF, &room,
 				    sizeof(room)),
 			 0);
 	for (int i = 0; i < 45; i++) {
-		assert_int_equal(SSL_write(client.ssl, line, LINE), LINE);
+		say_tls(&client, line, LINE);
 		step(&f);
 		receive(&f, &client, reply, REPLY);
 	}
@@ -459,8 +443,7 @@ static void test_no_memory(void **state)
 		struct fixture f;
 
 		begin_lines(&f, keeps ? "" : "keep_connections = false;");
-		client = client_of(connect_client(&f));
-		handshake(&f, &client);
+		client = served_client(&f, connect_client(&f));
 		take_memory(&f, 0);
 		change_process(&f, "short.pem", "reply = \"echo\";");
 		if (keeps)
@@ -479,8 +462,7 @@ static void test_no_memory_for_replies(void **state)
 	struct fixture f;
 
 	begin_lines(&f, "keep_connections = false;");
-	client = client_of(connect_small(&f));
-	handshake(&f, &client);
+	client = served_client(&f, connect_small(&f));
 	send_lines(&client, false);
 	step(&f);
 	take_memory(&f, 1000);
@@ -500,8 +482,7 @@ static void test_little_memory_for_many_replies(void **state)
 	int writing, reading;
 
 	begin_lines(&f, "keep_connections = false;");
-	client = client_of(connect_client(&f));
-	handshake(&f, &client);
+	client = served_client(&f, connect_client(&f));
 	for (int i = 0; i < 3; i++)
 		send_lines(&client, false);
 	take_memory(&f, 100000);
@@ -524,19 +505,16 @@ static void test_little_memory_for_many_replies(void **state)
 /* A connection without TLS is drained when its listener has TLS now. */
 static void test_plain_before_tls(void **state)
 {
-	char path[100], text[200];
 	struct fixture f;
 	int a, b;
 
-	in_directory(path, "short.pem");
-	snprintf(text, sizeof(text), "tls = { certificate = \"%s\"; };", path);
 	begin(&f, "");
 	a = connect_client(&f);
 	b = connect_client(&f);
 	say(a, "one");
 	expect(&f, a, "Got one");
 	say(a, "two");
-	change_config(&f, text, NULL);
+	change_process(&f, "short.pem", "");
 	assert_int_equal(queue_length(&f, QUEUE_LINGER), 2);
 	assert_int_equal(last_conn(&f, QUEUE_LINGER)->reason, CONN_OUTDATED);
 	expect(&f, a, "Got two");
@@ -553,20 +531,13 @@ static void test_plain_before_tls(void **state)
 static void test_min_version_is_raised(void **state)
 {
 	for (int only_12 = 0; only_12 < 2; only_12++) {
-		char path[100], text[200];
 		struct client client;
 		struct fixture f;
+		char text[400];
 
-		in_directory(path, "short.pem");
-		snprintf(
-			text, sizeof(text),
-			"reply = \"echo\"; tls = { certificate = \"%s\"; min_version = \"1.3\"; };",
-			path);
+		tls_config(text, "short.pem", "min_version = \"1.3\";", "reply = \"echo\";");
 		begin_tls_group(&f, "");
-		client = client_of(connect_client(&f));
-		if (only_12)
-			SSL_set_max_proto_version(client.ssl, TLS1_2_VERSION);
-		handshake(&f, &client);
+		client = served_client_12(&f, connect_client(&f), only_12);
 		change_config(&f, text, NULL);
 		if (only_12)
 			expect_orderly_end(&f, &client, CONN_OUTDATED);
