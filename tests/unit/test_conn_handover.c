@@ -36,6 +36,19 @@ static void end_pair(struct pair *p)
 	close(p->reading);
 }
 
+/* The same with one client, which ends first. */
+static int begin_one(struct pair *p, const char *text)
+{
+	begin_pair(p, text);
+	return connect_client(&p->old);
+}
+
+static void end_one(struct pair *p, int client)
+{
+	close(client);
+	end_pair(p);
+}
+
 /* Hands over all connections. The old process then holds nothing except the state. */
 static void hand_over(struct pair *p)
 {
@@ -87,8 +100,7 @@ static void test_idle(void **state)
 	expect(&p.new, a, "");
 	say(a, "two");
 	expect(&p.new, a, "1: two");
-	close(a);
-	end_pair(&p);
+	end_one(&p, a);
 	/* a hand-over neither begins nor closes a connection */
 	assert_int_equal(count_of(&p.old, COUNTER_CLOSED), 0);
 	assert_int_equal(count_of(&p.new, COUNTER_CONNECTIONS), 0);
@@ -102,8 +114,7 @@ static void test_tls_is_missing(void **state)
 	struct pair p = {0};
 	int a;
 
-	begin_pair(&p, "");
-	a = connect_client(&p.old);
+	a = begin_one(&p, "");
 	say(a, "one");
 	expect(&p.old, a, "Got one");
 	hand_over(&p);
@@ -116,8 +127,7 @@ static void test_tls_is_missing(void **state)
 		takeover_release(&from);
 	}
 	expect_end(&p.new, a);
-	close(a);
-	end_pair(&p);
+	end_one(&p, a);
 	assert_int_equal(count_of(&p.new, COUNTER_REFUSED + REFUSAL_TLS), 1);
 	assert_int_equal(count_closed(&p.new, CONN_LOST), 1);
 }
@@ -128,13 +138,11 @@ static void test_unread_input(void **state)
 	struct pair p = {0};
 	int a;
 
-	begin_pair(&p, "");
-	a = connect_client(&p.old);
+	a = begin_one(&p, "");
 	say(a, "hello");
 	change_process(&p);
 	expect(&p.new, a, "Got hello");
-	close(a);
-	end_pair(&p);
+	end_one(&p, a);
 }
 
 static void test_half_a_line(void **state)
@@ -142,16 +150,14 @@ static void test_half_a_line(void **state)
 	struct pair p = {0};
 	int a;
 
-	begin_pair(&p, "framing = \"line\";");
-	a = connect_client(&p.old);
+	a = begin_one(&p, "framing = \"line\";");
 	say(a, "one\nhalf a ");
 	expect(&p.old, a, "Got one\n");
 	change_process(&p);
 	assert_true(budget_used(&p.new.limits.budget) > 0);
 	say(a, "line\n");
 	expect(&p.new, a, "Got half a line\n");
-	close(a);
-	end_pair(&p);
+	end_one(&p, a);
 }
 
 /* At every byte of a character, in both framings. */
@@ -166,9 +172,8 @@ static void test_half_a_character(void **state)
 			ssize_t n;
 			int a;
 
-			begin_pair(&p, line ? "framing = \"line\"; reply = \"echo\";"
-					    : "reply = \"echo\";");
-			a = connect_client(&p.old);
+			a = begin_one(&p, line ? "framing = \"line\"; reply = \"echo\";"
+					       : "reply = \"echo\";");
 			memcpy(part, text, cut);
 			part[cut] = '\0';
 			say(a, part);
@@ -179,8 +184,7 @@ static void test_half_a_character(void **state)
 			n = recv(a, got, sizeof(got) - 1, 0);
 			assert_int_equal(n, strlen(text));
 			assert_string_equal(got, text);
-			close(a);
-			end_pair(&p);
+			end_one(&p, a);
 		}
 	}
 }
@@ -191,15 +195,13 @@ static void test_offset(void **state)
 	struct pair p = {0};
 	int a;
 
-	begin_pair(&p, "");
-	a = connect_client(&p.old);
+	a = begin_one(&p, "");
 	say(a, "12345");
 	expect(&p.old, a, "Got 12345");
 	change_process(&p);
 	say(a, "\xff");
 	expect(&p.new, a, "\nNAK 5 invalid start byte\n");
-	close(a);
-	end_pair(&p);
+	end_one(&p, a);
 }
 
 /* Output that the socket did not take, and input that waits for it. */
@@ -222,8 +224,7 @@ static void test_pending_output(void **state)
 	assert_int_equal(last_conn(&p.new, QUEUE_IDLE)->state, CONN_SERVING);
 	say(a, "more");
 	expect(&p.new, a, "more");
-	close(a);
-	end_pair(&p);
+	end_one(&p, a);
 }
 
 /* The same in the middle of the replies to many lines, some of which are not answered yet. */
@@ -254,8 +255,7 @@ static void test_pending_replies(void **state)
 	received = receive_all(&p.new, a, sent / LINE * REPLY);
 	assert_memory_equal(received, expected, sent / LINE * REPLY);
 	free(received);
-	close(a);
-	end_pair(&p);
+	end_one(&p, a);
 }
 
 /* The end of input has been received, and the last output is pending. */
@@ -273,8 +273,7 @@ static void test_ended(void **state)
 	free(receive_all(&p.new, a, n));
 	step(&p.new);
 	expect_end(&p.new, a);
-	close(a);
-	end_pair(&p);
+	end_one(&p, a);
 }
 
 /* The next process sends a pending NAK, then closes the connection. */
@@ -300,8 +299,7 @@ static void test_pending_nak(void **state)
 	free(received);
 	expect_end(&p.new, a);
 	assert_int_equal(queue_length(&p.new, QUEUE_LINGER), 1);
-	close(a);
-	end_pair(&p);
+	end_one(&p, a);
 }
 
 /* A connection that lingers does so in the next process, too. */
@@ -310,16 +308,14 @@ static void test_lingering(void **state)
 	struct pair p = {0};
 	int a;
 
-	begin_pair(&p, "");
-	a = connect_client(&p.old);
+	a = begin_one(&p, "");
 	say(a, "\xff");
 	expect(&p.old, a, "NAK 0 invalid start byte\n");
 	change_process(&p);
 	say(a, "dropped");
 	expect_end(&p.new, a);
 	assert_int_equal(queue_length(&p.new, QUEUE_LINGER), 1);
-	close(a);
-	end_pair(&p);
+	end_one(&p, a);
 }
 
 /* A client cannot make a state that the next process refuses, by the place where a frame fails. */
@@ -379,8 +375,7 @@ static void test_pending_quit(void **state)
 	assert_int_equal(last_conn(&p.new, QUEUE_LINGER)->reason, CONN_QUIT);
 	free(received);
 	free(input);
-	close(a);
-	end_pair(&p);
+	end_one(&p, a);
 }
 
 /* A connection that has quit lingers in the next process, which still knows why. */
@@ -389,16 +384,14 @@ static void test_lingering_after_quit(void **state)
 	struct pair p = {0};
 	int a;
 
-	begin_pair(&p, "framing = \"line\"; quit = \"exit\";");
-	a = connect_client(&p.old);
+	a = begin_one(&p, "framing = \"line\"; quit = \"exit\";");
 	say(a, "exit\nx\n");
 	expect(&p.old, a, "Got exit\n");
 	change_process(&p);
 	say(a, "y\n");
 	expect_end(&p.new, a);
 	assert_int_equal(last_conn(&p.new, QUEUE_LINGER)->reason, CONN_QUIT);
-	close(a);
-	end_pair(&p);
+	end_one(&p, a);
 }
 
 /* The next process closes connections that its configuration does not serve. */
@@ -415,8 +408,7 @@ static void test_close_after_a_change(void **state)
 	change_process(&p);
 	expect_end(&p.new, a);
 	assert_int_equal(last_conn(&p.new, QUEUE_LINGER)->reason, CONN_CLOSE);
-	close(a);
-	end_pair(&p);
+	end_one(&p, a);
 }
 
 /* The destination in a PROXY header is kept; another address is that of the socket. */
@@ -609,8 +601,7 @@ static void test_incomplete_hand_over_is_usable(void **state)
 	struct pair p = {0};
 	int a;
 
-	begin_pair(&p, "");
-	a = connect_client(&p.old);
+	a = begin_one(&p, "");
 	assert_false(reactor_hand_over(&p.old.reactor, &p.handover));
 	step(&p.old);
 	assert_int_equal(takeover_receive(p.reading, MANY_FDS, &p.takeover), 0);
@@ -619,8 +610,7 @@ static void test_incomplete_hand_over_is_usable(void **state)
 	take_over(&p);
 	say(a, "hello");
 	expect(&p.new, a, "Got hello");
-	close(a);
-	end_pair(&p);
+	end_one(&p, a);
 }
 
 /* There is nothing in the queue. */

@@ -110,6 +110,12 @@ static void turn(struct fixture *f, unsigned i)
 	turn_server(f);
 }
 
+static void turn_all(struct fixture *f)
+{
+	for (unsigned i = 0; i < N_WORKERS; i++)
+		turn(f, i);
+}
+
 static void write_config(struct fixture *f, const char *text)
 {
 	FILE *file = fopen(f->path, "w");
@@ -159,8 +165,7 @@ static void begin_running(struct fixture *f, const char *text)
 {
 	begin(f, text);
 	change(f, text);
-	for (unsigned i = 0; i < N_WORKERS; i++)
-		turn(f, i);
+	turn_all(f);
 	assert_int_equal(f->server->state, SERVER_RUNNING);
 	assert_int_equal(n_done, 1);
 }
@@ -225,14 +230,19 @@ static int connect_client(struct fixture *f)
 
 	assert_int_equal(connect(fd, (const struct sockaddr *)&e->bound, e->length), 0);
 	assert_int_equal(send(fd, "x", 1, 0), 1);
-	for (unsigned i = 0; i < N_WORKERS; i++)
-		turn(f, i);
+	turn_all(f);
 	assert_int_equal(recv(fd, &byte, 1, MSG_DONTWAIT), 1);
 	return fd;
 }
 
 #define ONE "reply = \"echo\"; address = \"127.0.0.1\"; port = 0;"
 #define TWO "reply = \"echo\"; address = \"127.0.0.2\"; port = 0;"
+
+/* Ends the time for which retired sockets stay open. */
+static void retire(struct fixture *f)
+{
+	f->server->retired_timer.timer_cb(&f->server->retired_timer);
+}
 
 /* ---- changes ---- */
 
@@ -267,11 +277,10 @@ static void test_retired_sockets(void **state)
 	c = &f.server->change;
 	change(&f, TWO);
 	assert_true(has_retired(&f));
-	turn(&f, 0);
-	turn(&f, 1);
+	turn_all(&f);
 	assert_int_equal(n_done, 1);
 	assert_int_equal(c->state, CHANGE_RETIRING);
-	f.server->retired_timer.timer_cb(&f.server->retired_timer);
+	retire(&f);
 	assert_int_equal(c->state, CHANGE_CLOSING);
 	turn(&f, 1);
 	assert_int_equal(c->state, CHANGE_CLOSING);
@@ -324,12 +333,10 @@ static void test_reload_during_a_change(void **state)
 	change(&f, TWO);
 	reload_request(f.server);
 	assert_true(f.server->change.again);
-	turn(&f, 0);
-	turn(&f, 1);
+	turn_all(&f);
 	assert_int_equal(f.server->change.state, CHANGE_RETIRING);
-	f.server->retired_timer.timer_cb(&f.server->retired_timer);
-	turn(&f, 0);
-	turn(&f, 1);
+	retire(&f);
+	turn_all(&f);
 	assert_false(f.server->change.again);
 	until_read(&f);
 	assert_int_equal(f.server->change.state, CHANGE_APPLYING);
@@ -402,13 +409,11 @@ static void test_end_while_retiring(void **state)
 
 	begin_running(&f, ONE);
 	change(&f, TWO);
-	turn(&f, 0);
-	turn(&f, 1);
+	turn_all(&f);
 	server_end(f.server, SIGTERM);
-	f.server->retired_timer.timer_cb(&f.server->retired_timer);
+	retire(&f);
 	assert_int_equal(f.server->change.state, CHANGE_RETIRING);
-	turn(&f, 0);
-	turn(&f, 1);
+	turn_all(&f);
 	assert_false(has_retired(&f));
 	until_end(&f);
 }
@@ -466,8 +471,7 @@ static void test_drain_delay(void **state)
 		now_ms = uv_now(&f.server->loop);
 		assert_int_equal(f.server->drain_deadline_ms, now_ms + 3000);
 		assert_int_equal(uv_timer_get_due_in(timer), 1000);
-		turn(&f, 0);
-		turn(&f, 1);
+		turn_all(&f);
 		assert_false(worker_leaves(&f, 0));
 		assert_true(listens(&f));
 		reload_request(f.server);
@@ -504,8 +508,7 @@ static void test_drain_delay_during_a_change(void **state)
 	assert_int_equal(f.server->change.state, CHANGE_NONE);
 	assert_int_equal(f.server->state, SERVER_DELAYING);
 	server_end(f.server, SIGTERM);
-	turn(&f, 0);
-	turn(&f, 1);
+	turn_all(&f);
 	assert_false(listens(&f));
 	until_end(&f);
 }
@@ -598,8 +601,7 @@ static void expect_echo(struct fixture *f, int fd)
 	char byte;
 
 	assert_int_equal(send(fd, "y", 1, MSG_NOSIGNAL), 1);
-	for (unsigned i = 0; i < N_WORKERS; i++)
-		turn(f, i);
+	turn_all(f);
 	assert_int_equal(recv(fd, &byte, 1, MSG_DONTWAIT), 1);
 	assert_int_equal(byte, 'y');
 }
@@ -618,8 +620,7 @@ static void test_silent_manager(void **state)
 	assert_int_equal(f.server->takeover.n, 2);
 	n_done = 0;
 	assert_int_equal(change_commit(f.server, f.candidate, on_done), 0);
-	turn(&f, 0);
-	turn(&f, 1);
+	turn_all(&f);
 	assert_int_equal(n_done, 1);
 	expect_echo(&f, a);
 	expect_echo(&f, b);
@@ -642,8 +643,7 @@ static void test_signal_while_the_manager_is_silent(void **state)
 	assert_int_equal(f.server->end_signal, SIGTERM);
 	assert_int_equal(f.server->takeover.n, 2);
 	assert_int_equal(change_commit(f.server, f.candidate, on_done), 0);
-	turn(&f, 0);
-	turn(&f, 1);
+	turn_all(&f);
 	expect_echo(&f, a);
 	close(a);
 	close(b);

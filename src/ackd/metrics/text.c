@@ -141,12 +141,22 @@ static void put_head(struct text *text, const char *name, const char *type, cons
 	put(text, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
+/*
+ * Begins a sample of @listener. The name of the sample is that of its metric and @suffix. The
+ * caller adds other labels and the value.
+ */
+static void begin_sample(struct text *text, const char *name, const char *suffix,
+			 const char *listener)
+{
+	put(text, "%s%s{", name, suffix);
+	put_label(text, "listener", listener);
+}
+
 /* @reason: NULL for none. */
 static void put_sample(struct text *text, const char *name, const struct stats_entry *listener,
 		       const char *reason, uint64_t value)
 {
-	put(text, "%s{", name);
-	put_label(text, "listener", stats_name(listener));
+	begin_sample(text, name, "", stats_name(listener));
 	if (reason)
 		put_reason(text, reason);
 	put(text, "} %" PRIu64 "\n", value);
@@ -197,8 +207,7 @@ static void put_handshakes(struct text *text, const char *name, const struct sta
 		for (enum tls_result r = 0; r < TLS_RESULT_COUNT; r++) {
 			if (!is_possible(v, r))
 				continue;
-			put(text, "%s{", name);
-			put_label(text, "listener", stats_name(e));
+			begin_sample(text, name, "", stats_name(e));
 			put(text, ",version=\"%s\",result=\"%s\"} %" PRIu64 "\n",
 			    tls_version_name(v), tls_result_name(r),
 			    stats_value(e, stats_handshake(v, r)));
@@ -212,19 +221,16 @@ static void put_durations(struct text *text, const char *name, const struct stat
 
 	for (unsigned i = 0; i < STATS_BUCKETS; i++) {
 		sum += stats_value(e, COUNTER_HANDSHAKE_BUCKETS + i);
-		put(text, "%s_bucket{", name);
-		put_label(text, "listener", stats_name(e));
+		begin_sample(text, name, "_bucket", stats_name(e));
 		if (i < STATS_BUCKETS - 1)
 			put(text, ",le=\"%g\"", stats_bucket_seconds(i));
 		else
 			put(text, ",le=\"+Inf\"");
 		put(text, "} %" PRIu64 "\n", sum);
 	}
-	put(text, "%s_sum{", name);
-	put_label(text, "listener", stats_name(e));
+	begin_sample(text, name, "_sum", stats_name(e));
 	put(text, "} %.6f\n", (double)stats_value(e, COUNTER_HANDSHAKE_US) / 1e6);
-	put(text, "%s_count{", name);
-	put_label(text, "listener", stats_name(e));
+	begin_sample(text, name, "_count", stats_name(e));
 	put(text, "} %" PRIu64 "\n", sum);
 }
 
@@ -259,8 +265,7 @@ static void put_tls(struct text *text, const struct config *config)
 
 		if (!l->tls_context)
 			continue;
-		put(text, "%s{", expiry);
-		put_label(text, "listener", l->name);
+		begin_sample(text, expiry, "", l->name);
 		put(text, "} %" PRId64 "\n", tls_context_expiry(l->tls_context));
 	}
 }
