@@ -57,44 +57,39 @@ def test_received_input_is_answered(ackd):
     assert daemon.wait() == 0
 
 
-def test_half_a_line_gets_no_reply_and_no_nak(ackd):
-    daemon = ackd('framing = "line";')
+@pytest.mark.parametrize(
+    ("framing", "sent", "reply"),
+    [
+        ("line", b"whole\nhalf", b"Got whole\n"),
+        ("stream", "да".encode()[:3], "Got д".encode()),
+    ],
+)
+def test_half_a_message_gets_no_reply_and_no_nak(ackd, framing, sent, reply):
+    daemon = ackd(f'framing = "{framing}";')
     with daemon.connect() as s:
-        s.sendall(b"whole\nhalf")
-        assert read_exactly(s, 10) == b"Got whole\n"
+        s.sendall(sent)
+        assert read_exactly(s, len(reply)) == reply
         daemon.signal(signal.SIGTERM)
         assert read_to_end(s) == b""
     assert daemon.wait() == 0
 
 
-def test_invalid_half_line_gets_no_nak(ackd):
-    """The NAK of a line is sent at its end, which a half line lacks."""
-    daemon = ackd('framing = "line";')
+@pytest.mark.parametrize(
+    ("framing", "sent", "reply"),
+    [
+        ("line", b"whole\nhalf", b"Got whole\n"),
+        ("line", b"whole\nha\xff", b"Got whole\nNAK 8 invalid start byte\n"),
+        ("stream", b"ok\xff", b"Got ok\nNAK 2 invalid start byte\n"),
+    ],
+)
+def test_unread_input_is_answered(ackd, framing, sent, reply):
+    """Input that the daemon has not read at the signal gets its replies, and the NAK of a fault."""
+    daemon = ackd(f'framing = "{framing}";')
     with daemon.connect() as s:
         with Frozen(daemon):
-            s.sendall(b"whole\nhalf")
+            s.sendall(sent)
             daemon.signal(signal.SIGTERM)
-        assert read_to_end(s) == b"Got whole\n"
-    assert daemon.wait() == 0
-
-
-def test_half_a_character_gets_no_reply_and_no_nak(ackd):
-    daemon = ackd()
-    with daemon.connect() as s:
-        s.sendall("да".encode()[:3])
-        assert read_exactly(s, 6) == "Got д".encode()
-        daemon.signal(signal.SIGTERM)
-        assert read_to_end(s) == b""
-    assert daemon.wait() == 0
-
-
-def test_received_fault_gets_nak(ackd):
-    daemon = ackd()
-    with daemon.connect() as s:
-        with Frozen(daemon):
-            s.sendall(b"ok\xff")
-            daemon.signal(signal.SIGTERM)
-        assert read_to_end(s) == b"Got ok\nNAK 2 invalid start byte\n"
+        assert read_to_end(s) == reply
     assert daemon.wait() == 0
 
 
