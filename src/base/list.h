@@ -46,8 +46,8 @@ static inline void list_remove(struct list *node)
 #define list_entry(node, type, member) ((type *)(void *)((char *)(node)-offsetof(type, member)))
 
 /*
- * The node of @entry. It is calculated, because at the end of an iteration @entry is no element but
- * what lies around the head, which may not have the alignment of an element.
+ * The node of @entry. It is calculated: at the end of an iteration @entry is not an element, but
+ * the address that an element around the head would have, which may not be aligned for one.
  */
 #define list_node(entry, member)                                                                   \
 	((const struct list *)(const void *)((const char *)(entry) +                               \

@@ -433,7 +433,7 @@ def test_learning_ends_with_endless_replies(peer):
         assert time.monotonic() - began < SOON / 2
 
 
-def test_count_ends_with_a_server_that_closes_at_once(peer):
+def test_count_ends_with_a_server_that_closes_immediately(peer):
     """A count ends even if the server accepts and closes before its greeting."""
     first = []
 

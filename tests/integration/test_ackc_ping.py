@@ -198,7 +198,7 @@ CUTS = {"fin": (lambda s: None, "connection closed by peer"),
 
 @pytest.mark.parametrize("cut", CUTS)
 def test_reconnect_between_probes_is_reported(peer, cut):
-    """Each reconnect is reported and counted, and is no loss; the exit status is 1."""
+    """Each reconnect is reported and counted, and is not a loss; the exit status is 1."""
     end, kind = CUTS[cut]
     server = peer(cutting(end))
     done = ackc("ping", "-c", "3", "-i", "1", "127.0.0.1", server.port)

@@ -267,7 +267,7 @@ def test_server_may_close_first(peer):
     assert (done.status, done.out, done.err) == (0, "x\n", "")
 
 
-def test_simultaneous_ends_are_no_error(peer, tmp_path):
+def test_simultaneous_ends_are_not_an_error(peer, tmp_path):
     """The order in which ackc sees the end of input and the close does not matter."""
     def handle(s):
         s.sendall(s.recv(65536))

@@ -258,7 +258,7 @@ def test_python(ackd, certificates, suite):
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_many_mebibytes(ackd, certificates, version, record_property):
-    """Both ways at once: 64 MiB with ACKD_TEST_ALL, otherwise 4."""
+    """Both directions simultaneously: 64 MiB with ACKD_TEST_ALL, otherwise 4."""
     n = (64 if IS_WHOLE else 4) << 20
     record_property("MiB", n >> 20)
     daemon = ackd('reply = "echo"; framing = "stream";' + certificates.group())

@@ -328,7 +328,7 @@ static void test_corruption_is_classified(void **state)
 			struct fault fault = {0};
 			uint64_t completed;
 
-			/* The loss of the last byte is no fault yet. */
+			/* The loss of the last byte is not a fault yet. */
 			if (lie == LIE_DROP && at == n - 1)
 				continue;
 			assert_false(feed(&s, out, m, 0, 0, &completed, &fault));

@@ -303,9 +303,9 @@ void conn_tls_begin(struct conn *c);
 size_t conn_tls_read_size(const struct conn *c);
 
 /*
- * Gives places to handshakes that have waited for one, if necessary those of clients that do not go
- * on, and checks some of the certificates that were taken over. Returns the milliseconds until the
- * next call, or UINT64_MAX if none is needed.
+ * Gives places to handshakes that have waited for one, if necessary those of clients that do not
+ * continue, and checks some of the certificates that were taken over. Returns the milliseconds
+ * until the next call, or UINT64_MAX if none is needed.
  */
 uint64_t conn_tls_tick(struct reactor *reactor);
 

@@ -87,7 +87,7 @@ void limits_configure_handshakes(struct limits *limits, uint64_t max_handshakes)
 
 /*
  * Reserve and release a place for a handshake, which takes @bytes of the budget. The former returns
- * false if there is no place, or not so much memory.
+ * false if there is no place, or not enough memory.
  */
 bool limits_handshake_begin(struct limits *limits, size_t bytes);
 void limits_handshake_end(struct limits *limits, size_t bytes);

@@ -200,9 +200,9 @@ void reload_cancel(struct server *server);
 /*
  * Ends the daemon in response to @signum: SIGUSR2 hands over, other signals drain after
  * drain_delay. A further signal ends the delay, or, while draining, closes everything immediately.
- * The SIGTERM that follows SIGUSR2 in a restart is none. Signals during a hand-over are ignored.
- * Before the daemon is ready, SIGUSR2 is ignored. Any other signal then ends the start or, if
- * workers may have connections already, is recorded for server_ready().
+ * The SIGTERM that follows SIGUSR2 in a restart does not count. Signals during a hand-over are
+ * ignored. Before the daemon is ready, SIGUSR2 is ignored. Any other signal then ends the start or,
+ * if workers may have connections already, is recorded for server_ready().
  */
 void server_end(struct server *server, int signum);
 

@@ -95,7 +95,7 @@ static int find_file(const char *setting, const char *name, char path[PATH_MAX],
 	return 0;
 }
 
-/* A key that needs a pass phrase is an error: there is nobody to type it. */
+/* A key that needs a pass phrase is an error: a daemon cannot ask for it. */
 static int no_pass_phrase(char *buffer, int size, int for_writing, void *data)
 {
 	*(bool *)data = true;

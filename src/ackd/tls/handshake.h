@@ -2,9 +2,8 @@
 
 /*
  * The server's end of one handshake, made by OpenSSL over memory. It receives the client's bytes
- * record by record. The bytes after the client's last record are not its business, so that the
- * record layer (core/wire/tls_record.h) can begin with them. Then the SSL object is freed; see
- * tls_context_handshake_bytes().
+ * record by record. The bytes after the client's last record are left to the record layer
+ * (core/wire/tls_record.h). Then the SSL object is freed; see tls_context_handshake_bytes().
  */
 
 #include "ackd/tls/context.h"
@@ -22,7 +21,7 @@ enum tls_progress {
 /* The longest ClientHello that is accepted. OpenSSL needs no further memory for it. */
 #define TLS_CLIENT_HELLO_MAX ((size_t)16384)
 
-/* Why a handshake is not even begun. */
+/* The reason for rejecting a client before a handshake. */
 struct tls_rejection {
 	enum tls_alert alert; /* for the client */
 	enum tls_result result;
@@ -53,7 +52,7 @@ enum tls_progress tls_handshake_take(struct tls_handshake *handshake, const uint
 /* Returns how it ended, after TLS_ESTABLISHED or TLS_REFUSED. */
 enum tls_result tls_handshake_result(const struct tls_handshake *handshake);
 
-/* Returns the version that was agreed on, if so far there is one. */
+/* Returns the version that was agreed on, or TLS_VERSION_NONE before that. */
 enum tls_version tls_handshake_version(const struct tls_handshake *handshake);
 
 /*

@@ -96,7 +96,7 @@ static int next_stream(struct session *session, struct session_io *io, struct se
 
 /* ---- framed messages ---- */
 
-/* The message has ended, so that the next one begins where the input goes on. */
+/* The message has ended, so that the next one begins where the input continues. */
 static void finish_message(struct session *session)
 {
 	session->place.skipping = false;

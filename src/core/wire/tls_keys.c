@@ -233,7 +233,7 @@ int tls_keys_expand(struct tls_crypto *crypto, const struct tls_suite *suite,
 
 /* ---- nonces ---- */
 
-/* Compilers make an instruction or two of each of these, which is why they are no loops. */
+/* Written out, because compilers then make an instruction or two of each of these. */
 
 static uint64_t get_64(const uint8_t *p)
 {

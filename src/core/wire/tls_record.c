@@ -105,7 +105,7 @@ static bool message_is_valid(const struct tls_state *state, const struct tls_sui
 	return state->message_left >> 24 == 0;
 }
 
-/* Returns whether @secret has its length. A handshake that left none is no reason to go on. */
+/* Returns whether @secret has its length; zeros are what a handshake without a secret leaves. */
 static bool secret_is_valid(const uint8_t secret[TLS_SECRET_MAX], const struct tls_suite *suite)
 {
 	size_t n = tls_suite_secret_length(suite);
