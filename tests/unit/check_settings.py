@@ -16,7 +16,8 @@ import unittest
 
 PROBE, SOURCE = sys.argv[1:3]
 # The note in the manual for settings that a build may lack; these have the flag "unbuilt".
-UNBUILT = {name + ".": f"A setting of the group\n.Ic {name}\nis an error where\n.Nm ackd\nwas built without {what}."
+UNBUILT = {name + ".": f"A setting of the group\n.Ic {name}\nis an error where\n.Nm ackd\n"
+                       f"was built without {what}."
            for name, what in (("metrics", "metrics"), ("tls", "TLS"))}
 
 
