@@ -231,6 +231,14 @@ def drop_acks(daemon, address):
         s.close()
 
 
+def expect_answers(clients):
+    for s in clients:
+        s.sendall(b"x")
+    for s in clients:
+        assert read_exactly(s, 5) == b"Got x"
+        s.close()
+
+
 CHANGES = [("localhost", "*"), ("*", "localhost"), ("0.0.0.0", "127.0.0.1"), ("127.0.0.1", "*"),
            ("127.0.0.1", "::"), ("*", "::")]
 
@@ -243,11 +251,7 @@ def test_handshake_in_progress_survives_a_reload(ackd, old, new):
     host = "::1" if old == "localhost" else "127.0.0.1"
     clients = [at(host, port).connect() for _ in range(20)]
     reload_to(daemon, config(new, port))
-    for s in clients:
-        s.sendall(b"x")
-    for s in clients:
-        assert read_exactly(s, 5) == b"Got x"
-        s.close()
+    expect_answers(clients)
     daemon.stop()
 
 
@@ -257,11 +261,7 @@ def test_handshake_in_progress_survives_a_restart(unit):
     drop_acks(daemon, at("0.0.0.0", port))
     clients = [at("127.0.0.1", port).connect() for _ in range(20)]
     daemon = unit.again(daemon, config("127.0.0.1", port))
-    for s in clients:
-        s.sendall(b"x")
-    for s in clients:
-        assert read_exactly(s, 5) == b"Got x"
-        s.close()
+    expect_answers(clients)
     daemon.stop()
 
 
