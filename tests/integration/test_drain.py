@@ -222,10 +222,29 @@ def test_second_signal_ends_the_drain_delay(ackd):
         daemon.signal(signal.SIGTERM)
         daemon.wait_for("draining in 3600000 ms")
         assert daemon.exchange(b"x") == b"x"
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_for("SIGHUP is ignored: ackd is waiting to drain")
         daemon.signal(signal.SIGINT)
         daemon.wait_for("draining 1 connection, for at most 3600000 ms")
+        for name in "SIGHUP", "SIGUSR2":
+            daemon.signal(signal.Signals[name])
+            daemon.wait_for(f"{name} is ignored: ackd is draining")
         daemon.signal(signal.SIGTERM)
         assert daemon.wait() == 0
+
+
+def test_reload_that_waits_for_another_is_ignored_in_a_drain(ackd, directory):
+    """The second reload waits until the first has closed the old socket."""
+    daemon = ackd(f'path = "{directory}/a"; limits = {{ drain_delay = "1h"; }};')
+    daemon.write_config(f'path = "{directory}/b"; limits = {{ drain_delay = "1h"; }};')
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_for("reloaded the configuration")
+    with Frozen(daemon):
+        daemon.signal(signal.SIGHUP)
+        daemon.signal(signal.SIGTERM)
+    daemon.wait_for("the requested reload is ignored: ackd is waiting to drain")
+    daemon.signal(signal.SIGTERM)
+    assert daemon.wait() == 0
 
 
 def test_sigusr2_without_a_store_drains(ackd):
@@ -355,8 +374,10 @@ def test_other_signals_do_not_end_a_start(ackd, hanging):
     config += ' { name = "b"; address = "0x7f000001"; port = 0; } );'
     daemon = ackd(config, env=hanging.environment(), arguments=(), ready=False)
     wait_until(lambda: hanging.lookup_calls > 0, "the look-up")
-    for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP):
-        daemon.signal(number)
+    for name in "SIGUSR1", "SIGUSR2":
+        daemon.signal(signal.Signals[name])
+        daemon.wait_for(f"{name} is ignored: ackd is starting")
+    daemon.signal(signal.SIGHUP)
     hanging.lookup_hangs = 0
     daemon.wait_for("reloaded the configuration")
     assert daemon.exchange(b"x", "b") == b"Got x"

@@ -305,3 +305,106 @@ def test_long_drain_extends_the_stop_timeout(unit):
         unit.stop(timeout=60)
         assert time.monotonic() - begun > 4
     assert (unit.state, unit.show("Result")) == ("inactive", "success")
+
+
+DRAIN_DELAY = ('metrics = { port = 9180; }; framing = "line"; log = { level = "debug"; };\n'
+               'limits = { drain_delay = "%s"; drain_timeout = 3; };\n')
+
+
+def health():
+    """Returns the status line of /healthz."""
+    return exchange(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n", ("127.0.0.1", 9180)).split(b"\r")[0]
+
+
+def test_stop_waits_for_drain_delay(unit, journal):
+    """The delay and the drain together take longer than TimeoutStopSec=."""
+    CONFIG.write_text(DRAIN_DELAY % "3s" + 'reply = "echo";\n')
+    unit.drop_in("[Service]\nTimeoutStopSec=2\n")
+    unit.start()
+    assert health() == b"HTTP/1.1 200 OK"
+    with connect() as stuck:
+        stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        stuck.settimeout(1)
+        with pytest.raises(TimeoutError):
+            while True:
+                stuck.sendall(b"x\n" * 32768)  # the client reads no reply, so the drain takes its time
+        begun = time.monotonic()
+        stop = threading.Thread(target=lambda: unit.stop(timeout=60))
+        stop.start()
+        journal.wait_for("drain")
+        assert health() == b"HTTP/1.1 503 Service Unavailable"
+        assert exchange(b"new\n") == b"new\n"
+        unit.kill("--signal=HUP")
+        assert journal.wait_for("signal_ignored")["MESSAGE"].endswith(
+            "SIGHUP is ignored: ackd is waiting to drain")
+        stop.join()
+        assert time.monotonic() - begun > 5.9
+    assert len(journal.events("drain")) == 3  # the delay, the drain, and its end by drain_timeout
+    assert (unit.state, unit.show("Result")) == ("inactive", "success")
+    assert unit.show("ExecMainStatus") == "0"
+
+
+def test_longest_drain_delay(unit, journal):
+    """A restart that hands over does not wait for it, and a second signal ends it."""
+    CONFIG.write_text(DRAIN_DELAY % "24d")
+    unit.start()
+    with connect() as s:
+        s.sendall(b"a\n")
+        assert receive(s, 6) == b"Got a\n"
+        unit.restart()
+        s.sendall(b"b\n")
+        assert receive(s, 6) == b"Got b\n"
+        unit.stop("--no-block")
+        journal.wait_for("drain", lambda e: f"draining in {24 * 86400 * 1000} ms" in e["MESSAGE"])
+        assert exchange(b"new\n") == b"Got new\n"
+        unit.kill()
+        assert s.recv(100) == b""
+    unit.wait_for_state("inactive")
+    assert unit.show("Result") == "success"
+    # Further signals of the restart, if there are any, are no news.
+    assert all(e["PRIORITY"] == "7" for e in journal.events("signal_ignored"))
+
+
+def test_restart_during_drain_delay_waits_for_the_drain(unit, journal):
+    """The stop has already said that no process follows, so connections are drained."""
+    CONFIG.write_text(DRAIN_DELAY % "2s")
+    unit.start()
+    before = unit.pid
+    with connect() as s:
+        s.sendall(b"a\n")
+        assert receive(s, 6) == b"Got a\n"
+        unit.stop("--no-block")
+        journal.wait_for("drain")
+        unit.restart(timeout=60)
+        assert s.recv(100) == b""
+    assert unit.pid != before
+    assert exchange(b"new\n") == b"Got new\n"
+    assert not journal.events("handover")
+
+
+@pytest.mark.parametrize("by", ["ackd-handover.service", "ExecStop="])
+def test_restart_that_drains_has_a_drain_delay(unit, journal, by):
+    """SIGTERM is ignored once, because a restart may send it: it does if ExecStop= has sent SIGUSR2."""
+    CONFIG.write_text(DRAIN_DELAY % "1h" + "keep_connections = false;\n")
+    unit.start()
+    handover = Unit("ackd-handover.service")
+    wait_until(lambda: handover.state == "active", "the hand-over unit")
+    if by == "ExecStop=":
+        handover.stop()
+    with connect() as s:
+        s.sendall(b"a\n")
+        assert receive(s, 6) == b"Got a\n"
+        restart = threading.Thread(target=lambda: unit.restart(timeout=60))
+        restart.start()
+        journal.wait_for("drain")
+        if by != "ExecStop=":
+            unit.kill()
+        journal.wait_for("signal_ignored", lambda e: "SIGTERM is ignored" in e["MESSAGE"])
+        s.sendall(b"b\n")
+        assert receive(s, 6) == b"Got b\n"
+        unit.kill()
+        assert s.recv(100) == b""
+        restart.join()
+    assert exchange(b"new\n") == b"Got new\n"
+    CONFIG.write_text("")
+    unit.reload()  # so that the end of the test does not wait

@@ -474,8 +474,6 @@ static void test_drain_delay(void **state)
 		turn_all(&f);
 		assert_false(worker_leaves(&f, 0));
 		assert_true(listens(&f));
-		reload_request(f.server);
-		assert_int_equal(f.server->change.state, CHANGE_NONE);
 		server_end(f.server, SIGUSR2);
 		assert_int_equal(f.server->state, SERVER_DELAYING);
 		if (by_signal) {

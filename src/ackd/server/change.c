@@ -501,8 +501,6 @@ static void reload_begin(struct server *server)
 	int r;
 
 	change->again = false;
-	if (server->state != SERVER_RUNNING)
-		return;
 	states_move(change_states, &change->state, CHANGE_READING);
 	control_hold(&server->control); /* later requests are answered by the next reload */
 	log_notify("RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_now_us());
@@ -517,4 +515,12 @@ void reload_request(struct server *server)
 		server->change.again = true;
 	else
 		reload_begin(server);
+}
+
+void reload_forget(struct server *server)
+{
+	if (server->change.again)
+		log_post(LOG_SIGNAL_IGNORED, NULL, "the requested reload is ignored: ackd is %s",
+			 server_states[server->state].name);
+	server->change.again = false;
 }

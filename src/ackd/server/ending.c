@@ -4,7 +4,8 @@
  * over instead, or drains if that is not possible. A further signal ends the delay. Another one, or
  * the end of drain_timeout, closes everything immediately.
  *
- * During the delay everything works as before, but /healthz says 503 and there are no reloads.
+ * During the delay everything works as before, but /healthz says 503 and there are no reloads. A
+ * signal without effect is logged.
  */
 
 #include "ackd/server/internal.h"
@@ -25,6 +26,7 @@ void server_stop(struct server *server)
 		return;
 	states_move(server_states, &server->state, SERVER_STOPPING);
 	server_order(server, WORKER_STOP);
+	reload_forget(server);
 }
 
 static void server_drain(struct server *server);
@@ -127,15 +129,50 @@ static void server_leave(struct server *server, int signum)
 		server_drain(server);
 }
 
+static const char *signal_name(int signum)
+{
+	switch (signum) {
+	case SIGHUP:
+		return "SIGHUP";
+	case SIGINT:
+		return "SIGINT";
+	case SIGUSR1:
+		return "SIGUSR1";
+	case SIGUSR2:
+		return "SIGUSR2";
+	default:
+		return "SIGTERM";
+	}
+}
+
+/* A restart may send SIGUSR2 twice and SIGTERM once: no news while it hands over as usual. */
+static enum log_level ignored_level(const struct server *server, bool is_of_restart)
+{
+	return is_of_restart && server->state == SERVER_HANDING_OVER ? LOG_LEVEL_DEBUG
+								     : LOG_LEVEL_NOTICE;
+}
+
+void server_ignore(const struct server *server, int signum)
+{
+	log_post_at(ignored_level(server, signum == SIGUSR2 && server->term_follows),
+		    LOG_SIGNAL_IGNORED, NULL, "%s is ignored: ackd is %s", signal_name(signum),
+		    server_states[server->state].name);
+}
+
 void server_end(struct server *server, int signum)
 {
 	if (signum == SIGTERM && server->term_follows) {
 		server->term_follows = false;
+		log_post_at(ignored_level(server, true), LOG_SIGNAL_IGNORED, NULL,
+			    "SIGTERM is ignored: the first one after SIGUSR2 is part of a restart");
 	} else if (server->state == SERVER_RUNNING) {
 		server->term_follows = signum == SIGUSR2;
 		server_leave(server, signum);
-	} else if (signum == SIGUSR2 || server->state == SERVER_HANDING_OVER) {
-		return; /* nothing to hand over yet, or already under way */
+		reload_forget(server);
+	} else if (signum == SIGUSR2 ||
+		   states_in(server->state,
+			     STATES_BIT(SERVER_HANDING_OVER) | STATES_BIT(SERVER_STOPPING))) {
+		server_ignore(server, signum);
 	} else if (server->state == SERVER_DELAYING) {
 		server_drain(server);
 	} else if (server->state == SERVER_STARTING && server->n_workers > 0 &&

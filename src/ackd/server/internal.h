@@ -94,7 +94,7 @@ struct server {
 	unsigned n_workers;
 	struct counters **counters; /* per listener of the configuration applied last */
 	int end_signal;		    /* arrived during the start; handled when that is complete */
-	bool term_follows;	    /* SIGUSR2 arrived; in a restart SIGTERM follows */
+	bool term_follows;	    /* SIGUSR2 arrived; in a restart SIGTERM may follow */
 	struct control control;	    /* requests to reload */
 	uint64_t reloads_done;
 	uint64_t reloads_failed;
@@ -186,8 +186,14 @@ uint64_t server_descriptor_room(const struct server *server);
 /* Counts and logs that a connection of the previous process is closed for @reason. */
 void server_count_lost(const struct state_connection *state, const char *reason);
 
-/* Begins a reload, or records the request until the current change has ended. */
+/*
+ * Begins a reload, or records the request until the current change has ended. The server must be
+ * up.
+ */
 void reload_request(struct server *server);
+
+/* Drops a recorded request, because the daemon ends, and logs that. */
+void reload_forget(struct server *server);
 
 /* Continues a reload if its configuration has been read. */
 void reload_continue(struct server *server);
@@ -200,14 +206,18 @@ void reload_cancel(struct server *server);
 /*
  * Ends the daemon in response to @signum: SIGUSR2 hands over, other signals drain after
  * drain_delay. A further signal ends the delay, or, while draining, closes everything immediately.
- * The SIGTERM that follows SIGUSR2 in a restart does not count. Signals during a hand-over are
- * ignored. Before the daemon is ready, SIGUSR2 is ignored. Any other signal then ends the start or,
- * if workers may have connections already, is recorded for server_ready().
+ * The first SIGTERM after SIGUSR2 belongs to a restart and does not count. During a hand-over, and
+ * while everything is closed, signals are ignored, which is logged. Before the daemon is ready,
+ * SIGUSR2 is ignored. Any other signal then ends the start or, if workers may have connections
+ * already, is recorded for server_ready().
  */
 void server_end(struct server *server, int signum);
 
 /* Closes everything immediately. Idempotent. */
 void server_stop(struct server *server);
+
+/* Logs that @signum has no effect in the present state. */
+void server_ignore(const struct server *server, int signum);
 
 /* ---- handover.c ---- */
 

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -123,6 +124,8 @@ static void report_listener(const struct server *server, const char *name, const
 
 void report_stats(const struct server *server)
 {
+	if (!stats_next(NULL))
+		server_ignore(server, SIGUSR1);
 	for (const struct stats_entry *e = stats_next(NULL); e; e = stats_next(e)) {
 		struct stats s = stats_read(e);
 

@@ -23,7 +23,7 @@ const struct state_row server_states[] = {
 	[SERVER_STARTING] = {"starting", STATES_BIT(SERVER_RUNNING) | STATES_BIT(SERVER_STOPPING)},
 	[SERVER_RUNNING] = {"running", STATES_BIT(SERVER_DELAYING) | STATES_BIT(SERVER_DRAINING) |
 					       STATES_BIT(SERVER_HANDING_OVER)},
-	[SERVER_DELAYING] = {"delaying", STATES_BIT(SERVER_DRAINING)},
+	[SERVER_DELAYING] = {"waiting to drain", STATES_BIT(SERVER_DRAINING)},
 	[SERVER_DRAINING] = {"draining", STATES_BIT(SERVER_STOPPING)},
 	[SERVER_HANDING_OVER] = {"handing over", 0},
 	[SERVER_STOPPING] = {"stopping", 0},
@@ -155,7 +155,10 @@ static void on_signal(uv_signal_t *handle, int signum)
 
 	switch (signum) {
 	case SIGHUP:
-		reload_request(server);
+		if (server_is_up(server))
+			reload_request(server);
+		else
+			server_ignore(server, signum);
 		break;
 	case SIGUSR1:
 		report_stats(server);
