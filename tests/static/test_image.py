@@ -4,14 +4,18 @@ import ctypes
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
+import subprocess
 import tarfile
 import time
 import urllib.error
 import urllib.request
 
-from conftest import Image, build_image
+import pytest
+
+from conftest import IN_CGROUP2, Image, build_image
 from harness import SOON, Address, converse, wait_until
 
 IMAGE_MAX = 6 * 1000 * 1000
@@ -130,6 +134,33 @@ def test_exit_status_of_errors(container):
     assert "/etc/ackd.conf:2: " in ackd.log
     ackd = container("--no-such-option", ready=False)
     assert ackd.process.wait(SOON) == 64
+
+
+def test_podman_runs_it_and_checks_its_health(image, directory):
+    """With the options that it makes of packaging/podman/ackd.container, and the host's network."""
+    if not shutil.which("podman"):
+        pytest.skip("needs podman")
+    podman_here = [*IN_CGROUP2, "podman", f"--root={directory}/podman", f"--runroot={directory}/podman-run",
+                   "--storage-driver=vfs", "--cgroup-manager=cgroupfs"]
+
+    def podman(*arguments):
+        done = subprocess.run([*podman_here, *arguments], check=False, stdin=subprocess.DEVNULL, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=4 * SOON)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    name = podman("load", "-q", "-i", image.path).split()[-1]
+    podman("run", "-d", "--name=ackd", "--cgroups=disabled", "--network=host", "--read-only",
+           "--read-only-tmpfs=false", "--security-opt=no-new-privileges", "--cap-drop=all",
+           "--health-on-failure=kill", "--stop-timeout=25", name)
+    try:
+        wait_until(lambda: "ready: " in podman("logs", "ackd"), "ackd to be ready")
+        assert exchange() == b"Got hello"
+        podman("healthcheck", "run", "ackd")
+        podman("stop", "ackd")
+        assert podman("wait", "ackd") == "0\n"
+    finally:
+        podman("rm", "-f", "ackd")
 
 
 def orphan_in(pid):
