@@ -5,6 +5,7 @@
 #include "ackd/server/server.h"
 #include "ackd/systemd/systemd.h"
 #include "ackd/tls/context.h"
+#include "base/array.h"
 #include "base/option_error.h"
 #include "core/text/printable.h"
 
@@ -115,7 +116,7 @@ static enum exit_status add_assignment(struct config_source *source, const char 
 		return usage_error("option '--set' needs NAME=VALUE, such as log.level=debug; "
 				   "found '%s'",
 				   argument);
-	grown = reallocarray((void *)(uintptr_t)source->assignments, source->n_assignments + 1,
+	grown = array_resize((void *)(uintptr_t)source->assignments, source->n_assignments + 1,
 			     sizeof(*grown));
 	if (!grown) {
 		fprintf(stderr, "ackd: %s\n", strerror(ENOMEM));

@@ -1,5 +1,6 @@
 /* Timeouts, each tested one millisecond before it is due and when it is due. */
 
+#include "base/sock.h"
 #include "conn_fixture.h"
 
 #include <sys/eventfd.h>
@@ -138,12 +139,12 @@ static void test_slow_reader(void **state)
 	n = fill(&f, a);
 	assert_true(n > 0);
 	for (int i = 0; i < 2; i++) {
-		int unsent = conn_socket_unsent(c);
+		int unsent = sock_unsent(c->fd);
 		char byte;
 
 		advance(&f, LIMIT(IDLE_MS) - 1);
 		/* the kernel has less to deliver, but no room yet for more */
-		while (conn_socket_unsent(c) == unsent)
+		while (sock_unsent(c->fd) == unsent)
 			assert_int_equal(recv(a, &byte, 1, 0), 1);
 		advance(&f, 1);
 		assert_int_equal(c->state, CONN_SENDING);
@@ -184,9 +185,9 @@ static void test_slow_reader_after_a_pause(void **state)
 	assert_true(c->state == CONN_SENDING && !c->pending);
 	for (int i = 0; i < STEPS_MAX && !c->pending; i++)
 		step(&f);
-	unsent = conn_socket_unsent(c);
+	unsent = sock_unsent(c->fd);
 	advance(&f, LIMIT(IDLE_MS) - 1);
-	while (conn_socket_unsent(c) == unsent)
+	while (sock_unsent(c->fd) == unsent)
 		assert_int_equal(recv(a, &byte, 1, 0), 1);
 	advance(&f, 1);
 	assert_int_equal(f.reactor.connections, 1);

@@ -1,5 +1,6 @@
 #include "ackc/message/source.h"
 
+#include "base/array.h"
 #include "base/descriptors.h"
 
 #include <errno.h>
@@ -79,7 +80,7 @@ static int add_piece(struct source *s, size_t offset, size_t n)
 {
 	if (s->n_pieces == s->room) {
 		size_t room = s->room ? 2 * s->room : 1024;
-		void *more = reallocarray(s->pieces, room, sizeof(*s->pieces));
+		void *more = array_resize(s->pieces, room, sizeof(*s->pieces));
 
 		if (!more)
 			return -ENOMEM;

@@ -1,6 +1,7 @@
 /* The types of settings that are arrays: of networks, and of protocols. */
 
 #include "ackd/config/internal.h"
+#include "base/array.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -48,7 +49,7 @@ static int add_network(const struct setting *setting, void *member, const struct
 			r == -ERANGE ? "whose prefix is not from 0 to 32 (IPv4), 0 to 128 (IPv6)"
 				     : "which is not an address");
 	if ((list->n & (list->n - 1)) == 0) { /* a power of 2: full */
-		grown = reallocarray(list->items, list->n > 0 ? list->n * 2 : 1, sizeof(*grown));
+		grown = array_resize(list->items, list->n > 0 ? list->n * 2 : 1, sizeof(*grown));
 		if (!grown)
 			return -ENOMEM;
 		list->items = grown;

@@ -1,5 +1,6 @@
 #include "ackd/config/error.h"
 
+#include "base/array.h"
 #include "core/text/printable.h"
 #include "core/utf8/utf8.h"
 
@@ -106,7 +107,7 @@ int config_errors_add_segment(struct config_errors *errors, unsigned first, cons
 			      unsigned line)
 {
 	struct config_segment *grown =
-		reallocarray(errors->segments, errors->n_segments + 1, sizeof(*grown));
+		array_resize(errors->segments, errors->n_segments + 1, sizeof(*grown));
 	char *copy = strdup(file);
 
 	if (grown)

@@ -1,6 +1,7 @@
 #include "ackd/conn/conn.h"
 
 #include "ackd/conn/internal.h"
+#include "base/sock.h"
 #include "base/states.h"
 
 #include <assert.h>
@@ -280,7 +281,7 @@ void conn_finish(struct conn *c, enum conn_reason reason)
 	if (c->has_tls && conn_tls_end_output(c)) {
 		/* the last record, too, waits for room in the socket */
 		c->end_reason = (uint8_t)reason;
-		c->unsent = conn_socket_unsent(c);
+		c->unsent = sock_unsent(c->fd);
 		conn_move(c, CONN_SENDING);
 		return;
 	}
@@ -310,7 +311,11 @@ bool conn_time_out(struct conn *c)
 		return false;
 	}
 	if (c->state == CONN_SENDING) {
-		c->unsent = conn_socket_unsent(c);
+		/*
+		 * Polling cannot detect that a slow peer acknowledges data: a socket becomes
+		 * writable only after sending a good part of its buffer, which may be megabytes.
+		 */
+		c->unsent = sock_unsent(c->fd);
 		if (c->unsent >= 0 && c->unsent < before)
 			return true;
 	}
@@ -410,7 +415,7 @@ static void pump(struct conn *c, struct session_io *io, int result, bool has_had
 			return;
 		}
 		if (pauses) {
-			c->unsent = conn_socket_unsent(c);
+			c->unsent = sock_unsent(c->fd);
 			conn_move(c, CONN_SENDING);
 			return;
 		}

@@ -69,7 +69,7 @@ struct conn {
 	struct session session;
 	struct address address;
 	uint32_t drain_left; /* draining: bytes still to be read and answered */
-	int unsent;	     /* CONN_SENDING: bytes that the kernel held at the last check, or -1 */
+	int unsent;	     /* CONN_SENDING: sock_unsent() at the last check */
 	int fd;
 	int16_t error;	     /* with CONN_RESET: a libuv error; CONN_TLS_: an alert; CONN_UNTRUSTED:
 				why the client's certificate is not accepted */

@@ -216,13 +216,6 @@ int conn_socket_send_span(struct conn *c, struct session_io *io, const struct io
 /* The same for records of TLS, whose content has been counted. */
 int conn_socket_send_records(struct conn *c, const struct session_io *io);
 
-/*
- * Returns how many bytes the kernel has not delivered to the peer yet, or -1 if unknown. Polling
- * cannot detect that a slow peer acknowledges data: a socket becomes writable only after sending a
- * good part of its buffer, which may be megabytes.
- */
-int conn_socket_unsent(const struct conn *c);
-
 /* Tells the peer that no output follows. Returns whether the socket is still connected. */
 bool conn_socket_end_output(const struct conn *c);
 

@@ -7,6 +7,7 @@
  */
 
 #include "ackd/conn/internal.h"
+#include "base/sock.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -16,13 +17,6 @@
 #include <unistd.h>
 
 /* ---- out ---- */
-
-int conn_socket_unsent(const struct conn *c)
-{
-	int n;
-
-	return ioctl(c->fd, TIOCOUTQ, &n) == 0 ? n : -1;
-}
 
 /*
  * Copies the output of @io after its first @sent bytes, which the socket did not accept. Returns 1
@@ -154,7 +148,7 @@ static bool send_output(struct conn *c)
 	}
 	if (sent > 0 && c->state == CONN_SENDING) { /* a slow reader that accepts data from time to
 						       time is not idle */
-		c->unsent = conn_socket_unsent(c);
+		c->unsent = sock_unsent(c->fd);
 		conn_touch(c, uv_now(&conn_reactor(c)->loop));
 	}
 	return false;

@@ -5,13 +5,11 @@
 
 #include "ackd/conn/internal.h"
 #include "ackd/conn/tls.h"
+#include "base/sock.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 /* How long a handshake may wait for its client while others wait for its place. */
 #define PATIENCE_MS 2000
@@ -198,9 +196,7 @@ static int send_flight(struct conn *c, struct tls_handshake *handshake)
  */
 static void acknowledge(const struct conn *c)
 {
-	const int on = 1;
-
-	setsockopt(c->fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof(on));
+	sock_acknowledge(c->fd);
 }
 
 /* Adds the subject of the client's certificate to the names. Returns as conn_name() does. */

@@ -1,5 +1,6 @@
 #include "ackd/handover/handover.h"
 
+#include "base/array.h"
 #include "base/states.h"
 #include "base/trim.h"
 
@@ -442,7 +443,7 @@ static int takeover_reserve(struct takeover *takeover, size_t n)
 
 	if (takeover->n + n <= takeover->capacity)
 		return 0;
-	connections = reallocarray(takeover->connections, capacity, sizeof(*connections));
+	connections = array_resize(takeover->connections, capacity, sizeof(*connections));
 	if (!connections)
 		return -ENOMEM;
 	takeover->connections = connections;

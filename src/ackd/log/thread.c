@@ -1,10 +1,10 @@
 #include "ackd/log/thread.h"
 
 #include "base/states.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <signal.h>
-#include <time.h>
 
 static const struct state_row states[] = {
 	[LOG_THREAD_OFF] = {"off", STATES_BIT(LOG_THREAD_ON)},
@@ -19,6 +19,7 @@ static void *thread_main(void *data)
 {
 	struct log_thread *t = data;
 
+	thread_set_name(t->name);
 	t->run();
 	pthread_mutex_lock(&t->mutex);
 	if (t->state == LOG_THREAD_STOPPING)
@@ -28,21 +29,6 @@ static void *thread_main(void *data)
 	return NULL;
 }
 
-/* Initializes @cond to use CLOCK_MONOTONIC. */
-static int cond_init(pthread_cond_t *cond)
-{
-	pthread_condattr_t attributes;
-	int r = pthread_condattr_init(&attributes);
-
-	if (r > 0)
-		return -r;
-	r = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	if (r == 0)
-		r = pthread_cond_init(cond, &attributes);
-	pthread_condattr_destroy(&attributes);
-	return -r;
-}
-
 int log_thread_start(struct log_thread *t, const char *name, void (*run)(void))
 {
 	sigset_t all, before;
@@ -50,9 +36,10 @@ int log_thread_start(struct log_thread *t, const char *name, void (*run)(void))
 
 	if (t->state != LOG_THREAD_OFF)
 		return -EBUSY;
-	r = cond_init(&t->changed);
+	r = thread_cond_init(&t->changed);
 	if (r < 0)
 		return r;
+	t->name = name;
 	t->run = run;
 	states_move(states, &t->state, LOG_THREAD_ON);
 
@@ -65,7 +52,6 @@ int log_thread_start(struct log_thread *t, const char *name, void (*run)(void))
 		pthread_cond_destroy(&t->changed);
 		return r;
 	}
-	pthread_setname_np(t->id, name);
 	return 0;
 }
 
@@ -103,12 +89,7 @@ void log_thread_join(struct log_thread *t, uint64_t deadline_us)
 
 int log_thread_wait(struct log_thread *t, uint64_t deadline_us)
 {
-	struct timespec deadline = {
-		.tv_sec = (time_t)(deadline_us / 1000000),
-		.tv_nsec = (long)(deadline_us % 1000000) * 1000,
-	};
-
 	if (deadline_us == 0)
 		return pthread_cond_wait(&t->changed, &t->mutex);
-	return pthread_cond_timedwait(&t->changed, &t->mutex, &deadline);
+	return thread_wait_until(&t->changed, &t->mutex, deadline_us);
 }

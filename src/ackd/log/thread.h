@@ -20,9 +20,10 @@ enum log_thread_state {
 
 struct log_thread {
 	pthread_mutex_t mutex; /* protects the state and the owner's queue; held only for copying */
-	pthread_cond_t changed; /* signals a change of queue or state; clock: CLOCK_MONOTONIC */
+	pthread_cond_t changed; /* signals a change of queue or state; of thread_cond_init() */
 	pthread_t id;
 	uint8_t state; /* enum log_thread_state */
+	const char *name;
 	void (*run)(void);
 };
 
@@ -32,8 +33,8 @@ struct log_thread {
 	}
 
 /*
- * Starts @run in a thread named @name (at most 15 characters) with every signal blocked. @t must be
- * static. Returns 0 or a negative errno: -EBUSY if it is not off.
+ * Starts @run in a thread named @name (static, at most 15 characters) with every signal blocked. @t
+ * must be static. Returns 0 or a negative errno: -EBUSY if it is not off.
  */
 int log_thread_start(struct log_thread *t, const char *name, void (*run)(void));
 

@@ -20,6 +20,7 @@
 #include "ackd/metrics/metrics.h"
 
 #include "base/list.h"
+#include "base/sock.h"
 
 #include <errno.h>
 #include <microhttpd.h>
@@ -285,11 +286,10 @@ static void on_acceptable(uv_poll_t *poll, int status, int events)
 	for (int i = 0; i < ACCEPT_BATCH; i++) {
 		struct sockaddr_storage address;
 		socklen_t length = sizeof(address);
-		int fd = accept4(s->fd, (struct sockaddr *)&address, &length,
-				 SOCK_NONBLOCK | SOCK_CLOEXEC);
+		int fd = sock_accept(s->fd, (struct sockaddr *)&address, &length);
 
 		if (fd < 0) {
-			if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+			if (fd != -EAGAIN && fd != -EINTR && fd != -ECONNABORTED)
 				pause_accepting(metrics);
 			break;
 		}

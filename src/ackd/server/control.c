@@ -10,6 +10,7 @@
 #include "ackd/server/control.h"
 
 #include "ackd/log/log.h"
+#include "base/sock.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -84,9 +85,9 @@ static void on_connection(uv_poll_t *poll, int status, int events)
 	int fd, error = 0;
 
 	while (control->n_waiting < CONTROL_WAITING_MAX) {
-		fd = accept4(control->endpoint->fds[0], NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		fd = sock_accept(control->endpoint->fds[0], NULL, NULL);
 		if (fd < 0) {
-			error = errno;
+			error = fd;
 			break;
 		}
 		if (is_gone(fd))
@@ -96,7 +97,7 @@ static void on_connection(uv_poll_t *poll, int status, int events)
 	}
 	/* stop polling without room or descriptors, or the loop would spin */
 	if (control->n_waiting == CONTROL_WAITING_MAX ||
-	    (error && error != EAGAIN && error != EINTR && error != ECONNABORTED))
+	    (error && error != -EAGAIN && error != -EINTR && error != -ECONNABORTED))
 		control_hold(control);
 	if (control->n_waiting > 0)
 		control->on_request(control->data);
@@ -221,7 +222,7 @@ static uid_t owner_of(pid_t pid)
 static int control_connect(const struct sockaddr_un *un)
 {
 	const struct timeval wait = {.tv_sec = RELOAD_WAIT_S};
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 	int r = 0;
 
 	if (fd < 0)

@@ -1,10 +1,11 @@
 #include "ackd/sockets/endpoint.h"
 
+#include "base/array.h"
+#include "base/sock.h"
 #include "base/states.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -21,9 +22,6 @@
  */
 #define KEEPALIVE_INTERVAL_S 30
 #define KEEPALIVE_PROBES 5
-
-/* The index of an interface that does not exist. */
-#define NO_INTERFACE INT_MAX
 
 static const struct state_row states[] = {
 	[ENDPOINT_NEW] = {"new", STATES_BIT(ENDPOINT_ACTIVE)},
@@ -53,15 +51,14 @@ void endpoint_set_timeouts(int fd, uint64_t idle_timeout_ms, unsigned keepalive_
 {
 	set_int(fd, SOL_SOCKET, SO_KEEPALIVE, keepalive_s > 0);
 	if (keepalive_s > 0)
-		set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, (int)keepalive_s);
-	set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT,
-		idle_timeout_ms < INT_MAX ? (int)idle_timeout_ms : 0);
+		sock_set_keepalive_idle(fd, keepalive_s);
+	sock_set_user_timeout(fd, idle_timeout_ms);
 }
 
 /*
- * Sets options that accepted connections inherit from the listening socket in Linux, which saves
- * system calls per connection. TCP_USER_TIMEOUT also ends a connection whose peer keeps its window
- * at zero, so it must not be shorter than the idle timeout.
+ * Sets options that accepted connections inherit from the listening socket, which saves system
+ * calls per connection. TCP_USER_TIMEOUT also ends a connection whose peer keeps its window at
+ * zero, so it must not be shorter than the idle timeout.
  */
 static void set_inherited(int fd, const struct endpoint_options *options)
 {
@@ -78,8 +75,7 @@ static int socket_prepare(int fd, int family, const struct endpoint_options *opt
 	if (r == 0 && family == AF_INET6)
 		r = set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
 	if (r == 0 && options->freebind)
-		r = family == AF_INET6 ? set_int(fd, IPPROTO_IPV6, IPV6_FREEBIND, 1)
-				       : set_int(fd, IPPROTO_IP, IP_FREEBIND, 1);
+		r = sock_freebind(fd, family);
 	return r;
 }
 
@@ -91,11 +87,11 @@ static int socket_prepare(int fd, int family, const struct endpoint_options *opt
 static int socket_bind(const struct sockaddr *address, socklen_t length, bool first,
 		       const struct endpoint_options *options)
 {
-	int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int fd = sock_open(address->sa_family);
 	int r;
 
 	if (fd < 0)
-		return -errno;
+		return fd;
 	r = socket_prepare(fd, address->sa_family, options);
 	if (r == 0 && (!first || options->shared))
 		r = set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
@@ -138,25 +134,27 @@ static int unlink_stale(const struct sockaddr_un *un, socklen_t length)
 		return errno == ENOENT ? 0 : -errno;
 	if (!S_ISSOCK(st.st_mode))
 		return -EEXIST;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	fd = sock_open(AF_UNIX);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	if (connect(fd, (const struct sockaddr *)un, length) < 0 && errno == ECONNREFUSED)
 		r = unlink(un->sun_path) < 0 && errno != ENOENT ? -errno : 0;
 	close(fd);
 	return r;
 }
 
-/* Creates the file with the mode @mode from the beginning, regardless of the umask. */
+/*
+ * Creates the file with the mode @mode from the beginning. Linux takes it from the socket, also
+ * where a default ACL of the directory replaces the umask. Other systems reject fchmod() of a
+ * socket.
+ */
 static int bind_with_mode(int fd, const struct sockaddr_un *un, socklen_t length, mode_t mode)
 {
-	mode_t before;
-	int r;
+	mode_t before = umask(~mode & 0777);
+	int r = fchmod(fd, mode) < 0 && errno != EINVAL ? -errno : 0;
 
-	if (fchmod(fd, mode) < 0)
-		return -errno;
-	before = umask(0);
-	r = bind(fd, (const struct sockaddr *)un, length) < 0 ? -errno : 0;
+	if (r == 0 && bind(fd, (const struct sockaddr *)un, length) < 0)
+		r = -errno;
 	umask(before);
 	return r;
 }
@@ -170,9 +168,9 @@ static int bind_unix(struct endpoint *endpoint, const struct endpoint_options *o
 
 	if (r < 0)
 		return r;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	fd = sock_open(AF_UNIX);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	endpoint->fds[endpoint->n_fds++] = fd;
 	r = bind_with_mode(fd, un, endpoint->length, options->mode);
 	if (r < 0)
@@ -288,7 +286,7 @@ struct endpoint *endpoint_find_passed(const struct list *endpoints, const char *
 /* Moves the only socket of @one to @endpoint. */
 static int endpoint_merge(struct endpoint *endpoint, struct endpoint *one)
 {
-	int *fds = reallocarray(endpoint->fds, endpoint->n_fds + 1, sizeof(int));
+	int *fds = array_resize(endpoint->fds, endpoint->n_fds + 1, sizeof(int));
 
 	if (!fds)
 		return -ENOMEM;
@@ -296,16 +294,6 @@ static int endpoint_merge(struct endpoint *endpoint, struct endpoint *one)
 	endpoint->fds[endpoint->n_fds++] = one->fds[0];
 	one->n_fds = 0;
 	return 0;
-}
-
-/* Returns whether @fd was retired by endpoint_retire(), possibly in a previous process. */
-static bool is_retired(int fd)
-{
-	int index = 0;
-	socklen_t size = sizeof(index);
-
-	return getsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &index, &size) == 0 &&
-	       index == NO_INTERFACE;
 }
 
 /* Returns whether a socket is at @path, and is @file unless that is unknown. */
@@ -339,7 +327,7 @@ int endpoint_restore(const char *listener, const char *stored_as, struct file_id
 	if (r < 0)
 		return r;
 	if (is_tcp(&one->bound)) {
-		if (is_retired(fd))
+		if (sock_is_retired(fd))
 			states_move(states, &one->state, ENDPOINT_RETIRED);
 		/* sockets stored by an older ackd may lack it */
 		set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
@@ -373,31 +361,14 @@ static const char *own_file(const struct endpoint *endpoint)
 	return path_of(&endpoint->bound);
 }
 
-/*
- * Changes the mode of @path if it is @file. Another file that replaces it meanwhile is not changed.
- */
-static void set_mode(const char *path, struct file_id file, mode_t mode)
-{
-	char link[sizeof("/proc/self/fd/") + 10];
-	int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	struct stat st;
-
-	if (fd < 0)
-		return;
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	if (fstat(fd, &st) == 0 && st.st_dev == file.device && st.st_ino == file.inode &&
-	    (st.st_mode & 07777) != mode)
-		chmod(link, mode);
-	close(fd);
-}
-
 int endpoint_listen(struct endpoint *endpoint, const struct endpoint_options *options)
 {
 	const char *path = own_file(endpoint);
 	bool tcp = is_tcp(&endpoint->bound);
 
 	if (path)
-		set_mode(path, endpoint->file, options->mode);
+		sock_set_file_mode(path, endpoint->file.device, endpoint->file.inode,
+				   options->mode);
 	/*
 	 * The first socket listens before it has SO_REUSEPORT. Thus only one of two processes that
 	 * have bound the same address at the same time, with SO_REUSEADDR, succeeds.
@@ -438,14 +409,8 @@ void endpoint_retire(struct endpoint *endpoint)
 		return;
 	if (path)
 		unlink(path);
-	/*
-	 * A listening socket that is bound to another interface than the one on which a SYN arrives
-	 * does not match it. A handshake that has begun is found by its own addresses and ports,
-	 * and keeps the interface that the socket had when the SYN arrived. A socket filter that
-	 * drops SYNs would instead delay clients by a second, until they send the SYN again.
-	 */
 	for (unsigned i = 0; is_tcp(&endpoint->bound) && i < endpoint->n_fds; i++)
-		set_int(endpoint->fds[i], SOL_SOCKET, SO_BINDTOIFINDEX, NO_INTERFACE);
+		sock_retire(endpoint->fds[i]);
 }
 
 bool endpoint_is_own(const struct endpoint *endpoint)

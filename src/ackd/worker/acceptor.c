@@ -3,6 +3,7 @@
 #include "ackd/conn/conn.h"
 #include "ackd/conn/reactor.h"
 #include "ackd/log/log.h"
+#include "base/sock.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -17,7 +18,7 @@
 /* Returns whether accept(2) failed only for this connection, so that others can be accepted. */
 static bool accept_error_is_of_peer(int error)
 {
-	return error == ECONNABORTED || error == EPROTO || error == EINTR;
+	return error == -ECONNABORTED || error == -EPROTO || error == -EINTR;
 }
 
 /*
@@ -34,22 +35,21 @@ static int acceptor_accept(struct acceptor *acceptor, unsigned max)
 
 	while (max-- > 0) {
 		length = sizeof(peer);
-		peer.ss_family =
-			AF_UNIX; /* accept4() returns no address for an unnamed UNIX peer */
-		fd = accept4(acceptor->fd, (struct sockaddr *)&peer, &length,
-			     SOCK_NONBLOCK | SOCK_CLOEXEC);
+		/* accept() may return no address for an unnamed UNIX peer */
+		peer.ss_family = AF_UNIX;
+		fd = sock_accept(acceptor->fd, (struct sockaddr *)&peer, &length);
 		acceptor->listener->reactor->n_events++;
 		if (fd >= 0) {
 			address = address_from_sockaddr((const struct sockaddr *)&peer);
 			conn_accept(acceptor->listener, fd, &address);
 			taken = true;
-		} else if (errno == EAGAIN) {
+		} else if (fd == -EAGAIN) {
 			return 0;
-		} else if (accept_error_is_of_peer(errno)) {
-			error = -errno;
+		} else if (accept_error_is_of_peer(fd)) {
+			error = fd;
 			counter_add(acceptor->listener->counters, COUNTER_ACCEPT_ERRORS, 1);
 		} else {
-			return -errno;
+			return fd;
 		}
 	}
 	return taken ? 0 : error;

@@ -2,13 +2,13 @@
 
 #include "ackd/conn/conn.h"
 #include "ackd/conn/handover.h"
+#include "base/thread.h"
 
 #include <assert.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdalign.h>
 #include <stdlib.h>
-#include <time.h>
 
 /*
  * The data that a worker writes per message is in its struct worker, its listeners, its counters
@@ -381,12 +381,7 @@ void worker_finish(struct worker *worker)
 
 uint64_t worker_cpu_ns(const struct worker *worker)
 {
-	struct timespec used;
-	clockid_t clock;
-
-	if (pthread_getcpuclockid(worker->thread, &clock) != 0 || clock_gettime(clock, &used) < 0)
-		return 0;
-	return (uint64_t)used.tv_sec * 1000000000 + (uint64_t)used.tv_nsec;
+	return thread_cpu_ns(worker->thread);
 }
 
 void worker_join(struct worker *worker)
