@@ -58,5 +58,5 @@ void sock_set_file_mode(const char *path, dev_t device, ino_t inode, mode_t mode
 
 	if (lstat(path, &st) == 0 && st.st_dev == device && st.st_ino == inode &&
 	    (st.st_mode & 07777) != mode)
-		fchmodat(AT_FDCWD, path, mode, AT_SYMLINK_NOFOLLOW);
+		(void)!fchmodat(AT_FDCWD, path, mode, AT_SYMLINK_NOFOLLOW);
 }

@@ -358,9 +358,9 @@ static bool read_file(struct load *l)
 		return true;
 	printable_escape(name, sizeof(name), file);
 	snprintf(words, sizeof(words), "%s: %s", name,
-		 detail[0]	 ? "a line cannot be sent in a frame"
-		 : r == -ENODATA ? "the file is empty"
-				 : failure_text(r));
+		 detail[0]     ? "a line cannot be sent in a frame"
+		 : r == UV_EOF ? "the file is empty"
+			       : failure_text(r));
 	load_errors_add(&l->result.sum.errors, false, words, detail, 1);
 	return false;
 }

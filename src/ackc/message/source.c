@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <uv.h>
 
 int source_generate(size_t size, const struct frame *frame, struct source *ret_source)
 {
@@ -47,7 +48,7 @@ int source_read(const char *path, struct source *ret_source)
 	close(fd);
 	if (r == 0 && n == 0) {
 		free(bytes);
-		r = -ENODATA;
+		r = UV_EOF;
 	}
 	if (r == 0)
 		*ret_source = (struct source){

@@ -65,7 +65,7 @@ int source_generate(size_t size, const struct frame *frame, struct source *ret_s
 
 /*
  * Reads the file at @path; source_cut() cuts it into messages. Returns 0 or a negative errno:
- * -ENODATA for an empty file, -EFBIG for a file of more than SOURCE_FILE_MAX bytes.
+ * UV_EOF for an empty file, -EFBIG for a file of more than SOURCE_FILE_MAX bytes.
  */
 int source_read(const char *path, struct source *ret_source);
 

@@ -7,6 +7,7 @@
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #define NAME_MAX_BYTES 512
 #define SHOWN_NAMES 3 /* of those that a certificate is for */

@@ -35,6 +35,7 @@
 
 #include "ackd/handover/handover.h"
 #include "ackd/tls/client.h"
+#include "ackd/tls/secret.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -90,7 +91,7 @@ int conn_tls_init(struct conn *c)
 	list_init(&tls->node);
 	if (reactor->tls)
 		return 0;
-	tls_forbid_dumps(); /* the listener may have no tls group any more */
+	secret_forbid_dumps(); /* the listener may have no tls group any more */
 	memory = malloc(sizeof(*memory));
 	if (!memory)
 		return -ENOMEM;

@@ -16,6 +16,7 @@
 #include "ackd/sockets/store.h"
 #include "base/clock.h"
 #include "base/plural.h"
+#include "base/sock.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -306,7 +307,7 @@ static void close_retired(struct server *server)
 int change_bind(struct server *server, const struct candidate *candidate, FILE *errors)
 {
 	return socket_set_bind(&server->sockets, candidate, (unsigned)server->n_handed,
-			       server->n_workers, errors);
+			       sock_spreads() ? server->n_workers : 1, errors);
 }
 
 void change_undo(struct server *server)

@@ -2,8 +2,9 @@
 
 /*
  * An endpoint: one bound address and its listening sockets. A TCP address has one SO_REUSEPORT
- * socket per worker if possible; otherwise workers share sockets. Endpoints belong to the server
- * (socket_set.h) and outlive reloads.
+ * socket per worker if the kernel spreads connections over them, and the store has room for them;
+ * otherwise workers share sockets. Endpoints belong to the server (socket_set.h) and outlive
+ * reloads.
  *
  * Closing a listening socket resets the connections in its accept queue and those whose handshake
  * is under way. An endpoint that is no longer needed is therefore retired first: it gets no new

@@ -179,6 +179,8 @@ static void advise(const struct binding *binding, size_t user,
 		 !config_user(binding->candidate->config, user)->freebind)
 		fputs("; freebind = true listens on an address that the host does not have yet",
 		      errors);
+	else if (error == -ENOPROTOOPT)
+		fputs("; this system does not support freebind", errors);
 	else if (error == -EACCES && address->ss_family != AF_UNIX)
 		fputs("; a port below 1024 needs CAP_NET_BIND_SERVICE, or a socket unit: see \"A "
 		      "port below 1024\" in ackd(8)",

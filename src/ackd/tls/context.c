@@ -1,9 +1,9 @@
 #include "ackd/tls/internal.h"
+#include "ackd/tls/secret.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <malloc.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -188,7 +187,7 @@ static int load_key(struct tls_context *context, const struct tls_settings *sett
 
 	if (r < 0)
 		return r;
-	tls_forbid_dumps();
+	secret_forbid_dumps();
 	SSL_CTX_set_default_passwd_cb(ssl, no_pass_phrase);
 	SSL_CTX_set_default_passwd_cb_userdata(ssl, &is_encrypted);
 	r = SSL_CTX_use_PrivateKey_file(ssl, path, SSL_FILETYPE_PEM);
@@ -363,14 +362,14 @@ static void *get(size_t n, const char *file, int line)
 static void put(void *p, const char *file, int line)
 {
 	if (p)
-		explicit_bzero(p, malloc_usable_size(p));
+		secret_erase(p);
 	free(p);
 }
 
 /* realloc() would leave a copy behind when it moves the bytes. */
 static void *get_again(void *p, size_t n, const char *file, int line)
 {
-	size_t before = p ? malloc_usable_size(p) : 0;
+	size_t before = p ? secret_size(p) : 0;
 	void *moved;
 
 	if (p && n > 0 && n <= before)
@@ -389,11 +388,6 @@ void tls_library_init(void)
 
 	assert(is_set == 1); /* otherwise OpenSSL has allocated before */
 	(void)is_set;
-}
-
-void tls_forbid_dumps(void)
-{
-	prctl(PR_SET_DUMPABLE, 0);
 }
 
 const char *tls_library_version(void)

@@ -70,12 +70,6 @@ size_t tls_context_handshake_bytes(const struct tls_context *context);
  */
 void tls_library_init(void);
 
-/*
- * Keeps the secrets of this process out of core dumps: from now on the kernel makes none. Neither
- * can other processes of its user look into its memory. Call before the first secret is read.
- */
-void tls_forbid_dumps(void);
-
 /* Returns the version of OpenSSL in use, or "none". Static. */
 const char *tls_library_version(void);
 

@@ -26,10 +26,6 @@ void tls_library_init(void)
 {
 }
 
-void tls_forbid_dumps(void)
-{
-}
-
 const char *tls_library_version(void)
 {
 	return "none";
