@@ -374,10 +374,10 @@ static void test_own_updates(void **context)
 
 static void test_padding_of_client(void **context)
 {
+	SSL_CTX_set_block_padding(client_context, 512); /* OpenSSL 3.5 reads it in the handshake */
 	for (unsigned i = 0; i < 3; i++) {
 		struct link *link = link_open(suites[i].name);
 
-		SSL_set_block_padding(link->client, 512);
 		for (size_t n = 1; n <= TLS_CONTENT_MAX; n += 111) {
 			client_sends(link, n);
 			assert_true(link->n_wire >= 512);
@@ -386,6 +386,7 @@ static void test_padding_of_client(void **context)
 		}
 		link_close(link);
 	}
+	SSL_CTX_set_block_padding(client_context, 0);
 }
 
 static void test_closing(void **context)
