@@ -25,8 +25,7 @@ int clock_gettime(clockid_t clock_id, struct timespec *tp)
 void advance(struct fixture *f, uint64_t ms)
 {
 	now_ms += ms;
-	/* a timer that ends a connection is seen by the next iteration since libuv 1.45, which runs
-	 * timers last */
+	/* since libuv 1.45 timers run last, and the next iteration continues what they begin */
 	step(f);
 	step(f);
 }

@@ -45,7 +45,7 @@ void end(struct fixture *f);
 /* Runs one iteration of the loop, then checks the invariants of all connections. */
 void step(struct fixture *f);
 
-/* Moves the clocks by @ms and runs one iteration. */
+/* Moves the clocks by @ms and runs the timers that are due, with what they begin. */
 void advance(struct fixture *f, uint64_t ms);
 
 /* Runs iterations until the loop has freed all connections. */
