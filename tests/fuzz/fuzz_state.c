@@ -89,9 +89,14 @@ static void read_segment(const uint8_t *bytes, size_t length)
 
 		read_connection(&c);
 	}
-	while (state_next_counters(&reader, &counters))
-		assert(counters.n <= STATE_COUNTERS_MAX && strlen(counters.listener) < length);
-	assert(reader.next == bytes + length);
+	assert(state_find_counter(&reader, "no such counter") == -1);
+	while (state_next_counters(&reader, &counters)) {
+		touch(counters.listener, strlen(counters.listener) + 1);
+		for (uint32_t i = 0; i < reader.n_names; i++)
+			touched += state_counter(&counters, i) % 2;
+	}
+	assert((reader.header.n_counters > 0 ? reader.next_counters : reader.next) ==
+	       bytes + length);
 }
 
 /* Reads the records at @records behind a matching header, in memory of exactly that size. */

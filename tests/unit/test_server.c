@@ -648,6 +648,41 @@ static void test_signal_while_the_manager_is_silent(void **state)
 	end(&f);
 }
 
+/* Counters are known by name: those of only one of the two versions are dropped, or begin at 0. */
+static void test_counters_of_another_version(void **state)
+{
+	static const char names[] = "connections\0not here\0closed\0messages";
+	struct handover other;
+	struct fixture f;
+	struct stats stats;
+	int writing, reading;
+
+	begin(&f, ONE);
+	assert_int_equal(change_bind(f.server, f.candidate, stderr), 0);
+	assert_int_equal(handover_queue(&writing, &reading), 0);
+	handover_init(&other, writing, &f.server->limits, 1);
+	handover_name_counters(&other, names, sizeof(names), 4);
+	assert_int_equal(handover_add_counters(&other, "", (uint64_t[]){7, 9, 7, 50}), 0);
+	assert_int_equal(handover_add_counters(&other, "one", (uint64_t[]){3, 9, 2, 5}), 0);
+	handover_complete(&other);
+	handover_finish(&other);
+	f.server->handed = calloc(1, sizeof(*f.server->handed));
+	f.server->handed[0] = (struct systemd_fd){.fd = reading, .name = strdup("ackd-handover")};
+	f.server->n_handed = 1;
+	server_take_over(f.server);
+	assert_string_equal(stats_name(stats_next(NULL)), "one");
+	stats = stats_read(stats_next(NULL));
+	assert_int_equal(stats.values[COUNTER_CONNECTIONS], 3);
+	assert_int_equal(stats.values[COUNTER_CLOSED], 2);
+	assert_int_equal(stats.values[COUNTER_MESSAGES], 5);
+	assert_int_equal(stats_sum(&stats, 0, COUNTER_COUNT), 3 + 2 + 5);
+	stats = stats_total();
+	assert_int_equal(stats.values[COUNTER_MESSAGES], 55);
+	assert_int_equal(change_commit(f.server, f.candidate, on_done), 0);
+	turn_all(&f);
+	end(&f);
+}
+
 /* The exit status depends on the kind of failure, and the kind on what has failed. */
 static void test_failures(void **state)
 {
@@ -692,6 +727,7 @@ int main(void)
 		cmocka_unit_test(test_workers_hand_over_one_by_one),
 		cmocka_unit_test(test_silent_manager),
 		cmocka_unit_test(test_signal_while_the_manager_is_silent),
+		cmocka_unit_test(test_counters_of_another_version),
 		cmocka_unit_test(test_failures),
 	};
 

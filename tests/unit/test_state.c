@@ -205,31 +205,57 @@ static void test_records_are_read_back(void **state)
 	assert_false(state_next_counters(&reader, &(struct state_counters){0}));
 }
 
-static void test_counters(void **state)
+/* Completes the last segment, and receives it. */
+static void complete(struct fixture *f)
 {
+	int r = handover_complete(&f->handover);
+
+	assert_true(r == 0 || r == -EPIPE); /* -EPIPE: without libsystemd there is no reader */
+	receive(f, 0);
+}
+
+/* Another version has other counters, in another order. */
+static void test_counters_have_names(void **state)
+{
+	static const char counter_names[] = "messages\0only there\0naks\0";
 	struct fixture *f = *state;
 	struct state_reader reader;
 	struct state_counters counters;
 
-	for (size_t i = 0; i < 3; i++)
+	handover_name_counters(&f->handover, counter_names, sizeof(counter_names) - 1, 3);
+	for (uint64_t i = 0; i < 3; i++)
 		assert_int_equal(handover_add_counters(&f->handover, i ? "l" : "",
-						       (uint64_t[STATE_COUNTERS_MAX]){i, 7},
-						       i * 32),
+						       (uint64_t[]){i, 7, UINT64_MAX - i}),
 				 0);
-	assert_true(handover_add_counters(&f->handover, "l", NULL, STATE_COUNTERS_MAX + 1) < 0);
-	int r = handover_complete(&f->handover);
-	assert_true(r == 0 || r == -EPIPE); /* -EPIPE: without libsystemd there is no reader */
-	receive(f, 0);
+	complete(f);
 	assert_int_equal(state_open(f->segment, f->length, &reader), 0);
 	assert_true(reader.header.is_last);
 	assert_null(state_next(&reader));
-	for (size_t i = 0; i < 3; i++) {
+	assert_int_equal(state_find_counter(&reader, "messages"), 0);
+	assert_int_equal(state_find_counter(&reader, "naks"), 2);
+	assert_int_equal(state_find_counter(&reader, "only here"), -1);
+	assert_int_equal(state_find_counter(&reader, ""), -1);
+	for (uint64_t i = 0; i < 3; i++) {
 		assert_true(state_next_counters(&reader, &counters));
 		assert_string_equal(counters.listener, i ? "l" : "");
-		assert_int_equal(counters.n, i * 32);
-		assert_true(i == 0 || (counters.values[0] == i && counters.values[1] == 7));
+		assert_true(state_counter(&counters, 0) == i);
+		assert_true(state_counter(&counters, 2) == UINT64_MAX - i);
+		assert_true(state_counter(&counters, -1) == 0);
 	}
 	assert_false(state_next_counters(&reader, &counters));
+}
+
+static void test_state_without_counters(void **state)
+{
+	struct fixture *f = *state;
+	struct state_reader reader;
+
+	handover_name_counters(&f->handover, "messages", 9, 1);
+	complete(f);
+	assert_int_equal(f->length, sizeof(struct state_header));
+	assert_int_equal(state_open(f->segment, f->length, &reader), 0);
+	assert_int_equal(state_find_counter(&reader, "messages"), -1);
+	assert_false(state_next_counters(&reader, &(struct state_counters){0}));
 }
 
 /* A segment ends early if its connections hold much data. */
@@ -280,7 +306,7 @@ static void test_damaged_state_is_rejected(void **state)
 	assert_int_equal(state_open(f->segment, f->length, &reader), -EPROTO);
 }
 
-/* Changes a byte of the first record and corrects the checksum. */
+/* Changes a byte behind the header and corrects the checksum. */
 static int open_with(struct fixture *f, size_t offset, uint8_t value)
 {
 	uint8_t *byte = f->segment + sizeof(struct state_header) + offset, before = *byte;
@@ -338,16 +364,43 @@ static void test_invalid_records_are_rejected(void **state)
 #undef BAD
 }
 
+/* The names of counters and the counters are validated as well. */
+static void test_invalid_counters_are_rejected(void **state)
+{
+	struct fixture *f = *state;
+	const size_t names_at = sizeof(struct state_names_record);
+	const size_t record_at = names_at + 4, listener_at = record_at + 8;
+
+	handover_name_counters(&f->handover, "a\0b", 4, 2);
+	assert_int_equal(handover_add_counters(&f->handover, "l", (uint64_t[]){1, 2}), 0);
+	complete(f);
+	assert_int_equal(open_with(f, names_at, 'x'), 0);
+	assert_int_equal(open_with(f, offsetof(struct state_names_record, n), 1), -EBADMSG);
+	assert_int_equal(open_with(f, offsetof(struct state_names_record, n), 3), -EBADMSG);
+	assert_int_equal(open_with(f, offsetof(struct state_names_record, n) + 3, 0x80), -EBADMSG);
+	assert_int_equal(open_with(f, offsetof(struct state_names_record, length), 3), -EBADMSG);
+	assert_int_equal(open_with(f, offsetof(struct state_names_record, length), 5), -EBADMSG);
+	assert_int_equal(open_with(f, offsetof(struct state_names_record, length) + 3, 255),
+			 -EBADMSG);
+	assert_int_equal(open_with(f, names_at + 1, 'x'), -EBADMSG);
+	assert_int_equal(open_with(f, names_at + 2, '\0'), -EBADMSG);
+	assert_int_equal(open_with(f, names_at + 3, 'x'), -EBADMSG);
+	assert_int_equal(open_with(f, record_at, 1), -EBADMSG);
+	assert_int_equal(open_with(f, record_at, 3), -EBADMSG);
+	assert_int_equal(open_with(f, record_at, 255), -EBADMSG);
+	assert_int_equal(open_with(f, listener_at, '\0'), -EBADMSG);
+	assert_int_equal(open_with(f, listener_at + 1, 'x'), -EBADMSG);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_records_are_read_back),
-		TEST(test_counters),
-		TEST(test_large_records),
-		TEST(test_damaged_state_is_rejected),
-		TEST(test_invalid_records_are_rejected),
+		TEST(test_records_are_read_back),	  TEST(test_counters_have_names),
+		TEST(test_state_without_counters),	  TEST(test_large_records),
+		TEST(test_damaged_state_is_rejected),	  TEST(test_invalid_records_are_rejected),
+		TEST(test_invalid_counters_are_rejected),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -105,12 +105,11 @@ static void test_counters_are_kept_until_change_ends(void **state)
 
 static void test_counters_are_restored(void **state)
 {
-	static const uint64_t values[COUNTER_COUNT + 1] = {
-		[COUNTER_MESSAGES] = 5, [COUNTER_COUNT] = 6};
+	const struct stats stats = {.values[COUNTER_MESSAGES] = 5};
 
-	assert_int_equal(stats_carry("a", values, COUNTER_COUNT + 1), 0);
-	assert_int_equal(stats_carry("b", values, COUNTER_MESSAGES), 0);
-	assert_int_equal(stats_carry("", values, COUNTER_COUNT + 1), 0);
+	assert_int_equal(stats_carry("a", &stats), 0);
+	assert_int_equal(stats_carry("b", &(struct stats){0}), 0);
+	assert_int_equal(stats_carry("", &stats), 0);
 	assert_string_equal(names(), "a,b,");
 	assert_int_equal(stats_read(stats_next(NULL)).values[COUNTER_MESSAGES], 5);
 	assert_int_equal(stats_read(NULL).values[COUNTER_MESSAGES], 5);
@@ -118,6 +117,73 @@ static void test_counters_are_restored(void **state)
 	reload("b");
 	assert_string_equal(names(), "b,");
 	assert_int_equal(stats_total().values[COUNTER_MESSAGES], 10);
+}
+
+static void assert_name(unsigned counter, const char *expected)
+{
+	char name[STATS_NAME_MAX];
+
+	assert_string_equal(stats_counter_name(counter, name), expected);
+}
+
+/* The names of counters are part of the state: they are unique and never change. */
+static void test_names_of_counters(void **state)
+{
+	char all[COUNTER_COUNT][STATS_NAME_MAX];
+
+	for (unsigned i = 0; i < COUNTER_COUNT; i++) {
+		assert_ptr_equal(stats_counter_name(i, all[i]), all[i]);
+		assert_true(strlen(all[i]) < STATS_NAME_MAX - 1); /* it was not cut */
+		for (unsigned j = 0; j < i; j++)
+			assert_string_not_equal(all[i], all[j]);
+	}
+	assert_name(COUNTER_RECEIVED_BYTES, "received_bytes");
+	assert_name(COUNTER_SENT_BYTES, "sent_bytes");
+	assert_name(COUNTER_MESSAGES, "messages");
+	assert_name(COUNTER_CONNECTIONS, "connections");
+	assert_name(COUNTER_CLOSED, "closed");
+	assert_name(COUNTER_ACCEPT_ERRORS, "accept_errors");
+	assert_name(COUNTER_HEALTH_CHECKS, "health_checks");
+	assert_name(COUNTER_SKIPPED_BYTES, "skipped_bytes");
+	assert_name(COUNTER_ILL_FORMED, "ill_formed");
+	assert_name(COUNTER_HANDSHAKE_US, "handshake_us");
+	assert_name(COUNTER_NAKS + NAK_CANNOT_ENCODE, "nak: cannot encode");
+	assert_name(COUNTER_REFUSED + REFUSAL_DENIED, "refused: denied");
+	assert_name(stats_handshake(TLS_VERSION_1_3, TLS_RESULT_NOT_TLS), "handshake: 1.3 not_tls");
+	assert_name(COUNTER_HANDSHAKE_BUCKETS, "handshake_us: at most 1000");
+	assert_name(COUNTER_CLOSED_BY + CONN_IDLE - CONN_END, "closed: idle timeout");
+}
+
+/* The number of the reason why a connection ends is part of its record in the state. */
+static void test_numbers_of_reasons(void **state)
+{
+	static const char *const names[] = {
+		"open",
+		"handed over",
+		"no valid PROXY header",
+		"end of input",
+		"NAK",
+		"quit",
+		"reply is close",
+		"idle timeout",
+		"connection lost",
+		"limits.max_memory is used up",
+		"out of memory",
+		"refused",
+		"drained",
+		"shutdown",
+		"lost in a restart",
+		"TLS error",
+		"TLS alert",
+		"closed without close_notify",
+		"client certificate no longer accepted",
+		"as many records as one key may seal",
+		"insufficient TLS",
+	};
+
+	/* new ones follow at the end */
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		assert_string_equal(conn_reason_name(i), names[i]);
 }
 
 /* More names than there are buckets, dropped in every order of their places in list and bucket. */
@@ -167,6 +233,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_durations),
+		cmocka_unit_test(test_names_of_counters),
+		cmocka_unit_test(test_numbers_of_reasons),
 		cmocka_unit_test_setup_teardown(test_name_keeps_its_counters, start, finish),
 		cmocka_unit_test_setup_teardown(test_removed_name_is_dropped, start, finish),
 		cmocka_unit_test_setup_teardown(test_counters_in_use_are_kept, start, finish),

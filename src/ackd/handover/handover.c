@@ -267,28 +267,44 @@ int handover_end(struct handover *handover, struct state_record *record)
 	return 0;
 }
 
-int handover_add_counters(struct handover *handover, const char *listener, const uint64_t *values,
-			  size_t n)
+void handover_name_counters(struct handover *handover, const char *names, uint32_t length,
+			    uint32_t n)
 {
-	struct state_counters_record record = {.n = (uint8_t)n};
-	uint8_t bytes[sizeof(record) + UINT8_MAX + STATE_COUNTERS_MAX * sizeof(uint64_t)];
-	size_t length = name_length(listener);
+	handover->counter_names = names;
+	handover->counter_names_record = (struct state_names_record){.n = n, .length = length};
+}
+
+/* Writes @n bytes at *@at and moves that behind them, unless *@r has a negative errno. */
+static void append(const struct handover *handover, const void *p, size_t n, size_t *at, int *r)
+{
+	if (*r == 0)
+		*r = write_at(handover->memfd, p, n, *at);
+	*at += n;
+}
+
+int handover_add_counters(struct handover *handover, const char *listener, const uint64_t *values)
+{
+	const struct state_names_record *names = &handover->counter_names_record;
+	struct state_counters_record record = {0};
+	size_t length = name_length(listener), at;
 	int r = segment_begin(handover);
 
 	if (r < 0)
 		return r;
-	if (length > UINT8_MAX || n > STATE_COUNTERS_MAX)
-		return -EMSGSIZE;
+	if (length > UINT8_MAX)
+		return -ENAMETOOLONG;
 	record.listener_length = (uint8_t)length;
-	memcpy(bytes, &record, sizeof(record));
-	memcpy(bytes + sizeof(record), listener, length);
-	length += sizeof(record);
-	memcpy(bytes + length, values, n * sizeof(uint64_t));
-	length += n * sizeof(uint64_t);
-	r = write_at(handover->memfd, bytes, length, handover->length);
+	at = handover->length;
+	if (handover->n_counters == 0) {
+		append(handover, names, sizeof(*names), &at, &r);
+		append(handover, handover->counter_names, names->length, &at, &r);
+	}
+	append(handover, &record, sizeof(record), &at, &r);
+	append(handover, listener, length, &at, &r);
+	append(handover, values, names->n * sizeof(*values), &at, &r);
 	if (r < 0)
 		return r;
-	handover->length += length;
+	handover->length = at;
 	handover->n_counters++;
 	return 0;
 }

@@ -55,6 +55,8 @@ struct handover {
 	size_t length;		/* the end of its last complete record */
 	uint32_t n_connections; /* in it */
 	uint32_t n_counters;
+	const char *counter_names; /* see handover_name_counters() */
+	struct state_names_record counter_names_record;
 	const char *listener; /* of the current record */
 	size_t put_bytes;     /* bytes of output, input, names and TLS in the current record */
 
@@ -125,11 +127,16 @@ bool handover_is_full(const struct handover *handover);
 int handover_send(struct handover *handover, const int *fds);
 
 /*
- * Adds a listener's counters. Call it after the last handover_send(). Returns 0 or a negative
- * errno.
+ * Sets the names of the counters: @n strings in @length bytes, each with a NUL. They must stay
+ * valid until the last segment is complete. Call it after the last handover_send().
  */
-int handover_add_counters(struct handover *handover, const char *listener, const uint64_t *values,
-			  size_t n);
+void handover_name_counters(struct handover *handover, const char *names, uint32_t length,
+			    uint32_t n);
+
+/*
+ * Adds a listener's counters, as many as there are names. Returns 0 or a negative errno.
+ */
+int handover_add_counters(struct handover *handover, const char *listener, const uint64_t *values);
 
 /*
  * Queues the last segment. Returns 0, after which the process may end, or -EPIPE if the queue has

@@ -8,6 +8,7 @@ static const char magic[8] = "ackd-st";
 
 static_assert(sizeof(struct state_header) == 48, "no padding");
 static_assert(sizeof(struct state_record) == 88, "no padding");
+static_assert(sizeof(struct state_names_record) == 8, "no padding");
 static_assert(sizeof(struct state_counters_record) == 8, "no padding");
 
 /*
@@ -96,59 +97,91 @@ static bool record_check(const uint8_t *p, size_t left, size_t *ret_length)
 			   record.names_length);
 }
 
-static bool counters_check(const uint8_t *p, size_t left, size_t *ret_length)
-{
-	struct state_counters_record record;
-	size_t length;
-
-	if (left < sizeof(record))
-		return false;
-	memcpy(&record, p, sizeof(record));
-	length = sizeof(record) + record.listener_length + record.n * sizeof(uint64_t);
-	if (length > left || record.n > STATE_COUNTERS_MAX)
-		return false;
-	*ret_length = length;
-	return name_check(p + sizeof(record), record.listener_length);
-}
-
-/* Checks @n records. Returns their end, or NULL. */
-static const uint8_t *records_check(const uint8_t *p, const uint8_t *end, uint32_t n,
-				    bool (*check)(const uint8_t *, size_t, size_t *))
+/* Returns the end of the records of connections at @p, or NULL. */
+static const uint8_t *connections_check(const uint8_t *p, const uint8_t *end, uint32_t n)
 {
 	while (n-- > 0) {
 		size_t length;
 
-		if (!check(p, (size_t)(end - p), &length))
+		if (!record_check(p, (size_t)(end - p), &length))
 			return NULL;
 		p += length;
 	}
 	return p;
 }
 
+/* Takes the names of counters at @p. Returns their end, or NULL. */
+static const uint8_t *counter_names_check(const uint8_t *p, const uint8_t *end,
+					  struct state_reader *reader)
+{
+	struct state_names_record record;
+	uint32_t n = 0;
+
+	if ((size_t)(end - p) < sizeof(record))
+		return NULL;
+	memcpy(&record, p, sizeof(record));
+	p += sizeof(record);
+	if (record.length > (size_t)(end - p))
+		return NULL;
+	reader->names = (const char *)p;
+	reader->n_names = record.n;
+	end = p + record.length;
+	while (p && p < end) {
+		p = memchr(p, '\0', (size_t)(end - p));
+		p = p ? p + 1 : NULL;
+		n++;
+	}
+	return n == record.n ? p : NULL;
+}
+
+/* Returns whether the bytes from @p to @end are the names and values of @n listeners' counters. */
+static bool counters_check(const uint8_t *p, const uint8_t *end, uint32_t n,
+			   struct state_reader *reader)
+{
+	if (n == 0)
+		return p == end;
+	p = counter_names_check(p, end, reader);
+	reader->next_counters = p;
+	while (p && n-- > 0) {
+		struct state_counters_record record;
+		size_t left = (size_t)(end - p);
+		uint64_t length;
+
+		if (left < sizeof(record))
+			return false;
+		memcpy(&record, p, sizeof(record));
+		length = sizeof(record) + record.listener_length +
+			 (uint64_t)reader->n_names * sizeof(uint64_t);
+		if (length > left || !name_check(p + sizeof(record), record.listener_length))
+			return false;
+		p += length;
+	}
+	return p == end;
+}
+
 int state_open(const uint8_t *bytes, size_t length, struct state_reader *ret_reader)
 {
-	struct state_header header;
-	const uint8_t *first = bytes + sizeof(header), *end = bytes + length, *counters;
+	const uint8_t *first = bytes + sizeof(struct state_header), *end = bytes + length,
+		      *counters;
+	struct state_reader reader = {.next = first};
+	struct state_header *header = &reader.header;
 
-	if (length < sizeof(header))
+	if (length < sizeof(*header))
 		return -EBADMSG;
-	memcpy(&header, bytes, sizeof(header));
-	if (memcmp(header.magic, magic, sizeof(magic)) != 0)
+	memcpy(header, bytes, sizeof(*header));
+	if (memcmp(header->magic, magic, sizeof(magic)) != 0)
 		return -EBADMSG;
-	if (header.version != STATE_VERSION)
+	if (header->version != STATE_VERSION)
 		return -EPROTO;
-	if (header.is_last > 1 || header.length != length ||
-	    header.checksum != checksum(first, length - sizeof(header)))
+	if (header->is_last > 1 || header->length != length ||
+	    header->checksum != checksum(first, length - sizeof(*header)))
 		return -EBADMSG;
-	counters = records_check(first, end, header.n_connections, record_check);
-	if (!counters || records_check(counters, end, header.n_counters, counters_check) != end)
+	counters = connections_check(first, end, header->n_connections);
+	if (!counters || !counters_check(counters, end, header->n_counters, &reader))
 		return -EBADMSG;
-	*ret_reader = (struct state_reader){
-		.header = header,
-		.next = first,
-		.connections_left = header.n_connections,
-		.counters_left = header.n_counters,
-	};
+	reader.connections_left = header->n_connections;
+	reader.counters_left = header->n_counters;
+	*ret_reader = reader;
 	return 0;
 }
 
@@ -186,20 +219,39 @@ struct state_connection state_read(const uint8_t *connection)
 	return c;
 }
 
+int64_t state_find_counter(const struct state_reader *reader, const char *name)
+{
+	const char *other = reader->names;
+
+	for (uint32_t i = 0; i < reader->n_names; i++) {
+		if (strcmp(other, name) == 0)
+			return i;
+		other += strlen(other) + 1;
+	}
+	return -1;
+}
+
 bool state_next_counters(struct state_reader *reader, struct state_counters *ret_counters)
 {
-	const uint8_t *p = reader->next;
+	const uint8_t *p = reader->next_counters;
 	struct state_counters_record record;
 
-	if (reader->connections_left > 0 || reader->counters_left == 0)
+	if (reader->counters_left == 0)
 		return false;
 	memcpy(&record, p, sizeof(record));
 	p += sizeof(record);
 	ret_counters->listener = (const char *)p;
-	ret_counters->n = record.n;
-	p += record.listener_length;
-	memcpy(ret_counters->values, p, record.n * sizeof(uint64_t));
-	reader->next = p + record.n * sizeof(uint64_t);
+	ret_counters->values = p + record.listener_length;
+	reader->next_counters = ret_counters->values + reader->n_names * sizeof(uint64_t);
 	reader->counters_left--;
 	return true;
+}
+
+uint64_t state_counter(const struct state_counters *counters, int64_t place)
+{
+	uint64_t value = 0;
+
+	if (place >= 0)
+		memcpy(&value, counters->values + (size_t)place * sizeof(value), sizeof(value));
+	return value;
 }

@@ -3,8 +3,9 @@
 /*
  * The state of connections that one process hands over to the next, divided into segments. A
  * segment is a struct state_header, the records of connections, then the counters of listeners.
- * Numbers use the machine's representation, because no segment leaves the machine. Pure: no
- * descriptors, no I/O. No part of a segment is used before the whole has been checked.
+ * Counters have names, so that versions with other counters understand each other. Numbers use the
+ * machine's representation, because no segment leaves the machine. Pure: no descriptors, no I/O. No
+ * part of a segment is used before the whole has been checked.
  */
 
 #include "base/address.h"
@@ -15,10 +16,7 @@
 #include <stdint.h>
 
 /* A state of any other version is rejected. */
-#define STATE_VERSION 7
-
-/* The most counter values per listener. */
-#define STATE_COUNTERS_MAX 128
+#define STATE_VERSION 8
 
 struct state_header {
 	char magic[8];
@@ -55,11 +53,19 @@ struct state_record {
 	uint8_t counted;	/* 0 or 1: @sent, and the listener's counter, include the output */
 };
 
-/* The counters of a listener. Its name and @n 64-bit values follow the record. */
+/*
+ * The names of the counters, in a segment that has counters. @n strings of @length bytes in all,
+ * with their NULs, follow the record.
+ */
+struct state_names_record {
+	uint32_t n;
+	uint32_t length;
+};
+
+/* The counters of a listener. Its name and 64-bit values in the order of the names follow. */
 struct state_counters_record {
 	uint8_t listener_length; /* with the NUL */
-	uint8_t n;
-	uint8_t reserved[6];
+	uint8_t reserved[7];
 };
 
 /* A connection that was read. The pointers point into the segment. */
@@ -75,11 +81,10 @@ struct state_connection {
 	const uint8_t *tls;
 };
 
-/* The counters of a listener that were read. */
+/* The counters of a listener that were read. The pointers point into the segment. */
 struct state_counters {
 	const char *listener;
-	size_t n;
-	uint64_t values[STATE_COUNTERS_MAX];
+	const uint8_t *values; /* for state_counter() */
 };
 
 /*
@@ -93,7 +98,10 @@ struct state_reader {
 	struct state_header header;
 	const uint8_t *next;
 	uint32_t connections_left;
+	const uint8_t *next_counters;
 	uint32_t counters_left;
+	const char *names; /* of the counters */
+	uint32_t n_names;
 };
 
 /*
@@ -108,7 +116,11 @@ const uint8_t *state_next(struct state_reader *reader);
 /* Reads a connection that state_next() has returned. */
 struct state_connection state_read(const uint8_t *connection);
 
-/*
- * Reads the next listener's counters, after the last connection. Returns false after the last one.
- */
+/* Returns the place of the counter @name, or -1 if the segment does not have it. */
+int64_t state_find_counter(const struct state_reader *reader, const char *name);
+
+/* Reads the next listener's counters. Returns false after the last one. */
 bool state_next_counters(struct state_reader *reader, struct state_counters *ret_counters);
+
+/* Returns the counter at @place, a result of state_find_counter(): 0 for -1. */
+uint64_t state_counter(const struct state_counters *counters, int64_t place);

@@ -3,7 +3,9 @@
 #include "base/list.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -114,10 +116,10 @@ struct counters *stats_listener(const char *name)
 	return entry->counters;
 }
 
-static void stats_add(struct stats *sum, const uint64_t *values, size_t n)
+static void stats_add(struct stats *sum, const struct stats *stats)
 {
-	for (size_t i = 0; i < n && i < COUNTER_COUNT; i++)
-		sum->values[i] += values[i];
+	for (size_t i = 0; i < COUNTER_COUNT; i++)
+		sum->values[i] += stats->values[i];
 }
 
 void stats_drop_unused(void)
@@ -132,7 +134,7 @@ void stats_drop_unused(void)
 		last = stats_read(entry);
 		/* nothing is open, even if the end of a connection was not counted */
 		last.values[COUNTER_CLOSED] = last.values[COUNTER_CONNECTIONS];
-		stats_add(&dropped, last.values, COUNTER_COUNT);
+		stats_add(&dropped, &last);
 		entry_destroy(entry);
 	}
 }
@@ -145,19 +147,60 @@ void stats_release(void)
 		entry->wanted = false;
 }
 
-int stats_carry(const char *name, const uint64_t *values, size_t n)
+/* ---- for the next process ---- */
+
+const char *stats_counter_name(unsigned counter, char out[STATS_NAME_MAX])
+{
+	static const char *const names[COUNTER_COUNT] = {
+		[COUNTER_RECEIVED_BYTES] = "received_bytes",
+		[COUNTER_SENT_BYTES] = "sent_bytes",
+		[COUNTER_MESSAGES] = "messages",
+		[COUNTER_CONNECTIONS] = "connections",
+		[COUNTER_CLOSED] = "closed",
+		[COUNTER_ACCEPT_ERRORS] = "accept_errors",
+		[COUNTER_HEALTH_CHECKS] = "health_checks",
+		[COUNTER_SKIPPED_BYTES] = "skipped_bytes",
+		[COUNTER_ILL_FORMED] = "ill_formed",
+		[COUNTER_HANDSHAKE_US] = "handshake_us",
+	};
+	unsigned i;
+
+	if (names[counter])
+		return strcpy(out, names[counter]);
+	if (counter >= COUNTER_CLOSED_BY) {
+		i = counter - COUNTER_CLOSED_BY;
+		snprintf(out, STATS_NAME_MAX, "closed: %s", conn_reason_name(CONN_END + i));
+	} else if (counter >= COUNTER_HANDSHAKE_BUCKETS) {
+		i = counter - COUNTER_HANDSHAKE_BUCKETS;
+		snprintf(out, STATS_NAME_MAX, "handshake_us: at most %" PRIu32,
+			 i < STATS_BUCKETS - 1 ? buckets_us[i] : UINT32_MAX);
+	} else if (counter >= COUNTER_HANDSHAKES) {
+		i = counter - COUNTER_HANDSHAKES;
+		snprintf(out, STATS_NAME_MAX, "handshake: %s %s",
+			 tls_version_name(i / TLS_RESULT_COUNT),
+			 tls_result_name(i % TLS_RESULT_COUNT));
+	} else if (counter >= COUNTER_REFUSED) {
+		snprintf(out, STATS_NAME_MAX, "refused: %s",
+			 refusal_name(counter - COUNTER_REFUSED));
+	} else {
+		snprintf(out, STATS_NAME_MAX, "nak: %s", nak_reason_name(counter - COUNTER_NAKS));
+	}
+	return out;
+}
+
+int stats_carry(const char *name, const struct stats *stats)
 {
 	struct counters *c;
 
 	if (!*name) {
-		stats_add(&dropped, values, n);
+		stats_add(&dropped, stats);
 		return 0;
 	}
 	c = stats_listener(name);
 	if (!c)
 		return -ENOMEM;
-	for (unsigned i = 0; i < n && i < COUNTER_COUNT; i++)
-		counter_add(c, i, values[i]);
+	for (unsigned i = 0; i < COUNTER_COUNT; i++)
+		counter_add(c, i, stats->values[i]);
 	return 0;
 }
 
@@ -204,7 +247,7 @@ struct stats stats_total(void)
 	list_for_each (entry, &entries, node) {
 		struct stats one = stats_read(entry);
 
-		stats_add(&sum, one.values, COUNTER_COUNT);
+		stats_add(&sum, &one);
 	}
 	return sum;
 }

@@ -24,7 +24,7 @@
 /* The buckets of durations of handshakes. */
 #define STATS_BUCKETS 14
 
-/* The counters. Their order is part of the state that is handed over. */
+/* The counters. stats_counter_name() has their names in the state that is handed over. */
 enum counter {
 	COUNTER_RECEIVED_BYTES,
 	COUNTER_SENT_BYTES,
@@ -146,9 +146,18 @@ uint64_t stats_value(const struct stats_entry *entry, unsigned counter);
 /* Returns the sums of all listeners, including dropped ones. */
 struct stats stats_total(void);
 
+/* The size of the buffer for stats_counter_name(). */
+#define STATS_NAME_MAX 64
+
 /*
- * Continues from the counters of the previous process: adds @n values (of a struct stats; excess
- * values are ignored) to the listener @name, or with "" to the sums of dropped ones. Call it before
- * a worker has received these counters. Returns 0 or -ENOMEM.
+ * Writes the name of @counter, below COUNTER_COUNT, to @out and returns it. No two counters have
+ * the same. Other versions of ackd know counters by these names.
  */
-int stats_carry(const char *name, const uint64_t *values, size_t n);
+const char *stats_counter_name(unsigned counter, char out[STATS_NAME_MAX]);
+
+/*
+ * Continues from the counters of the previous process: adds @stats to the listener @name, or with
+ * "" to the sums of dropped ones. Call it before a worker has received these counters. Returns 0 or
+ * -ENOMEM.
+ */
+int stats_carry(const char *name, const struct stats *stats);

@@ -80,29 +80,42 @@ int server_hand_over(struct server *server)
 	return 0;
 }
 
-/* Adds the counters, as far as there is room. Running out of room is not an error. */
-static void save_counters(struct handover *handover)
+/* Writes the names of all counters to @out. Returns their length. */
+static uint32_t counter_names(char out[COUNTER_COUNT * STATS_NAME_MAX])
 {
+	size_t length = 0;
+
+	for (unsigned c = 0; c < COUNTER_COUNT; c++)
+		length += strlen(stats_counter_name(c, out + length)) + 1;
+	return (uint32_t)length;
+}
+
+/*
+ * Adds the counters and completes the hand-over. Running out of room for counters is not an error.
+ * Returns the result of handover_complete().
+ */
+static int complete_with_counters(struct handover *handover)
+{
+	char names[COUNTER_COUNT * STATS_NAME_MAX];
 	const struct stats_entry *entry = NULL;
 
-	static_assert(COUNTER_COUNT <= STATE_COUNTERS_MAX, "room for all");
+	handover_name_counters(handover, names, counter_names(names), COUNTER_COUNT);
 	do { /* first the sum of dropped listeners, which has no name */
 		struct stats stats = stats_read(entry);
 
-		if (handover_add_counters(handover, entry ? stats_name(entry) : "", stats.values,
-					  COUNTER_COUNT) < 0)
-			return;
+		if (handover_add_counters(handover, entry ? stats_name(entry) : "", stats.values) <
+		    0)
+			break;
 	} while ((entry = stats_next(entry)));
+	return handover_complete(handover);
 }
 
 /* Completes the hand-over after all workers have handed over their connections. */
 static void all_handed_over(struct server *server)
 {
 	struct handover *handover = &server->handover;
-	int r;
+	int r = complete_with_counters(handover);
 
-	save_counters(handover);
-	r = handover_complete(handover);
 	if (r < 0)
 		log_post_at(LOG_LEVEL_ERROR, LOG_HANDOVER, NULL,
 			    "%" PRIu64 " connection%s lost: %s", handover->n_handed_over,
@@ -259,11 +272,29 @@ static int withdraw(struct server *server)
 	return r;
 }
 
+/* Counters that only the other version has are dropped, and those it does not have begin at 0. */
+static void restore_counters(struct takeover *takeover)
+{
+	struct state_counters counters;
+	int64_t places[COUNTER_COUNT];
+	char name[STATS_NAME_MAX];
+
+	for (unsigned c = 0; c < COUNTER_COUNT; c++)
+		places[c] = state_find_counter(&takeover->counters, stats_counter_name(c, name));
+	while (state_next_counters(&takeover->counters, &counters)) {
+		struct stats stats;
+
+		for (unsigned c = 0; c < COUNTER_COUNT; c++)
+			stats.values[c] = state_counter(&counters, places[c]);
+		if (stats_carry(counters.listener, &stats) < 0)
+			return; /* the others are dropped when memory runs out */
+	}
+}
+
 void server_take_over(struct server *server)
 {
 	struct takeover *takeover = &server->takeover;
 	uint64_t room = server_descriptor_room(server);
-	struct state_counters counters;
 	size_t n;
 	int r;
 
@@ -279,10 +310,7 @@ void server_take_over(struct server *server)
 		return;
 	}
 	atomic_store(&server->limits.numbered, takeover->numbered);
-	/* counters are skipped when memory runs out */
-	while (state_next_counters(&takeover->counters, &counters) &&
-	       stats_carry(counters.listener, counters.values, counters.n) == 0)
-		;
+	restore_counters(takeover);
 	n = takeover->n - takeover->n_without_fd;
 	log_post(LOG_RESTORE, NULL, "taking over %zu connection%s", n, plural(n));
 	report_losses(takeover, room);
