@@ -59,7 +59,11 @@ CASES = [
     ("ackd --reload --", {"--config"}, {"--port", "--set", "--check-config", "--dump-config"}),
     ("ackd -c s", {"some.conf"}, set()),
     ("ackd --config=s", {"some.conf"}, set()),
-    ("ackd --set ", set(), {"some.conf", "--config"}),
+    ("ackd --set l", {"limits.max_memory", "log.format"}, {"some.conf", "--config", "port"}),
+    ("ackd --set=log.f", {"log.format"}, {"some.conf", "--config", "log.level"}),
+    ("ackd --set log.format=", set(), {"some.conf", "--config", "log.level"}),
+    ("ackd --set log.format=j", set(), {"some.conf", "--config", "log.level"}),
+    ("ackd --set log.format=json --", {"--set", "--port"}, {"some.conf", "log.level"}),
     ("ackd -p ", set(), {"some.conf", "--config"}),
 ]
 

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Checks that code, ackd.conf(5) and conf/ackd.conf agree on the settings and their defaults.
+"""Checks that code, ackd.conf(5), conf/ackd.conf and completions agree on the settings and their defaults.
 
 Usage: check_settings.py CONFIG_PROBE SOURCE_DIR
 
@@ -158,6 +158,15 @@ class ExampleFile(unittest.TestCase):
             for word in setting.words:
                 with self.subTest(setting=setting.name, word=word):
                     self.assertIn(f'"{word}"', self.text)
+
+
+class Completions(unittest.TestCase):
+    def test_set_has_every_setting(self):
+        for path in "bash/ackd", "zsh/_ackd", "fish/ackd.fish":
+            with self.subTest(path):
+                text = read("packaging", "completions", path)
+                block = re.search(r"\bsettings\b\W+((?:[a-z_. \t\\]|\n(?!\n))+)", text)[1]
+                self.assertEqual(re.findall(r"[a-z_.]+", block), [setting.name for setting in SETTINGS])
 
 
 if __name__ == "__main__":
