@@ -59,8 +59,12 @@ int handover_send(struct handover *handover, const int *fds)
 	return -ENOTSUP;
 }
 
-int handover_add_counters(struct handover *handover, const char *listener, const uint64_t *values,
-			  size_t n)
+void handover_name_counters(struct handover *handover, const char *names, uint32_t length,
+			    uint32_t n)
+{
+}
+
+int handover_add_counters(struct handover *handover, const char *listener, const uint64_t *values)
 {
 	return -ENOTSUP;
 }
