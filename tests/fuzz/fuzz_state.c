@@ -1,7 +1,7 @@
 /*
  * state: a segment of a handed-over state is rejected, or everything in it can be read, and
  * sessions can continue from it. The input is used as a whole segment, and then as the records
- * behind a header with a correct length and checksum.
+ * after a header with a correct length and checksum.
  */
 
 #include "ackd/handover/state.h"
@@ -99,7 +99,7 @@ static void read_segment(const uint8_t *bytes, size_t length)
 	       bytes + length);
 }
 
-/* Reads the records at @records behind a matching header, in memory of exactly that size. */
+/* Reads the records at @records after a matching header, in memory of exactly that size. */
 static void read_records(const uint8_t *records, size_t size, uint8_t n_connections,
 			 uint8_t n_counters)
 {

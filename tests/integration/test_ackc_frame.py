@@ -332,10 +332,10 @@ LIES = {
     "no end": (MLLP, lambda f, t: b"\x0b" + t, 1, "65 of 67 bytes of the reply arrived"),
     "other end": (MLLP, lambda f, t: b"\x0b" + t + b"\x1c\n", 2, r"expected '\x0d', received '\x0a'"),
     "no start": (MLLP, lambda f, t: t + b"\x1c\r", 2, "bytes lost at byte 0"),
-    "line end behind": (MLLP, lambda f, t: f.wrap(t) + b"\r\n", 2,
+    "line end after": (MLLP, lambda f, t: f.wrap(t) + b"\r\n", 2,
                         r"expected nothing, received '\x0d\x0a'"),
     "bytes before": (MLLP, lambda f, t: b"\n" + f.wrap(t), 2, r"received '\x0a\x0b"),
-    "bytes behind": (Length(2), lambda f, t: f.wrap(t) + b"\0", 2, "at byte 66"),
+    "bytes after": (Length(2), lambda f, t: f.wrap(t) + b"\0", 2, "at byte 66"),
     "end in the text": (MLLP, lambda f, t: f.wrap(t[:9] + b"\x1c\r" + t[9:]), 2, "at byte 10"),
     "nak": (MLLP, lambda f, t: f.wrap(b"NAK 0 invalid start byte"), 2, "NAK 0 invalid start byte"),
     "nak with length": (Length(1), lambda f, t: f.wrap(b"NAK 0 frame too long"), 2,
@@ -454,7 +454,7 @@ def test_naks_of_ackd_are_reported(ackd, option):
 
 @pytest.mark.parametrize("option", [MLLP.option, "length:2"])
 def test_too_long_frames_are_reported(ackd, option):
-    """ackd closes after it: the NAK must not get lost behind a failed write."""
+    """ackd closes after it: the NAK must not get lost after a failed write."""
     port = port_of(ackd(DAEMONS[option] + "limits = { max_message = 100; };"))
     for command in (("ping", "-c", "1", "-s", "100"), ("load", "-n", "20", "-s", "100")):
         assert ackc(*command, "--frame", option, "localhost", port).status == 0

@@ -487,7 +487,7 @@ def changing(make, after):
 # name: (reply to one message, words); the right one is "<C> TEXT [1000C.C]"
 LIES = {
     "letter": (lambda c, t: b"(%d> %s [%d.%d]" % (c, t, 1000 * c, c), "at byte 0: expected '<"),
-    "letter behind": (lambda c, t: b"<%d> %s [%d,%d]" % (c, t, 1000 * c, c), "received ',"),
+    "letter after": (lambda c, t: b"<%d> %s [%d,%d]" % (c, t, 1000 * c, c), "received ',"),
     "no number": (lambda c, t: b"<x> %s [%d.%d]" % (t, 1000 * c, c),
                   "at byte 1: expected '8> ', received 'x> "),
     "number of 21 digits": (lambda c, t: b"<%021d> %s [%d.%d]" % (c, t, 1000 * c, c), "at byte 1: expected "),

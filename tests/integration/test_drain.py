@@ -128,7 +128,7 @@ def test_unsent_replies_are_delivered(ackd):
     assert f"{len(received)} bytes in, {len(received)} bytes out" in daemon.log
 
 
-def test_input_behind_unsent_replies_is_answered(ackd, directory):
+def test_input_after_unsent_replies_is_answered(ackd, directory):
     """On a UNIX socket sent data has arrived, so all of it is answered, even if unread so far."""
     daemon = ackd(
         f'path = "{directory}/s"; reply = "echo"; limits = {{ drain_timeout = 60; }};'

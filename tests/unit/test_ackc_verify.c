@@ -740,7 +740,7 @@ static size_t put_frame(uint8_t *out, size_t n, const char *text, size_t *ret_te
 	return put(out, n, source.frame->end, source.frame->end_n);
 }
 
-/* A server that sends another frame before or behind each reply does not pass as right. */
+/* A server that sends another frame before or after each reply does not pass as right. */
 static void test_a_reply_is_one_frame(void **state)
 {
 	for (size_t i = 0; i < 3 * N_FRAMES; i++) {

@@ -355,7 +355,7 @@ static void test_drain_with_proxy_header(void **state)
 	end(&f);
 }
 
-/* The client behind the header is refused. */
+/* The client in the header is refused. */
 static void test_drain_of_a_refused_client(void **state)
 {
 	struct fixture f;

@@ -490,7 +490,7 @@ static void test_set_aside(void **state)
 	session_io_clear(&f->io);
 }
 
-/* The set-aside area is bounded, because a whole answer must fit behind it; each is one span. */
+/* The set-aside area is bounded, because a whole answer must fit after it; each is one span. */
 static void test_set_aside_is_bounded(void **state)
 {
 	struct fixture *f = *state;

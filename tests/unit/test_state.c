@@ -306,7 +306,7 @@ static void test_damaged_state_is_rejected(void **state)
 	assert_int_equal(state_open(f->segment, f->length, &reader), -EPROTO);
 }
 
-/* Changes a byte behind the header and corrects the checksum. */
+/* Changes a byte after the header and corrects the checksum. */
 static int open_with(struct fixture *f, size_t offset, uint8_t value)
 {
 	uint8_t *byte = f->segment + sizeof(struct state_header) + offset, before = *byte;

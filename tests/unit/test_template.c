@@ -258,7 +258,7 @@ static void test_too_long(void **state)
 	struct template_error error;
 	struct template *template;
 	uint8_t out[TEMPLATE_EXPANDED_MAX];
-	char peer[TEMPLATE_PEER_MAX + 6]; /* with the four empty names behind it */
+	char peer[TEMPLATE_PEER_MAX + 6]; /* with the four empty names after it */
 
 	memset(source + name, 'x', literal + 1);
 	error = check_refused(source, CHARSET_UTF_8, TEMPLATE_IN_REPLY, TEMPLATE_TOO_LONG, 0);

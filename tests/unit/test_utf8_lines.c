@@ -155,7 +155,7 @@ static void compare_random(const struct edge *in, const struct edge *out, uint32
 	longest = (n + 1) * (1 + lines.prefix_length + lines.suffix_length) + lines.max_bytes + 256;
 	if (longest < OUT_MAX - 64)
 		assert_int_equal(compare(lines), count_lines(lines.p, lines.end, lines.max_bytes));
-	/* too little, or just enough: it may stop early, but not write behind the end */
+	/* too little, or just enough: it may stop early, but not write past the end */
 	lines.out = out->end - next_random(seed) % 4000;
 	compare(lines);
 }

@@ -219,7 +219,7 @@ static void on_received(void *data, const uint8_t *bytes, size_t n)
 
 	w->counters.received_bytes += n;
 	record(c, from, c->verifier.index, now_ns);
-	/* A greeting with wrong bytes behind it must not end the pauses between the retries. */
+	/* A greeting with wrong bytes after it must not end the pauses between the retries. */
 	if (right && c->state == LOAD_GREETING && verifier_greeted(&c->verifier))
 		open_up(c);
 	if (!right)

@@ -103,7 +103,7 @@ static int awaited(const struct scout *s)
 }
 
 /* Returns what follows the last text of the step, all of which have arrived. */
-static const uint8_t *behind(const struct scout *s, size_t *ret_n)
+static const uint8_t *after_texts(const struct scout *s, size_t *ret_n)
 {
 	size_t end = find(s, steps[s->t.step].last) + s->text_n;
 
@@ -119,7 +119,7 @@ static bool answered(const struct scout *s)
 
 	if (awaited(s) >= 0)
 		return false;
-	p = behind(s, &n);
+	p = after_texts(s, &n);
 	return memmem(p, n, s->frame->end, s->frame->end_n);
 }
 
@@ -131,7 +131,7 @@ static bool unfinished(const struct scout *s, bool more_may_come)
 	size_t n = came < s->text_n ? came : s->text_n;
 
 	if (text < 0) {
-		behind(s, &n);
+		after_texts(s, &n);
 		return n == 0 || more_may_come;
 	}
 	while (n > 0 && memcmp(s->received + s->t.n - n, text_of(s, text), n) != 0)

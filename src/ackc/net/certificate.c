@@ -67,7 +67,7 @@ static void add_general_name(struct names *names, const GENERAL_NAME *general)
 	const ASN1_STRING *value = GENERAL_NAME_get0_value(general, &type);
 
 	if (type == GEN_DNS) {
-		/* it may also contain a NUL, behind which a name would not be shown */
+		/* it may also contain a NUL, after which a name would not be shown */
 		size_t n = (size_t)ASN1_STRING_length(value);
 		const unsigned char *name = ASN1_STRING_get0_data(value);
 

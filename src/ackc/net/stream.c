@@ -6,7 +6,7 @@
  * With TLS, the bytes that libuv reads go to OpenSSL, and what it decrypts to the stream's user.
  * Bytes that OpenSSL sends on its own, such as the handshake, are queued like those of the user,
  * who does not notice them. During the handshake, each read takes only the bytes that OpenSSL asks
- * for. Data behind the handshake thus remains in the socket until stream_read().
+ * for. Data after the handshake thus remains in the socket until stream_read().
  */
 
 #include "ackc/net/stream.h"

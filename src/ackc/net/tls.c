@@ -203,7 +203,7 @@ static int failure_of(struct tls *t, int r)
 	case SSL_ERROR_WANT_READ:
 		/*
 		 * OpenSSL does not notice that an alert could not be sent. Other failures show in
-		 * reading, behind the last data.
+		 * reading, after the last data.
 		 */
 		t->failed = t->failed || t->send_failure == UV_ENOBUFS;
 		return t->send_failure == UV_ENOBUFS ? UV_ENOBUFS : 0;

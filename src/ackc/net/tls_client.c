@@ -129,7 +129,7 @@ static bool load_trust(struct tls_client *c, const struct tls_options *o, char w
 					   X509_V_FLAG_PARTIAL_CHAIN) == 1;
 }
 
-/* Sets the protocols to offer: a length byte before each name replaces the comma behind it. */
+/* Sets the protocols to offer: a length byte before each name replaces the comma after it. */
 static bool set_alpn(struct tls_client *c, const char *alpn)
 {
 	size_t n = strlen(alpn);

@@ -274,7 +274,7 @@ void handover_name_counters(struct handover *handover, const char *names, uint32
 	handover->counter_names_record = (struct state_names_record){.n = n, .length = length};
 }
 
-/* Writes @n bytes at *@at and moves that behind them, unless *@r has a negative errno. */
+/* Writes @n bytes at *@at and moves *@at past them, unless *@r is a negative errno. */
 static void append(const struct handover *handover, const void *p, size_t n, size_t *at, int *r)
 {
 	if (*r == 0)
