@@ -557,6 +557,28 @@ def test_configuration_errors(certificates, config_file, group, message):
     assert re.search(message, done.stderr), done.stderr
 
 
+def test_group_at_top_level_applies_to_every_listener(ackd, certificates, config_file):
+    """It is an error if a listener has no certificate then, because that would serve plain text."""
+    group = certificates.group()
+    own = 'listeners = ( { name = "a"; address = "127.0.0.1"; port = 0; %s },\n' \
+          ' { name = "b"; address = "127.0.0.1"; port = 0; %s } );'
+    for text, at in ('tls = { min_version = "1.3"; };\n' + own % (group, ""), r":1"), \
+            (own % (group, ""), "--set"):
+        arguments = () if at == ":1" else ("--set", "tls.min_version=1.3")
+        done = run_ackd("-t", "-c", config_file(text), *arguments)
+        assert done.returncode == 78
+        assert re.search(f"{at}.*tls.min_version.*: needs tls.certificate, which listener 1 "
+                         r"\(.*:[23]\) does not have; allowed: ", done.stderr), done.stderr
+    done = run_ackd("-t", "-c", config_file(own % (group, "tls = { min_version = \"1.3\"; };")))
+    assert re.search(r"listeners\[1\].tls.min_version: needs tls.certificate$", done.stderr, re.M)
+    daemon = ackd(group + own % ("", 'tls = { min_version = "1.3"; };'), arguments=())
+    old = certificates.client(version=ssl.TLSVersion.TLSv1_2)
+    with old.wrap_socket(daemon.connect("a"), server_hostname="localhost") as s:
+        assert s.version() == "TLSv1.2"
+    with daemon.connect("b") as plain, pytest.raises(ssl.SSLError):
+        old.wrap_socket(plain, server_hostname="localhost")
+
+
 def test_warning_about_a_readable_key(ackd, certificates, config_file, tmp_path):
     key = tmp_path / "server.key"
     with open(certificates["server.key"], encoding="utf-8") as file:

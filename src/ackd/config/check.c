@@ -445,6 +445,26 @@ static int check_quit(struct config_loader *loader, size_t i)
 	return 0;
 }
 
+/*
+ * Reports that listener @i has the setting of TLS @name, but no certificate. That is an error even
+ * if the setting was set for all listeners: none may serve plain text because a certificate was
+ * forgotten.
+ */
+static void report_no_certificate(struct config_loader *loader, size_t i, const char *name)
+{
+	struct config_place place = place_of(loader, i, name);
+	char other[QUOTE_MAX];
+
+	if (is_own(loader, i, name))
+		config_error(&place, "needs tls.certificate");
+	else
+		config_error(&place,
+			     "needs tls.certificate, which listener %zu (%s) does not have; "
+			     "allowed: a certificate for every listener, or the group tls in the "
+			     "listeners with TLS alone",
+			     i, other_text(loader, i, "name", other));
+}
+
 /* Loads the certificates and keys of listener @i, if it has a tls group. */
 static int check_tls(struct config_loader *loader, size_t i)
 {
@@ -463,8 +483,7 @@ static int check_tls(struct config_loader *loader, size_t i)
 			return 0;
 		if (source->level == SOURCE_DEFAULT || l->tls.certificate)
 			continue;
-		place = place_of(loader, i, settings[k].name);
-		config_error(&place, "needs tls.certificate");
+		report_no_certificate(loader, i, settings[k].name);
 		return 0;
 	}
 	if (!l->tls.certificate || loader->without_tls_files)
