@@ -34,7 +34,7 @@ enum operation {
 };
 
 struct run {
-	struct tls_crypto crypto;
+	struct tls_crypto *crypto;
 	struct tls_receiver client;
 	struct tls_receiver server;
 	size_t n_wire;	  /* bytes sent, not delivered */
@@ -90,7 +90,7 @@ static void send_message(struct run *run, uint8_t request)
 
 	forge(run, 22, client->suite->is_13 ? key_update : hello, 5, 0);
 	if (client->suite->is_13)
-		tls_keys_update(&client->write, &run->crypto, client->suite);
+		tls_keys_update(&client->write, run->crypto, client->suite);
 	run->idle++;
 }
 
@@ -127,7 +127,7 @@ static void deliver(struct run *run, size_t n)
 	if (n > run->n_wire)
 		n = run->n_wire;
 	run->is_wild |= run->idle > TLS_IDLE_RECORDS_MAX;
-	tls_receiver_take(&run->server, &run->crypto, run->wire, n);
+	tls_receiver_take(&run->server, run->crypto, run->wire, n);
 	run->n_wire -= n;
 	memmove(run->wire, run->wire + n, run->n_wire);
 	check_server(run);
@@ -174,8 +174,8 @@ static void restore(struct run *run)
 	if (server->status > TLS_ENDED)
 		return;
 	tls_channel_save(server, &state);
-	tls_channel_finish(server, &run->crypto);
-	if (tls_channel_init(server, &run->crypto, &state) != 0)
+	tls_channel_finish(server, run->crypto);
+	if (tls_channel_init(server, run->crypto, &state) != 0)
 		abort();
 }
 
@@ -189,13 +189,13 @@ static void reply(struct run *run, size_t n)
 		abort();
 	for (size_t i = 0; i < n; i++)
 		data[i] = pattern(run->n_replied + i);
-	sealed = tls_channel_seal(&run->server.channel, &run->crypto, spans, 2, out);
+	sealed = tls_channel_seal(&run->server.channel, run->crypto, spans, 2, out);
 	if (run->server.channel.status == TLS_PEER_ERROR) {
 		assert(sealed < 0);
 	} else if (sealed >= 0) {
 		run->n_replied += n;
 		assert((size_t)sealed <= TLS_SEALED_MAX(n));
-		assert(tls_receiver_take(&run->client, &run->crypto, out, (size_t)sealed) ==
+		assert(tls_receiver_take(&run->client, run->crypto, out, (size_t)sealed) ==
 		       TLS_OPEN);
 		assert(run->client.n_data == run->n_replied);
 		assert(run->client.n_kept == 0);
@@ -287,7 +287,7 @@ static void attack(struct run *run, size_t size)
 	while (run->n > 0) {
 		size_t n = run->n < size ? run->n : size;
 
-		tls_receiver_take(&run->server, &run->crypto, run->p, n);
+		tls_receiver_take(&run->server, run->crypto, run->p, n);
 		run->p += n;
 		run->n -= n;
 	}
@@ -308,17 +308,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!crypto.expand && tls_crypto_init(&crypto) != 0)
 		abort();
 	memset(&run, 0, offsetof(struct run, wire));
-	run.crypto = crypto;
+	run.crypto = &crypto;
 	run.p = data;
 	run.n = size;
 	choice = next(&run);
-	run.crypto.records_max = 32 + next(&run);
+	crypto.records_max = 32 + next(&run);
 	state = tls_fixture_state(tls_suites[choice % TLS_SUITES], choice);
 	peer = tls_fixture_peer(&state);
-	run.server.channel = tls_fixture_channel(&run.crypto, &state);
-	run.client.channel = tls_fixture_channel(&run.crypto, &peer);
+	run.server.channel = tls_fixture_channel(&crypto, &state);
+	run.client.channel = tls_fixture_channel(&crypto, &peer);
 	if (choice / TLS_SUITES % 4 == 0)
-		attack(&run, 1 + run.crypto.records_max % 64);
+		attack(&run, 1 + crypto.records_max % 64);
 	while (run.n > 0)
 		operate(&run);
 	deliver(&run, run.n_wire);
@@ -327,5 +327,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check_replies(&run);
 	tls_receiver_reset(&run.server);
 	tls_receiver_reset(&run.client);
+	tls_channel_finish(&run.server.channel, &crypto);
+	tls_channel_finish(&run.client.channel, &crypto);
 	return 0;
 }

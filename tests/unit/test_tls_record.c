@@ -1076,13 +1076,12 @@ static void test_wiped_state(void **context)
 static void test_absent_aead(void **context)
 {
 	struct tls_state state = tls_fixture_state(0x1303, 9);
-	EVP_CIPHER_CTX **contexts = crypto.contexts[TLS_CHACHA20_POLY1305];
-	EVP_CIPHER_CTX *saved[2] = {contexts[0], contexts[1]};
+	struct tls_contexts *contexts = &crypto.aeads[TLS_CHACHA20_POLY1305];
+	EVP_CIPHER *saved = contexts->cipher;
 
-	contexts[0] = contexts[1] = NULL;
+	contexts->cipher = NULL;
 	check_state(&state, -ENOTSUP);
-	contexts[0] = saved[0];
-	contexts[1] = saved[1];
+	contexts->cipher = saved;
 	check_state(&state, 0);
 }
 
@@ -1149,6 +1148,8 @@ static bool libcrypto_holds(const uint8_t *p, size_t n)
 /* The contexts have the keys of the last connection, and lose them with it. */
 static void test_keys_are_forgotten(void **context)
 {
+	tls_crypto_finish(&crypto); /* other tests leave keys */
+	assert_int_equal(tls_crypto_init(&crypto), 0);
 	for (unsigned i = 0; i < TLS_SUITES; i++) {
 		struct pair pair = pair_open(tls_suites[i]);
 		struct tls_keys read = pair.server.channel.read, write = pair.server.channel.write;
@@ -1163,6 +1164,57 @@ static void test_keys_are_forgotten(void **context)
 		assert_false(libcrypto_holds(write.key, 16));
 		assert_false(libcrypto_holds(read.secret, 16));
 		assert_false(libcrypto_holds(write.secret, 16));
+	}
+}
+
+/* Some connections, whose keys are too many for the contexts of libcrypto. */
+#define CROWD (TLS_CONTEXTS / 4 + 8)
+
+static void crowd_exchange(struct tls_receiver *client, struct tls_receiver *server, uint8_t number)
+{
+	const uint8_t message[] = {'m', number};
+	uint8_t wire[64];
+	size_t n = seal(&client->channel, message, 2, wire);
+
+	assert_int_equal(tls_receiver_take(server, &crypto, wire, n), TLS_OPEN);
+	n = seal(&server->channel, server->data, server->n_data, wire);
+	assert_int_equal(tls_receiver_take(client, &crypto, wire, n), TLS_OPEN);
+	assert_int_equal(client->n_data, 2);
+	assert_memory_equal(client->data, message, 2);
+	tls_receiver_reset(client);
+	tls_receiver_reset(server);
+}
+
+static void crowd_leave(struct tls_receiver *end)
+{
+	struct tls_keys read = end->channel.read, write = end->channel.write;
+
+	tls_channel_finish(&end->channel, &crypto);
+	assert_false(libcrypto_holds(read.key, 16));
+	assert_false(libcrypto_holds(write.key, 16));
+}
+
+static void test_more_keys_than_contexts(void **context)
+{
+	for (unsigned i = 0; i < TLS_SUITES; i++) {
+		struct tls_receiver clients[CROWD] = {0}, servers[CROWD] = {0};
+
+		for (uint8_t k = 0; k < CROWD; k++) {
+			struct tls_state state = tls_fixture_state(tls_suites[i], 10 + k);
+			struct tls_state peer = tls_fixture_peer(&state);
+
+			servers[k].channel = tls_fixture_channel(&crypto, &state);
+			clients[k].channel = tls_fixture_channel(&crypto, &peer);
+			for (uint8_t j = 0; j <= k; j++)
+				crowd_exchange(&clients[j], &servers[j], j);
+		}
+		/* both ends have the same keys, so both leave before the search */
+		for (uint8_t k = 0; k < CROWD; k++) {
+			for (uint8_t j = k; j < CROWD; j++)
+				crowd_exchange(&clients[j], &servers[j], j);
+			tls_channel_finish(&clients[k].channel, &crypto);
+			crowd_leave(&servers[k]);
+		}
 	}
 }
 
@@ -1183,27 +1235,33 @@ static void test_no_allocation_per_message(void **context)
 	}
 }
 
+/* Memory runs out in the first connection of a thread. The next one works if there is the AEAD. */
 static void test_failing_contexts(void **context)
 {
+	struct tls_state state = tls_fixture_state(0x1301, 9);
 	unsigned n_failed = 0;
-	int r = -1;
+	bool is_last = false;
 
-	for (unsigned long k = 1; r != 0; k++) {
+	for (unsigned long k = 1; !is_last; k++) {
 		struct tls_crypto other;
+		struct tls_channel channel = {0};
+		int r, again = 0;
 
 		failing = n_allocations + k;
 		r = tls_crypto_init(&other);
+		if (r == 0)
+			r = again = tls_channel_init(&channel, &other, &state);
+		is_last = n_allocations < failing;
+		failing = 0;
 		n_failed += r != 0;
 		assert_true(r == 0 || r == -ENOMEM || r == -ENOTSUP);
-		if (r == 0 && n_allocations < failing)
-			assert_non_null(other.contexts[TLS_AES_128_GCM][1]);
-		if (r == 0)
-			tls_crypto_finish(&other);
-		if (n_allocations >= failing)
-			r = -1;
-		failing = 0;
+		assert_true(r == 0 || !is_last);
+		if (again != 0 && other.aeads[TLS_AES_128_GCM].cipher)
+			assert_int_equal(tls_channel_init(&channel, &other, &state), 0);
+		tls_channel_finish(&channel, &other);
+		tls_crypto_finish(&other);
 	}
-	assert_true(n_failed > 5);
+	assert_true(n_failed > TLS_CONTEXTS);
 }
 
 /* Answers the KeyUpdate @record, with an allocation failing. Returns whether none did. */
@@ -1351,6 +1409,7 @@ int main(void)
 		cmocka_unit_test(test_wiped_state),
 		cmocka_unit_test(test_absent_aead),
 		cmocka_unit_test(test_keys_are_forgotten),
+		cmocka_unit_test(test_more_keys_than_contexts),
 		cmocka_unit_test(test_no_allocation_per_message),
 		cmocka_unit_test(test_failing_contexts),
 		cmocka_unit_test(test_failing_key_updates),

@@ -52,25 +52,6 @@ static const char *const cipher_names[TLS_AEADS] = {
 	[TLS_CHACHA20_POLY1305] = "ChaCha20-Poly1305",
 };
 
-static int init_cipher(EVP_CIPHER_CTX *contexts[2], const char *name)
-{
-	EVP_CIPHER *cipher = EVP_CIPHER_fetch(NULL, name, NULL);
-	int r = 0;
-
-	if (!cipher) {
-		ERR_clear_error();
-		return 0;
-	}
-	for (int seals = 0; seals < 2; seals++) {
-		contexts[seals] = EVP_CIPHER_CTX_new();
-		if (!contexts[seals] ||
-		    !EVP_CipherInit_ex2(contexts[seals], cipher, NULL, NULL, seals, NULL))
-			r = -ENOMEM;
-	}
-	EVP_CIPHER_free(cipher); /* the contexts have references */
-	return r;
-}
-
 static int init_kdf(EVP_KDF_CTX **ret_context, const char *name)
 {
 	EVP_KDF *kdf = EVP_KDF_fetch(NULL, name, NULL);
@@ -84,39 +65,90 @@ static int init_kdf(EVP_KDF_CTX **ret_context, const char *name)
 
 int tls_crypto_init(struct tls_crypto *crypto)
 {
-	int r = 0;
+	int r;
 
 	*crypto = (struct tls_crypto){.records_max = TLS_RECORDS_MAX};
-	for (unsigned i = 0; i < TLS_AEADS && r == 0; i++)
-		r = init_cipher(crypto->contexts[i], cipher_names[i]);
-	if (r == 0)
-		r = init_kdf(&crypto->expand, OSSL_KDF_NAME_TLS1_3_KDF);
+	for (unsigned i = 0; i < TLS_AEADS; i++)
+		crypto->aeads[i].cipher = EVP_CIPHER_fetch(NULL, cipher_names[i], NULL);
+	r = init_kdf(&crypto->expand, OSSL_KDF_NAME_TLS1_3_KDF);
 	if (r == 0)
 		r = init_kdf(&crypto->prf, OSSL_KDF_NAME_TLS1_PRF);
-	if (r < 0) {
+	if (r < 0)
 		tls_crypto_finish(crypto);
-		ERR_clear_error();
-	}
+	ERR_clear_error(); /* also those of an AEAD that is absent */
 	return r;
 }
 
 void tls_crypto_finish(struct tls_crypto *crypto)
 {
-	for (unsigned i = 0; i < TLS_AEADS; i++)
-		for (unsigned seals = 0; seals < 2; seals++)
-			EVP_CIPHER_CTX_free(crypto->contexts[i][seals]);
+	for (unsigned i = 0; i < TLS_AEADS; i++) {
+		for (unsigned k = 0; k < TLS_CONTEXTS; k++)
+			EVP_CIPHER_CTX_free(crypto->aeads[i].loaded[k].context);
+		EVP_CIPHER_free(crypto->aeads[i].cipher);
+	}
 	EVP_KDF_CTX_free(crypto->expand);
 	EVP_KDF_CTX_free(crypto->prf);
 	*crypto = (struct tls_crypto){0};
 }
 
-void tls_crypto_forget(struct tls_crypto *crypto, const struct tls_suite *suite)
+/* Allocates the contexts of an AEAD, unless it has them. Returns 0 or -ENOTSUP. */
+static int allocate(struct tls_contexts *contexts)
+{
+	unsigned n = TLS_CONTEXTS;
+
+	if (!contexts->cipher)
+		return -ENOTSUP;
+	while (n > 0 && !contexts->loaded[n - 1].context)
+		n--;
+	for (; n < TLS_CONTEXTS; n++) {
+		EVP_CIPHER_CTX *context = EVP_CIPHER_CTX_new();
+
+		if (!context ||
+		    !EVP_CipherInit_ex2(context, contexts->cipher, NULL, NULL, 1, NULL)) {
+			EVP_CIPHER_CTX_free(context);
+			ERR_clear_error();
+			return -ENOTSUP;
+		}
+		contexts->loaded[n].context = context;
+	}
+	return 0;
+}
+
+/* Returns where the key is loaded, or NULL. */
+static struct tls_loaded *loaded_of(const struct tls_keys *keys, struct tls_contexts *contexts)
+{
+	struct tls_loaded *loaded = &contexts->loaded[keys->load % TLS_CONTEXTS];
+
+	return keys->load > 0 && loaded->load == keys->load ? loaded : NULL;
+}
+
+EVP_CIPHER_CTX *tls_keys_context(struct tls_keys *keys, struct tls_crypto *crypto,
+				 const struct tls_suite *suite, bool seals)
+{
+	struct tls_contexts *contexts = &crypto->aeads[suite->aead];
+	struct tls_loaded *loaded = loaded_of(keys, contexts);
+
+	if (loaded)
+		return loaded->context;
+	keys->load = ++contexts->n_loads;
+	loaded = &contexts->loaded[keys->load % TLS_CONTEXTS];
+	loaded->load = keys->load;
+	if (EVP_CipherInit_ex2(loaded->context, NULL, keys->key, NULL, seals, NULL))
+		return loaded->context;
+	tls_keys_forget(keys, crypto, suite);
+	return NULL;
+}
+
+void tls_keys_forget(struct tls_keys *keys, struct tls_crypto *crypto,
+		     const struct tls_suite *suite)
 {
 	static const uint8_t zeros[TLS_KEY_MAX];
+	struct tls_loaded *loaded = loaded_of(keys, &crypto->aeads[suite->aead]);
 
-	for (int seals = 0; seals < 2; seals++)
-		EVP_CipherInit_ex2(crypto->contexts[suite->aead][seals], NULL, zeros, zeros, seals,
-				   NULL);
+	if (!loaded)
+		return;
+	EVP_CipherInit_ex2(loaded->context, NULL, zeros, zeros, -1, NULL);
+	loaded->load = 0;
 }
 
 /* ---- derivation ---- */
@@ -166,10 +198,10 @@ int tls_keys_set(struct tls_keys *keys, struct tls_crypto *crypto, const struct 
 		 const uint8_t *secret)
 {
 	struct tls_keys new = {.sequence = keys->sequence};
-	int r = 0;
+	int r = allocate(&crypto->aeads[suite->aead]);
 
-	if (!crypto->contexts[suite->aead][0])
-		return -ENOTSUP;
+	if (r < 0)
+		return r;
 	memcpy(new.secret, secret, tls_suite_secret_length(suite));
 	if (suite->is_13) {
 		r = expand_label(crypto, suite, secret, "key", new.key, suite->key_length);
@@ -179,8 +211,10 @@ int tls_keys_set(struct tls_keys *keys, struct tls_crypto *crypto, const struct 
 		memcpy(new.key, secret, suite->key_length);
 		memcpy(new.iv, secret + suite->key_length, sizeof(new.iv));
 	}
-	if (r == 0)
+	if (r == 0) {
+		tls_keys_forget(keys, crypto, suite);
 		*keys = new;
+	}
 	OPENSSL_cleanse(&new, sizeof(new));
 	return r;
 }

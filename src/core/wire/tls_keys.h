@@ -52,27 +52,38 @@ static inline size_t tls_suite_secret_length(const struct tls_suite *suite)
 }
 
 /*
- * The working memory of a thread: contexts of libcrypto, which its connections use in turn. A
- * context takes more than 1 KiB, so a connection has none. It sets its key once per call, which
- * takes 0.15 us with AES-GCM.
+ * A context of libcrypto takes more than 1 KiB, so a connection has none. Setting its key takes
+ * 0.13 us with AES-GCM, a sixth of the time for a record of 64 bytes. So a thread has this many
+ * contexts with keys for each AEAD; the next key replaces the one that was set first.
  */
+#define TLS_CONTEXTS 128
+
+struct tls_contexts {
+	EVP_CIPHER *cipher; /* NULL: libcrypto lacks the AEAD */
+	uint64_t n_loads;   /* of keys into contexts */
+	struct tls_loaded {
+		EVP_CIPHER_CTX *context; /* NULL before the first key of the AEAD */
+		uint64_t load;		 /* number of the load that has set its key; 0: no key */
+	} loaded[TLS_CONTEXTS];		 /* by the number of the load */
+};
+
+/* The working memory of a thread. A connection uses the same one from its begin to its end. */
 struct tls_crypto {
-	EVP_CIPHER_CTX *contexts[TLS_AEADS][2]; /* [1] seals; NULL: libcrypto lacks the AEAD */
-	EVP_KDF_CTX *expand;			/* HKDF-Expand-Label */
+	struct tls_contexts aeads[TLS_AEADS];
+	EVP_KDF_CTX *expand; /* HKDF-Expand-Label */
 	EVP_KDF_CTX *prf;
 	uint64_t records_max; /* TLS_RECORDS_MAX; tests lower it, but not below 32 */
 };
 
 /*
- * Allocates the contexts. Returns 0, -ENOMEM, or -ENOTSUP if libcrypto lacks a key derivation; then
- * there is nothing to release. An AEAD may be absent, for example when only FIPS algorithms are
- * permitted. OpenSSL does not negotiate its suites then.
+ * Returns 0, -ENOMEM, or -ENOTSUP if libcrypto lacks a key derivation; then there is nothing to
+ * release. An AEAD may be absent, for example when only FIPS algorithms are permitted. OpenSSL does
+ * not negotiate its suites then.
  */
 int tls_crypto_init(struct tls_crypto *crypto);
-void tls_crypto_finish(struct tls_crypto *crypto);
 
-/* Overwrites the key in both contexts of the suite. */
-void tls_crypto_forget(struct tls_crypto *crypto, const struct tls_suite *suite);
+/* Overwrites all keys. */
+void tls_crypto_finish(struct tls_crypto *crypto);
 
 /* The keys of one direction. */
 struct tls_keys {
@@ -85,11 +96,13 @@ struct tls_keys {
 	uint8_t secret[TLS_SECRET_MAX];
 	uint8_t key[TLS_KEY_MAX];
 	uint8_t iv[TLS_NONCE_LENGTH];
+	uint64_t load; /* number of the key's last load into a context, or 0 */
 };
 
 /*
- * Sets the keys from @secret (tls_suite_secret_length() bytes). Does not change the sequence
- * number. Returns 0, or -ENOTSUP if libcrypto fails; then @keys are as before.
+ * Sets the keys from @secret (tls_suite_secret_length() bytes), and forgets those before. Does not
+ * change the sequence number. The first call for an AEAD allocates its contexts. Returns 0, or
+ * -ENOTSUP if libcrypto fails; then @keys are as before.
  */
 int tls_keys_set(struct tls_keys *keys, struct tls_crypto *crypto, const struct tls_suite *suite,
 		 const uint8_t *secret);
@@ -101,6 +114,18 @@ int tls_keys_set(struct tls_keys *keys, struct tls_crypto *crypto, const struct 
  */
 int tls_keys_update(struct tls_keys *keys, struct tls_crypto *crypto,
 		    const struct tls_suite *suite);
+
+/*
+ * Returns a context that has the key, and seals or opens with it, or NULL if libcrypto fails. It is
+ * valid until the next call for the AEAD. One direction of a connection either always seals or
+ * always opens.
+ */
+EVP_CIPHER_CTX *tls_keys_context(struct tls_keys *keys, struct tls_crypto *crypto,
+				 const struct tls_suite *suite, bool seals);
+
+/* Overwrites the key in its context. The caller overwrites @keys. */
+void tls_keys_forget(struct tls_keys *keys, struct tls_crypto *crypto,
+		     const struct tls_suite *suite);
 
 /*
  * Derives the secrets of both directions of a TLS 1.2 connection from its @master secret. With

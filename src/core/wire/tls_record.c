@@ -2,9 +2,11 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/params.h>
 #include <string.h>
 
 enum content_type {
@@ -188,7 +190,8 @@ void tls_channel_finish(struct tls_channel *channel, struct tls_crypto *crypto)
 {
 	if (!channel->suite)
 		return;
-	tls_crypto_forget(crypto, channel->suite);
+	tls_keys_forget(&channel->read, crypto, channel->suite);
+	tls_keys_forget(&channel->write, crypto, channel->suite);
 	OPENSSL_cleanse(channel, sizeof(*channel));
 }
 
@@ -245,51 +248,53 @@ static int additional_data(const struct tls_keys *keys, const struct tls_suite *
 	return ADDITIONAL_MAX;
 }
 
-/* A context of libcrypto that seals or opens the records of one call, one after another. */
-struct cipher {
-	EVP_CIPHER_CTX *context;
-	bool has_key; /* the context has the current key */
-};
-
-/* Begins a record. Returns whether libcrypto has succeeded, as the functions below do. */
-static bool cipher_begin(struct cipher *cipher, const struct tls_keys *keys, const uint8_t *nonce,
-			 const uint8_t *additional, int n_additional)
+/*
+ * Begins a record with a context that has the key. Returns whether libcrypto has succeeded, as the
+ * functions below do.
+ */
+static bool cipher_begin(EVP_CIPHER_CTX *context, const uint8_t *nonce, const uint8_t *additional,
+			 int n_additional)
 {
-	const uint8_t *key = cipher->has_key ? NULL : keys->key;
 	int n;
 
-	cipher->has_key = true;
-	return EVP_CipherInit_ex2(cipher->context, NULL, key, nonce, -1, NULL) == 1 &&
-	       EVP_CipherUpdate(cipher->context, NULL, &n, additional, n_additional) == 1;
+	return EVP_CipherInit_ex2(context, NULL, NULL, nonce, -1, NULL) == 1 &&
+	       EVP_CipherUpdate(context, NULL, &n, additional, n_additional) == 1;
 }
 
 /* Seals or opens @n bytes. @out is @in, or does not overlap with it. */
-static bool cipher_update(struct cipher *cipher, uint8_t *out, const uint8_t *in, size_t n)
+static bool cipher_update(EVP_CIPHER_CTX *context, uint8_t *out, const uint8_t *in, size_t n)
 {
 	int n_out;
 
-	return n == 0 || EVP_CipherUpdate(cipher->context, out, &n_out, in, (int)n) == 1;
+	return n == 0 || EVP_CipherUpdate(context, out, &n_out, in, (int)n) == 1;
 }
 
 /* Ends a record: with a tag that opening compares, or that sealing writes. */
-static bool cipher_check(struct cipher *cipher, uint8_t tag[TLS_TAG_LENGTH])
+static bool cipher_check(EVP_CIPHER_CTX *context, uint8_t tag[TLS_TAG_LENGTH])
 {
+	const OSSL_PARAM parameters[] = {
+		OSSL_PARAM_construct_octet_string(OSSL_CIPHER_PARAM_AEAD_TAG, tag, TLS_TAG_LENGTH),
+		OSSL_PARAM_construct_end(),
+	};
 	uint8_t none[EVP_MAX_BLOCK_LENGTH];
 	int n;
 
-	return EVP_CIPHER_CTX_ctrl(cipher->context, EVP_CTRL_AEAD_SET_TAG, TLS_TAG_LENGTH, tag) ==
-		       1 &&
-	       EVP_CipherFinal_ex(cipher->context, none, &n) == 1;
+	return EVP_CIPHER_CTX_set_params(context, parameters) == 1 &&
+	       EVP_CipherFinal_ex(context, none, &n) == 1;
 }
 
-static bool cipher_finish(struct cipher *cipher, uint8_t ret_tag[TLS_TAG_LENGTH])
+static bool cipher_finish(EVP_CIPHER_CTX *context, uint8_t ret_tag[TLS_TAG_LENGTH])
 {
+	OSSL_PARAM parameters[] = {
+		OSSL_PARAM_construct_octet_string(OSSL_CIPHER_PARAM_AEAD_TAG, ret_tag,
+						  TLS_TAG_LENGTH),
+		OSSL_PARAM_construct_end(),
+	};
 	uint8_t none[EVP_MAX_BLOCK_LENGTH];
 	int n;
 
-	return EVP_CipherFinal_ex(cipher->context, none, &n) == 1 &&
-	       EVP_CIPHER_CTX_ctrl(cipher->context, EVP_CTRL_AEAD_GET_TAG, TLS_TAG_LENGTH,
-				   ret_tag) == 1;
+	return EVP_CipherFinal_ex(context, none, &n) == 1 &&
+	       EVP_CIPHER_CTX_get_params(context, parameters) == 1;
 }
 
 /* ---- open ---- */
@@ -298,7 +303,7 @@ static bool cipher_finish(struct cipher *cipher, uint8_t ret_tag[TLS_TAG_LENGTH]
 struct opening {
 	struct tls_channel *channel;
 	struct tls_crypto *crypto;
-	struct cipher cipher;
+	EVP_CIPHER_CTX *context; /* has the key while a record is opened */
 	const struct tls_input *input;
 	uint8_t *out;
 	size_t n; /* bytes of data so far */
@@ -346,7 +351,7 @@ static bool input_open(struct opening *o, size_t at, size_t n)
 		size_t part = n;
 		const uint8_t *p = input_at(o->input, at, &part);
 
-		if (!cipher_update(&o->cipher, out, p, part))
+		if (!cipher_update(o->context, out, p, part))
 			return false;
 		out += part;
 		at += part;
@@ -403,7 +408,6 @@ static bool take_key_update(struct opening *o, const uint8_t *p, size_t n)
 			return fail(o, TLS_UNEXPECTED_MESSAGE, "KeyUpdate does not end its record");
 		if (tls_keys_update(&c->read, o->crypto, c->suite) < 0)
 			return fail(o, TLS_INTERNAL_ERROR, "libcrypto failed");
-		o->cipher.has_key = false;
 		c->message_length = 0;
 		c->answer_due |= p[i] == UPDATE_REQUESTED;
 	}
@@ -512,12 +516,13 @@ static bool open_record(struct opening *o, size_t at, const uint8_t header[TLS_H
 	sender_nonce(o, at, nonce);
 	input_copy(o->input, begin + n, tag, sizeof(tag));
 	n_additional = additional_data(keys, suite, header, n, additional);
-	if (!cipher_begin(&o->cipher, keys, nonce, additional, n_additional) ||
+	o->context = tls_keys_context(keys, o->crypto, suite, false);
+	if (!o->context || !cipher_begin(o->context, nonce, additional, n_additional) ||
 	    !input_open(o, begin, n)) {
 		OPENSSL_cleanse(content, n);
 		return fail(o, TLS_INTERNAL_ERROR, "libcrypto failed");
 	}
-	if (!cipher_check(&o->cipher, tag)) {
+	if (!cipher_check(o->context, tag)) {
 		OPENSSL_cleanse(content, n);
 		return fail(o, TLS_BAD_RECORD_MAC, "record not authentic");
 	}
@@ -538,7 +543,6 @@ struct tls_opened tls_channel_open(struct tls_channel *channel, struct tls_crypt
 	struct opening o = {
 		.channel = channel,
 		.crypto = crypto,
-		.cipher.context = crypto->contexts[channel->suite->aead][0],
 		.input = input,
 		.out = out,
 	};
@@ -582,7 +586,7 @@ struct tls_opened tls_channel_open(struct tls_channel *channel, struct tls_crypt
 struct sealing {
 	struct tls_channel *channel;
 	struct tls_crypto *crypto;
-	struct cipher cipher;
+	EVP_CIPHER_CTX *context;  /* has the key while a record is sealed */
 	const struct iovec *span; /* the next bytes to seal: span[0] from offset */
 	size_t offset;
 	uint8_t *out; /* where the next record begins */
@@ -620,8 +624,8 @@ static bool seal_content(struct sealing *s, uint8_t type, size_t n, uint8_t *out
 			memcpy(out, p, length);
 			out += length;
 		} else {
-			if (!cipher_update(&s->cipher, copied, copied, (size_t)(out - copied)) ||
-			    !cipher_update(&s->cipher, out, p, length))
+			if (!cipher_update(s->context, copied, copied, (size_t)(out - copied)) ||
+			    !cipher_update(s->context, out, p, length))
 				return false;
 			out += length;
 			copied = out;
@@ -630,7 +634,7 @@ static bool seal_content(struct sealing *s, uint8_t type, size_t n, uint8_t *out
 	}
 	if (s->channel->suite->is_13)
 		*out++ = type;
-	return cipher_update(&s->cipher, copied, copied, (size_t)(out - copied));
+	return cipher_update(s->context, copied, copied, (size_t)(out - copied));
 }
 
 /* Seals the next @n bytes as a record. Returns 0 or -ENOTSUP. */
@@ -654,9 +658,10 @@ static int seal_record(struct sealing *s, uint8_t type, size_t n)
 	n_additional = additional_data(keys, suite, header, n, additional);
 	/* even if this fails, no other record may have the same nonce */
 	keys->sequence++;
-	if (!cipher_begin(&s->cipher, keys, nonce, additional, n_additional) ||
+	s->context = tls_keys_context(keys, s->crypto, suite, true);
+	if (!s->context || !cipher_begin(s->context, nonce, additional, n_additional) ||
 	    !seal_content(s, type, n, body) ||
-	    !cipher_finish(&s->cipher, body + sealed_length - TLS_TAG_LENGTH)) {
+	    !cipher_finish(s->context, body + sealed_length - TLS_TAG_LENGTH)) {
 		ERR_clear_error();
 		return -ENOTSUP;
 	}
@@ -687,7 +692,6 @@ static int seal_key_update(struct sealing *s, uint8_t request)
 
 	if (r == 0)
 		r = tls_keys_update(&s->channel->write, s->crypto, s->channel->suite);
-	s->cipher.has_key = false;
 	s->channel->answer_due = false; /* any KeyUpdate is an answer */
 	return r;
 }
@@ -708,7 +712,6 @@ static struct sealing sealing_begin(struct tls_channel *channel, struct tls_cryp
 	return (struct sealing){
 		.channel = channel,
 		.crypto = crypto,
-		.cipher.context = crypto->contexts[channel->suite->aead][1],
 		.out = out,
 	};
 }
