@@ -53,7 +53,8 @@ def archive(tmp_path):
                                       stdout=subprocess.PIPE).stdout.strip()
         any_package = f"Package: any\nVersion: 1\nArchitecture: {architecture}\n"
         indexes[f"main/binary-{architecture}/Packages"] = any_package
-        release = f"Origin: Debian\nCodename: test\nDate: {DATE}\nComponents: main\nArchitectures: {architecture}\nSHA256:\n"
+        release = (f"Origin: Debian\nCodename: test\nDate: {DATE}\nComponents: main\n"
+                   f"Architectures: {architecture}\nSHA256:\n")
         for name, text in indexes.items():
             path = tmp_path / "dists/test" / name
             path.parent.mkdir(parents=True)
