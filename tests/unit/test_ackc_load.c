@@ -252,7 +252,7 @@ static void test_nak_before_a_reset_is_reported(void **state)
 	setsockopt(f->servers[0], SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 	close_servers(f);
 	c = &f->worker->connections[0];
-	p.fd = stream_fd(c->stream);
+	p.fd = stream_socket(c->stream);
 	while (!(p.revents & POLLHUP))
 		assert_int_equal(poll(&p, 1, 10000), 1);
 	f->options.depth = 2;

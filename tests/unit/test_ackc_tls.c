@@ -353,7 +353,7 @@ static void test_own_bytes_are_bounded(void **state)
 	shake_hands(f);
 	read_stream(f);
 	pass(f);
-	setsockopt(stream_fd(f->stream), SOL_SOCKET, SO_SNDBUF, &(int){4096}, sizeof(int));
+	setsockopt(stream_socket(f->stream), SOL_SOCKET, SO_SNDBUF, &(int){4096}, sizeof(int));
 	for (unsigned i = 0; i < STEPS_MAX && f->end == 0; i++) {
 		int n;
 

@@ -191,7 +191,7 @@ struct parser {
 	bool named; /* the command was given */
 	int argc;
 	char **argv; /* argv[0] is not parsed */
-	FILE *errors;
+	char *error; /* OPTIONS_ERROR_MAX bytes */
 	struct options *options;
 	uint64_t given; /* a bit per row */
 	struct option longs[N_ROWS + 1];
@@ -202,7 +202,7 @@ struct parser {
 	char shorts[2 * N_ROWS + 4];
 };
 
-/* Writes an error and a reference to the help. Returns PARSE_USAGE. */
+/* Describes an error, with a reference to the help. Returns PARSE_USAGE. */
 __attribute__((format(printf, 2, 3))) static enum parse_outcome usage_error(const struct parser *p,
 									    const char *format, ...)
 {
@@ -214,7 +214,8 @@ __attribute__((format(printf, 2, 3))) static enum parse_outcome usage_error(cons
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
 	printable_escape(escaped, sizeof(escaped), text);
-	fprintf(p->errors, "ackc: %s\nTry 'ackc --help' for more information.\n", escaped);
+	snprintf(p->error, OPTIONS_ERROR_MAX, "ackc: %s\nTry 'ackc --help' for more information.\n",
+		 escaped);
 	return PARSE_USAGE;
 }
 
@@ -644,11 +645,13 @@ static enum parse_outcome parse_options(struct parser *p)
 	return outcome;
 }
 
-enum parse_outcome options_parse(int argc, char **argv, FILE *errors, struct options *ret)
+enum parse_outcome options_parse(int argc, char **argv, char error[OPTIONS_ERROR_MAX],
+				 struct options *ret)
 {
-	struct parser p = {.argc = argc, .argv = argv, .errors = errors, .options = ret};
+	struct parser p = {.argc = argc, .argv = argv, .error = error, .options = ret};
 	enum parse_outcome outcome;
 
+	error[0] = '\0';
 	*ret = (struct options){.command = COMMAND_SEND};
 	for (int i = 0; argc > 1 && i < N_COMMANDS; i++) {
 		if (strcmp(argv[1], command_names[i]) != 0)

@@ -15,6 +15,9 @@
 #include <stdint.h>
 #include <stdio.h>
 
+/* The buffer size for the error of options_parse(). */
+#define OPTIONS_ERROR_MAX 4400
+
 enum command { COMMAND_SEND, COMMAND_PING, COMMAND_LOAD, N_COMMANDS };
 
 struct options {
@@ -70,11 +73,12 @@ enum parse_outcome {
 
 /*
  * Parses the command line of ackc, with the program's name in argv[0]. The caller owns the strings;
- * @ret points to them. Writes an error, with a reference to the help, to @errors. @ret is complete
- * only for PARSE_RUN, but its command and plugin are always set. Has no other side effects and can
- * be called repeatedly.
+ * @ret points to them. @error gets the error, with a reference to the help; or is empty. @ret is
+ * complete only for PARSE_RUN, but its command and plugin are always set. Has no other side effects
+ * and can be called repeatedly.
  */
-enum parse_outcome options_parse(int argc, char **argv, FILE *errors, struct options *ret);
+enum parse_outcome options_parse(int argc, char **argv, char error[OPTIONS_ERROR_MAX],
+				 struct options *ret);
 
 /* Writes the text of --help. */
 void options_help(FILE *out);

@@ -86,7 +86,7 @@ uint64_t load_due_ns(const struct load_plan *plan, uint32_t id, uint64_t index);
 uint64_t load_due_count(const struct load_plan *plan, uint32_t id, uint64_t now_ns);
 
 /*
- * Allocates room for @n connections. Returns 0 or -ENOMEM; call load_schedule_finish() in both
+ * Allocates room for @n connections. Returns 0 or UV_ENOMEM; call load_schedule_finish() in both
  * cases.
  */
 int load_schedule_init(struct load_schedule *s, unsigned n);

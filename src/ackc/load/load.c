@@ -167,7 +167,7 @@ static void on_progress(uv_timer_t *timer)
 /* Starts the progress lines, one second from now, if standard error is a terminal. */
 static void start_progress(struct load *l)
 {
-	if (isatty(STDERR_FILENO) && !l->options->quiet)
+	if (uv_guess_handle(STDERR_FILENO) == UV_TTY && !l->options->quiet)
 		uv_timer_start(&l->progress, on_progress, 1000, 1000);
 }
 

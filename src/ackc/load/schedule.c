@@ -10,7 +10,6 @@
 
 #include "ackc/load/internal.h"
 
-#include <errno.h>
 #include <stdlib.h>
 
 static uint64_t slot_ns(const struct load_plan *plan, uint64_t slot)
@@ -42,7 +41,7 @@ uint64_t load_due_count(const struct load_plan *plan, uint32_t id, uint64_t now_
 int load_schedule_init(struct load_schedule *s, unsigned n)
 {
 	*s = (struct load_schedule){.heap = calloc(n, sizeof(struct load_connection *))};
-	return s->heap ? 0 : -ENOMEM;
+	return s->heap ? 0 : UV_ENOMEM;
 }
 
 void load_schedule_finish(struct load_schedule *s)

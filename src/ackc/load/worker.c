@@ -244,7 +244,7 @@ static int allocate(struct load_worker *w)
 	w->received = malloc(LOAD_CHUNK);
 	if (!w->times || !w->connections || (own_shapes && !w->shapes) || !w->scratch ||
 	    !w->received)
-		return -ENOMEM;
+		return UV_ENOMEM;
 	place_connections(w);
 	return load_is_scheduled(w->plan) ? load_schedule_init(&w->schedule, w->n) : 0;
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <uv.h>
 
 void framer_init(struct framer *f, const struct frame *frame, bool whole)
 {
@@ -31,7 +32,7 @@ static int append(struct framer_bytes *b, const uint8_t *p, size_t n)
 	uint8_t *out = n ? make_room(b, n) : NULL;
 
 	if (n && !out)
-		return -ENOMEM;
+		return UV_ENOMEM;
 	if (n)
 		memcpy(out, p, n);
 	b->n += n;

@@ -24,7 +24,7 @@ struct framer {
 /* Starts. The caller keeps @frame. */
 void framer_init(struct framer *f, const struct frame *frame, bool whole);
 
-/* Appends a text in a frame, whatever it contains. Returns 0 or -ENOMEM. */
+/* Appends a text in a frame, whatever it contains. Returns 0 or UV_ENOMEM. */
 int framer_put(struct framer *f, const uint8_t *text, size_t n);
 
 /* The buffer size for the error of framer_add(). */
@@ -32,8 +32,8 @@ int framer_put(struct framer *f, const uint8_t *text, size_t n);
 
 /*
  * Processes the next @n bytes of the input; @last: they are the last. Each line, without its LF, is
- * a text, and so is what follows the last LF, unless it is empty. Returns 0, -ENOMEM, or -EINVAL if
- * a text cannot be sent; then @words has the reason, and @wire holds the frames before it.
+ * a text, and so is what follows the last LF, unless it is empty. Returns 0, UV_ENOMEM, or -EINVAL
+ * if a text cannot be sent; then @words has the reason, and @wire holds the frames before it.
  */
 int framer_add(struct framer *f, const uint8_t *p, size_t n, bool last,
 	       char words[FRAMER_WORDS_MAX]);

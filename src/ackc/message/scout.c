@@ -16,7 +16,6 @@
 #include "ackc/message/nak.h"
 #include "ackc/net/failure.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -501,7 +500,7 @@ int scout_start(uv_loop_t *loop, const struct scout_task *task, scout_cb cb, voi
 	int r;
 
 	if (!s)
-		return -ENOMEM;
+		return UV_ENOMEM;
 	s->task = *task;
 	s->loop = loop;
 	s->cb = cb;

@@ -1,10 +1,10 @@
 #include "ackc/message/source.h"
 
+#include "ackc/output/process.h"
 #include "base/array.h"
 #include "base/descriptors.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +19,7 @@ int source_generate(size_t size, const struct frame *frame, struct source *ret_s
 	uint8_t *filling = malloc(n + 1);
 
 	if (!filling)
-		return -ENOMEM;
+		return UV_ENOMEM;
 	/* Neighbours differ, so that a lost or duplicated byte is detected. */
 	for (size_t i = 0; i < n; i++)
 		filling[i] = (uint8_t)(i == 0 ? ' ' : 'a' + i * 7 % 26);
@@ -39,12 +39,15 @@ int source_read(const char *path, struct source *ret_source)
 {
 	char *bytes;
 	size_t n;
+	uv_fs_t request;
 	int r;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	/* It takes UTF-8 on Windows, too. */
+	int fd = uv_fs_open(NULL, &request, path, UV_FS_O_RDONLY, 0, NULL);
 
+	uv_fs_req_cleanup(&request);
 	if (fd < 0)
-		return -errno;
-	r = descriptor_read_all(fd, SOURCE_FILE_MAX, &bytes, &n);
+		return fd;
+	r = process_failure(descriptor_read_all(fd, SOURCE_FILE_MAX, &bytes, &n));
 	close(fd);
 	if (r == 0 && n == 0) {
 		free(bytes);
@@ -84,7 +87,7 @@ static int add_piece(struct source *s, size_t offset, size_t n)
 		void *more = array_resize(s->pieces, room, sizeof(*s->pieces));
 
 		if (!more)
-			return -ENOMEM;
+			return UV_ENOMEM;
 		s->pieces = more;
 		s->room = room;
 	}
@@ -127,7 +130,7 @@ int source_cut_texts(struct source *s, const struct frame *frame, char words[SOU
 			return -EINVAL;
 		}
 		if (add_piece(s, offset, n) < 0)
-			return -ENOMEM;
+			return UV_ENOMEM;
 		if (size > s->size_max)
 			s->size_max = size;
 		offset += n + 1;

@@ -59,7 +59,7 @@ struct source {
 
 /*
  * Prepares generated messages in frames of the given kind, which the caller keeps; @size is that of
- * the text. FRAME_NONE stands for lines, whose @size includes LF. Returns 0 or -ENOMEM.
+ * the text. FRAME_NONE stands for lines, whose @size includes LF. Returns 0 or UV_ENOMEM.
  */
 int source_generate(size_t size, const struct frame *frame, struct source *ret_source);
 
@@ -71,14 +71,14 @@ int source_read(const char *path, struct source *ret_source);
 
 /*
  * Cuts the file into messages, each a line without its LF, to be sent in a frame. The caller keeps
- * @frame. Returns 0, -ENOMEM, or -EINVAL if a line cannot be sent so; then @words describes it.
+ * @frame. Returns 0, UV_ENOMEM, or -EINVAL if a line cannot be sent so; then @words describes it.
  */
 int source_cut_texts(struct source *s, const struct frame *frame, char words[SOURCE_WORDS_MAX]);
 
 /*
  * Cuts the file into messages. With @lines, they are its lines, each with its terminator; an
  * unterminated last line gets LF. Otherwise they are pieces of at most @size bytes that end at
- * character boundaries. Returns 0 or -ENOMEM.
+ * character boundaries. Returns 0 or UV_ENOMEM.
  */
 int source_cut(struct source *s, bool lines, size_t size);
 

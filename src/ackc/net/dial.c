@@ -112,8 +112,8 @@ static int send_proxy_header(const struct attempt *a)
 
 	if (choice->version == 0)
 		return 0;
-	if (getsockname(stream_fd(a->stream), (struct sockaddr *)&local, &n) < 0)
-		return -errno;
+	if (getsockname(stream_socket(a->stream), (struct sockaddr *)&local, &n) < 0)
+		return UV_ENOTCONN; /* it was closed meanwhile */
 	return stream_write(a->stream, header, proxy_send_make(choice, &local, a->peer, header));
 }
 
@@ -193,7 +193,7 @@ int dial_start(uv_loop_t *loop, const struct addresses *addresses, uint64_t time
 	struct dial *d = calloc(1, sizeof(*d));
 
 	if (!d)
-		return -ENOMEM;
+		return UV_ENOMEM;
 	d->loop = loop;
 	d->addresses = addresses;
 	d->cb = cb;

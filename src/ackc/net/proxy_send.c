@@ -13,7 +13,7 @@ struct end {
 	bool known;
 	bool is_ipv4; /* the address is IPv4-mapped */
 	uint8_t address[16];
-	in_port_t port;
+	uint16_t port;
 };
 
 static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};

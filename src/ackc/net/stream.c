@@ -14,7 +14,6 @@
 #include "ackc/net/failure.h"
 #include "core/text/printable.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,7 +112,7 @@ int stream_connect(uv_loop_t *loop, const struct sockaddr_storage *peer, stream_
 	int r = 0;
 
 	if (!s)
-		return -ENOMEM;
+		return UV_ENOMEM;
 	s->connected = cb;
 	s->data = data;
 	s->connect.data = s;
@@ -150,7 +149,8 @@ static int cause_of(const struct stream *s, int status)
 
 	if (status == UV_EOF && s->write_failure)
 		return s->write_failure;
-	if (status != UV_EOF || getsockopt(stream_fd(s), SOL_SOCKET, SO_ERROR, &error, &n) < 0 ||
+	if (status != UV_EOF ||
+	    getsockopt(stream_socket(s), SOL_SOCKET, SO_ERROR, (void *)&error, &n) < 0 ||
 	    error == 0)
 		return status;
 	return uv_translate_sys_error(error);
@@ -213,7 +213,7 @@ static int write_raw(struct stream *s, const void *bytes, size_t n)
 		return UV_ENOBUFS;
 	rest = malloc(sizeof(*rest) + n);
 	if (!rest)
-		return -ENOMEM;
+		return UV_ENOMEM;
 	memcpy(rest->bytes, bytes, n);
 	buf = uv_buf_init((char *)rest->bytes, (unsigned)n);
 	rest->request.data = rest;
@@ -238,7 +238,7 @@ int stream_write(struct stream *s, const void *bytes, size_t n)
 	else if (n > 0)
 		r = tls_write(s->tls, bytes, n);
 	s->writing = false;
-	if (r < 0 && r != -ENOMEM)
+	if (r < 0 && r != UV_ENOMEM)
 		note_failure(s, r);
 	return r;
 }
@@ -255,7 +255,7 @@ static int plain_text_failure(struct stream *s, const uint8_t *bytes, size_t n)
 
 	n = n < sizeof(seen) ? n : sizeof(seen);
 	memcpy(seen, bytes, n);
-	more = recv(stream_fd(s), seen + n, sizeof(seen) - n, MSG_DONTWAIT);
+	more = recv(stream_socket(s), (void *)(seen + n), sizeof(seen) - n, 0) /* never blocks */;
 	printable_bytes(words, seen, n + (more > 0 ? (size_t)more : 0));
 	return failure_describe(FAILURE_NO_TLS, "the server does not speak TLS: it sent %s", words);
 }
@@ -411,16 +411,16 @@ void stream_half_close(struct stream *s)
 	uv_shutdown(&s->shutdown, &s->uv.stream, on_shutdown);
 }
 
-int stream_fd(const struct stream *s)
+uv_os_sock_t stream_socket(const struct stream *s)
 {
 	uv_os_fd_t fd;
 
-	return uv_fileno(&s->uv.handle, &fd) == 0 ? fd : -1;
+	return (uv_os_sock_t)(uv_fileno(&s->uv.handle, &fd) == 0 ? fd : (uv_os_fd_t)-1);
 }
 
-bool has_input(int fd)
+bool stream_has_input(const struct stream *s)
 {
-	struct pollfd p = {.fd = fd, .events = POLLIN};
+	struct pollfd p = {.fd = stream_socket(s), .events = POLLIN};
 
 	return poll(&p, 1, 0) > 0;
 }

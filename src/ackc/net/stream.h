@@ -92,8 +92,8 @@ void stream_close(struct stream *s);
 /* The same with a reset, so that no port stays in TIME_WAIT. */
 void stream_abort(struct stream *s);
 
-/* Returns the descriptor, for questions to the kernel; -1 if there is none. */
-int stream_fd(const struct stream *s);
+/* Returns the socket, for questions to the kernel; -1 if there is none. */
+uv_os_sock_t stream_socket(const struct stream *s);
 
-/* Returns whether input or the end of input is ready, so that a read would not block. */
-bool has_input(int fd);
+/* Returns whether input or the end of input is ready to be read from the socket. */
+bool stream_has_input(const struct stream *s);

@@ -1,5 +1,6 @@
 #include "ackc/net/target.h"
 
+#include "ackc/output/process.h"
 #include "core/text/printable.h"
 
 #include <arpa/inet.h>
@@ -92,6 +93,8 @@ const char *target_parse(const char *host, const char *port, struct target *t)
 
 	t->host[0] = t->path[0] = '\0';
 	t->port = TARGET_DEFAULT_PORT;
+	if (target_is_unix(host) && !process_has_unix_sockets)
+		return "UNIX sockets are not supported on this system";
 	if (target_is_unix(host))
 		return parse_path(host + strlen(UNIX_SCHEME), t);
 	if (colon)

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <uv.h>
 
 struct tcpinfo {
 	/* The smoothed round-trip time: the network's share, without the server's process. */
@@ -14,11 +15,11 @@ struct tcpinfo {
 	uint64_t retransmissions; /* segments retransmitted since the connection was made */
 };
 
-/* Fills @ret for the descriptor @fd. Returns false if nothing is known (as for a UNIX socket). */
-bool tcpinfo_read(int fd, struct tcpinfo *ret);
+/* Fills @ret for the socket @s. Returns false if nothing is known (as for a UNIX socket). */
+bool tcpinfo_read(uv_os_sock_t s, struct tcpinfo *ret);
 
 /*
  * Returns how many bytes written to the connection the peer's kernel has not acknowledged, or, for
  * a UNIX socket, the peer has not read. Returns 0 if unknown.
  */
-uint64_t tcpinfo_unacknowledged(int fd);
+uint64_t tcpinfo_unacknowledged(uv_os_sock_t s);

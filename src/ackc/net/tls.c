@@ -10,7 +10,6 @@
 #include "core/text/printable.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
 #include <openssl/err.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -119,7 +118,7 @@ int tls_create(const struct tls_client *c, tls_send_cb send, void *data, struct 
 		SSL_free(ssl);
 		BIO_free(bio);
 		free(t);
-		return -ENOMEM;
+		return UV_ENOMEM;
 	}
 	*t = (struct tls){.client = c, .ssl = ssl, .send = send, .data = data};
 	BIO_set_data(bio, t);

@@ -45,7 +45,7 @@ struct tls;
 /* Sends @n bytes. Returns 0 or a negative errno. */
 typedef int (*tls_send_cb)(void *data, const void *bytes, size_t n);
 
-/* Prepares a connection; it sends nothing yet. Returns 0 or -ENOMEM. The caller keeps @c. */
+/* Prepares a connection; it sends nothing yet. Returns 0 or UV_ENOMEM. The caller keeps @c. */
 int tls_create(const struct tls_client *c, tls_send_cb send, void *data, struct tls **ret_tls);
 
 /* Frees the state, without a close_notify. Accepts NULL. */

@@ -1,9 +1,9 @@
 #include "ackc/output/output.h"
 
 #include "ackc/output/exit_status.h"
+#include "ackc/output/process.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -20,10 +20,8 @@ bool output_flush(void)
 
 	if (fflush(stdout) == 0 && !ferror(stdout))
 		return true;
-	if (errno == EPIPE && failure_status < 0) {
-		signal(SIGPIPE, SIG_DFL);
-		raise(SIGPIPE);
-	}
+	if (errno == EPIPE && failure_status < 0)
+		process_end_as_filter();
 	if (!said)
 		fprintf(stderr, "ackc: standard output: %s\n", strerror(errno));
 	said = true;

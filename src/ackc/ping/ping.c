@@ -19,11 +19,10 @@
 #include "ackc/net/run.h"
 #include "ackc/net/tcpinfo.h"
 #include "ackc/output/output.h"
+#include "ackc/output/process.h"
 #include "ackc/ping/report.h"
 #include "base/states.h"
 
-#include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 
 #define CHUNK (64 * 1024)
@@ -130,7 +129,7 @@ static uint64_t look_at_kernel(struct ping *p, uint64_t *ret_retransmissions)
 	struct tcpinfo info;
 
 	*ret_retransmissions = 0;
-	if (!p->stream || !tcpinfo_read(stream_fd(p->stream), &info))
+	if (!p->stream || !tcpinfo_read(stream_socket(p->stream), &info))
 		return 0;
 	*ret_retransmissions = info.retransmissions - p->retransmissions;
 	p->retransmissions = info.retransmissions;
@@ -442,7 +441,7 @@ static void on_signal(void *data, int number)
 {
 	struct ping *p = data;
 
-	if (number == SIGQUIT)
+	if (number == process_signal_interim)
 		ping_report_interim(&p->report);
 	else
 		end_early(p);
@@ -465,8 +464,8 @@ static void on_deadline(uv_timer_t *timer)
 
 static int start(struct ping *p)
 {
-	int r = run_start(&p->run, &p->options->target, p->options->timeout_ms, on_found, SIGQUIT,
-			  on_signal, p);
+	int r = run_start(&p->run, &p->options->target, p->options->timeout_ms, on_found,
+			  process_signal_interim, on_signal, p);
 
 	if (r < 0)
 		return r;
@@ -489,7 +488,7 @@ int ping_run(const struct options *options)
 	p->report.began_ns = uv_hrtime();
 	p->message = malloc(p->source.size_max);
 	if (r == 0)
-		r = p->message ? start(p) : -ENOMEM;
+		r = p->message ? start(p) : UV_ENOMEM;
 	if (r == 0)
 		r = run_wait(&p->run);
 	source_finish(&p->source);

@@ -35,6 +35,7 @@
 #include "ackc/output/display.h"
 #include "ackc/output/json.h"
 #include "ackc/output/output.h"
+#include "ackc/output/process.h"
 #include "base/plural.h"
 #include "base/states.h"
 
@@ -260,11 +261,11 @@ static void on_linger(uv_timer_t *timer)
 	uint64_t linger_ms = s->options->linger_ms;
 	uint64_t before = s->unacknowledged;
 
-	s->unacknowledged = linger_ms == 0 ? 0 : tcpinfo_unacknowledged(stream_fd(s->stream));
+	s->unacknowledged = linger_ms == 0 ? 0 : tcpinfo_unacknowledged(stream_socket(s->stream));
 	if (s->unacknowledged < before)
 		s->active_ms = uv_now(&s->run.loop);
 	if (linger_ms == 0 || (s->unacknowledged == 0 && before == 0 && !is_reply_due(s) &&
-			       !has_input(stream_fd(s->stream))))
+			       !stream_has_input(s->stream)))
 		half_close(s);
 	else if (s->unacknowledged &&
 		 uv_now(&s->run.loop) - s->active_ms >= linger_ms + s->options->timeout_ms)
@@ -314,7 +315,7 @@ static void enter(struct send *s, uint8_t state)
 {
 	states_move(states, &s->state, state);
 	if (state == LINGERING)
-		s->unacknowledged = tcpinfo_unacknowledged(stream_fd(s->stream));
+		s->unacknowledged = tcpinfo_unacknowledged(stream_socket(s->stream));
 	rearm(s);
 	check_invariant(s);
 }
@@ -454,7 +455,7 @@ static void on_ended(void *data, int failure)
 	struct send *s = data;
 	char words[UNFINISHED_TEXT_MAX];
 
-	if (failure == UV_EOF && s->state == READING && has_input(STDIN_FILENO)) {
+	if (failure == UV_EOF && s->state == READING && process_input_is_ready()) {
 		/* The pending read of the input shows whether that was all. */
 		stream_pause(s->stream);
 		enter(s, LAST_READ);
@@ -696,7 +697,7 @@ static int start(struct send *s)
 	return 0;
 }
 
-/* Makes frames, or lines, of the texts of the arguments. Returns 0 or -ENOMEM. */
+/* Makes frames, or lines, of the texts of the arguments. Returns 0 or UV_ENOMEM. */
 static int make_messages(struct send *s)
 {
 	const struct options *o = s->options;
@@ -721,7 +722,7 @@ int send_run(const struct options *options)
 
 	s->options = options;
 	s->began_ns = uv_hrtime();
-	s->terminal = isatty(STDOUT_FILENO);
+	s->terminal = uv_guess_handle(STDOUT_FILENO) == UV_TTY;
 	r = make_messages(s);
 	if (r == 0)
 		r = start(s);

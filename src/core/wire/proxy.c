@@ -66,9 +66,9 @@ static bool next_address(struct words *words, struct sockaddr_storage *storage)
 /* Takes a port. */
 static bool next_port(struct words *words, struct sockaddr_storage *storage)
 {
-	in_port_t *number = storage->ss_family == AF_INET
-				    ? &((struct sockaddr_in *)storage)->sin_port
-				    : &((struct sockaddr_in6 *)storage)->sin6_port;
+	uint16_t *number = storage->ss_family == AF_INET
+				   ? &((struct sockaddr_in *)storage)->sin_port
+				   : &((struct sockaddr_in6 *)storage)->sin6_port;
 	char word[INET6_ADDRSTRLEN];
 	unsigned port = 0;
 

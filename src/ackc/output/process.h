@@ -1,0 +1,33 @@
+#pragma once
+
+/*
+ * The process: its arguments, standard streams and signals. process_posix.c implements it for POSIX
+ * systems, process_windows.c for Windows.
+ */
+
+#include <stdbool.h>
+
+/* The signal by which a user asks for interim results: SIGQUIT, on Windows SIGBREAK. */
+extern const int process_signal_interim;
+
+/* Whether programs communicate through UNIX sockets. */
+extern const bool process_has_unix_sockets;
+
+/*
+ * Prepares the process for a command: arguments are UTF-8, the standard streams are open and do not
+ * translate line ends, and a write to a pipe without a reader returns an error. Returns false if it
+ * may not open enough files for libuv, which aborts without them.
+ */
+bool process_prepare(int *argc, char ***argv);
+
+/* Ends the process as any filter ends whose reader has gone, or returns if there is no such way. */
+void process_end_as_filter(void);
+
+/*
+ * Returns whether standard input, or its end, is ready, so that a read would not block. False if
+ * the system cannot report it.
+ */
+bool process_input_is_ready(void);
+
+/* Returns the failure, for failure_text(), of a negative errno. */
+int process_failure(int error);
