@@ -2,22 +2,9 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #define ROOM_MIN ((size_t)16 * 1024)
-
-uint64_t descriptors_raise_limit(void)
-{
-	struct rlimit rlimit;
-
-	if (getrlimit(RLIMIT_NOFILE, &rlimit) < 0)
-		return UINT64_MAX;
-	rlimit.rlim_cur = rlimit.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &rlimit) < 0)
-		getrlimit(RLIMIT_NOFILE, &rlimit);
-	return rlimit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : rlimit.rlim_cur;
-}
 
 int descriptor_read_all(int fd, size_t max, char **ret_bytes, size_t *ret_n)
 {

@@ -136,7 +136,7 @@ static void check_everywhere(const uint8_t *string, size_t n, uint8_t *p, const 
 	}
 }
 
-static void make_texts(uint8_t *texts[N_FILLERS], size_t alignment)
+static void make_texts(uint8_t texts[N_FILLERS][ROOM], size_t alignment)
 {
 	for (size_t f = 0; f < N_FILLERS; f++)
 		fill(texts[f] + alignment, ROOM - 64, fillers[f]);
@@ -145,13 +145,9 @@ static void make_texts(uint8_t *texts[N_FILLERS], size_t alignment)
 /* Pairs and triples of boundary bytes, and F0 to FF before triples: each at every offset. */
 static void test_boundaries(void **state)
 {
-	uint8_t *texts[N_FILLERS];
+	static _Alignas(64) uint8_t texts[N_FILLERS][ROOM];
 	size_t alignment = 0;
 
-	for (size_t f = 0; f < N_FILLERS; f++) {
-		texts[f] = aligned_alloc(64, ROOM);
-		assert_non_null(texts[f]);
-	}
 	make_texts(texts, alignment);
 	for (size_t i = 0; i < N_EDGES * N_EDGES * N_EDGES; i++) {
 		uint8_t string[4] = {0, edges[i / N_EDGES / N_EDGES], edges[i / N_EDGES % N_EDGES],
@@ -172,16 +168,13 @@ static void test_boundaries(void **state)
 			check_everywhere(string, 4, texts[f] + alignment, fillers[f]);
 		}
 	}
-	for (size_t f = 0; f < N_FILLERS; f++)
-		free(texts[f]);
 }
 
 /* Every pair of boundary bytes at every alignment and every offset. */
 static void test_alignments(void **state)
 {
-	uint8_t *text = aligned_alloc(64, ROOM);
+	static _Alignas(64) uint8_t text[ROOM];
 
-	assert_non_null(text);
 	for (size_t alignment = 0; alignment < 64; alignment++) {
 		uint8_t *p = text + alignment;
 
@@ -198,7 +191,6 @@ static void test_alignments(void **state)
 			p[offset + 1] = 'a';
 		}
 	}
-	free(text);
 }
 
 /*
@@ -210,9 +202,8 @@ static void test_long_texts(void **state)
 	static const char *const strings[] = {
 		"\x80", "\xff", "\xc3", "\xe2\x82", "\xf0\x9f\x98", "\xe2\x82\xac",
 	};
-	uint8_t *text = aligned_alloc(64, ROOM);
+	static _Alignas(64) uint8_t text[ROOM];
 
-	assert_non_null(text);
 	for (size_t alignment = 0; alignment < 64; alignment++) {
 		for (size_t i = 0; i < 2 * sizeof(strings) / sizeof(strings[0]); i++) {
 			const char *string = strings[i / 2], *filler = fillers[i % 2];
@@ -230,7 +221,6 @@ static void test_long_texts(void **state)
 			}
 		}
 	}
-	free(text);
 }
 
 /* Memory of which only the @n bytes returned, between two pages, may be read. */

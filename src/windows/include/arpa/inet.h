@@ -1,0 +1,5 @@
+#pragma once
+
+/* For Windows. */
+
+#include <sys/socket.h>
