@@ -27,7 +27,8 @@ INSTALL = "packaging/install-missing"
 BOOT = ["sh", "-c", f'''{{ [ "$(id -u)" != 0 ] || {INSTALL} "$@"; }} && tests/systemd/lab run -- true ||
     {{ echo "no systemd can be booted here, which only root may"; exit 1; }}''', "boot"]
 LAB = ["tests/systemd/lab", "run", "-b", TOP, "--"]
-SUITES = "build unit integration systemd fuzz lint cross bench static package".split()  # last two: --all
+SUITES = "build unit integration systemd fuzz lint cross bench windows static package".split()
+LONG = 3  # the last ones need --all
 SKIPPED = 77  # exit status; the last line of the log states the reason
 FIGURES = re.compile(r"^(?:stat::number_of_executed|lines:|functions:|branches:).*", re.MULTILINE)
 
@@ -56,6 +57,9 @@ FLAVOURS = {
     "bare": Flavour("gcc", BARE, 10, 1, IN_ALL + " and not (ackc_ or test_text.py or test_template.py)"),
     "arm64": Flavour("gcc", [*BARE, f"--cross-file={BUILDS}/cross-arm64/cross.ini"], 40, 10),
     "i386": Flavour("gcc", [*BARE, f"--cross-file={BUILDS}/cross-i386/cross.ini"], 10, 10),
+    "windows": Flavour("x86_64-w64-mingw32-gcc", [
+        "-Dtls=enabled", "-Ddebug=false", f"--cross-file={BUILDS}/cross-windows/meson.ini",
+        f"--cross-file={BUILDS}/cross-windows/cross.ini"], 40, 4, "ackc_"),
     "static": Flavour("musl-gcc", [], 10, 1),  # by packaging/build-static
     "clang": Flavour("clang", WHOLE, 1, 1),
     "tsan": Flavour("clang", [*SANITIZED, "-Db_sanitize=thread"], 20, 8),
@@ -190,7 +194,8 @@ def lacks(name, *command):
 def build(name):
     compiler, options, *_ = FLAVOURS[name]
     setup = ["meson", "setup", "-Dwerror=true", *options]
-    prepare = f"tests/cross/prepare {name} {BUILDS}/cross-{name}" if name in ("arm64", "i386") else ""
+    is_cross = any("--cross-file" in str(option) for option in options)
+    prepare = f"tests/cross/prepare {name} {BUILDS}/cross-{name}" if is_cross else ""
     if name == "static":
         prepare, setup = f"packaging/static-libraries {BUILDS}/static-libraries", ["packaging/build-static"]
     command = ["sh", "-c", BUILD, BUILDS / name, *setup, BUILDS / name]
@@ -257,6 +262,11 @@ def plan(options):
     if "package" in suites:
         jobs += lacks("package", *BOOT, "systemd", "deb", "rpm") or [
             pytest("package", "systemd", "gcc", "tests/package", prefix=LAB, test_seconds=900)]
+    if "windows" in suites:
+        jobs += lacks("windows", INSTALL, "static", "windows") or [
+            meson("windows/unit", "unit", "windows"),
+            pytest("windows/ackc", "integration", "windows", "-k", FLAVOURS["windows"].selected,
+                   "tests/integration")]
     if "static" in suites:
         jobs += lacks("static", INSTALL, "static", "image", "containers") or [
             pytest("static/integration", "integration", "static", f"-n{4 * PROCESSORS}", "-k",
@@ -293,7 +303,7 @@ def main():
     parser.add_argument("--fuzz-seconds", type=int)
     parser.add_argument("suites", nargs="*", metavar="SUITE", choices=[*SUITES, []])
     options = parser.parse_args()
-    options.suites = options.suites or SUITES[:None if options.all else -2]
+    options.suites = options.suites or SUITES[:None if options.all else -LONG]
     options.fuzz_seconds = options.fuzz_seconds or (600 if options.all else 4)
     shutil.rmtree(LOGS, ignore_errors=True)
     LOGS.mkdir(parents=True)
