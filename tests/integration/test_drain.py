@@ -205,7 +205,7 @@ def test_drain_delay_accepts_before_the_drain(ackd, config_file):
         daemon.signal(signal.SIGTERM)
         daemon.wait_for("draining in .* 503")
         if metrics:
-            assert request(daemon.address("metrics"), "/healthz")[0] == 503
+            assert request(daemon.address("metrics"), "/healthz")[::2] == (503, "waiting to drain\n")
         assert daemon.exchange(b"x") == b"Got x"
         s.sendall(b"y")
         assert read_exactly(s, 5) == b"Got y"

@@ -450,7 +450,7 @@ def test_healthz_returns_503_while_draining(ackd):
         fill(s, b"unread")
         daemon.signal(SIGTERM)
         daemon.wait_for("draining")
-        assert request(metrics, "/healthz")[::2] == (503, "not accepting\n")
+        assert request(metrics, "/healthz")[::2] == (503, "draining\n")
         assert request(metrics)[0] == 200
         converse(s, b"")
     assert daemon.wait() == 0

@@ -309,8 +309,10 @@ static void test_names(void **state)
 		{"listeners = ( { name = \"a\"; max_lin = 2; } );",
 		 "F:1: listeners[0].max_lin: no such setting; did you mean limits.max_line at top "
 		 "level?\n"},
+		{"listeners = ( { name = \"a\"; limits = { max_line = 2; }; } );",
+		 "F:1: listeners[0].limits: no such setting; did you mean limits at top level?\n"},
 		{"port = 1;\nreply = \"echo\";\nport = 2;",
-		 "F:3: found a second time (duplicate setting); allowed: once in a group\n"},
+		 "F:3: found a setting twice in one group; allowed: once\n"},
 		{"encoding = { errors = \"xmlcharrefreplace\"; };",
 		 "F:1: encoding.errors: found the string \"xmlcharrefreplace\"; allowed: "
 		 "\"strict\", \"replace\", \"ignore\", \"backslashreplace\" or \"surrogateescape\" "

@@ -287,8 +287,7 @@ static void test_include_faults(void **state)
 		      "F:2: nak: found 5; allowed: true or false\n");
 	files_write_text("inc/bad.conf", "port = 1;\n\nport = 0;\n");
 	expect_errors("@include \"inc/bad.conf\"\n",
-		      "inc/bad.conf:3: found a second time (duplicate setting); allowed: "
-		      "once in a group\n");
+		      "inc/bad.conf:3: found a setting twice in one group; allowed: once\n");
 	files_write_text("inc/bad.conf", "port = ;\n");
 	expect_errors("\n@include \"inc/bad.conf\"\n",
 		      "inc/bad.conf:1: syntax error; allowed: name = value;\n");

@@ -26,7 +26,6 @@ static struct config_listener listeners[] = {
 static const struct config config = {.listeners = listeners, .n_listeners = 2};
 
 static const struct metrics_view view = {
-	.accepting = true,
 	.max_connections = 10000,
 	.held_bytes = 4711,
 	.max_held_bytes = UINT64_MAX,

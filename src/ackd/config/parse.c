@@ -197,6 +197,8 @@ static void report_unknown(const char *name, bool top, const struct config_place
 	}
 	if (top && n == 0)
 		offer(&guess, "", "listeners", strlen("listeners"), "");
+	if (!top && is_group(SCOPE_DAEMON, name))
+		offer(&guess, "", name, strlen(name), " at top level");
 	for (size_t i = 0; i < n_settings; i++) {
 		const char *full = settings[i].name, *last = strrchr(full, '.');
 
@@ -360,7 +362,7 @@ static int parse_error(struct config_loader *loader, const config_t *tree, unsig
 		const char *begin;   /* beginning of libconfig's message */
 		const char *message; /* replacement */
 	} messages[] = {
-		{"duplicate", "found a second time (duplicate setting); allowed: once in a group"},
+		{"duplicate", "found a setting twice in one group; allowed: once"},
 		{"mismatched",
 		 "found values of different types in an array; allowed: an array of one type"},
 		{"memory exhausted", "syntax error: nested too deeply"}, /* the parser's stack */

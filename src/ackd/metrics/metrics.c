@@ -24,6 +24,7 @@
 
 #include <errno.h>
 #include <microhttpd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -103,9 +104,9 @@ static enum MHD_Result respond(struct MHD_Connection *connection, unsigned statu
 static enum MHD_Result respond_text(struct MHD_Connection *connection, unsigned status,
 				    const char *text)
 {
-	/* MHD_RESPMEM_PERSISTENT: libmicrohttpd does not modify the text */
+	/* libmicrohttpd does not modify the text, and copies it */
 	return respond(connection, status, "text/plain; charset=utf-8", (void *)(uintptr_t)text,
-		       strlen(text), MHD_RESPMEM_PERSISTENT);
+		       strlen(text), MHD_RESPMEM_MUST_COPY);
 }
 
 static enum MHD_Result respond_metrics(struct MHD_Connection *connection, struct metrics_view *view)
@@ -145,6 +146,7 @@ static enum MHD_Result on_request(void *data, struct MHD_Connection *connection,
 	const char *path = path_of(url);
 	bool is_metrics = strcmp(path, "/metrics") == 0;
 	struct metrics_view view;
+	char text[32];
 
 	if (!is_metrics && strcmp(path, "/healthz") != 0)
 		return respond_text(connection, MHD_HTTP_NOT_FOUND,
@@ -155,9 +157,9 @@ static enum MHD_Result on_request(void *data, struct MHD_Connection *connection,
 	metrics->look(metrics->data, &view);
 	if (is_metrics)
 		return respond_metrics(connection, &view);
-	return view.accepting
-		       ? respond_text(connection, MHD_HTTP_OK, "accepting\n")
-		       : respond_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "not accepting\n");
+	snprintf(text, sizeof(text), "%s\n", view.not_ready ? view.not_ready : "accepting");
+	return respond_text(connection, view.not_ready ? MHD_HTTP_SERVICE_UNAVAILABLE : MHD_HTTP_OK,
+			    text);
 }
 
 /* ---- connections ---- */

@@ -13,7 +13,7 @@
 
 /* The state of the daemon that stats.h and log.h do not provide. */
 struct metrics_view {
-	bool accepting; /* ready and neither draining nor handing over */
+	const char *not_ready; /* NULL, or what the daemon does instead of running; static */
 	uint64_t max_connections;
 	uint64_t held_bytes;
 	uint64_t max_held_bytes;

@@ -172,7 +172,8 @@ static void on_metrics_look(void *data, struct metrics_view *ret_view)
 
 	sample_workers(server);
 	*ret_view = (struct metrics_view){
-		.accepting = server->state == SERVER_RUNNING,
+		.not_ready =
+			server->state == SERVER_RUNNING ? NULL : server_states[server->state].name,
 		.max_connections = atomic_load(&server->limits.max_connections),
 		.held_bytes = budget_used(&server->limits.budget),
 		.max_held_bytes = budget_max(&server->limits.budget),
