@@ -579,6 +579,16 @@ def test_group_at_top_level_applies_to_every_listener(ackd, certificates, config
         old.wrap_socket(plain, server_hostname="localhost")
 
 
+def test_memory_bound_includes_tls(ackd, certificates):
+    """The line in the log counts what connections and threads take for TLS."""
+    config = 'workers = 4; limits = { max_connections = 5000; }; log = { level = "debug"; };\n'
+    bounds = []
+    for group in "", certificates.group():
+        daemon = ackd(config + group)
+        bounds.append(int(daemon.wait_for(r"memory: at most (\d+) MiB: ")[1]))
+    assert bounds[0] + 5 <= bounds[1] <= bounds[0] + 10
+
+
 def test_warning_about_a_readable_key(ackd, certificates, config_file, tmp_path):
     key = tmp_path / "server.key"
     with open(certificates["server.key"], encoding="utf-8") as file:

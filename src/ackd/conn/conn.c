@@ -527,11 +527,16 @@ void conn_drain_for(struct conn *c, enum conn_reason reason, size_t n_read)
 
 /* ---- the beginning ---- */
 
+size_t conn_bytes(bool has_tls)
+{
+	return sizeof(struct conn) + (has_tls ? conn_tls_bytes : 0);
+}
+
 struct conn *conn_create(struct listener *listener, int fd, const struct address *address,
 			 enum conn_place place, bool has_tls)
 {
 	struct reactor *reactor = listener->reactor;
-	struct conn *c = malloc(sizeof(*c) + (has_tls ? conn_tls_bytes : 0));
+	struct conn *c = malloc(conn_bytes(has_tls));
 	enum refusal refusal = REFUSAL_MEMORY;
 	int r;
 

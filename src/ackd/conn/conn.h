@@ -123,5 +123,8 @@ void conn_drain(struct conn *c);
  */
 bool conn_time_out(struct conn *c);
 
+/* Returns the memory of a connection that holds nothing, in bytes. */
+size_t conn_bytes(bool has_tls);
+
 /* Asserts what holds in the state of @c. Call it between callbacks. */
 void conn_check_invariant(const struct conn *c);

@@ -276,8 +276,8 @@ static inline bool conn_is_handshaking(const struct conn *c)
 					   STATES_BIT(CONN_FLIGHT));
 }
 
-/* The bytes that a connection with TLS takes after its struct conn. */
-extern const size_t conn_tls_bytes;
+/* The bytes that a connection with TLS takes after its struct conn, and that a thread takes. */
+extern const size_t conn_tls_bytes, conn_tls_thread_bytes;
 
 /* The reason why conn_tls_init() returns -ENOTSUP, in words. */
 extern const char conn_tls_lack[];

@@ -212,6 +212,12 @@ free_buffer:
 	return r;
 }
 
+size_t reactor_bytes(bool has_tls)
+{
+	return sizeof(struct reactor) + TURN_BUFFER_BYTES + SESSION_AREA_BYTES +
+	       (has_tls ? conn_tls_thread_bytes : 0);
+}
+
 void reactor_close(struct reactor *reactor)
 {
 	if (uv_is_closing((uv_handle_t *)&reactor->check))

@@ -71,6 +71,9 @@ int reactor_init(struct reactor *reactor, struct limits *limits);
 /* Closes the handles of @reactor itself; without other handles the loop ends. Idempotent. */
 void reactor_close(struct reactor *reactor);
 
+/* Returns the most memory that a reactor takes besides its connections, in bytes. */
+size_t reactor_bytes(bool has_tls);
+
 /* Releases @reactor. Its loop must have no handles. */
 void reactor_finish(struct reactor *reactor);
 

@@ -47,6 +47,8 @@
 #define CHECKS 16
 
 const size_t conn_tls_bytes = sizeof(struct conn_tls);
+const size_t conn_tls_thread_bytes =
+	sizeof(struct conn_tls_memory) + (size_t)TLS_AEADS * TLS_CONTEXTS * TLS_CONTEXT_BYTES;
 const char conn_tls_lack[] = "libcrypto lacks an algorithm of TLS";
 
 /* The number of the longest records that a read can take. */

@@ -8,6 +8,7 @@
 #include <errno.h>
 
 const size_t conn_tls_bytes = 0;
+const size_t conn_tls_thread_bytes = 0;
 const size_t conn_tls_saved_bytes = 0;
 const char conn_tls_lack[] = "this ackd was built without TLS";
 

@@ -226,14 +226,23 @@ uint64_t server_descriptor_room(const struct server *server)
 	return limits_descriptor_room(descriptors_reserved(server, server->config));
 }
 
+static bool has_tls(const struct config *config)
+{
+	for (size_t i = 0; i < config->n_listeners; i++)
+		if (config->listeners[i].tls_context)
+			return true;
+	return false;
+}
+
 /* Logs the upper bound of the memory for @max_connections connections and the workers. */
 static void log_memory_bound(const struct server *server, const struct config *config,
 			     uint64_t max_connections)
 {
 	const uint64_t mib = 1 << 20;
 	uint64_t held = config->max_memory_bytes;
-	uint64_t connections = max_connections * sizeof(struct conn);
-	uint64_t workers = (uint64_t)server->n_workers * (TURN_BUFFER_BYTES + SESSION_AREA_BYTES);
+	bool tls = has_tls(config);
+	uint64_t connections = max_connections * conn_bytes(tls);
+	uint64_t workers = (uint64_t)server->n_workers * reactor_bytes(tls);
 
 	log_post_at(LOG_LEVEL_DEBUG, LOG_START, NULL,
 		    "memory: at most %" PRIu64 " MiB: %" PRIu64

@@ -58,6 +58,9 @@ static inline size_t tls_suite_secret_length(const struct tls_suite *suite)
  */
 #define TLS_CONTEXTS 128
 
+/* The memory of a context with its key: up to 1,168 bytes with OpenSSL 3.0. */
+#define TLS_CONTEXT_BYTES 1280
+
 struct tls_contexts {
 	EVP_CIPHER *cipher; /* NULL: libcrypto lacks the AEAD */
 	uint64_t n_loads;   /* of keys into contexts */
