@@ -17,7 +17,7 @@
 /* Waits for the end, after data if none was exchanged. */
 static int finish(const struct options *options, struct link *link)
 {
-	uint8_t bytes[1024];
+	uint8_t bytes[32768];
 	ssize_t n;
 
 	link_end_output(link);

@@ -8,6 +8,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* The most bytes that exchange() sends before it receives. */
+#define PIECE ((size_t)16384)
+
 int link_begin(struct link *link, const struct options *options)
 {
 	*link = (struct link){.fd = dial(options->port)};
@@ -82,14 +85,14 @@ int exchange(struct link *link, const struct corpus *corpus, size_t start, size_
 	const uint8_t *expected = corpus->replies + start * corpus->reply_bytes;
 	size_t n_out = lines * corpus->line_bytes, n_in = lines * corpus->reply_bytes;
 	size_t sent = 0, received = 0;
-	uint8_t buffer[16384];
+	uint8_t buffer[65536];
 
 	while (received < n_in) {
 		ssize_t n;
 
 		/* A piece at a time, so that the two directions cannot block each other. */
 		if (sent < n_out) {
-			size_t piece = n_out - sent < sizeof buffer ? n_out - sent : sizeof buffer;
+			size_t piece = n_out - sent < PIECE ? n_out - sent : PIECE;
 
 			n = link_send(link, out + sent, piece, 0);
 			if (n < 0) {

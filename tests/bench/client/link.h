@@ -7,6 +7,9 @@
 
 #include "client.h"
 
+/* The most bytes of data in a record. */
+#define TLS_DATA_MAX 16384
+
 struct tls; /* private to tls.c */
 
 struct link {
@@ -32,6 +35,7 @@ int link_open(struct link *link, const struct options *options);
  */
 ssize_t link_send(struct link *link, const uint8_t *p, size_t n, int flags);
 
+/* Receives. With TLS, @n is more than TLS_DATA_MAX. */
 ssize_t link_recv(struct link *link, uint8_t *p, size_t n, int flags);
 
 /* Ends the output: with TLS by close_notify. */

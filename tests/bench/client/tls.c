@@ -1,14 +1,20 @@
 /*
  * OpenSSL works on memory here, and this file on the socket, so that all records of a message are
- * sent in one piece, as a message without TLS is.
+ * sent in one piece, as a message without TLS is. The client must not be slower than the fastest
+ * server. Otherwise the server waits for it, and pays for being woken rather than for TLS. So
+ * OpenSSL keeps its buffers, its BIO copies nothing that it reads, and SSL_read() is called only
+ * for bytes that have arrived.
  */
 #include "tls.h"
+
+#include "link.h"
 
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 /* The same suite for all servers. */
@@ -17,11 +23,80 @@
 struct tls {
 	int fd;
 	SSL *ssl;
-	BIO *in;
-	BIO *out;
+	uint8_t *out; /* records to be sent */
+	size_t n_out;
+	size_t capacity;
+	size_t sent;  /* of @out */
 	size_t taken; /* bytes of a message whose records have not all been sent */
-	size_t sent;  /* bytes of its records */
 };
+
+/* Received bytes that OpenSSL has not read yet. Each call reads all that it has received. */
+static struct {
+	const uint8_t *p;
+	size_t n;
+} input;
+
+static int on_write(BIO *bio, const char *p, int n)
+{
+	struct tls *tls = BIO_get_data(bio);
+	size_t needed = tls->n_out + (size_t)n;
+
+	if (needed > tls->capacity) {
+		uint8_t *grown = realloc(tls->out, 2 * needed);
+
+		if (!grown)
+			return -1;
+		tls->out = grown;
+		tls->capacity = 2 * needed;
+	}
+	memcpy(tls->out + tls->n_out, p, (size_t)n);
+	tls->n_out = needed;
+	return n;
+}
+
+static int on_read(BIO *bio, char *p, int n)
+{
+	BIO_clear_retry_flags(bio);
+	if (input.n == 0) {
+		BIO_set_retry_read(bio);
+		return -1;
+	}
+	if ((size_t)n > input.n)
+		n = (int)input.n;
+	memcpy(p, input.p, (size_t)n);
+	input.p += n;
+	input.n -= (size_t)n;
+	return n;
+}
+
+static long on_control(BIO *bio, int command, long number, void *p)
+{
+	(void)bio;
+	(void)number;
+	(void)p;
+	return command == BIO_CTRL_FLUSH;
+}
+
+static BIO *create_bio(struct tls *tls)
+{
+	static BIO_METHOD *method;
+	BIO *bio;
+
+	if (!method) {
+		method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "bench");
+		if (!method)
+			return NULL;
+		BIO_meth_set_write(method, on_write);
+		BIO_meth_set_read(method, on_read);
+		BIO_meth_set_ctrl(method, on_control);
+	}
+	bio = BIO_new(method);
+	if (bio) {
+		BIO_set_data(bio, tls);
+		BIO_set_init(bio, 1);
+	}
+	return bio;
+}
 
 static SSL_CTX *shared_context(void)
 {
@@ -33,7 +108,6 @@ static SSL_CTX *shared_context(void)
 	if (context) {
 		SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION);
 		SSL_CTX_set_ciphersuites(context, SUITE);
-		SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
 		SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
 	}
 	return context;
@@ -43,71 +117,73 @@ struct tls *tls_create(int fd)
 {
 	SSL_CTX *context = shared_context();
 	struct tls *tls = calloc(1, sizeof *tls);
+	BIO *bio = NULL;
 
-	if (!context || !tls)
-		goto fail;
-	tls->fd = fd;
-	tls->ssl = SSL_new(context);
-	tls->in = BIO_new(BIO_s_mem());
-	tls->out = BIO_new(BIO_s_mem());
-	if (!tls->ssl || !tls->in || !tls->out)
-		goto fail;
-	SSL_set_bio(tls->ssl, tls->in, tls->out);
+	if (context && tls) {
+		tls->fd = fd;
+		tls->ssl = SSL_new(context);
+		bio = create_bio(tls);
+	}
+	if (!bio || !tls->ssl) {
+		fputs("OpenSSL failed\n", stderr);
+		exit(1);
+	}
+	SSL_set_bio(tls->ssl, bio, bio);
 	SSL_set_connect_state(tls->ssl);
 	return tls;
-
-fail:
-	fputs("OpenSSL failed\n", stderr);
-	free(tls);
-	return NULL;
 }
 
 void tls_destroy(struct tls *tls)
 {
 	SSL_free(tls->ssl);
+	free(tls->out);
 	free(tls);
 }
 
 /* Sends what OpenSSL has written. Returns 0, or -1 with errno. */
 static int flush(struct tls *tls, int flags)
 {
-	char *p;
-	size_t n = (size_t)BIO_get_mem_data(tls->out, &p);
-
-	if (n == 0)
-		return 0;
-	while (tls->sent < n) {
-		ssize_t sent = send(tls->fd, p + tls->sent, n - tls->sent, MSG_NOSIGNAL | flags);
+	while (tls->sent < tls->n_out) {
+		ssize_t sent = send(tls->fd, tls->out + tls->sent, tls->n_out - tls->sent,
+				    MSG_NOSIGNAL | flags);
 
 		if (sent < 0)
 			return -1;
 		tls->sent += (size_t)sent;
 	}
-	tls->sent = 0;
-	(void)BIO_reset(tls->out);
+	tls->sent = tls->n_out = 0;
 	return 0;
 }
 
-/* Receives for OpenSSL. Returns as recv(2) does. */
-static ssize_t fill(struct tls *tls, int flags)
+/* Receives for OpenSSL, at most @n bytes. Returns as recv(2) does. */
+static ssize_t fill(struct tls *tls, size_t n, int flags)
 {
 	static uint8_t buffer[256 * 1024];
-	ssize_t n = recv(tls->fd, buffer, sizeof buffer, flags);
+	ssize_t received;
 
-	if (n > 0)
-		BIO_write(tls->in, buffer, (int)n);
-	return n;
+	if (n > sizeof buffer)
+		n = sizeof buffer;
+	received = recv(tls->fd, buffer, n, flags);
+	if (received > 0) {
+		input.p = buffer;
+		input.n = (size_t)received;
+	}
+	return received;
 }
 
 int tls_handshake(struct tls *tls)
 {
 	int r = SSL_do_handshake(tls->ssl);
+	char c;
 
 	if (flush(tls, 0) < 0)
 		return -1;
-	if (r == 1)
+	/* tickets may follow */
+	if (r == 1 && input.n > 0 && SSL_peek(tls->ssl, &c, 1) <= 0 && input.n == 0)
 		return 1;
-	if (SSL_get_error(tls->ssl, r) == SSL_ERROR_WANT_READ)
+	if (r == 1 && input.n == 0)
+		return 1;
+	if (r != 1 && SSL_get_error(tls->ssl, r) == SSL_ERROR_WANT_READ)
 		return 0;
 	ERR_print_errors_fp(stderr);
 	return -1;
@@ -115,7 +191,7 @@ int tls_handshake(struct tls *tls)
 
 int tls_wait(struct tls *tls)
 {
-	return fill(tls, 0) > 0 ? 0 : -1;
+	return fill(tls, SIZE_MAX, 0) > 0 ? 0 : -1;
 }
 
 ssize_t tls_send(struct tls *tls, const uint8_t *p, size_t n, int flags)
@@ -138,27 +214,26 @@ ssize_t tls_recv(struct tls *tls, uint8_t *p, size_t n, int flags)
 {
 	size_t got = 0;
 
-	for (;;) {
-		int r = SSL_read(tls->ssl, p + got, (int)(n - got));
-		ssize_t filled;
+	while (got == 0) {
+		/* there must be room for the data of the record that OpenSSL has in part, too */
+		ssize_t filled = fill(tls, n - TLS_DATA_MAX, flags);
 
-		if (r > 0) {
-			got += (size_t)r;
-			if (got < n)
-				continue;
-		}
-		if (got > 0)
-			return (ssize_t)got;
-		if (SSL_get_error(tls->ssl, r) == SSL_ERROR_ZERO_RETURN)
-			return 0;
-		if (SSL_get_error(tls->ssl, r) != SSL_ERROR_WANT_READ) {
-			errno = EPROTO;
-			return -1;
-		}
-		filled = fill(tls, flags);
 		if (filled <= 0)
 			return filled;
+		while (input.n > 0) {
+			int r = SSL_read(tls->ssl, p + got, (int)(n - got));
+
+			if (r > 0) {
+				got += (size_t)r;
+			} else if (SSL_get_error(tls->ssl, r) == SSL_ERROR_ZERO_RETURN) {
+				return (ssize_t)got;
+			} else if (SSL_get_error(tls->ssl, r) != SSL_ERROR_WANT_READ) {
+				errno = EPROTO;
+				return -1;
+			}
+		}
 	}
+	return (ssize_t)got;
 }
 
 void tls_end_output(struct tls *tls)

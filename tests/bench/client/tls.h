@@ -18,5 +18,6 @@ int tls_handshake(struct tls *tls);
 int tls_wait(struct tls *tls);
 
 ssize_t tls_send(struct tls *tls, const uint8_t *p, size_t n, int flags);
+
 ssize_t tls_recv(struct tls *tls, uint8_t *p, size_t n, int flags);
 void tls_end_output(struct tls *tls);
