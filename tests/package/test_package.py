@@ -86,6 +86,13 @@ def test_lintian_reports_nothing(built):
     assert said.returncode == 0, said.stdout
 
 
+def test_units_are_found_without_a_file_for_pkg_config():
+    """Since Debian 13 it is in a package of its own, systemd-dev, which may be missing."""
+    done = run("env", "PKG_CONFIG_LIBDIR=/nonexistent", "make", "-s", "-f", TOP / "packaging/debian/rules",
+               "--eval", "units: ; @echo $(UNITS)", "units")
+    assert done.stdout == "usr/lib/systemd/system\n"
+
+
 def test_builds_are_reproducible(built, tmp_path):
     again = build(tmp_path / "somewhere-else")
 
