@@ -460,8 +460,8 @@ static void report_no_certificate(struct config_loader *loader, size_t i, const 
 	else
 		config_error(&place,
 			     "needs tls.certificate, which listener %zu (%s) does not have; "
-			     "allowed: a certificate for every listener, or the group tls in the "
-			     "listeners with TLS alone",
+			     "allowed: a certificate for every listener, or the group tls only "
+			     "in the listeners with TLS",
 			     i, other_text(loader, i, "name", other));
 }
 

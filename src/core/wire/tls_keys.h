@@ -53,8 +53,8 @@ static inline size_t tls_suite_secret_length(const struct tls_suite *suite)
 
 /*
  * A context of libcrypto takes more than 1 KiB, so a connection has none. Setting its key takes
- * 0.13 us with AES-GCM, a sixth of the time for a record of 64 bytes. So a thread has this many
- * contexts with keys for each AEAD; the next key replaces the one that was set first.
+ * 0.13 us with AES-GCM, a sixth of the time for a record of 64 bytes. A thread therefore has this
+ * many contexts with keys for each AEAD; the next key replaces the one that was set first.
  */
 #define TLS_CONTEXTS 128
 
@@ -70,7 +70,7 @@ struct tls_contexts {
 	} loaded[TLS_CONTEXTS];		 /* by the number of the load */
 };
 
-/* The working memory of a thread. A connection uses the same one from its begin to its end. */
+/* The working memory of a thread. A connection uses the same one until it ends. */
 struct tls_crypto {
 	struct tls_contexts aeads[TLS_AEADS];
 	EVP_KDF_CTX *expand; /* HKDF-Expand-Label */
@@ -103,8 +103,8 @@ struct tls_keys {
 };
 
 /*
- * Sets the keys from @secret (tls_suite_secret_length() bytes), and forgets those before. Does not
- * change the sequence number. The first call for an AEAD allocates its contexts. Returns 0, or
+ * Sets the keys from @secret (tls_suite_secret_length() bytes), and forgets the previous ones. Does
+ * not change the sequence number. The first call for an AEAD allocates its contexts. Returns 0, or
  * -ENOTSUP if libcrypto fails; then @keys are as before.
  */
 int tls_keys_set(struct tls_keys *keys, struct tls_crypto *crypto, const struct tls_suite *suite,
