@@ -1218,6 +1218,75 @@ static void test_more_keys_than_contexts(void **context)
 	}
 }
 
+/* Both ends of a connection that begins, changes keys and ends at any time beside others. */
+struct flow {
+	struct tls_receiver client, server;
+};
+
+/* No two connections have the same keys. */
+static void flow_begin(struct flow *flow, uint32_t random)
+{
+	static uint32_t number;
+	struct tls_state state = tls_fixture_state(tls_suites[random % TLS_SUITES], 1), peer;
+
+	number++;
+	memcpy(state.read_secret, &number, sizeof(number));
+	memcpy(state.write_secret, &number, sizeof(number));
+	peer = tls_fixture_peer(&state);
+	flow->server.channel = tls_fixture_channel(&crypto, &state);
+	flow->client.channel = tls_fixture_channel(&crypto, &peer);
+}
+
+static void flow_end(struct flow *flow)
+{
+	struct tls_keys keys = flow->server.channel.read;
+
+	tls_channel_finish(&flow->client.channel, &crypto);
+	crowd_leave(&flow->server);
+	assert_false(libcrypto_holds(keys.secret, 16));
+	tls_receiver_reset(&flow->client);
+	tls_receiver_reset(&flow->server);
+}
+
+static void flow_update(struct flow *flow, bool is_requested)
+{
+	struct tls_channel *client = &flow->client.channel;
+	uint8_t record[64];
+	size_t n;
+
+	if (!client->suite->is_13)
+		return;
+	n = tls_fixture_forge(client, 22, is_requested ? KEY_UPDATE_REQUEST : KEY_UPDATE, 5, 0,
+			      record);
+	assert_int_equal(tls_keys_update(&client->write, &crypto, client->suite), 0);
+	assert_int_equal(tls_receiver_take(&flow->server, &crypto, record, n), TLS_OPEN);
+}
+
+/* No connection ever works with the keys of another, or with its own earlier ones. */
+static void test_contexts_at_random(void **context)
+{
+	static struct flow flows[TLS_CONTEXTS];
+	uint32_t random = 1;
+
+	for (unsigned i = 0; i < TLS_CONTEXTS; i++)
+		flow_begin(&flows[i], i);
+	for (unsigned k = 0; k < 5000; k++) {
+		struct flow *flow;
+
+		random = random * 1664525 + 1013904223;
+		flow = &flows[(random >> 8) % TLS_CONTEXTS];
+		if (random >> 28 == 0) {
+			flow_end(flow);
+			flow_begin(flow, random >> 16);
+		} else if (random >> 28 <= 2) {
+			flow_update(flow, random >> 28 == 1);
+		}
+		crowd_exchange(&flow->client, &flow->server, (uint8_t)k);
+	}
+	for (unsigned i = 0; i < TLS_CONTEXTS; i++)
+		flow_end(&flows[i]);
+}
+
 static void test_no_allocation_per_message(void **context)
 {
 	for (unsigned i = 0; i < TLS_SUITES; i++) {
@@ -1410,6 +1479,7 @@ int main(void)
 		cmocka_unit_test(test_absent_aead),
 		cmocka_unit_test(test_keys_are_forgotten),
 		cmocka_unit_test(test_more_keys_than_contexts),
+		cmocka_unit_test(test_contexts_at_random),
 		cmocka_unit_test(test_no_allocation_per_message),
 		cmocka_unit_test(test_failing_contexts),
 		cmocka_unit_test(test_failing_key_updates),
