@@ -476,8 +476,7 @@ static int check_tls(struct config_loader *loader, size_t i)
 	for (size_t k = 0; k < n_settings; k++) {
 		const struct setting_source *source = &loader->listeners[i].settings[k];
 
-		if (settings[k].scope != SCOPE_LISTENER ||
-		    strncmp(settings[k].name, "tls.", 4) != 0)
+		if (!setting_is_in(&settings[k], "tls"))
 			continue;
 		if (source->bad)
 			return 0;

@@ -283,13 +283,12 @@ static bool is_in_effect(const struct setting *setting, const void *object)
 	if (setting->flags & SETTING_OLD_NAME)
 		return false;
 	if (setting->scope == SCOPE_DAEMON)
-		return strncmp(setting->name, "metrics.", strlen("metrics.")) != 0 ||
-		       config->metrics.address;
+		return !setting_is_in(setting, "metrics") || config->metrics.address;
 	if (setting->flags & SETTING_TEXT)
 		return listener->policy.transcoder.from != CHARSET_BINARY;
 	if (setting->flags & SETTING_FRAME)
 		return setting->flags & setting_frame_flag(listener->policy.framing);
-	if (strncmp(setting->name, "tls.", strlen("tls.")) == 0 &&
+	if (setting_is_in(setting, "tls") &&
 	    (!listener->tls.certificate ||
 	     (setting->type->kind == KIND_STRING && setting_equal(setting, object, &no_tls))))
 		return false;

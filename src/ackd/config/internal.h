@@ -18,14 +18,14 @@ enum setting_flag {
 	SETTING_UNBUILT = 1 << 1, /* rejected: this build lacks the feature */
 	SETTING_TCP = 1 << 2,	  /* has a meaning for an address only */
 	SETTING_UNIX = 1 << 3,	  /* has a meaning for a path only */
-	SETTING_TEXT = 1 << 8,	  /* has a meaning for text only, not for binary messages */
+	SETTING_TEXT = 1 << 4,	  /* has a meaning for text only, not for binary messages */
 
 	/* has a meaning for that framing only, which needs it if there is no default */
-	SETTING_DELIMITED = 1 << 4,
-	SETTING_LENGTH = 1 << 5,
-	SETTING_FIXED = 1 << 6,
+	SETTING_DELIMITED = 1 << 5,
+	SETTING_LENGTH = 1 << 6,
+	SETTING_FIXED = 1 << 7,
 
-	SETTING_OLD_NAME = 1 << 7, /* another setting has the member; not printed */
+	SETTING_OLD_NAME = 1 << 8, /* another setting has the member; not printed */
 };
 
 struct setting {
@@ -35,7 +35,7 @@ struct setting {
 	size_t offset; /* of the member in struct config_listener or struct config */
 	size_t size;
 	uint64_t minimum; /* numbers: in the unit of the member; strings: length in bytes */
-	uint64_t maximum;
+	uint64_t maximum; /* strings: 0: none */
 	const char *const *words;
 	const char *default_text; /* NULL: none */
 	unsigned flags;		  /* set of enum setting_flag */
@@ -71,6 +71,9 @@ struct value {
 
 /* Returns the index in settings[] of the setting with the dotted @name, or -1. */
 int setting_find(enum setting_scope scope, const char *name);
+
+/* Returns whether the setting is in @group. */
+bool setting_is_in(const struct setting *setting, const char *group);
 
 /* The size of the buffer for value_text(). */
 #define VALUE_TEXT_MAX 256
@@ -111,7 +114,8 @@ struct setting_type {
 		KIND_BYTES, /* a string, or an array whose elements setting_set() adds */
 	} kind;
 
-	/* Numbers and strings, for messages: what is allowed; KIND_NUMBER: and in which form. */
+	/* Numbers and strings, for messages: what is allowed; numbers with a range: in which form.
+	 */
 	const char *allowed;
 	const char *form;
 

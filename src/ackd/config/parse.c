@@ -145,11 +145,8 @@ static int read_setting(struct walk *walk, int index, const config_setting_t *no
 /* Returns whether @name is a group: the first part of the dotted name of a setting in @scope. */
 static bool is_group(enum setting_scope scope, const char *name)
 {
-	size_t n = strlen(name);
-
 	for (size_t i = 0; i < n_settings; i++)
-		if (settings[i].scope == scope && strncmp(settings[i].name, name, n) == 0 &&
-		    settings[i].name[n] == '.')
+		if (settings[i].scope == scope && setting_is_in(&settings[i], name))
 			return true;
 	return false;
 }

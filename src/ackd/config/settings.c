@@ -172,7 +172,7 @@ static void describe_number(const struct setting *setting, char out[VALUE_TEXT_M
 	const struct setting_type *type = setting->type;
 	char low[UNITS_TEXT_MAX], high[UNITS_TEXT_MAX];
 
-	if (type->kind == KIND_NUMBER)
+	if (type->form)
 		snprintf(out, VALUE_TEXT_MAX, "%s from %s to %s%s", type->allowed,
 			 type->text(setting, setting->minimum, low),
 			 type->text(setting, setting->maximum, high), type->form);
@@ -346,19 +346,8 @@ static bool read_width(const struct setting *setting, const struct value *value,
 	       (value->integer == 1 || value->integer == 2 || value->integer == 4);
 }
 
-static void describe_width(const struct setting *setting, char out[VALUE_TEXT_MAX])
-{
-	snprintf(out, VALUE_TEXT_MAX, "1, 2 or 4");
-}
-
-static const struct setting_class width_class = {
-	.set = set_number,
-	.print = print_number,
-	.describe = describe_width,
-};
-
-static const struct setting_type type_width = {&width_class, KIND_NUMBER, .read = read_width,
-					       .text = integer_text};
+static const struct setting_type type_width = {&number_class, KIND_NUMBER, "1, 2 or 4",
+					       .read = read_width, .text = integer_text};
 
 static const char *word_text(const struct setting *setting, uint64_t number,
 			     char out[UNITS_TEXT_MAX])
@@ -454,7 +443,9 @@ static int set_string(const struct setting *setting, void *member, const struct 
 	if (r < 0)
 		return r;
 	n = strlen(value->string);
-	if (is_good && (n < setting->minimum || n > setting->maximum || !is_good(value->string)))
+	if (setting->maximum > 0 && (n < setting->minimum || n > setting->maximum))
+		return setting_mismatch(setting, value, place, NULL);
+	if (is_good && !is_good(value->string))
 		return setting_mismatch(setting, value, place, NULL);
 	clear_string(member);
 	return copy_string(member, &value->string);
@@ -467,7 +458,7 @@ static void print_string(const struct setting *setting, const void *member, FILE
 
 static void describe_string(const struct setting *setting, char out[VALUE_TEXT_MAX])
 {
-	if (setting->type->is_good)
+	if (setting->maximum > 0)
 		snprintf(out, VALUE_TEXT_MAX, "a string of %" PRIu64 " to %" PRIu64 " bytes: %s",
 			 setting->minimum, setting->maximum, setting->type->allowed);
 	else
@@ -531,16 +522,11 @@ static bool path_is_good(const char *text)
 static const struct setting_type type_path = {
 	&string_class, KIND_STRING, "a path without control characters", .is_good = path_is_good};
 
-static bool text_is_good(const char *text)
-{
-	return true; /* its length is limited */
-}
-
-static const struct setting_type type_text = {&string_class, KIND_STRING, "text",
-					      .is_good = text_is_good};
+static const struct setting_type type_text = {
+	.class = &string_class, .kind = KIND_STRING, .allowed = "text"};
 
 /* check.c compiles templates, because that depends on other settings. */
-static const struct setting_type type_template = {&string_class, KIND_STRING, .is_good = NULL};
+static const struct setting_type type_template = {.class = &string_class, .kind = KIND_STRING};
 
 /* ---- bytes ---- */
 
@@ -616,7 +602,7 @@ static const struct setting_class bytes_class = {
 	.clear = clear_bytes,
 };
 
-static const struct setting_type type_bytes = {&bytes_class, KIND_BYTES, .is_good = NULL};
+static const struct setting_type type_bytes = {.class = &bytes_class, .kind = KIND_BYTES};
 
 /* ---- the table ---- */
 
@@ -663,6 +649,13 @@ unsigned setting_frame_flag(enum framing framing)
 		break;
 	}
 	return 0;
+}
+
+bool setting_is_in(const struct setting *setting, const char *group)
+{
+	size_t n = strlen(group);
+
+	return strncmp(setting->name, group, n) == 0 && setting->name[n] == '.';
 }
 
 int setting_find(enum setting_scope scope, const char *name)

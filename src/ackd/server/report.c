@@ -12,17 +12,24 @@
 
 #define STATUS_EVERY_MS 5000
 
+/* Returns the state in words, or NULL while the server runs. */
+static const char *other_state(const struct server *server)
+{
+	return server->state == SERVER_RUNNING ? NULL : server_states[server->state].name;
+}
+
 void report_status(struct server *server)
 {
+	const char *state = other_state(server);
 	struct stats s = stats_total();
 
-	log_notify("STATUS=%s%" PRIu64 " connection%s open, %" PRIu64 " served, %" PRIu64
+	log_notify("STATUS=%s%s%" PRIu64 " connection%s open, %" PRIu64 " served, %" PRIu64
 		   " message%s, %" PRIu64 " byte%s in, %" PRIu64 " byte%s out",
-		   server->state == SERVER_RUNNING ? "" : "draining: ", stats_open(&s),
-		   plural(stats_open(&s)), s.values[COUNTER_CONNECTIONS],
-		   s.values[COUNTER_MESSAGES], plural(s.values[COUNTER_MESSAGES]),
-		   s.values[COUNTER_RECEIVED_BYTES], plural(s.values[COUNTER_RECEIVED_BYTES]),
-		   s.values[COUNTER_SENT_BYTES], plural(s.values[COUNTER_SENT_BYTES]));
+		   state ? state : "", state ? ": " : "", stats_open(&s), plural(stats_open(&s)),
+		   s.values[COUNTER_CONNECTIONS], s.values[COUNTER_MESSAGES],
+		   plural(s.values[COUNTER_MESSAGES]), s.values[COUNTER_RECEIVED_BYTES],
+		   plural(s.values[COUNTER_RECEIVED_BYTES]), s.values[COUNTER_SENT_BYTES],
+		   plural(s.values[COUNTER_SENT_BYTES]));
 }
 
 static void on_status_timer(uv_timer_t *timer)
