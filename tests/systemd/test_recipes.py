@@ -15,7 +15,8 @@ import sys
 
 import pytest
 
-from service import CONFIG, PORT, Unit, connect, exchange, receive, run, serves, systemctl, wait_until
+from service import (CONFIG, PORT, Journal, Unit, connect, exchange, receive, run, serves, systemctl,
+                     wait_until)
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from displays import MAN, displays, plain  # noqa: E402  (needs the path)
@@ -222,7 +223,10 @@ def says(s, text):
 
 
 def test_tls_keys(unit):
-    """Only root can read the files. A restart renews them and keeps connections."""
+    """Only root can read the files. A restart renews them and keeps connections.
+
+    If the next process could not use them, it drains the connections.
+    """
     if not shutil.which("openssl"):
         pytest.skip("the command openssl is not installed")
     if "openssl none" in run("ackd", "--version").stdout:
@@ -246,8 +250,16 @@ def test_tls_keys(unit):
             assert says(s, b"c")
             with connect_tls("two.example", 10443) as new:
                 assert says(new, b"a")
-        assert (files / "server.key").stat().st_mode & 0o77 == 0
-        assert os.stat(f"/proc/{unit.pid}").st_uid != 0
+            assert (files / "server.key").stat().st_mode & 0o77 == 0
+            assert os.stat(f"/proc/{unit.pid}").st_uid != 0
+            journal = Journal()
+            (files / "server.key").write_text("no key\n")
+            assert unit.restart(check=False).returncode != 0
+            assert receive(s, 1) == b""
+        assert unit.show("ExecMainStatus") == "78"
+        assert journal.events("drain") and not journal.events("handover")
+        assert [e for e in journal.all_entries() if re.search(
+            r"connections are drained, .*tls\.key: credential:server\.key: ", e["MESSAGE"])]
     finally:
         shutil.rmtree("/etc/ackd")
 
