@@ -255,7 +255,8 @@ static int plain_text_failure(struct stream *s, const uint8_t *bytes, size_t n)
 
 	n = n < sizeof(seen) ? n : sizeof(seen);
 	memcpy(seen, bytes, n);
-	more = recv(stream_socket(s), (void *)(seen + n), sizeof(seen) - n, 0) /* never blocks */;
+	/* libuv's sockets do not block */
+	more = recv(stream_socket(s), (void *)(seen + n), sizeof(seen) - n, 0);
 	printable_bytes(words, seen, n + (more > 0 ? (size_t)more : 0));
 	return failure_describe(FAILURE_NO_TLS, "the server does not speak TLS: it sent %s", words);
 }
