@@ -114,8 +114,7 @@ struct setting_type {
 		KIND_BYTES, /* a string, or an array whose elements setting_set() adds */
 	} kind;
 
-	/* Numbers and strings, for messages: what is allowed; numbers with a range: in which form.
-	 */
+	/* For messages: what is allowed; numbers with a range: in which form. */
 	const char *allowed;
 	const char *form;
 
