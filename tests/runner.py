@@ -27,8 +27,8 @@ INSTALL = "packaging/install-missing"
 BOOT = ["sh", "-c", f'''{{ [ "$(id -u)" != 0 ] || {INSTALL} "$@"; }} && tests/systemd/lab run -- true ||
     {{ echo "no systemd can be booted here, which only root may"; exit 1; }}''', "boot"]
 LAB = ["tests/systemd/lab", "run", "-b", TOP, "--"]
-SUITES = "build unit integration systemd fuzz lint cross bench windows static package".split()
-LONG = 3  # the last ones need --all
+SUITES = "build unit integration systemd fuzz lint cross bench windows freebsd macos static package".split()
+LONG = 5  # the last ones need --all
 SKIPPED = 77  # exit status; the last line of the log states the reason
 FIGURES = re.compile(r"^(?:stat::number_of_executed|lines:|functions:|branches:).*", re.MULTILINE)
 
@@ -60,6 +60,8 @@ FLAVOURS = {
     "windows": Flavour("x86_64-w64-mingw32-gcc", [
         "-Dtls=enabled", "-Ddebug=false", f"--cross-file={BUILDS}/cross-windows/meson.ini",
         f"--cross-file={BUILDS}/cross-windows/cross.ini"], 40, 4, "ackc_"),
+    **{x: Flavour("clang", ["-Dtests=disabled", f"--cross-file={BUILDS}/cross-{x}/cross.ini"], 1, 1)
+       for x in ("freebsd", "macos")},  # only built
     "static": Flavour("musl-gcc", [], 10, 1),  # by packaging/build-static
     "clang": Flavour("clang", WHOLE, 1, 1),
     "tsan": Flavour("clang", [*SANITIZED, "-Db_sanitize=thread"], 20, 8),
@@ -73,7 +75,8 @@ FLAVOURS = {
 }
 BUILD = f"""for tool in "$CC" meson ninja; do
 command -v "$tool" || {{ echo "$tool is not installed"; exit {SKIPPED}; }}; done
-[ -z "$prepare" ] || $prepare || {{ echo "its libraries could not be fetched"; exit {SKIPPED}; }}
+[ -z "$prepare" ] || $prepare || {{
+[ $? = {SKIPPED} ] || echo "its libraries could not be fetched"; exit {SKIPPED}; }}
 [ "$(cat "$0/setup" 2>&1)" = "$*" ] || rm -rf "$0"
 [ -f "$0/build.ninja" ] || "$@" || exit 1
 ninja -C "$0" && printf %s "$*" >"$0/setup" || exit 1
@@ -195,7 +198,8 @@ def build(name):
     compiler, options, *_ = FLAVOURS[name]
     setup = ["meson", "setup", "-Dwerror=true", *options]
     is_cross = any("--cross-file" in str(option) for option in options)
-    prepare = f"tests/cross/prepare {name} {BUILDS}/cross-{name}" if is_cross else ""
+    script = "system" if name in ("freebsd", "macos") else "prepare"
+    prepare = f"tests/cross/{script} {name} {BUILDS}/cross-{name}" if is_cross else ""
     if name == "static":
         prepare, setup = f"packaging/static-libraries {BUILDS}/static-libraries", ["packaging/build-static"]
     command = ["sh", "-c", BUILD, BUILDS / name, *setup, BUILDS / name]
@@ -288,7 +292,8 @@ def plan(options):
         jobs += lacks("coverage", INSTALL, "coverage") or [
             Job("coverage/" + x, "last", [*gcovr, x], "coverage") for x in ("src/core", "src/")]
     needed = {job.flavour for job in jobs}.union(
-        ([*often, *["clang", "tsan", "analyzer"] * options.all]) if "build" in suites else [])
+        ([*often, *["clang", "tsan", "analyzer"] * options.all]) if "build" in suites else [],
+        {"freebsd", "macos"}.intersection(suites))
     return [*map(build, filter(needed.__contains__, FLAVOURS)), *jobs]
 
 
