@@ -144,7 +144,7 @@ def test_catalog_shows_fields_of_the_entry(unit, journal):
 
 # One listener for clients, one that denies all clients, and one for proxies.
 COURSE = """log: { level = "debug"; }; framing = "line"; keep_connections = true; workers = 1;
-log_messages = true;
+log_messages = true; limits = { drain_delay = "1h"; };
 listeners = ( { name = "ackd"; address = "127.0.0.1"; },
               { name = "closed"; address = "127.0.0.1"; port = 7001; deny = [ "0.0.0.0/0" ]; },
               { name = "proxied"; address = "127.0.0.1"; port = 7002; proxies = [ "127.0.0.1" ]; } );
@@ -185,7 +185,12 @@ def cause_every_kind(unit, journal):
     with connect():  # accept_error
         journal.wait_for("accept_error")
         resource.prlimit(unit.pid, resource.RLIMIT_NOFILE, (soft, hard))
-    unit.stop()  # drain, stop
+    unit.stop("--no-block")  # drain
+    journal.wait_for("drain")
+    unit.kill("--signal=HUP")  # signal_ignored
+    journal.wait_for("signal_ignored")
+    unit.kill()  # stop
+    unit.wait_for_state("inactive")
 
 
 def test_entries_are_as_documented(unit, journal):

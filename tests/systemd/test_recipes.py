@@ -164,7 +164,7 @@ def test_drop_in(unit, drop_in):
 def test_socket_commands_can_be_repeated(unit):
     """They also replace sockets that are in use: the installed ones, then those of a drop-in."""
     unit.start()
-    for drop_in in "", "[Socket]\nListenStream=\nListenStream=127.0.0.1:7\n", "":
+    for drop_in in "[Socket]", "[Socket]\nListenStream=\nListenStream=127.0.0.1:7", "[Socket]":
         administrate(SOCKET_COMMANDS, drop_in)
         for address in addresses_of(drop_in):
             assert serves(address)
