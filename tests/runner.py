@@ -39,7 +39,8 @@ LANES = {"compute": (PROCESSORS, 10), "integration": (2, 0), "systemd": (2, 0),
 
 # Integration tests of files that are the same in all flavours run only in the first one. The client and
 # the core have no optional parts, so the bare flavour does not test them again.
-IN_ALL = "not completions and not sessions and not quickstart and not containers and not openrc"
+IN_ALL = ("not completions and not sessions and not quickstart and not containers and not openrc"
+          " and not hand_over_command")
 # Under valgrind a daemon takes seconds to start: no crowds, third-party servers and injected faults.
 UNDER_VALGRIND = " or ".join(f"test_{name}.py" for name in (
     "activated ackc_ping ackc_send course drain handover limits line log metrics nak proxy reload "

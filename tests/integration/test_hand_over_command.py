@@ -1,0 +1,65 @@
+"""The command of ExecStop=, packaging/hand-over, with another systemctl and another ackd."""
+
+import os
+import re
+import subprocess
+
+import pytest
+
+from harness import ROOT
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may write to /run")
+
+SYSTEMCTL = """#!/bin/sh
+case $1 in
+list-jobs) echo "7 ackd.service restart running" ;;
+cat) echo "LoadCredential=server.key:$CREDENTIAL" ;;
+show) echo 0 ;;
+esac
+"""
+# An error with the text of a setting, and one with the path of the key.
+ACKD = r"""#!/bin/sh
+key=$CREDENTIALS_DIRECTORY/server.key
+[ -e "$key" ] || [ -h "$key" ] || exit 0
+[ -e "$key" ] || { echo "no key"; exit 78; }
+printf '%s\n' 'x.conf:1: greeting: found "\c\n"' "x.conf:2: tls.key: $key: cannot read"
+exit 78
+"""
+
+
+@pytest.fixture
+def hand_over(tmp_path):
+    """hand_over(NAME="value") runs the command for a restart, and returns its lines."""
+    for name, text in ("systemctl", SYSTEMCTL), ("ackd", ACKD):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+
+    def run(**variables):
+        done = subprocess.run([ROOT / "packaging/hand-over", "ackd.service", tmp_path / "ackd"], check=False,
+                              env={"PATH": f"{tmp_path}:/usr/bin:/bin", **variables}, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+        assert done.returncode == 0, done.stdout
+        return done.stdout.splitlines()
+
+    return run
+
+
+def test_errors_of_the_next_process_are_warnings(hand_over, tmp_path):
+    """Each line is one, and is unchanged: echo would end at a backslash and a c. /tmp may be full."""
+    (tmp_path / "new.key").write_text("key")
+    assert hand_over(CREDENTIAL=str(tmp_path / "new.key"), TMPDIR="/nonexistent") == [
+        "<4>connections are drained, because ackd would not start again: "
+        'x.conf:1: greeting: found "\\c\\n"',
+        "<4>x.conf:2: tls.key: credential:server.key: cannot read",
+    ]
+
+
+def test_next_process_lacks_a_credential(hand_over, tmp_path):
+    lines = hand_over(CREDENTIAL=f"{tmp_path}/none")
+    assert re.search("because ackd would not start again: .*no key", lines[0])
+
+
+def test_credential_that_is_no_file(hand_over, tmp_path):
+    """A directory or a relative name is left to systemd: there is nothing to check."""
+    assert hand_over(CREDENTIAL=str(tmp_path)) == []
+    assert hand_over(CREDENTIAL="relative") == []
