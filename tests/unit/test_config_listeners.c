@@ -478,7 +478,7 @@ static void test_replies(void **state)
 	snprintf(text, sizeof(text), "framing = \"line\"; quit = \"%s\";", quit);
 	files_write_text("F", text);
 	assert_int_equal(
-		config_load(&(struct config_source){.path = "F", .port = -1}, stdout, &config),
+		config_load(&(struct config_source){.path = "F", .port = -1}, stderr, &config),
 		-EINVAL);
 	text[strlen(text) - 3] = '"';
 	text[strlen(text) - 2] = ';';

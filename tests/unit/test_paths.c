@@ -244,7 +244,7 @@ static void test_fast_paths_equal_the_general_path(void **state)
 		template_destroy(policy.ack_prefix);
 		template_destroy(policy.ack_suffix);
 	}
-	print_message("%d sessions, %ju messages\n", CASES, (uintmax_t)messages);
+	print_message("# %d sessions, %ju messages\n", CASES, (uintmax_t)messages);
 	session_io_finish(&fast.io);
 	session_io_finish(&general.io);
 	free(fast.out);

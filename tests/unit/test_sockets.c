@@ -232,6 +232,19 @@ static bool connects(unsigned port)
 	return r == 0;
 }
 
+/*
+ * Returns whether a retired socket refuses connections. The kernel does that since Linux 5.0;
+ * qemu-user lacks the socket option.
+ */
+static bool retired_refuse(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM, 0), none = 0;
+	int r = setsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &none, sizeof(none));
+
+	close(fd);
+	return r == 0;
+}
+
 /* Restores the sockets of the store, as a process does that starts. */
 static void restart(void)
 {
@@ -302,9 +315,10 @@ static void test_metrics_and_listeners_open_and_close(void **state)
 	assert_int_equal(count(ENDPOINT_ACTIVE), 1);
 	assert_int_equal(count(ENDPOINT_RETIRED), 2);
 	assert_true(socket_set_has_retired(&set));
-	assert_false(connects(port));
+	assert_int_equal(connects(port), !retired_refuse());
 	socket_set_close_retired(&set);
 	assert_false(socket_set_has_retired(&set));
+	assert_false(connects(port));
 	assert_true(connects(port_of("metrics", false)));
 }
 

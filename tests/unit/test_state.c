@@ -286,40 +286,41 @@ static void test_damaged_state_is_rejected(void **state)
 {
 	struct fixture *f = *state;
 	struct state_reader reader;
+	uint32_t version = STATE_VERSION + 1;
 
 	for (unsigned i = 0; i < 6; i++)
 		add(f, i);
 	send_segment(f, 6);
 	for (size_t i = 0; i < f->length; i++) {
-		bool harmless = (i >= offsetof(struct state_header, numbered) &&
-				 i < offsetof(struct state_header, checksum)) ||
-				i == offsetof(struct state_header, is_last);
+		struct state_header header;
 
 		f->segment[i] ^= 1;
-		if (!harmless)
+		memcpy(&header, f->segment, sizeof(header));
+		if (header.numbered == 12345 && header.is_last != 1)
 			assert_true(state_open(f->segment, f->length, &reader) < 0);
 		f->segment[i] ^= 1;
 		assert_int_equal(state_open(f->segment, i, &reader), -EBADMSG);
 	}
 	assert_int_equal(state_open(f->segment, f->length, &reader), 0);
-	f->segment[offsetof(struct state_header, version)]++;
+	memcpy(f->segment + offsetof(struct state_header, version), &version, sizeof(version));
 	assert_int_equal(state_open(f->segment, f->length, &reader), -EPROTO);
 }
 
-/* Changes a byte after the header and corrects the checksum. */
-static int open_with(struct fixture *f, size_t offset, uint8_t value)
+/* Opens the segment with other bytes at @offset after the header, and a correct checksum. */
+static int open_with(struct fixture *f, size_t offset, const void *bytes, size_t n)
 {
-	uint8_t *byte = f->segment + sizeof(struct state_header) + offset, before = *byte;
+	uint8_t *place = f->segment + sizeof(struct state_header) + offset, before[8];
 	struct state_header header;
 	struct state_reader reader;
 	int r;
 
-	*byte = value;
+	memcpy(before, place, n);
+	memcpy(place, bytes, n);
 	memcpy(&header, f->segment, sizeof(header));
 	state_complete(&header, f->segment, f->length);
 	memcpy(f->segment, &header, sizeof(header));
 	r = state_open(f->segment, f->length, &reader);
-	*byte = before;
+	memcpy(place, before, n);
 	return r;
 }
 
@@ -327,69 +328,79 @@ static int open_with(struct fixture *f, size_t offset, uint8_t value)
 static void test_invalid_records_are_rejected(void **state)
 {
 	struct fixture *f = *state;
+	struct state_record record;
 
 	add(f, 4);
 	send_segment(f, 1);
-	assert_int_equal(open_with(f, offsetof(struct state_record, connection), 1), 0);
-#define BAD(member, byte, value)                                                                   \
-	assert_int_equal(open_with(f, offsetof(struct state_record, member) + (byte), value),      \
-			 -EBADMSG)
-	BAD(place.skipping, 0, 2);
-	BAD(place.dirty, 0, 1);
-	BAD(place.count, 3, 2);
-	BAD(place.message_length, 3, 2);
-	BAD(place.carry.length, 0, 1);
-	BAD(place.done, 0, SESSION_END_COUNT);
-	BAD(ended, 0, 2);
-	BAD(address.family, 0, 0);
-	BAD(listener_length, 0, 0);
-	BAD(listener_length, 0, 1);
-	BAD(output_length, 0, 5);
-	BAD(output_length, 3, 255);
-	BAD(input_length, 0, 3);
-	BAD(names_length, 0, sizeof(names) - 1);
-	BAD(names_length, 0, sizeof(names) + 1);
-	BAD(names_length, 0, 0);
-	BAD(names_length, 1, 1);
+#define WITH(member, value)                                                                        \
+	(memcpy(&record, f->segment + sizeof(struct state_header), sizeof(record)),                \
+	 record.member = (value),                                                                  \
+	 open_with(f, offsetof(struct state_record, member), &record.member,                       \
+		   sizeof(record.member)))
+#define BAD(member, value) assert_int_equal(WITH(member, value), -EBADMSG)
+	assert_int_equal(WITH(connection, 1), 0);
+	assert_int_equal(WITH(place.count, MESSAGE_BYTES_MAX), 0);
+	assert_int_equal(WITH(place.message_length, MESSAGE_BYTES_MAX + 2 * MARK_MAX), 0);
+	BAD(place.skipping, 2);
+	BAD(place.dirty, 1);
+	BAD(place.count, MESSAGE_BYTES_MAX + 1);
+	BAD(place.message_length, MESSAGE_BYTES_MAX + 2 * MARK_MAX + 1);
+	BAD(place.carry.length, 1);
+	BAD(place.done, SESSION_END_COUNT);
+	BAD(ended, 2);
+	BAD(address.family, 0);
+	BAD(listener_length, 0);
+	BAD(listener_length, 1);
+	BAD(output_length, 5);
+	BAD(output_length, UINT32_MAX);
+	BAD(input_length, 3);
+	BAD(names_length, sizeof(names) - 1);
+	BAD(names_length, sizeof(names) + 1);
+	BAD(names_length, 0);
+	BAD(names_length, UINT16_MAX);
+#undef BAD
+#undef WITH
 	/* four strings, no more and no less; the last byte is a NUL */
 	size_t at = f->length - sizeof(struct state_header);
-	assert_int_equal(open_with(f, at - 1, 'x'), -EBADMSG);
-	assert_int_equal(open_with(f, at - 2, 'x'), 0);
-	assert_int_equal(open_with(f, at - 2, '\0'), -EBADMSG);
-	assert_int_equal(open_with(f, at - sizeof(names), '\0'), -EBADMSG);
+	assert_int_equal(open_with(f, at - 1, "x", 1), -EBADMSG);
+	assert_int_equal(open_with(f, at - 2, "x", 1), 0);
+	assert_int_equal(open_with(f, at - 2, "", 1), -EBADMSG);
+	assert_int_equal(open_with(f, at - sizeof(names), "", 1), -EBADMSG);
 	at -= sizeof(TLS_SUBJECT) + 1;
-	assert_int_equal(open_with(f, at, 'x'), -EBADMSG);
-	assert_int_equal(open_with(f, at - sizeof(LOCAL), 'x'), -EBADMSG);
-	assert_int_equal(open_with(f, at - sizeof(LOCAL) - sizeof(AUTHORITY), 'x'), -EBADMSG);
-#undef BAD
+	assert_int_equal(open_with(f, at, "x", 1), -EBADMSG);
+	assert_int_equal(open_with(f, at - sizeof(LOCAL), "x", 1), -EBADMSG);
+	assert_int_equal(open_with(f, at - sizeof(LOCAL) - sizeof(AUTHORITY), "x", 1), -EBADMSG);
 }
 
 /* The names of counters and the counters are validated as well. */
 static void test_invalid_counters_are_rejected(void **state)
 {
 	struct fixture *f = *state;
+	const size_t n_at = offsetof(struct state_names_record, n);
+	const size_t length_at = offsetof(struct state_names_record, length);
 	const size_t names_at = sizeof(struct state_names_record);
 	const size_t record_at = names_at + 4, listener_at = record_at + 8;
 
 	handover_name_counters(&f->handover, "a\0b", 4, 2);
 	assert_int_equal(handover_add_counters(&f->handover, "l", (uint64_t[]){1, 2}), 0);
 	complete(f);
-	assert_int_equal(open_with(f, names_at, 'x'), 0);
-	assert_int_equal(open_with(f, offsetof(struct state_names_record, n), 1), -EBADMSG);
-	assert_int_equal(open_with(f, offsetof(struct state_names_record, n), 3), -EBADMSG);
-	assert_int_equal(open_with(f, offsetof(struct state_names_record, n) + 3, 0x80), -EBADMSG);
-	assert_int_equal(open_with(f, offsetof(struct state_names_record, length), 3), -EBADMSG);
-	assert_int_equal(open_with(f, offsetof(struct state_names_record, length), 5), -EBADMSG);
-	assert_int_equal(open_with(f, offsetof(struct state_names_record, length) + 3, 255),
+	assert_int_equal(open_with(f, names_at, "x", 1), 0);
+	assert_int_equal(open_with(f, n_at, &(uint32_t){1}, sizeof(uint32_t)), -EBADMSG);
+	assert_int_equal(open_with(f, n_at, &(uint32_t){3}, sizeof(uint32_t)), -EBADMSG);
+	assert_int_equal(open_with(f, n_at, &(uint32_t){UINT32_C(1) << 31}, sizeof(uint32_t)),
 			 -EBADMSG);
-	assert_int_equal(open_with(f, names_at + 1, 'x'), -EBADMSG);
-	assert_int_equal(open_with(f, names_at + 2, '\0'), -EBADMSG);
-	assert_int_equal(open_with(f, names_at + 3, 'x'), -EBADMSG);
-	assert_int_equal(open_with(f, record_at, 1), -EBADMSG);
-	assert_int_equal(open_with(f, record_at, 3), -EBADMSG);
-	assert_int_equal(open_with(f, record_at, 255), -EBADMSG);
-	assert_int_equal(open_with(f, listener_at, '\0'), -EBADMSG);
-	assert_int_equal(open_with(f, listener_at + 1, 'x'), -EBADMSG);
+	assert_int_equal(open_with(f, length_at, &(uint32_t){3}, sizeof(uint32_t)), -EBADMSG);
+	assert_int_equal(open_with(f, length_at, &(uint32_t){5}, sizeof(uint32_t)), -EBADMSG);
+	assert_int_equal(open_with(f, length_at, &(uint32_t){UINT32_MAX}, sizeof(uint32_t)),
+			 -EBADMSG);
+	assert_int_equal(open_with(f, names_at + 1, "x", 1), -EBADMSG);
+	assert_int_equal(open_with(f, names_at + 2, "", 1), -EBADMSG);
+	assert_int_equal(open_with(f, names_at + 3, "x", 1), -EBADMSG);
+	assert_int_equal(open_with(f, record_at, "\1", 1), -EBADMSG);
+	assert_int_equal(open_with(f, record_at, "\3", 1), -EBADMSG);
+	assert_int_equal(open_with(f, record_at, "\377", 1), -EBADMSG);
+	assert_int_equal(open_with(f, listener_at, "", 1), -EBADMSG);
+	assert_int_equal(open_with(f, listener_at + 1, "x", 1), -EBADMSG);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

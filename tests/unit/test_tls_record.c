@@ -1135,12 +1135,20 @@ static void *counted_realloc(void *p, size_t n, const char *file, int line)
 	return new;
 }
 
-static bool libcrypto_holds(const uint8_t *p, size_t n)
+/*
+ * Returns whether libcrypto holds a key, as it is or as 32-bit words of the other byte order: some
+ * ciphers on some processors convert it.
+ */
+static bool libcrypto_holds(const uint8_t *key, size_t n)
 {
+	uint8_t words[TLS_SECRET_MAX];
 	struct block *block;
 
+	for (size_t i = 0; i < n; i++)
+		words[i] = key[i ^ 3];
 	list_for_each (block, &blocks, node)
-		if (memmem(block->bytes, block->n, p, n))
+		if (memmem(block->bytes, block->n, key, n) ||
+		    memmem(block->bytes, block->n, words, n))
 			return true;
 	return false;
 }

@@ -412,7 +412,7 @@ static void test_every_kernel(void **state)
 		if (strcmp(*name, "scalar") == 0)
 			continue;
 		assert_int_equal(utf8_kernel_select(*name), 0);
-		print_message("kernel %s\n", *name);
+		print_message("# kernel %s\n", *name);
 		test_page_boundaries(state);
 		test_mutated_text(state);
 		test_find_faults(state);
