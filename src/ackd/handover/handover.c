@@ -195,12 +195,12 @@ static int segment_seal(struct handover *handover, bool is_last)
 		.n_connections = handover->n_connections,
 		.n_counters = handover->n_counters,
 		.is_last = is_last,
-		.numbered = atomic_load(&handover->limits->numbered),
 	};
 	int memfd = handover->memfd;
 	void *bytes;
 	int r;
 
+	header.numbered = atomic_load(&handover->limits->numbered);
 	/* truncates an unfinished record, and extends a file without any record */
 	if (ftruncate(memfd, (off_t)handover->length) < 0)
 		return -errno;

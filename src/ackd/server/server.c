@@ -9,6 +9,7 @@
 #include "ackd/server/internal.h"
 
 #include "base/plural.h"
+#include "loop/parallelism.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -283,7 +284,7 @@ int server_add_worker(struct server *server)
 
 static int server_start_workers(struct server *server)
 {
-	unsigned n = server->config->workers ? server->config->workers : uv_available_parallelism();
+	unsigned n = server->config->workers ? server->config->workers : parallelism();
 	int r = server_reserve_workers(server, n);
 
 	while (r == 0 && server->n_workers < n) {
