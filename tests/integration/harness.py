@@ -40,10 +40,13 @@ def ackd_binary():
 
 
 def sanitizer():
-    """Returns the sanitizer of the build, "address" or "thread"; "valgrind"; or None."""
+    """Returns the sanitizer of the build, "address" or "thread"; "emulator"; or None.
+
+    An emulator, which is valgrind or qemu, is in a script that runs the program.
+    """
     binary = ackd_binary().read_bytes()
     if binary.startswith(b"#!"):
-        return "valgrind"
+        return "emulator"
     for symbol, name in ((b"__asan_init", "address"), (b"__tsan_init", "thread")):
         if symbol in binary:
             return name
@@ -59,7 +62,7 @@ def is_static():
 # The slowness of the build under test relative to a plain build; time bounds are multiplied by it.
 SLOWNESS = float(
     os.environ.get("ACKD_TEST_SLOWNESS")
-    or {None: 1, "address": 4, "thread": 8, "valgrind": 20}[sanitizer()]
+    or {None: 1, "address": 4, "thread": 8, "emulator": 20}[sanitizer()]
 )
 
 
@@ -104,11 +107,11 @@ def spawn(command, env=None, **options):
     return subprocess.Popen([*WITH_PARENT, *command], env=env, **options)
 
 
-def run_ackd(*arguments, timeout=SOON, **options):
+def run_ackd(*arguments, timeout=SOON, wrapper=(), **options):
     """Runs `ackd ARGUMENTS` to its end; returns a CompletedProcess with text."""
     options.setdefault("env", environment())
     done = subprocess.run(
-        [str(ackd_binary()), *map(str, arguments)],
+        [*wrapper, str(ackd_binary()), *map(str, arguments)],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
