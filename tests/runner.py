@@ -27,8 +27,9 @@ INSTALL = "packaging/install-missing"
 BOOT = ["sh", "-c", f'''{{ [ "$(id -u)" != 0 ] || {INSTALL} "$@"; }} && tests/systemd/lab run -- true ||
     {{ echo "no systemd can be booted here, which only root may"; exit 1; }}''', "boot"]
 LAB = ["tests/systemd/lab", "run", "-b", TOP, "--"]
-SUITES = "build unit integration systemd fuzz lint cross bench windows freebsd macos static package".split()
-LONG = 5  # the last ones need --all
+QEMU = "i386 s390x arm64 armhf".split()  # of Debian's architectures; "cross" means all
+SUITES = [*"build unit integration systemd fuzz lint bench".split(), *QEMU,
+          *"windows freebsd macos static package".split()]
 SKIPPED = 77  # exit status; the last line of the log states the reason
 FIGURES = re.compile(r"^(?:stat::number_of_executed|lines:|functions:|branches:).*", re.MULTILINE)
 
@@ -56,11 +57,10 @@ FLAVOURS = {
     "gcc": Flavour("gcc", WHOLE, 4, 1, ""),
     "sanitize": Flavour("clang", [*SANITIZED, "-Db_sanitize=address,undefined", "-Dfuzz=enabled"], 40, 4),
     "bare": Flavour("gcc", BARE, 10, 1, IN_ALL + " and not (ackc_ or test_text.py or test_template.py)"),
-    "arm64": Flavour("gcc", [*BARE, f"--cross-file={BUILDS}/cross-arm64/cross.ini"], 40, 10),
-    "i386": Flavour("gcc", [*BARE, f"--cross-file={BUILDS}/cross-i386/cross.ini"], 10, 10),
-    "windows": Flavour("x86_64-w64-mingw32-gcc", [
-        "-Dtls=enabled", "-Ddebug=false", f"--cross-file={BUILDS}/cross-windows/meson.ini",
-        f"--cross-file={BUILDS}/cross-windows/cross.ini"], 40, 4, "ackc_"),
+    **{x: Flavour("gcc", [*WHOLE, "-Ddebug=false", f"--cross-file={BUILDS}/cross-{x}/cross.ini"],
+                  100, 4, "handover.py or line.py or reload.py or restart.py") for x in QEMU},
+    "windows": Flavour("x86_64-w64-mingw32-gcc", ["-Dtls=enabled", "-Ddebug=false", *(
+        f"--cross-file={BUILDS}/cross-windows/{x}.ini" for x in ("meson", "cross"))], 40, 4, "ackc_"),
     **{x: Flavour("clang", ["-Dtests=disabled", f"--cross-file={BUILDS}/cross-{x}/cross.ini"], 1, 1)
        for x in ("freebsd", "macos")},  # only built
     "static": Flavour("musl-gcc", [], 10, 1),  # by packaging/build-static
@@ -153,7 +153,7 @@ class Run:
         command = ["nice", f"-n{LANES[job.lane][1]}", "timeout", "-s", "KILL", str(job.seconds), *job.command]
         with open(path, "wb") as output:
             child = subprocess.Popen(command, cwd=TOP, env={**os.environ, **job.environment},
-                                     stdin=subprocess.DEVNULL, stdout=output, stderr=output, process_group=0)
+                                     stdout=output, stderr=output, start_new_session=True)
         self.groups.add(child.pid)
         if self.is_stopping:
             self.kill(child.pid)
@@ -188,8 +188,8 @@ class Run:
 
 def lacks(name, *command):
     """Returns no jobs if a command that prepares a suite passes, otherwise one that is skipped."""
-    done = subprocess.run(command, cwd=TOP, check=False, stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(command, cwd=TOP, check=False, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True)
     print(done.stdout, end="", flush=True)
     reason = done.stdout.strip().rpartition("\n")[2]
     return [Job(name, "compute", ["sh", "-c", f'echo "$0"; exit {SKIPPED}', reason])] * bool(done.returncode)
@@ -200,7 +200,7 @@ def build(name):
     setup = ["meson", "setup", "-Dwerror=true", *options]
     is_cross = any("--cross-file" in str(option) for option in options)
     script = "system" if name in ("freebsd", "macos") else "prepare"
-    prepare = f"tests/cross/{script} {name} {BUILDS}/cross-{name}" if is_cross else ""
+    prepare = f"tests/cross/{script} {name} {BUILDS}/cross-{name} {BUILDS}/{name}" if is_cross else ""
     if name == "static":
         prepare, setup = f"packaging/static-libraries {BUILDS}/static-libraries", ["packaging/build-static"]
     command = ["sh", "-c", BUILD, BUILDS / name, *setup, BUILDS / name]
@@ -210,7 +210,7 @@ def build(name):
 def meson(name, suite, flavour="gcc", lane="compute"):
     """Returns a job for a suite of meson."""
     _, _, sample, slower, _ = FLAVOURS[flavour]
-    is_whole = "ACKD_TEST_ALL" in os.environ and flavour in ("gcc", "sanitize", "arm64", "i386")
+    is_whole = "ACKD_TEST_ALL" in os.environ and flavour in ("gcc", "sanitize", "i386")
     base, built, wrap, suffix = name.replace("/", "-"), flavour, [], ""
     if flavour == "valgrind":
         built, wrap, suffix = "gcc", ["--wrap", TOP / "tests/valgrind"], "-valgrind"
@@ -223,15 +223,18 @@ def meson(name, suite, flavour="gcc", lane="compute"):
                {"ACKD_TEST_SAMPLE": str(1 if is_whole else sample)}, junit)
 
 
-def pytest(name, lane, flavour, *arguments, prefix=(), test_seconds=120):
-    slower = FLAVOURS[flavour].slower
+def pytest(name, flavour, *arguments, prefix=(), test_seconds=120):
+    """Returns a job for files of tests; without @arguments, the flavour's integration tests."""
+    *_, slower, selected = FLAVOURS[flavour]
+    processes = PROCESSORS * (2 if flavour in [*QEMU, "valgrind", "windows"] else 4)
+    whole = [f"-n{processes}", "-k", selected, "tests/integration"]
     junit = LOGS / (name.replace("/", "-") + ".xml")
-    command = [*prefix, "env", f"ACKD_BUILD={BUILDS / flavour}",
+    command = [*prefix, "env", f"ACKD_BUILD={BUILDS}/{'cross-' * (flavour in QEMU)}{flavour}",
                f"ACKD_TEST_SLOWNESS={2 * slower}",  # other jobs run in parallel
                "/usr/bin/python3", "-m", "pytest", f"--junitxml={junit}",
-               f"--timeout={test_seconds + 20 * slower}", *arguments]
-    return Job(name, lane, command, "gcc" if flavour == "valgrind" else flavour,
-               min(1200 * slower, 3000), {}, junit)
+               f"--timeout={test_seconds + 20 * slower}", *(arguments or whole)]
+    return Job(name, "systemd" if arguments else "integration", command,
+               "gcc" if flavour == "valgrind" else flavour, min(1200 * slower, 3000), {}, junit)
 
 
 def fuzz(source, seconds):
@@ -255,34 +258,22 @@ def plan(options):
         programs = f'{INSTALL} long && tests/valgrind --build "$0/gcc" "$0/valgrind"'
         jobs += lacks("valgrind", "sh", "-c", programs, BUILDS)
         tested += ["valgrind"] * (not jobs)
-    if "integration" in suites:
-        jobs += [pytest("integration/" + x, "integration", x,
-                        f"-n{(2 if x == 'valgrind' else 4) * PROCESSORS}", "-k", FLAVOURS[x].selected,
-                        "tests/integration") for x in tested]
+    jobs += [pytest("integration/" + x, x) for x in tested if "integration" in suites]
     if "systemd" in suites:
         jobs += lacks("systemd", *BOOT, "systemd") or [
-            *(pytest("systemd/" + x.stem[5:], "systemd", "gcc", x, prefix=LAB)
+            *(pytest("systemd/" + x.stem[5:], "gcc", x, prefix=LAB)
               for x in sorted(TOP.glob("tests/systemd/test_*.py"))),
             meson("systemd/lab", "lab", lane="systemd")]
     if "package" in suites:
         jobs += lacks("package", *BOOT, "systemd", "deb", "rpm") or [
-            pytest("package", "systemd", "gcc", "tests/package", prefix=LAB, test_seconds=900)]
-    if "windows" in suites:
-        jobs += lacks("windows", INSTALL, "static", "windows") or [
-            meson("windows/unit", "unit", "windows"),
-            pytest("windows/ackc", "integration", "windows", "-k", FLAVOURS["windows"].selected,
-                   "tests/integration")]
+            pytest("package", "gcc", "tests/package", prefix=LAB, test_seconds=900)]
     if "static" in suites:
         jobs += lacks("static", INSTALL, "static", "image", "containers") or [
-            pytest("static/integration", "integration", "static", f"-n{4 * PROCESSORS}", "-k",
-                   FLAVOURS["static"].selected, "tests/integration"),
-            pytest("static/image", "systemd", "static", "tests/static")]
+            pytest("static/integration", "static"), pytest("static/image", "static", "tests/static")]
     jobs += [meson("lint", "lint")] * ("lint" in suites)
-    if "unit" in suites:
-        jobs += [meson("unit/" + x, "unit", x) for x in tested]
-    if "cross" in suites:
-        jobs += lacks("cross", INSTALL, "cross") or [
-            meson("cross/" + x, "unit", x) for x in ("arm64", "i386")]
+    jobs += [meson("unit/" + x, "unit", x) for x in tested if "unit" in suites]
+    for x in filter(suites.__contains__, [*QEMU, "windows"]):
+        jobs += lacks(x, INSTALL, x) or [meson(x + "/unit", "unit", x), pytest(x + "/integration", x)]
     if "fuzz" in suites:
         jobs += [meson("fuzz/replay", "fuzz"),
                  *(fuzz(x, options.fuzz_seconds) for x in sorted(TOP.glob("tests/fuzz/fuzz_*.c")))]
@@ -307,9 +298,10 @@ def main():
     parser.add_argument("--all", action="store_true")
     parser.add_argument("--coverage", action="store_true")
     parser.add_argument("--fuzz-seconds", type=int)
-    parser.add_argument("suites", nargs="*", metavar="SUITE", choices=[*SUITES, []])
+    parser.add_argument("suites", nargs="*", metavar="SUITE", choices=[*SUITES, "cross", []])
     options = parser.parse_args()
-    options.suites = options.suites or SUITES[:None if options.all else -LONG]
+    options.suites = options.suites or SUITES[:None if options.all else SUITES.index("arm64")]
+    options.suites += QEMU * ("cross" in options.suites)
     options.fuzz_seconds = options.fuzz_seconds or (600 if options.all else 4)
     shutil.rmtree(LOGS, ignore_errors=True)
     LOGS.mkdir(parents=True)

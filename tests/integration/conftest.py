@@ -16,7 +16,6 @@ from harness import Daemon, ackd_binary, have, is_static, sanitizer  # noqa: E40
 from manager import Manager, skip_without_systemd  # noqa: E402
 
 CLONE_NEWNET = 0x40000000
-OWN_NETWORK = pytest.StashKey()
 surroundings.set_up()
 
 
@@ -26,7 +25,7 @@ def pytest_sessionstart(session):
     is_worker = hasattr(config, "workerinput") or not config.getoption("numprocesses", None)
     if is_worker and have("ip") and ctypes.CDLL(None).unshare(CLONE_NEWNET) == 0:
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-        config.stash[OWN_NETWORK] = True
+        config.has_own_network = True
 
 
 def pytest_report_header():
@@ -121,8 +120,8 @@ def config_file(directory):
 def shim_library(tmp_path_factory):
     if not have("cc"):
         pytest.skip("no compiler for the shim")
-    if sanitizer() == "valgrind":
-        pytest.skip("valgrind replaces system calls and memory functions")
+    if sanitizer() == "emulator":
+        pytest.skip("the program runs in valgrind or qemu, which loads no shim")
     if is_static():
         pytest.skip("a static program loads no shim")
     return shim.build(tmp_path_factory.mktemp("shim"))
@@ -139,7 +138,7 @@ def faults(shim_library):
 @pytest.fixture
 def own_network(pytestconfig):
     """Lets a test change the interfaces and routes of its process."""
-    if not pytestconfig.stash.get(OWN_NETWORK, False):
+    if not getattr(pytestconfig, "has_own_network", False):
         pytest.skip("no network namespace of its own, which only root may have")
 
 

@@ -17,6 +17,7 @@ import pytest
 from harness import (
     SOON,
     Frozen,
+    build_directory,
     fill,
     free_port,
     is_silent,
@@ -241,6 +242,24 @@ def test_half_a_line_is_continued(unit, reply):
         s.sendall(b"\xff still\nlast")
         s.shutdown(socket.SHUT_WR)
         assert read_to_end(s) == replied(prefix(4, 4) + b"last")
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_32_bit_and_64_bit_programs_continue_each_other(unit, monkeypatch, first):
+    """An upgrade from i386 to x86-64, and one back."""
+    builds = [build_directory(), build_directory().parent / "gcc"]
+    if builds[0].name != "cross-i386" or not (builds[1] / "src/ackd/ackd").exists():
+        pytest.skip("only with the builds for i386 and x86-64 of tests/run")
+    monkeypatch.setenv("ACKD_BUILD", str(builds[first]))
+    daemon = unit.start('framing = "line"; ack_prefix = "${message} ${bytes} ";')
+    with daemon.connect() as s:
+        s.sendall(b"one\nhalf")
+        assert read_exactly(s, 8) == b"1 3 one\n"
+        monkeypatch.setenv("ACKD_BUILD", str(builds[1 - first]))
+        daemon = unit.again(daemon)
+        s.sendall(b" a line\n")
+        assert read_exactly(s, 17) == b"2 11 half a line\n"
+        assert numbers(daemon) == (1, 1, 0)
 
 
 def test_signals_during_a_barrier_are_harmless(unit):

@@ -312,7 +312,7 @@ def announced(daemon, after=0):
 @pytest.fixture
 def limited(ackd):
     """limited(CONFIG, n) returns a daemon with a limit of n descriptors."""
-    if not have("prlimit") or sanitizer() == "valgrind":  # valgrind uses descriptors itself
+    if not have("prlimit") or sanitizer() == "emulator":  # which uses descriptors itself
         pytest.skip("the limit cannot be set")
     return lambda config, n: ackd(config, wrapper=["prlimit", f"--nofile={n}"], arguments=())
 

@@ -152,7 +152,7 @@ def test_pipelined_lines_need_few_writes(ackd, capsys):
     trace = daemon.directory / "trace"
     strace = subprocess.Popen(
         ["strace", "-f", "-p", str(daemon.pid), "-o", str(trace)]
-        + ["-e", "trace=write,writev,sendmsg,sendto,sendmmsg"],
+        + ["-e", "trace=write,writev,?send,sendmsg,sendto,sendmmsg"],
         stderr=subprocess.PIPE,
         text=True,
     )
