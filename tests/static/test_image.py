@@ -147,18 +147,20 @@ def test_podman_runs_it_and_checks_its_health(image, directory):
         done = subprocess.run([*podman_here, *arguments], check=False, stdin=subprocess.DEVNULL, text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=4 * SOON)
         assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        return done
 
-    name = podman("load", "-q", "-i", image.path).split()[-1]
-    podman("run", "-d", "--name=ackd", "--cgroups=disabled", "--network=host", "--read-only",
-           "--read-only-tmpfs=false", "--security-opt=no-new-privileges", "--cap-drop=all",
-           "--health-on-failure=kill", "--stop-timeout=25", name)
+    name = podman("load", "-q", "-i", image.path).stdout.split()[-1]
+    # root may lack the right to raise limits, which are high by default
+    podman("run", "-d", "--name=ackd", "--log-driver=k8s-file", "--cgroups=disabled", "--network=host",
+           "--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024", "--read-only", "--read-only-tmpfs=false",
+           "--security-opt=no-new-privileges", "--cap-drop=all", "--health-on-failure=kill",
+           "--stop-timeout=25", name)
     try:
-        wait_until(lambda: "ready: " in podman("logs", "ackd"), "ackd to be ready")
+        wait_until(lambda: "ready: " in podman("logs", "ackd").stderr, "ackd to be ready")
         assert exchange() == b"Got hello"
         podman("healthcheck", "run", "ackd")
         podman("stop", "ackd")
-        assert podman("wait", "ackd") == "0\n"
+        assert podman("wait", "ackd").stdout == "0\n"
     finally:
         podman("rm", "-f", "ackd")
 
