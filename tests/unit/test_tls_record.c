@@ -1104,7 +1104,7 @@ static void *counted_malloc(size_t n, const char *file, int line)
 
 	if (++n_allocations == failing || n == 0)
 		return NULL;
-	block = malloc(sizeof(*block) + n);
+	block = calloc(1, sizeof(*block) + n); /* for valgrind, as all of it is searched */
 	assert_non_null(block);
 	block->n = n;
 	list_append(&blocks, &block->node);
