@@ -48,16 +48,17 @@ UNDER_VALGRIND = " or ".join(f"test_{name}.py" for name in (
     "reload_command template workers").split())
 
 WHOLE = ["-Dsystemd=enabled", "-Dmetrics=enabled", "-Dtls=enabled"]
-# Symbols and the last optimizations take time.
-BARE = ["-Dsystemd=disabled", "-Dmetrics=disabled", "-Dtls=disabled", "-Ddebug=false", "-Doptimization=1"]
-SANITIZED = [*WHOLE, "-Db_lundef=false", "-Ddebug=false", "-Dc_args=-gline-tables-only"]
+# Symbols, the last optimizations, and code that continues after errors take the compiler time.
+FAST = ["-Ddebug=false", "-Doptimization=1"]
+BARE = ["-Dsystemd=disabled", "-Dmetrics=disabled", "-Dtls=disabled", *FAST]
+SANITIZED = [*WHOLE, *FAST, "-Db_lundef=false", "-Dc_args=-gline-tables-only -fno-sanitize-recover=all"]
 # sample: one in N costly comparisons, without --all; slower: than a plain build; selected: of pytest -k
 Flavour = collections.namedtuple("Flavour", "compiler options sample slower selected", defaults=[IN_ALL])
 FLAVOURS = {
     "gcc": Flavour("gcc", WHOLE, 4, 1, ""),
     "sanitize": Flavour("clang", [*SANITIZED, "-Db_sanitize=address,undefined", "-Dfuzz=enabled"], 40, 4),
     "bare": Flavour("gcc", BARE, 10, 1, IN_ALL + " and not (ackc_ or test_text.py or test_template.py)"),
-    **{x: Flavour("gcc", [*WHOLE, "-Ddebug=false", f"--cross-file={BUILDS}/cross-{x}/cross.ini"],
+    **{x: Flavour("gcc", [*WHOLE, *FAST, f"--cross-file={BUILDS}/cross-{x}/cross.ini"],
                   100, 4, "handover.py or line.py or reload.py or restart.py") for x in QEMU},
     "windows": Flavour("x86_64-w64-mingw32-gcc", ["-Dtls=enabled", "-Ddebug=false", *(
         f"--cross-file={BUILDS}/cross-windows/{x}.ini" for x in ("meson", "cross"))], 40, 4, "ackc_"),
