@@ -55,7 +55,7 @@ SANITIZED = [*WHOLE, *FAST, "-Db_lundef=false", "-Dc_args=-gline-tables-only -fn
 # sample: one in N costly comparisons, without --all; slower: than a plain build; selected: of pytest -k
 Flavour = collections.namedtuple("Flavour", "compiler options sample slower selected", defaults=[IN_ALL])
 FLAVOURS = {
-    "gcc": Flavour("gcc", WHOLE, 4, 1, ""),
+    "gcc": Flavour("gcc", WHOLE, 10, 1, ""),
     "sanitize": Flavour("clang", [*SANITIZED, "-Db_sanitize=address,undefined", "-Dfuzz=enabled"], 40, 4),
     "bare": Flavour("gcc", BARE, 10, 1, IN_ALL + " and not (ackc_ or test_text.py or test_template.py)"),
     **{x: Flavour("gcc", [*WHOLE, *FAST, f"--cross-file={BUILDS}/cross-{x}/cross.ini"],
@@ -303,7 +303,7 @@ def main():
     options = parser.parse_args()
     options.suites = options.suites or SUITES[:None if options.all else SUITES.index("arm64")]
     options.suites += QEMU * ("cross" in options.suites)
-    options.fuzz_seconds = options.fuzz_seconds or (600 if options.all else 4)
+    options.fuzz_seconds = options.fuzz_seconds or (600 if options.all else 2)
     shutil.rmtree(LOGS, ignore_errors=True)
     LOGS.mkdir(parents=True)
     test_run = Run()

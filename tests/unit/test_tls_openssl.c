@@ -5,6 +5,7 @@
  * ACKD_TEST_SAMPLE=N makes about one comparison in N.
  */
 
+#include "sample.h"
 #include "tls_fixture.h"
 
 #include <openssl/err.h>
@@ -36,7 +37,6 @@ static const struct {
 static struct tls_crypto crypto;
 static SSL_CTX *client_context, *server_context;
 static uint8_t pattern[TLS_SEAL_MAX];
-static size_t sample = 1;
 
 struct link {
 	SSL *client;
@@ -252,7 +252,7 @@ static void test_every_length(void **context)
 {
 	for (unsigned i = 0; i < TLS_SUITES; i++) {
 		struct link *link = link_open(suites[i].name);
-		size_t step = i < SUITES_APART ? sample : 97;
+		size_t step = i < SUITES_APART ? sample_share() : 97;
 
 		for (size_t n = 1 + i % step; n <= TLS_CONTENT_MAX; n += step) {
 			client_sends(link, n);
@@ -298,7 +298,7 @@ static void test_every_split(void **context)
 		client_sends(link, TLS_CONTENT_MAX);
 		client_sends(link, 333);
 		n = link->n_wire;
-		for (size_t split = 0; split <= n; split += 5 * sample) {
+		for (size_t split = 0; split <= n; split += 5 * sample_share()) {
 			link->server.channel = start;
 			assert_int_equal(
 				tls_receiver_take(&link->server, &crypto, link->wire, split), 0);
@@ -514,10 +514,6 @@ static void test_hand_over(void **context)
 
 static int set_up(void **context)
 {
-	const char *text = getenv("ACKD_TEST_SAMPLE");
-
-	if (text)
-		sample = strtoul(text, NULL, 10);
 	for (size_t i = 0; i < sizeof(pattern); i++)
 		pattern[i] = (uint8_t)(i * 7 + i / 251);
 	client_context = SSL_CTX_new(TLS_client_method());

@@ -1,11 +1,11 @@
 /*
  * Every kernel that this processor has, against the scalar reference: exhaustively for short
  * strings, at every alignment and around every block boundary for longer ones, at the edges of
- * memory that may be read, and over mutated text. ACKD_TEST_SAMPLE=N makes about one comparison in
- * N, always the same ones.
+ * memory that may be read, and over mutated text.
  */
 
 #include "core/utf8/utf8.h"
+#include "sample.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -42,27 +42,12 @@ static const char *const fillers[] = {"a", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f
 
 #define ROOM 1024
 
-static uint32_t sample_n = 1;
-static uint32_t sample_seed = 521288629;
-
 static uint32_t next_random(uint32_t *seed)
 {
 	*seed ^= *seed << 13;
 	*seed ^= *seed >> 17;
 	*seed ^= *seed << 5;
 	return *seed;
-}
-
-/* Whether a comparison is one of the sample. */
-static bool is_taken(void)
-{
-	return sample_n == 1 || next_random(&sample_seed) % sample_n == 0;
-}
-
-/* The distance to the next comparison of the sample: 1, or @sample_n on average. */
-static uint32_t next_step(void)
-{
-	return sample_n == 1 ? 1 : 1 + next_random(&sample_seed) % (2 * sample_n - 1);
 }
 
 static void fill(uint8_t *p, size_t n, const char *filler)
@@ -102,7 +87,7 @@ static void test_short_strings(void **state)
 
 	for (size_t f = 0; f < N_FILLERS; f++) {
 		fill(text, sizeof(text), fillers[f]);
-		for (uint32_t c = 0; c < 0x1000000; c += (f == 0 ? 1 : 61) * next_step()) {
+		for (uint32_t c = 0; c < 0x1000000; c += (f == 0 ? 1 : 61) * sample_step()) {
 			text[24] = (uint8_t)(c >> 16);
 			text[25] = (uint8_t)(c >> 8);
 			text[26] = (uint8_t)c;
@@ -157,7 +142,7 @@ static void test_boundaries(void **state)
 			alignment = (alignment + 1) % 64;
 			make_texts(texts, alignment);
 		}
-		if (!is_taken())
+		if (!sample_takes())
 			continue;
 		for (size_t f = 0; f < N_FILLERS; f++)
 			check_everywhere(string + 1, 3, texts[f] + alignment, fillers[f]);
@@ -180,7 +165,7 @@ static void test_alignments(void **state)
 
 		fill(p, ROOM - 64, fillers[0]);
 		for (size_t offset = 0; offset < 140; offset++) {
-			if (!is_taken())
+			if (!sample_takes())
 				continue;
 			for (size_t i = 0; i < N_EDGES * N_EDGES; i++) {
 				p[offset] = edges[i / N_EDGES];
@@ -213,7 +198,7 @@ static void test_long_texts(void **state)
 			uint8_t saved[4];
 
 			fill(p, n, filler);
-			for (size_t o = 0; o < n - length; o += step * next_step()) {
+			for (size_t o = 0; o < n - length; o += step * sample_step()) {
 				memcpy(saved, p + o, length);
 				memcpy(p + o, string, length);
 				check_agrees(p, n);
@@ -298,7 +283,7 @@ static void test_mutated_text(void **state)
 	uint8_t text[ROOM];
 	uint32_t seed = 2463534242;
 
-	for (uint32_t round = 0; round < 200000 / sample_n; round++) {
+	for (uint32_t round = 0; round < 200000 / sample_share(); round++) {
 		size_t n = next_random(&seed) % (round % 2 ? 100 : sizeof(text));
 
 		make_mutated(text, n, &seed);
@@ -313,7 +298,7 @@ static void test_find_faults(void **state)
 	const char *name = utf8_kernel_name();
 	uint32_t seed = 88675123;
 
-	for (uint32_t round = 0; round < 200000 / sample_n; round++) {
+	for (uint32_t round = 0; round < 200000 / sample_share(); round++) {
 		struct utf8_faults expected, found;
 		uint8_t block[UTF8_BLOCK];
 
@@ -379,7 +364,7 @@ static void test_streams(void **state)
 	uint8_t text[ROOM];
 	uint32_t seed = 362436069;
 
-	for (uint32_t round = 0; round < 100000 / sample_n; round++) {
+	for (uint32_t round = 0; round < 100000 / sample_share(); round++) {
 		size_t n = next_random(&seed) % sizeof(text);
 		size_t piece = round % 4 == 0 ? 80 : round % 2 ? 200 : 700;
 		struct faults whole = {.n = 0}, cut = {.n = 0};
@@ -429,11 +414,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_kernel),
 	};
-	const char *sample = getenv("ACKD_TEST_SAMPLE");
 
-	if (sample && strtoul(sample, NULL, 10) > 1) {
-		sample_n = (uint32_t)strtoul(sample, NULL, 10);
-		printf("# a sample of the comparisons: one in %u\n", sample_n);
-	}
+	if (sample_share() > 1)
+		printf("# a sample of the comparisons: one in %u\n", sample_share());
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

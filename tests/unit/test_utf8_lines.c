@@ -5,6 +5,7 @@
  */
 
 #include "core/utf8/utf8.h"
+#include "sample.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -162,8 +163,7 @@ static void compare_random(const struct edge *in, const struct edge *out, uint32
 
 static void test_every_kernel(void **state)
 {
-	const char *sample = getenv("ACKD_TEST_SAMPLE");
-	uint32_t seed = 88172645, rounds = sample && strtoul(sample, NULL, 10) > 1 ? 2000 : 20000;
+	uint32_t seed = 88172645, rounds = sample_share() > 1 ? 2000 : 20000;
 	struct edge in, out;
 
 	edge_init(&in, INPUT_MAX);
