@@ -5,6 +5,7 @@
 
 #include "ackd/sockets/socket_set.h"
 #include "ackd/sockets/store.h"
+#include "base/sock.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -232,17 +233,17 @@ static bool connects(unsigned port)
 	return r == 0;
 }
 
-/*
- * Returns whether a retired socket refuses connections. The kernel does that since Linux 5.0;
- * qemu-user lacks the socket option.
- */
+/* Returns whether a retired socket refuses connections, which needs support by the system. */
 static bool retired_refuse(void)
 {
-	int fd = socket(AF_INET, SOCK_STREAM, 0), none = 0;
-	int r = setsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &none, sizeof(none));
+	int fd = sock_open(AF_INET);
+	bool is_retired;
 
+	assert_true(fd >= 0);
+	sock_retire(fd);
+	is_retired = sock_is_retired(fd);
 	close(fd);
-	return r == 0;
+	return is_retired;
 }
 
 /* Restores the sockets of the store, as a process does that starts. */
