@@ -50,7 +50,8 @@ UNDER_VALGRIND = " or ".join(f"test_{name}.py" for name in (
 WHOLE = ["-Dsystemd=enabled", "-Dmetrics=enabled", "-Dtls=enabled"]
 # Symbols, the last optimizations, and code that continues after errors take the compiler time.
 FAST = ["-Ddebug=false", "-Doptimization=1"]
-BARE = ["-Dsystemd=disabled", "-Dmetrics=disabled", "-Dtls=disabled", *FAST]
+# Without optional parts, and with the files for systems that are not Linux.
+BARE = ["-Dsystemd=disabled", "-Dmetrics=disabled", "-Dtls=disabled", "-Dportable=true", *FAST]
 SANITIZED = [*WHOLE, *FAST, "-Db_lundef=false", "-Dc_args=-gline-tables-only -fno-sanitize-recover=all"]
 # sample: one in N costly comparisons, without --all; slower: than a plain build; selected: of pytest -k
 Flavour = collections.namedtuple("Flavour", "compiler options sample slower selected", defaults=[IN_ALL])

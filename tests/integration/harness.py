@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import errno
 import itertools
+import json
 import os
 import pathlib
 import re
@@ -51,6 +52,13 @@ def sanitizer():
         if symbol in binary:
             return name
     return None
+
+
+def is_portable():
+    """Returns whether the build has the option portable: no files for Linux alone."""
+    options = build_directory() / "meson-info/intro-buildoptions.json"
+    values = json.loads(options.read_text()) if options.exists() else []
+    return any(x["name"] == "portable" and x["value"] for x in values)
 
 
 def is_static():

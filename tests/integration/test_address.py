@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from harness import Address, free_port, read_exactly, read_to_end, wait_until
+from harness import Address, free_port, is_portable, read_exactly, read_to_end, wait_until
 from prom import is_built, scrape
 
 # The hosts that each address serves. Another IPv4 loopback address represents external addresses.
@@ -25,6 +25,7 @@ HOSTS = {
 }
 PAIRS = list(itertools.permutations(HOSTS, 2))
 SO_ATTACH_FILTER = 26
+RETIRES = pytest.mark.skipif(is_portable(), reason="the portable files cannot retire a socket")
 
 
 def config(address, port, more=""):
@@ -127,6 +128,7 @@ def reload_to(daemon, text):
     assert daemon.reload(), daemon.log
 
 
+@RETIRES
 @pytest.mark.parametrize("old, new", PAIRS, ids=[f"{a} to {b}" for a, b in PAIRS])
 def test_reload_changes_the_address_without_refusals(ackd, old, new):
     port = common_port()
@@ -142,6 +144,7 @@ def test_reload_changes_the_address_without_refusals(ackd, old, new):
     daemon.stop()
 
 
+@RETIRES
 @pytest.mark.parametrize("workers", [1, 3])
 def test_successive_reloads_leave_no_sockets(ackd, workers):
     """After all addresses there is one socket for each worker and address."""
@@ -291,6 +294,7 @@ def test_failed_reload_loses_no_connection(ackd):
 # ---- other sockets ----
 
 
+@RETIRES
 def test_listeners_can_exchange_their_addresses(ackd):
     port, other = common_port(), common_port()
     text = (

@@ -11,6 +11,7 @@ from harness import (
     Frozen,
     converse,
     have,
+    is_portable,
     read_exactly,
     read_to_end,
     sanitizer,
@@ -18,6 +19,9 @@ from harness import (
     within,
 )
 
+KERNEL_TIMEOUTS = pytest.mark.skipif(
+    is_portable(), reason="the portable files do not set the kernel's timeouts"
+)
 TOO_MANY = b"NAK 0 too many connections\n"
 
 
@@ -188,6 +192,7 @@ def test_idle_timeout_closes_connections(ackd):
         assert 1.7 < time.monotonic() - begin < within(3.8)
 
 
+@KERNEL_TIMEOUTS
 @pytest.mark.parametrize("idle_timeout_s", [7, 0])
 def test_kernel_timeouts_detect_dead_peers(ackd, idle_timeout_s):
     """They detect a dead peer at the idle timeout, or without one within five minutes by probes."""
@@ -225,6 +230,7 @@ def keepalive_of(daemon, listener=None):
             return theirs.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
 
 
+@KERNEL_TIMEOUTS
 def test_keepalive_is_set(ackd):
     """The setting of each listener applies to new connections, also after a reload."""
 

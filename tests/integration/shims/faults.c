@@ -70,6 +70,7 @@ static struct code shim = {.name = "/faults.so"};
 
 /* ---- the replaced functions ---- */
 
+static int (*next_accept)(int, struct sockaddr *, socklen_t *);
 static int (*next_accept4)(int, struct sockaddr *, socklen_t *, int);
 static ssize_t (*next_write)(int, const void *, size_t);
 static ssize_t (*next_writev)(int, const struct iovec *, int);
@@ -140,6 +141,7 @@ static void find_next(void)
 		return;
 	finding = true;
 #define FIND(name) *(void **)&next_##name = dlsym(RTLD_NEXT, #name)
+	FIND(accept);
 	FIND(accept4);
 	FIND(write);
 	FIND(writev);
@@ -193,17 +195,25 @@ static void delay(void)
 		usleep((useconds_t)control->delay_us);
 }
 
-int accept4(int fd, struct sockaddr *address, socklen_t *length, int flags)
+/* Returns whether accept() may go on. */
+static bool may_accept(void)
 {
 	int error = (int)control->accept_errno;
 
 	control->accept_calls++;
 	delay();
-	if (error) {
-		errno = error;
-		return -1;
-	}
-	return next_accept4(fd, address, length, flags);
+	errno = error;
+	return error == 0;
+}
+
+int accept(int fd, struct sockaddr *address, socklen_t *length)
+{
+	return may_accept() ? next_accept(fd, address, length) : -1;
+}
+
+int accept4(int fd, struct sockaddr *address, socklen_t *length, int flags)
+{
+	return may_accept() ? next_accept4(fd, address, length, flags) : -1;
 }
 
 static bool is_socket(int fd)
