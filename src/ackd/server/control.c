@@ -50,9 +50,9 @@ static int control_address(pid_t pid, uid_t uid, struct sockaddr_un *ret_un)
 		n = snprintf(un.sun_path, size, "%.*s/control", (int)directory_length(directory),
 			     directory);
 	else if (uid == 0)
-		n = snprintf(un.sun_path, size, "/run/ackd-%ld.control", (long)pid);
+		n = snprintf(un.sun_path, size, RUN_DIRECTORY "/ackd-%ld.control", (long)pid);
 	else
-		n = snprintf(un.sun_path, size, "/run/user/%lu/ackd-%ld.control",
+		n = snprintf(un.sun_path, size, RUN_DIRECTORY "/user/%lu/ackd-%ld.control",
 			     (unsigned long)uid, (long)pid);
 	if (n < 0 || (size_t)n >= size)
 		return -ENAMETOOLONG;

@@ -7,7 +7,8 @@
  *
  * The socket is "control" in the service's $RUNTIME_DIRECTORY. Without that variable, as when ackd
  * is started by hand, it is "ackd-PID.control" in /run for root and in /run/user/UID for any other
- * user. No other user can create files there.
+ * user. No other user can create files there. Systems other than Linux have /var/run instead of
+ * /run, without directories of users.
  */
 
 #include "ackd/server/exit_status.h"
