@@ -489,7 +489,7 @@ def test_allocation_failure_in_a_reload(ackd, faults, directory, config_file, ca
     assert failures >= 2
 
 
-def test_socket_refused_by_the_loop_is_retried(ackd, faults):
+def test_socket_refused_by_the_loop_is_retried(ackd, faults, tmp_path):
     """The worker retries; clients of that socket wait, at a start and after a reload."""
 
     def config(reply):
@@ -499,7 +499,8 @@ def test_socket_refused_by_the_loop_is_retried(ackd, faults):
     addresses = {"ack": "127.0.0.1", "echo": "127.0.0.2"}
     # the first two are the control socket and the ticker, which needs no descriptor in general
     faults.poll_fail = 2 if is_portable() else 3
-    daemon = ackd(config("ack"), env=faults.environment(), arguments=())
+    environment = {**faults.environment(), "RUNTIME_DIRECTORY": str(tmp_path)}
+    daemon = ackd(config("ack"), env=environment, arguments=())
     error = "cannot poll a listening socket: no space left on device"
     daemon.wait_for("accept_error: ack: " + error)
     assert daemon.exchange(b"x", "ack") == b"Got x"
@@ -752,6 +753,6 @@ def test_start_without_descriptors_is_an_error(config_file):
         resource.setrlimit(resource.RLIMIT_NOFILE, (10, 10))
 
     done = run_ackd("-c", config_file("port = 0; workers = 4;"), preexec_fn=none)
-    assert done.returncode in (69, 71)
-    assert "too many open files" in done.stderr
+    assert done.returncode in (69, 71, 78)  # 78: before it could read the configuration
+    assert "too many open files" in done.stderr.lower()
     assert not SANITIZER_REPORT.search(done.stderr)

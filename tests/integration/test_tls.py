@@ -27,6 +27,10 @@ def openssl(*arguments, directory):
                    stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=SOON)
 
 
+# Python 3.13 demands it of an authority.
+AUTHORITY = ["-addext", "keyUsage=critical,keyCertSign,digitalSignature"]
+
+
 class Certificates:
     """A certificate authority, a server's certificate and a client's."""
 
@@ -36,7 +40,7 @@ class Certificates:
             pytest.skip("this build has no TLS")
         new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
         openssl("req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test CA",
-                "-days", "2", directory=directory)
+                *AUTHORITY, "-days", "2", directory=directory)
         for name in ("server", "client", "other"):
             openssl("req", *new, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj",
                     f"/CN={name}.example", "-addext", "subjectAltName=DNS:localhost",
@@ -483,7 +487,7 @@ def test_client_ca_changes_in_a_restart(unit, certificates, authority, is_kept):
             f'client_ca = "{certificates[name]}";')
 
     openssl("req", "-x509", "-key", "ca.key", "-out", "renewed.pem", "-subj", "/CN=test CA",
-            "-days", "3", directory=certificates.directory)
+            *AUTHORITY, "-days", "3", directory=certificates.directory)
     daemon = unit.start(config("ca.pem"))
     with certificates.connect(daemon, certificate="client") as s:
         s.sendall(b"x")
@@ -544,7 +548,7 @@ def test_tls_is_switched_off_in_a_restart(unit, certificates):
 ])
 def test_configuration_errors(certificates, config_file, group, message):
     openssl("genrsa", "-out", "rsa.key", "2048", directory=certificates.directory)
-    openssl("x509", "-in", "ca.pem", "-signkey", "ca.key", "-days", "-1", "-out", "expired-ca.pem",
+    openssl("x509", "-in", "ca.pem", "-signkey", "ca.key", "-days", "0", "-out", "expired-ca.pem",
             directory=certificates.directory)
     with open(certificates["expired.pem"], "w", encoding="utf-8") as chain:
         for name in ("server.pem", "expired-ca.pem"):

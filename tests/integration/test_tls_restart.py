@@ -17,7 +17,7 @@ import pytest
 
 from harness import SOON, have, sanitizer, wait_until, within
 from test_handover import damage_state, edit_queue, flip
-from test_tls import Certificates, Client, openssl
+from test_tls import AUTHORITY, Certificates, Client, openssl
 from test_tls_secrets import KINDS, Recorder, Updater, find, needs_root, search
 
 pytestmark = pytest.mark.skipif(not have("openssl"), reason="the command openssl is not installed")
@@ -34,7 +34,7 @@ def certificates(tmp_path_factory):
     made = Certificates(tmp_path_factory.mktemp("tls"))
     for name, key in ("renewed", "ca.key"), ("stranger", "other.key"):
         openssl("req", "-x509", "-key", key, "-out", f"{name}.pem", "-subj", "/CN=test CA",
-                "-days", "3", directory=made.directory)
+                *AUTHORITY, "-days", "3", directory=made.directory)
     return made
 
 
