@@ -19,7 +19,8 @@ struct ticker {
 	uv_loop_t *loop;
 	void (*cb)(void *data);
 	void *data;
-	int fd;
+	int fd;		/* ticker_linux.c */
+	uint64_t at_ns; /* ticker_uv.c */
 };
 
 /* Returns 0 or a negative errno; on an error @t must not be closed. */
