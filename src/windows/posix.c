@@ -1,7 +1,11 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <io.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <windows.h>
 
 void *memmem(const void *text, size_t text_n, const void *wanted, size_t wanted_n)
 {
@@ -18,6 +22,17 @@ void *memmem(const void *text, size_t text_n, const void *wanted, size_t wanted_
 			return (void *)(uintptr_t)p;
 	}
 	return NULL;
+}
+
+int open_utf8(const char *path, int flags)
+{
+	wchar_t wide[MAX_PATH];
+
+	if (MultiByteToWideChar(CP_UTF8, 0, path, -1, wide, MAX_PATH) == 0) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	return _wopen(wide, flags | O_BINARY);
 }
 
 /* Reads byte by byte; only tests use it. */

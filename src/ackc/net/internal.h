@@ -18,6 +18,12 @@ struct tls_client {
 /* Creates the BIO method of a connection. Returns NULL if out of memory. */
 BIO_METHOD *tls_transport(void);
 
+/*
+ * Trusts the certificates that the system trusts, and those of the variables SSL_CERT_FILE and
+ * SSL_CERT_DIR. Returns false on an error.
+ */
+bool tls_trust_system(SSL_CTX *context);
+
 /* OpenSSL's callback for each certificate of a chain, and for each problem of it. */
 int tls_on_verify(int good, X509_STORE_CTX *store);
 

@@ -119,7 +119,7 @@ static bool load_own(struct tls_client *c, const struct tls_options *o, char wor
 static bool load_trust(struct tls_client *c, const struct tls_options *o, char words[TLS_WORDS_MAX])
 {
 	if (!o->ca)
-		return SSL_CTX_set_default_verify_paths(c->context) == 1;
+		return tls_trust_system(c->context);
 	if (SSL_CTX_load_verify_file(c->context, o->ca) != 1) {
 		ERR_clear_error(); /* it has no other reason */
 		return fail_file(words, "ca", o->ca, "no certificate in PEM format");

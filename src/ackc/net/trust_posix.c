@@ -1,0 +1,6 @@
+#include "ackc/net/internal.h"
+
+bool tls_trust_system(SSL_CTX *context)
+{
+	return SSL_CTX_set_default_verify_paths(context) == 1;
+}
