@@ -86,7 +86,7 @@ ninja -C "$0" && printf %s "$*" >"$0/setup" || exit 1
 find "$0" -name "*.gcda" -delete # counts of an earlier run"""
 
 Case = collections.namedtuple("Case", "name outcome reason")
-# flavour: the required build, or None; junit: its report, without which the job is one case
+# flavour: the required builds, or None; junit: its report, without which the job is one case
 Job = collections.namedtuple("Job", "name lane command flavour seconds environment junit",
                              defaults=[None, 1200, {}, None])
 
@@ -148,7 +148,7 @@ class Run:
 
     def run(self, job):
         """Runs a job to its end or its time limit. Returns whether it passed."""
-        if job.flavour and not self.ended["build/" + job.flavour].result():
+        if not all(self.ended["build/" + name].result() for name in (job.flavour or "").split()):
             return False  # the build is a failed or skipped case already
         path = LOGS / (job.name.replace("/", "-") + ".log")
         begin = time.monotonic()
@@ -231,12 +231,18 @@ def pytest(name, flavour, *arguments, prefix=(), test_seconds=120):
     processes = PROCESSORS * (2 if flavour in [*QEMU, "valgrind", "windows"] else 4)
     whole = [f"-n{processes}", "-k", selected, "tests/integration"]
     junit = LOGS / (name.replace("/", "-") + ".xml")
-    command = [*prefix, "env", f"ACKD_BUILD={BUILDS}/{'cross-' * (flavour in QEMU)}{flavour}",
+    built, environment, directory = flavour, {}, "cross-" * (flavour in QEMU) + flavour
+    if flavour == "valgrind":
+        built = "gcc"
+    elif flavour == "windows":  # the client alone
+        built, directory = "gcc windows", "gcc"
+        environment["ACKD_ACKC"] = f"{TOP}/tests/cross/wine {BUILDS}/windows/src/ackc/ackc.exe"
+    command = [*prefix, "env", f"ACKD_BUILD={BUILDS}/{directory}",
                f"ACKD_TEST_SLOWNESS={2 * slower}",  # other jobs run in parallel
                "/usr/bin/python3", "-m", "pytest", f"--junitxml={junit}",
                f"--timeout={test_seconds + 20 * slower}", *(arguments or whole)]
     return Job(name, "systemd" if arguments else "integration", command,
-               "gcc" if flavour == "valgrind" else flavour, min(1200 * slower, 3000), {}, junit)
+               built, min(1200 * slower, 3000), environment, junit)
 
 
 def fuzz(source, seconds):
@@ -285,7 +291,7 @@ def plan(options):
         gcovr = ["gcovr", "-r", TOP, "-s", BUILDS / "coverage", "-f"]
         jobs += lacks("coverage", INSTALL, "coverage") or [
             Job("coverage/" + x, "last", [*gcovr, x], "coverage") for x in ("src/core", "src/")]
-    needed = {job.flavour for job in jobs}.union(
+    needed = {name for job in jobs for name in (job.flavour or "").split()}.union(
         ([*often, *["clang", "tsan", "analyzer"] * options.all]) if "build" in suites else [],
         {"freebsd", "macos"}.intersection(suites))
     return [*map(build, filter(needed.__contains__, FLAVOURS)), *jobs]

@@ -43,7 +43,8 @@ const char *option_error(int option, const char *argument, const struct option *
 	/* musl sets additional bits for letters outside ASCII */
 	unsigned char letter = (unsigned char)optopt;
 
-	if (option == ':') {
+	/* BSD and mingw-w64 return ':' for a value that is not wanted, too */
+	if (option == ':' && !(strncmp(argument, "--", 2) == 0 && strchr(argument, '='))) {
 		snprintf(out, OPTION_ERROR_MAX, "option '%s' needs a value", argument);
 		return out;
 	}

@@ -7,6 +7,7 @@ tests that need both in a separate namespace. The exit status is that of the com
 import contextlib
 import os
 import pty
+import shlex
 import socket
 import struct
 import subprocess
@@ -18,8 +19,13 @@ import pytest
 from harness import SANITIZER_REPORT, SOON, build_directory, environment, spawn, wait_until
 
 
-def ackc_binary():
-    return str(build_directory() / "src/ackc/ackc")
+def ackc_command():
+    """Returns the words that run ackc: of $ACKD_ACKC, such as an emulator and a program, or of the build."""
+    return shlex.split(os.environ.get("ACKD_ACKC", "")) or [str(build_directory() / "src/ackc/ackc")]
+
+
+def is_windows():
+    return ackc_command()[-1].endswith(".exe")
 
 
 def argument(value):
@@ -43,7 +49,7 @@ class Result:
 def ackc(*arguments, data=None, timeout=SOON, wrapper=(), **options):
     """Runs `ackc ARGUMENTS` to its end, with @data as standard input."""
     options.setdefault("env", environment())
-    done = subprocess.run([*wrapper, ackc_binary(), *map(argument, arguments)],
+    done = subprocess.run([*wrapper, *ackc_command(), *map(argument, arguments)],
                           input=b"" if data is None else data, capture_output=True,
                           timeout=timeout, check=False, **options)
     return Result(done.returncode, done.stdout, done.stderr)
@@ -53,7 +59,7 @@ class Running:
     """A running ackc."""
 
     def __init__(self, *arguments, wrapper=(), stdin=subprocess.DEVNULL):
-        self.process = spawn([*wrapper, ackc_binary(), *map(str, arguments)],
+        self.process = spawn([*wrapper, *ackc_command(), *map(str, arguments)],
                              stdin=stdin, stdout=subprocess.PIPE,
                              stderr=subprocess.PIPE, env=environment())
 
@@ -79,7 +85,7 @@ class Running:
 def on_terminal(*arguments):
     """Runs `ackc ARGUMENTS` with a terminal as its standard output; returns (status, bytes)."""
     main, side = pty.openpty()
-    process = spawn([ackc_binary(), *map(str, arguments)], stdin=subprocess.DEVNULL,
+    process = spawn([*ackc_command(), *map(str, arguments)], stdin=subprocess.DEVNULL,
                     stdout=side, stderr=subprocess.DEVNULL, env=environment())
     os.close(side)
     shown = b""

@@ -12,6 +12,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import faults as shim  # noqa: E402
 import surroundings  # noqa: E402  (needs the path)
+import windows  # noqa: E402
+from ackc_peers import is_windows  # noqa: E402
 from harness import Daemon, ackd_binary, have, is_static, sanitizer  # noqa: E402
 from manager import Manager, skip_without_systemd  # noqa: E402
 
@@ -32,7 +34,12 @@ def pytest_report_header():
     return f"ackd: {ackd_binary()} (sanitizer: {sanitizer() or 'none'})"
 
 
+collect_ignore = [] if is_windows() else ["test_ackc_windows.py"]
+
+
 def pytest_collection_modifyitems(items):
+    if is_windows():
+        windows.skip(items)
     wrong = surroundings.raise_descriptors()
     for item in items if wrong else ():
         item.add_marker(pytest.mark.skip(reason=wrong))

@@ -247,8 +247,8 @@ def test_every_byte_is_echoed_unchanged(peer, tmp_path):
     for data in (bytes(100_000), bytes(range(256)) * 500, os.urandom(1_000_000),
                  b"\0NAK 1 x\n" * 20_000 + b"\xff"):
         path.write_bytes(data)
-        script = f'"$0" 127.0.0.1 {server.port} < {path} | cmp - {path}'
-        done = subprocess.run(["bash", "-o", "pipefail", "-c", script, ackc_peers.ackc_binary()],
+        script = f'"$0" "$@" 127.0.0.1 {server.port} < {path} | cmp - {path}'
+        done = subprocess.run(["bash", "-o", "pipefail", "-c", script, *ackc_peers.ackc_command()],
                               capture_output=True, timeout=within(30), check=False)
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 

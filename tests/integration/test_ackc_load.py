@@ -14,7 +14,7 @@ import threading
 import pytest
 
 import ackc_peers
-from ackc_peers import Running, ackc, ackc_binary, echo, lines_of
+from ackc_peers import Running, ackc, ackc_command, echo, lines_of
 from harness import SOON, environment, free_port, sanitizer, spawn, wait_until, within
 
 peer = ackc_peers.peer
@@ -287,7 +287,7 @@ def test_lines_option_with_a_stream_server_is_reported(peer):
 
 def test_progress_is_shown_on_a_terminal(peer):
     main, side = pty.openpty()
-    process = spawn([ackc_binary(), "load", "-d", "2.5", "-r", "1000", "127.0.0.1",
+    process = spawn([*ackc_command(), "load", "-d", "2.5", "-r", "1000", "127.0.0.1",
                      str(peer(echo).port)], stderr=side, stdout=subprocess.DEVNULL,
                     env=environment())
     os.close(side)
@@ -324,7 +324,7 @@ def test_progress_is_shown_while_connecting(peer):
 
     threading.Thread(target=serve, daemon=True).start()
     main, side = pty.openpty()
-    process = spawn([ackc_binary(), "load", "-n", "20", "-c", "20", "-w", str(SOON),
+    process = spawn([*ackc_command(), "load", "-n", "20", "-c", "20", "-w", str(SOON),
                      "127.0.0.1", str(listener.getsockname()[1])], stderr=side,
                     stdout=subprocess.PIPE, env=environment())
     os.close(side)
@@ -434,7 +434,7 @@ def test_memory_does_not_grow(peer, arguments, n, bound_kib):
 
     The peak of wait4() is not usable, because it includes that of Python before exec().
     """
-    command = [ackc_binary(), *(a.format(n) for a in arguments), "127.0.0.1",
+    command = [*ackc_command(), *(a.format(n) for a in arguments), "127.0.0.1",
                str(peer(echo).port)]
     with spawn(["head", "-c", str(n), "/dev/zero"], stdout=subprocess.PIPE) as source:
         process = spawn(command, stdin=source.stdout, stdout=subprocess.DEVNULL,

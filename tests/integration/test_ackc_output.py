@@ -9,7 +9,7 @@ import threading
 import pytest
 
 import ackc_peers
-from ackc_peers import ackc, ackc_binary, echo, silent
+from ackc_peers import ackc, ackc_command, echo, silent
 from harness import SOON, environment, free_port, spawn
 
 peer = ackc_peers.peer
@@ -38,7 +38,7 @@ def unwritable(arguments):
 
 def run(redirection, *arguments):
     """Runs ackc with the redirections of a shell."""
-    done = subprocess.run(["sh", "-c", f'exec "$@" {redirection}', "sh", ackc_binary(), *arguments],
+    done = subprocess.run(["sh", "-c", f'exec "$@" {redirection}', "sh", *ackc_command(), *arguments],
                           stdin=subprocess.DEVNULL, capture_output=True, timeout=SOON, check=False,
                           env=environment())
     return ackc_peers.Result(done.returncode, done.stdout, done.stderr)
@@ -86,7 +86,7 @@ def test_full_output_of_help_is_an_error(option):
 
 def test_ping_ends_with_its_reader(peer):
     """As in `ackc ping HOST | head -1`."""
-    with spawn([ackc_binary(), "ping", "-i", "0.01", "127.0.0.1", str(peer(echo).port)],
+    with spawn([*ackc_command(), "ping", "-i", "0.01", "127.0.0.1", str(peer(echo).port)],
                stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()) as process:
         process.stdout.readline()
         process.stdout.close()
@@ -103,7 +103,7 @@ def test_missing_reader_ends_ackc(peer, arguments, status):
     port = str(peer(echo).port)
     read, write = os.pipe()
     os.close(read)
-    done = subprocess.run([ackc_binary(), "ping", *(a or port for a in arguments)], stdout=write,
+    done = subprocess.run([*ackc_command(), "ping", *(a or port for a in arguments)], stdout=write,
                           stderr=subprocess.PIPE, timeout=SOON, check=False, env=environment())
     os.close(write)
     assert done.returncode == status, done

@@ -300,7 +300,7 @@ def test_retransmissions_are_reported(tmp_path):
     script.write_text(RETRANSMITTING, encoding="ascii")
     done = subprocess.run(["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh",
                            sys.executable, ackc_peers.__file__, "7007", sys.executable, script,
-                           ackc_peers.ackc_binary()],
+                           *ackc_peers.ackc_command()],
                           capture_output=True, timeout=2 * SOON, check=False, env=environment())
     assert done.returncode == 0, done
     *replies, summary = [json.loads(line) for line in done.stdout.splitlines()]

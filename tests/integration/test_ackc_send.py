@@ -12,7 +12,7 @@ import time
 import pytest
 
 import ackc_peers
-from ackc_peers import Running, ackc, ackc_binary, echo, on_terminal, reset, silent
+from ackc_peers import Running, ackc, ackc_command, echo, on_terminal, reset, silent
 from harness import SOON, within
 
 peer = ackc_peers.peer
@@ -450,7 +450,7 @@ def test_sigpipe_ends_send(peer):
 def test_full_output_is_an_error(peer):
     server = peer(echo)
     with open("/dev/full", "wb") as full:
-        done = subprocess.run([ackc_binary(), "127.0.0.1", str(server.port), "x"], stdout=full,
+        done = subprocess.run([*ackc_command(), "127.0.0.1", str(server.port), "x"], stdout=full,
                               stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=SOON,
                               check=False)
     assert done.returncode == 1
