@@ -17,7 +17,8 @@ REASONS = {
     "no namespace: the server of wine opens the sockets":
         r"look_up|local_ports|retransmissions|name_server|hosts",
     "the signal does not exist in Windows":
-        r"sigquit|sigpipe|ends_ackc\[15\]|missing_reader_ends_ackc\[|with_its_reader|interrupt_while_(connecting|reading|looking)",
+        r"sigquit|sigpipe|ends_ackc\[15\]|missing_reader_ends_ackc\[|with_its_reader"
+        r"|interrupt_while_(connecting|reading|looking)",
     "an argument is text in Windows, not bytes":
         r"invalid_host_name",
     "wine reports a reset with the last bytes as an end":
