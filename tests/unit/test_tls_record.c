@@ -1207,19 +1207,19 @@ static void test_more_keys_than_contexts(void **context)
 	for (unsigned i = 0; i < TLS_SUITES; i++) {
 		struct tls_receiver clients[CROWD] = {0}, servers[CROWD] = {0};
 
-		for (uint8_t k = 0; k < CROWD; k++) {
-			struct tls_state state = tls_fixture_state(tls_suites[i], 10 + k);
+		for (unsigned k = 0; k < CROWD; k++) {
+			struct tls_state state = tls_fixture_state(tls_suites[i], (uint8_t)(10 + k));
 			struct tls_state peer = tls_fixture_peer(&state);
 
 			servers[k].channel = tls_fixture_channel(&crypto, &state);
 			clients[k].channel = tls_fixture_channel(&crypto, &peer);
-			for (uint8_t j = 0; j <= k; j++)
-				crowd_exchange(&clients[j], &servers[j], j);
+			for (unsigned j = 0; j <= k; j++)
+				crowd_exchange(&clients[j], &servers[j], (uint8_t)j);
 		}
 		/* both ends have the same keys, so both leave before the search */
-		for (uint8_t k = 0; k < CROWD; k++) {
-			for (uint8_t j = k; j < CROWD; j++)
-				crowd_exchange(&clients[j], &servers[j], j);
+		for (unsigned k = 0; k < CROWD; k++) {
+			for (unsigned j = k; j < CROWD; j++)
+				crowd_exchange(&clients[j], &servers[j], (uint8_t)j);
 			tls_channel_finish(&clients[k].channel, &crypto);
 			crowd_leave(&servers[k]);
 		}
