@@ -1208,7 +1208,8 @@ static void test_more_keys_than_contexts(void **context)
 		struct tls_receiver clients[CROWD] = {0}, servers[CROWD] = {0};
 
 		for (unsigned k = 0; k < CROWD; k++) {
-			struct tls_state state = tls_fixture_state(tls_suites[i], (uint8_t)(10 + k));
+			struct tls_state state =
+				tls_fixture_state(tls_suites[i], (uint8_t)(10 + k));
 			struct tls_state peer = tls_fixture_peer(&state);
 
 			servers[k].channel = tls_fixture_channel(&crypto, &state);
