@@ -269,7 +269,12 @@ static int withdraw(struct server *server)
 			    "waiting for the service manager, which does not answer");
 		r = systemd_barrier();
 	}
-	return r;
+	/*
+	 * Linux lets a user without privileges pass no more descriptors while as many as its limit
+	 * are queued, as after this limit was lowered. The wait would pass one. Without it, the
+	 * service manager still reads the removal before it sees this process end.
+	 */
+	return r == -ETOOMANYREFS ? 0 : r;
 }
 
 /* Counters that only the other version has are dropped, and those it does not have begin at 0. */
