@@ -60,7 +60,7 @@ static void expect_flags(int fd)
 
 static void test_open_and_accept(void **state)
 {
-	struct sockaddr_in address, peer, own;
+	struct sockaddr_in address, peer = {0}, own = {0};
 	socklen_t length = sizeof(peer), own_length = sizeof(own);
 	int listening = listen_on_loopback(&address);
 	int client, accepted;
