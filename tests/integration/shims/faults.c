@@ -83,8 +83,6 @@ static int (*next_epoll_wait)(int, struct epoll_event *, int, int);
 static int (*next_epoll_pwait)(int, struct epoll_event *, int, int, const sigset_t *);
 static int (*next_getaddrinfo)(const char *, const char *, const struct addrinfo *,
 			       struct addrinfo **);
-static int (*next_gettimeofday)(struct timeval *, void *);
-static time_t (*next_time)(time_t *);
 static void *(*next_malloc)(size_t);
 static void *(*next_calloc)(size_t, size_t);
 static void *(*next_realloc)(void *, size_t);
@@ -152,8 +150,6 @@ static void find_next(void)
 	FIND(epoll_wait);
 	FIND(epoll_pwait);
 	FIND(getaddrinfo);
-	FIND(gettimeofday);
-	FIND(time);
 	FIND(malloc);
 	FIND(calloc);
 	FIND(realloc);
@@ -395,19 +391,21 @@ int clock_gettime(clockid_t clock, struct timespec *ts)
 
 int gettimeofday(struct timeval *restrict tv, void *restrict zone)
 {
-	int r = next_gettimeofday(tv, zone);
+	struct timespec ts;
+	int r = clock_gettime(CLOCK_REALTIME, &ts);
 
-	tv->tv_sec += control->clock_offset_s;
+	*tv = (struct timeval){.tv_sec = ts.tv_sec, .tv_usec = ts.tv_nsec / 1000};
 	return r;
 }
 
 time_t time(time_t *ret_time)
 {
-	time_t now = next_time(NULL) + control->clock_offset_s;
+	struct timespec ts;
 
+	clock_gettime(CLOCK_REALTIME_COARSE, &ts);
 	if (ret_time)
-		*ret_time = now;
-	return now;
+		*ret_time = ts.tv_sec;
+	return ts.tv_sec;
 }
 
 /* ---- memory ---- */
