@@ -178,7 +178,7 @@ def revert(names, config):
     for name in names:
         systemctl("stop", name, check=False, timeout=60)
         systemctl("reset-failed", name, check=False)
-        systemctl("disable", name, check=False)
+        systemctl("disable", "--no-reload", name, check=False)
         for directory in DROP_INS, EDITED:
             shutil.rmtree(directory / (name + ".d"), ignore_errors=True)
     CONFIG.write_bytes(config)
