@@ -282,11 +282,11 @@ def plan(options):
     jobs += [meson("unit/" + x, "unit", x) for x in tested if "unit" in suites]
     for x in filter(suites.__contains__, [*QEMU, "windows"]):
         jobs += lacks(x, INSTALL, x) or [meson(x + "/unit", "unit", x), pytest(x + "/integration", x)]
+    jobs += [meson("bench", "bench")] * ("bench" in suites)  # short jobs come last
     if "fuzz" in suites:
         jobs += [meson("fuzz/replay", "fuzz"),
                  *(fuzz(x, options.fuzz_seconds) for x in sorted(TOP.glob("tests/fuzz/fuzz_*.c")))]
-    soak = Job("soak", "last", ["tests/soak"], "gcc", 3600, {"ACKD_BUILD": str(BUILDS / "gcc")})
-    jobs += [*[soak] * options.all, *[meson("bench", "bench")] * ("bench" in suites)]
+    jobs += [Job("soak", "last", ["tests/soak"], "gcc", 3600, {"ACKD_BUILD": f"{BUILDS}/gcc"})] * options.all
     if options.coverage:
         gcovr = ["gcovr", "-r", TOP, "-s", BUILDS / "coverage", "-f"]
         jobs += lacks("coverage", INSTALL, "coverage") or [

@@ -30,7 +30,7 @@ def test_install_command_of_the_readme(unit, checkout):
     CONFIG.write_text('ack_prefix = "mine ";\n')
     line, = re.findall(r"^    (meson setup build .*meson install.*)$",
                        (TOP / "README.md").read_text(), re.M)
-    # A root shell may have no sudo. Optimization would only take time here: other tests have optimized builds.
+    # A root shell may have no sudo. Other tests have optimized builds.
     fast = "" if "ACKD_TEST_ALL" in os.environ else "export CFLAGS='-O0 -Wno-cpp'\n"
     run("sh", "-ec", f'{fast}sudo() {{ "$@"; }}\n{line}', cwd=checkout, timeout=600)
     unit.start()
