@@ -27,7 +27,7 @@ INSTALL = "packaging/install-missing"
 BOOT = ["sh", "-c", f'''{{ [ "$(id -u)" != 0 ] || {INSTALL} "$@"; }} && tests/systemd/lab run -- true ||
     {{ echo "no systemd can be booted here, which only root may"; exit 1; }}''', "boot"]
 LAB = ["tests/systemd/lab", "run", "-b", TOP, "--"]
-QEMU = "i386 s390x arm64 armhf".split()  # of Debian's architectures; "cross" means all
+QEMU = "i386 arm64 armhf s390x".split()  # of Debian's architectures; "cross" means all
 SUITES = [*"build unit integration systemd fuzz lint bench".split(), *QEMU,
           *"windows freebsd macos static package".split()]
 SKIPPED = 77  # exit status; the last line of the log states the reason
