@@ -391,6 +391,8 @@ static void test_streams(void **state)
 
 static void test_every_kernel(void **state)
 {
+	if (sample_share() > 1)
+		print_message("# a sample of the comparisons: one in %u\n", sample_share());
 	assert_int_equal(utf8_kernel_select("scalar"), 0);
 	test_streams(state);
 	for (const char *const *name = utf8_kernel_list(); *name; name++) {
@@ -415,7 +417,5 @@ int main(void)
 		cmocka_unit_test(test_every_kernel),
 	};
 
-	if (sample_share() > 1)
-		printf("# a sample of the comparisons: one in %u\n", sample_share());
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
