@@ -176,6 +176,8 @@ def serves(address=("127.0.0.1", PORT)):
 def revert(names, config):
     """Restores the state after the installation: stops the units, removes drop-ins, restores @config."""
     for name in names:
+        systemctl("stop", "--no-block", name, check=False)
+        systemctl("kill", "--signal=KILL", name, check=False)  # it may drain for hours
         systemctl("stop", name, check=False, timeout=60)
         systemctl("reset-failed", name, check=False)
         systemctl("disable", "--no-reload", name, check=False)
