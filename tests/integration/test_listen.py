@@ -263,6 +263,22 @@ def test_path_in_use_by_a_daemon_is_an_error(ackd, directory, config_file):
     assert first.exchange(b"x") == b"Got x"
 
 
+@pytest.mark.parametrize("backlog", [None, 0])
+def test_path_in_use_by_another_program_is_an_error(config_file, directory, backlog):
+    """The program notices nothing. It may not listen yet, and on BSD a full queue would look alike."""
+    path = f"{directory}/s"
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(path)
+        if backlog is not None:
+            other.listen(backlog)
+        other.setblocking(False)
+        said = refusal(config_file, f'path = "{path}";')
+        assert path in said and "address already in use" in said.lower()
+        assert os.path.lexists(path)
+        with pytest.raises(BlockingIOError if backlog is not None else OSError):
+            other.accept()
+
+
 def test_path_of_another_file_is_an_error(config_file, directory):
     path = f"{directory}/file"
     with open(path, "w") as f:

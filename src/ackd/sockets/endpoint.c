@@ -124,23 +124,38 @@ static int bind_tcp(struct endpoint *endpoint, const struct endpoint_options *op
 	return 0;
 }
 
-/* Removes the file of a UNIX socket on which no process listens any more. */
+/*
+ * Returns -EADDRINUSE if a process has the UNIX socket at @un, 0 if none has it any more, or
+ * another negative errno. A datagram socket cannot connect to a stream socket, so the process
+ * notices nothing. A stream socket would be refused by a process that does not listen yet, and on
+ * BSD also by one whose queue is full.
+ */
+static int probe(const struct sockaddr_un *un, socklen_t length)
+{
+	int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	r = connect(fd, (const struct sockaddr *)un, length) < 0 && errno == ECONNREFUSED
+		    ? 0
+		    : -EADDRINUSE;
+	close(fd);
+	return r;
+}
+
+/* Removes the file of a UNIX socket that no process has any more. */
 static int unlink_stale(const struct sockaddr_un *un, socklen_t length)
 {
 	struct stat st;
-	int fd, r = -EADDRINUSE;
+	int r;
 
 	if (lstat(un->sun_path, &st) < 0)
 		return errno == ENOENT ? 0 : -errno;
 	if (!S_ISSOCK(st.st_mode))
 		return -EEXIST;
-	fd = sock_open(AF_UNIX);
-	if (fd < 0)
-		return fd;
-	if (connect(fd, (const struct sockaddr *)un, length) < 0 && errno == ECONNREFUSED)
-		r = unlink(un->sun_path) < 0 && errno != ENOENT ? -errno : 0;
-	close(fd);
-	return r;
+	r = probe(un, length);
+	return r == 0 && unlink(un->sun_path) < 0 && errno != ENOENT ? -errno : r;
 }
 
 /*
