@@ -341,10 +341,12 @@ def test_interrupt_ends_successful_ping_with_0(peer):
 
 def test_interrupted_ping_counts_old_probes_as_lost(peer):
     """A probe without a reply for a long time counts as lost, although its timeout is not over."""
-    server = peer(ackc_peers.each_line(lambda s, line: None, honest=3))
+    unanswered = threading.Event()
+    server = peer(ackc_peers.each_line(lambda s, line: unanswered.set(), honest=3))
     run = Running("ping", "-i", "0", "-w", "60", "127.0.0.1", server.port)
     run.process.stdout.readline()
     assert b"seq=1 " in run.process.stdout.readline()
+    assert unanswered.wait(SOON)
     threading.Event().wait(1.5)
     done = run.end(signal.SIGINT)
     assert "2 probes transmitted, 1 received, 50% loss" in done.out
@@ -427,7 +429,7 @@ def test_learning_ends_with_endless_replies(peer):
     server = peer(handle)
     for command in ALL[1:]:
         began = time.monotonic()
-        done = ackc(*command, "-w", "1", "127.0.0.1", server.port)
+        done = ackc(*command, "-w", within(1), "127.0.0.1", server.port)
         assert done.status == 2, done
         # The maximum of 16 KiB would take minutes.
         assert time.monotonic() - began < SOON / 2
@@ -443,7 +445,7 @@ def test_count_ends_with_a_server_that_closes_immediately(peer):
             s.sendall(b"hello\n")
             echo(s)
 
-    done = ackc("load", "--json", "-n", "5", "-c", "1", "-w", "0.5", "127.0.0.1",
+    done = ackc("load", "--json", "-n", "5", "-c", "1", "-w", within(0.5), "127.0.0.1",
                 peer(handle).port)
     summary = json.loads(done.out)
     assert done.status == 1, done

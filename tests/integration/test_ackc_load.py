@@ -8,14 +8,13 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import threading
 
 import pytest
 
 import ackc_peers
 from ackc_peers import Running, ackc, ackc_command, echo, lines_of
-from harness import SOON, environment, free_port, sanitizer, spawn, wait_until, within
+from harness import SOON, environment, sanitizer, spawn, wait_until, within
 
 peer = ackc_peers.peer
 
@@ -59,9 +58,9 @@ def test_duration_is_kept(peer):
 
 
 def test_rate_is_kept(peer):
-    summary = load("-d", "1", "--rate", "500", "-c", "5", "-p", "100", "127.0.0.1", peer(echo).port)
+    summary = load("-d", "2", "--rate", "250", "-c", "5", "-p", "100", "127.0.0.1", peer(echo).port)
     assert summary["sent"] + summary["unsent"] == 500
-    assert summary["unsent"] < 100
+    assert summary["unsent"] < 250  # a busy machine may stop ackc at the end, but for less than 1 s
     assert summary["service_ms"]["count"] == summary["latency_ms"]["count"]
 
 
@@ -82,12 +81,11 @@ def test_unreachable_rate_is_reported(peer, arguments):
 def test_silent_connections_do_not_delay_the_schedule(peer):
     """Connections that wait for a reply take no CPU time while the schedule continues."""
     server = peer(ackc_peers.each_line(lambda s, line: None, honest=2))
-    run = Running("load", "--json", "-d", "1", "-w", "30", "-c", "200", "--rate", "100000000",
-                  "127.0.0.1", server.port)
-    server.wait_for_connection(201)
-    threading.Event().wait(1.1)
-    summary = json.loads(run.end(signal.SIGINT).out)
+    # The timeout is longer than the duration, so that no connection is opened again.
+    summary = load("-d", "1", "-w", "4", "-c", "200", "--rate", "100000000", "127.0.0.1", server.port,
+                   status=1)
     assert (summary["sent"], summary["unsent"]) == (200, 10 ** 8 - 200)
+    assert [e["kind"] for e in summary["errors"]] == ["timed out waiting for a reply"]
     assert summary["cpu_ms"] < 500
 
 
@@ -117,7 +115,8 @@ def test_count_too_slow_for_its_rate_is_reported(peer):
     done = ackc("load", "-n", "10", "-c", "1", "--rate", "1000", "127.0.0.1", peer(handle).port)
     assert "rate not reached: 1000 messages/s scheduled, " in done.out
     assert "due but not sent" not in done.out
-    done = ackc("load", "-n", "10", "-c", "1", "--rate", "20", "127.0.0.1", peer(handle).port)
+    # reached unless the second one is half a second late
+    done = ackc("load", "-n", "2", "-c", "1", "--rate", "2", "127.0.0.1", peer(handle).port)
     assert "rate not reached" not in done.out
 
 
@@ -259,7 +258,7 @@ def test_silence_lowers_the_rate(peer):
             if next(count) < 102:
                 s.sendall(line)
 
-    summary = load("-d", "2", "-w", "0.5", "-c", "1", "127.0.0.1", peer(handle).port, status=1)
+    summary = load("-d", "2", "-w", within(0.5), "-c", "1", "127.0.0.1", peer(handle).port, status=1)
     assert summary["completed"] == 100
     assert summary["time_ms"] >= 2000
     assert summary["messages_per_second"] <= 50
@@ -299,7 +298,8 @@ def test_progress_is_shown_on_a_terminal(peer):
         pass
     os.close(main)
     assert process.wait(SOON) == 0
-    assert len(re.findall(rb"\d+ messages, \d+/s, 0 errors, \d+ s left", shown)) == 2
+    # after each second; a busy machine may delay the second one beyond the end
+    assert len(re.findall(rb"\d+ messages, \d+/s, 0 errors, \d+ s left", shown)) in (1, 2)
     assert shown.endswith(b"\r\x1b[K")
 
 
@@ -359,63 +359,36 @@ def test_connection_limit_of_the_server_is_a_nak(peer):
     assert "NAK too many connections" in {e["kind"] for e in json.loads(done.out)["errors"]}
 
 
-class Process:
-    """An echo server in a separate process, which can be stopped."""
+def stalled_load(peer, stall, *arguments):
+    """Runs a load on one connection, in which the server pauses once for @stall s."""
+    count = iter(range(1 << 60))
 
-    def __enter__(self):
-        self.port = free_port()
-        self.process = spawn(
-            [sys.executable, ackc_peers.__file__, str(self.port), "sleep", "60"])
+    def handle(s):
+        for line in lines_of(s):
+            if next(count) == 300:
+                threading.Event().wait(stall)
+            s.sendall(line)
 
-        def ready():
-            return ackc("-w", "1", "127.0.0.1", self.port, "x").status == 0
-
-        wait_until(ready, "the echo server")
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
-
-    def stall(self, seconds):
-        self.process.send_signal(signal.SIGSTOP)
-        threading.Event().wait(seconds)
-        self.process.send_signal(signal.SIGCONT)
+    return load("-c", "1", *arguments, "127.0.0.1", peer(handle).port)
 
 
-def writes_of(process):
-    with open(f"/proc/{process.pid}/io", encoding="ascii") as f:
-        return int(dict(line.split(":") for line in f)["syscw"])
-
-
-def stalled_load(stall, *arguments):
-    """Runs a load on one connection, during which the server stops for @stall s."""
-    with Process() as server:
-        run = Running("load", "--json", "-c", "1", *arguments, "127.0.0.1", server.port)
-        wait_until(lambda: writes_of(run.process) > 300, "a running load")
-        server.stall(stall)
-        done = run.end()
-    assert done.status == 0, done
-    return json.loads(done.out)
-
-
-def test_schedule_reveals_a_stall(record_property):
+def test_schedule_reveals_a_stall(peer, record_property):
     """A stall of 0.1 s delays one fortieth of the messages that are due in 4 s."""
-    summary = stalled_load(0.1, "--rate", "1000", "-n", "4000")
+    summary = stalled_load(peer, 0.1, "--rate", "1000", "-n", "4000")
     record_property("p99.9 with a stall of 100 ms", f"{summary['latency_ms']['p99_9']} ms")
     assert summary["completed"] == 4000
     # The messages above p99.9 were due in the first 4 ms of the stall.
     assert summary["latency_ms"]["p99_9"] >= 80
 
 
-def test_closed_loop_hides_a_stall():
+def test_closed_loop_hides_a_stall(peer):
     """Latency from the send time delays one message only, so only the maximum shows the stall.
 
     The stall is long, because a busy machine causes short ones.
     """
     stall = 1.0
-    scheduled = stalled_load(stall, "--rate", "1000", "-n", "4000")
-    closed = stalled_load(stall, "-n", "6000")  # of less than 1000, that message would be p99.9
+    scheduled = stalled_load(peer, stall, "--rate", "1000", "-n", "4000")
+    closed = stalled_load(peer, stall, "-n", "6000")  # of less than 1000, that message would be p99.9
     for times in scheduled["service_ms"], closed["latency_ms"]:
         assert times["max"] >= 0.9 * stall * 1000
         assert times["p99_9"] < 0.5 * stall * 1000

@@ -217,17 +217,17 @@ class EndOfInput:
     def __init__(self, replies=(), interval=0.0):
         self.replies = replies
         self.interval = interval
-        self.silence = None  # seconds from the last byte, either way, to the half-close
+        self.last = time.monotonic()  # not after the last byte, either way, as seen by ackc
+        self.silence = None  # seconds from then to the half-close
 
     def __call__(self, s):
         s.recv(65536)
-        last = time.monotonic()
         for reply in self.replies:
             time.sleep(self.interval)
+            self.last = time.monotonic()
             s.sendall(reply)
-            last = time.monotonic()
         assert s.recv(65536) == b""
-        self.silence = time.monotonic() - last
+        self.silence = time.monotonic() - self.last
 
 
 def test_half_close_waits_for_silence(peer):
