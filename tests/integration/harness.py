@@ -6,6 +6,7 @@ Every wait has a time bound; exceeding it is an error.
 import contextlib
 import ctypes
 import errno
+import functools
 import itertools
 import json
 import os
@@ -417,6 +418,38 @@ class Daemon:
                     continue
             s.close()
 
+    def is_asleep(self):
+        """Returns whether every thread waits for events; one that waits for a processor does not."""
+        states = []
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread has ended meanwhile
+            for task in pathlib.Path(f"/proc/{self.pid}/task").iterdir():
+                states.append((task / "stat").read_text().rsplit(")", 1)[1].split()[0])
+            return set(states) == {"S"}
+        return False
+
+    def fill(self, s, piece, quiet=0.5, limit=1 << 30, polls=False):
+        """Sends @piece repeatedly until the daemon reads no more; returns the byte count.
+
+        The socket must be full for @quiet s while the daemon waits for events: without that, a daemon
+        that has got no processor for so long would count as one that does not read. @polls: it never
+        waits.
+        """
+        block = piece * (1 + (1 << 16) // len(piece))
+        sent = 0
+        deadline = time.monotonic() + SOON
+        s.setblocking(False)
+        with selectors.DefaultSelector() as selector:
+            selector.register(s, selectors.EVENT_WRITE)
+            while sent < limit:
+                if selector.select(quiet):
+                    sent += s.send(block[sent % len(piece) :])
+                elif polls or self.is_asleep():
+                    break
+                elif time.monotonic() > deadline:
+                    raise TimeoutError(f"{sent} bytes sent, and the daemon is still busy")
+        s.settimeout(SOON)
+        return sent
+
     def cpu_seconds(self):
         fields = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -521,33 +554,31 @@ def is_silent(s, seconds):
     return False
 
 
-def fill(s, piece, quiet=0.5, limit=1 << 30):
-    """Sends @piece repeatedly until the socket is full for @quiet s; returns the byte count."""
-    block = piece * (1 + (1 << 16) // len(piece))
-    sent = 0
-    s.setblocking(False)
-    with selectors.DefaultSelector() as selector:
-        selector.register(s, selectors.EVENT_WRITE)
-        while sent < limit and selector.select(quiet):
-            sent += s.send(block[sent % len(piece) :])
-    s.settimeout(SOON)
-    return sent
-
-
 def reset(s):
     """Closes with a reset."""
     s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     s.close()
 
 
-# For free_port(): each pytest process has its own range, outside of the ephemeral ports.
-FIRST_PORT = 12000 + os.getpid() % 180 * 100
-PORTS = itertools.cycle(range(FIRST_PORT, FIRST_PORT + 100))
+@functools.cache
+def own_ports():
+    """Returns an endless iterator over 100 ports that no other process of tests uses, and their claim.
+
+    They are outside of the ephemeral ports, and of those of tests/bench. A bound abstract name claims
+    them: like the ports, it belongs to the network namespace, and the kernel removes it with the process.
+    """
+    for first in range(12000, 20000, 100):
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with contextlib.suppress(OSError):  # in use
+            claim.bind(f"\0ackd-test-ports-{first}")
+            return itertools.cycle(range(first, first + 100)), claim
+        claim.close()
+    raise OSError(errno.EADDRINUSE, "80 other processes run tests here")
 
 
 def free_port(host="127.0.0.1"):
-    """Returns an unused port that the kernel does not choose for others."""
-    for port in PORTS:
+    """Returns an unused port that neither the kernel nor another test chooses."""
+    for port in own_ports()[0]:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as s:
             with contextlib.suppress(OSError):  # in use
                 s.bind((host, port))

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from harness import converse, fill, read_exactly, read_to_end, reset, sanitizer, wait_until, within
+from harness import converse, read_exactly, read_to_end, reset, sanitizer, wait_until, within
 
 # how long the good clients are watched
 WATCHED_S = 5 if os.environ.get("ACKD_TEST_ALL") else 1
@@ -131,7 +131,7 @@ def test_total_of_unsent_replies_is_bounded(ackd, directory, capsys):
     ended = 0
     for s in crowd:
         try:  # the shorter the lines, the longer their replies
-            fill(s, b"\n", quiet=0.02)
+            daemon.fill(s, b"\n", quiet=0.02)
         except (BrokenPipeError, ConnectionResetError):
             ended += 1
     grown = daemon.rss_kib() - before

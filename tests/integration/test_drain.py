@@ -10,7 +10,7 @@ import time
 import pytest
 
 from faults import Draining
-from harness import Frozen, converse, fill, read_exactly, read_to_end, wait_until, within
+from harness import Frozen, converse, read_exactly, read_to_end, wait_until, within
 from prom import is_built, request
 
 ENDS = [signal.SIGTERM, signal.SIGINT]
@@ -104,7 +104,7 @@ def test_at_most_1_mib_per_connection_is_read(ackd, faults):
         for _ in range(40):  # the kernel enlarges the buffer of a fast reader
             assert converse(s, data, half_close=False, until=len(data)) == data
         with daemon.socket_of(s) as theirs, Draining(daemon, faults):
-            sent = fill(s, data)
+            sent = daemon.fill(s, data, polls=True)
             n = arrived(theirs)
         if n <= 1 << 20:
             pytest.skip(f"the kernel takes no more than {n} bytes of {sent}")
@@ -116,7 +116,7 @@ def test_unsent_replies_are_delivered(ackd):
     """A slow reader gets all replies from before the signal, while the daemon drains."""
     daemon = ackd('reply = "echo"; log = { level = "debug"; }; limits = { drain_timeout = 60; };')
     with daemon.connect(receive_buffer=4096) as s:
-        sent = fill(s, b"0123456789")
+        sent = daemon.fill(s, b"0123456789")
         daemon.signal(signal.SIGTERM)
         daemon.wait_for("draining")
         received = read_to_end(s, timeout=60)
@@ -134,7 +134,7 @@ def test_input_after_unsent_replies_is_answered(ackd, directory):
         f'path = "{directory}/s"; reply = "echo"; limits = {{ drain_timeout = 60; }};'
     )
     with daemon.connect() as s:
-        sent = fill(s, b"0123456789")
+        sent = daemon.fill(s, b"0123456789")
         daemon.signal(signal.SIGTERM)
         daemon.wait_for("draining")
         assert read_to_end(s) == (b"0123456789" * (sent // 10 + 1))[:sent]
@@ -145,7 +145,7 @@ def test_new_connections_are_not_accepted(ackd):
     daemon = ackd('reply = "echo"; limits = { drain_timeout = 60; };')
     address = daemon.address()
     with daemon.connect(receive_buffer=4096) as s:
-        fill(s, b"0123456789")
+        daemon.fill(s, b"0123456789")
         daemon.signal(signal.SIGTERM)
         daemon.wait_for("draining")
 
@@ -218,7 +218,7 @@ def test_second_signal_ends_the_drain_delay(ackd):
     """The next one ends the drain."""
     daemon = ackd('reply = "echo"; limits = { drain_delay = "1h"; drain_timeout = "1h"; };')
     with daemon.connect(receive_buffer=4096) as s:
-        fill(s, b"x")
+        daemon.fill(s, b"x")
         daemon.signal(signal.SIGTERM)
         daemon.wait_for("draining in 3600000 ms")
         assert daemon.exchange(b"x") == b"x"
@@ -334,7 +334,7 @@ def test_second_signal_does_not_wait_for_a_look_up(ackd, hanging, directory):
     config = f'path = "{directory}/s"; framing = "line"; limits = {{ drain_timeout = 60; }};'
     daemon = ackd(config, env=hanging.environment())
     with daemon.connect() as s:
-        fill(s, b"a line\n")
+        daemon.fill(s, b"a line\n")
         reload_that_hangs(daemon, hanging)
         daemon.signal(signal.SIGTERM)
         daemon.wait_for("draining")
@@ -348,7 +348,7 @@ def test_reload_fails_if_its_look_up_ends_in_a_drain(ackd, hanging, directory):
     config = f'path = "{directory}/s"; framing = "line"; limits = {{ drain_timeout = 60; }};'
     daemon = ackd(config, env=hanging.environment())
     with daemon.connect() as s:
-        fill(s, b"a line\n")
+        daemon.fill(s, b"a line\n")
         reload_that_hangs(daemon, hanging)
         daemon.signal(signal.SIGTERM)
         daemon.wait_for("draining")

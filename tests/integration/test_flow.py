@@ -8,7 +8,6 @@ import pytest
 
 from harness import (
     converse,
-    fill,
     is_silent,
     read_exactly,
     read_to_end,
@@ -83,7 +82,7 @@ def test_client_that_never_reads_is_bounded(ackd, config, capsys):
     assert daemon.exchange(piece)  # memory that is allocated once is allocated now
     before = daemon.rss_kib()
     with daemon.connect() as s:
-        sent = fill(s, piece)
+        sent = daemon.fill(s, piece)
         grown = daemon.rss_kib() - before
         with capsys.disabled():
             print(f"\nnever reads: {sent >> 10} KiB sent, RSS grew by {grown} KiB")
@@ -117,7 +116,7 @@ def test_many_clients_that_never_read_are_bounded(ackd, capsys):
     daemon.exchange(piece)
     before = daemon.rss_kib()
     crowd = [daemon.connect(receive_buffer=4096) for _ in range(n)]
-    sent = [fill(s, piece, quiet=0.05, limit=1 << 24) for s in crowd]
+    sent = [daemon.fill(s, piece, quiet=0.05, limit=1 << 24) for s in crowd]
     grown = daemon.rss_kib() - before
     with capsys.disabled():
         print(f"\n{n} that never read: {sum(sent) >> 10} KiB sent, RSS grew by {grown} KiB")

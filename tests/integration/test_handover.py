@@ -18,7 +18,6 @@ from harness import (
     SOON,
     Frozen,
     build_directory,
-    fill,
     free_port,
     is_silent,
     read_exactly,
@@ -143,7 +142,7 @@ def test_pending_nak_goes_to_its_own_connection(unit):
         return int(daemon.wait_for(rf"{listener}: .*, (\d+) NAKs", after=mark)[1])
 
     with daemon.connect("bad", receive_buffer=4096) as bad, daemon.connect("good") as good:
-        sent = -(-fill(bad, line, quiet=1.0) // len(line))
+        sent = -(-daemon.fill(bad, line, quiet=1.0) // len(line))
         good.sendall(b"x")
         assert read_exactly(good, 1) == b"x"
         daemon = unit.again(daemon)
@@ -289,7 +288,7 @@ def test_signals_during_a_barrier_are_harmless(unit):
 def test_unread_replies_and_unanswered_input_are_kept(unit):
     daemon = unit.start('framing = "line"; ack_prefix = "${message}:"; address = "127.0.0.1";')
     with daemon.connect(receive_buffer=4096) as s:
-        sent = fill(s, b"0123456789abcdef\n", quiet=1.0)
+        sent = daemon.fill(s, b"0123456789abcdef\n", quiet=1.0)
         daemon = unit.again(daemon)
         daemon = unit.again(daemon)
         s.shutdown(socket.SHUT_WR)
@@ -841,7 +840,7 @@ def test_second_sigterm_ends_the_drain(unit):
     daemon = unit.start('address = "127.0.0.1"; reply = "echo"; keep_connections = false;'
                         " limits = { drain_timeout = 600; };")
     with daemon.connect(receive_buffer=4096) as s:
-        fill(s, b"x" * 4096, quiet=0.5)
+        daemon.fill(s, b"x" * 4096, quiet=0.5)
         for number in signal.SIGUSR2, signal.SIGTERM, signal.SIGUSR1:
             send_signal(daemon.pid, number)
         daemon.wait_for(" messages, 0 NAKs")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness import converse, fill, read_exactly, read_to_end
+from harness import converse, read_exactly, read_to_end
 from oracle import Text, stream_echo
 
 
@@ -116,7 +116,7 @@ def test_nak_waits_for_a_slow_reader(ackd):
     """The replies before the fault exceed the socket buffers; nothing is lost."""
     daemon = ackd('reply = "echo";')
     with daemon.connect(receive_buffer=4096) as s:
-        sent = fill(s, b"0123456789")
+        sent = daemon.fill(s, b"0123456789")
         received = converse(s, b"\xffxxx")
     expected = (b"0123456789" * (sent // 10 + 1))[:sent]
     assert received == expected + b"\nNAK %d invalid start byte\n" % sent

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from harness import fill, read_exactly, wait_until, within
+from harness import read_exactly, wait_until, within
 from manager import Manager, skip_without_systemd
 
 
@@ -67,7 +67,7 @@ def test_drain_extends_the_timeout(manager, start):
     """ackd sends STOPPING and extends the timeout while it delivers data; a second signal ends it."""
     daemon = start('address = "127.0.0.1"; reply = "echo"; limits: { drain_timeout = 60; };')
     with daemon.connect(receive_buffer=4096) as s:
-        fill(s, b"x")
+        daemon.fill(s, b"x")
         daemon.signal(signal.SIGTERM)
         at = index(manager, "STOPPING")
         assert manager.said[at]["STOPPING"] == "1"
@@ -101,7 +101,7 @@ def test_watchdog_continues_while_draining(manager, start):
     manager.environment["WATCHDOG_USEC"] = "1000000"
     daemon = start('address = "127.0.0.1"; workers = 2; reply = "echo";')
     with daemon.connect() as s:  # unread replies keep one of the workers from ending
-        fill(s, b"x")
+        daemon.fill(s, b"x")
         daemon.signal(signal.SIGTERM)
         wait_until(lambda: "draining" in daemon.log, "the drain")
         at = index(manager, "STOPPING")
@@ -113,9 +113,9 @@ def test_watchdog_continues_while_draining(manager, start):
 def test_watchdog_is_notified_at_least_twice_per_interval(manager, start):
     """The notifications are sent while nothing else happens."""
     manager.environment["WATCHDOG_USEC"] = "1000000"
+    begun = time.monotonic()  # before the first, however late this test sees it
     start('address = "127.0.0.1"; workers = 2;')
     at = index(manager, "WATCHDOG")
-    begun = time.monotonic()
     for _ in range(6):
         at = index(manager, "WATCHDOG", at)
     assert manager.said[at]["WATCHDOG"] == "1"

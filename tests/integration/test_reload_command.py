@@ -18,7 +18,6 @@ from harness import (
     ackd_binary,
     control_by_hand,
     environment,
-    fill,
     free_port,
     run_ackd,
     wait_until,
@@ -144,7 +143,7 @@ def test_daemon_that_dies_meanwhile_is_an_error(ackd):
 def test_draining_daemon_does_not_reload(ackd):
     daemon = ackd('address = "127.0.0.1"; reply = "echo"; limits = { drain_timeout = 60; };')
     with daemon.connect() as s:
-        fill(s, b"unread")
+        daemon.fill(s, b"unread")
         daemon.signal(signal.SIGTERM)
         daemon.wait_for("draining")
         done = reload(daemon)
