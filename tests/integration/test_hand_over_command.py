@@ -10,7 +10,9 @@ from harness import ROOT
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may write to /run")
 
+# Each command fails once if there is a directory $FAILURES.
 SYSTEMCTL = """#!/bin/sh
+[ -z "$FAILURES" ] || ! mkdir "$FAILURES/$1" 2>/dev/null || exit 1
 case $1 in
 list-jobs) echo "7 ackd.service restart running" ;;
 cat) echo "LoadCredential=server.key:$CREDENTIAL" ;;
@@ -52,6 +54,13 @@ def test_errors_of_the_next_process_are_warnings(hand_over, tmp_path):
         'x.conf:1: greeting: found "\\c\\n"',
         "<4>x.conf:2: tls.key: credential:server.key: cannot read",
     ]
+
+
+def test_systemctl_fails_for_a_moment(hand_over, tmp_path):
+    """As while systemd executes itself again. Only the settings name this credential."""
+    (tmp_path / "failures").mkdir()
+    lines = hand_over(CREDENTIAL=f"{tmp_path}/none", FAILURES=str(tmp_path / "failures"))
+    assert [line for line in lines if "because ackd would not start again: no key" in line]
 
 
 def test_next_process_lacks_a_credential(hand_over, tmp_path):
