@@ -111,6 +111,11 @@ class Journal:
         shown = run("journalctl", "--after-cursor", self.cursor, "-o", "json", "--all")
         return [json.loads(line) for line in shown.stdout.splitlines()]
 
+    def messages(self):
+        """Returns all lines of ackd.service, also of its commands, and of systemd about it."""
+        return [e["MESSAGE"] for e in self.all_entries()
+                if "ackd.service" in (e.get("_SYSTEMD_UNIT"), e.get("UNIT"))]
+
     def entries(self, **fields):
         """Returns ackd's structured entries that have these fields."""
         return [e for e in self.all_entries() if "ACKD_EVENT" in e and fields.items() <= e.items()]

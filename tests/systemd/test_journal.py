@@ -232,7 +232,7 @@ def test_level_changes_with_a_reload(unit, journal):
     CONFIG.write_text('log: { level = "debug"; };\n')
     unit.reload()
     assert exchange() == b"Got hello"
-    journal.wait_for("disconnect")
+    journal.wait_for("disconnect", lambda e: e["ACKD_CONNECTION"] == "2")
     assert len(journal.events("connect")) == 1
 
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from service import CONFIG, exchange, run, serves, wait_until
+from service import CONFIG, exchange, serves, wait_until
 
 # Stops one thread as a debugger does, while the others run; waits until the thread has ended.
 WEDGE = """
@@ -51,7 +51,7 @@ def threads(pid):
 def ended_by_the_watchdog(unit, journal):
     """Waits until systemd has restarted the service; returns whether the watchdog was the reason."""
     wait_until(lambda: unit.restarts == 1 and unit.state == "active", "the restart", 60)
-    said = run("journalctl", "-u", "ackd", "--after-cursor", journal.cursor, "-o", "cat").stdout
+    said = "\n".join(journal.messages())
     return "Watchdog timeout (limit 2s)!" in said and "Failed with result 'watchdog'" in said
 
 
