@@ -296,7 +296,6 @@ static void get_reply_without_suffix(struct fixture *f)
 	char bytes[SIZE];
 
 	f->options.count = f->options.connections = 1;
-	f->options.timeout_ms = 300;
 	f->plan.shape.framing = SHAPE_STREAM;
 	assert_true(affix_set(&f->plan.shape.suffix, (const uint8_t *)"<end>", 5));
 	assert_int_equal(load_worker_init(f->worker, &f->plan, 0, &f->news), 0);
@@ -332,6 +331,7 @@ static void test_last_suffix_that_is_missing_is_a_failure(void **state)
 	const struct load_counters *c = &f->worker->counters;
 
 	get_reply_without_suffix(f);
+	f->options.timeout_ms = 1;
 	run_until(f, LOAD_WORKER_DONE, true);
 	assert_int_equal(c->failures, 1);
 	assert_int_equal(c->errors.n, 1);

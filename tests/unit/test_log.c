@@ -449,14 +449,24 @@ static void test_limit(void **state)
 	assert_int_equal(n, 5);
 }
 
-/* A flood of one kind logs a burst and one line with a count; other kinds are unaffected. */
+/* Returns the sum of the counts in the lines of @said that begin with @what. */
+static uint64_t sum(const char *what)
+{
+	uint64_t n = 0;
+
+	for (char *line = said; (line = strstr(line, what));)
+		n += strtoull(line += strlen(what), NULL, 10);
+	return n;
+}
+
+/* A flood of one kind logs a burst, and a line with a count each 5 s; other kinds are unaffected.
+ */
 static void test_flood(void **state)
 {
 	const unsigned burst = log_kinds[LOG_NAK].burst;
 	uint64_t begun = clock_now_us();
+	uint64_t took_s;
 	unsigned written;
-	unsigned long missing;
-	char *line;
 
 	assert_int_equal(start(LOG_LEVEL_INFO, LOG_TARGET_STDERR), 0);
 	for (int i = 0; i < 100000; i++)
@@ -465,15 +475,13 @@ static void test_flood(void **state)
 	log_post(LOG_STOP, NULL, "still heard");
 	log_stop(STOP_MS);
 	said_end();
+	took_s = (clock_now_us() - begun) / 1000000;
 	written = count(said, "notice nak: flood\n");
-	assert_in_range(written, burst, burst + (clock_now_us() - begun) / 1000000 * 10 + 10);
-	line = strstr(said, "notice dropped: ");
-	assert_non_null(line);
-	assert_non_null(strstr(line, " nak events suppressed"));
-	missing = strtoul(line + strlen("notice dropped: "), NULL, 10);
-	assert_int_equal(missing + written, 100000);
+	assert_in_range(written, burst, burst + took_s * 10 + 10);
+	assert_int_equal(sum("notice dropped: ") + written, 100000);
+	assert_in_range(count(said, " nak events suppressed"), 1, 1 + took_s / 5);
+	assert_int_equal(count(said, "dropped:"), count(said, " nak events suppressed"));
 	assert_non_null(strstr(said, "still heard"));
-	assert_int_equal(count(said, "dropped:"), 1);
 	assert_int_equal(log_dropped(), 0);
 }
 
@@ -500,7 +508,7 @@ static void test_suppressed_events_are_reported(void **state)
 /* With a blocked journal, posts return, and the log states how many entries are missing. */
 static void test_ring_full(void **state)
 {
-	uint64_t dropped = log_dropped(), stats_dropped, missing = 0;
+	uint64_t dropped = log_dropped(), stats_dropped;
 	unsigned written, kept = 0;
 	pthread_t reader;
 	char *line, *last = NULL;
@@ -513,7 +521,7 @@ static void test_ring_full(void **state)
 	assert_true(stats_dropped > 0);
 	pthread_create(&reader, NULL, drain_main, NULL);
 	/* The ring has room before the next entry, which carries the count of missing ones. */
-	for (uint64_t deadline_us = clock_now_us() + 5000000;
+	for (uint64_t deadline_us = clock_now_us() + 20000000;
 	     clock_now_us() < deadline_us && !kept;) {
 		uint64_t before = log_dropped();
 
@@ -528,9 +536,9 @@ static void test_ring_full(void **state)
 	written = count(said, "info stats: ");
 	assert_int_equal(written + stats_dropped, 3000);
 	/* Each gap is reported at its place, the last one before the entry that found room. */
-	for (line = said; (line = strstr(line, "warning dropped: ")); last = line)
-		missing += strtoull(line += strlen("warning dropped: "), NULL, 10);
-	assert_int_equal(missing, dropped);
+	for (line = said; (line = strstr(line, "warning dropped: ")); last = line++)
+		;
+	assert_int_equal(sum("warning dropped: "), dropped);
 	assert_non_null(last);
 	assert_true(last < strstr(said, "room again"));
 }
@@ -661,7 +669,7 @@ static void test_blocked_journal_does_not_delay_watchdog(void **state)
 	for (int i = 0; i < 400; i++)
 		log_post(LOG_STATS, NULL, "more than fits into the pipe, whatever is done");
 	log_notify("WATCHDOG=1");
-	for (deadline_us = clock_now_us() + 5000000; n == 0 && clock_now_us() < deadline_us;) {
+	for (deadline_us = clock_now_us() + 20000000; n == 0 && clock_now_us() < deadline_us;) {
 		pthread_mutex_lock(&fake.mutex);
 		n = fake.n_notified;
 		pthread_mutex_unlock(&fake.mutex);
