@@ -459,8 +459,7 @@ static uint64_t sum(const char *what)
 	return n;
 }
 
-/* A flood of one kind logs a burst, and a line with a count each 5 s; other kinds are unaffected.
- */
+/* A flood of one kind logs a burst, and a count every 5 s; other kinds are unaffected. */
 static void test_flood(void **state)
 {
 	const unsigned burst = log_kinds[LOG_NAK].burst;
