@@ -455,6 +455,11 @@ class Daemon:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def state_of(pid):
+    """Returns the state of a process: S if it sleeps, T if it is stopped, and others of proc(5)."""
+    return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+
+
 class Frozen:
     """In this context the daemon is stopped, so that it receives all events together afterwards."""
 
@@ -463,11 +468,7 @@ class Frozen:
 
     def __enter__(self):
         self.daemon.signal(SIGSTOP)
-        wait_until(self._stands_still, "the stop")
-
-    def _stands_still(self):
-        text = pathlib.Path(f"/proc/{self.daemon.pid}/stat").read_text()
-        return text.rsplit(")", 1)[1].split()[0] in "Tt"
+        wait_until(lambda: state_of(self.daemon.pid) in "Tt", "the stop")
 
     def __exit__(self, *_):
         self.daemon.signal(SIGCONT)

@@ -20,6 +20,7 @@ from harness import (
     environment,
     free_port,
     run_ackd,
+    state_of,
     wait_until,
 )
 
@@ -174,6 +175,17 @@ def test_many_waiting_requests_are_answered(ackd):
         _, said = process.communicate(timeout=SOON)
         assert (process.returncode, said) == (0, "")
     assert daemon.exchange(b"x") == b"new x"
+
+
+def test_stopped_command_waits_again(ackd):
+    """As after Ctrl-Z and fg, or while a tracer attaches."""
+    daemon = ackd()
+    with requests(daemon) as waiting:
+        for number, state in (None, "S"), (signal.SIGSTOP, "T"), (signal.SIGCONT, "S"):
+            if number:
+                waiting[0].send_signal(number)
+            wait_until(lambda state=state: state_of(waiting[0].pid) == state, f"state {state}")
+    assert (waiting[0].communicate(timeout=SOON)[1], waiting[0].returncode) == ("", 0)
 
 
 def test_abandoned_request_is_harmless(ackd):

@@ -17,7 +17,7 @@ import types
 
 import pytest
 
-from harness import SOON, have, sanitizer, wait_until
+from harness import SOON, have, sanitizer, state_of, wait_until
 from test_tls import Certificates, Client
 
 pytestmark = [
@@ -175,10 +175,6 @@ def search(pid, secrets):
     return found
 
 
-def is_stopped(pid):
-    return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T"
-
-
 # ---- tests ----
 
 CONFIG = ('framing = "stream"; reply = "echo"; workers = 2; address = "127.0.0.1"; '
@@ -299,7 +295,7 @@ def test_restart(unit, certificates, group, stop_at_exit):
             assert found.issuperset(f"{name} 1{part}" for part in ("", " key", " IV"))
         for name in ("USR2", "TERM"):
             daemon.signal(getattr(signal, "SIG" + name))
-        wait_until(lambda: is_stopped(daemon.pid), "the exit of the old process")
+        wait_until(lambda: state_of(daemon.pid) == "T", "the exit of the old process")
         assert search(daemon.pid, secrets) == set()
         daemon.signal(signal.SIGCONT)
         daemon = unit.again(daemon)
@@ -317,5 +313,5 @@ def test_restart(unit, certificates, group, stop_at_exit):
     assert not find(secrets, daemon.log.encode())
     unit.environment.clear()
     daemon.signal(signal.SIGTERM)
-    wait_until(lambda: is_stopped(daemon.pid), "the exit")
+    wait_until(lambda: state_of(daemon.pid) == "T", "the exit")
     daemon.signal(signal.SIGCONT)

@@ -218,6 +218,30 @@ static uid_t owner_of(pid_t pid)
 	return stat(path, &st) < 0 ? geteuid() : st.st_uid;
 }
 
+/*
+ * With a timeout, connect(2) and recv(2) return EINTR after SIGSTOP and SIGCONT, also in a process
+ * that catches no signal (signal(7)). The timeout then begins again.
+ */
+static int connect_through_stops(int fd, const struct sockaddr_un *un)
+{
+	int r;
+
+	do
+		r = connect(fd, (const struct sockaddr *)un, sizeof(*un));
+	while (r < 0 && errno == EINTR);
+	return r;
+}
+
+static ssize_t receive_through_stops(int fd, uint8_t *ret_status)
+{
+	ssize_t n;
+
+	do
+		n = recv(fd, ret_status, sizeof(*ret_status), 0);
+	while (n < 0 && errno == EINTR);
+	return n;
+}
+
 /* Connects to the daemon at @un. Returns the descriptor or a negative errno. */
 static int control_connect(const struct sockaddr_un *un)
 {
@@ -230,7 +254,7 @@ static int control_connect(const struct sockaddr_un *un)
 	/* connect(2) waits while the queue is full, recv(2) for the result */
 	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait)) < 0 ||
 	    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) < 0 ||
-	    connect(fd, (const struct sockaddr *)un, sizeof(*un)) < 0)
+	    connect_through_stops(fd, un) < 0)
 		r = -errno;
 	if (r < 0) {
 		close(fd);
@@ -250,7 +274,7 @@ static enum exit_status control_ask(const struct sockaddr_un *un)
 		return fail("%s: no connection within %d s", un->sun_path, RELOAD_WAIT_S);
 	if (fd < 0)
 		return fail("cannot connect to ackd at %s: %s", un->sun_path, strerror(-fd));
-	n = recv(fd, &status, sizeof(status), 0);
+	n = receive_through_stops(fd, &status);
 	if (n < 0 && errno == EAGAIN)
 		fail("%s: no result within %d s", un->sun_path, RELOAD_WAIT_S);
 	else if (n <= 0)
