@@ -8,6 +8,7 @@ import argparse
 import collections
 import concurrent.futures
 import contextlib
+import fcntl
 import os
 import re
 import shutil
@@ -256,6 +257,17 @@ def plan(options):
     return [*map(build, filter(needed.__contains__, FLAVOURS)), *jobs]
 
 
+def lock():
+    """Returns the file that locks the builds, until the process ends; ends it if another run has them."""
+    BUILDS.mkdir(exist_ok=True)
+    file = open(BUILDS / "lock", "wb")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit(f"tests/run: another run uses {BUILDS}: wait for its end, or use another checkout")
+    return file
+
+
 def main():
     start = time.monotonic()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends all jobs
@@ -270,10 +282,13 @@ def main():
     options.suites = options.suites or SUITES[:None if options.all else SUITES.index("arm64")]
     options.suites += QEMU * ("cross" in options.suites)
     options.fuzz_seconds = options.fuzz_seconds or (600 if options.all else 2)
-    shutil.rmtree(LOGS, ignore_errors=True)
-    LOGS.mkdir(parents=True)
     test_run = Run()
-    test_run.run_all(plan(options))
+    with lock():
+        if short := surroundings.lack_of_space(BUILDS):
+            print(short)
+        shutil.rmtree(LOGS, ignore_errors=True)
+        LOGS.mkdir(parents=True)
+        test_run.run_all(plan(options))
     count = collections.Counter(case.outcome for case in test_run.cases)
     print(f"logs in {LOGS.relative_to(TOP)}; {time.monotonic() - start:.0f} s, "
           f"processor: {sum(os.times()[2:4]):.0f} s")

@@ -7,11 +7,13 @@ bytes, and some options of tools end at a comma.
 import os
 import re
 import resource
+import shutil
 import signal
 import tempfile
 
 TMPDIR_MAX = 40
 DESCRIPTORS_MIN = 4096
+SPACE_MIN_MIB = 1024
 
 
 def complaint(path):
@@ -33,6 +35,15 @@ def raise_descriptors():
             resource.setrlimit(resource.RLIMIT_NOFILE, (1024, DESCRIPTORS_MIN))
         except (ValueError, PermissionError):
             return f"the limit of open files is {hard}, and the tests need {DESCRIPTORS_MIN}"
+    return None
+
+
+def lack_of_space(builds):
+    """Returns a warning if a directory has less free space than a run takes, or None."""
+    for path in builds, tempfile.gettempdir():
+        free_mib = shutil.disk_usage(path).free >> 20
+        if free_mib < SPACE_MIN_MIB:
+            return f"{path} has {free_mib} MiB of free space, and a run takes up to {SPACE_MIN_MIB} MiB"
     return None
 
 
