@@ -1,6 +1,18 @@
 """ackd as an installed service: its unit, its configuration, its journal, its clients.
 
 Every wait has a time bound; exceeding it is an error.
+
+Tests may rely on these orders:
+- systemd reads notifications as they were sent, all of them before it handles the end of a process, and
+  this before a request of systemctl. It runs queued jobs when nothing else waits.
+- ackd stores its sockets before READY=1.
+- "journalctl --sync" returns when the journal has handled everything that was sent before.
+
+They wait for a state where there is no order:
+- Different threads of ackd send notifications, write the log, and answer clients.
+- ackd-handover.service may become active after "systemctl start" has returned. In a restart, the end of
+  its ExecStop= may come before or after the STOPPING=1 and the end of ackd.
+- systemctl status, and journalctl without --sync, may miss lines.
 """
 
 import contextlib
