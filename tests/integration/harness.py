@@ -83,6 +83,10 @@ def within(seconds):
 # The bound for actions that should be immediate; generous, because the machine may be busy.
 SOON = 30.0 * max(1.0, SLOWNESS / 8)
 
+# The bound for answers that must not wait for other clients: less than the 10 s after which slow ones
+# are closed. A machine with many processes for each processor delays an answer by seconds.
+PROMPT = max(8.0, within(1))
+
 SANITIZER_REPORT = re.compile(
     r"(Address|Leak|Thread|Memory|UndefinedBehavior)Sanitizer|runtime error:"
 )

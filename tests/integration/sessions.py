@@ -41,7 +41,7 @@ def pattern(line):
     parts = []
     for part in re.split(r"(\s+)", FREE_NUMBERS.sub("\0", line.strip())):
         parts.append(r"\s+" if part.isspace() else re.escape(part).replace("\0", r"[\d.]+"))
-    return r"^\s*" + "".join(parts) + r"\s*$"
+    return (r"^\s*" + "".join(parts) + r"\s*$").replace("workers", "workers?")
 
 
 def commands(display):

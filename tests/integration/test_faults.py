@@ -14,6 +14,7 @@ import time
 import pytest
 
 from harness import (
+    PROMPT,
     SANITIZER_REPORT,
     Address,
     Frozen,
@@ -91,11 +92,11 @@ def test_accept_error_is_survived(ackd, faults, error):
             new.sendall(b"new")
             wait_until(lambda: faults.accept_calls > 1, "a failed accept")
             assert calm(daemon, 1) < 0.05
-            assert ask(old) < within(1)
+            assert ask(old) < PROMPT
             faults.accept_errno = 0
             begin = time.monotonic()
             assert read_exactly(new, 7) == b"Got new"
-            assert time.monotonic() - begin < within(1)
+            assert time.monotonic() - begin < PROMPT
     daemon.wait_for("cannot accept a connection")
 
 
@@ -122,13 +123,13 @@ def test_accepting_continues_after_descriptor_exhaustion(ackd):
         clients = [daemon.connect() for _ in range(10)]
         daemon.wait_for("cannot accept a connection: too many open files")
         assert calm(daemon, 1) < 0.05
-        assert ask(old) < within(1)
+        assert ask(old) < PROMPT
         resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (soft, hard))
         begin = time.monotonic()
         for s in clients:
             ask(s)
             s.close()
-        assert time.monotonic() - begin < within(2)
+        assert time.monotonic() - begin < PROMPT
 
 
 def test_many_connects_do_not_starve_traffic(ackd):
@@ -151,7 +152,7 @@ def test_many_connects_do_not_starve_traffic(ackd):
             stop.set()
             for thread in threads:
                 thread.join()
-    assert times[-5] < (10 if sanitizer() else within(1))
+    assert times[-5] < PROMPT
 
 
 def test_accepting_is_bounded_per_turn(ackd, faults):
@@ -659,6 +660,18 @@ def test_wall_clock_jumps_do_not_affect_timeouts(ackd, faults, jump):
     daemon.stop()
 
 
+def log_counters(daemon, n):
+    """Has the daemon log events of a kind without a rate limit, one for each of @n signals."""
+    with open(f"/proc/{daemon.pid}/status", encoding="ascii") as status:
+        for _ in range(n):
+            daemon.signal(signal.SIGUSR1)
+            # the kernel merges it with one that has not been delivered yet
+            while not re.search(r"^ShdPnd:\t0+$", status.read(), re.M):
+                time.sleep(0.0003)
+                status.seek(0)
+            status.seek(0)
+
+
 def test_blocked_log_reader_delays_no_reply(ackd, directory):
     """stderr is a full pipe: replies continue, and lost entries are counted once it is read again."""
     read_end, write_end = os.pipe()
@@ -672,15 +685,13 @@ def test_blocked_log_reader_delays_no_reply(ackd, directory):
             return converse(s, b"x")
 
     assert exchange() == b"Got x"
-    for _ in range(3000):  # events of a kind without a rate limit
-        daemon.signal(signal.SIGUSR1)
-        time.sleep(0.0003)
+    log_counters(daemon, 3000)
     times = []
     for _ in range(50):
         begin = time.monotonic()
         assert exchange() == b"Got x"
         times.append(time.monotonic() - begin)
-    assert max(times) < within(1)
+    assert max(times) < PROMPT
     said = b""
     os.set_blocking(read_end, False)
 
@@ -703,9 +714,7 @@ def test_daemon_ends_with_a_blocked_log_reader(ackd, directory):
     daemon = ackd(f'path = "{directory}/s"; workers = 1;', stderr=write_end, ready=False)
     os.close(write_end)
     wait_until(Address(f"unix:{directory}/s").connect_if_listening, "the socket").close()
-    for _ in range(3000):
-        daemon.signal(signal.SIGUSR1)
-        time.sleep(0.0003)
+    log_counters(daemon, 3000)
     begin = time.monotonic()
     daemon.signal(signal.SIGTERM)
     assert daemon.wait() == 0
@@ -726,7 +735,7 @@ def test_killed_daemon_can_be_restarted_immediately(ackd, record_property):
         assert daemon.exchange(b"back") == b"Got back"
         took = time.monotonic() - begin
         record_property("back after", f"{took:.3f} s")
-        assert took < within(2)
+        assert took < PROMPT
         for s in clients:
             s.close()
 

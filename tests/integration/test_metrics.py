@@ -18,6 +18,7 @@ from signal import SIGTERM, SIGUSR1
 import pytest
 
 from harness import (
+    PROMPT,
     ROOT,
     SOON,
     Address,
@@ -727,7 +728,7 @@ def test_thousand_slow_clients_do_not_delay_others(ackd):
     assert most_descriptors <= MOST_CLIENTS
     assert most_rss_kib < 4096 or sanitizer()
     assert with_them < 3 * alone + within(50_000)  # tolerates other load of the machine
-    assert waited < within(1)
+    assert waited < PROMPT
 
 
 def test_silent_clients_do_not_delay_health_checks(ackd, record_property):
@@ -750,7 +751,7 @@ def test_silent_clients_do_not_delay_health_checks(ackd, record_property):
             assert len(daemon.descriptors()) - descriptors <= MOST_CLIENTS
     record_property("longest_ms", round(max(waited) * 1e3))
     print(f"/healthz beside 1,000 silent clients took at most {max(waited) * 1e3:.0f} ms")
-    assert max(waited) < within(1)
+    assert max(waited) < PROMPT
 
 
 def test_accepting_pauses_without_descriptors(ackd):
