@@ -1,9 +1,9 @@
 #include "ackc/net/run.h"
 
 #include "ackc/output/output.h"
+#include "ackc/output/process.h"
 
 #include <signal.h>
-#include <unistd.h>
 
 static void signalled(uv_signal_t *signal, int number)
 {
@@ -55,7 +55,7 @@ int run_wait(struct run *r)
 		uv_run(&r->loop, UV_RUN_ONCE);
 	status = output_end(r->status);
 	if (r->lookup.blocking || r->reading_input)
-		_exit(status);
+		process_exit(status);
 	uv_run(&r->loop, UV_RUN_DEFAULT);
 	uv_loop_close(&r->loop);
 	return status;

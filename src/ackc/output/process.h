@@ -6,6 +6,7 @@
  */
 
 #include <stdbool.h>
+#include <stddef.h>
 
 /* The signal by which a user asks for interim results: SIGQUIT, on Windows SIGBREAK. */
 extern const int process_signal_interim;
@@ -28,6 +29,16 @@ void process_end_as_filter(void);
  * the system cannot report it.
  */
 bool process_input_is_ready(void);
+
+/*
+ * Reads at most @n bytes, at least 4096, of standard input, and waits for them. Text that is typed
+ * into a terminal is UTF-8 and has lines that end with LF. One thread at a time. Returns how many
+ * bytes were read, 0 at the end, or a failure for failure_text().
+ */
+int process_read_input(char *bytes, size_t n);
+
+/* Ends the process without waiting for its threads. Standard output has been flushed. */
+_Noreturn void process_exit(int status);
 
 /* Returns the failure, for failure_text(), of a negative errno. */
 int process_failure(int error);

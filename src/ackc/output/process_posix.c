@@ -1,5 +1,6 @@
 #include "ackc/output/process.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -58,7 +59,20 @@ bool process_input_is_ready(void)
 {
 	struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
 
-	return poll(&p, 1, 0) > 0;
+	/* some systems cannot poll a device */
+	return poll(&p, 1, 0) > 0 && !(p.revents & POLLNVAL);
+}
+
+int process_read_input(char *bytes, size_t n)
+{
+	ssize_t r = read(STDIN_FILENO, bytes, n);
+
+	return r < 0 ? -errno : (int)r;
+}
+
+void process_exit(int status)
+{
+	_exit(status);
 }
 
 int process_failure(int error)

@@ -4,10 +4,17 @@
 #include <fcntl.h>
 #include <io.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <uv.h> /* and windows.h */
 
 #include <shellapi.h>
+
+/* The most UTF-16 units that are read from a console, and their bytes in UTF-8. */
+#define CONSOLE_MAX 1024
+#define CONSOLE_BYTES (3 * (CONSOLE_MAX + 1))
+
+#define CONTROL_Z 0x1a /* at the beginning of a line: the end of the input */
 
 const int process_signal_interim = SIGBREAK;
 const bool process_has_unix_sockets = false; /* libuv has none here */
@@ -16,7 +23,8 @@ static UINT console_code_page; /* before this process changed it */
 
 static void restore_console(void)
 {
-	SetConsoleOutputCP(console_code_page);
+	if (console_code_page)
+		SetConsoleOutputCP(console_code_page);
 }
 
 /* Makes a console, if there is one, take UTF-8 and the escape sequences of the progress line. */
@@ -43,19 +51,24 @@ static char *utf8_of(const wchar_t *text)
 }
 
 /*
- * Replaces the arguments. The ones of main() are in the code page of the system, which lacks most
- * characters, and with file names for wildcards. They stay allocated until the process ends.
+ * Replaces the arguments, unless memory runs out. The ones of main() are in the code page of the
+ * system, which lacks most characters, and with file names for wildcards. They stay allocated until
+ * the process ends.
  */
 static bool decode_arguments(int *argc, char ***argv)
 {
-	wchar_t **wide = CommandLineToArgvW(GetCommandLineW(), argc);
-	char **utf8 = calloc((size_t)*argc + 1, sizeof(*utf8));
-	bool good = wide && utf8;
+	int n;
+	wchar_t **wide = CommandLineToArgvW(GetCommandLineW(), &n);
+	char **utf8 = wide ? calloc((size_t)n + 1, sizeof(*utf8)) : NULL;
+	bool good = utf8;
 
-	for (int i = 0; good && i < *argc; i++)
+	for (int i = 0; good && i < n; i++)
 		good = (utf8[i] = utf8_of(wide[i]));
 	LocalFree((HLOCAL)wide);
-	*argv = utf8;
+	if (good) {
+		*argc = n;
+		*argv = utf8;
+	}
 	return good;
 }
 
@@ -64,6 +77,7 @@ bool process_prepare(int *argc, char ***argv)
 	_setmode(0, _O_BINARY);
 	_setmode(1, _O_BINARY);
 	_setmode(2, _O_BINARY);
+	setvbuf(stdout, NULL, _IOFBF, BUFSIZ); /* a console would get each byte by itself */
 	prepare_console();
 	return decode_arguments(argc, argv);
 }
@@ -76,6 +90,55 @@ void process_end_as_filter(void)
 bool process_input_is_ready(void)
 {
 	return uv_guess_handle(0) == UV_FILE;
+}
+
+/* As bytes, a console would deliver text in its code page, which lacks most characters. */
+static int read_console(HANDLE console, char *bytes)
+{
+	static wchar_t text[CONSOLE_MAX + 1];
+	static DWORD kept; /* the first half of a character whose second half is not read yet */
+	DWORD n = 0;
+	DWORD used = 0;
+
+	/* Control-C, which has a signal of its own, ends a read without text. */
+	do {
+		SetLastError(0);
+		if (!ReadConsoleW(console, text + kept, CONSOLE_MAX, &n, NULL))
+			return uv_translate_sys_error((int)GetLastError());
+	} while (n == 0 && GetLastError() == ERROR_OPERATION_ABORTED);
+	if (n > 0 && text[kept] == CONTROL_Z)
+		return 0;
+	n += kept;
+	for (DWORD i = 0; i < n; i++)
+		if (text[i] != '\r')
+			text[used++] = text[i];
+	kept = used > 0 && IS_HIGH_SURROGATE(text[used - 1]);
+	n = (DWORD)WideCharToMultiByte(CP_UTF8, 0, text, (int)(used - kept), bytes, CONSOLE_BYTES,
+				       NULL, NULL);
+	if (kept)
+		text[0] = text[used - 1];
+	return (int)n;
+}
+
+int process_read_input(char *bytes, size_t n)
+{
+	HANDLE input = GetStdHandle(STD_INPUT_HANDLE);
+	uv_buf_t buf = uv_buf_init(bytes, (unsigned)n);
+	uv_fs_t request;
+	DWORD mode;
+	int r;
+
+	if (GetConsoleMode(input, &mode))
+		return read_console(input, bytes);
+	r = uv_fs_read(NULL, &request, 0, &buf, 1, -1, NULL);
+	uv_fs_req_cleanup(&request);
+	return r;
+}
+
+void process_exit(int status)
+{
+	restore_console();
+	_exit(status);
 }
 
 int process_failure(int error)

@@ -76,8 +76,9 @@ struct send {
 	uv_timer_t timer;
 	struct dial *dial;
 	struct stream *stream; /* NULL before the connect and after the close */
-	uv_fs_t read_request;
+	uv_work_t read_request;
 	char input[CHUNK];	   /* the current chunk of standard input */
+	int input_n;		   /* its length, 0 at the end, or a failure */
 	bool input_done;	   /* nothing more is read */
 	struct framer framer;	   /* of the arguments, and with frames also of standard input */
 	struct frame_piece unsent; /* the rest of what WRITING sends */
@@ -592,31 +593,35 @@ static void take_input(struct send *s, size_t n)
 		read_input(s);
 }
 
-static void on_input(uv_fs_t *request)
+/* Runs in a thread of libuv. */
+static void wait_for_input(uv_work_t *request)
 {
 	struct send *s = request->data;
-	ssize_t n = request->result;
+
+	s->input_n = process_read_input(s->input, CHUNK);
+}
+
+static void on_input(uv_work_t *request, int status)
+{
+	struct send *s = request->data;
 
 	s->run.reading_input = false;
-	uv_fs_req_cleanup(request);
 	if (s->run.ended)
 		return;
-	if (n < 0) {
-		fail_input(s, ": ", failure_text((int)n));
+	if (s->input_n < 0) {
+		fail_input(s, ": ", failure_text(s->input_n));
 		finish(s, NULL);
 	} else {
-		take_input(s, (size_t)n);
+		take_input(s, (size_t)s->input_n);
 	}
 }
 
 static void read_input(struct send *s)
 {
-	uv_buf_t buf = uv_buf_init(s->input, CHUNK);
-
 	s->read_request.data = s;
 	s->run.reading_input = true;
 	enter(s, READING);
-	uv_fs_read(&s->run.loop, &s->read_request, STDIN_FILENO, &buf, 1, -1, on_input);
+	uv_queue_work(&s->run.loop, &s->read_request, wait_for_input, on_input);
 }
 
 static void on_connected(void *data, int status, struct stream *stream, uint64_t connect_ns,
