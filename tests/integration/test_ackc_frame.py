@@ -187,7 +187,7 @@ def test_faulty_replies_are_reported(peer, fault):
         s.sendall(reply)
         silent(s)
 
-    done = ackc("--frame", frame.option, "-w", within(0.2), "--linger", "0.1", "127.0.0.1",
+    done = ackc("--frame", frame.option, "-w", within(0.5), "--linger", "0.1", "127.0.0.1",
                 peer(handle).port, "x")
     assert (done.status, words in done.err) == (status, True), done
 
@@ -199,7 +199,7 @@ def test_missing_reply_is_reported(peer):
         for _ in texts:
             pass
 
-    done = ackc("--frame", MLLP.option, "-w", within(0.2), "--linger", "0.1", "127.0.0.1",
+    done = ackc("--frame", MLLP.option, "-w", within(0.5), "--linger", "0.1", "127.0.0.1",
                 peer(handle).port, "1", "2")
     assert (done.status, done.out) == (1, "1\n")
     assert done.err.endswith(": 1 reply to 2 messages\n")

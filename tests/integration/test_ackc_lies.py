@@ -260,7 +260,7 @@ def test_wrong_second_reply_is_reported(peer):
 
 def test_missing_second_reply_is_reported(peer):
     server = peer(each_line(nothing, honest=1))
-    done = ackc("ping", "-c", "1", "-w", within(0.3), "--json", "127.0.0.1", server.port)
+    done = ackc("ping", "-c", "1", "-w", within(0.5), "--json", "127.0.0.1", server.port)
     events = [json.loads(line) for line in done.out.splitlines()]
     assert done.status == 1, done
     assert events[0]["kind"] == "timed out waiting for a reply"
@@ -330,7 +330,7 @@ def test_endless_number_of_a_nak_line_is_a_wrong_reply(peer):
 def test_silent_server_is_reported(peer):
     server = peer(each_line(nothing))
     for command in (("ping", "-c", "1"), ("load", "-n", "1")):
-        done = ackc(*command, "-w", within(0.3), "127.0.0.1", server.port)
+        done = ackc(*command, "-w", within(0.5), "127.0.0.1", server.port)
         assert done.status == 1
         assert f"ackc: 127.0.0.1:{server.port}: timed out waiting for a reply\n" in done.err
 

@@ -118,7 +118,7 @@ def test_echoed_naks_do_not_count(peer):
 @pytest.mark.parametrize("command", [("send",), ("ping", "-c", "1"), ("load", "-n", "1")])
 def test_json_reports_failures(peer, command):
     def summary(port):
-        done = ackc(*command, "--json", "-w", within(0.3), "127.0.0.1", port,
+        done = ackc(*command, "--json", "-w", within(0.5), "127.0.0.1", port,
                     *(("x",) if command == ("send",) else ()))
         assert done.status == 1
         return json.loads(done.out.splitlines()[-1])

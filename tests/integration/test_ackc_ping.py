@@ -239,7 +239,7 @@ def test_no_reconnect_option_ends_ping(peer):
 
 def test_no_reconnect_option_after_a_lost_probe(peer):
     server = peer(each_line(lambda s, line: None, honest=4))
-    done = ackc("ping", "--no-reconnect", "-i", "0", "-W", within(0.3), "127.0.0.1", server.port)
+    done = ackc("ping", "--no-reconnect", "-i", "0", "-W", within(0.5), "127.0.0.1", server.port)
     assert done.status == 1, done
     assert "\n3 probes transmitted, 2 received, +1 error, 33.3333% loss, time " in done.out
     assert server.accepted == 2
@@ -264,7 +264,7 @@ def test_plugin_warns_of_a_reconnect(peer):
 def test_reconnect_after_a_lost_probe_is_counted(peer):
     drop = iter([True, False])
     server = peer(each_line(lambda s, line: None if next(drop, False) else s.sendall(line), honest=3))
-    done = ackc("ping", "-c", "3", "-i", "0", "-W", within(0.3), "--json", "127.0.0.1", server.port)
+    done = ackc("ping", "-c", "3", "-i", "0", "-W", within(0.5), "--json", "127.0.0.1", server.port)
     summary = json.loads(done.out.splitlines()[-1])
     assert (summary["cuts"], summary["reconnects"], summary["received"]) == (0, 1, 2)
 
@@ -272,7 +272,7 @@ def test_reconnect_after_a_lost_probe_is_counted(peer):
 def test_new_connection_does_not_count_as_reconnect(peer):
     drop = iter([True, False])
     server = peer(each_line(lambda s, line: None if next(drop, False) else s.sendall(line), honest=3))
-    done = ackc("ping", "--new-connection", "-c", "3", "-i", "0", "-W", within(0.3), "--json", "127.0.0.1",
+    done = ackc("ping", "--new-connection", "-c", "3", "-i", "0", "-W", within(0.5), "--json", "127.0.0.1",
                 server.port)
     summary = json.loads(done.out.splitlines()[-1])
     assert (summary["received"], summary["reconnects"]) == (2, 0)

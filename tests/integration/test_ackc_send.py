@@ -135,7 +135,7 @@ def test_split_character_is_shown_on_a_terminal(peer):
 
 def test_silent_server_times_out(peer):
     server = peer(silent_for_ever)
-    done = ackc("-w", within(0.3), "127.0.0.1", server.port, "x")
+    done = ackc("-w", within(0.5), "127.0.0.1", server.port, "x")
     assert done.status == 1
     assert done.err == f"ackc: 127.0.0.1:{server.port}: timed out waiting for a reply\n"
 
@@ -148,7 +148,7 @@ def test_server_that_does_not_close_times_out(peer, reply):
         silent_for_ever(s)
 
     server = peer(handle)
-    done = ackc("-w", within(0.3), "127.0.0.1", server.port, "good morning")
+    done = ackc("-w", within(0.5), "127.0.0.1", server.port, "good morning")
     assert (done.status, done.raw) == (1, reply)
     assert done.err == (f"ackc: 127.0.0.1:{server.port}: timed out waiting for the server to close "
                         f"(13 bytes sent, {len(reply)} received)\n")
@@ -173,9 +173,9 @@ def test_timeout_applies_to_silence_only(peer):
 
 def test_no_timeout_while_waiting_for_input(peer):
     server = peer(echo)
-    run = Running("-w", within(0.2), "127.0.0.1", server.port, stdin=subprocess.PIPE)
+    run = Running("-w", within(0.5), "127.0.0.1", server.port, stdin=subprocess.PIPE)
     server.wait_for_connection()
-    threading.Event().wait(within(0.6))
+    threading.Event().wait(within(1))
     run.process.stdin.write(b"late\n")
     done = run.end()
     assert (done.status, done.out) == (0, "late\n")
@@ -183,7 +183,7 @@ def test_no_timeout_while_waiting_for_input(peer):
 
 def test_server_that_reads_nothing_times_out(peer):
     server = peer(lambda s: threading.Event().wait(SOON))
-    done = ackc("-w", within(0.3), "127.0.0.1", server.port, data=b"x" * BIG)
+    done = ackc("-w", within(0.5), "127.0.0.1", server.port, data=b"x" * BIG)
     assert done.status == 1
     assert done.err == f"ackc: 127.0.0.1:{server.port}: timed out waiting for a reply\n"
 
@@ -356,7 +356,7 @@ def test_linger_begins_after_the_last_acknowledgement(peer):
 
 def test_peer_that_acknowledges_nothing_times_out(peer):
     server = peer(lambda s: time.sleep(SOON), receive_buffer=4096)
-    done = ackc("-w", within(0.3), "--linger", "0.1", "127.0.0.1", server.port, data=b"x" * 200_000)
+    done = ackc("-w", within(0.5), "--linger", "0.1", "127.0.0.1", server.port, data=b"x" * 200_000)
     assert (done.status, done.out) == (1, "")
     assert done.err == f"ackc: 127.0.0.1:{server.port}: timed out waiting for a reply\n"
 
@@ -384,7 +384,7 @@ def test_json_has_the_documented_members(peer):
 
 def test_json_reports_a_failure(peer):
     server = peer(silent_for_ever)
-    done = ackc("--json", "-w", within(0.2), "127.0.0.1", server.port, "x")
+    done = ackc("--json", "-w", within(0.5), "127.0.0.1", server.port, "x")
     summary = json.loads(done.out)
     assert (done.status, summary["status"]) == (1, 1)
     assert summary["error"] == "timed out waiting for a reply"

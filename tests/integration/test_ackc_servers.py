@@ -187,7 +187,7 @@ def test_discarding_ackd_needs_no_reply(ackd):
     port = port_of(ackd('reply = "discard";'))
     done = ackc("localhost", port, "x")
     assert (done.status, "no reply: the server closed" in done.err) == (1, True)
-    done = ackc("ping", "-c", "1", "-w", within(0.3), "localhost", port)
+    done = ackc("ping", "-c", "1", "-w", within(0.5), "localhost", port)
     assert done.status == 1
     assert "timed out waiting for a reply" in done.err
 

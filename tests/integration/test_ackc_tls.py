@@ -14,7 +14,7 @@ import pytest
 
 import ackc_peers
 from ackc_peers import MLLP, ackc, each_text, echo, silent
-from harness import SOON, have, wait_until
+from harness import SOON, have, wait_until, within
 
 peer = ackc_peers.peer
 
@@ -265,7 +265,7 @@ def test_echo_server_without_tls(peer, trusting):
 
 
 def test_silent_server_times_out(peer, trusting):
-    done = trusting("-w", "0.3", "localhost", peer(silent).port, "x")
+    done = trusting("-w", within(0.5), "localhost", peer(silent).port, "x")
     assert (done.status, "timed out in the TLS handshake" in done.err) == (1, True)
 
 

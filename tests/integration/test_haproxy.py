@@ -483,8 +483,10 @@ def test_rolling_stop_with_drain_delay_fails_no_exchange(lab):
         for i, backend in enumerate(haproxy.backends):
             backend.daemon.signal(signal.SIGTERM)
             wait_until(lambda i=i: haproxy.states()[i] == "DOWN", "HAProxy to notice the end")
+            # in HAProxy first: ackd does not know of those that wait to be accepted
+            wait_until(lambda i=i: haproxy.servers()[i]["scur"] == "0", "the end of the sessions")
             wait_until(lambda b=backend: scrape(b.metrics)["ackd_open_connections", "ackd"] == 0,
-                       "the end of the sessions")
+                       "the end of the connections")
             backend.daemon.stop()
             backend.daemon.check_log()
             assert "draining 0 connections" in backend.daemon.log
@@ -517,9 +519,10 @@ def test_rolling_upgrade_fails_no_exchange(lab, directory):
         load.wait_for_more()
         for i, backend in enumerate(haproxy.backends):
             haproxy.set(i, "drain")
+            wait_until(lambda i=i: haproxy.servers()[i]["scur"] == "0", "the clients to finish")
             wait_until(
                 lambda b=backend: scrape(b.metrics)["ackd_open_connections", "ackd"] == 0,
-                "the clients to finish",
+                "the end of the connections",
             )
             backend.daemon.stop()
             load.wait_for_more()
