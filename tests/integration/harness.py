@@ -447,6 +447,7 @@ class Daemon:
             while sent < limit:
                 if selector.select(quiet):
                     sent += s.send(block[sent % len(piece) :])
+                    deadline = time.monotonic() + SOON
                 elif polls or self.is_asleep():
                     break
                 elif time.monotonic() > deadline:

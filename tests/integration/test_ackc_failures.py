@@ -429,7 +429,7 @@ def test_learning_ends_with_endless_replies(peer):
     server = peer(handle)
     for command in ALL[1:]:
         began = time.monotonic()
-        done = ackc(*command, "-w", within(1), "127.0.0.1", server.port)
+        done = ackc(*command, "-w", within(0.5), "127.0.0.1", server.port)
         assert done.status == 2, done
         # The maximum of 16 KiB would take minutes.
         assert time.monotonic() - began < SOON / 2
