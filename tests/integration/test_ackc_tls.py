@@ -56,6 +56,8 @@ class Certificates:
         self.issue("elsewhere", "subjectAltName=DNS:a.example,DNS:b.example,IP:192.0.2.7")
         self.issue("expired", NAMES, "200101000000Z", "200301120000Z")
         self.issue("early", NAMES, "490101000000Z", "491231000000Z")
+        self.issue("old", NAMES, "600101000000Z", "650101000000Z")
+        self.issue("eternal", NAMES, "200101000000Z", "99991231235959Z")  # RFC 5280, section 4.1.2.5
         self.issue("malformed", "subjectAltName=DER:30:03:87:01:7f")  # an address of one byte
         self.issue("nul", "subjectAltName=DER:30:0d:82:0b:6c:6f:63:61:6c:68:6f:73:74:00:78")
         self.issue("client", "subjectAltName=DNS:client.example")
@@ -143,6 +145,13 @@ def test_send_with_both_versions(server, trusting, version):
     assert (tls["subject"], tls["issuer"]) == ("CN=server", "CN=Test CA")
     assert (tls["alpn"], tls["verified"], tls["problem"]) == (None, True, None)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", tls["expires"])
+
+
+@pytest.mark.parametrize("name, when", [("old", "1965-01-01T00:00:00Z"),
+                                        ("eternal", "9999-12-31T23:59:59Z")])
+def test_distant_expiry_is_reported(server, trusting, name, when):
+    done = trusting("--json", "--insecure", "localhost", server(name=name).port, "x")
+    assert json.loads(done.out.splitlines()[-1])["tls"]["expires"] == when
 
 
 def test_plain_summary_has_no_tls(peer):

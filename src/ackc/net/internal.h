@@ -18,6 +18,9 @@ struct tls_client {
 /* Creates the BIO method of a connection. Returns NULL if out of memory. */
 BIO_METHOD *tls_transport(void);
 
+/* Call before any other function of OpenSSL. It reads its configuration, except on Windows. */
+void tls_prepare_library(void);
+
 /*
  * Trusts the certificates that the system trusts, and those of the variables SSL_CERT_FILE and
  * SSL_CERT_DIR. Returns false on an error.

@@ -53,6 +53,8 @@ static void on_addresses(uv_getaddrinfo_t *request, int status, struct addrinfo 
 	struct lookup *l = request->data;
 
 	l->blocking = false;
+	if (status == UV_ENOENT) /* of Windows, for a name that has only other addresses */
+		status = UV_EAI_NODATA;
 	interleave(info, &l->addresses);
 	uv_freeaddrinfo(info);
 	finish(l, status == 0 && l->addresses.n == 0 ? UV_EAI_NONAME : status);

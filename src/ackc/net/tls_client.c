@@ -175,6 +175,7 @@ static bool set_name(struct tls_client *c, const char *name)
 static bool prepare(struct tls_client *c, const struct tls_options *o, const char *host,
 		    char words[TLS_WORDS_MAX])
 {
+	tls_prepare_library();
 	c->context = SSL_CTX_new(TLS_client_method());
 	c->transport = tls_transport();
 	if (!c->context || !c->transport)
