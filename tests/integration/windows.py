@@ -25,8 +25,6 @@ REASONS = {
         r"reset_after_the_last_bytes|network_failures\[reset in mid",
     "wine discards what arrived before a reset":
         r"client_certificate\[1\.3\]",
-    "wine makes system calls of its own, which the test counts":
-        r"stall",
     "Windows does not report what the peer has acknowledged":
         r"acknowledge",
     "the system has other words for it":
