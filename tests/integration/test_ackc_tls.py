@@ -396,7 +396,7 @@ def test_ping_reports_an_end_without_close_notify(peer, certificates, trusting):
                 tls.sendall(tls.recv(65536))
 
     for more in ((), ("--no-reconnect",)):
-        done = trusting("ping", "-c", "4", "-i", "0.1", *more, "localhost", peer(handle).port)
+        done = trusting("ping", "-c", "4", "-i", "0.5", *more, "localhost", peer(handle).port)
         assert done.status == 1
         assert "connection closed without close_notify" in done.err
         assert ("1 reconnect" in done.out) == (not more)
