@@ -2,10 +2,9 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/un.h>
 
 struct address address_from_sockaddr(const struct sockaddr *sa)
 {
@@ -73,13 +72,30 @@ const char *sockaddr_format(const struct sockaddr *sa, char out[ADDRESS_TEXT_MAX
 
 	if (sa->sa_family == AF_UNIX) {
 		const struct sockaddr_un *un = (const struct sockaddr_un *)(const void *)sa;
-		bool is_abstract = un->sun_path[0] == '\0';
+		bool is_abstract = sockaddr_is_abstract(sa);
 
 		snprintf(out, ADDRESS_TEXT_MAX, "unix:%s%.*s", is_abstract ? "@" : "",
 			 (int)sizeof(un->sun_path) - is_abstract, un->sun_path + is_abstract);
 		return out;
 	}
 	return address_format(&address, out);
+}
+
+socklen_t sockaddr_set_path(struct sockaddr_un *ret_un, const char *path)
+{
+	bool is_abstract = path[0] == '@';
+	size_t n = strlen(path);
+
+	*ret_un = (struct sockaddr_un){.sun_family = AF_UNIX};
+	memcpy(ret_un->sun_path + is_abstract, path + is_abstract, n - is_abstract);
+	/* a name does not end with a NUL, which would be a part of it */
+	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n + !is_abstract);
+}
+
+bool sockaddr_is_abstract(const struct sockaddr *sa)
+{
+	return sa->sa_family == AF_UNIX &&
+	       ((const struct sockaddr_un *)(const void *)sa)->sun_path[0] == '\0';
 }
 
 uint16_t sockaddr_port(const struct sockaddr_storage *address)

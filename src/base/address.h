@@ -2,8 +2,10 @@
 
 /* A peer's address in 20 bytes, small enough to store in every connection. */
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 struct address {
 	uint8_t bytes[16]; /* IPv6, or IPv4 in the first four; zero for AF_UNIX */
@@ -30,6 +32,18 @@ const char *address_format(const struct address *address, char out[ADDRESS_TEXT_
  * an abstract name is "unix:@NAME". Returns @out.
  */
 const char *sockaddr_format(const struct sockaddr *sa, char out[ADDRESS_TEXT_MAX]);
+
+/* The longest path of a UNIX socket: 107 bytes in Linux, 103 on the BSDs. */
+#define SOCKADDR_PATH_MAX (sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1)
+
+/*
+ * Sets @ret_un to the UNIX socket at @path, of at most SOCKADDR_PATH_MAX bytes, or, for "@NAME", to
+ * the abstract socket NAME. Returns the length of the address, as from getsockname().
+ */
+socklen_t sockaddr_set_path(struct sockaddr_un *ret_un, const char *path);
+
+/* Returns whether @sa is an abstract UNIX socket, which has no file. */
+bool sockaddr_is_abstract(const struct sockaddr *sa);
 
 /* Returns or sets the port (host byte order) of an IPv4 or IPv6 address. Others have port 0. */
 uint16_t sockaddr_port(const struct sockaddr_storage *address);

@@ -36,6 +36,9 @@ int sock_freebind(int fd, int family);
  */
 bool sock_spreads(void);
 
+/* Returns whether UNIX sockets can have abstract names. */
+bool sock_has_abstract_names(void);
+
 /*
  * Stops new connections to the listening TCP socket @fd, and completes the handshakes that have
  * begun. Cannot be undone. Without support by the kernel nothing happens, and the socket gets

@@ -44,6 +44,11 @@ bool sock_spreads(void)
 	return true;
 }
 
+bool sock_has_abstract_names(void)
+{
+	return true;
+}
+
 /*
  * A listening socket that is bound to another interface than the one on which a SYN arrives does
  * not match it. A handshake that has begun is found by its own addresses and ports, and keeps the

@@ -39,6 +39,11 @@ bool sock_spreads(void)
 	return false;
 }
 
+bool sock_has_abstract_names(void)
+{
+	return false;
+}
+
 void sock_retire(int fd)
 {
 }

@@ -164,7 +164,7 @@ class Address:
         if text.startswith("unix:"):
             self.family = socket.AF_UNIX
             self.path = text[len("unix:") :]
-            self.sockaddr = self.path
+            self.sockaddr = re.sub("^@", "\0", self.path)
         elif text.startswith("["):
             host, port = re.fullmatch(r"\[([^]]+)\]:(\d+)", text).groups()
             self.family = socket.AF_INET6

@@ -504,6 +504,20 @@ def test_connects_to_a_path_wait_while_no_process_runs(unit, directory):
     assert not os.path.exists(f"{directory}/s")
 
 
+def test_connects_to_an_abstract_socket_wait_while_no_process_runs(unit, directory):
+    daemon = unit.start(f'path = "@{directory}"; reply = "echo";', arguments=())
+    wait_until(lambda: unit.has_said("READY"), "READY=1")
+    for end in signal.SIGUSR2, signal.SIGKILL:
+        daemon.signal(end)
+        daemon.wait()
+        with daemon.address().connect() as s:
+            s.sendall(b"are you there?")
+            daemon = unit.start(daemon.config_path.read_text(), arguments=())
+            s.shutdown(socket.SHUT_WR)
+            assert read_to_end(s) == b"are you there?"
+    wait_until(lambda: unit.names() == ["ackd-listen.ackd"], "one socket in the store")
+
+
 def test_workers_share_sockets_if_the_store_is_small(unit):
     """Workers share sockets, so that no client is refused."""
     unit.store_max = 9

@@ -289,6 +289,31 @@ def test_path_of_another_file_is_an_error(config_file, directory):
         assert f.read() == "precious"
 
 
+@pytest.mark.skipif(is_portable(), reason="the portable files know no abstract names")
+def test_abstract_socket(ackd, directory, config_file):
+    name = f"@{directory}"
+    daemon = ackd(f'path = "{name}";')
+    assert daemon.address().text == f"unix:{name}"
+    assert daemon.exchange(b"x") == b"Got x"
+    assert not os.path.lexists(daemon.directory / name)
+    said = refusal(config_file, f'path = "{name}";')
+    assert f"unix:{name}: address already in use" in said
+    done = run_ackd("-t", "-c", config_file('path = "@name"; mode = "0600";'))
+    assert done.returncode == 78 and "mode: cannot be combined with an abstract socket" in done.stderr
+    daemon.write_config(f'''reply = "echo"; listeners = ( {{ name = "ackd"; path = "{name}"; }},
+                                                         {{ name = "b"; path = "{name}2"; }} );''')
+    assert daemon.reload()
+    for address in daemon.addresses():
+        address.connect().close()
+    assert daemon.exchange(b"x") == b"x"
+
+
+@pytest.mark.skipif(not is_portable(), reason="abstract names are known")
+def test_abstract_socket_is_an_error_elsewhere(config_file, directory):
+    done = run_ackd("-t", "-c", config_file('path = "@name";'))
+    assert done.returncode == 78 and 'found the string "@name"' in done.stderr and "in Linux" in done.stderr
+
+
 def test_two_spellings_of_one_path_are_rejected(config_file, directory):
     """The second listener must not replace the socket of the first."""
     directory = pathlib.Path(directory)

@@ -96,6 +96,9 @@ static void test_addresses(void **state)
 {
 #define ALLOWED                                                                                    \
 	"allowed: a string of 1 to 255 bytes: an IPv4 or IPv6 address, a host name, or \"*\"\n"
+#define SOCKET                                                                                     \
+	"allowed: a string of 1 to 107 bytes: a path without control characters, or, in Linux, "   \
+	"\"@\" and the name of an abstract socket\n"
 	static const struct fault faults[] = {
 		{"address = \"\"", "F:1: address: found the string \"\"; " ALLOWED},
 		{"address = 1", "F:1: address: found 1; " ALLOWED},
@@ -106,11 +109,9 @@ static void test_addresses(void **state)
 		 "F:1: address: found the string \"localhost:80\"; " ALLOWED},
 		{"address = \"a b\"", "F:1: address: found the string \"a b\"; " ALLOWED},
 		{"address = \"fe80::1%\"", "F:1: address: found the string \"fe80::1%\"; " ALLOWED},
-		{"path = \"\"", "F:1: path: found the string \"\"; allowed: a string of 1 to 107 "
-				"bytes: a path without control characters\n"},
-		{"path = \"/a\\nb\"",
-		 "F:1: path: found the string \"/a\\nb\"; allowed: a string of "
-		 "1 to 107 bytes: a path without control characters\n"},
+		{"path = \"\"", "F:1: path: found the string \"\"; " SOCKET},
+		{"path = \"/a\\nb\"", "F:1: path: found the string \"/a\\nb\"; " SOCKET},
+		{"path = \"@\"", "F:1: path: found the string \"@\"; " SOCKET},
 		{"path = \"/x\" mode = 0660",
 		 "F:1: mode: found 0660; allowed: an integer without leading zeros, or a string in "
 		 "quotes\n"},

@@ -72,17 +72,18 @@ static const char *other_text(struct config_loader *loader, size_t i, const char
 }
 
 /*
- * Reports the setting @name if it was set for listener @i, which has a path. Set for all listeners,
- * it is for those without a path.
+ * Reports the setting @name if it was set for listener @i, which has a path that it cannot be
+ * combined with, for the reason @why. Set for all listeners, it is for those without such a path.
  */
-static void check_without_path(struct config_loader *loader, size_t i, const char *name)
+static void check_without_path(struct config_loader *loader, size_t i, const char *name,
+			       const char *why)
 {
 	enum source_level path = source_of(loader, i, "path")->level;
 	enum source_level level = source_of(loader, i, name)->level;
 	struct config_place place = place_of(loader, i, name);
 
 	if (level == path || (level > path && is_own(loader, i, name)))
-		config_error(&place, "cannot be combined with path");
+		config_error(&place, "cannot be combined with %s", why);
 }
 
 /*
@@ -114,9 +115,12 @@ static void check_socket(struct config_loader *loader, size_t i)
 		l->address = NULL;
 		l->port = 0;
 		if (l->freebind)
-			check_without_path(loader, i, "freebind");
+			check_without_path(loader, i, "freebind", "path");
 		l->freebind = false;
-		check_without_path(loader, i, "keepalive");
+		check_without_path(loader, i, "keepalive", "path");
+		if (l->path[0] == '@')
+			check_without_path(loader, i, "mode",
+					   "an abstract socket, which has no permissions");
 	} else if (is_own(loader, i, "mode") && !source_of(loader, i, "path")->bad) {
 		place = place_of(loader, i, "mode");
 		config_error(&place, "cannot be set without path");

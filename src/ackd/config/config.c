@@ -271,8 +271,8 @@ void config_diff_restart(const struct config *a, const struct config *b,
 }
 
 /*
- * Returns whether the member is meaningful and has this name: an address has no mode, a path no
- * port, and a frame only what its framing uses.
+ * Returns whether the member is meaningful and has this name: an address and an abstract
+ * socket have no mode, a path no port, and a frame only what its framing uses.
  */
 static bool is_in_effect(const struct setting *setting, const void *object)
 {
@@ -292,6 +292,8 @@ static bool is_in_effect(const struct setting *setting, const void *object)
 	    (!listener->tls.certificate ||
 	     (setting->type->kind == KIND_STRING && setting_equal(setting, object, &no_tls))))
 		return false;
+	if (setting->flags & SETTING_UNIX && listener->path && listener->path[0] == '@')
+		return strcmp(setting->name, "mode") != 0;
 	return !(setting->flags & (listener->path ? SETTING_TCP : SETTING_UNIX));
 }
 

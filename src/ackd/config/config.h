@@ -32,7 +32,7 @@ struct config_listener {
 	char *name;
 	char *address; /* as configured: an address, a name or "*"; NULL when path is set */
 	uint16_t port;
-	char *path; /* path of a UNIX socket; NULL otherwise */
+	char *path; /* path of a UNIX socket, or "@NAME"; NULL otherwise */
 	mode_t mode;
 	unsigned backlog;
 	unsigned keepalive_s; /* idle time before TCP keepalive probes; 0: none */

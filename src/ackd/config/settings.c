@@ -4,6 +4,8 @@
  */
 
 #include "ackd/config/internal.h"
+#include "base/address.h"
+#include "base/sock.h"
 #include "base/units.h"
 #include "core/utf8/utf8.h"
 
@@ -521,6 +523,17 @@ static bool path_is_good(const char *text)
 
 static const struct setting_type type_path = {
 	&string_class, KIND_STRING, "a path without control characters", .is_good = path_is_good};
+
+static bool socket_is_good(const char *text)
+{
+	return path_is_good(text) &&
+	       (text[0] != '@' || (text[1] != '\0' && sock_has_abstract_names()));
+}
+
+static const struct setting_type type_socket = {
+	&string_class, KIND_STRING,
+	"a path without control characters, or, in Linux, \"@\" and the name of an abstract socket",
+	.is_good = socket_is_good};
 
 static const struct setting_type type_text = {
 	.class = &string_class, .kind = KIND_STRING, .allowed = "text"};

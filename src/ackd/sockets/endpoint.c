@@ -41,7 +41,12 @@ static bool is_tcp(const struct sockaddr_storage *address)
 	return address->ss_family == AF_INET || address->ss_family == AF_INET6;
 }
 
-/* Returns the path of the UNIX socket at @address. */
+static bool is_abstract(const struct sockaddr_storage *address)
+{
+	return sockaddr_is_abstract((const struct sockaddr *)address);
+}
+
+/* Returns the path of the UNIX socket at @address, which is not abstract. */
 static const char *path_of(const struct sockaddr_storage *address)
 {
 	return ((const struct sockaddr_un *)address)->sun_path;
@@ -177,8 +182,9 @@ static int bind_with_mode(int fd, const struct sockaddr_un *un, socklen_t length
 static int bind_unix(struct endpoint *endpoint, const struct endpoint_options *options)
 {
 	const struct sockaddr_un *un = (const struct sockaddr_un *)&endpoint->configured;
+	bool named_by_file = !is_abstract(&endpoint->configured);
 	struct stat st;
-	int r = unlink_stale(un, endpoint->length);
+	int r = named_by_file ? unlink_stale(un, endpoint->length) : 0;
 	int fd;
 
 	if (r < 0)
@@ -191,6 +197,8 @@ static int bind_unix(struct endpoint *endpoint, const struct endpoint_options *o
 	if (r < 0)
 		return r;
 	endpoint->bound = endpoint->configured;
+	if (!named_by_file)
+		return 0;
 	if (lstat(un->sun_path, &st) < 0)
 		return -errno;
 	endpoint->file = (struct file_id){st.st_dev, st.st_ino};
@@ -346,7 +354,7 @@ int endpoint_restore(const char *listener, const char *stored_as, struct file_id
 			states_move(states, &one->state, ENDPOINT_RETIRED);
 		/* sockets stored by an older ackd may lack it */
 		set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
-	} else if (!has_file(path_of(&one->bound), file)) {
+	} else if (!is_abstract(&one->bound) && !has_file(path_of(&one->bound), file)) {
 		endpoint_destroy(one);
 		return -ENOENT;
 	}
@@ -478,6 +486,13 @@ static bool same_path(const char *a, const char *b)
 	       directories[0].st_ino == directories[1].st_ino;
 }
 
+static bool same_socket(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
+{
+	if (is_abstract(a) || is_abstract(b))
+		return memcmp(a, b, sizeof(struct sockaddr_un)) == 0;
+	return same_path(path_of(a), path_of(b));
+}
+
 bool endpoint_overlaps(const struct endpoint *endpoint, const struct sockaddr_storage *address)
 {
 	const struct sockaddr_storage *bound = &endpoint->bound;
@@ -485,7 +500,7 @@ bool endpoint_overlaps(const struct endpoint *endpoint, const struct sockaddr_st
 	if (bound->ss_family != address->ss_family)
 		return false;
 	if (!is_tcp(bound))
-		return same_path(path_of(bound), path_of(address));
+		return same_socket(bound, address);
 	return sockaddr_port(bound) == sockaddr_port(address) &&
 	       (is_wildcard(bound) || is_wildcard(address) || same_host(bound, address));
 }
@@ -499,7 +514,7 @@ bool endpoint_matches(const struct endpoint *endpoint, const struct sockaddr_sto
 	    endpoint->bound.ss_family != address->ss_family)
 		return false;
 	if (!is_tcp(address))
-		return same_path(path_of(&endpoint->configured), path_of(address));
+		return same_socket(&endpoint->configured, address);
 	if (memcmp(&endpoint->configured, address, endpoint->length) == 0)
 		return true;
 	/* an endpoint from the store does not record that the kernel chose its port */

@@ -1,10 +1,11 @@
 #include "ackd/sockets/resolve.h"
 
+#include "base/address.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <stddef.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/un.h>
@@ -19,6 +20,7 @@ static void resolved_add(struct resolved *resolved, const void *sa, socklen_t le
 		resolved->n_left_out++;
 		return;
 	}
+	resolved->addresses[resolved->n] = (struct sockaddr_storage){0};
 	memcpy(&resolved->addresses[resolved->n], sa, length);
 	resolved->lengths[resolved->n++] = length;
 }
@@ -69,12 +71,10 @@ static int resolve_name(const char *name, uint16_t port, struct resolved *resolv
 
 static void resolve_path(const char *path, struct resolved *resolved)
 {
-	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	struct sockaddr_un un;
+	socklen_t length = sockaddr_set_path(&un, path);
 
-	strncpy(un.sun_path, path, sizeof(un.sun_path) - 1); /* its length has been checked */
-	/* the length from getsockname(), so that a stored socket matches */
-	resolved_add(resolved, &un,
-		     (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path) + 1));
+	resolved_add(resolved, &un, length);
 }
 
 int resolve_listener(const struct config_listener *listener, struct resolved *ret_resolved,
