@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from ackc_peers import ackc
-from harness import free_port, have, spawn, wait_until, within
+from harness import free_port, have, is_portable, spawn, wait_until, within
 
 BYTES = os.urandom(500_000)
 
@@ -200,9 +200,12 @@ def test_stopped_ackd_is_reported(ackd):
     assert (done.status, done.err) == (1, f"ackc: localhost:{port}: connection refused\n")
 
 
-def test_ackd_on_a_unix_socket(ackd, directory):
-    ackd(f'path = "{directory}/s"; reply = "echo";')
-    check_echo(f"unix:{directory}/s", data="Übermut\n".encode() * 50_000)
+@pytest.mark.parametrize("path", ["{}/s", pytest.param("@{}", marks=pytest.mark.skipif(
+    is_portable(), reason="the portable files know no abstract names"))])
+def test_ackd_on_a_unix_socket(ackd, directory, path):
+    path = path.format(directory)
+    ackd(f'path = "{path}"; reply = "echo";')
+    check_echo(f"unix:{path}", data="Übermut\n".encode() * 50_000)
 
 
 def test_ackd_with_real_text(ackd, directory):

@@ -14,7 +14,7 @@ peer = ackc_peers.peer
 @pytest.mark.parametrize("arguments", [
     (), ("send",), ("ping",), ("load",),
     ("host", "0"), ("host", "65536"), ("host", "x"), ("host", ""), ("host", "-1"), ("host", "1x"),
-    ("",), ("x" * 256,), ("[]", "1"), ("unix:",), ("unix:" + "x" * 108,),
+    ("",), ("x" * 256,), ("[]", "1"), ("unix:",), ("unix:@",), ("unix:" + "x" * 108,),
     ("-z", "host"), ("--nosuch", "host"), ("-w", "0", "host"), ("-w", "x", "host"), ("-w",),
     ("-w", "1e3", "host"), ("-w", "inf", "host"), ("-w", "-1", "host"), ("--json=x", "host"),
     ("ping", "host", "1", "extra"), ("load", "host", "1", "extra"), ("ping", "unix:/x", "1"),

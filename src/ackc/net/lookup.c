@@ -98,8 +98,7 @@ void lookup_start(struct lookup *l, uv_loop_t *loop, const struct target *t, uin
 	uv_timer_init(loop, &l->timer);
 	l->timer.data = l;
 	if (t->path[0]) {
-		un->sun_family = AF_UNIX;
-		strcpy(un->sun_path, t->path);
+		sockaddr_set_path(un, t->path);
 		l->addresses.n = 1;
 	} else {
 		r = start_request(l);

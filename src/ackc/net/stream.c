@@ -12,6 +12,7 @@
 #include "ackc/net/stream.h"
 
 #include "ackc/net/failure.h"
+#include "ackc/net/unix_socket.h"
 #include "core/text/printable.h"
 
 #include <poll.h>
@@ -33,7 +34,10 @@ struct stream {
 		uv_tcp_t tcp;
 		uv_pipe_t pipe;
 	} uv;
-	uv_connect_t connect;
+	union {
+		uv_connect_t connect;
+		uv_write_t opened;
+	} request; /* of stream_connect() */
 	uv_shutdown_t shutdown;
 	stream_connect_cb connected;	    /* NULL after it was called */
 	const struct stream_events *events; /* NULL before stream_read() and after the close */
@@ -105,6 +109,20 @@ static void on_connect(uv_connect_t *request, int status)
 	report_connected(request->data, status);
 }
 
+static void on_opened(uv_write_t *request, int status)
+{
+	report_connected(request->handle->data, status);
+}
+
+/* Connects to a UNIX socket. Writing nothing makes libuv call back from the loop. */
+static int connect_unix(struct stream *s, const struct sockaddr_un *un)
+{
+	uv_buf_t nothing = uv_buf_init(NULL, 0);
+	int r = unix_socket_connect(&s->uv.pipe, un);
+
+	return r < 0 ? r : uv_write(&s->request.opened, &s->uv.stream, &nothing, 1, on_opened);
+}
+
 int stream_connect(uv_loop_t *loop, const struct sockaddr_storage *peer, stream_connect_cb cb,
 		   void *data, struct stream **ret_stream)
 {
@@ -115,17 +133,17 @@ int stream_connect(uv_loop_t *loop, const struct sockaddr_storage *peer, stream_
 		return UV_ENOMEM;
 	s->connected = cb;
 	s->data = data;
-	s->connect.data = s;
 	if (peer->ss_family == AF_UNIX) {
 		uv_pipe_init(loop, &s->uv.pipe, 0);
-		uv_pipe_connect(&s->connect, &s->uv.pipe,
-				((const struct sockaddr_un *)peer)->sun_path, on_connect);
+		s->uv.handle.data = s;
+		r = connect_unix(s, (const struct sockaddr_un *)peer);
 	} else {
 		uv_tcp_init(loop, &s->uv.tcp);
-		r = uv_tcp_connect(&s->connect, &s->uv.tcp, (const struct sockaddr *)peer,
+		s->uv.handle.data = s;
+		s->request.connect.data = s;
+		r = uv_tcp_connect(&s->request.connect, &s->uv.tcp, (const struct sockaddr *)peer,
 				   on_connect);
 	}
-	s->uv.handle.data = s;
 	if (r < 0) {
 		stream_close(s);
 		return r;

@@ -48,10 +48,15 @@ static const char *parse_port(const char *text, uint16_t *ret_port)
 
 static const char *parse_path(const char *path, struct target *t)
 {
-	if (!*path)
+	static char too_long[64];
+
+	if (path[path[0] == '@'] == '\0')
 		return "the PATH of a socket is missing";
-	if (strlen(path) > TARGET_PATH_MAX)
-		return "the path of a UNIX socket has at most 107 bytes";
+	if (strlen(path) > TARGET_PATH_MAX) {
+		snprintf(too_long, sizeof(too_long),
+			 "the path of a UNIX socket has at most %zu bytes", TARGET_PATH_MAX);
+		return too_long;
+	}
 	strcpy(t->path, path);
 	strcpy(t->label, UNIX_SCHEME);
 	printable_escape(t->label + strlen(UNIX_SCHEME), sizeof(t->label) - strlen(UNIX_SCHEME),

@@ -1,23 +1,25 @@
 #pragma once
 
-/* The server given on the command line: HOST and PORT, HOST:PORT, or unix:PATH. */
+/* The server given on the command line: HOST and PORT, HOST:PORT, or unix:PATH (unix:@NAME:
+ * abstract). */
 
 #include "ackc/net/proxy_send.h"
 #include "ackc/net/tls.h"
+#include "base/address.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #define TARGET_DEFAULT_PORT 10080
 #define TARGET_HOST_MAX 255 /* a DNS name has at most 253 bytes; a scoped address fits too */
-#define TARGET_PATH_MAX 107 /* sun_path without its NUL */
+#define TARGET_PATH_MAX SOCKADDR_PATH_MAX
 
 /* Room for a name or path with unprintable characters escaped (core/text/printable.h). */
 #define TARGET_LABEL_MAX (4 * TARGET_HOST_MAX + sizeof("unix:[]:65535"))
 
 struct target {
 	char host[TARGET_HOST_MAX + 1]; /* without brackets; empty for a UNIX socket */
-	char path[TARGET_PATH_MAX + 1]; /* empty for TCP */
+	char path[TARGET_PATH_MAX + 1]; /* empty for TCP; "@NAME": abstract */
 	uint16_t port;
 	int family; /* AF_UNSPEC, AF_INET or AF_INET6 */
 	struct proxy_choice proxy;
