@@ -390,13 +390,22 @@ def test_ping_reports_an_end_without_close_notify(peer, certificates, trusting):
     """Between two probes it is a cut."""
     context = certificates.context()
 
-    def handle(s):
-        with context.wrap_socket(s, server_side=True) as tls:
-            for _ in range(3):
-                tls.sendall(tls.recv(65536))
+    def ending():
+        """The second connection, which is the first of ping, ends after a reply."""
+        number = iter(range(1 << 30))
+
+        def handle(s):
+            is_second = next(number) == 1
+            with context.wrap_socket(s, server_side=True) as tls:
+                if is_second:
+                    tls.sendall(tls.recv(65536))
+                else:
+                    echo(tls)
+
+        return handle
 
     for more in ((), ("--no-reconnect",)):
-        done = trusting("ping", "-c", "4", "-i", "0.5", *more, "localhost", peer(handle).port)
+        done = trusting("ping", "-c", "2", "-i", "1", *more, "localhost", peer(ending()).port)
         assert done.status == 1
         assert "connection closed without close_notify" in done.err
         assert ("1 reconnect" in done.out) == (not more)
