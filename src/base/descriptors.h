@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 /*
- * Raises the soft limit of open files to the hard one. Returns the limit; UINT64_MAX if there is
- * none.
+ * Raises the soft limit of open files to the hard one, or as far as the system permits. Returns the
+ * limit; UINT64_MAX if there is none.
  */
 uint64_t descriptors_raise_limit(void);
 

@@ -61,6 +61,12 @@ void sock_set_keepalive_idle(int fd, unsigned idle_s);
  */
 void sock_set_user_timeout(int fd, uint64_t timeout_ms);
 
+/*
+ * Gives @fd, accepted from @listening, the settings of the two functions above if this system does
+ * not do that. For sock_accept() of sock_posix.c.
+ */
+void sock_inherit(int fd, int listening);
+
 /* Makes the kernel acknowledge what has arrived on the TCP socket @fd immediately. */
 void sock_acknowledge(int fd);
 

@@ -25,6 +25,22 @@ void sock_set_user_timeout(int fd, uint64_t timeout_ms)
 	setsockopt(fd, IPPROTO_TCP, TCP_RXT_CONNDROPTIME, &s, sizeof(s));
 }
 
+static void copy_option(int to, int from, int option)
+{
+	int value;
+	socklen_t size = sizeof(value);
+
+	if (getsockopt(from, IPPROTO_TCP, option, &value, &size) == 0)
+		setsockopt(to, IPPROTO_TCP, option, &value, sizeof(value));
+}
+
+/* Accepted sockets have only the number of keepalive probes and the interval between them. */
+void sock_inherit(int fd, int listening)
+{
+	copy_option(fd, listening, TCP_KEEPALIVE);
+	copy_option(fd, listening, TCP_RXT_CONNDROPTIME);
+}
+
 /* TIOCOUTQ, which is for terminals, compiles here but fails for sockets. */
 int sock_unsent(int fd)
 {

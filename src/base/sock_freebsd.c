@@ -31,6 +31,11 @@ void sock_set_user_timeout(int fd, uint64_t timeout_ms)
 		timeout_ms < INT_MAX ? (int)((timeout_ms + 999) / 1000) : 0);
 }
 
+/* The kernel does that. */
+void sock_inherit(int fd, int listening)
+{
+}
+
 /* TIOCOUTQ, which is for terminals, compiles here but fails for sockets. */
 int sock_unsent(int fd)
 {

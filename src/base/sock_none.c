@@ -15,6 +15,10 @@ void sock_set_user_timeout(int fd, uint64_t timeout_ms)
 {
 }
 
+void sock_inherit(int fd, int listening)
+{
+}
+
 int sock_unsent(int fd)
 {
 	return -1;

@@ -30,7 +30,10 @@ int sock_accept(int fd, struct sockaddr *ret_peer, socklen_t *length)
 {
 	int accepted = accept(fd, ret_peer, length);
 
-	return accepted < 0 ? -errno : prepare(accepted);
+	if (accepted < 0)
+		return -errno;
+	sock_inherit(accepted, fd);
+	return prepare(accepted);
 }
 
 /* With SO_REUSEPORT the BSDs give all connections to the last socket that listens. */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -76,6 +77,29 @@ static void test_open_and_accept(void **state)
 	assert_int_equal(peer.sin_port, own.sin_port);
 	assert_int_equal(sock_open(-1), -EAFNOSUPPORT);
 	assert_int_equal(sock_accept(client, NULL, NULL), -EINVAL);
+	close(accepted);
+	close(client);
+	close(listening);
+}
+
+#ifndef TCP_KEEPIDLE
+#define TCP_KEEPIDLE TCP_KEEPALIVE /* macOS */
+#endif
+
+static void test_keepalive_is_inherited(void **state)
+{
+	struct sockaddr_in address;
+	int listening = listen_on_loopback(&address);
+	int client, accepted, idle_s = 0;
+	socklen_t size = sizeof(idle_s);
+
+	sock_set_keepalive_idle(listening, 77);
+	client = connect_to(&address);
+	wait_for(listening, POLLIN);
+	accepted = sock_accept(listening, NULL, NULL);
+	assert_int_equal(getsockopt(accepted, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, &size), 0);
+	if (UNSENT_IS_KNOWN) /* otherwise the options are unknown, too */
+		assert_int_equal(idle_s, 77);
 	close(accepted);
 	close(client);
 	close(listening);
@@ -245,6 +269,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_open_and_accept),
+		cmocka_unit_test(test_keepalive_is_inherited),
 		cmocka_unit_test(test_unsent_of_tcp),
 		cmocka_unit_test(test_unsent_of_a_unix_socket),
 		cmocka_unit_test(test_unsent_is_unknown),

@@ -33,10 +33,15 @@ static void resolved_add_ipv4(struct resolved *resolved, struct in_addr address,
 	resolved_add(resolved, &in, sizeof(in));
 }
 
-static void resolved_add_ipv6(struct resolved *resolved, struct in6_addr address, uint16_t port)
+static void resolved_add_ipv6(struct resolved *resolved, struct in6_addr address, uint32_t scope,
+			      uint16_t port)
 {
 	struct sockaddr_in6 in6 = {
-		.sin6_family = AF_INET6, .sin6_port = htons(port), .sin6_addr = address};
+		.sin6_family = AF_INET6,
+		.sin6_port = htons(port),
+		.sin6_addr = address,
+		.sin6_scope_id = scope,
+	};
 
 	resolved_add(resolved, &in6, sizeof(in6));
 }
@@ -52,14 +57,16 @@ static int resolve_name(const char *name, uint16_t port, struct resolved *resolv
 		*ret_why = r == EAI_SYSTEM ? strerror(errno) : gai_strerror(r);
 		return -EADDRNOTAVAIL;
 	}
+	/* On the BSDs the addresses found contain their length, unlike those made here. */
 	for (struct addrinfo *a = found; a; a = a->ai_next) {
+		const void *sa = a->ai_addr;
+		const struct sockaddr_in *in = sa;
+		const struct sockaddr_in6 *in6 = sa;
+
 		if (a->ai_family == AF_INET)
-			((struct sockaddr_in *)(void *)a->ai_addr)->sin_port = htons(port);
+			resolved_add_ipv4(resolved, in->sin_addr, port);
 		else if (a->ai_family == AF_INET6)
-			((struct sockaddr_in6 *)(void *)a->ai_addr)->sin6_port = htons(port);
-		else
-			continue;
-		resolved_add(resolved, a->ai_addr, a->ai_addrlen);
+			resolved_add_ipv6(resolved, in6->sin6_addr, in6->sin6_scope_id, port);
 	}
 	freeaddrinfo(found);
 	if (resolved->n == 0) {
@@ -95,17 +102,17 @@ int resolve_listener(const struct config_listener *listener, struct resolved *re
 		memcpy(&in, &in6.s6_addr[12], sizeof(in));
 		resolved_add_ipv4(ret_resolved, in, listener->port);
 	} else if (inet_pton(AF_INET6, address, &in6) == 1) {
-		resolved_add_ipv6(ret_resolved, in6, listener->port);
+		resolved_add_ipv6(ret_resolved, in6, 0, listener->port);
 	} else {
 		ret_resolved->lenient = true;
 		if (strcmp(address, "*") == 0) {
 			in.s_addr = htonl(INADDR_ANY);
-			resolved_add_ipv6(ret_resolved, in6addr_any, listener->port);
+			resolved_add_ipv6(ret_resolved, in6addr_any, 0, listener->port);
 			resolved_add_ipv4(ret_resolved, in, listener->port);
 		} else if (strcasecmp(address, "localhost") == 0) {
 			in.s_addr = htonl(INADDR_LOOPBACK);
 			resolved_add_ipv4(ret_resolved, in, listener->port);
-			resolved_add_ipv6(ret_resolved, in6addr_loopback, listener->port);
+			resolved_add_ipv6(ret_resolved, in6addr_loopback, 0, listener->port);
 		} else {
 			return resolve_name(address, listener->port, ret_resolved, ret_why);
 		}
