@@ -87,7 +87,7 @@ def test_fields_have_their_types(ackd):
         s.sendall(b'"\\\xff')
         read_to_end(s)
         peer = "%s:%d" % s.getsockname()
-    wait_until(lambda: events(daemon, "nak"), "the NAK")
+    wait_until(lambda: events(daemon, "nak") and events(daemon, "message"), "both events")
     message, nak = events(daemon, "message")[0], events(daemon, "nak")[0]
     assert (message["listener"], message["peer"], message["connection"]) == ("ackd", peer, 1)
     assert (message["message_number"], message["length"]) == (1, 3)
