@@ -13,7 +13,7 @@ import pytest
 
 import ackc_peers
 from ackc_peers import Running, ackc, ackc_command, echo, on_terminal, reset, silent
-from harness import SOON, within
+from harness import SOON, wait_until, within
 
 peer = ackc_peers.peer
 
@@ -279,6 +279,30 @@ def test_simultaneous_ends_are_not_an_error(peer, tmp_path):
         with open(path, "rb") as f:
             done = Running("127.0.0.1", server.port, stdin=f).end()
         assert (done.status, done.out, done.err) == (0, "x\n", "")
+
+
+def test_end_of_a_pipe_together_with_the_close(peer):
+    """Both are there when ackc continues."""
+    closing = threading.Event()
+
+    def handle(s):
+        s.sendall(s.recv(65536))
+        closing.wait(SOON)
+
+    server = peer(handle)
+    for _ in range(3):
+        closing.clear()
+        run = Running("--linger", SOON, "127.0.0.1", server.port, stdin=subprocess.PIPE)
+        run.process.stdin.write(b"x\n")
+        run.process.stdin.flush()
+        assert run.process.stdout.readline() == b"x\n"
+        run.process.send_signal(signal.SIGSTOP)
+        closing.set()
+        wait_until(lambda: not server.open, "the close")
+        run.process.stdin.close()
+        run.process.send_signal(signal.SIGCONT)
+        out, err = run.process.stdout.read(), run.process.stderr.read()
+        assert (run.process.wait(SOON), out, err) == (0, b"", b"")
 
 
 def test_close_before_all_is_sent_is_reported(peer, tmp_path):

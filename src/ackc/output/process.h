@@ -24,11 +24,14 @@ bool process_prepare(int *argc, char ***argv);
 /* Ends the process as any filter ends whose reader has gone, or returns if there is no such way. */
 void process_end_as_filter(void);
 
-/*
- * Returns whether standard input, or its end, is ready, so that a read would not block. False if
- * the system cannot report it.
- */
-bool process_input_is_ready(void);
+/* The outcome of a read of standard input. */
+enum process_input {
+	PROCESS_INPUT_NONE,    /* nothing: it would block */
+	PROCESS_INPUT_READY,   /* input, or its end */
+	PROCESS_INPUT_UNKNOWN, /* the system cannot report it */
+};
+
+enum process_input process_look_at_input(void);
 
 /*
  * Reads at most @n bytes, at least 4096, of standard input, and waits for them. Text that is typed

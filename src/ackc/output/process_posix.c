@@ -55,12 +55,13 @@ void process_end_as_filter(void)
 	raise(SIGPIPE);
 }
 
-bool process_input_is_ready(void)
+enum process_input process_look_at_input(void)
 {
 	struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
 
 	/* some systems cannot poll a device */
-	return poll(&p, 1, 0) > 0 && !(p.revents & POLLNVAL);
+	return poll(&p, 1, 0) > 0 && !(p.revents & POLLNVAL) ? PROCESS_INPUT_READY
+							     : PROCESS_INPUT_NONE;
 }
 
 int process_read_input(char *bytes, size_t n)

@@ -19,7 +19,7 @@
 const int process_signal_interim = SIGBREAK;
 const bool process_has_unix_sockets = false; /* libuv has none here */
 
-static UINT console_code_page; /* before this process changed it */
+static UINT console_code_page; /* before this process changed it; 0: it did not */
 
 static void restore_console(void)
 {
@@ -87,9 +87,16 @@ void process_end_as_filter(void)
 }
 
 /* A pipe must not be asked: PeekNamedPipe() blocks while another thread reads. */
-bool process_input_is_ready(void)
+enum process_input process_look_at_input(void)
 {
-	return uv_guess_handle(0) == UV_FILE;
+	switch (uv_guess_handle(0)) {
+	case UV_FILE:
+		return PROCESS_INPUT_READY;
+	case UV_NAMED_PIPE:
+		return PROCESS_INPUT_UNKNOWN;
+	default:
+		return PROCESS_INPUT_NONE;
+	}
 }
 
 /* As bytes, a console would deliver text in its code page, which lacks most characters. */
@@ -135,10 +142,15 @@ int process_read_input(char *bytes, size_t n)
 	return r;
 }
 
+/*
+ * The _exit() of the libc would have each DLL end its part after the other threads were ended in
+ * the middle of anything, such as with a lock that a DLL then waits for.
+ */
 void process_exit(int status)
 {
 	restore_console();
-	_exit(status);
+	TerminateProcess(GetCurrentProcess(), (UINT)status);
+	abort(); /* not reached */
 }
 
 int process_failure(int error)

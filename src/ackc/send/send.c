@@ -451,17 +451,35 @@ static const char *unfinished_text(const struct send *s, char out[UNFINISHED_TEX
 	return out;
 }
 
+static void on_no_input(uv_timer_t *timer)
+{
+	finish(timer->data, failure_text(UV_EOF));
+}
+
+/* How long the pending read of the input may last if the system cannot tell whether it will end. */
+#define LAST_READ_MS 1000
+
+/* Lets the pending read show whether that was all. Returns false if there is no input to read. */
+static bool read_last_input(struct send *s)
+{
+	enum process_input input = process_look_at_input();
+
+	if (input == PROCESS_INPUT_NONE)
+		return false;
+	stream_pause(s->stream);
+	enter(s, LAST_READ);
+	if (input == PROCESS_INPUT_UNKNOWN)
+		uv_timer_start(&s->timer, on_no_input, LAST_READ_MS, 0);
+	return true;
+}
+
 static void on_ended(void *data, int failure)
 {
 	struct send *s = data;
 	char words[UNFINISHED_TEXT_MAX];
 
-	if (failure == UV_EOF && s->state == READING && process_input_is_ready()) {
-		/* The pending read of the input shows whether that was all. */
-		stream_pause(s->stream);
-		enter(s, LAST_READ);
+	if (failure == UV_EOF && s->state == READING && read_last_input(s))
 		return;
-	}
 	if (failure != UV_EOF || states_in(s->state, SENDING)) {
 		finish(s, failure_text(failure));
 	} else if (s->sent_bytes > 0 && s->received_bytes == s->greeting_bytes) {
