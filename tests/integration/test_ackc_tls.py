@@ -227,6 +227,11 @@ def test_client_certificate(server, trusting, certificates, version):
     client = certificates["client"]
     done = trusting("--cert", f"{client}.pem", "--key", f"{client}.key", "localhost", port, "x")
     assert (done.status, done.out) == (0, "x\n"), done
+
+
+@pytest.mark.parametrize("version", [TLS12, TLS13], ids=["1.2", "1.3"])
+def test_refused_client_certificate(server, trusting, certificates, version):
+    port = server(version=version, client_ca=True).port
     done = trusting("localhost", port, "x")
     assert (done.status, done.out) == (1, "")
     words = "the server demands" if version == TLS13 else "it demands"

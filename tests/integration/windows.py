@@ -21,10 +21,13 @@ REASONS = {
         r"|interrupt_while_(connecting|reading|looking)",
     "an argument is text in Windows, not bytes":
         r"invalid_host_name",
-    "wine reports a reset with the last bytes as an end":
-        r"reset_after_the_last_bytes|network_failures\[reset in mid",
+    "the server of wine takes the error of a reset, so that a later read reports an end":
+        r"reset_after_the_last_bytes|network_failures\[reset in mid"
+        r"|load_classifies_network_failures\[reset\]",
     "wine discards what arrived before a reset":
-        r"client_certificate\[1\.3\]",
+        r"refused_client_certificate",
+    "no /dev/fd in Windows, and wine opens that of its server":
+        r"files_may_be_pipes",
     "Windows does not report what the peer has acknowledged":
         r"acknowledge",
     "the system has other words for it":
