@@ -29,6 +29,7 @@ static const struct row {
 	{UV_EHOSTUNREACH, 3, "host unreachable"},
 	{UV_ENETDOWN, 2, "network is down"},
 	{UV_EADDRNOTAVAIL, 1, "no local port or address left"},
+	{UV_EADDRINUSE, 1, "no local port or address left"}, /* of Windows */
 	{UV_EMFILE, 9, "too many open files in this process (see ulimit -n)"},
 	{UV_ENFILE, 9, "too many open files in the system"},
 	{UV_EACCES, 6, "permission denied"},
