@@ -1,12 +1,14 @@
 """The command of ExecStop=, packaging/hand-over, with another systemctl and another ackd."""
 
 import os
+import pathlib
 import re
+import signal
 import subprocess
 
 import pytest
 
-from harness import ROOT
+from harness import ROOT, SOON, wait_until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may write to /run")
 
@@ -19,8 +21,9 @@ cat) echo "LoadCredential=server.key:$CREDENTIAL" ;;
 show) echo 0 ;;
 esac
 """
-# An error with the text of a setting, and one with the path of the key.
+# An error with the text of a setting, and one with the path of the key. It hangs if $HANGING is set.
 ACKD = r"""#!/bin/sh
+[ -z "$HANGING" ] || { echo "$CREDENTIALS_DIRECTORY" >"$HANGING"; exec sleep 60; }
 key=$CREDENTIALS_DIRECTORY/server.key
 [ -e "$key" ] || [ -h "$key" ] || exit 0
 [ -e "$key" ] || { echo "no key"; exit 78; }
@@ -36,13 +39,18 @@ def hand_over(tmp_path):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
 
-    def run(**variables):
-        done = subprocess.run([ROOT / "packaging/hand-over", "ackd.service", tmp_path / "ackd"], check=False,
-                              env={"PATH": f"{tmp_path}:/usr/bin:/bin", **variables}, text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
-        assert done.returncode == 0, done.stdout
-        return done.stdout.splitlines()
+    def start(**variables):
+        return subprocess.Popen([ROOT / "packaging/hand-over", "ackd.service", tmp_path / "ackd"],
+                                env={"PATH": f"{tmp_path}:/usr/bin:/bin", **variables}, text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
 
+    def run(**variables):
+        with start(**variables) as command:
+            said = command.communicate(timeout=60)[0]
+        assert command.returncode == 0, said
+        return said.splitlines()
+
+    run.start = start
     return run
 
 
@@ -72,3 +80,16 @@ def test_credential_that_is_no_file(hand_over, tmp_path):
     """A directory or a relative name is left to systemd: there is nothing to check."""
     assert hand_over(CREDENTIAL=str(tmp_path)) == []
     assert hand_over(CREDENTIAL="relative") == []
+
+
+def test_timeout_leaves_nothing_behind(hand_over, tmp_path):
+    """At TimeoutStopSec=, systemd sends SIGTERM to all processes of the command."""
+    hanging = tmp_path / "hanging"
+    with hand_over.start(HANGING=str(hanging), CREDENTIAL="relative") as command:
+        wait_until(lambda: hanging.exists() and hanging.read_text().endswith("\n"), "the check")
+        credentials = pathlib.Path(hanging.read_text().strip())
+        assert credentials.is_dir()
+        os.killpg(command.pid, signal.SIGTERM)
+        command.communicate(timeout=SOON)
+    assert command.returncode == 143
+    assert not credentials.exists()
