@@ -1,5 +1,5 @@
 #include "ackc/load/load.h"
-#include "ackc/net/failure.h"
+#include "ackc/output/failure.h"
 #include "ackc/output/output.h"
 #include "ackc/output/process.h"
 #include "ackc/ping/ping.h"

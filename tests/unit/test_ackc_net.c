@@ -4,7 +4,7 @@
  */
 
 #include "ackc/net/dial.h"
-#include "ackc/net/failure.h"
+#include "ackc/output/failure.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -9,7 +9,7 @@
  */
 
 #include "ackc/load/internal.h"
-#include "ackc/net/failure.h"
+#include "ackc/output/failure.h"
 #include "base/descriptors.h"
 
 #include <inttypes.h>

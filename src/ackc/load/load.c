@@ -8,8 +8,8 @@
 
 #include "ackc/load/internal.h"
 #include "ackc/message/scout.h"
-#include "ackc/net/failure.h"
 #include "ackc/net/run.h"
+#include "ackc/output/failure.h"
 #include "ackc/output/output.h"
 #include "base/descriptors.h"
 #include "base/plural.h"

@@ -1,7 +1,7 @@
 #include "ackc/load/internal.h"
-#include "ackc/net/tls_report.h"
 #include "ackc/output/output.h"
 #include "ackc/output/times.h"
+#include "ackc/tls/tls_report.h"
 #include "base/plural.h"
 
 #include <inttypes.h>

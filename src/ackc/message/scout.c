@@ -14,7 +14,7 @@
 #include "ackc/message/scout.h"
 
 #include "ackc/message/nak.h"
-#include "ackc/net/failure.h"
+#include "ackc/output/failure.h"
 
 #include <stdio.h>
 #include <stdlib.h>

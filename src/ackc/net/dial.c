@@ -10,7 +10,7 @@
 
 #include "ackc/net/dial.h"
 
-#include "ackc/net/failure.h"
+#include "ackc/output/failure.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -5,7 +5,7 @@
 
 #include "ackc/net/lookup.h"
 
-#include "ackc/net/failure.h"
+#include "ackc/output/failure.h"
 
 #include <netdb.h>
 #include <stdio.h>

@@ -11,8 +11,8 @@
 
 #include "ackc/net/stream.h"
 
-#include "ackc/net/failure.h"
 #include "ackc/net/unix_socket.h"
+#include "ackc/output/failure.h"
 #include "core/text/printable.h"
 
 #include <poll.h>

@@ -5,7 +5,7 @@
  * by the family of the address, and TLS or not.
  */
 
-#include "ackc/net/tls.h"
+#include "ackc/tls/tls.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -4,7 +4,7 @@
  * abstract). */
 
 #include "ackc/net/proxy_send.h"
-#include "ackc/net/tls.h"
+#include "ackc/tls/tls.h"
 #include "base/address.h"
 
 #include <stdbool.h>

@@ -1,10 +1,10 @@
 #include "ackc/ping/report.h"
 
-#include "ackc/net/failure.h"
-#include "ackc/net/tls_report.h"
 #include "ackc/output/display.h"
+#include "ackc/output/failure.h"
 #include "ackc/output/output.h"
 #include "ackc/output/times.h"
+#include "ackc/tls/tls_report.h"
 #include "base/plural.h"
 
 #include <inttypes.h>

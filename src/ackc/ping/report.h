@@ -5,8 +5,8 @@
 #include "ackc/cli/options.h"
 #include "ackc/message/difference.h"
 #include "ackc/net/lookup.h"
-#include "ackc/net/tls.h"
 #include "ackc/output/histogram.h"
+#include "ackc/tls/tls.h"
 
 /* Initially zero, except for options and began_ns. */
 struct ping_report {

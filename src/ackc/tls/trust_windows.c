@@ -3,7 +3,7 @@
 #include <wincrypt.h>
 
 /* It undefines names that both have. */
-#include "ackc/net/internal.h"
+#include "ackc/tls/internal.h"
 
 #include <openssl/err.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-#include "ackc/net/internal.h"
+#include "ackc/tls/internal.h"
 #include "core/text/printable.h"
 
 #include <arpa/inet.h>

@@ -1,4 +1,4 @@
-#include "ackc/net/tls_report.h"
+#include "ackc/tls/tls_report.h"
 
 #include "ackc/output/times.h"
 

@@ -1,4 +1,4 @@
-#include "ackc/net/internal.h"
+#include "ackc/tls/internal.h"
 
 void tls_prepare_library(void)
 {

@@ -2,7 +2,7 @@
 
 /* Shared by the files that use OpenSSL. Only those include this. */
 
-#include "ackc/net/tls.h"
+#include "ackc/tls/tls.h"
 
 #include <openssl/ssl.h>
 

@@ -1,4 +1,4 @@
-#include "ackc/net/failure.h"
+#include "ackc/output/failure.h"
 
 #include <assert.h>
 #include <ctype.h>

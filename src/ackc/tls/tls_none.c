@@ -1,6 +1,6 @@
 /* A build without OpenSSL: there are no settings, so that the other functions are never called. */
 
-#include "ackc/net/tls.h"
+#include "ackc/tls/tls.h"
 
 #include <errno.h>
 #include <stdio.h>

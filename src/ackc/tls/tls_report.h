@@ -2,8 +2,8 @@
 
 /* Shows the TLS properties of a connection, for all commands. */
 
-#include "ackc/net/tls.h"
 #include "ackc/output/json.h"
+#include "ackc/tls/tls.h"
 
 /*
  * Writes the members "handshake_ms" and "tls", an object. Both are null for a connection without

@@ -5,8 +5,8 @@
  * callback, which takes all of it.
  */
 
-#include "ackc/net/failure.h"
-#include "ackc/net/internal.h"
+#include "ackc/output/failure.h"
+#include "ackc/tls/internal.h"
 #include "core/text/printable.h"
 
 #include <arpa/inet.h>

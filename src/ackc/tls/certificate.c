@@ -1,6 +1,6 @@
 /* Certificates in words. */
 
-#include "ackc/net/internal.h"
+#include "ackc/tls/internal.h"
 #include "core/text/printable.h"
 
 #include <arpa/inet.h>
